@@ -1,0 +1,104 @@
+// conf/config.h - every setting of pgweir, as values that have been checked.
+//
+// One row per setting stands in conf/settings.cc; parsing, checks, SHOW CONFIG, --print-config and
+// conf/reference.md come from those rows. A Config is immutable once loaded and shared by all threads.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace pgweir::conf {
+
+using std::chrono::milliseconds;
+
+enum class TlsMode : std::uint8_t { Disable, Allow, Prefer, Require, VerifyCa, VerifyFull };
+enum class AuthMethod : std::uint8_t { Trust, Password, Md5, ScramSha256 };
+enum class LogFormat : std::uint8_t { Auto, Text, Json };
+enum class LogLevel : std::uint8_t { Debug, Info, Warn, Error };
+
+// Where a value was written: for messages and for --print-config.
+struct Origin {
+  std::string where = "default";  // "default", a file's path, "environment"
+  int line = 0;                   // from 1; 0: no line
+  int column = 0;
+};
+
+// A field of a section whose rows belong to another library (tiers, tenants): checked there, reported with its origin.
+struct Field {
+  std::string key;
+  std::string value;
+  Origin origin;
+};
+struct Row {
+  std::string name;
+  Origin origin;
+  std::vector<Field> fields;
+};
+
+struct Backend {
+  std::string name;
+  std::string host = "localhost";  // name, address, or a unix socket's directory
+  std::uint16_t port = 5432;
+  std::uint32_t max_server_connections = 200;
+  TlsMode tls_mode = TlsMode::Prefer;
+  std::string tls_ca_file, tls_cert_file, tls_key_file;
+  std::vector<std::string> auth_methods;  // pinned methods; empty: any that is safe (see reference)
+  Origin origin;
+};
+
+struct User {
+  std::string name;
+  std::string secret;  // as written: plain, md5... or SCRAM-SHA-256$...
+};
+
+struct Config {
+  // listen
+  std::vector<std::string> listen_addresses{"127.0.0.1", "::1"};
+  std::uint16_t listen_port = 6432;
+  std::string unix_socket_dir;           // empty: none
+  std::uint32_t unix_socket_mode = 0777; // octal in the file
+  std::uint32_t backlog = 1024;
+  std::uint32_t threads = 0;             // 0: one per core
+  // client
+  std::uint32_t max_clients = 10'000;
+  milliseconds client_login_timeout{10'000};
+  milliseconds client_idle_timeout{0};   // 0: never
+  milliseconds query_wait_timeout{120'000};
+  milliseconds query_timeout{0};
+  milliseconds transaction_timeout{0};
+  milliseconds idle_transaction_timeout{0};
+  TlsMode client_tls_mode = TlsMode::Disable;
+  std::string client_tls_cert_file, client_tls_key_file, client_tls_ca_file;
+  // server
+  milliseconds server_connect_timeout{15'000};
+  milliseconds server_lifetime{3'600'000};  // plus up to 10 % jitter
+  milliseconds server_idle_timeout{600'000};
+  milliseconds server_login_retry{200};     // first pause after a failed login; doubles to 5 s, jittered
+  bool server_rotation = false;             // test setting: hand out the least recently used server
+  std::uint32_t max_prepared_statements = 200;      // per server
+  std::uint32_t prepared_statement_bytes = 8 << 20; // named statements of one tenant's clients
+  std::uint32_t buffer_high_water = 64 << 10;
+  // pool (values of tenants whose tier or record does not say otherwise)
+  std::string default_tier = "free";
+  bool unknown_tenants = true;              // a database that no tenant names: default tier on the first backend
+  // auth
+  AuthMethod auth_method = AuthMethod::ScramSha256;
+  std::string users_file;
+  std::vector<User> users;                  // from users_file and the section `users`, names unique
+  // console
+  std::vector<std::string> console_admins;
+  std::vector<std::string> console_stats;
+  // process
+  milliseconds shutdown_timeout{30'000};
+  LogLevel log_level = LogLevel::Info;
+  LogFormat log_format = LogFormat::Auto;
+  // sections with rows of their own
+  std::vector<Backend> backends;            // at least one; the first serves what names none
+  std::vector<Row> tiers;                   // rows over the embedded tier table, in order
+  std::vector<Row> tenants;
+};
+
+}  // namespace pgweir::conf

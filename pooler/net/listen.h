@@ -1,0 +1,23 @@
+// pooler/net/listen.h - sockets that listen, opened once at start-up and shared by all workers' loops.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "pooler/base/error.h"
+#include "pooler/net/loop.h"
+
+namespace pgweir::net {
+
+struct ListenOptions {
+  int backlog = 1024;
+  unsigned unix_mode = 0777;  // permissions of a unix socket's file
+};
+
+// Opens, binds and listens: TCP on an IPv4 or IPv6 address ("::" takes IPv4 as well, "*" means "::"), or a unix
+// socket, whose stale file (nobody answers there) is replaced and whose live one is an error. The descriptor is
+// the caller's. Errors name the address and what to do. Port 0 picks a free one; see bound_port().
+Expected<int> open_listener(const Endpoint& where, const ListenOptions& options = {});
+std::uint16_t bound_port(int fd);
+
+}  // namespace pgweir::net

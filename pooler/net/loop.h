@@ -1,0 +1,72 @@
+// pooler/net/loop.h - one thread's time, timers and connections.
+//
+// Everything but post() belongs to the loop's own thread. Nothing here is a singleton: the simulator gives the
+// same code loops on virtual time (tests/sim).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "pooler/base/error.h"
+#include "pooler/base/time.h"
+#include "pooler/net/stream.h"
+#include "pooler/net/timer_heap.h"
+
+namespace pgweir::net {
+
+// Where to connect to or to listen on. `host` is a name, an IPv4 or IPv6 address (without brackets), or, if it
+// begins with '/', the path of a unix socket itself (then port is ignored).
+struct Endpoint {
+  std::string host;
+  std::uint16_t port = 0;
+  bool is_unix() const { return !host.empty() && host.front() == '/'; }
+  friend bool operator==(const Endpoint&, const Endpoint&) = default;
+};
+
+class Acceptor {
+ public:
+  virtual ~Acceptor() = default;
+  // A new connection; reads are on and bytes come as soon as set_handler() was called, which must be done
+  // before this call returns.
+  virtual void on_accept(std::unique_ptr<Stream> stream) = 0;
+};
+
+// Destroying it stops listening.
+class Listener {
+ public:
+  virtual ~Listener() = default;
+};
+
+struct SocketOptions {
+  bool keepalive = true;  // idle 30 s, interval 10 s, 3 probes; TCP_NODELAY is always on
+};
+
+class Loop {
+ public:
+  virtual ~Loop() = default;
+
+  // Time never goes back. Precise to the microsecond, cheap (no system call).
+  virtual Time now() = 0;
+
+  virtual void arm(Timer& timer, Time at) = 0;  // armed again: moves
+  virtual void disarm(Timer& timer) = 0;        // not armed: nothing happens
+
+  // Resolves the name (never on this thread), tries its addresses in order, and tells `handler`: on_connected,
+  // or on_closed with the reason. No deadline of its own: the caller's timer calls reset().
+  virtual std::unique_ptr<Stream> connect(const Endpoint& to, Handler& handler, SocketOptions options = {}) = 0;
+
+  // Takes over a socket that listens already (see net/listen.h); several loops may listen on one socket.
+  virtual std::unique_ptr<Listener> listen(int fd, Acceptor& acceptor) = 0;
+
+  virtual std::unique_ptr<Stream> adopt(std::unique_ptr<Detached> connection, Handler& handler) = 0;
+
+  // Runs `task` on this loop's thread, in order of posting. The only call that any thread may make.
+  virtual void post(std::function<void()> task) = 0;
+
+  // Runs `work` on a helper thread and then `done` on this loop: for key derivation and files.
+  virtual void offload(std::function<void()> work, std::function<void()> done) = 0;
+};
+
+}  // namespace pgweir::net

@@ -1,0 +1,96 @@
+// pooler/net/stream.h - one connection, and who is told what happens to it.
+//
+// Streams and their handlers live on one loop's thread. The rules that every implementation (libuv, simulator)
+// keeps, and that tests/net checks:
+//   - a view given to on_bytes dies when the call returns;
+//   - write() takes bytes or keeps a copy of what the socket would not take; it never fails in place: a broken
+//     connection is reported by on_closed, later, from the loop;
+//   - on_closed comes exactly once, never from inside a call into the stream, and nothing comes after it; only
+//     then may the stream be destroyed (or after detach()). close() and reset() may be called more than once;
+//   - after close() or reset() no further on_bytes, on_drained or on_secured comes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "pooler/base/bytes.h"
+
+namespace pgweir::net {
+
+class TlsContext;
+
+// How a connection ended. `error` is empty for an orderly end (the peer's FIN, or our own close()).
+struct Closed {
+  enum class By : std::uint8_t { Peer, Us, Failure };
+  By by = By::Peer;
+  std::string error;
+};
+
+class Handler {
+ public:
+  virtual ~Handler() = default;
+  virtual void on_connected() {}         // streams made by Loop::connect: the connection stands
+  virtual void on_secured() {}           // start_tls() finished its handshake; bytes are plaintext from here on
+  virtual void on_bytes(Bytes in) = 0;
+  virtual void on_drained() {}           // unsent() fell to 0 after a write had left bytes behind
+  virtual void on_closed(const Closed& why) = 0;
+};
+
+// A socket address in words, for SHOW and logs. For unix sockets host is "unix" and port 0.
+struct Peer {
+  std::string host;
+  std::uint16_t port = 0;
+};
+
+// A connection between two loops: file descriptor and TLS state, with no handler. Move it to the other loop's
+// thread by Loop::post and give it to Loop::adopt there. Destroying it closes the connection.
+class Detached {
+ public:
+  virtual ~Detached() = default;
+};
+
+class Stream {
+ public:
+  virtual ~Stream() = default;
+
+  // Sends the slices in order as one gathered write where the kernel allows it.
+  virtual void write(std::span<const Bytes> slices) = 0;
+  void write(Bytes bytes) { write(std::span<const Bytes>(&bytes, 1)); }
+  // Bytes accepted by write() and not yet taken by the kernel.
+  virtual std::size_t unsent() const = 0;
+
+  virtual void pause_reads() = 0;
+  virtual void resume_reads() = 0;
+
+  // Sends what is unsent (for at most 5 s), then ends the connection in order.
+  virtual void close() = 0;
+  // Ends the connection at once, with a RST where the transport has one, so that the peer cannot take what it
+  // has received for a whole answer.
+  virtual void reset() = 0;
+
+  virtual void set_handler(Handler& handler) = 0;
+
+  // From here on bytes on the wire are TLS. `host` is the name to send as SNI and, when the context verifies
+  // names, to verify; empty for the accepting side. Nothing may be unsent. Ends in on_secured or on_closed.
+  virtual void start_tls(TlsContext& context, const std::string& host) = 0;
+  virtual bool secured() const = 0;
+  // The protocol chosen by ALPN, empty if none; SNI name that the peer asked for; TLS version and cipher.
+  virtual std::string tls_alpn() const = 0;
+  virtual std::string tls_sni() const = 0;
+  virtual std::string tls_description() const = 0;
+
+  // Takes the connection off this loop. Only with unsent() == 0, reads on, and outside of a TLS handshake. The
+  // caller keeps the bytes that it has received and not used; the stream is dead afterwards (no on_closed) and
+  // may be destroyed at once, also from inside on_bytes.
+  virtual std::unique_ptr<Detached> detach() = 0;
+
+  virtual Peer peer() const = 0;
+  virtual Peer local() const = 0;
+  // The uid at the other end of a unix socket; -1 when there is none.
+  virtual std::int64_t peer_uid() const = 0;
+};
+
+}  // namespace pgweir::net

@@ -1,0 +1,39 @@
+// pooler/net/tls.h - what a TLS handshake needs, made once from files and shared by all connections of a kind.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "pooler/base/error.h"
+
+namespace pgweir::net {
+
+struct TlsFiles {
+  std::string ca_file;    // PEM; empty: nothing is verified
+  std::string cert_file;  // PEM chain; required for the accepting side
+  std::string key_file;   // PEM
+};
+
+// For the accepting side: ask for a client certificate and refuse the connection without a valid one.
+// For the connecting side: Chain verifies that a trusted CA signed the certificate, Name also its host name.
+enum class TlsVerify { None, Chain, Name };
+
+// TLS 1.2 or newer, no renegotiation, no compression, session tickets off on the accepting side, buffers released
+// while idle. ALPN "postgresql" is offered (connecting) or selected when offered (accepting). Thread-safe once made.
+class TlsContext {
+ public:
+  static Expected<std::shared_ptr<TlsContext>> accepting(const TlsFiles& files, TlsVerify verify);
+  static Expected<std::shared_ptr<TlsContext>> connecting(const TlsFiles& files, TlsVerify verify);
+  ~TlsContext();
+  TlsContext(const TlsContext&) = delete;
+  TlsContext& operator=(const TlsContext&) = delete;
+
+  struct State;  // OpenSSL's, private to net
+  State& state() { return *state_; }
+
+ private:
+  explicit TlsContext(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace pgweir::net

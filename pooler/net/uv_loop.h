@@ -1,0 +1,21 @@
+// pooler/net/uv_loop.h - Loop on libuv. The only header of the real network that the rest of the program sees.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "pooler/net/loop.h"
+
+namespace pgweir::net {
+
+class UvLoop : public Loop {
+ public:
+  static std::unique_ptr<UvLoop> make();
+  // Runs until stop(); call from the thread that owns the loop. stop() may be called from any thread.
+  virtual void run() = 0;
+  virtual void stop() = 0;
+  // Calls `on_signal` on this loop whenever the process receives `signum`. One handler per signal.
+  virtual void watch_signal(int signum, std::function<void()> on_signal) = 0;
+};
+
+}  // namespace pgweir::net

@@ -1,0 +1,238 @@
+#include "pooler/server_core.h"
+
+#include <algorithm>
+
+#include "pooler/base/check.h"
+#include "protocol/frame.h"
+#include "protocol/messages.h"
+
+namespace pgweir {
+
+using protocol::Frame;
+using protocol::Gather;
+using protocol::kHeaderBytes;
+using protocol::Owed;
+using protocol::Pipeline;
+using Verdict = Pipeline::Reply::Verdict;
+
+namespace {
+// Applies one setting; a NULL value returns it to the session's default. Prepared once per server, so that no
+// SQL is ever made from a client's text (R10).
+constexpr Bytes kSetStatement = "pgweir_set";
+constexpr char kSetText[] = "SELECT pg_catalog.set_config($1,$2,false)\0\0";  // text, NUL, no parameter types
+constexpr Bytes kSetContent{kSetText, sizeof kSetText};
+
+// Messages that must be here whole before anything is done with them; all of them are small.
+constexpr std::size_t kWholeErrorMax = 16 << 10;
+constexpr std::size_t kWholeTagMax = 80;
+bool needs_whole(const Frame& frame) {
+  switch (frame.type) {
+    case 'S':
+    case 'Z': return true;
+    case 'C': return frame.size <= kWholeTagMax;
+    case 'E': return frame.size <= kWholeErrorMax;
+    default: return false;
+  }
+}
+}  // namespace
+
+ServerCore::Outcome ServerCore::read(Bytes in, Gather& to_client, Audience& audience) {
+  Outcome outcome;
+  while (!in.empty()) {
+    if (body_left_ > 0) {
+      const Bytes part = in.substr(0, body_left_);
+      if (forward_body_) to_client.borrow(part);
+      body_left_ -= part.size();
+      in.remove_prefix(part.size());
+      continue;
+    }
+    if (!partial_.empty()) {
+      const Bytes part = in.substr(0, partial_size_ - partial_.size());
+      partial_.append(part);
+      in.remove_prefix(part.size());
+      if (partial_.size() < partial_size_) return outcome;
+      // The message dies with this step: what goes to the client is copied.
+      const std::string whole = std::exchange(partial_, {});
+      Gather copy;
+      const bool go_on = on_message(whole[0], whole, copy, audience, outcome);
+      for (const Bytes slice : copy.slices()) to_client.copy(slice);
+      if (!go_on) return outcome;
+      continue;
+    }
+    Bytes header = in.substr(0, kHeaderBytes);
+    const bool cut = head_size_ > 0 || in.size() < kHeaderBytes;
+    if (cut) {
+      const Bytes part = in.substr(0, kHeaderBytes - head_size_);
+      std::copy(part.begin(), part.end(), head_.begin() + head_size_);
+      head_size_ = static_cast<std::uint8_t>(head_size_ + part.size());
+      in.remove_prefix(part.size());
+      if (head_size_ < kHeaderBytes) return outcome;
+      header = Bytes(head_.data(), kHeaderBytes);
+      head_size_ = 0;
+    }
+    Frame frame;
+    if (!protocol::read_header(header, protocol::server_message_limit, frame)) {
+      outcome.broken = "sent a message of unknown type or impossible length";
+      return outcome;
+    }
+    if (!cut && in.size() >= frame.size) {
+      const Bytes whole = in.substr(0, frame.size);
+      in.remove_prefix(frame.size);
+      if (!on_message(frame.type, whole, to_client, audience, outcome)) return outcome;
+      continue;
+    }
+    if (needs_whole(frame)) {
+      partial_size_ = frame.size;
+      partial_.assign(header);
+      if (!cut) in.remove_prefix(kHeaderBytes);
+      if (partial_.size() == partial_size_) {  // a whole message of five bytes, cut inside its header
+        const std::string whole = std::exchange(partial_, {});
+        outcome.broken = "sent an empty message";
+        return outcome;
+      }
+      continue;
+    }
+    Gather head;
+    if (!on_message(frame.type, header, head, audience, outcome)) return outcome;
+    for (const Bytes slice : head.slices()) to_client.copy(slice);
+    body_left_ = frame.size - kHeaderBytes;
+    if (!cut) in.remove_prefix(kHeaderBytes);
+  }
+  return outcome;
+}
+
+bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience& audience, Outcome& outcome) {
+  const bool asked = pipeline.owed() > 0;
+  const Pipeline::Reply reply = pipeline.reply(type);
+  forward_body_ = false;
+  if (type == 'E') {
+    const std::string severity = protocol::parse_error(whole.substr(kHeaderBytes)).severity;
+    outcome.fatal = outcome.fatal || !asked || severity == "FATAL" || severity == "PANIC";
+  }
+  switch (reply.verdict) {
+    case Verdict::Violation: outcome.broken = "sent a message that answers nothing"; return false;
+    case Verdict::Poisoned: outcome.poisoned = true; return false;
+    case Verdict::Forward: {
+      const bool refused = type == 'E' && reply.op && ops.front().kind == StatementOp::Kind::Refuse;
+      forward_body_ = !refused;
+      if (refused)
+        to_client.copy(ops.front().name);
+      else
+        to_client.borrow(whole);
+      break;
+    }
+    case Verdict::ShowParsed:
+      to_client.own([](std::string& out) { protocol::put_parse_complete(out); });
+      break;
+    case Verdict::Swallow: break;
+  }
+  if (reply.op && reply.finished) {
+    PGWEIR_CHECK(!ops.empty());
+    StatementOp op = std::move(ops.front());
+    ops.pop_front();
+    if (op.kind == StatementOp::Kind::Prepare || op.kind == StatementOp::Kind::Inject)
+      statements.add(op.statement);
+    audience.on_op_done(op);
+  }
+  if (reply.dropped_ops > 0) drop_ops(reply.dropped_ops, audience);
+  if (reply.ours_failed) {
+    settling_ = false;
+    settling_to_.reset();
+    audience.on_ours_failed(whole.substr(kHeaderBytes));
+  }
+  switch (type) {
+    case 'S':
+    case 'C':
+    case 'Z':
+      if (whole.size() > kHeaderBytes) on_whole(type, whole.substr(kHeaderBytes), reply, audience);
+      break;
+    default: break;
+  }
+  if (reply.ready) {
+    if (whole.size() != kHeaderBytes + 1 || (tx_status != 'I' && tx_status != 'T' && tx_status != 'E')) {
+      outcome.broken = "sent a malformed ReadyForQuery";
+      return false;
+    }
+    if (reply.verdict == Verdict::Forward) ++outcome.readies;
+  }
+  return true;
+}
+
+void ServerCore::on_whole(char type, Bytes body, const Pipeline::Reply& reply, Audience& audience) {
+  if (type == 'S') {
+    protocol::Reader in(body);
+    const Bytes name = in.c_string();
+    const Bytes value = in.c_string();
+    if (!in.ok()) return;
+    if (reply.verdict == Verdict::Forward) {
+      audience.on_parameter(name, value);
+    } else if (settling_to_) {
+      const auto wanted = settling_to_->values.find(name);
+      if (wanted != settling_to_->values.end() && wanted->second != value)
+        settling_to_->reported[std::string(name)] = value;
+    }
+  } else if (type == 'C') {
+    if (body == Bytes("DISCARD ALL\0", 12) || body == Bytes("DEALLOCATE ALL\0", 15)) {
+      statements.clear();
+      set_prepared_ = false;
+      if (reply.verdict == Verdict::Forward) audience.on_all_deallocated();
+    }
+  } else if (reply.ready) {
+    tx_status = body[0];
+    if (reply.verdict == Verdict::Forward) return;
+    if (settling_) {
+      settling_ = false;
+      applied = std::exchange(settling_to_, nullptr);
+    } else if (cleaning_) {
+      cleaning_ = dirty = false;
+      applied = empty_settings_;
+    }
+  }
+}
+
+void ServerCore::drop_ops(std::size_t count, Audience& audience) {
+  PGWEIR_CHECK(count <= ops.size());
+  for (std::size_t i = count; i-- > 0;) {
+    StatementOp& op = ops[i];
+    if (op.kind == StatementOp::Kind::Evict) statements.add(op.statement);
+    audience.on_op_dropped(op);
+  }
+  ops.erase(ops.begin(), ops.begin() + static_cast<std::ptrdiff_t>(count));
+}
+
+void ServerCore::apply_settings(const SettingsRef& wanted, Gather& to_server) {
+  PGWEIR_CHECK(quiet() && !settling_);
+  if (applied == wanted) return;
+  to_server.own([&](std::string& out) {
+    if (!set_prepared_) {
+      protocol::put_parse(out, kSetStatement, kSetContent);
+      pipeline.push(Owed::Parse, Pipeline::Whose::Ours);
+      set_prepared_ = true;
+    }
+    const auto set = [&](Bytes name, std::optional<Bytes> value) {
+      protocol::put_bind_text(out, kSetStatement, {name, value});
+      protocol::put_execute(out);
+      pipeline.push(Owed::Bind, Pipeline::Whose::Ours);
+      pipeline.push(Owed::Execute, Pipeline::Whose::Ours);
+    };
+    for (const auto& [name, value] : applied->values)
+      if (!wanted->values.contains(name)) set(name, std::nullopt);
+    for (const auto& [name, value] : wanted->values) {
+      const auto has = applied->values.find(name);
+      if (has == applied->values.end() || has->second != value) set(name, value);
+    }
+    protocol::put_sync(out);
+    pipeline.push(Owed::Sync, Pipeline::Whose::Ours);
+  });
+  settling_ = true;
+  settling_to_ = wanted;
+}
+
+void ServerCore::begin_cleaning(Gather& to_server) {
+  PGWEIR_CHECK(quiet() && !cleaning_);
+  cleaning_ = true;
+  to_server.own([](std::string& out) { protocol::put_query(out, "DISCARD ALL"); });
+  pipeline.push(Owed::Query, Pipeline::Whose::Ours);
+}
+
+}  // namespace pgweir

@@ -1,0 +1,561 @@
+#include "pooler/session_core.h"
+
+#include <algorithm>
+
+#include "pooler/base/check.h"
+#include "protocol/messages.h"
+#include "protocol/sql_words.h"
+
+namespace pgweir {
+
+using protocol::Frame;
+using protocol::kHeaderBytes;
+using protocol::Owed;
+using protocol::Pipeline;
+using Whose = Pipeline::Whose;
+
+namespace {
+// A client that is slow to finish a message of ordinary size does not hold a server meanwhile.
+constexpr std::size_t kWholeBeforeServer = 16 << 10;
+constexpr std::size_t kNamedParseMax = 1 << 20;
+constexpr std::size_t kStatementNameMax = 8 << 10;
+// No statement has this name: closing it finds nothing, binding it fails.
+constexpr Bytes kNoStatement = "pgweir_none";
+constexpr Bytes kOurPrefix = "pgweir_";
+
+bool whole(const Frame& frame, Bytes rest) { return rest.size() >= frame.size; }
+
+bool is_copy_message(char type) {
+  return type == 'd' || type == 'c' || type == 'f' || type == 'S' || type == 'H' || type == 'X';
+}
+}  // namespace
+
+void Actions::clear() {
+  consumed = 0;
+  to_client.clear();
+  to_server.clear();
+  ask_server = leave_queue = proven = stalled = close_client = reset_client = false;
+  server = Server::Keep;
+  reason.clear();
+  queries = transactions = 0;
+}
+
+SessionCore::~SessionCore() { PGWEIR_CHECK(server_ == nullptr); }
+
+void SessionCore::prove(Actions& out) {
+  PGWEIR_CHECK(state_ == State::Idle && !proving_);
+  proving_ = true;
+  state_ = State::Waiting;
+  out.ask_server = true;
+}
+
+void SessionCore::client_bytes(Bytes in, Actions& out) {
+  switch (state_) {
+    case State::Idle: return idle(in, out);
+    case State::Waiting: return;
+    case State::Linked:
+      if (proving_) return;
+      relay(in, out);
+      return after_step(out);
+    case State::Closed: out.consumed = in.size(); return;
+  }
+}
+
+void SessionCore::idle(Bytes in, Actions& out) {
+  while (out.consumed < in.size()) {
+    const Bytes rest = in.substr(out.consumed);
+    if (body_left_ > 0) {
+      const std::size_t part = std::min(rest.size(), body_left_);
+      body_left_ -= part;
+      out.consumed += part;
+      continue;
+    }
+    if (rest.size() < kHeaderBytes) return;
+    Frame frame;
+    if (!protocol::read_header(rest, protocol::client_message_limit, frame))
+      return violation("invalid message type or length from client", out);
+    if (idle_message(frame, rest, out) != Step::Next) return;
+  }
+}
+
+SessionCore::Step SessionCore::idle_message(const Frame& frame, Bytes rest, Actions& out) {
+  if (frame.type == 'X') {
+    state_ = State::Closed;
+    out.consumed += rest.size();
+    out.close_client = true;
+    return Step::Stop;
+  }
+  if (frame.type == 'S') {
+    if (frame.size != kHeaderBytes) return violation("invalid message format", out), Step::Stop;
+    skip_to_sync_ = false;
+    out.to_client.own([](std::string& bytes) { protocol::put_ready(bytes, 'I'); });
+    out.consumed += frame.size;
+    return Step::Next;
+  }
+  // Postgres ignores COPY messages outside of COPY (a client may still send some after an error), and
+  // everything between an error and the next Sync.
+  if (skip_to_sync_ || frame.type == 'H' || frame.type == 'd' || frame.type == 'c' || frame.type == 'f') {
+    skip(frame, rest, out);
+    return Step::Next;
+  }
+  if (!whole(frame, rest) && frame.size <= kWholeBeforeServer) return Step::NeedMore;
+  state_ = State::Waiting;
+  out.ask_server = true;
+  return Step::Stop;
+}
+
+void SessionCore::granted(ServerCore& server, Bytes held, Actions& out) {
+  PGWEIR_CHECK(state_ == State::Waiting && server_ == nullptr);
+  PGWEIR_CHECK(server.clean() && server.ops.empty());  // pairs with the check in Group::lend
+  server_ = &server;
+  state_ = State::Linked;
+  server.apply_settings(wanted_, out.to_server);
+  if (!proving_) relay(held, out);
+  after_step(out);
+}
+
+void SessionCore::refused(const Error& error, Bytes held, Actions& out) {
+  PGWEIR_CHECK(state_ == State::Waiting);
+  out.leave_queue = true;
+  if (proving_) return fail(error, out);
+  state_ = State::Idle;
+  Frame frame;
+  PGWEIR_CHECK(held.size() >= kHeaderBytes &&
+               protocol::read_header(held, protocol::client_message_limit, frame));
+  out.to_client.own([&](std::string& bytes) {
+    protocol::put_error(bytes, "ERROR", error);
+    if (frame.type == 'Q' || frame.type == 'F')
+      protocol::put_ready(bytes, 'I');
+    else
+      skip_to_sync_ = true;
+  });
+  skip(frame, held, out);
+  idle(held, out);
+}
+
+void SessionCore::relay(Bytes in, Actions& out) {
+  while (out.consumed < in.size() && state_ == State::Linked) {
+    const Bytes rest = in.substr(out.consumed);
+    if (body_left_ > 0) {
+      const Bytes part = rest.substr(0, body_left_);
+      if (!skip_body_) out.to_server.borrow(part);
+      body_left_ -= part.size();
+      out.consumed += part.size();
+      continue;
+    }
+    if (rest.size() < kHeaderBytes) return;
+    Frame frame;
+    if (!protocol::read_header(rest, protocol::client_message_limit, frame))
+      return violation("invalid message type or length from client", out);
+    if (server_->pipeline.full()) {
+      out.stalled = true;
+      return;
+    }
+    if (server_->pipeline.copy_in() && !is_copy_message(frame.type))
+      return violation("unexpected message during COPY from stdin", out);
+    if (relay_message(frame, rest, out) != Step::Next) return;
+  }
+}
+
+SessionCore::Step SessionCore::relay_message(const Frame& frame, Bytes rest, Actions& out) {
+  Pipeline& pipeline = server_->pipeline;
+  switch (frame.type) {
+    case 'Q': return relay_text(frame, rest, Owed::Query, kHeaderBytes, out);
+    case 'P': return relay_parse(frame, rest, out);
+    case 'B': return relay_bind(frame, rest, out);
+    case 'D':
+    case 'C': return relay_describe_or_close(frame, rest, out);
+    case 'E':
+    case 'S':
+    case 'H':
+      // Small, and a half one would keep the server from being released.
+      if (!whole(frame, rest)) return Step::NeedMore;
+      if (frame.type == 'E') pipeline.push(Owed::Execute);
+      if (frame.type == 'S') pipeline.push(Owed::Sync);
+      break;
+    case 'F':
+      server_->dirty = true;
+      pipeline.push(Owed::Function);
+      break;
+    case 'd': break;
+    case 'c':
+    case 'f': pipeline.push(Owed::CopyEnd); break;
+    case 'X':
+      // What was asked before the goodbye is carried out, as Postgres does.
+      if (!pipeline.empty()) {
+        out.stalled = true;
+        return Step::Stop;
+      }
+      out.consumed += rest.size();
+      out.close_client = true;
+      client_gone(out);
+      return Step::Stop;
+    default: return violation("unexpected message type", out), Step::Stop;
+  }
+  forward(frame, rest, out);
+  return Step::Next;
+}
+
+SessionCore::Step SessionCore::relay_text(const Frame& frame, Bytes rest, Owed kind, std::size_t text_at,
+                                          Actions& out) {
+  if (!whole(frame, rest)) {
+    if (frame.size <= kWholeBeforeServer) return Step::NeedMore;
+    server_->dirty = true;  // too long to be looked through
+  } else if (!server_->dirty) {
+    const auto strings = wanted_->values.find(Bytes("standard_conforming_strings"));
+    const Bytes text = rest.substr(text_at, frame.size - text_at);
+    server_->dirty =
+        strings != wanted_->values.end() || protocol::may_leave_state(text.substr(0, text.find('\0')));
+  }
+  server_->pipeline.push(kind);
+  forward(frame, rest, out);
+  return Step::Next;
+}
+
+SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actions& out) {
+  const Bytes body = rest.substr(kHeaderBytes, frame.size - kHeaderBytes);
+  const std::size_t name_size = body.substr(0, kStatementNameMax).find('\0');
+  if (name_size == Bytes::npos) {
+    if (!whole(frame, rest) && body.size() < kStatementNameMax) return Step::NeedMore;
+    return violation("invalid statement name in Parse message", out), Step::Stop;
+  }
+  if (name_size == 0) return relay_text(frame, rest, Owed::Parse, kHeaderBytes + 1, out);
+
+  if (frame.size > kNamedParseMax) {
+    refuse_statement({sqlstate::kProgramLimit,
+                      "prepared statement too long: " + std::to_string(frame.size) + " bytes, allowed are " +
+                          std::to_string(kNamedParseMax),
+                      {},
+                      "Send it without a name, or shorten it by parameters."},
+                     out);
+    skip(frame, rest, out);
+    return Step::Next;
+  }
+  if (!whole(frame, rest)) return Step::NeedMore;
+  std::string name(body.substr(0, name_size));
+  const Bytes content = body.substr(name_size + 1);
+  if (content.find('\0') == Bytes::npos) return violation("invalid Parse message", out), Step::Stop;
+  StatementRef statement = books_->statements.intern(content);
+  if (pending_elsewhere(name, statement.get())) {
+    out.stalled = true;
+    return Step::Stop;
+  }
+  if (!names_) names_ = std::make_unique<ClientStatements>();
+  out.consumed += frame.size;
+  if (!statement) {
+    refuse_statement(
+        {sqlstate::kConfigurationLimit,
+         "no room for another prepared statement: " + std::to_string(books_->statements.bytes()) + " of " +
+             std::to_string(books_->statements.bytes_max()) + " bytes are used",
+         {},
+         "Close statements that are not needed, or raise pool.prepared_statement_bytes."},
+        out);
+    return Step::Next;
+  }
+  if (names_->contains(name)) {
+    refuse_statement(
+        {sqlstate::kDuplicateStatement, "prepared statement \"" + name + "\" already exists", {}, {}}, out);
+    return Step::Next;
+  }
+  if (statement->leaves_state) server_->dirty = true;
+  const bool known = server_->statements.knows(statement.get()) ||
+                     std::any_of(server_->ops.begin(), server_->ops.end(), [&](const StatementOp& op) {
+                       return op.statement.get() == statement.get() && op.kind != StatementOp::Kind::Forget &&
+                              op.kind != StatementOp::Kind::Evict;
+                     });
+  StatementOp op{StatementOp::Kind::Prepare, 0, name, statement, {}};
+  if (push_op(known ? Owed::ParseKnown : Owed::Parse, Whose::Clients, std::move(op)))
+    (*names_)[name] = statement;
+  out.to_server.own([&](std::string& bytes) {
+    if (known)
+      protocol::put_close_statement(bytes, kNoStatement);
+    else
+      protocol::put_parse(bytes, statement->server_name, content);
+  });
+  return Step::Next;
+}
+
+SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Actions& out) {
+  const Bytes body = rest.substr(kHeaderBytes, frame.size - kHeaderBytes);
+  const std::size_t portal_size = body.substr(0, kStatementNameMax).find('\0');
+  const std::size_t name_at = portal_size == Bytes::npos ? Bytes::npos : portal_size + 1;
+  const std::size_t name_size =
+      name_at == Bytes::npos ? Bytes::npos : body.substr(name_at, kStatementNameMax).find('\0');
+  if (name_size == Bytes::npos) {
+    if (!whole(frame, rest) && body.size() < 2 * kStatementNameMax) return Step::NeedMore;
+    return violation("invalid name in Bind message", out), Step::Stop;
+  }
+  if (name_size == 0) {
+    server_->pipeline.push(Owed::Bind);
+    forward(frame, rest, out);
+    return Step::Next;
+  }
+  std::string server_name;
+  if (!server_name_of(body.substr(name_at, name_size), server_name, out)) {
+    out.stalled = true;
+    return Step::Stop;
+  }
+  server_->pipeline.push(Owed::Bind);
+  const std::size_t head = kHeaderBytes + name_at + name_size + 1;  // through the statement's name
+  out.to_server.own([&](std::string& bytes) {
+    bytes.push_back('B');
+    bytes.append(4, '\0');
+    protocol::store_u32(bytes.data() + bytes.size() - 4,
+                        static_cast<std::uint32_t>(frame.size - 1 - name_size + server_name.size()));
+    bytes.append(body.substr(0, name_at)).append(server_name).push_back('\0');
+  });
+  const Bytes tail = rest.substr(head, frame.size - head);
+  out.to_server.borrow(tail);
+  body_left_ = frame.size - head - tail.size();
+  skip_body_ = false;
+  out.consumed += head + tail.size();
+  return Step::Next;
+}
+
+SessionCore::Step SessionCore::relay_describe_or_close(const Frame& frame, Bytes rest, Actions& out) {
+  if (!whole(frame, rest)) return Step::NeedMore;
+  const Bytes body = rest.substr(kHeaderBytes, frame.size - kHeaderBytes);
+  if (body.size() < 2 || body.back() != '\0')
+    return violation("invalid Describe or Close message", out), Step::Stop;
+  const Bytes name = body.substr(1, body.size() - 2);
+  const Owed kind = frame.type == 'D' ? Owed::Describe : Owed::Close;
+  if (body[0] != 'S' || name.empty()) {
+    server_->pipeline.push(kind);
+    forward(frame, rest, out);
+    return Step::Next;
+  }
+  if (kind == Owed::Describe) {
+    std::string server_name;
+    if (!server_name_of(name, server_name, out)) {
+      out.stalled = true;
+      return Step::Stop;
+    }
+    server_->pipeline.push(kind);
+    out.to_server.own(
+        [&](std::string& bytes) { protocol::Writer(bytes, 'D').u8('S').c_string(server_name); });
+  } else {
+    if (pending_elsewhere(name, nullptr)) {
+      out.stalled = true;
+      return Step::Stop;
+    }
+    StatementOp op{StatementOp::Kind::Forget, 0, std::string(name), {}, {}};
+    if (names_) {
+      const auto held = names_->find(op.name);
+      if (held != names_->end()) op.before = held->second;
+    }
+    const std::string key = op.name;
+    if (push_op(kind, Whose::Clients, std::move(op)) && names_) names_->erase(key);
+    out.to_server.own([](std::string& bytes) { protocol::put_close_statement(bytes, kNoStatement); });
+  }
+  out.consumed += frame.size;
+  return Step::Next;
+}
+
+void SessionCore::forward(const Frame& frame, Bytes rest, Actions& out) {
+  const Bytes part = rest.substr(0, frame.size);
+  out.to_server.borrow(part);
+  body_left_ = frame.size - part.size();
+  skip_body_ = false;
+  out.consumed += part.size();
+}
+
+void SessionCore::skip(const Frame& frame, Bytes rest, Actions& out) {
+  const std::size_t part = std::min(rest.size(), frame.size);
+  body_left_ = frame.size - part;
+  skip_body_ = true;
+  out.consumed += part;
+}
+
+bool SessionCore::push_op(Owed kind, Whose whose, StatementOp op) {
+  op.batch = server_->pipeline.batch();
+  if (!server_->pipeline.push(kind, whose, Pipeline::Op::Statement)) return false;
+  server_->ops.push_back(std::move(op));
+  return true;
+}
+
+// The server must raise the error itself, so that it aborts the transaction and skips to Sync as always; then
+// its text is replaced by ours. Binding a statement that does not exist is the cheapest error there is.
+void SessionCore::refuse_statement(const Error& error, Actions& out) {
+  StatementOp op{StatementOp::Kind::Refuse, 0, {}, {}, {}};
+  protocol::put_error(op.name, "ERROR", error);
+  push_op(Owed::Bind, Whose::Clients, std::move(op));
+  out.to_server.own([](std::string& bytes) { protocol::put_bind_text(bytes, kNoStatement, {}); });
+}
+
+bool SessionCore::pending_elsewhere(Bytes name, const Statement* statement) const {
+  const std::uint32_t batch = server_->pipeline.batch();
+  return std::any_of(server_->ops.begin(), server_->ops.end(), [&](const StatementOp& op) {
+    if (op.batch == batch || op.kind == StatementOp::Kind::Refuse) return false;
+    return op.name == name || (statement && op.statement.get() == statement);
+  });
+}
+
+bool SessionCore::server_name_of(Bytes name, std::string& server_name, Actions& out) {
+  const std::string key(name);
+  const auto held = names_ ? names_->find(key) : ClientStatements::iterator{};
+  const bool has = names_ && held != names_->end();
+  if (!server_->ops.empty() && pending_elsewhere(name, has ? held->second.get() : nullptr)) return false;
+  if (!has) {
+    // Postgres says 26000 by itself; a name like ours must not reach another client's statement.
+    server_name = name.substr(0, kOurPrefix.size()) == kOurPrefix ? "unknown " + key : key;
+    return true;
+  }
+  const StatementRef& statement = held->second;
+  server_name = statement->server_name;
+  if (statement->leaves_state) server_->dirty = true;
+  if (server_->statements.knows(statement.get())) {
+    server_->statements.touch(statement.get());
+    return true;
+  }
+  const bool coming = std::any_of(server_->ops.begin(), server_->ops.end(), [&](const StatementOp& op) {
+    return op.statement.get() == statement.get() &&
+           (op.kind == StatementOp::Kind::Inject || op.kind == StatementOp::Kind::Prepare);
+  });
+  if (coming) return true;
+  out.to_server.own([&](std::string& bytes) {
+    if (server_->statements.size() >= books_->statements_per_server) {
+      StatementRef oldest = server_->statements.take_oldest();
+      protocol::put_close_statement(bytes, oldest->server_name);
+      if (!push_op(Owed::Close, Whose::Ours, {StatementOp::Kind::Evict, 0, {}, oldest, {}}))
+        server_->statements.add(oldest);
+    }
+    protocol::put_parse(bytes, statement->server_name, statement->content);
+    push_op(Owed::Parse, Whose::Ours, {StatementOp::Kind::Inject, 0, {}, statement, {}});
+  });
+  return true;
+}
+
+void SessionCore::server_bytes(Bytes in, Actions& out) {
+  PGWEIR_CHECK(state_ == State::Linked);
+  const ServerCore::Outcome outcome = server_->read(in, out.to_client, *this);
+  out.queries += outcome.readies;
+  if (outcome.broken) {
+    const bool boundary = !server_->mid_forward();
+    out.reason = std::string("server ") + outcome.broken;
+    if (boundary) {
+      out.to_client.own([](std::string& bytes) {
+        protocol::put_error(bytes, "FATAL",
+                            {sqlstate::kConnectionFailure, "server connection broke the protocol", {}, {}});
+      });
+      out.close_client = true;
+    } else {
+      out.reset_client = true;
+    }
+    return unlink(Actions::Server::Drop, out);
+  }
+  if (outcome.poisoned) return violation("requests pipelined behind COPY FROM STDIN", out);
+  if (outcome.fatal) {
+    // Its own last words have been passed on; the rest is the closing of the connection.
+    out.close_client = true;
+    out.reason = "server is going away";
+    return unlink(Actions::Server::Drop, out);
+  }
+  // The client's own requests may be running without its settings: end it before it believes their answers.
+  if (ours_failed_ && !proving_) {
+    const std::string why = protocol::parse_error(*ours_failed_).message;
+    ours_failed_.reset();
+    out.to_client.clear();
+    return fail({sqlstate::kConnectionFailure,
+                 "the server no longer accepts this session's settings: " + why,
+                 {},
+                 {}},
+                out);
+  }
+  after_step(out);
+}
+
+void SessionCore::after_step(Actions& out) {
+  if (state_ != State::Linked || !server_->quiet() || body_left_ > 0) return;
+  if (proving_ && ours_failed_) {
+    // Postgres has rolled our batch back, so the server is as before; the client gets Postgres's own words.
+    const protocol::ErrorFields why = protocol::parse_error(*ours_failed_);
+    ours_failed_.reset();
+    out.to_client.own([&](std::string& bytes) { protocol::put_error(bytes, "FATAL", why); });
+    out.close_client = true;
+    out.reason = why.message;
+    unlink(Actions::Server::Release, out);
+    state_ = State::Closed;
+    return;
+  }
+  if (proving_) {
+    proving_ = false;
+    out.proven = true;
+    books_->settings.mark_proven(wanted_);
+  } else {
+    ++out.transactions;
+  }
+  // A server whose answers can no longer be counted is of no use to anybody.
+  unlink(server_->pipeline.unfit() ? Actions::Server::Drop : Actions::Server::Release, out);
+  state_ = State::Idle;
+}
+
+void SessionCore::client_gone(Actions& out) {
+  switch (state_) {
+    case State::Idle:
+    case State::Closed: break;
+    case State::Waiting: out.leave_queue = true; break;
+    case State::Linked: {
+      const bool clean = server_->quiet() && body_left_ == 0 && out.to_server.empty();
+      unlink(clean ? Actions::Server::Release : Actions::Server::Drop, out);
+      break;
+    }
+  }
+  state_ = State::Closed;
+}
+
+void SessionCore::server_gone(const std::string& why, Actions& out) {
+  PGWEIR_CHECK(state_ == State::Linked);
+  fail({sqlstate::kConnectionFailure,
+        "server connection lost: " + why,
+        {},
+        "The transaction was not committed unless its COMMIT was answered. Connect again and retry it."},
+       out);
+}
+
+void SessionCore::fail(const Error& error, Actions& out) {
+  if (state_ == State::Closed) return;
+  if (state_ == State::Waiting) out.leave_queue = true;
+  if (at_boundary()) {
+    out.to_client.own([&](std::string& bytes) { protocol::put_error(bytes, "FATAL", error); });
+    out.close_client = true;
+  } else {
+    out.reset_client = true;
+  }
+  out.reason = error.message;
+  if (server_) unlink(Actions::Server::Drop, out);
+  state_ = State::Closed;
+}
+
+void SessionCore::violation(const char* what, Actions& out) {
+  fail({sqlstate::kProtocolViolation, what, {}, {}}, out);
+}
+
+void SessionCore::unlink(Actions::Server how, Actions& out) {
+  out.server = how;
+  if (how == Actions::Server::Drop) {
+    server_->ops.clear();
+    state_ = State::Closed;
+  }
+  server_ = nullptr;
+}
+
+void SessionCore::on_parameter(Bytes name, Bytes value) {
+  server_->applied = books_->settings.changed(server_->applied, name, value);
+  wanted_ = books_->settings.changed(wanted_, name, value);
+}
+
+void SessionCore::on_op_done(StatementOp&) {}
+
+void SessionCore::on_op_dropped(StatementOp& op) {
+  if (op.kind != StatementOp::Kind::Prepare && op.kind != StatementOp::Kind::Forget) return;
+  if (op.before)
+    (*names_)[op.name] = op.before;
+  else if (names_)
+    names_->erase(op.name);
+}
+
+void SessionCore::on_all_deallocated() { names_.reset(); }
+
+void SessionCore::on_ours_failed(Bytes error_body) { ours_failed_ = std::string(error_body); }
+
+}  // namespace pgweir

@@ -1,0 +1,124 @@
+// pooler/session_core.h - the rules of one logged-in client: which bytes go to which server, and when it has
+// one.
+//
+//              a request            granted
+//      Idle ------------> Waiting ----------> Linked
+//       ^ <-------------------'  refused        |
+//       '---------------------------------------'   nothing owed, 'I', nothing half sent
+//
+// A client begins in Idle, or, when its settings have never been tried on a server, in Waiting with prove();
+// Closed is reached from everywhere and left for nowhere.
+//
+// Pure: an event and bytes in, Actions out. The driver (pooler/session.cc) obeys the Actions in the order of
+// their declaration. Bytes beyond `consumed` are the driver's to keep and to give again, in front of what
+// comes next.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "pooler/base/error.h"
+#include "pooler/server_core.h"
+#include "pooler/settings.h"
+#include "pooler/statements.h"
+#include "protocol/frame.h"
+#include "protocol/gather.h"
+
+namespace pgweir {
+
+// What the clients and servers of one group share.
+struct GroupBooks {
+  explicit GroupBooks(std::size_t statement_bytes) : statements(statement_bytes) {}
+  StatementBook statements;
+  SettingsBook settings;
+  std::size_t statements_per_server = 200;
+};
+
+struct Actions {
+  std::size_t consumed = 0;  // of the client's bytes
+  protocol::Gather to_client;
+  protocol::Gather to_server;
+  bool ask_server = false;  // get in line for a server
+  bool leave_queue = false;
+  bool proven = false;        // prove() succeeded
+  bool stalled = false;       // the rest must wait for answers: try again after the next server bytes
+  bool close_client = false;  // after what is to be sent
+  bool reset_client = false;  // at once: it stands in the middle of a message
+  enum class Server : std::uint8_t { Keep, Release, Drop } server = Server::Keep;
+  // Why a connection ends, for the log; empty for the ordinary end.
+  std::string reason;
+  unsigned queries = 0;       // answered in this step
+  unsigned transactions = 0;  // ended in this step
+
+  void clear();
+};
+
+class SessionCore final : private ServerCore::Audience {
+ public:
+  enum class State : std::uint8_t { Idle, Waiting, Linked, Closed };
+
+  SessionCore(GroupBooks& books, SettingsRef wanted) : books_(&books), wanted_(std::move(wanted)) {}
+  ~SessionCore() override;
+
+  State state() const { return state_; }
+  ServerCore* server() const { return server_; }
+  const SettingsRef& wanted() const { return wanted_; }
+  std::size_t statement_count() const { return names_ ? names_->size() : 0; }
+  // Nothing of a message to the client is half sent.
+  bool at_boundary() const { return !server_ || !server_->mid_forward(); }
+
+  // Events. `out` must be clear.
+  void prove(Actions& out);  // Idle -> Waiting: only the settings are tried
+  void client_bytes(Bytes in, Actions& out);
+  void client_gone(Actions& out);
+  void granted(ServerCore& server, Bytes held, Actions& out);
+  void refused(const Error& error, Bytes held,
+               Actions& out);  // the request in front of `held` will get no server
+  void server_bytes(Bytes in, Actions& out);
+  void server_gone(const std::string& why, Actions& out);
+  void fail(const Error& error, Actions& out);  // a limit was hit: FATAL, at a boundary or a reset
+
+ private:
+  enum class Step : std::uint8_t { Next, NeedMore, Stop };
+  void idle(Bytes in, Actions& out);
+  Step idle_message(const protocol::Frame& frame, Bytes rest, Actions& out);
+  void relay(Bytes in, Actions& out);
+  Step relay_message(const protocol::Frame& frame, Bytes rest, Actions& out);
+  Step relay_text(const protocol::Frame& frame, Bytes rest, protocol::Owed kind, std::size_t text_at,
+                  Actions& out);
+  Step relay_parse(const protocol::Frame& frame, Bytes rest, Actions& out);
+  Step relay_bind(const protocol::Frame& frame, Bytes rest, Actions& out);
+  Step relay_describe_or_close(const protocol::Frame& frame, Bytes rest, Actions& out);
+  void forward(const protocol::Frame& frame, Bytes rest, Actions& out);
+  void skip(const protocol::Frame& frame, Bytes rest, Actions& out);
+  bool push_op(protocol::Owed kind, protocol::Pipeline::Whose whose, StatementOp op);
+  void refuse_statement(const Error& error, Actions& out);
+  // What the server calls the statement that the client calls `name`, known there by the time it is used;
+  // empty when the client has no such name. False: an earlier batch decides, wait for its answers.
+  bool server_name_of(Bytes name, std::string& server_name, Actions& out);
+  bool pending_elsewhere(Bytes name, const Statement* statement) const;
+  void violation(const char* what, Actions& out);
+  void after_step(Actions& out);
+  void unlink(Actions::Server how, Actions& out);
+
+  void on_parameter(Bytes name, Bytes value) override;
+  void on_op_done(StatementOp& op) override;
+  void on_op_dropped(StatementOp& op) override;
+  void on_all_deallocated() override;
+  void on_ours_failed(Bytes error_body) override;
+
+  GroupBooks* books_;
+  ServerCore* server_ = nullptr;
+  SettingsRef wanted_;
+  std::unique_ptr<ClientStatements> names_;
+  std::optional<std::string> ours_failed_;  // body of the ErrorResponse that answered a request of ours
+  std::size_t body_left_ = 0;               // of the client's message that is being passed on or skipped
+  State state_ = State::Idle;
+  bool skip_body_ = false;
+  bool skip_to_sync_ = false;  // an error of ours stands in an extended batch
+  bool proving_ = false;
+};
+
+}  // namespace pgweir

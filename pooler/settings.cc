@@ -1,0 +1,83 @@
+#include "pooler/settings.h"
+
+#include <algorithm>
+
+namespace pgweir {
+
+namespace {
+constexpr std::size_t kProvenKept = 256;
+
+constexpr Bytes kTracked[] = {"DateStyle",        "IntervalStyle",   "TimeZone",
+                              "application_name", "client_encoding", "default_transaction_read_only",
+                              "scram_iterations", "search_path",     "standard_conforming_strings"};
+
+// Postgres takes any printable application name of this length as it is.
+bool plain_application_name(Bytes value) {
+  return value.size() < 64 &&
+         std::all_of(value.begin(), value.end(), [](char c) { return c >= 32 && c < 127; });
+}
+}  // namespace
+
+bool is_tracked_setting(Bytes name) {
+  return std::find(std::begin(kTracked), std::end(kTracked), name) != std::end(kTracked);
+}
+
+SettingsBook::SettingsBook() : empty_(std::make_shared<SettingsMap>()) { empty_->proven = true; }
+
+SettingsRef SettingsBook::intern(SettingsMap::Values values) {
+  if (values.empty()) return empty_;
+  std::weak_ptr<SettingsMap>& place = maps_[values];
+  if (SettingsRef known = place.lock()) return known;
+  auto map = std::make_shared<SettingsMap>();
+  map->values = std::move(values);
+  map->proven = map->values.size() == 1 && map->values.begin()->first == "application_name" &&
+                plain_application_name(map->values.begin()->second);
+  place = map;
+  if (maps_.size() > sweep_at_) sweep();
+  return map;
+}
+
+SettingsRef SettingsBook::changed(const SettingsRef& map, Bytes name, Bytes value) {
+  if (!is_tracked_setting(name)) return map;
+  const auto base = baseline_.find(name);
+  const bool is_default = base != baseline_.end() && base->second == value;
+  const auto held = map->values.find(name);
+  if (is_default && held == map->values.end()) return map;
+  if (held != map->values.end()) {
+    const auto spelt = map->reported.find(name);
+    if ((spelt != map->reported.end() ? spelt->second : held->second) == value) return map;
+  }
+  SettingsMap::Values values = map->values;
+  if (is_default)
+    values.erase(std::string(name));
+  else
+    values[std::string(name)] = value;
+  SettingsRef next = intern(std::move(values));
+  next->proven = true;  // a server of the group has just reported it
+  return next;
+}
+
+SettingsMap::Values SettingsBook::welcome(const SettingsMap& map) const {
+  SettingsMap::Values told = baseline_;
+  for (const auto& [name, value] : map.values) {
+    if (!is_tracked_setting(name)) continue;
+    const auto spelt = map.reported.find(name);
+    told[name] = spelt != map.reported.end() ? spelt->second : value;
+  }
+  return told;
+}
+
+void SettingsBook::mark_proven(const SettingsRef& map) {
+  if (map->proven) return;
+  map->proven = true;
+  if (proven_.size() == kProvenKept) proven_.erase(proven_.begin());
+  proven_.push_back(map);
+}
+
+void SettingsBook::sweep() {
+  for (auto it = maps_.begin(); it != maps_.end();)
+    it = it->second.expired() ? maps_.erase(it) : std::next(it);
+  sweep_at_ = std::max<std::size_t>(64, maps_.size() * 2);
+}
+
+}  // namespace pgweir

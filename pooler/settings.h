@@ -1,0 +1,59 @@
+// pooler/settings.h - the session settings that follow a client from server to server, as shared immutable
+// maps.
+//
+// A map holds what differs from the group's baseline, the values that Postgres reports to a fresh session.
+// Equal maps are one object, so "does this server already have what this client wants" is a comparison of
+// pointers. A map is proven once a server of the group has accepted all of it; only then may a client be
+// welcomed without asking a server.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "pooler/base/bytes.h"
+#include "protocol/startup.h"
+
+namespace pgweir {
+
+struct SettingsMap {
+  using Values = std::map<std::string, std::string, std::less<>>;
+  Values values;
+  Values reported;  // what Postgres reports for values that it spells differently ("utf8" -> "UTF8")
+  bool proven = false;
+};
+using SettingsRef = std::shared_ptr<SettingsMap>;
+
+// Settings whose changes Postgres reports and a client may make (Postgres manual, "Asynchronous Operations").
+bool is_tracked_setting(Bytes name);
+
+class SettingsBook {
+ public:
+  SettingsBook();
+
+  const SettingsRef& empty() const { return empty_; }
+  SettingsRef intern(SettingsMap::Values values);
+  // The map that results when a server reports `value` for `name` to a client with `map`.
+  SettingsRef changed(const SettingsRef& map, Bytes name, Bytes value);
+
+  // What a fresh server reports; empty until one has logged in, and again after forget_baseline().
+  bool has_baseline() const { return !baseline_.empty(); }
+  void set_baseline(SettingsMap::Values reported) { baseline_ = std::move(reported); }
+  void forget_baseline() { baseline_.clear(); }
+  const SettingsMap::Values& baseline() const { return baseline_; }
+  void mark_proven(const SettingsRef& map);
+  // What a client with this map is told at login.
+  SettingsMap::Values welcome(const SettingsMap& map) const;
+
+ private:
+  void sweep();
+  SettingsMap::Values baseline_;
+  std::map<SettingsMap::Values, std::weak_ptr<SettingsMap>> maps_;
+  std::vector<SettingsRef> proven_;  // kept alive so that a returning client need not wake a server
+  std::size_t sweep_at_ = 64;
+  SettingsRef empty_;
+};
+
+}  // namespace pgweir

@@ -1,0 +1,96 @@
+// protocol/pipeline.h - what one server still owes: every request that was sent and not yet answered, in
+// order.
+//
+// This is the proof behind "a server goes back only when clean" (R5) and the table of which answer may come
+// when (R1, R3). It follows the Postgres manual, "Message Flow": an error inside an extended batch makes the
+// server skip to the next Sync; Sync and Flush sent while the server reads COPY data are ignored by it.
+//
+// One byte per owed answer; at most kMaxOwed of them, then full() asks the caller to stop sending.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace pgweir::protocol {
+
+enum class Owed : std::uint8_t {
+  Query,       // simple query: ends with ReadyForQuery
+  Function,    // FunctionCall: ends with ReadyForQuery
+  Sync,        // ReadyForQuery
+  Parse,       // ParseComplete
+  ParseKnown,  // sent as a Close that finds nothing; its CloseComplete is shown as ParseComplete
+  Bind,        // BindComplete
+  Describe,    // RowDescription or NoData, a ParameterDescription before them for statements
+  Execute,     // CommandComplete, EmptyQueryResponse or PortalSuspended
+  Close,       // CloseComplete
+  CopyEnd,     // CopyDone or CopyFail sent before the server asked for COPY data: answered by nothing
+};
+
+class Pipeline {
+ public:
+  static constexpr std::size_t kMaxOwed = 16'384;
+
+  // Who sees the answer.
+  enum class Whose : std::uint8_t { Clients, Ours };
+  // Whether the answer carries a change of prepared statements with it (see StatementOps).
+  enum class Op : std::uint8_t { None, Statement };
+
+  struct Reply {
+    enum class Verdict : std::uint8_t {
+      Forward,     // to the client
+      Swallow,     // belongs to a request of ours
+      ShowParsed,  // CloseComplete that the client must see as ParseComplete
+      Violation,   // the server may not say this now: it is broken or lying
+      Poisoned,    // the client pipelined requests behind a COPY FROM STDIN: nobody can tell what is owed
+    };
+    Verdict verdict = Verdict::Violation;
+    Owed kind = Owed::Query;
+    bool finished = false;        // an owed answer is complete
+    bool op = false;              // it was one with Op::Statement
+    bool ready = false;           // ReadyForQuery
+    bool ours_failed = false;     // an error answered a request of ours other than Parse
+    std::size_t dropped_ops = 0;  // statement operations that the server skips after an error, oldest first
+  };
+
+  // False when the server will skip this message (an error stands and no Sync was sent since) or ignore it
+  // (Sync during COPY): then nothing is owed for it. The message must be sent all the same.
+  bool push(Owed kind, Whose whose = Whose::Clients, Op op = Op::None);
+
+  // `type` is any message type of frame.h's server_message_limit. Call once per message, in order.
+  Reply reply(char type);
+
+  // Nothing owed, nothing being skipped, no COPY running.
+  bool empty() const { return head_ == entries_.size() && !skipping_ && !copy_in_ && !copy_out_; }
+  bool full() const { return entries_.size() - head_ >= kMaxOwed; }
+  std::size_t owed() const { return entries_.size() - head_; }
+  // The server waits for CopyData: only CopyData, CopyDone, CopyFail, Sync and Flush make sense now.
+  bool copy_in() const { return copy_in_; }
+  // It cannot be proven how many answers will still come: the server must not be used again.
+  bool unfit() const { return unfit_; }
+  // The next answer belongs to a request of ours.
+  bool front_ours() const;
+  // Syncs pushed so far: two messages with equal counts stand or fall together.
+  std::uint32_t batch() const { return batch_; }
+
+ private:
+  using Entry = std::uint8_t;
+  static constexpr Entry kKindMask = 0x0f, kOurs = 0x10, kOp = 0x20;
+  static Owed kind_of(Entry entry) { return static_cast<Owed>(entry & kKindMask); }
+  void pop();
+  void drop_stray_copy_ends();
+  Reply accept(Reply::Verdict verdict, Entry entry, bool finished);
+  Reply on_error();
+  Reply on_copy_in();
+
+  std::vector<Entry> entries_;
+  std::size_t head_ = 0;
+  std::uint32_t batch_ = 0;
+  std::uint32_t syncs_in_copy_ = 0;
+  bool skipping_ = false;
+  bool copy_in_ = false;
+  bool copy_out_ = false;
+  bool unfit_ = false;
+};
+
+}  // namespace pgweir::protocol

@@ -1,0 +1,15 @@
+// protocol/sql_words.h - a quick look at a SQL text: could it leave something behind in its session?
+//
+// Errs on the side of yes: a yes costs one DISCARD ALL after the transaction, a wrong no would let one
+// client's state reach the next. It knows comments, strings and quoted names, and reads words only; functions
+// that the user wrote are not looked into. Strings must follow the standard (standard_conforming_strings =
+// on); with another setting the caller takes every text for a yes.
+#pragma once
+
+#include "pooler/base/bytes.h"
+
+namespace pgweir::protocol {
+
+bool may_leave_state(Bytes sql);
+
+}  // namespace pgweir::protocol

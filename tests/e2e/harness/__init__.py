@@ -1,0 +1,25 @@
+"""What the end-to-end tests stand on: a scratch Postgres, a pgweir, certificates, raw sockets.
+
+Everything lives in its own directory under /tmp, runs as the system user `postgres` when the tests run as
+root, listens on loopback only, and dies with the test process.
+"""
+
+from .case import PgweirCase
+from .certificates import Authority
+from .machine import free_port, pg_program, run, scratch, wait_until
+from .pgweir import Pgweir
+from .postgres import Postgres
+from .wire import Wire
+
+__all__ = [
+    "Authority",
+    "Pgweir",
+    "PgweirCase",
+    "Postgres",
+    "Wire",
+    "free_port",
+    "pg_program",
+    "run",
+    "scratch",
+    "wait_until",
+]

@@ -1,0 +1,204 @@
+"""A pgweir under test."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+
+import psycopg
+
+from . import machine
+
+BINARY = os.environ.get("PGWEIR_BINARY", "")
+
+# What no log of a healthy run contains.
+ALARMS = re.compile(
+    r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|UndefinedBehavior|runtime error:|check failed|"
+    r"terminate called|Assertion `"
+)
+
+SANITIZERS = {
+    "ASAN_OPTIONS": "halt_on_error=1:detect_leaks=1:detect_stack_use_after_return=1",
+    "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+    "TSAN_OPTIONS": "halt_on_error=1",
+}
+
+
+def merge(base, extra):
+    """Nested dictionaries over each other; a None in `extra` takes the key away."""
+    merged = dict(base)
+    for key, value in extra.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def environment(extra=None):
+    """This process's environment without anything that would configure pgweir or libpq."""
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("PGWEIR_", "PG")) and key != "DATABASE_URL"
+    }
+    for key, value in SANITIZERS.items():
+        kept.setdefault(key, value)
+    return {**kept, **(extra or {})}
+
+
+def binary():
+    if not BINARY:
+        raise RuntimeError("PGWEIR_BINARY is not set; run these tests by ctest")
+    global _reachable
+    if _reachable is None:
+        _reachable = machine.readable_binary(BINARY)
+    return _reachable
+
+
+_reachable = None
+
+
+class Pgweir:
+    """Started by start(). `config` is laid over the defaults below; `users` maps names to secrets."""
+
+    def __init__(self, postgres=None, config=None, users=None, env=None):
+        self.dir = machine.scratch("weir")
+        self.host = "127.0.0.1"
+        self.port = machine.free_port()
+        self.socket_dir = str(self.dir)
+        self.log_path = self.dir / "pgweir.log"
+        self.config_path = self.dir / "pgweir.yaml"
+        self.users_path = self.dir / "users.txt"
+        self.process = None
+        self.env = env
+        self.users = dict(users or {})
+        self.config = merge(self._defaults(postgres), config or {})
+
+    def _defaults(self, postgres):
+        addresses = ["127.0.0.1"] + (["::1"] if machine.has_ipv6() else [])
+        defaults = {
+            "listen": {
+                "addresses": addresses,
+                "port": self.port,
+                "unix_socket_dir": self.socket_dir,
+            },
+            "process": {"threads": 2, "shutdown_timeout": "5s"},
+            "auth": {"method": "scram-sha-256", "users_file": str(self.users_path)},
+            "console": {"admins": ["admin"]},
+        }
+        if postgres:
+            defaults["backends"] = {"main": {"host": postgres.host, "port": postgres.port}}
+        return defaults
+
+    def write_files(self):
+        """JSON is YAML, so the configuration needs no library here."""
+        machine.write(self.config_path, json.dumps(self.config, indent=2) + "\n")
+        self.write_users()
+
+    def write_users(self):
+        def quoted(text):
+            return '"' + text.replace('"', '""') + '"'
+
+        lines = [f"{quoted(name)} {quoted(secret)}" for name, secret in self.users.items()]
+        machine.write(self.users_path, "\n".join(lines) + "\n", 0o600)
+
+    def start(self, *, wait=True):
+        self.write_files()
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                machine.as_system_user([binary(), "--config", self.config_path]),
+                cwd=self.dir,
+                env=environment(self.env),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        if wait:
+            machine.wait_until(self._listens, seconds=20, what="pgweir listening")
+        return self
+
+    def _listens(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f"pgweir ended with {self.process.returncode}:\n{self.log()}")
+        try:
+            with socket.create_connection((self.host, self.port), timeout=1):
+                return True
+        except OSError:
+            return False
+
+    @property
+    def alive(self):
+        return self.process is not None and self.process.poll() is None
+
+    def reload(self):
+        """SIGHUP with the configuration as it stands in `config` and `users`."""
+        self.write_files()
+        self.process.send_signal(signal.SIGHUP)
+
+    def end(self, number=signal.SIGTERM, seconds=30):
+        """Signals it and returns its exit code."""
+        process, self.process = self.process, None
+        process.send_signal(number)
+        try:
+            return process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise AssertionError(f"pgweir did not end in {seconds} s:\n{self.log()[-3000:]}")
+
+    def stop(self):
+        """Ends it and insists that it was well all the time."""
+        if self.process is None:
+            return
+        code = self.process.poll()
+        if code is None:
+            code = self.end()
+        self.process = None
+        assert code == 0, f"pgweir ended with {code}:\n{self.log()[-3000:]}"
+        self.check_log()
+
+    def check_log(self):
+        text = self.log()
+        alarm = ALARMS.search(text)
+        if alarm:
+            raise AssertionError(f"alarm in pgweir's log:\n{text[max(0, alarm.start() - 500):][:8000]}")
+
+    def log(self):
+        try:
+            return self.log_path.read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def connect(self, dbname, user, **options):
+        """A psycopg connection through pgweir; the password is the user's plain secret unless given."""
+        options.setdefault("password", self.users.get(user))
+        options.setdefault("autocommit", True)
+        options.setdefault("connect_timeout", 20)
+        options.setdefault("host", self.host)
+        return psycopg.connect(port=self.port, dbname=dbname, user=user, **options)
+
+    def console(self, command):
+        """Runs a console command; (column names, rows)."""
+        with self.connect("pgweir", "admin", cursor_factory=psycopg.ClientCursor) as connection:
+            cursor = connection.execute(command)
+            if not cursor.description:
+                return [], []
+            return [column.name for column in cursor.description], cursor.fetchall()
+
+    def command_line(self, *arguments, env=None):
+        """Runs the program to its end with these arguments."""
+        command = machine.as_system_user([binary(), *arguments])
+        return subprocess.run(
+            command,
+            cwd=self.dir,
+            env=environment(env),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
