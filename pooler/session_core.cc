@@ -434,8 +434,9 @@ void SessionCore::server_bytes(Bytes in, Actions& out) {
     out.reason = std::string("server ") + outcome.broken;
     if (boundary) {
       out.to_client.own([](std::string& bytes) {
-        protocol::put_error(bytes, "FATAL",
-                            {sqlstate::kConnectionFailure, "server connection broke the protocol", {}, {}});
+        protocol::put_error(
+            bytes, "FATAL",
+            Error{sqlstate::kConnectionFailure, "server connection broke the protocol", {}, {}});
       });
       out.close_client = true;
     } else {

@@ -1,0 +1,50 @@
+// pooler/app.h - the whole pooler: its workers, what they share, and the orders that reach all of them.
+//
+// Made of loops that somebody else runs: threads in pgweir, virtual time in the simulator. Every public call
+// is made on the first worker's thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "pooler/base/log.h"
+#include "pooler/base/rng.h"
+#include "pooler/net/loop.h"
+#include "pooler/snapshot.h"
+
+namespace pgweir {
+
+class Worker;
+struct Shared;
+
+class App {
+ public:
+  struct WorkerParts {
+    net::Loop& loop;
+    Rng& rng;
+  };
+  using Reload = std::function<tl::expected<std::shared_ptr<const Snapshot>, std::string>()>;
+
+  // `reload` reads the configuration again for RELOAD and SIGHUP; `on_stopped` is called once, when a
+  // shutdown is done.
+  App(const std::vector<WorkerParts>& workers, Log& log, std::shared_ptr<const Snapshot> snapshot,
+      Reload reload, std::function<void()> on_stopped);
+  ~App();  // only after on_stopped, and with the loops no longer running
+  App(const App&) = delete;
+  App& operator=(const App&) = delete;
+
+  // Every worker accepts from every one of these sockets.
+  void listen(const std::vector<int>& fds);
+  // True when the new configuration is in force on all workers; `done` may come later.
+  void reload(std::function<void(bool)> done);
+  // Stops accepting, lets transactions end for at most shutdown_timeout, then closes what is left. A second
+  // call closes at once.
+  void shutdown();
+
+ private:
+  std::unique_ptr<Shared> shared_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+};
+
+}  // namespace pgweir

@@ -1,0 +1,48 @@
+// pooler/snapshot.h - one configuration made ready for use: tenants resolved, secrets parsed, TLS contexts
+// loaded.
+//
+// Immutable and shared by all workers; a reload makes a new one and each worker takes it over between two
+// events.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "conf/load.h"
+#include "pooler/base/error.h"
+#include "pooler/net/loop.h"
+#include "pooler/net/tls.h"
+#include "protocol/secret.h"
+#include "tiers/directory.h"
+
+namespace pgweir {
+
+struct BackendView {
+  conf::Backend settings;
+  net::Endpoint endpoint;
+  std::shared_ptr<net::TlsContext> tls;  // null: mode disable
+  std::size_t index = 0;                 // into Snapshot::backends; stable over reloads for the same name
+};
+
+struct Snapshot {
+  conf::Loaded loaded;
+  const conf::Config& config() const { return loaded.config; }
+  tiers::Directory directory;
+  std::map<std::string, protocol::Secret, std::less<>> users;
+  bool has_plain_secrets = false;
+  std::shared_ptr<net::TlsContext> client_tls;  // null: TLS is not offered
+  std::vector<BackendView> backends;
+
+  const BackendView* backend(std::string_view name) const;  // empty name: the first
+  bool is_admin(std::string_view user) const;
+  bool is_console_user(std::string_view user) const;  // admins and stats
+};
+
+// Everything that --check-config looks at. Problems carry file, line and column where they have one.
+tl::expected<std::shared_ptr<const Snapshot>, std::vector<conf::Problem>> make_snapshot(
+    conf::Loaded loaded, const conf::ReadFile& read);
+
+}  // namespace pgweir
