@@ -43,8 +43,14 @@ class App {
   void shutdown();
 
  private:
+  void close_all();
+
   std::unique_ptr<Shared> shared_;
   std::vector<std::unique_ptr<Worker>> workers_;
+  Reload reload_;
+  std::function<void()> on_stopped_;
+  net::Timer deadline_;
+  bool stopping_ = false;
 };
 
 }  // namespace pgweir

@@ -24,7 +24,6 @@ struct BackendView {
   conf::Backend settings;
   net::Endpoint endpoint;
   std::shared_ptr<net::TlsContext> tls;  // null: mode disable
-  std::size_t index = 0;                 // into Snapshot::backends; stable over reloads for the same name
 };
 
 struct Snapshot {

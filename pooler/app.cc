@@ -1,0 +1,86 @@
+#include "pooler/app.h"
+
+#include "pooler/base/check.h"
+#include "pooler/shared.h"
+#include "pooler/worker.h"
+
+namespace pgweir {
+
+namespace {
+Error shutting_down() {
+  return {sqlstate::kAdminShutdown, "terminating connection: the pooler is shutting down", {},
+          "Connect again; another instance may already serve."};
+}
+}  // namespace
+
+App::App(const std::vector<WorkerParts>& workers, Log& log, std::shared_ptr<const Snapshot> snapshot, Reload reload,
+         std::function<void()> on_stopped)
+    : shared_(std::make_unique<Shared>(log)),
+      reload_(std::move(reload)),
+      on_stopped_(std::move(on_stopped)),
+      deadline_(this, [](void* self) { static_cast<App*>(self)->close_all(); }) {
+  PGWEIR_CHECK(!workers.empty() && workers.size() <= 256);
+  shared_->app = this;
+  workers[0].rng.fill(shared_->process_secret.data(), shared_->process_secret.size());
+  for (std::uint32_t i = 0; i < workers.size(); ++i) {
+    workers_.push_back(std::make_unique<Worker>(i, workers[i].loop, workers[i].rng, *shared_, snapshot));
+    shared_->workers.push_back(workers_.back().get());
+  }
+}
+
+App::~App() = default;
+
+void App::listen(const std::vector<int>& fds) {
+  for (auto& worker : workers_)
+    worker->loop().post([&w = *worker, fds] {
+      for (const int fd : fds) w.listen(fd);
+    });
+}
+
+void App::reload(std::function<void(bool)> done) {
+  auto fresh = reload_();
+  if (!fresh) {
+    shared_->log.error("reload failed, the old configuration stays", {{"error", fresh.error()}});
+    return done(false);
+  }
+  for (const std::string& key : conf::needs_restart(workers_[0]->config(), (*fresh)->config()))
+    shared_->log.warn("setting changes at the next start only", {{"setting", key}});
+  // Counted on the first worker's thread only.
+  auto left = std::make_shared<std::size_t>(workers_.size());
+  Worker& first = *workers_[0];
+  for (auto& worker : workers_)
+    worker->loop().post([&w = *worker, &first, snapshot = *fresh, left, done] {
+      w.take_snapshot(snapshot);
+      first.loop().post([left, done, &first] {
+        if (--*left > 0) return;
+        first.log().info("configuration reloaded");
+        done(true);
+      });
+    });
+}
+
+void App::shutdown() {
+  if (stopping_) return close_all();
+  stopping_ = true;
+  shared_->log.info("shutting down");
+  Worker& first = *workers_[0];
+  first.loop().arm(deadline_, first.loop().now() + first.config().shutdown_timeout);
+  auto left = std::make_shared<std::size_t>(workers_.size());
+  for (auto& worker : workers_)
+    worker->loop().post([this, &w = *worker, &first, left] {
+      w.on_empty = [this, &first, left] {
+        first.loop().post([this, &first, left] {
+          if (--*left > 0) return;
+          first.loop().disarm(deadline_);
+          on_stopped_();
+        });
+      };
+      w.drain(shutting_down());
+    });
+}
+
+void App::close_all() {
+  for (auto& worker : workers_) worker->loop().post([&w = *worker] { w.close_all(shutting_down()); });
+}
+
+}  // namespace pgweir

@@ -1,0 +1,358 @@
+#include "pooler/client_login.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "pooler/base/check.h"
+#include "pooler/console.h"
+#include "pooler/group.h"
+#include "pooler/session.h"
+#include "pooler/worker.h"
+#include "protocol/frame.h"
+#include "protocol/messages.h"
+
+namespace pgweir {
+
+namespace {
+
+constexpr std::size_t kHeldMax = protocol::kMaxAuthMessage + 16;
+
+LoginCore::TlsPolicy tls_policy(const Snapshot& snapshot) {
+  if (!snapshot.client_tls) return LoginCore::TlsPolicy::Off;
+  switch (snapshot.config().client_tls_mode) {
+    case conf::TlsMode::Disable: return LoginCore::TlsPolicy::Off;
+    case conf::TlsMode::Allow:
+    case conf::TlsMode::Prefer: return LoginCore::TlsPolicy::Offered;
+    case conf::TlsMode::Require:
+    case conf::TlsMode::VerifyCa:
+    case conf::TlsMode::VerifyFull: return LoginCore::TlsPolicy::Required;
+  }
+  return LoginCore::TlsPolicy::Off;
+}
+
+bool same_word(Bytes a, Bytes b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) {
+    return (x | 0x20) == (y | 0x20) || x == y;
+  });
+}
+
+// Setting names are case-insensitive: those that servers report get the reported spelling, all others lower case.
+SettingsMap::Values wanted_settings(const protocol::Settings& given) {
+  static constexpr Bytes kReported[] = {"DateStyle", "IntervalStyle", "TimeZone"};
+  SettingsMap::Values wanted;
+  for (const auto& [name, value] : given) {
+    std::string key(name);
+    std::transform(key.begin(), key.end(), key.begin(),
+                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; });
+    for (const Bytes reported : kReported)
+      if (same_word(key, reported)) key = reported;
+    wanted[key] = value;
+  }
+  return wanted;
+}
+
+std::string random_bytes(Rng& rng, std::size_t size) {
+  std::string bytes(size, '\0');
+  rng.fill(bytes.data(), size);
+  return bytes;
+}
+
+}  // namespace
+
+ClientLogin::ClientLogin(Worker& worker, std::unique_ptr<net::Stream> stream)
+    : worker_(&worker),
+      stream_(std::move(stream)),
+      core_(tls_policy(worker.snapshot())),
+      deadline_(this,
+                [](void* self) {
+                  static_cast<ClientLogin*>(self)->end({sqlstate::kQueryCanceled,
+                                                        "canceling authentication due to client.login_timeout",
+                                                        {},
+                                                        {}});
+                }),
+      deadline_at_(worker.loop().now() + worker.config().client_login_timeout) {
+  stream_->set_handler(*this);
+  worker.loop().arm(deadline_, deadline_at_);
+}
+
+ClientLogin::~ClientLogin() = default;
+
+void ClientLogin::detach() {
+  worker_->loop().disarm(deadline_);
+  detached_ = stream_->detach();
+  stream_.reset();
+}
+
+void ClientLogin::attach(Worker& worker) {
+  worker_ = &worker;
+  stream_ = worker.loop().adopt(std::move(detached_), *this);
+  worker.loop().arm(deadline_, deadline_at_);
+  authenticate();
+}
+
+void ClientLogin::on_bytes(Bytes in) {
+  if (over_) return;
+  if (held_.size() + in.size() > kHeldMax && !stream_->secured())
+    return refuse({sqlstate::kProtocolViolation, "too many bytes before authentication", {}, {}});
+  held_.append(in);
+  pump();
+}
+
+void ClientLogin::on_secured() { core_.tls_started(); }
+
+void ClientLogin::pump() {
+  while (!over_ && !held_.empty()) {
+    LoginCore::Out out;
+    core_.bytes(held_, stream_->secured(), out);
+    const bool progress = out.consumed > 0;
+    held_.erase(0, out.consumed);
+    const bool goes_on = out.want == LoginCore::Out::Want::More;
+    obey(out);
+    // Whatever else was wanted may have moved or ended this login.
+    if (!goes_on || !progress) return;
+  }
+}
+
+void ClientLogin::obey(LoginCore::Out& out) {
+  using Want = LoginCore::Out::Want;
+  if (!out.send.empty()) stream_->write(out.send);
+  switch (out.want) {
+    case Want::More: return;
+    case Want::StartTls:
+      PGWEIR_CHECK(held_.empty());  // pairs with LoginCore's refusal of stuffed bytes (R7)
+      return stream_->start_tls(*worker_->snapshot().client_tls, "");
+    case Want::Name: return name_tenant();
+    case Want::Cancel: return cancel();
+    case Want::Derive: return derive();
+    case Want::Done: return finish();
+    case Want::Close:
+      over_ = true;
+      worker_->log().info("login refused", {{"user", core_.startup().user},
+                                            {"database", core_.startup().database},
+                                            {"addr", stream_->peer().host},
+                                            {"reason", out.reason}});
+      stream_->close();
+      return;
+  }
+}
+
+void ClientLogin::name_tenant() {
+  const protocol::Startup& startup = core_.startup();
+  if (is_console_database(startup.database)) {
+    console_ = true;
+    return authenticate();
+  }
+  record_ = worker_->snapshot().directory.find(startup.database);
+  if (!record_ && worker_->config().unknown_tenants) {
+    const tiers::Tier* tier = worker_->snapshot().directory.tier(worker_->config().default_tier);
+    PGWEIR_CHECK(tier != nullptr);  // make_snapshot has looked
+    record_.emplace();
+    record_->name = record_->database = startup.database;
+    record_->limits = *tier;
+    record_->backend = worker_->snapshot().backend({})->settings.name;
+  }
+  if (!record_) return authenticate();  // refused after the verdict on the user (R8)
+  Worker& home = worker_->home_of(*record_);
+  if (&home == worker_) return authenticate();
+  std::unique_ptr<ClientLogin> self = worker_->release_login(*this);
+  detach();
+  // std::function wants copies; the pointer is moved out of its box once.
+  auto box = std::make_shared<std::unique_ptr<ClientLogin>>(std::move(self));
+  home.loop().post([box, &home] { home.adopt_login(std::move(*box)); });
+}
+
+void ClientLogin::authenticate() {
+  const Snapshot& snapshot = worker_->snapshot();
+  const std::string& user = core_.startup().user;
+  const auto entry = snapshot.users.find(user);
+  LoginCore::Credentials credentials;
+  credentials.known = entry != snapshot.users.end();
+  if (credentials.known) credentials.secret = entry->second;
+  using Method = LoginCore::Method;
+  switch (snapshot.config().auth_method) {
+    case conf::AuthMethod::Trust:
+      // Whoever may connect is believed to be who he says, on the console as well.
+      credentials.method = Method::Trust;
+      credentials.known = true;
+      return authenticate_with(std::move(credentials));
+    case conf::AuthMethod::Password:
+      credentials.method = Method::Password;
+      if (!credentials.known) credentials.secret = protocol::PlainSecret{random_bytes(worker_->rng(), 32)};
+      return authenticate_with(std::move(credentials));
+    case conf::AuthMethod::Md5:
+      if (credentials.known && std::holds_alternative<protocol::ScramVerifier>(credentials.secret)) break;
+      credentials.method = Method::Md5;
+      if (!credentials.known) credentials.secret = protocol::PlainSecret{random_bytes(worker_->rng(), 32)};
+      return authenticate_with(std::move(credentials));
+    case conf::AuthMethod::ScramSha256: break;
+  }
+  credentials.method = Method::Scram;
+  if (credentials.known && std::holds_alternative<protocol::Md5Secret>(credentials.secret)) {
+    worker_->log().warn("user has only an MD5 secret and cannot log in by scram-sha-256", {{"user", user}});
+    credentials.known = false;
+  }
+  if (credentials.known) {
+    if (const auto* plain = std::get_if<protocol::PlainSecret>(&credentials.secret))
+      return scram_with_plain(user, plain->password);
+    return authenticate_with(std::move(credentials));
+  }
+  // An unknown user takes as long as the known ones do.
+  if (snapshot.has_plain_secrets) return scram_with_plain(user, std::nullopt);
+  credentials.secret = protocol::mock_scram_verifier(user, worker_->shared().process_secret);
+  authenticate_with(std::move(credentials));
+}
+
+void ClientLogin::scram_with_plain(const std::string& user, std::optional<std::string> password) {
+  const bool known = password.has_value();
+  const auto go_on = [known](ClientLogin& login, const protocol::ScramVerifier& verifier) {
+    login.authenticate_with({LoginCore::Method::Scram, verifier, known});
+  };
+  if (const auto* verifier = worker_->cached_verifier(user)) return go_on(*this, *verifier);
+  struct Job {
+    std::string password, salt;
+    protocol::ScramVerifier verifier;
+  };
+  auto job = std::make_shared<Job>();
+  job->password = known ? *password : random_bytes(worker_->rng(), 16);
+  job->salt = random_bytes(worker_->rng(), 16);
+  const std::uint64_t ticket = worker_->ticket(*this);
+  Worker& worker = *worker_;
+  worker.loop().offload(
+      [job] { job->verifier = protocol::make_scram_verifier(job->password, job->salt, protocol::kScramIterations); },
+      [job, ticket, user, go_on, &worker] {
+        worker.cache_verifier(user, job->verifier);
+        if (ClientLogin* login = worker.login_of(ticket); login && !login->over_) go_on(*login, job->verifier);
+      });
+}
+
+void ClientLogin::authenticate_with(LoginCore::Credentials credentials) {
+  LoginCore::Out out;
+  core_.authenticate(std::move(credentials), worker_->scram_nonce(), random_bytes(worker_->rng(), 4), out);
+  const bool goes_on = out.want == LoginCore::Out::Want::More;
+  obey(out);
+  if (goes_on) pump();
+}
+
+void ClientLogin::derive() {
+  struct Job {
+    std::string password, salt;
+    std::uint32_t iterations;
+    protocol::ScramKey key;
+  };
+  const protocol::ScramVerifier& with = core_.derive_with();
+  auto job = std::make_shared<Job>(Job{core_.derive_password(), with.salt, with.iterations, {}});
+  const std::uint64_t ticket = worker_->ticket(*this);
+  Worker& worker = *worker_;
+  worker.loop().offload(
+      [job] { job->key = protocol::scram_salted_password(job->password, job->salt, job->iterations); },
+      [job, ticket, &worker] {
+        ClientLogin* login = worker.login_of(ticket);
+        if (!login || login->over_) return;
+        LoginCore::Out out;
+        login->core_.derived(job->key, out);
+        login->obey(out);
+      });
+}
+
+void ClientLogin::finish() {
+  const protocol::Startup& startup = core_.startup();
+  const Snapshot& snapshot = worker_->snapshot();
+  const conf::Config& config = snapshot.config();
+  if (worker_->draining()) return refuse(*worker_->drain_reason());
+  if (console_) {
+    if (!snapshot.is_console_user(startup.user))
+      return refuse({sqlstate::kInsufficientPrivilege,
+                     "user \"" + startup.user + "\" may not use the console",
+                     {},
+                     "Name the user in console.admins or console.stats."});
+    over_ = true;
+    auto console = std::make_unique<ConsoleSession>(*worker_, std::move(stream_), startup.user);
+    ConsoleSession& started = *console;
+    worker_->own_console(std::move(console));
+    started.start(held_);
+    return worker_->login_ended(*this);
+  }
+  if (!record_)
+    return refuse({sqlstate::kInvalidCatalogName, "database \"" + startup.database + "\" does not exist", {}, {}});
+  if (!startup.replication.empty() && startup.replication != "false" && startup.replication != "off" &&
+      startup.replication != "no" && startup.replication != "0")
+    return refuse({sqlstate::kFeatureNotSupported, "replication connections are not supported", {},
+                   "Connect to Postgres directly for replication."});
+  if (worker_->shared().clients.load() >= config.max_clients)
+    return refuse({sqlstate::kTooManyConnections,
+                   "sorry, too many clients already",
+                   fmt::format("client.max allows {} connections.", config.max_clients),
+                   "Close connections that are not needed, or raise client.max."});
+  Tenant& tenant = worker_->tenant(*record_);
+  const tiers::Tier& limits = record_->limits;
+  if (tenant.clients >= limits.max_clients)
+    return refuse({sqlstate::kTooManyConnections,
+                   fmt::format("too many connections for tenant \"{}\"", record_->name),
+                   fmt::format("max_clients of tier {}: {} of {} connections are in use.", limits.name,
+                               tenant.clients, limits.max_clients),
+                   "Close connections that are not needed, or choose a tier that allows more."});
+  ServerCredentials credentials;
+  std::string secret_text;
+  if (!record_->user.empty()) {
+    credentials.user = record_->user;
+    if (!record_->password.empty()) {
+      auto secret = protocol::parse_secret(record_->password);
+      if (secret) credentials.secret = std::move(*secret);
+      secret_text = record_->password;
+    }
+  } else {
+    credentials.user = startup.user;
+  }
+  if (!credentials.secret) {
+    const auto entry = snapshot.users.find(credentials.user);
+    if (entry != snapshot.users.end()) credentials.secret = entry->second;
+  }
+  if (credentials.user == startup.user) credentials.client_key = core_.client_key();
+  const GroupKey key{record_->backend, record_->database, credentials.user, secret_text};
+  Group& group = worker_->group(key, credentials);
+  if (credentials.client_key) group.learn_client_key(*credentials.client_key);
+  worker_->log().debug("login", {{"tenant", record_->name}, {"user", startup.user}, {"addr", stream_->peer().host}});
+  over_ = true;
+  worker_->loop().disarm(deadline_);
+  auto session = std::make_unique<Session>(*worker_, tenant, group, std::move(stream_),
+                                           group.books.settings.intern(wanted_settings(startup.settings)),
+                                           startup.user, startup.version);
+  Session& started = *session;
+  worker_->own_session(std::move(session));
+  const std::string held = std::move(held_);
+  worker_->login_ended(*this);
+  started.start(held);
+}
+
+void ClientLogin::refuse(const Error& error) {
+  LoginCore::Out out;
+  core_.refuse(error, out);
+  obey(out);
+}
+
+void ClientLogin::end(const Error& why) {
+  if (over_) {
+    if (stream_) stream_->reset();
+    return;
+  }
+  refuse(why);
+}
+
+void ClientLogin::cancel() {
+  over_ = true;
+  const protocol::CancelRequest& request = core_.cancel();
+  const std::uint64_t ticket = worker_->ticket(*this);
+  Worker& worker = *worker_;
+  // The connection closes once the cancel has been delivered, as with Postgres: then a client may rely on it.
+  worker.cancel_request(request.pid, request.key, [ticket, &worker] {
+    if (ClientLogin* login = worker.login_of(ticket)) login->stream_->close();
+  });
+}
+
+void ClientLogin::on_closed(const net::Closed&) {
+  over_ = true;
+  worker_->login_ended(*this);
+}
+
+}  // namespace pgweir

@@ -1,0 +1,59 @@
+// pooler/client_login.h - one client from accept to its session: the dull half of LoginCore.
+//
+// It begins on the worker that accepted it and moves once, when its database is known, to that database's home
+// worker. It ends as a Session, a ConsoleSession, a cancel, or a closed connection, by login_deadline at the latest.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "pooler/base/time.h"
+#include "pooler/login_core.h"
+#include "pooler/net/loop.h"
+#include "tiers/tier.h"
+
+namespace pgweir {
+
+class Worker;
+
+class ClientLogin final : public net::Handler {
+ public:
+  ClientLogin(Worker& worker, std::unique_ptr<net::Stream> stream);
+  ~ClientLogin() override;
+
+  // Hand-over between workers: after detach() nothing of it belongs to the old one.
+  void detach();
+  void attach(Worker& worker);
+  void end(const Error& why);
+
+ private:
+  void on_bytes(Bytes in) override;
+  void on_secured() override;
+  void on_closed(const net::Closed& why) override;
+
+  void pump();
+  void obey(LoginCore::Out& out);
+  void name_tenant();
+  void authenticate();
+  void authenticate_with(LoginCore::Credentials credentials);
+  void scram_with_plain(const std::string& user, std::optional<std::string> password);
+  void derive();
+  void finish();
+  void refuse(const Error& error);
+  void cancel();
+
+  Worker* worker_;
+  std::unique_ptr<net::Stream> stream_;
+  std::unique_ptr<net::Detached> detached_;
+  LoginCore core_;
+  std::string held_;
+  std::optional<tiers::Tenant> record_;
+  bool console_ = false;
+  bool over_ = false;  // nothing more is read; waits for on_closed or its deletion
+  net::Timer deadline_;
+  Time deadline_at_{};
+};
+
+}  // namespace pgweir

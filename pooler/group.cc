@@ -1,0 +1,300 @@
+#include "pooler/group.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "pooler/base/check.h"
+#include "pooler/session.h"
+#include "pooler/worker.h"
+
+namespace pgweir {
+
+namespace {
+constexpr std::uint32_t kLoginsAtOnce = 8;
+constexpr std::chrono::seconds kRetryMax{5};
+// While other groups wait for the backend's last connections, a server goes on serving its own queue this long.
+constexpr std::chrono::milliseconds kRunWhileOthersStarve{100};
+
+// Refusals that say "you", not "not now": trying again would not help those who wait.
+bool is_final(const Error& error) {
+  const std::string_view code = error.sqlstate;
+  return code.substr(0, 2) == "28" || code.substr(0, 2) == "3D" || code == sqlstate::kInsufficientPrivilege;
+}
+}  // namespace
+
+Group::Group(Worker& worker, GroupKey key, ServerCredentials credentials)
+    : books(worker.config().prepared_statement_bytes),
+      worker_(worker),
+      key_(std::move(key)),
+      credentials_(std::move(credentials)),
+      budget_(worker.shared().budget(key_.backend)),
+      timer_(this, [](void* self) { static_cast<Group*>(self)->tick(); }) {
+  books.statements_per_server = worker.config().max_prepared_statements;
+}
+
+Group::~Group() { PGWEIR_CHECK(servers_.empty() && waiters_.empty()); }
+
+Server* Group::request(Session& session) {
+  // Whoever still waits may not have a server now, so an idle one is free to take.
+  if (!paused_ && !idle_.empty() && session.tenant().lent < session.tenant().record.limits.max_server_connections) {
+    Server& server = worker_.config().server_rotation ? *idle_.front() : *idle_.back();
+    lend(server, session);
+    return &server;
+  }
+  waiters_.push_back(session);
+  grow();
+  return nullptr;
+}
+
+void Group::leave(Session& session) {
+  if (waiters_.has(session)) waiters_.remove(session);
+}
+
+void Group::lend(Server& server, Session& session) {
+  PGWEIR_CHECK(server.place == Server::Place::Idle && server.leases == 0 && server.session == nullptr);
+  PGWEIR_CHECK(server.core.clean() && server.unsent() == 0);
+  idle_.remove(server);
+  server.place = Server::Place::Lent;
+  server.session = &session;
+  ++session.tenant().lent;
+  ++session.tenant().traffic.assignments;
+}
+
+void Group::release(Server& server) {
+  PGWEIR_CHECK(server.place == Server::Place::Lent && server.session != nullptr);
+  PGWEIR_CHECK(server.core.quiet());  // pairs with SessionCore::after_step
+  --server.session->tenant().lent;
+  server.session = nullptr;
+  server.place = Server::Place::Settling;
+  if (server.unsent() > 0 || server.core.pipeline.unfit()) return drop(server);
+  if (server.leases > 0) return;
+  if (server.core.dirty) return server.clean();
+  to_idle(server);
+  serve();
+}
+
+void Group::lease_ended(Server& server) {
+  PGWEIR_CHECK(server.leases > 0);
+  --server.leases;
+  if (server.leases > 0 || server.place != Server::Place::Settling || !server.core.quiet()) return;
+  if (server.core.dirty) return server.clean();
+  to_idle(server);
+  serve();
+}
+
+void Group::server_cleaned(Server& server) {
+  if (server.leases > 0) return;
+  to_idle(server);
+  serve();
+}
+
+void Group::to_idle(Server& server) {
+  const Time now = worker_.loop().now();
+  const bool yield = budget_.starved() &&
+                     (waiters_.empty() || now - server.started_at > Duration(kRunWhileOthersStarve));
+  if (now >= server.expires || worker_.draining() || yield) return drop(server);
+  server.settled(worker_.loop());
+  server.place = Server::Place::Idle;
+  server.since = now;
+  idle_.push_back(server);
+  if (!timer_.armed()) worker_.loop().arm(timer_, now + std::chrono::seconds(1));
+}
+
+void Group::serve() {
+  // A session that is given a server may give it back at once: then this loop goes on, not a second one inside it.
+  if (serving_ || paused_) return;
+  serving_ = true;
+  Session* session = waiters_.front();
+  while (session && !idle_.empty()) {
+    if (session->tenant().lent >= session->tenant().record.limits.max_server_connections) {
+      session = List<Session>::next(*session);
+      continue;
+    }
+    waiters_.remove(*session);
+    Server& server = worker_.config().server_rotation ? *idle_.front() : *idle_.back();
+    lend(server, *session);
+    session->on_granted(server);
+    session = waiters_.front();
+  }
+  serving_ = false;
+}
+
+void Group::drop(Server& server) {
+  if (server.place == Server::Place::Closing) return;
+  if (server.place == Server::Place::Lent) --server.session->tenant().lent;
+  if (server.place == Server::Place::Idle) idle_.remove(server);
+  if (server.place == Server::Place::Starting) --starting_;
+  server.session = nullptr;
+  server.place = Server::Place::Closing;
+  server.close();
+}
+
+std::uint32_t Group::capacity() const {
+  std::uint32_t sum = 0;
+  for (const auto& [tenant, sessions] : tenants_) sum += tenant->record.limits.max_server_connections;
+  return sum;
+}
+
+void Group::grow() {
+  if (waiters_.empty() || paused_ || worker_.loop().now() < retry_at_) {
+    if (!waiters_.empty() && !paused_ && (!timer_.armed() || timer_.at() > retry_at_))
+      worker_.loop().arm(timer_, retry_at_);
+    return;
+  }
+  std::size_t eligible = 0;
+  for (Session* s = waiters_.front(); s && eligible <= kLoginsAtOnce; s = List<Session>::next(*s))
+    if (s->tenant().lent < s->tenant().record.limits.max_server_connections) ++eligible;
+  // After a failure one server probes; the others follow when it has succeeded.
+  const std::size_t at_once = failures_ > 0 ? 1 : std::min<std::size_t>(eligible, kLoginsAtOnce);
+  const BackendView* backend = worker_.snapshot().backend(key_.backend);
+  if (!backend) return refuse_all({sqlstate::kInvalidCatalogName, "backend is no longer configured", {}, {}});
+  const std::uint32_t limit = capacity();
+  while (starting_ < at_once && servers_.size() < limit) {
+    if (!budget_.take(backend->settings.max_server_connections)) return worker_.ask_for_budget(key_.backend);
+    start_one();
+  }
+}
+
+void Group::start_one() {
+  const std::uint64_t id = worker_.next_server_id();
+  auto server = std::make_unique<Server>(*this, id);
+  Server& started = *server;
+  servers_[id] = std::move(server);
+  ++starting_;
+  started.connect();
+}
+
+void Group::server_started(Server& server, const SettingsMap::Values& parameters) {
+  PGWEIR_CHECK(server.place == Server::Place::Starting);
+  --starting_;
+  failures_ = 0;
+  last_error_.reset();
+  retry_at_ = {};
+  if (!books.settings.has_baseline()) books.settings.set_baseline(parameters);
+  const auto lifetime = std::chrono::microseconds(worker_.config().server_lifetime);
+  const auto jitter = std::chrono::microseconds(
+      static_cast<std::int64_t>(worker_.rng().below(static_cast<std::uint64_t>(lifetime.count()) / 10 + 1)));
+  server.expires = lifetime.count() == 0 ? kNever : worker_.loop().now() + lifetime - jitter;
+  worker_.log().info("server connected", {{"backend", key_.backend},
+                                          {"database", key_.database},
+                                          {"user", key_.user},
+                                          {"server", server.id},
+                                          {"pid", server.cancel_pid()}});
+  server.place = Server::Place::Settling;
+  to_idle(server);
+  serve();
+  grow();
+}
+
+void Group::server_login_failed(Server& server, const Error& error, bool from_server) {
+  if (server.place != Server::Place::Starting) return;
+  const Time now = worker_.loop().now();
+  last_error_ = error;
+  failures_ = std::min(failures_ + 1, 16u);
+  const auto base = std::chrono::microseconds(worker_.config().server_login_retry);
+  const auto pause = std::min<Duration>(base * (1 << std::min(failures_ - 1, 10u)), kRetryMax);
+  retry_at_ = now + pause / 2 +
+              Duration(static_cast<std::int64_t>(worker_.rng().below(static_cast<std::uint64_t>(pause.count()) + 1)));
+  worker_.log().warn("server login failed", {{"backend", key_.backend},
+                                             {"database", key_.database},
+                                             {"user", key_.user},
+                                             {"server", server.id},
+                                             {"sqlstate", error.sqlstate},
+                                             {"error", error.message}});
+  drop(server);
+  if (from_server && is_final(error)) refuse_all(error);
+  grow();
+}
+
+void Group::server_lost(Server& server) {
+  drop(server);  // where it was not yet
+  const std::uint64_t id = server.id;
+  worker_.forget_server(server);
+  worker_.log().info("server closed", {{"backend", key_.backend}, {"database", key_.database}, {"server", id}});
+  servers_.erase(id);
+  if (budget_.give_back()) worker_.budget_freed(key_.backend);
+  grow();
+  worker_.after_change();
+}
+
+void Group::refuse_all(const Error& error) {
+  // Those who ask again while they are being refused wait for the next round.
+  for (std::size_t left = waiters_.size(); left > 0 && !waiters_.empty(); --left) {
+    Session& session = *waiters_.front();
+    waiters_.remove(session);
+    session.on_refused(error);
+  }
+}
+
+void Group::join(Tenant& tenant) { ++tenants_[&tenant]; }
+
+void Group::part(Tenant& tenant) {
+  const auto place = tenants_.find(&tenant);
+  PGWEIR_CHECK(place != tenants_.end());
+  if (--place->second == 0) tenants_.erase(place);
+}
+
+bool Group::close_one_idle() {
+  if (idle_.empty() || !waiters_.empty()) return false;
+  drop(*idle_.front());
+  return true;
+}
+
+void Group::close_idle() {
+  while (!idle_.empty()) drop(*idle_.front());
+  const Time now = worker_.loop().now();
+  for (auto& [id, server] : servers_) server->expires = std::min(server->expires, now);
+}
+
+void Group::resume() {
+  paused_ = false;
+  serve();
+  grow();
+}
+
+void Group::tick() {
+  const Time now = worker_.loop().now();
+  Duration idle_max = worker_.config().server_idle_timeout;
+  for (const auto& [tenant, sessions] : tenants_) {
+    const Duration own = tenant->record.limits.server_idle_timeout;
+    if (own.count() > 0 && (idle_max.count() == 0 || own < idle_max)) idle_max = own;
+  }
+  Time next = kNever;
+  for (Server* server = idle_.front(); server != nullptr;) {
+    Server* const after = List<Server>::next(*server);
+    const Time due = std::min(server->expires, idle_max.count() > 0 ? server->since + idle_max : kNever);
+    if (due <= now)
+      drop(*server);
+    else
+      next = std::min(next, due);
+    server = after;
+  }
+  if (!waiters_.empty() && now >= retry_at_) grow();
+  if (!waiters_.empty() && retry_at_ > now) next = std::min(next, retry_at_);
+  if (next != kNever && (!timer_.armed() || timer_.at() > next)) worker_.loop().arm(timer_, next);
+}
+
+Error Group::why_waiting(const Tenant& tenant, Duration waited) const {
+  const auto seconds = fmt::format("{:.1f}s", static_cast<double>(waited.count()) / 1e6);
+  if (last_error_)
+    return {sqlstate::kCannotConnectNow,
+            fmt::format("no server connection within {}: {}", seconds, last_error_->message),
+            fmt::format("backend \"{}\", database \"{}\": {} login attempts failed in a row.", key_.backend,
+                        key_.database, failures_),
+            "Try again later; the pooler keeps trying to connect."};
+  const auto& limits = tenant.record.limits;
+  if (tenant.lent >= limits.max_server_connections)
+    return {sqlstate::kTooManyConnections,
+            fmt::format("no server connection became free within {}", seconds),
+            fmt::format("tenant \"{}\" (tier {}): {} of max_server_connections {} are in use, {} clients wait.",
+                        tenant.record.name, limits.name, tenant.lent, limits.max_server_connections, waiters_.size()),
+            "Shorten transactions, or choose a tier with more server connections."};
+  return {sqlstate::kTooManyConnections,
+          fmt::format("no server connection became free within {}", seconds),
+          fmt::format("backend \"{}\": {} connections of its max_server_connections are in use.", key_.backend,
+                      budget_.used()),
+          "Raise backends.max_server_connections, or use fewer tenants at once."};
+}
+
+}  // namespace pgweir

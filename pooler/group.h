@@ -1,0 +1,113 @@
+// pooler/group.h - a server group: the servers that are the same to Postgres (backend, database, user, secret), and
+// the sessions that wait for one.
+//
+// Waiters are served in order of arrival, except that one whose tenant is at its limit lets the next one pass. Idle
+// servers are handed out last in, first out, so that surplus ones grow old and are closed (the test setting
+// server.rotation turns this round). A group lives on one worker and owns its servers and books.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "pooler/base/error.h"
+#include "pooler/base/list.h"
+#include "pooler/base/time.h"
+#include "pooler/net/loop.h"
+#include "pooler/server.h"
+#include "pooler/server_login.h"
+#include "pooler/session_core.h"
+#include "pooler/shared.h"
+#include "pooler/snapshot.h"
+#include "pooler/tenant.h"
+
+namespace pgweir {
+
+class Worker;
+class Session;
+
+// What the members of a group have in common.
+struct GroupKey {
+  std::string backend;
+  std::string database;
+  std::string user;
+  std::string secret;
+  friend auto operator<=>(const GroupKey&, const GroupKey&) = default;
+};
+
+class Group {
+ public:
+  Group(Worker& worker, GroupKey key, ServerCredentials credentials);
+  ~Group();
+  Group(const Group&) = delete;
+  Group& operator=(const Group&) = delete;
+
+  // A clean server at once, or nothing: then the session waits, and on_granted or on_refused will be called.
+  Server* request(Session& session);
+  void leave(Session& session);
+  // The session is through with it. May run other sessions before it returns.
+  void release(Server& server);
+  // The server is in a state that nobody else may see: it is closed.
+  void drop(Server& server);
+
+  void join(Tenant& tenant);
+  void part(Tenant& tenant);
+  // A client has shown the key that opens the server as this group's user.
+  void learn_client_key(const protocol::ScramKey& key) { credentials_.client_key = key; }
+
+  // From servers.
+  void server_started(Server& server, const SettingsMap::Values& parameters);
+  void server_login_failed(Server& server, const Error& error, bool from_server);
+  void server_cleaned(Server& server);
+  void server_lost(Server& server);    // the connection is gone; Server is destroyed
+  void lease_ended(Server& server);
+
+  void grow();                         // starts what the waiters need and the limits allow
+  bool close_one_idle();               // for a starved group elsewhere; false: nothing to spare
+  void close_idle();                   // RECONNECT, shutdown, changed backend
+  void pause() { paused_ = true; }
+  void resume();
+  bool paused() const { return paused_; }
+  bool unused() const { return tenants_.empty() && servers_.empty(); }
+
+  // Why a session that waits has no server, for its error and its notice.
+  Error why_waiting(const Tenant& tenant, Duration waited) const;
+
+  GroupBooks books;
+  Worker& worker() { return worker_; }
+  const GroupKey& key() const { return key_; }
+  const ServerCredentials& credentials() const { return credentials_; }
+  const List<Server>& idle() const { return idle_; }
+  const List<Session>& waiters() const { return waiters_; }
+  const std::map<std::uint64_t, std::unique_ptr<Server>>& servers() const { return servers_; }
+  std::uint32_t starting() const { return starting_; }
+
+ private:
+  void lend(Server& server, Session& session);
+  void to_idle(Server& server);
+  void serve();
+  void refuse_all(const Error& error);
+  void start_one();
+  std::uint32_t capacity() const;
+  void tick();
+
+  Worker& worker_;
+  GroupKey key_;
+  ServerCredentials credentials_;
+  BackendBudget& budget_;
+  std::map<Tenant*, std::uint32_t> tenants_;  // sessions of each
+  std::map<std::uint64_t, std::unique_ptr<Server>> servers_;
+  List<Server> idle_;
+  List<Session> waiters_;
+  std::uint32_t starting_ = 0;
+  std::uint32_t failures_ = 0;                // logins in a row
+  std::optional<Error> last_error_;
+  Time retry_at_{};
+  bool serving_ = false;
+  bool paused_ = false;
+  net::Timer timer_;
+};
+
+}  // namespace pgweir

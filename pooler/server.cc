@@ -1,0 +1,207 @@
+#include "pooler/server.h"
+
+#include <algorithm>
+
+#include "pooler/base/check.h"
+#include "pooler/group.h"
+#include "pooler/session.h"
+#include "pooler/worker.h"
+#include "protocol/messages.h"
+
+namespace pgweir {
+
+namespace {
+
+constexpr std::chrono::seconds kCleaningMax{10};
+
+// Nobody listens: between two clients a server has nothing to say but notices.
+class NoAudience final : public ServerCore::Audience {
+ public:
+  void on_parameter(Bytes, Bytes) override { parameter_changed = true; }
+  void on_op_dropped(StatementOp&) override {}
+  void on_all_deallocated() override {}
+  void on_ours_failed(Bytes) override { failed = true; }
+  bool parameter_changed = false;
+  bool failed = false;
+};
+
+ServerLogin::Policy login_policy(const BackendView& backend) {
+  ServerLogin::Policy policy;
+  switch (backend.settings.tls_mode) {
+    case conf::TlsMode::Disable:
+    case conf::TlsMode::Allow: policy.tls = ServerLogin::Tls::Never; break;
+    case conf::TlsMode::Prefer: policy.tls = ServerLogin::Tls::IfOffered; break;
+    case conf::TlsMode::Require:
+    case conf::TlsMode::VerifyCa:
+    case conf::TlsMode::VerifyFull: policy.tls = ServerLogin::Tls::Always; break;
+  }
+  if (backend.endpoint.is_unix()) policy.tls = ServerLogin::Tls::Never;
+  const bool verified = backend.settings.tls_mode == conf::TlsMode::VerifyFull;
+  policy.clear_password = backend.endpoint.is_unix() || verified;
+  const auto& pinned = backend.settings.auth_methods;
+  if (!pinned.empty()) {
+    const auto has = [&pinned](std::string_view method) {
+      return std::find(pinned.begin(), pinned.end(), method) != pinned.end();
+    };
+    policy.trust = has("trust");
+    policy.md5 = has("md5");
+    policy.scram = has("scram-sha-256");
+    policy.password = has("password");
+  }
+  return policy;
+}
+
+}  // namespace
+
+Server::Server(Group& group, std::uint64_t number)
+    : core(group.books.settings.empty()),
+      id(number),
+      group_(group),
+      deadline_(this, [](void* self) {
+        static_cast<Server*>(self)->fail_login(
+            {sqlstate::kCannotConnectNow, "server did not answer within server.connect_timeout", {}, {}});
+      }) {}
+
+Server::~Server() { PGWEIR_CHECK(session == nullptr); }
+
+void Server::connect() {
+  Worker& worker = group_.worker();
+  const BackendView* backend = worker.snapshot().backend(group_.key().backend);
+  PGWEIR_CHECK(backend != nullptr);
+  since = started_at = worker.loop().now();
+  login_ = std::make_unique<ServerLogin>(login_policy(*backend), group_.credentials(), group_.key().database,
+                                         worker.scram_nonce());
+  worker.loop().arm(deadline_, since + worker.config().server_connect_timeout);
+  stream_ = worker.loop().connect(backend->endpoint, *this);
+}
+
+void Server::on_connected() {
+  ServerLogin::Out out;
+  login_->connected(out);
+  obey(out);
+}
+
+void Server::on_secured() {
+  ServerLogin::Out out;
+  login_->secured(out);
+  obey(out);
+}
+
+void Server::obey(ServerLogin::Out& out) {
+  if (!out.send.empty()) stream_->write(out.send);
+  Worker& worker = group_.worker();
+  switch (out.want) {
+    case ServerLogin::Out::Want::More: return;
+    case ServerLogin::Out::Want::StartTls: {
+      const BackendView* backend = worker.snapshot().backend(group_.key().backend);
+      if (!backend || !backend->tls) return fail_login({sqlstate::kConnectionFailure, "no TLS context", {}, {}});
+      return stream_->start_tls(*backend->tls, backend->endpoint.host);
+    }
+    case ServerLogin::Out::Want::Derive: {
+      // The server may be gone when the keys are ready: it is looked up again by its id.
+      struct Job {
+        std::string password, salt;
+        std::uint32_t iterations;
+        protocol::ScramKey key;
+      };
+      auto job = std::make_shared<Job>(
+          Job{login_->password(), login_->challenge().salt, login_->challenge().iterations, {}});
+      const GroupKey key = group_.key();
+      worker.loop().offload(
+          [job] { job->key = protocol::scram_salted_password(job->password, job->salt, job->iterations); },
+          [job, key, id_ = id, &worker] {
+            const auto group = worker.groups().find(key);
+            if (group == worker.groups().end()) return;
+            const auto server = group->second->servers().find(id_);
+            if (server == group->second->servers().end() || server->second->place != Place::Starting) return;
+            ServerLogin::Out next;
+            server->second->login_->derived(job->key, next);
+            server->second->obey(next);
+          });
+      return;
+    }
+    case ServerLogin::Out::Want::Done: {
+      worker.loop().disarm(deadline_);
+      cancel_pid_ = login_->cancel_pid();
+      cancel_key_ = login_->cancel_key();
+      const std::unique_ptr<ServerLogin> login = std::move(login_);
+      group_.server_started(*this, login->parameters());
+      return;
+    }
+    case ServerLogin::Out::Want::Failed: {
+      worker.loop().disarm(deadline_);
+      group_.server_login_failed(*this, out.error, out.from_server);
+      return;
+    }
+  }
+}
+
+void Server::fail_login(const Error& error) {
+  if (place == Place::Starting)
+    group_.server_login_failed(*this, error, false);
+  else
+    group_.drop(*this);
+}
+
+void Server::on_bytes(Bytes in) {
+  switch (place) {
+    case Place::Starting: {
+      ServerLogin::Out out;
+      login_->bytes(in, out);
+      return obey(out);
+    }
+    case Place::Lent: return session->on_server_bytes(in);
+    case Place::Idle:
+    case Place::Settling: {
+      NoAudience nobody;
+      protocol::Gather nowhere;
+      const ServerCore::Outcome outcome = core.read(in, nowhere, nobody);
+      if (nobody.parameter_changed) group_.books.settings.forget_baseline();
+      if (outcome.broken || outcome.fatal || outcome.poisoned || nobody.failed || nobody.parameter_changed)
+        return group_.drop(*this);
+      if (place == Place::Settling && core.clean()) group_.server_cleaned(*this);
+      return;
+    }
+    case Place::Closing: return;
+  }
+}
+
+void Server::on_drained() {
+  if (session) session->on_server_drained();
+}
+
+void Server::on_closed(const net::Closed& why) {
+  if (place == Place::Starting) {
+    group_.server_login_failed(
+        *this, {sqlstate::kCannotConnectNow, why.error.empty() ? "server closed the connection" : why.error, {}, {}},
+        false);
+  }
+  if (session) session->on_server_closed(why.error.empty() ? "server closed the connection" : why.error);
+  group_.server_lost(*this);
+}
+
+void Server::clean() {
+  protocol::Gather out;
+  core.begin_cleaning(out);
+  stream_->write(out.slices());
+  group_.worker().loop().arm(deadline_, group_.worker().loop().now() + kCleaningMax);
+}
+
+void Server::lease_ended() { group_.lease_ended(*this); }
+
+void Server::close() {
+  Worker& worker = group_.worker();
+  worker.loop().disarm(deadline_);
+  const bool busy = core.pipeline.owed() > 0 && !login_ && cancel_pid_ != 0;
+  if (busy) worker.send_cancel(*this, nullptr);
+  if (!login_ && !busy && core.quiet() && unsent() == 0) {
+    std::string bye;
+    protocol::put_terminate(bye);
+    stream_->write(bye);
+    stream_->close();
+  } else {
+    stream_->reset();
+  }
+}
+
+}  // namespace pgweir

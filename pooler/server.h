@@ -1,0 +1,73 @@
+// pooler/server.h - one connection to Postgres: its socket, its login, and where it stands in its group.
+//
+//   Starting -> Idle <-> Lent -> Settling -> Idle     Settling: given back, not yet proven clean
+//   any -> Closing
+//
+// A server is in exactly one place, and Group alone moves it. A group owns its servers.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "pooler/base/list.h"
+#include "pooler/base/time.h"
+#include "pooler/net/loop.h"
+#include "pooler/server_core.h"
+#include "pooler/server_login.h"
+
+namespace pgweir {
+
+class Group;
+class Session;
+
+class Server final : public net::Handler, public ListLink<Server> {
+ public:
+  enum class Place : std::uint8_t { Starting, Idle, Lent, Settling, Closing };
+
+  Server(Group& group, std::uint64_t id);
+  ~Server() override;
+
+  void connect();  // Starting; ends in Group::server_started or Group::server_lost
+  void write(std::span<const Bytes> slices) { stream_->write(slices); }
+  std::size_t unsent() const { return stream_ ? stream_->unsent() : 0; }
+  void pause_reads() { stream_->pause_reads(); }
+  void resume_reads() { stream_->resume_reads(); }
+  // Starts DISCARD ALL; ends in Group::server_cleaned or Group::server_lost.
+  void clean();
+  void lease_ended();
+  void settled(net::Loop& loop) { loop.disarm(deadline_); }
+  // Says goodbye and closes. With a request still running, Postgres is asked to cancel it first.
+  void close();
+
+  ServerCore core;
+  Place place = Place::Starting;
+  Session* session = nullptr;   // while Lent
+  std::uint32_t leases = 0;     // cancel connections under way; not lent again before they are closed (R6)
+  std::uint64_t id;
+  Time since{};                 // in this place
+  Time started_at{};
+  Time expires{};               // server_lifetime, with jitter
+  const std::string& cancel_key() const { return cancel_key_; }
+  std::uint32_t cancel_pid() const { return cancel_pid_; }
+  Group& group() const { return group_; }
+  net::Stream* stream() const { return stream_.get(); }
+
+ private:
+  void on_connected() override;
+  void on_secured() override;
+  void on_bytes(Bytes in) override;
+  void on_drained() override;
+  void on_closed(const net::Closed& why) override;
+  void obey(ServerLogin::Out& out);
+  void fail_login(const Error& error);
+
+  Group& group_;
+  std::unique_ptr<net::Stream> stream_;
+  std::unique_ptr<ServerLogin> login_;
+  net::Timer deadline_;
+  std::string cancel_key_;
+  std::uint32_t cancel_pid_ = 0;
+};
+
+}  // namespace pgweir

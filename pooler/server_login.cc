@@ -1,0 +1,241 @@
+#include "pooler/server_login.h"
+
+#include <algorithm>
+#include <array>
+
+#include "pooler/base/check.h"
+#include "protocol/frame.h"
+#include "protocol/messages.h"
+
+namespace pgweir {
+
+using protocol::AuthRequest;
+using Want = ServerLogin::Out::Want;
+
+namespace {
+constexpr Bytes kMechanism = "SCRAM-SHA-256";
+constexpr std::size_t kParametersMax = 256;
+
+// Error holds a static SQLSTATE; a server's own becomes the entry of this list, or a general one.
+const char* known_sqlstate(const std::string& code) {
+  static constexpr std::array kKnown = {"28000", "28P01", "3D000", "42501", "53300", "53400", "57P01",
+                                        "57P02", "57P03", "57P05", "55000", "0A000", "22023", "53000",
+                                        "53100", "53200", "58000", "XX000", "08P01"};
+  const auto* found = std::find_if(kKnown.begin(), kKnown.end(), [&](const char* k) { return code == k; });
+  return found != kKnown.end() ? *found : sqlstate::kConnectionFailure;
+}
+}  // namespace
+
+ServerLogin::ServerLogin(Policy policy, ServerCredentials credentials, std::string database, std::string nonce)
+    : policy_(policy),
+      credentials_(std::move(credentials)),
+      database_(std::move(database)),
+      nonce_(std::move(nonce)) {}
+
+void ServerLogin::connected(Out& out) {
+  PGWEIR_CHECK(state_ == State::Start);
+  if (policy_.tls == Tls::Never) return start_up(out);
+  protocol::put_ssl_request(out.send);
+  state_ = State::TlsAnswer;
+}
+
+void ServerLogin::secured(Out& out) {
+  PGWEIR_CHECK(state_ == State::Tls);
+  start_up(out);
+}
+
+void ServerLogin::start_up(Out& out) {
+  protocol::put_startup(out.send, protocol::kVersion30, credentials_.user, database_,
+                        {});
+  state_ = State::Auth;
+}
+
+void ServerLogin::bytes(Bytes in, Out& out) {
+  if (state_ == State::TlsAnswer) {
+    if (in.size() != 1) return failed(sqlstate::kProtocolViolation, "server sent data behind its TLS answer", out);
+    if (in[0] == 'S') {
+      state_ = State::Tls;
+      out.want = Want::StartTls;
+    } else if (in[0] == 'N' && policy_.tls == Tls::IfOffered) {
+      start_up(out);
+    } else {
+      failed(sqlstate::kConnectionFailure, "server does not offer TLS, which backends.tls_mode asks for", out);
+    }
+    return;
+  }
+  held_.append(in);
+  while (out.want == Want::More && state_ != State::Deriving && held_.size() >= protocol::kHeaderBytes) {
+    const std::uint32_t length = protocol::load_u32(held_.data() + 1);
+    if (length < 4 || length > protocol::kMaxAuthMessage)
+      return failed(sqlstate::kProtocolViolation, "server sent a message of impossible length during login", out);
+    const std::size_t size = std::size_t{length} + 1;
+    if (held_.size() < size) return;
+    const std::string whole = held_.substr(0, size);
+    held_.erase(0, size);
+    message(whole[0], Bytes(whole).substr(protocol::kHeaderBytes), out);
+  }
+  if (out.want == Want::Done && !held_.empty())
+    return failed(sqlstate::kProtocolViolation, "server talks on after its login", out);
+}
+
+void ServerLogin::message(char type, Bytes body, Out& out) {
+  if (state_ == State::Start || state_ == State::Tls || state_ == State::Ended) {
+    return failed(sqlstate::kProtocolViolation, "server spoke out of turn", out);
+  }
+  switch (type) {
+    case 'N': return;
+    case 'E': {
+      const protocol::ErrorFields fields = protocol::parse_error(body);
+      out.want = Want::Failed;
+      out.from_server = true;
+      out.error = {known_sqlstate(fields.sqlstate), fields.message, fields.detail, fields.hint};
+      state_ = State::Ended;
+      return;
+    }
+    case 'v': return;  // NegotiateProtocolVersion: we asked for 3.0, nothing to give up
+    case 'R':
+      if (state_ == State::Params) break;
+      return auth_request(body, out);
+    case 'S': {
+      if (state_ != State::Params) break;
+      protocol::Reader in(body);
+      const Bytes name = in.c_string();
+      const Bytes value = in.c_string();
+      if (!in.ok() || parameters_.size() >= kParametersMax) break;
+      parameters_[std::string(name)] = value;
+      return;
+    }
+    case 'K': {
+      if (state_ != State::Params) break;
+      protocol::Reader in(body);
+      cancel_pid_ = in.u32();
+      cancel_key_ = in.rest();
+      if (!in.ok() || cancel_key_.size() < 4 || cancel_key_.size() > 256) break;
+      return;
+    }
+    case 'Z':
+      if (state_ != State::Params || body != "I") break;
+      if (parameters_.empty()) break;
+      state_ = State::Ended;
+      out.want = Want::Done;
+      return;
+    default: break;
+  }
+  failed(sqlstate::kProtocolViolation, "server sent an unexpected message during login", out);
+}
+
+void ServerLogin::auth_request(Bytes body, Out& out) {
+  protocol::Reader in(body);
+  const std::uint32_t code = in.u32();
+  if (!in.ok()) return failed(sqlstate::kProtocolViolation, "server sent a malformed authentication request", out);
+  const protocol::Secret* secret = credentials_.secret ? &*credentials_.secret : nullptr;
+  const auto* plain = secret ? std::get_if<protocol::PlainSecret>(secret) : nullptr;
+  const auto* md5 = secret ? std::get_if<protocol::Md5Secret>(secret) : nullptr;
+  const auto not_pinned = [&](const char* method) {
+    failed(sqlstate::kInvalidAuthorization,
+           std::string("server asks for authentication by ") + method +
+               ", which is not among this backend's auth_methods or would show the password to the network",
+           out);
+  };
+  switch (static_cast<AuthRequest>(code)) {
+    case AuthRequest::Ok:
+      if (!proven_) return failed(sqlstate::kInvalidAuthorization, "server did not prove that it knows the key", out);
+      if (state_ == State::Auth && !scram_ && !policy_.trust) return not_pinned("trust");
+      state_ = State::Params;
+      return;
+    case AuthRequest::CleartextPassword:
+      if (state_ != State::Auth) break;
+      if (!policy_.password || !policy_.clear_password) return not_pinned("password");
+      if (!plain) return failed(sqlstate::kInvalidPassword, "no plain password known for the server's user", out);
+      protocol::put_password(out.send, plain->password);
+      policy_.trust = true;  // the exchange has taken place: AuthenticationOk may follow
+      return;
+    case AuthRequest::Md5Password: {
+      if (state_ != State::Auth) break;
+      const Bytes salt = in.rest();
+      if (salt.size() != 4) break;
+      if (!policy_.md5) return not_pinned("md5");
+      if (!plain && !md5)
+        return failed(sqlstate::kInvalidPassword, "no password or MD5 secret known for the server's user", out);
+      const std::string hex = md5 ? md5->hex : protocol::md5_hash_user(plain->password, credentials_.user);
+      protocol::put_password(out.send, protocol::md5_response(hex, salt));
+      policy_.trust = true;
+      return;
+    }
+    case AuthRequest::Sasl:
+      if (state_ != State::Auth || scram_) break;
+      if (!policy_.scram) return not_pinned("scram-sha-256");
+      return sasl_start(in.rest(), out);
+    case AuthRequest::SaslContinue: {
+      if (state_ != State::SaslFirst) break;
+      auto challenge = scram_->server_first(in.rest());
+      if (!challenge) return failed(challenge.error().sqlstate, challenge.error().message, out);
+      challenge_ = std::move(*challenge);
+      if (plain) {
+        state_ = State::Deriving;
+        out.want = Want::Derive;
+        return;
+      }
+      const auto& verifier = std::get<protocol::ScramVerifier>(*secret);
+      if (verifier.salt != challenge_.salt || verifier.iterations != challenge_.iterations)
+        return failed(sqlstate::kInvalidPassword,
+                      "the SCRAM secret in the user list is not the one that the server holds: copy rolpassword again",
+                      out);
+      return sasl_answer(*credentials_.client_key, verifier.server_key, out);
+    }
+    case AuthRequest::SaslFinal: {
+      if (state_ != State::SaslFinal) break;
+      auto proof = scram_->server_final(in.rest());
+      if (!proof) return failed(sqlstate::kInvalidAuthorization, proof.error().message, out);
+      proven_ = true;
+      return;
+    }
+  }
+  failed(sqlstate::kProtocolViolation, "server sent an unexpected or unsupported authentication request", out);
+}
+
+void ServerLogin::sasl_start(Bytes mechanisms, Out& out) {
+  protocol::Reader in(mechanisms);
+  bool offered = false;
+  while (in.ok() && !in.empty()) {
+    const Bytes mechanism = in.c_string();
+    if (mechanism.empty()) break;
+    offered = offered || mechanism == kMechanism;
+  }
+  if (!offered) return failed(sqlstate::kInvalidAuthorization, "server does not offer SCRAM-SHA-256", out);
+  const protocol::Secret* secret = credentials_.secret ? &*credentials_.secret : nullptr;
+  const bool pass_through = secret && std::holds_alternative<protocol::ScramVerifier>(*secret) &&
+                            credentials_.client_key.has_value();
+  if (!pass_through && !(secret && std::holds_alternative<protocol::PlainSecret>(*secret)))
+    return failed(sqlstate::kInvalidPassword,
+                  "the server asks for SCRAM, and neither a plain password nor a SCRAM secret whose owner has logged "
+                  "in here by SCRAM is known for its user",
+                  out);
+  scram_.emplace(nonce_);
+  proven_ = false;
+  protocol::put_sasl_initial(out.send, kMechanism, scram_->client_first());
+  state_ = State::SaslFirst;
+}
+
+const std::string& ServerLogin::password() const {
+  return std::get<protocol::PlainSecret>(*credentials_.secret).password;
+}
+
+void ServerLogin::derived(const protocol::ScramKey& salted_password, Out& out) {
+  PGWEIR_CHECK(state_ == State::Deriving);
+  sasl_answer(protocol::scram_client_key(salted_password), protocol::scram_server_key(salted_password), out);
+  if (!held_.empty()) bytes({}, out);
+}
+
+void ServerLogin::sasl_answer(const protocol::ScramKey& client_key, const protocol::ScramKey& server_key, Out& out) {
+  protocol::put_sasl_response(out.send, scram_->client_final(client_key, server_key));
+  state_ = State::SaslFinal;
+}
+
+void ServerLogin::failed(const char* code, std::string message, Out& out) {
+  out.want = Want::Failed;
+  out.error = {code, std::move(message), {}, {}};
+  state_ = State::Ended;
+}
+
+}  // namespace pgweir

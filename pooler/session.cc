@@ -1,0 +1,353 @@
+#include "pooler/session.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "pooler/base/check.h"
+#include "pooler/group.h"
+#include "pooler/server.h"
+#include "pooler/worker.h"
+#include "protocol/messages.h"
+
+namespace pgweir {
+
+using State = SessionCore::State;
+
+namespace {
+constexpr std::chrono::seconds kNoticeAfter{5};
+
+std::string in_seconds(Duration d) { return fmt::format("{:g}s", static_cast<double>(d.count()) / 1e6); }
+Time after(Time since, Duration limit) { return limit.count() > 0 ? since + limit : kNever; }
+}  // namespace
+
+Session::Session(Worker& worker, Tenant& tenant, Group& group, std::unique_ptr<net::Stream> stream,
+                 SettingsRef wanted, std::string user, std::uint32_t protocol_version)
+    : worker_(worker),
+      tenant_(tenant),
+      group_(group),
+      stream_(std::move(stream)),
+      core_(group.books, std::move(wanted)),
+      user_(std::move(user)),
+      timer_(this, [](void* self) { static_cast<Session*>(self)->on_timer(); }),
+      connected_at_(worker.loop().now()),
+      since_(connected_at_),
+      id_(worker.add_session(*this)),
+      long_keys_(protocol_version >= protocol::kVersion32) {
+  cancel_key_.resize(long_keys_ ? 32 : 4);
+  worker_.rng().fill(cancel_key_.data(), cancel_key_.size());
+  stream_->set_handler(*this);
+  ++tenant_.clients;
+  group_.join(tenant_);
+}
+
+Session::~Session() {
+  PGWEIR_CHECK(server_ == nullptr);
+  group_.part(tenant_);
+  --tenant_.clients;
+}
+
+void Session::start(Bytes held) {
+  held_ = held;
+  if (group_.books.settings.has_baseline() && core_.wanted()->proven) {
+    welcome();
+    if (!held_.empty()) pump(held_);
+    return;
+  }
+  Actions& out = worker_.actions();
+  out.clear();
+  core_.prove(out);
+  settle(out, held_);
+}
+
+void Session::welcome() {
+  std::string out;
+  for (const auto& [name, value] : group_.books.settings.welcome(*core_.wanted()))
+    protocol::put_parameter_status(out, name, value);
+  protocol::put_backend_key(out, id_, cancel_key_);
+  protocol::put_ready(out, 'I');
+  stream_->write(out);
+  welcomed_ = true;
+  since_ = worker_.loop().now();
+  arm();
+}
+
+void Session::on_bytes(Bytes in) {
+  if (closing_) return;
+  tenant_.traffic.received += in.size();
+  const bool quiet = server_ && server_->core.pipeline.empty();
+  if (held_.empty()) {
+    pump(in);
+  } else {
+    held_.append(in);
+    pump(held_);
+  }
+  if (quiet && server_ && !server_->core.pipeline.empty()) busy_since_ = worker_.loop().now();
+}
+
+void Session::pump(Bytes in) {
+  Actions& out = worker_.actions();
+  out.clear();
+  core_.client_bytes(in, out);
+  settle(out, in);
+}
+
+// Carries out what the core decided; `in` is what it was given, or what is held.
+void Session::settle(Actions& out, Bytes in) {
+  in.remove_prefix(out.consumed);
+  if (!out.to_client.empty() && !out.reset_client) {
+    tenant_.traffic.sent += out.to_client.size();
+    stream_->write(out.to_client.slices());
+  }
+  if (!out.to_server.empty() && out.server != Actions::Server::Drop) server_->write(out.to_server.slices());
+  if (out.leave_queue) group_.leave(*this);
+  if (out.ask_server) {
+    since_ = worker_.loop().now();
+    noticed_ = false;
+    if (Server* server = group_.request(*this)) {
+      link(*server);
+      out.clear();
+      core_.granted(server->core, in, out);
+      return settle(out, in);
+    }
+  }
+  note_time(out);
+  keep(in);
+  if (out.proven && !welcomed_) welcome();
+  if (out.close_client || out.reset_client) {
+    if (!out.reason.empty())
+      worker_.log().info("client closed", {{"tenant", tenant_.record.name},
+                                           {"user", user_},
+                                           {"client", id_},
+                                           {"reason", out.reason}});
+    closing_ = true;
+    held_ = {};
+    worker_.loop().disarm(timer_);
+    if (out.reset_client)
+      stream_->reset();
+    else
+      stream_->close();
+  } else {
+    update_flow();
+    arm();
+  }
+  if (out.server == Actions::Server::Keep) return;
+  Server& server = *server_;
+  server_ = nullptr;
+  if (server_paused_) server.resume_reads();
+  server_paused_ = false;
+  const bool go_on = out.server == Actions::Server::Release;
+  if (go_on)
+    group_.release(server);
+  else
+    group_.drop(server);
+  // Requests that came behind the transaction's end begin a new one.
+  if (go_on && !closing_ && core_.state() == State::Idle) {
+    if (worker_.draining()) return end(*worker_.drain_reason());
+    if (held_.size() >= protocol::kHeaderBytes) pump(held_);
+  }
+}
+
+void Session::link(Server& server) {
+  server_ = &server;
+  const Time now = worker_.loop().now();
+  tenant_.traffic.wait_us += static_cast<std::uint64_t>((now - since_).count());
+  since_ = busy_since_ = now;
+}
+
+void Session::keep(Bytes rest) {
+  if (rest.empty()) {
+    if (!held_.empty()) held_ = {};
+    return;
+  }
+  const char* begin = held_.data();
+  if (rest.data() >= begin && rest.data() < begin + held_.size())
+    held_.erase(0, static_cast<std::size_t>(rest.data() - begin));
+  else
+    held_.assign(rest);
+}
+
+void Session::note_time(const Actions& out) {
+  Traffic& traffic = tenant_.traffic;
+  traffic.queries += out.queries;
+  if (out.queries == 0 && out.transactions == 0) return;
+  const Time now = worker_.loop().now();
+  traffic.query_us += static_cast<std::uint64_t>((now - busy_since_).count());
+  busy_since_ = now;
+  if (out.transactions == 0) return;
+  traffic.transactions += out.transactions;
+  traffic.transaction_us += static_cast<std::uint64_t>((now - since_).count());
+  since_ = now;
+}
+
+void Session::update_flow() {
+  const std::size_t high = worker_.config().buffer_high_water;
+  const bool waits = core_.state() == State::Waiting || core_.state() == State::Idle;
+  const bool pause = (waits && held_.size() > high) || (server_ && server_->unsent() > high) ||
+                     held_.size() > 16 * std::size_t{high} + (1u << 20);
+  if (pause == reads_paused_) return;
+  reads_paused_ = pause;
+  if (pause)
+    stream_->pause_reads();
+  else
+    stream_->resume_reads();
+}
+
+void Session::on_granted(Server& server) {
+  link(server);
+  Actions& out = worker_.actions();
+  out.clear();
+  core_.granted(server.core, held_, out);
+  settle(out, held_);
+}
+
+void Session::on_refused(const Error& error) {
+  Actions& out = worker_.actions();
+  out.clear();
+  ++tenant_.traffic.errors;
+  core_.refused(error, held_, out);
+  settle(out, held_);
+}
+
+void Session::on_server_bytes(Bytes in) {
+  Actions& out = worker_.actions();
+  out.clear();
+  core_.server_bytes(in, out);
+  const bool stays = out.server == Actions::Server::Keep && !closing_;
+  settle(out, held_);
+  if (!stays || closing_) return;
+  if (!server_paused_ && stream_->unsent() > worker_.config().buffer_high_water) {
+    server_paused_ = true;
+    server_->pause_reads();
+  }
+  // Requests that had to wait for these answers.
+  if (!held_.empty() && core_.state() == State::Linked) pump(held_);
+}
+
+void Session::on_server_drained() { update_flow(); }
+
+void Session::on_drained() {
+  if (!server_paused_) return;
+  server_paused_ = false;
+  server_->resume_reads();
+}
+
+void Session::on_server_closed(const std::string& why) {
+  Actions& out = worker_.actions();
+  out.clear();
+  core_.server_gone(why, out);
+  ++tenant_.traffic.errors;
+  settle(out, held_);
+}
+
+void Session::on_closed(const net::Closed& why) {
+  Actions& out = worker_.actions();
+  out.clear();
+  core_.client_gone(out);
+  group_.leave(*this);
+  held_ = {};
+  worker_.loop().disarm(timer_);
+  if (!closing_)
+    worker_.log().debug("client disconnected",
+                        {{"tenant", tenant_.record.name}, {"client", id_}, {"error", why.error}});
+  closing_ = true;
+  if (Server* server = std::exchange(server_, nullptr)) {
+    if (server_paused_) server->resume_reads();
+    if (out.server == Actions::Server::Release)
+      group_.release(*server);
+    else
+      group_.drop(*server);
+  }
+  worker_.session_ended(*this);
+}
+
+void Session::cancel() {
+  if (core_.state() == State::Waiting && welcomed_) {
+    group_.leave(*this);
+    on_refused({sqlstate::kQueryCanceled, "canceling statement due to user request", {}, {}});
+  }
+}
+
+bool Session::between_transactions() const { return core_.state() == State::Idle; }
+
+void Session::end(const Error& error) {
+  if (closing_) return;
+  Actions& out = worker_.actions();
+  out.clear();
+  core_.fail(error, out);
+  settle(out, held_);
+}
+
+// The timer is armed for the earliest deadline that was ever known and asks again when it fires: a transaction that
+// begins and ends touches no timer.
+void Session::arm() {
+  const Time due = deadline();
+  if (due == kNever) return;
+  if (!timer_.armed() || timer_.at() > due) worker_.loop().arm(timer_, due);
+}
+
+Time Session::deadline() const {
+  const conf::Config& config = worker_.config();
+  switch (core_.state()) {
+    case State::Idle: return after(since_, config.client_idle_timeout);
+    case State::Waiting: {
+      const Duration own = tenant_.record.limits.queue_timeout;
+      Time due = std::min(after(since_, config.query_wait_timeout), after(since_, own));
+      if (!noticed_ && welcomed_) due = std::min(due, since_ + kNoticeAfter);
+      return due;
+    }
+    case State::Linked: {
+      const ServerCore& server = *core_.server();
+      const Time due = after(since_, config.transaction_timeout);
+      if (!server.pipeline.empty()) return std::min(due, after(busy_since_, config.query_timeout));
+      if (server.tx_status != 'I') return std::min(due, after(busy_since_, config.idle_transaction_timeout));
+      return due;
+    }
+    case State::Closed: return kNever;
+  }
+  return kNever;
+}
+
+void Session::on_timer() {
+  if (closing_) return;
+  const Time now = worker_.loop().now();
+  if (deadline() > now) return arm();
+  const conf::Config& config = worker_.config();
+  switch (core_.state()) {
+    case State::Idle:
+      return end({sqlstate::kIdleSessionTimeout, "terminating connection due to client.idle_timeout",
+                  "The session was idle for " + in_seconds(now - since_) + ".", {}});
+    case State::Waiting: {
+      const Time full = std::min(after(since_, config.query_wait_timeout),
+                                 after(since_, tenant_.record.limits.queue_timeout));
+      const Error why = group_.why_waiting(tenant_, now - since_);
+      if (now >= full) {
+        group_.leave(*this);
+        return on_refused(why);
+      }
+      noticed_ = true;
+      std::string notice;
+      protocol::put_notice(notice, "still waiting for a server connection: " + why.detail, why.hint);
+      stream_->write(notice);
+      return arm();
+    }
+    case State::Linked: {
+      ++tenant_.traffic.errors;
+      const ServerCore& server = *core_.server();
+      if (now >= after(since_, config.transaction_timeout))
+        return end({sqlstate::kTransactionTimeout, "terminating connection due to client.transaction_timeout",
+                    "The transaction ran for " + in_seconds(now - since_) + ".",
+                    "Make transactions shorter, or raise client.transaction_timeout."});
+      if (!server.pipeline.empty())
+        return end({sqlstate::kQueryCanceled, "terminating connection due to client.query_timeout",
+                    "The request ran for " + in_seconds(now - busy_since_) + ".",
+                    "Make the query faster, or raise client.query_timeout."});
+      return end({sqlstate::kIdleInTransactionTimeout, "terminating connection due to client.idle_transaction_timeout",
+                  "The transaction was idle for " + in_seconds(now - busy_since_) + ".",
+                  "End transactions before waiting, or raise client.idle_transaction_timeout."});
+    }
+    case State::Closed: return;
+  }
+}
+
+}  // namespace pgweir

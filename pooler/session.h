@@ -1,0 +1,96 @@
+// pooler/session.h - one logged-in client: its socket and the dull half of SessionCore.
+//
+// It obeys Actions in this order: bytes to the client, bytes to the server, the queue, closing the client, and the
+// server last, because giving one back may run another session. An idle session holds no buffer.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "pooler/base/list.h"
+#include "pooler/base/time.h"
+#include "pooler/net/loop.h"
+#include "pooler/session_core.h"
+
+namespace pgweir {
+
+class Group;
+class Server;
+class Worker;
+struct Tenant;
+
+class Session final : public net::Handler, public ListLink<Session> {
+ public:
+  Session(Worker& worker, Tenant& tenant, Group& group, std::unique_ptr<net::Stream> stream, SettingsRef wanted,
+          std::string user, std::uint32_t protocol_version);
+  ~Session() override;
+
+  // Welcomes the client, now if its settings are known to be good, else after a server has tried them. `held`:
+  // bytes that came behind the login.
+  void start(Bytes held);
+
+  // From the group.
+  void on_granted(Server& server);
+  void on_refused(const Error& error);
+  // From the server that it holds.
+  void on_server_bytes(Bytes in);
+  void on_server_drained();
+  void on_server_closed(const std::string& why);
+
+  bool cancel_key_is(Bytes key) const { return key == cancel_key_; }
+  void cancel();
+  // Ends the session; between transactions for shutdown and for KILL alike.
+  void end(const Error& error);
+  bool between_transactions() const;
+
+  Tenant& tenant() const { return tenant_; }
+  Group& group() const { return group_; }
+  Server* server() const { return server_; }
+  const SessionCore& core() const { return core_; }
+  const std::string& user() const { return user_; }
+  net::Stream& stream() const { return *stream_; }
+  std::uint32_t id() const { return id_; }
+  Time connected_at() const { return connected_at_; }
+  Time since() const { return since_; }
+  bool closing() const { return closing_; }
+
+ private:
+  void on_bytes(Bytes in) override;
+  void on_drained() override;
+  void on_closed(const net::Closed& why) override;
+
+  void pump(Bytes in);
+  void settle(Actions& out, Bytes in);
+  void link(Server& server);
+  void keep(Bytes rest);
+  void welcome();
+  void update_flow();
+  void note_time(const Actions& out);
+  void arm();
+  Time deadline() const;
+  void on_timer();
+
+  Worker& worker_;
+  Tenant& tenant_;
+  Group& group_;
+  std::unique_ptr<net::Stream> stream_;
+  Server* server_ = nullptr;
+  SessionCore core_;
+  std::string held_;
+  std::string user_;
+  std::string cancel_key_;
+  net::Timer timer_;
+  Time connected_at_{};
+  Time since_{};        // in this state of the core
+  Time busy_since_{};   // the request that runs, or the silence inside a transaction, began
+  std::uint32_t id_;
+  bool long_keys_;
+  bool welcomed_ = false;
+  bool closing_ = false;
+  bool reads_paused_ = false;   // ours, of the client
+  bool server_paused_ = false;  // the server's, because the client does not read
+  bool noticed_ = false;  // has been told that it waits
+};
+
+}  // namespace pgweir

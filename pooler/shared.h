@@ -1,0 +1,68 @@
+// pooler/shared.h - the little that all workers of a process share, touched on slow paths only.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pooler/app.h"
+#include "pooler/base/log.h"
+#include "protocol/scram.h"
+
+namespace pgweir {
+
+class Worker;
+
+// How many server connections one Postgres host has from this process, over all workers.
+class BackendBudget {
+ public:
+  bool take(std::uint32_t limit) {
+    std::uint32_t used = used_.load();
+    while (used < limit)
+      if (used_.compare_exchange_weak(used, used + 1)) return true;
+    starved_.store(true);
+    return false;
+  }
+  // True when somebody was refused since the last time this was said.
+  bool give_back() {
+    used_.fetch_sub(1);
+    return starved_.exchange(false);
+  }
+  bool starved() const { return starved_.load(std::memory_order_relaxed); }
+  std::uint32_t used() const { return used_.load(); }
+
+ private:
+  std::atomic<std::uint32_t> used_{0};
+  std::atomic<bool> starved_{false};
+};
+
+struct Shared {
+  explicit Shared(Log& l) : log(l) {}
+
+  Log& log;
+  std::vector<Worker*> workers;        // fixed before the first connection
+  std::atomic<std::uint32_t> clients{0};  // logged in or logging in, console included
+  protocol::ScramKey process_secret{};  // for stand-in secrets of unknown users
+  App* app = nullptr;
+
+  // Lives as long as the process; the same object for the same name over reloads.
+  BackendBudget& budget(std::string_view backend) {
+    const std::lock_guard<std::mutex> lock(budgets_mutex_);
+    const auto known = budgets_.find(backend);
+    if (known != budgets_.end()) return known->second;
+    return budgets_[std::string(backend)];
+  }
+
+ private:
+  std::mutex budgets_mutex_;
+  std::map<std::string, BackendBudget, std::less<>> budgets_;
+};
+
+}  // namespace pgweir

@@ -1,0 +1,171 @@
+#include "pooler/snapshot.h"
+
+#include <algorithm>
+
+#include "conf/embedded_tiers.h"
+
+namespace pgweir {
+
+namespace {
+
+using Problems = std::vector<conf::Problem>;
+
+void complain(Problems& problems, const conf::Origin& origin, std::string key, std::string message) {
+  problems.push_back({origin, std::move(key), std::move(message)});
+}
+
+void add_tiers(Snapshot& snapshot, const std::vector<conf::Row>& rows, Problems& problems) {
+  for (const conf::Row& row : rows) {
+    tiers::Tier tier;
+    if (const tiers::Tier* known = snapshot.directory.tier(row.name)) tier = *known;
+    tier.name = row.name;
+    for (const conf::Field& field : row.fields)
+      if (auto set = tiers::set_tier_field(tier, field.key, field.value); !set)
+        complain(problems, field.origin, "tiers." + row.name + "." + field.key, set.error().message);
+    if (auto added = snapshot.directory.add_tier(std::move(tier)); !added)
+      complain(problems, row.origin, "tiers." + row.name, added.error().message);
+  }
+}
+
+void add_tenants(Snapshot& snapshot, Problems& problems) {
+  const conf::Config& config = snapshot.config();
+  for (const conf::Row& row : config.tenants) {
+    const std::string at = "tenants." + row.name;
+    tiers::Tenant tenant;
+    tenant.name = row.name;
+    std::string tier_name = config.default_tier;
+    conf::Origin tier_origin = row.origin;
+    for (const conf::Field& field : row.fields) {
+      if (field.key != "tier") continue;
+      tier_name = field.value;
+      tier_origin = field.origin;
+    }
+    const tiers::Tier* tier = snapshot.directory.tier(tier_name);
+    if (!tier) {
+      complain(problems, tier_origin, at + ".tier", "no tier is named \"" + tier_name + "\"");
+      continue;
+    }
+    tenant.limits = *tier;
+    for (const conf::Field& field : row.fields) {
+      if (field.key == "tier") continue;
+      auto set = tiers::set_tenant_field(tenant, field.key, field.value);
+      if (!set) complain(problems, field.origin, at + "." + field.key, set.error().message);
+    }
+    if (!snapshot.backend(tenant.backend))
+      complain(problems, row.origin, at + ".backend", "no backend is named \"" + tenant.backend + "\"");
+    if (!tenant.password.empty())
+      if (auto secret = protocol::parse_secret(tenant.password); !secret)
+        complain(problems, row.origin, at + ".password", secret.error().message);
+    // The first backend is named, so that tenants that leave it out share groups with those that do not.
+    if (tenant.backend.empty() && !snapshot.backends.empty()) tenant.backend = snapshot.backends[0].settings.name;
+    if (auto added = snapshot.directory.add_tenant(std::move(tenant)); !added)
+      complain(problems, row.origin, at, added.error().message);
+  }
+}
+
+void add_users(Snapshot& snapshot, const conf::ReadFile& read, Problems& problems) {
+  const conf::Config& config = snapshot.config();
+  const auto origin = [&](std::string_view key) {
+    const auto place = snapshot.loaded.origins.find(key);
+    return place == snapshot.loaded.origins.end() ? conf::Origin{} : place->second;
+  };
+  if (!config.users_file.empty()) {
+    const auto text = read(config.users_file);
+    if (!text) {
+      complain(problems, origin("auth.users_file"), "auth.users_file", text.error());
+    } else if (auto list = protocol::parse_user_list(*text); !list) {
+      complain(problems, {config.users_file, 0, 0}, "auth.users_file", list.error().message);
+    } else {
+      snapshot.users = std::move(*list);
+    }
+  }
+  for (const conf::User& user : config.users) {
+    auto secret = protocol::parse_secret(user.secret);
+    if (!secret) {
+      complain(problems, origin("users"), "users." + user.name, secret.error().message);
+      continue;
+    }
+    if (!snapshot.users.emplace(user.name, std::move(*secret)).second)
+      complain(problems, origin("users"), "users." + user.name, "is also named in auth.users_file");
+  }
+  snapshot.has_plain_secrets = std::any_of(snapshot.users.begin(), snapshot.users.end(), [](const auto& user) {
+    return std::holds_alternative<protocol::PlainSecret>(user.second);
+  });
+}
+
+net::TlsVerify verify_of(conf::TlsMode mode) {
+  if (mode == conf::TlsMode::VerifyFull) return net::TlsVerify::Name;
+  return mode == conf::TlsMode::VerifyCa ? net::TlsVerify::Chain : net::TlsVerify::None;
+}
+
+void add_backends(Snapshot& snapshot, Problems& problems) {
+  for (const conf::Backend& backend : snapshot.config().backends) {
+    BackendView view;
+    view.settings = backend;
+    view.endpoint = {backend.host, backend.port};
+    // libpq's convention: a directory stands for the socket in it.
+    if (view.endpoint.is_unix()) view.endpoint.host += "/.s.PGSQL." + std::to_string(backend.port);
+    if (backend.tls_mode != conf::TlsMode::Disable && !view.endpoint.is_unix()) {
+      auto tls = net::TlsContext::connecting({backend.tls_ca_file, backend.tls_cert_file, backend.tls_key_file},
+                                             verify_of(backend.tls_mode));
+      if (tls)
+        view.tls = std::move(*tls);
+      else
+        complain(problems, backend.origin, "backends." + backend.name, tls.error().message);
+    }
+    snapshot.backends.push_back(std::move(view));
+  }
+}
+
+void add_client_tls(Snapshot& snapshot, Problems& problems) {
+  const conf::Config& config = snapshot.config();
+  if (config.client_tls_mode == conf::TlsMode::Disable) return;
+  const bool verify = verify_of(config.client_tls_mode) != net::TlsVerify::None;
+  auto tls = net::TlsContext::accepting(
+      {verify ? config.client_tls_ca_file : "", config.client_tls_cert_file, config.client_tls_key_file},
+      verify ? net::TlsVerify::Chain : net::TlsVerify::None);
+  if (tls)
+    snapshot.client_tls = std::move(*tls);
+  else
+    complain(problems, snapshot.loaded.origins["client.tls_mode"], "client.tls_mode", tls.error().message);
+}
+
+}  // namespace
+
+const BackendView* Snapshot::backend(std::string_view name) const {
+  if (name.empty()) return backends.empty() ? nullptr : &backends[0];
+  const auto found =
+      std::find_if(backends.begin(), backends.end(), [&](const BackendView& b) { return b.settings.name == name; });
+  return found == backends.end() ? nullptr : &*found;
+}
+
+bool Snapshot::is_admin(std::string_view user) const {
+  const auto& admins = config().console_admins;
+  return std::find(admins.begin(), admins.end(), user) != admins.end();
+}
+
+bool Snapshot::is_console_user(std::string_view user) const {
+  const auto& stats = config().console_stats;
+  return is_admin(user) || std::find(stats.begin(), stats.end(), user) != stats.end();
+}
+
+tl::expected<std::shared_ptr<const Snapshot>, Problems> make_snapshot(conf::Loaded loaded, const conf::ReadFile& read) {
+  auto snapshot = std::make_shared<Snapshot>();
+  snapshot->loaded = std::move(loaded);
+  Problems problems;
+  auto embedded = conf::load_tiers(conf::embedded_tiers(), "conf/tiers.yaml");
+  if (!embedded) return tl::unexpected(std::move(embedded.error()));
+  add_tiers(*snapshot, *embedded, problems);
+  add_tiers(*snapshot, snapshot->config().tiers, problems);
+  add_backends(*snapshot, problems);
+  add_tenants(*snapshot, problems);
+  add_users(*snapshot, read, problems);
+  add_client_tls(*snapshot, problems);
+  if (!snapshot->directory.tier(snapshot->config().default_tier))
+    complain(problems, snapshot->loaded.origins["pool.default_tier"], "pool.default_tier",
+             "no tier is named \"" + snapshot->config().default_tier + "\"");
+  if (!problems.empty()) return tl::unexpected(std::move(problems));
+  return std::shared_ptr<const Snapshot>(std::move(snapshot));
+}
+
+}  // namespace pgweir

@@ -1,0 +1,253 @@
+#include "pooler/worker.h"
+
+#include <algorithm>
+#include <functional>
+
+#include "pooler/base/check.h"
+#include "pooler/cancel.h"
+#include "pooler/client_login.h"
+#include "pooler/console.h"
+#include "protocol/base64.h"
+#include "protocol/messages.h"
+
+namespace pgweir {
+
+namespace {
+constexpr std::size_t kVerifiersKept = 4096;
+constexpr std::uint32_t kSlots = 1u << 22;  // ids stay positive as int4
+constexpr std::size_t kNonceBytes = 18;
+}  // namespace
+
+Worker::Worker(std::uint32_t index, net::Loop& loop, Rng& rng, Shared& shared,
+               std::shared_ptr<const Snapshot> snapshot)
+    : index_(index), loop_(loop), rng_(rng), shared_(shared), snapshot_(std::move(snapshot)) {}
+
+Worker::~Worker() { PGWEIR_CHECK(empty()); }
+
+void Worker::listen(int fd) { listeners_.push_back(loop_.listen(fd, *this)); }
+
+void Worker::stop_listening() { listeners_.clear(); }
+
+void Worker::take_snapshot(std::shared_ptr<const Snapshot> snapshot) {
+  const std::shared_ptr<const Snapshot> before = std::exchange(snapshot_, std::move(snapshot));
+  verifiers_.clear();
+  for (auto& [name, tenant] : tenants_)
+    if (const auto record = snapshot_->directory.find(name)) tenant->record.limits = record->limits;
+  for (auto& [key, group] : groups_) {
+    const BackendView* was = before->backend(key.backend);
+    const BackendView* is = snapshot_->backend(key.backend);
+    if (!is || (was && !(was->endpoint == is->endpoint))) group->close_idle();
+    group->books.statements_per_server = config().max_prepared_statements;
+    group->grow();
+  }
+}
+
+void Worker::on_accept(std::unique_ptr<net::Stream> stream) {
+  auto login = std::make_unique<ClientLogin>(*this, std::move(stream));
+  ClientLogin* raw = login.get();
+  logins_[raw] = {++last_ticket_, std::move(login)};
+  tickets_[last_ticket_] = raw;
+  if (logins_.size() > config().max_clients)
+    raw->end({sqlstate::kTooManyConnections, "sorry, too many clients are logging in", {}, {}});
+}
+
+void Worker::adopt_login(std::unique_ptr<ClientLogin> login) {
+  ClientLogin* raw = login.get();
+  logins_[raw] = {++last_ticket_, std::move(login)};
+  tickets_[last_ticket_] = raw;
+  raw->attach(*this);
+}
+
+std::unique_ptr<ClientLogin> Worker::release_login(ClientLogin& login) {
+  const auto place = logins_.find(&login);
+  PGWEIR_CHECK(place != logins_.end());
+  std::unique_ptr<ClientLogin> released = std::move(place->second.login);
+  tickets_.erase(place->second.ticket);
+  logins_.erase(place);
+  return released;
+}
+
+void Worker::login_ended(ClientLogin& login) {
+  release_login(login);
+  after_change();
+}
+
+std::uint64_t Worker::ticket(const ClientLogin& login) const { return logins_.at(&login).ticket; }
+
+ClientLogin* Worker::login_of(std::uint64_t ticket) const {
+  const auto place = tickets_.find(ticket);
+  return place == tickets_.end() ? nullptr : place->second;
+}
+
+std::string Worker::scram_nonce() {
+  char raw[kNonceBytes];
+  rng_.fill(raw, sizeof raw);
+  return protocol::base64_encode(Bytes(raw, sizeof raw));
+}
+
+const protocol::ScramVerifier* Worker::cached_verifier(const std::string& user) const {
+  const auto place = verifiers_.find(user);
+  return place == verifiers_.end() ? nullptr : &place->second;
+}
+
+void Worker::cache_verifier(const std::string& user, const protocol::ScramVerifier& verifier) {
+  if (verifiers_.size() >= kVerifiersKept) verifiers_.clear();
+  verifiers_[user] = verifier;
+}
+
+Worker& Worker::home_of(const tiers::Tenant& tenant) const {
+  const std::size_t hash = std::hash<std::string>{}(tenant.backend + '\0' + tenant.database);
+  return *shared_.workers[hash % shared_.workers.size()];
+}
+
+Tenant& Worker::tenant(const tiers::Tenant& record) {
+  std::unique_ptr<Tenant>& place = tenants_[record.name];
+  if (!place) place = std::make_unique<Tenant>();
+  place->record = record;
+  return *place;
+}
+
+Group& Worker::group(const GroupKey& key, const ServerCredentials& credentials) {
+  std::unique_ptr<Group>& place = groups_[key];
+  if (!place) place = std::make_unique<Group>(*this, key, credentials);
+  return *place;
+}
+
+std::uint32_t Worker::add_session(Session&) {
+  do {
+    next_slot_ = next_slot_ % (kSlots - 1) + 1;
+  } while (sessions_.contains(next_slot_ << 8 | index_));
+  return next_slot_ << 8 | index_;
+}
+
+void Worker::own_session(std::unique_ptr<Session> session) {
+  ++shared_.clients;
+  const std::uint32_t id = session->id();
+  sessions_[id] = std::move(session);
+}
+
+void Worker::session_ended(Session& session) {
+  --shared_.clients;
+  sessions_.erase(session.id());
+  after_change();
+}
+
+void Worker::own_console(std::unique_ptr<ConsoleSession> console) {
+  ConsoleSession* raw = console.get();
+  consoles_[raw] = std::move(console);
+}
+
+void Worker::console_ended(ConsoleSession& console) {
+  consoles_.erase(&console);
+  after_change();
+}
+
+void Worker::cancel_request(std::uint32_t id, std::string key, std::function<void()> done) {
+  Worker& asked = *this;
+  const std::uint32_t home = id & 0xff;
+  // Right or wrong, the answer comes in the same way.
+  const auto back = [&asked, done] { asked.loop().post(done); };
+  if (home >= shared_.workers.size()) return back();
+  Worker& worker = *shared_.workers[home];
+  worker.loop().post([&worker, id, key = std::move(key), back] {
+    const auto place = worker.sessions_.find(id);
+    if (place == worker.sessions_.end() || !place->second->cancel_key_is(key)) return back();
+    Session& session = *place->second;
+    Server* server = session.server();
+    if (server && server->core.pipeline.owed() > 0) return worker.send_cancel(*server, back);
+    session.cancel();
+    back();
+  });
+}
+
+void Worker::send_cancel(Server& server, std::function<void()> done) {
+  const BackendView* backend = snapshot_->backend(server.group().key().backend);
+  const bool keeps = server.place == Server::Place::Lent;
+  if (!backend) {
+    if (done) done();
+    return;
+  }
+  if (keeps) ++server.leases;
+  auto cancel = std::make_unique<CancelConnection>(*this, backend->endpoint, server.cancel_pid(), server.cancel_key(),
+                                                   keeps ? &server : nullptr, std::move(done));
+  CancelConnection* raw = cancel.get();
+  cancels_[raw] = std::move(cancel);
+}
+
+void Worker::cancel_ended(CancelConnection& connection) {
+  Server* server = connection.server();
+  const std::function<void()> done = connection.take_done();
+  cancels_.erase(&connection);
+  if (done) done();
+  if (server) server->lease_ended();
+  after_change();
+}
+
+void Worker::forget_server(Server& server) {
+  for (auto& [raw, cancel] : cancels_)
+    if (cancel->server() == &server) cancel->forget_server();
+}
+
+void Worker::budget_freed(const std::string& backend) {
+  for (Worker* worker : shared_.workers)
+    worker->loop().post([worker, backend] {
+      for (auto& [key, group] : worker->groups_)
+        if (key.backend == backend) group->grow();
+    });
+}
+
+void Worker::ask_for_budget(const std::string& backend) {
+  const std::uint32_t asked_by = index_;
+  loop_.post([this, backend, asked_by] { give_up_one(backend, asked_by); });
+}
+
+// Goes round the workers once, until one of them has an idle server to close.
+void Worker::give_up_one(const std::string& backend, std::uint32_t asked_by) {
+  for (auto& [key, group] : groups_)
+    if (key.backend == backend && group->close_one_idle()) return;
+  Worker* next = shared_.workers[(index_ + 1) % shared_.workers.size()];
+  if (next->index() == asked_by) return;
+  next->loop().post([next, backend, asked_by] { next->give_up_one(backend, asked_by); });
+}
+
+void Worker::drain(const Error& why) {
+  draining_ = why;
+  stop_listening();
+  std::vector<ClientLogin*> logins;
+  for (auto& [raw, place] : logins_) logins.push_back(place.login.get());
+  for (ClientLogin* login : logins) login->end(why);
+  std::vector<Session*> idle;
+  for (auto& [id, session] : sessions_)
+    if (session->between_transactions()) idle.push_back(session.get());
+  for (Session* session : idle) session->end(why);
+  for (auto& [raw, console] : consoles_) console->end();
+  for (auto& [key, group] : groups_) group->close_idle();
+  after_change();
+}
+
+void Worker::close_all(const Error& why) {
+  draining_ = why;
+  stop_listening();
+  std::vector<Session*> all;
+  for (auto& [id, session] : sessions_) all.push_back(session.get());
+  for (Session* session : all) session->end(why);
+  for (auto& [key, group] : groups_) group->close_idle();
+  after_change();
+}
+
+bool Worker::empty() const {
+  if (!sessions_.empty() || !logins_.empty() || !consoles_.empty() || !cancels_.empty()) return false;
+  return std::all_of(groups_.begin(), groups_.end(), [](const auto& entry) { return entry.second->servers().empty(); });
+}
+
+void Worker::after_change() {
+  if (sweep_posted_) return;
+  sweep_posted_ = true;
+  loop_.post([this] {
+    sweep_posted_ = false;
+    std::erase_if(groups_, [](const auto& entry) { return entry.second->unused(); });
+    if (draining_ && empty() && on_empty) std::exchange(on_empty, nullptr)();
+  });
+}
+
+}  // namespace pgweir

@@ -1,0 +1,126 @@
+// pooler/worker.h - one thread of the pooler: the groups, tenants and sessions that have their home here, and the
+// logins that were accepted here.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "pooler/base/log.h"
+#include "pooler/base/rng.h"
+#include "pooler/group.h"
+#include "pooler/net/loop.h"
+#include "pooler/session.h"
+#include "pooler/shared.h"
+#include "pooler/snapshot.h"
+#include "pooler/tenant.h"
+
+namespace pgweir {
+
+class ClientLogin;
+class ConsoleSession;
+class CancelConnection;
+
+class Worker final : public net::Acceptor {
+ public:
+  Worker(std::uint32_t index, net::Loop& loop, Rng& rng, Shared& shared, std::shared_ptr<const Snapshot> snapshot);
+  ~Worker() override;
+
+  void listen(int fd);
+  void stop_listening();
+  void take_snapshot(std::shared_ptr<const Snapshot> snapshot);
+  // Ends sessions as they come between two transactions, or all of them at once.
+  void drain(const Error& why);
+  void close_all(const Error& why);
+  // No client, console or login is left, and no server.
+  bool empty() const;
+  bool draining() const { return draining_.has_value(); }
+  const std::optional<Error>& drain_reason() const { return draining_; }
+
+  net::Loop& loop() { return loop_; }
+  Rng& rng() { return rng_; }
+  Log& log() { return shared_.log; }
+  Shared& shared() { return shared_; }
+  const Snapshot& snapshot() const { return *snapshot_; }
+  const conf::Config& config() const { return snapshot_->config(); }
+  std::uint32_t index() const { return index_; }
+  Actions& actions() { return actions_; }
+
+  // The worker whose groups serve this database.
+  Worker& home_of(const tiers::Tenant& tenant) const;
+  Tenant& tenant(const tiers::Tenant& record);
+  Group& group(const GroupKey& key, const ServerCredentials& credentials);
+
+  // Logins. A ClientLogin that was handed over is adopted by its home.
+  void adopt_login(std::unique_ptr<ClientLogin> login);
+  void login_ended(ClientLogin& login);
+  std::unique_ptr<ClientLogin> release_login(ClientLogin& login);
+  // For work that comes back later: the login may be gone by then.
+  std::uint64_t ticket(const ClientLogin& login) const;
+  ClientLogin* login_of(std::uint64_t ticket) const;
+  // SCRAM verifiers derived from plain passwords, and stand-ins for users that do not exist.
+  const protocol::ScramVerifier* cached_verifier(const std::string& user) const;
+  void cache_verifier(const std::string& user, const protocol::ScramVerifier& verifier);
+  std::string scram_nonce();
+
+  // Sessions. An id is this worker's index in the low byte and a slot above it, so that a CancelRequest, which
+  // may come in anywhere, finds its way.
+  std::uint32_t add_session(Session& session);
+  void own_session(std::unique_ptr<Session> session);
+  void session_ended(Session& session);
+  void own_console(std::unique_ptr<ConsoleSession> console);
+  void console_ended(ConsoleSession& console);
+  void cancel_request(std::uint32_t id, std::string key, std::function<void()> done);
+  // Asks Postgres to cancel what this server runs; the server is leased until that connection is closed.
+  // `done` may be empty.
+  void send_cancel(Server& server, std::function<void()> done);
+  void forget_server(Server& server);  // it is about to be destroyed: leases on it lapse
+  std::uint64_t next_server_id() { return ++last_server_id_; }
+  void cancel_ended(CancelConnection& connection);
+
+  // Server budget of a backend: a slot is free again; or somebody else is starved.
+  void budget_freed(const std::string& backend);
+  void ask_for_budget(const std::string& backend);
+  void give_up_one(const std::string& backend, std::uint32_t asked_by);
+
+  const std::map<GroupKey, std::unique_ptr<Group>>& groups() const { return groups_; }
+  const std::unordered_map<std::string, std::unique_ptr<Tenant>>& tenants() const { return tenants_; }
+  const std::unordered_map<std::uint32_t, std::unique_ptr<Session>>& sessions() const { return sessions_; }
+  void after_change();  // something ended: sweep empty groups, and tell a drain that waits
+
+  std::function<void()> on_empty;  // called when draining and empty
+
+ private:
+  void on_accept(std::unique_ptr<net::Stream> stream) override;
+
+  std::uint32_t index_;
+  net::Loop& loop_;
+  Rng& rng_;
+  Shared& shared_;
+  std::shared_ptr<const Snapshot> snapshot_;
+  Actions actions_;
+  std::vector<std::unique_ptr<net::Listener>> listeners_;
+  std::map<GroupKey, std::unique_ptr<Group>> groups_;
+  std::unordered_map<std::string, std::unique_ptr<Tenant>> tenants_;
+  struct LoginPlace {
+    std::uint64_t ticket = 0;
+    std::unique_ptr<ClientLogin> login;
+  };
+  std::unordered_map<const ClientLogin*, LoginPlace> logins_;
+  std::unordered_map<std::uint64_t, ClientLogin*> tickets_;
+  std::uint64_t last_ticket_ = 0;
+  std::unordered_map<std::string, protocol::ScramVerifier> verifiers_;
+  std::unordered_map<std::uint32_t, std::unique_ptr<Session>> sessions_;
+  std::unordered_map<ConsoleSession*, std::unique_ptr<ConsoleSession>> consoles_;
+  std::unordered_map<CancelConnection*, std::unique_ptr<CancelConnection>> cancels_;
+  bool sweep_posted_ = false;
+  std::uint32_t next_slot_ = 0;
+  std::uint64_t last_server_id_ = 0;
+  std::optional<Error> draining_;
+};
+
+}  // namespace pgweir
