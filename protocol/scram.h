@@ -21,7 +21,7 @@ using ScramKey = std::array<unsigned char, 32>;
 
 inline constexpr std::uint32_t kScramIterations = 4096;        // what Postgres makes
 inline constexpr std::uint32_t kScramIterationsMax = 100'000;  // more from a server is an attack on our time
-inline constexpr std::size_t kScramMessageMax = 64 * 1024;
+inline constexpr std::size_t kScramMessageMax = 65'536;
 inline constexpr std::size_t kScramNonceMax = 1024;
 inline constexpr std::size_t kScramSaltMax = 1024;  // raw bytes
 

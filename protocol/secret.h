@@ -38,7 +38,7 @@ bool equal_secret(Bytes a, Bytes b);
 // skipped. A backslash and a percent sign have no meaning. A user whose secret is empty cannot log in, as in
 // PgBouncer, and is left out. At most 1 MB and 100,000 users; duplicate users are an error. Errors (F0000)
 // name the line and never show a secret.
-inline constexpr std::size_t kUserListSizeMax = 1024 * 1024;
+inline constexpr std::size_t kUserListSizeMax = 1'048'576;
 inline constexpr std::size_t kUserListUsersMax = 100'000;
 Expected<std::map<std::string, Secret, std::less<>>> parse_user_list(Bytes text);
 

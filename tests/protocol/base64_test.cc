@@ -13,8 +13,14 @@ TEST_CASE("base64 speaks the examples of RFC 4648") {
     Bytes raw, text;
   };
   constexpr Row kRows[] = {
-      {"", ""},         {"f", "Zg=="},         {"fo", "Zm8="},         {"foo", "Zm9v"},
-      {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}, {"\xff\xef\xbe", "/+++"},
+      {"", ""},
+      {"f", "Zg=="},
+      {"fo", "Zm8="},
+      {"foo", "Zm9v"},
+      {"foob", "Zm9vYg=="},
+      {"fooba", "Zm9vYmE="},
+      {"foobar", "Zm9vYmFy"},
+      {"\xff\xef\xbe", "/+++"},
   };
   for (const auto& row : kRows) {
     CAPTURE(row.text);
@@ -24,8 +30,9 @@ TEST_CASE("base64 speaks the examples of RFC 4648") {
 }
 
 TEST_CASE("every value has one base64 spelling, and any other is refused") {
-  const Bytes text = GENERATE("Z"sv, "Zg"sv, "Zg="sv, "Zm9"sv, "Zh=="sv, "Zm9="sv, "Zg==Zg=="sv, "===="sv, "=m9v"sv,
-                              "Z==="sv, "Zm 9"sv, "Zm9\n"sv, "Zm9v\n"sv, "Zm-v"sv, "Zm\x00v"sv, "Zm\xffv"sv, "Zg=v"sv);
+  const Bytes text =
+      GENERATE("Z"sv, "Zg"sv, "Zg="sv, "Zm9"sv, "Zh=="sv, "Zm9="sv, "Zg==Zg=="sv, "===="sv, "=m9v"sv,
+               "Z==="sv, "Zm 9"sv, "Zm9\n"sv, "Zm9v\n"sv, "Zm-v"sv, "Zm\x00v"sv, "Zm\xffv"sv, "Zg=v"sv);
   CAPTURE(text);
   CHECK_FALSE(base64_decode(text, 100));
 }
