@@ -8,13 +8,15 @@ namespace pgweir {
 
 namespace {
 Error shutting_down() {
-  return {sqlstate::kAdminShutdown, "terminating connection: the pooler is shutting down", {},
+  return {sqlstate::kAdminShutdown,
+          "terminating connection: the pooler is shutting down",
+          {},
           "Connect again; another instance may already serve."};
 }
 }  // namespace
 
-App::App(const std::vector<WorkerParts>& workers, Log& log, std::shared_ptr<const Snapshot> snapshot, Reload reload,
-         std::function<void()> on_stopped)
+App::App(const std::vector<WorkerParts>& workers, Log& log, std::shared_ptr<const Snapshot> snapshot,
+         Reload reload, std::function<void()> on_stopped)
     : shared_(std::make_unique<Shared>(log)),
       reload_(std::move(reload)),
       on_stopped_(std::move(on_stopped)),

@@ -9,8 +9,8 @@ namespace {
 constexpr std::chrono::seconds kCancelMax{5};
 }
 
-CancelConnection::CancelConnection(Worker& worker, const net::Endpoint& to, std::uint32_t pid, std::string key,
-                                   Server* server, std::function<void()> done)
+CancelConnection::CancelConnection(Worker& worker, const net::Endpoint& to, std::uint32_t pid,
+                                   std::string key, Server* server, std::function<void()> done)
     : worker_(worker),
       pid_(pid),
       key_(std::move(key)),

@@ -1,6 +1,7 @@
 // pooler/cancel.h - one CancelRequest on its way to Postgres.
 //
-// Postgres closes the connection when it has sent the signal; until then the server in question is leased (R6).
+// Postgres closes the connection when it has sent the signal; until then the server in question is leased
+// (R6).
 #pragma once
 
 #include <cstdint>
@@ -18,8 +19,8 @@ class Worker;
 class CancelConnection final : public net::Handler {
  public:
   // `server` is null when nobody will use it again.
-  CancelConnection(Worker& worker, const net::Endpoint& to, std::uint32_t pid, std::string key, Server* server,
-                   std::function<void()> done);
+  CancelConnection(Worker& worker, const net::Endpoint& to, std::uint32_t pid, std::string key,
+                   Server* server, std::function<void()> done);
   ~CancelConnection() override = default;
   Server* server() const { return server_; }
   void forget_server() { server_ = nullptr; }

@@ -32,12 +32,12 @@ LoginCore::TlsPolicy tls_policy(const Snapshot& snapshot) {
 }
 
 bool same_word(Bytes a, Bytes b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) {
-    return (x | 0x20) == (y | 0x20) || x == y;
-  });
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](char x, char y) { return (x | 0x20) == (y | 0x20) || x == y; });
 }
 
-// Setting names are case-insensitive: those that servers report get the reported spelling, all others lower case.
+// Setting names are case-insensitive: those that servers report get the reported spelling, all others lower
+// case.
 SettingsMap::Values wanted_settings(const protocol::Settings& given) {
   static constexpr Bytes kReported[] = {"DateStyle", "IntervalStyle", "TimeZone"};
   SettingsMap::Values wanted;
@@ -64,13 +64,12 @@ ClientLogin::ClientLogin(Worker& worker, std::unique_ptr<net::Stream> stream)
     : worker_(&worker),
       stream_(std::move(stream)),
       core_(tls_policy(worker.snapshot())),
-      deadline_(this,
-                [](void* self) {
-                  static_cast<ClientLogin*>(self)->end({sqlstate::kQueryCanceled,
-                                                        "canceling authentication due to client.login_timeout",
-                                                        {},
-                                                        {}});
-                }),
+      deadline_(
+          this,
+          [](void* self) {
+            static_cast<ClientLogin*>(self)->end(
+                {sqlstate::kQueryCanceled, "canceling authentication due to client.login_timeout", {}, {}});
+          }),
       deadline_at_(worker.loop().now() + worker.config().client_login_timeout) {
   stream_->set_handler(*this);
   worker.loop().arm(deadline_, deadline_at_);
@@ -143,15 +142,7 @@ void ClientLogin::name_tenant() {
     console_ = true;
     return authenticate();
   }
-  record_ = worker_->snapshot().directory.find(startup.database);
-  if (!record_ && worker_->config().unknown_tenants) {
-    const tiers::Tier* tier = worker_->snapshot().directory.tier(worker_->config().default_tier);
-    PGWEIR_CHECK(tier != nullptr);  // make_snapshot has looked
-    record_.emplace();
-    record_->name = record_->database = startup.database;
-    record_->limits = *tier;
-    record_->backend = worker_->snapshot().backend({})->settings.name;
-  }
+  record_ = worker_->snapshot().tenant(startup.database);
   if (!record_) return authenticate();  // refused after the verdict on the user (R8)
   Worker& home = worker_->home_of(*record_);
   if (&home == worker_) return authenticate();
@@ -219,10 +210,13 @@ void ClientLogin::scram_with_plain(const std::string& user, std::optional<std::s
   const std::uint64_t ticket = worker_->ticket(*this);
   Worker& worker = *worker_;
   worker.loop().offload(
-      [job] { job->verifier = protocol::make_scram_verifier(job->password, job->salt, protocol::kScramIterations); },
+      [job] {
+        job->verifier = protocol::make_scram_verifier(job->password, job->salt, protocol::kScramIterations);
+      },
       [job, ticket, user, go_on, &worker] {
         worker.cache_verifier(user, job->verifier);
-        if (ClientLogin* login = worker.login_of(ticket); login && !login->over_) go_on(*login, job->verifier);
+        if (ClientLogin* login = worker.login_of(ticket); login && !login->over_)
+          go_on(*login, job->verifier);
       });
 }
 
@@ -274,14 +268,16 @@ void ClientLogin::finish() {
     return worker_->login_ended(*this);
   }
   if (!record_)
-    return refuse({sqlstate::kInvalidCatalogName, "database \"" + startup.database + "\" does not exist", {}, {}});
+    return refuse(
+        {sqlstate::kInvalidCatalogName, "database \"" + startup.database + "\" does not exist", {}, {}});
   if (!startup.replication.empty() && startup.replication != "false" && startup.replication != "off" &&
       startup.replication != "no" && startup.replication != "0")
-    return refuse({sqlstate::kFeatureNotSupported, "replication connections are not supported", {},
+    return refuse({sqlstate::kFeatureNotSupported,
+                   "replication connections are not supported",
+                   {},
                    "Connect to Postgres directly for replication."});
   if (worker_->shared().clients.load() >= config.max_clients)
-    return refuse({sqlstate::kTooManyConnections,
-                   "sorry, too many clients already",
+    return refuse({sqlstate::kTooManyConnections, "sorry, too many clients already",
                    fmt::format("client.max allows {} connections.", config.max_clients),
                    "Close connections that are not needed, or raise client.max."});
   Tenant& tenant = worker_->tenant(*record_);
@@ -311,8 +307,9 @@ void ClientLogin::finish() {
   if (credentials.user == startup.user) credentials.client_key = core_.client_key();
   const GroupKey key{record_->backend, record_->database, credentials.user, secret_text};
   Group& group = worker_->group(key, credentials);
-  if (credentials.client_key) group.learn_client_key(*credentials.client_key);
-  worker_->log().debug("login", {{"tenant", record_->name}, {"user", startup.user}, {"addr", stream_->peer().host}});
+  group.use(credentials);
+  worker_->log().debug("login",
+                       {{"tenant", record_->name}, {"user", startup.user}, {"addr", stream_->peer().host}});
   over_ = true;
   worker_->loop().disarm(deadline_);
   auto session = std::make_unique<Session>(*worker_, tenant, group, std::move(stream_),

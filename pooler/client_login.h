@@ -1,7 +1,8 @@
 // pooler/client_login.h - one client from accept to its session: the dull half of LoginCore.
 //
-// It begins on the worker that accepted it and moves once, when its database is known, to that database's home
-// worker. It ends as a Session, a ConsoleSession, a cancel, or a closed connection, by login_deadline at the latest.
+// It begins on the worker that accepted it and moves once, when its database is known, to that database's
+// home worker. It ends as a Session, a ConsoleSession, a cancel, or a closed connection, by login_deadline at
+// the latest.
 #pragma once
 
 #include <cstdint>

@@ -13,7 +13,8 @@ namespace pgweir {
 namespace {
 constexpr std::uint32_t kLoginsAtOnce = 8;
 constexpr std::chrono::seconds kRetryMax{5};
-// While other groups wait for the backend's last connections, a server goes on serving its own queue this long.
+// While other groups wait for the backend's last connections, a server goes on serving its own queue this
+// long.
 constexpr std::chrono::milliseconds kRunWhileOthersStarve{100};
 
 // Refusals that say "you", not "not now": trying again would not help those who wait.
@@ -37,7 +38,8 @@ Group::~Group() { PGWEIR_CHECK(servers_.empty() && waiters_.empty()); }
 
 Server* Group::request(Session& session) {
   // Whoever still waits may not have a server now, so an idle one is free to take.
-  if (!paused_ && !idle_.empty() && session.tenant().lent < session.tenant().record.limits.max_server_connections) {
+  if (!paused_ && !idle_.empty() &&
+      session.tenant().lent < session.tenant().record.limits.max_server_connections) {
     Server& server = worker_.config().server_rotation ? *idle_.front() : *idle_.back();
     lend(server, session);
     return &server;
@@ -91,8 +93,8 @@ void Group::server_cleaned(Server& server) {
 
 void Group::to_idle(Server& server) {
   const Time now = worker_.loop().now();
-  const bool yield = budget_.starved() &&
-                     (waiters_.empty() || now - server.started_at > Duration(kRunWhileOthersStarve));
+  const bool yield =
+      budget_.starved() && (waiters_.empty() || now - server.started_at > Duration(kRunWhileOthersStarve));
   if (now >= server.expires || worker_.draining() || yield) return drop(server);
   server.settled(worker_.loop());
   server.place = Server::Place::Idle;
@@ -102,7 +104,8 @@ void Group::to_idle(Server& server) {
 }
 
 void Group::serve() {
-  // A session that is given a server may give it back at once: then this loop goes on, not a second one inside it.
+  // A session that is given a server may give it back at once: then this loop goes on, not a second one
+  // inside it.
   if (serving_ || paused_) return;
   serving_ = true;
   Session* session = waiters_.front();
@@ -194,8 +197,9 @@ void Group::server_login_failed(Server& server, const Error& error, bool from_se
   failures_ = std::min(failures_ + 1, 16u);
   const auto base = std::chrono::microseconds(worker_.config().server_login_retry);
   const auto pause = std::min<Duration>(base * (1 << std::min(failures_ - 1, 10u)), kRetryMax);
-  retry_at_ = now + pause / 2 +
-              Duration(static_cast<std::int64_t>(worker_.rng().below(static_cast<std::uint64_t>(pause.count()) + 1)));
+  retry_at_ =
+      now + pause / 2 +
+      Duration(static_cast<std::int64_t>(worker_.rng().below(static_cast<std::uint64_t>(pause.count()) + 1)));
   worker_.log().warn("server login failed", {{"backend", key_.backend},
                                              {"database", key_.database},
                                              {"user", key_.user},
@@ -203,7 +207,7 @@ void Group::server_login_failed(Server& server, const Error& error, bool from_se
                                              {"sqlstate", error.sqlstate},
                                              {"error", error.message}});
   drop(server);
-  if (from_server && is_final(error)) refuse_all(error);
+  if (from_server && is_final(error) && !try_tls_instead()) refuse_all(error);
   grow();
 }
 
@@ -211,11 +215,22 @@ void Group::server_lost(Server& server) {
   drop(server);  // where it was not yet
   const std::uint64_t id = server.id;
   worker_.forget_server(server);
-  worker_.log().info("server closed", {{"backend", key_.backend}, {"database", key_.database}, {"server", id}});
+  worker_.log().info("server closed",
+                     {{"backend", key_.backend}, {"database", key_.database}, {"server", id}});
   servers_.erase(id);
   if (budget_.give_back()) worker_.budget_freed(key_.backend);
   grow();
   worker_.after_change();
+}
+
+// Mode allow connects in the open first and by TLS when that is refused.
+bool Group::try_tls_instead() {
+  const BackendView* backend = worker_.snapshot().backend(key_.backend);
+  if (plain_refused_ || !backend || backend->settings.tls_mode != conf::TlsMode::Allow || !backend->tls)
+    return false;
+  plain_refused_ = true;
+  retry_at_ = {};
+  return true;
 }
 
 void Group::refuse_all(const Error& error) {
@@ -225,6 +240,11 @@ void Group::refuse_all(const Error& error) {
     waiters_.remove(session);
     session.on_refused(error);
   }
+}
+
+void Group::use(const ServerCredentials& credentials) {
+  credentials_.secret = credentials.secret;
+  if (credentials.client_key) credentials_.client_key = credentials.client_key;
 }
 
 void Group::join(Tenant& tenant) { ++tenants_[&tenant]; }
@@ -285,15 +305,14 @@ Error Group::why_waiting(const Tenant& tenant, Duration waited) const {
             "Try again later; the pooler keeps trying to connect."};
   const auto& limits = tenant.record.limits;
   if (tenant.lent >= limits.max_server_connections)
-    return {sqlstate::kTooManyConnections,
-            fmt::format("no server connection became free within {}", seconds),
-            fmt::format("tenant \"{}\" (tier {}): {} of max_server_connections {} are in use, {} clients wait.",
-                        tenant.record.name, limits.name, tenant.lent, limits.max_server_connections, waiters_.size()),
+    return {sqlstate::kTooManyConnections, fmt::format("no server connection became free within {}", seconds),
+            fmt::format(
+                "tenant \"{}\" (tier {}): {} of max_server_connections {} are in use, {} clients wait.",
+                tenant.record.name, limits.name, tenant.lent, limits.max_server_connections, waiters_.size()),
             "Shorten transactions, or choose a tier with more server connections."};
-  return {sqlstate::kTooManyConnections,
-          fmt::format("no server connection became free within {}", seconds),
-          fmt::format("backend \"{}\": {} connections of its max_server_connections are in use.", key_.backend,
-                      budget_.used()),
+  return {sqlstate::kTooManyConnections, fmt::format("no server connection became free within {}", seconds),
+          fmt::format("backend \"{}\": {} connections of its max_server_connections are in use.",
+                      key_.backend, budget_.used()),
           "Raise backends.max_server_connections, or use fewer tenants at once."};
 }
 

@@ -1,9 +1,9 @@
-// pooler/group.h - a server group: the servers that are the same to Postgres (backend, database, user, secret), and
-// the sessions that wait for one.
+// pooler/group.h - a server group: the servers that are the same to Postgres (backend, database, user,
+// secret), and the sessions that wait for one.
 //
-// Waiters are served in order of arrival, except that one whose tenant is at its limit lets the next one pass. Idle
-// servers are handed out last in, first out, so that surplus ones grow old and are closed (the test setting
-// server.rotation turns this round). A group lives on one worker and owns its servers and books.
+// Waiters are served in order of arrival, except that one whose tenant is at its limit lets the next one
+// pass. Idle servers are handed out last in, first out, so that surplus ones grow old and are closed (the
+// test setting server.rotation turns this round). A group lives on one worker and owns its servers and books.
 #pragma once
 
 #include <cstdint>
@@ -54,19 +54,20 @@ class Group {
 
   void join(Tenant& tenant);
   void part(Tenant& tenant);
-  // A client has shown the key that opens the server as this group's user.
-  void learn_client_key(const protocol::ScramKey& key) { credentials_.client_key = key; }
+  // For the next logins: a reload may have changed the secret, a client may have shown the key that opens the
+  // server.
+  void use(const ServerCredentials& credentials);
 
   // From servers.
   void server_started(Server& server, const SettingsMap::Values& parameters);
   void server_login_failed(Server& server, const Error& error, bool from_server);
   void server_cleaned(Server& server);
-  void server_lost(Server& server);    // the connection is gone; Server is destroyed
+  void server_lost(Server& server);  // the connection is gone; Server is destroyed
   void lease_ended(Server& server);
 
-  void grow();                         // starts what the waiters need and the limits allow
-  bool close_one_idle();               // for a starved group elsewhere; false: nothing to spare
-  void close_idle();                   // RECONNECT, shutdown, changed backend
+  void grow();            // starts what the waiters need and the limits allow
+  bool close_one_idle();  // for a starved group elsewhere; false: nothing to spare
+  void close_idle();      // RECONNECT, shutdown, changed backend
   void pause() { paused_ = true; }
   void resume();
   bool paused() const { return paused_; }
@@ -78,6 +79,7 @@ class Group {
   GroupBooks books;
   Worker& worker() { return worker_; }
   const GroupKey& key() const { return key_; }
+  bool plain_refused() const { return plain_refused_; }
   const ServerCredentials& credentials() const { return credentials_; }
   const List<Server>& idle() const { return idle_; }
   const List<Session>& waiters() const { return waiters_; }
@@ -88,6 +90,7 @@ class Group {
   void lend(Server& server, Session& session);
   void to_idle(Server& server);
   void serve();
+  bool try_tls_instead();
   void refuse_all(const Error& error);
   void start_one();
   std::uint32_t capacity() const;
@@ -102,11 +105,12 @@ class Group {
   List<Server> idle_;
   List<Session> waiters_;
   std::uint32_t starting_ = 0;
-  std::uint32_t failures_ = 0;                // logins in a row
+  std::uint32_t failures_ = 0;  // logins in a row
   std::optional<Error> last_error_;
   Time retry_at_{};
   bool serving_ = false;
   bool paused_ = false;
+  bool plain_refused_ = false;  // tls_mode allow: the server wants TLS after all
   net::Timer timer_;
 };
 

@@ -25,11 +25,13 @@ class NoAudience final : public ServerCore::Audience {
   bool failed = false;
 };
 
-ServerLogin::Policy login_policy(const BackendView& backend) {
+ServerLogin::Policy login_policy(const BackendView& backend, bool plain_refused) {
   ServerLogin::Policy policy;
   switch (backend.settings.tls_mode) {
-    case conf::TlsMode::Disable:
-    case conf::TlsMode::Allow: policy.tls = ServerLogin::Tls::Never; break;
+    case conf::TlsMode::Disable: policy.tls = ServerLogin::Tls::Never; break;
+    case conf::TlsMode::Allow:
+      policy.tls = plain_refused ? ServerLogin::Tls::Always : ServerLogin::Tls::Never;
+      break;
     case conf::TlsMode::Prefer: policy.tls = ServerLogin::Tls::IfOffered; break;
     case conf::TlsMode::Require:
     case conf::TlsMode::VerifyCa:
@@ -54,10 +56,7 @@ ServerLogin::Policy login_policy(const BackendView& backend) {
 }  // namespace
 
 Server::Server(Group& group, std::uint64_t number)
-    : core(group.books.settings.empty()),
-      id(number),
-      group_(group),
-      deadline_(this, [](void* self) {
+    : core(group.books.settings.empty()), id(number), group_(group), deadline_(this, [](void* self) {
         static_cast<Server*>(self)->fail_login(
             {sqlstate::kCannotConnectNow, "server did not answer within server.connect_timeout", {}, {}});
       }) {}
@@ -69,8 +68,8 @@ void Server::connect() {
   const BackendView* backend = worker.snapshot().backend(group_.key().backend);
   PGWEIR_CHECK(backend != nullptr);
   since = started_at = worker.loop().now();
-  login_ = std::make_unique<ServerLogin>(login_policy(*backend), group_.credentials(), group_.key().database,
-                                         worker.scram_nonce());
+  login_ = std::make_unique<ServerLogin>(login_policy(*backend, group_.plain_refused()), group_.credentials(),
+                                         group_.key().database, worker.scram_nonce());
   worker.loop().arm(deadline_, since + worker.config().server_connect_timeout);
   stream_ = worker.loop().connect(backend->endpoint, *this);
 }
@@ -94,7 +93,8 @@ void Server::obey(ServerLogin::Out& out) {
     case ServerLogin::Out::Want::More: return;
     case ServerLogin::Out::Want::StartTls: {
       const BackendView* backend = worker.snapshot().backend(group_.key().backend);
-      if (!backend || !backend->tls) return fail_login({sqlstate::kConnectionFailure, "no TLS context", {}, {}});
+      if (!backend || !backend->tls)
+        return fail_login({sqlstate::kConnectionFailure, "no TLS context", {}, {}});
       return stream_->start_tls(*backend->tls, backend->endpoint.host);
     }
     case ServerLogin::Out::Want::Derive: {
@@ -173,7 +173,8 @@ void Server::on_drained() {
 void Server::on_closed(const net::Closed& why) {
   if (place == Place::Starting) {
     group_.server_login_failed(
-        *this, {sqlstate::kCannotConnectNow, why.error.empty() ? "server closed the connection" : why.error, {}, {}},
+        *this,
+        {sqlstate::kCannotConnectNow, why.error.empty() ? "server closed the connection" : why.error, {}, {}},
         false);
   }
   if (session) session->on_server_closed(why.error.empty() ? "server closed the connection" : why.error);

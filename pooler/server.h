@@ -42,12 +42,12 @@ class Server final : public net::Handler, public ListLink<Server> {
 
   ServerCore core;
   Place place = Place::Starting;
-  Session* session = nullptr;   // while Lent
-  std::uint32_t leases = 0;     // cancel connections under way; not lent again before they are closed (R6)
+  Session* session = nullptr;  // while Lent
+  std::uint32_t leases = 0;    // cancel connections under way; not lent again before they are closed (R6)
   std::uint64_t id;
-  Time since{};                 // in this place
+  Time since{};  // in this place
   Time started_at{};
-  Time expires{};               // server_lifetime, with jitter
+  Time expires{};  // server_lifetime, with jitter
   const std::string& cancel_key() const { return cancel_key_; }
   std::uint32_t cancel_pid() const { return cancel_pid_; }
   Group& group() const { return group_; }

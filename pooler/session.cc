@@ -116,10 +116,9 @@ void Session::settle(Actions& out, Bytes in) {
   if (out.proven && !welcomed_) welcome();
   if (out.close_client || out.reset_client) {
     if (!out.reason.empty())
-      worker_.log().info("client closed", {{"tenant", tenant_.record.name},
-                                           {"user", user_},
-                                           {"client", id_},
-                                           {"reason", out.reason}});
+      worker_.log().info(
+          "client closed",
+          {{"tenant", tenant_.record.name}, {"user", user_}, {"client", id_}, {"reason", out.reason}});
     closing_ = true;
     held_ = {};
     worker_.loop().disarm(timer_);
@@ -268,7 +267,9 @@ void Session::cancel() {
   }
 }
 
-bool Session::between_transactions() const { return core_.state() == State::Idle; }
+bool Session::between_transactions() const {
+  return core_.state() == State::Idle || core_.state() == State::Waiting;
+}
 
 void Session::end(const Error& error) {
   if (closing_) return;
@@ -278,8 +279,8 @@ void Session::end(const Error& error) {
   settle(out, held_);
 }
 
-// The timer is armed for the earliest deadline that was ever known and asks again when it fires: a transaction that
-// begins and ends touches no timer.
+// The timer is armed for the earliest deadline that was ever known and asks again when it fires: a
+// transaction that begins and ends touches no timer.
 void Session::arm() {
   const Time due = deadline();
   if (due == kNever) return;
@@ -315,8 +316,10 @@ void Session::on_timer() {
   const conf::Config& config = worker_.config();
   switch (core_.state()) {
     case State::Idle:
-      return end({sqlstate::kIdleSessionTimeout, "terminating connection due to client.idle_timeout",
-                  "The session was idle for " + in_seconds(now - since_) + ".", {}});
+      return end({sqlstate::kIdleSessionTimeout,
+                  "terminating connection due to client.idle_timeout",
+                  "The session was idle for " + in_seconds(now - since_) + ".",
+                  {}});
     case State::Waiting: {
       const Time full = std::min(after(since_, config.query_wait_timeout),
                                  after(since_, tenant_.record.limits.queue_timeout));
@@ -342,7 +345,8 @@ void Session::on_timer() {
         return end({sqlstate::kQueryCanceled, "terminating connection due to client.query_timeout",
                     "The request ran for " + in_seconds(now - busy_since_) + ".",
                     "Make the query faster, or raise client.query_timeout."});
-      return end({sqlstate::kIdleInTransactionTimeout, "terminating connection due to client.idle_transaction_timeout",
+      return end({sqlstate::kIdleInTransactionTimeout,
+                  "terminating connection due to client.idle_transaction_timeout",
                   "The transaction was idle for " + in_seconds(now - busy_since_) + ".",
                   "End transactions before waiting, or raise client.idle_transaction_timeout."});
     }

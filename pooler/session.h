@@ -1,7 +1,7 @@
 // pooler/session.h - one logged-in client: its socket and the dull half of SessionCore.
 //
-// It obeys Actions in this order: bytes to the client, bytes to the server, the queue, closing the client, and the
-// server last, because giving one back may run another session. An idle session holds no buffer.
+// It obeys Actions in this order: bytes to the client, bytes to the server, the queue, closing the client,
+// and the server last, because giving one back may run another session. An idle session holds no buffer.
 #pragma once
 
 #include <cstdint>
@@ -22,12 +22,12 @@ struct Tenant;
 
 class Session final : public net::Handler, public ListLink<Session> {
  public:
-  Session(Worker& worker, Tenant& tenant, Group& group, std::unique_ptr<net::Stream> stream, SettingsRef wanted,
-          std::string user, std::uint32_t protocol_version);
+  Session(Worker& worker, Tenant& tenant, Group& group, std::unique_ptr<net::Stream> stream,
+          SettingsRef wanted, std::string user, std::uint32_t protocol_version);
   ~Session() override;
 
-  // Welcomes the client, now if its settings are known to be good, else after a server has tried them. `held`:
-  // bytes that came behind the login.
+  // Welcomes the client, now if its settings are known to be good, else after a server has tried them.
+  // `held`: bytes that came behind the login.
   void start(Bytes held);
 
   // From the group.
@@ -82,15 +82,15 @@ class Session final : public net::Handler, public ListLink<Session> {
   std::string cancel_key_;
   net::Timer timer_;
   Time connected_at_{};
-  Time since_{};        // in this state of the core
-  Time busy_since_{};   // the request that runs, or the silence inside a transaction, began
+  Time since_{};       // in this state of the core
+  Time busy_since_{};  // the request that runs, or the silence inside a transaction, began
   std::uint32_t id_;
   bool long_keys_;
   bool welcomed_ = false;
   bool closing_ = false;
   bool reads_paused_ = false;   // ours, of the client
   bool server_paused_ = false;  // the server's, because the client does not read
-  bool noticed_ = false;  // has been told that it waits
+  bool noticed_ = false;        // has been told that it waits
 };
 
 }  // namespace pgweir

@@ -57,7 +57,8 @@ void add_tenants(Snapshot& snapshot, Problems& problems) {
       if (auto secret = protocol::parse_secret(tenant.password); !secret)
         complain(problems, row.origin, at + ".password", secret.error().message);
     // The first backend is named, so that tenants that leave it out share groups with those that do not.
-    if (tenant.backend.empty() && !snapshot.backends.empty()) tenant.backend = snapshot.backends[0].settings.name;
+    if (tenant.backend.empty() && !snapshot.backends.empty())
+      tenant.backend = snapshot.backends[0].settings.name;
     if (auto added = snapshot.directory.add_tenant(std::move(tenant)); !added)
       complain(problems, row.origin, at, added.error().message);
   }
@@ -88,9 +89,9 @@ void add_users(Snapshot& snapshot, const conf::ReadFile& read, Problems& problem
     if (!snapshot.users.emplace(user.name, std::move(*secret)).second)
       complain(problems, origin("users"), "users." + user.name, "is also named in auth.users_file");
   }
-  snapshot.has_plain_secrets = std::any_of(snapshot.users.begin(), snapshot.users.end(), [](const auto& user) {
-    return std::holds_alternative<protocol::PlainSecret>(user.second);
-  });
+  snapshot.has_plain_secrets = std::any_of(
+      snapshot.users.begin(), snapshot.users.end(),
+      [](const auto& user) { return std::holds_alternative<protocol::PlainSecret>(user.second); });
 }
 
 net::TlsVerify verify_of(conf::TlsMode mode) {
@@ -106,8 +107,8 @@ void add_backends(Snapshot& snapshot, Problems& problems) {
     // libpq's convention: a directory stands for the socket in it.
     if (view.endpoint.is_unix()) view.endpoint.host += "/.s.PGSQL." + std::to_string(backend.port);
     if (backend.tls_mode != conf::TlsMode::Disable && !view.endpoint.is_unix()) {
-      auto tls = net::TlsContext::connecting({backend.tls_ca_file, backend.tls_cert_file, backend.tls_key_file},
-                                             verify_of(backend.tls_mode));
+      auto tls = net::TlsContext::connecting(
+          {backend.tls_ca_file, backend.tls_cert_file, backend.tls_key_file}, verify_of(backend.tls_mode));
       if (tls)
         view.tls = std::move(*tls);
       else
@@ -134,9 +135,19 @@ void add_client_tls(Snapshot& snapshot, Problems& problems) {
 
 const BackendView* Snapshot::backend(std::string_view name) const {
   if (name.empty()) return backends.empty() ? nullptr : &backends[0];
-  const auto found =
-      std::find_if(backends.begin(), backends.end(), [&](const BackendView& b) { return b.settings.name == name; });
+  const auto found = std::find_if(backends.begin(), backends.end(),
+                                  [&](const BackendView& b) { return b.settings.name == name; });
   return found == backends.end() ? nullptr : &*found;
+}
+
+std::optional<tiers::Tenant> Snapshot::tenant(std::string_view database) const {
+  if (auto named = directory.find(database)) return named;
+  if (!config().unknown_tenants) return std::nullopt;
+  tiers::Tenant unknown;
+  unknown.name = unknown.database = database;
+  unknown.limits = *directory.tier(config().default_tier);  // make_snapshot has looked
+  unknown.backend = backends[0].settings.name;
+  return unknown;
 }
 
 bool Snapshot::is_admin(std::string_view user) const {
@@ -149,7 +160,8 @@ bool Snapshot::is_console_user(std::string_view user) const {
   return is_admin(user) || std::find(stats.begin(), stats.end(), user) != stats.end();
 }
 
-tl::expected<std::shared_ptr<const Snapshot>, Problems> make_snapshot(conf::Loaded loaded, const conf::ReadFile& read) {
+tl::expected<std::shared_ptr<const Snapshot>, Problems> make_snapshot(conf::Loaded loaded,
+                                                                      const conf::ReadFile& read) {
   auto snapshot = std::make_shared<Snapshot>();
   snapshot->loaded = std::move(loaded);
   Problems problems;

@@ -7,6 +7,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,6 +37,8 @@ struct Snapshot {
   std::vector<BackendView> backends;
 
   const BackendView* backend(std::string_view name) const;  // empty name: the first
+  // The tenant that this database name stands for; empty when there is none.
+  std::optional<tiers::Tenant> tenant(std::string_view database) const;
   bool is_admin(std::string_view user) const;
   bool is_console_user(std::string_view user) const;  // admins and stats
 };

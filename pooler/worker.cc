@@ -32,7 +32,7 @@ void Worker::take_snapshot(std::shared_ptr<const Snapshot> snapshot) {
   const std::shared_ptr<const Snapshot> before = std::exchange(snapshot_, std::move(snapshot));
   verifiers_.clear();
   for (auto& [name, tenant] : tenants_)
-    if (const auto record = snapshot_->directory.find(name)) tenant->record.limits = record->limits;
+    if (const auto record = snapshot_->tenant(name)) tenant->record.limits = record->limits;
   for (auto& [key, group] : groups_) {
     const BackendView* was = before->backend(key.backend);
     const BackendView* is = snapshot_->backend(key.backend);
@@ -168,8 +168,9 @@ void Worker::send_cancel(Server& server, std::function<void()> done) {
     return;
   }
   if (keeps) ++server.leases;
-  auto cancel = std::make_unique<CancelConnection>(*this, backend->endpoint, server.cancel_pid(), server.cancel_key(),
-                                                   keeps ? &server : nullptr, std::move(done));
+  auto cancel =
+      std::make_unique<CancelConnection>(*this, backend->endpoint, server.cancel_pid(), server.cancel_key(),
+                                         keeps ? &server : nullptr, std::move(done));
   CancelConnection* raw = cancel.get();
   cancels_[raw] = std::move(cancel);
 }
@@ -237,7 +238,8 @@ void Worker::close_all(const Error& why) {
 
 bool Worker::empty() const {
   if (!sessions_.empty() || !logins_.empty() || !consoles_.empty() || !cancels_.empty()) return false;
-  return std::all_of(groups_.begin(), groups_.end(), [](const auto& entry) { return entry.second->servers().empty(); });
+  return std::all_of(groups_.begin(), groups_.end(),
+                     [](const auto& entry) { return entry.second->servers().empty(); });
 }
 
 void Worker::after_change() {

@@ -1,5 +1,5 @@
-// pooler/worker.h - one thread of the pooler: the groups, tenants and sessions that have their home here, and the
-// logins that were accepted here.
+// pooler/worker.h - one thread of the pooler: the groups, tenants and sessions that have their home here, and
+// the logins that were accepted here.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,8 @@ class CancelConnection;
 
 class Worker final : public net::Acceptor {
  public:
-  Worker(std::uint32_t index, net::Loop& loop, Rng& rng, Shared& shared, std::shared_ptr<const Snapshot> snapshot);
+  Worker(std::uint32_t index, net::Loop& loop, Rng& rng, Shared& shared,
+         std::shared_ptr<const Snapshot> snapshot);
   ~Worker() override;
 
   void listen(int fd);
@@ -67,8 +68,8 @@ class Worker final : public net::Acceptor {
   void cache_verifier(const std::string& user, const protocol::ScramVerifier& verifier);
   std::string scram_nonce();
 
-  // Sessions. An id is this worker's index in the low byte and a slot above it, so that a CancelRequest, which
-  // may come in anywhere, finds its way.
+  // Sessions. An id is this worker's index in the low byte and a slot above it, so that a CancelRequest,
+  // which may come in anywhere, finds its way.
   std::uint32_t add_session(Session& session);
   void own_session(std::unique_ptr<Session> session);
   void session_ended(Session& session);
