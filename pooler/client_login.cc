@@ -92,7 +92,7 @@ void ClientLogin::attach(Worker& worker) {
 
 void ClientLogin::on_bytes(Bytes in) {
   if (over_) return;
-  if (held_.size() + in.size() > kHeldMax && !stream_->secured())
+  if (held_.size() + in.size() > kHeldMax)
     return refuse({sqlstate::kProtocolViolation, "too many bytes before authentication", {}, {}});
   held_.append(in);
   pump();

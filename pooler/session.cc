@@ -95,6 +95,7 @@ void Session::pump(Bytes in) {
 // Carries out what the core decided; `in` is what it was given, or what is held.
 void Session::settle(Actions& out, Bytes in) {
   in.remove_prefix(out.consumed);
+  stalled_ = out.stalled;
   if (!out.to_client.empty() && !out.reset_client) {
     tenant_.traffic.sent += out.to_client.size();
     stream_->write(out.to_client.slices());
@@ -140,6 +141,7 @@ void Session::settle(Actions& out, Bytes in) {
     group_.release(server);
   else
     group_.drop(server);
+  if (!closing_) update_flow();
   // Requests that came behind the transaction's end begin a new one.
   if (go_on && !closing_ && core_.state() == State::Idle) {
     if (worker_.draining()) return end(*worker_.drain_reason());
@@ -181,9 +183,9 @@ void Session::note_time(const Actions& out) {
 
 void Session::update_flow() {
   const std::size_t high = worker_.config().buffer_high_water;
-  const bool waits = core_.state() == State::Waiting || core_.state() == State::Idle;
-  const bool pause = (waits && held_.size() > high) || (server_ && server_->unsent() > high) ||
-                     held_.size() > 16 * std::size_t{high} + (1u << 20);
+  // What a linked session holds without being stalled is the rest of one message, which the core bounds.
+  const bool waits = core_.state() != State::Linked || stalled_;
+  const bool pause = (waits && held_.size() > high) || (server_ && server_->unsent() > high);
   if (pause == reads_paused_) return;
   reads_paused_ = pause;
   if (pause)

@@ -88,6 +88,7 @@ class Session final : public net::Handler, public ListLink<Session> {
   bool long_keys_;
   bool welcomed_ = false;
   bool closing_ = false;
+  bool stalled_ = false;        // the core goes on with held_ after the next answers
   bool reads_paused_ = false;   // ours, of the client
   bool server_paused_ = false;  // the server's, because the client does not read
   bool noticed_ = false;        // has been told that it waits
