@@ -1,0 +1,78 @@
+// tests/sim/model_backend.h - one connection to the model Postgres: startup, login, and a PgSession behind
+// them.
+//
+// What it checks of the peer: messages are well formed and of a known type; nothing comes behind Terminate;
+// nobody's request arrives while another client is still owed an answer, or inside another's transaction; a
+// new client finds no traces of the last one; a cancel meets only who asked for one.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "protocol/scram.h"
+#include "protocol/startup.h"
+#include "tests/sim/pg_session.h"
+#include "tests/sim/sim_net.h"
+
+namespace pgweir::sim {
+
+class ModelPostgres;
+
+class ModelBackend final : public net::Handler {
+ public:
+  ModelBackend(ModelPostgres& postgres, std::unique_ptr<net::Stream> stream, std::uint32_t pid);
+  std::uint32_t pid() const { return pid_; }
+  const std::string& key() const { return key_; }
+  const std::string& where() const { return where_; }
+  bool logged_in() const { return state_ == State::Ready; }
+  // The peer still holds this connection open.
+  bool held() const { return stream_ && stream().peer_open(); }
+
+  // Its connection is gone and nothing is left to do.
+  bool over() const { return !stream_ && !waits_ && state_ == State::Ended; }
+
+  void cancel();
+  void die();
+  void terminate(const char* sqlstate, const char* why);
+
+ private:
+  enum class State : std::uint8_t { First, Password, SaslFirst, SaslFinal, Ready, Ended };
+  void on_bytes(Bytes in) override;
+  void on_drained() override { pump(); }
+  void on_closed(const net::Closed& why) override;
+  SimStream& stream() const { return static_cast<SimStream&>(*stream_); }
+
+  void first_packet();
+  void start_up(const protocol::Startup& startup);
+  void ask_password();
+  void password(Bytes body);
+  void welcome();
+  void refuse(const std::string& sqlstate, const std::string& why);
+  void pump();
+  void later(Duration delay);
+  void look_at_arrivals();
+  void check_traces(int owner) const;
+  void flush_answers();
+  void end_session();
+  void violation(const std::string& what) const;
+
+  ModelPostgres& postgres_;
+  std::unique_ptr<net::Stream> stream_;
+  std::uint32_t pid_;
+  std::string key_;
+  std::string where_;
+  std::string user_;
+  PgSession::Values settings_;
+  State state_ = State::First;
+  std::string in_;
+  std::size_t looked_at_ = 0;  // bytes of in_ whose messages have been checked on arrival
+  std::optional<PgSession> session_;
+  std::optional<protocol::ScramServer> scram_;
+  std::string salt_;
+  int owner_ = -1;  // the client that it works for
+  bool waits_ = false;
+};
+
+}  // namespace pgweir::sim

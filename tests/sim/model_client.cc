@@ -1,0 +1,394 @@
+#include "tests/sim/model_client.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "pooler/base/check.h"
+#include "protocol/frame.h"
+#include "protocol/messages.h"
+#include "protocol/secret.h"
+
+namespace pgweir::sim {
+
+namespace {
+constexpr Duration kPatience =
+    std::chrono::seconds(40);  // then it gives its connection up, where it may break
+constexpr Duration kOutrage = std::chrono::seconds(200);  // no request may hang for longer
+constexpr std::uint32_t kMessageMost = 1 << 28;
+
+std::string printable(Bytes text) {
+  std::string out;
+  for (const char c : text.substr(0, 160)) out += c >= 32 && c < 127 ? c : '.';
+  return out;
+}
+}  // namespace
+
+// Asks for a cancel on a connection of its own.
+class ModelClient::CancelConnection final : public net::Handler {
+ public:
+  explicit CancelConnection(ModelClient& client) : client_(client) {
+    protocol::put_cancel_request(packet_, client.cancel_pid_, client.cancel_key_);
+    stream_ = client.loop_.connect(client.plan_.to, *this, {});
+    client.world_.after(kPatience, &client.loop_, [&network = client.loop_.network(), id = id()] {
+      if (SimStream* left = network.find(id); left && left->state() != SimStream::State::Dead) left->reset();
+    });
+  }
+
+ private:
+  std::uint64_t id() const { return static_cast<SimStream&>(*stream_).id(); }
+  void on_connected() override { stream_->write(Bytes(packet_)); }
+  void on_bytes(Bytes) override { client_.violation("a cancel request was answered"); }
+  void on_closed(const net::Closed&) override {
+    auto& all = client_.cancels_;
+    all.erase(std::find_if(all.begin(), all.end(), [this](const auto& each) { return each.get() == this; }));
+  }
+  ModelClient& client_;
+  std::string packet_;
+  std::unique_ptr<net::Stream> stream_;
+};
+
+ModelClient::ModelClient(World& world, SimLoop& loop, Oracle& oracle, Plan plan)
+    : world_(world),
+      loop_(loop),
+      oracle_(oracle),
+      plan_(std::move(plan)),
+      script_(world, oracle, plan_.manners, plan_.id),
+      steps_left_(plan_.steps) {}
+
+ModelClient::~ModelClient() = default;
+
+std::string ModelClient::describe() const {
+  const char* const names[] = {"Off", "Connecting", "Login", "Running", "Leaving", "Done"};
+  std::string text = fmt::format("client {} ({}@{}) is {}, {} steps left, {} requests unanswered", plan_.id,
+                                 plan_.user, plan_.database, names[static_cast<int>(state_)], steps_left_,
+                                 pending_.size() + expected_.size());
+  if (!expected_.empty()) text += ", expects " + printable(expected_.front().bytes);
+  if (!pending_.empty())
+    text += ", asked " + std::string(1, pending_.front().first) + " " + printable(pending_.front().second);
+  return text;
+}
+
+void ModelClient::violation(const std::string& what) const { world_.violation(what + "\n  " + describe()); }
+
+void ModelClient::later(Duration delay, void (ModelClient::*what)()) {
+  world_.after(delay, &loop_, [this, what, epoch = epoch_] {
+    if (epoch == epoch_) (this->*what)();
+  });
+}
+
+void ModelClient::start(Duration after) { later(after, &ModelClient::connect); }
+
+void ModelClient::connect() {
+  state_ = State::Connecting;
+  ++epoch_;
+  ++connections_;
+  in_.clear();
+  pending_.clear();
+  expected_.clear();
+  phases_.clear();
+  told_.clear();
+  ended_by_.clear();
+  scram_.reset();
+  awaiting_ = false;
+  block_pid_.clear();
+  session_.emplace(PgSession::Identity{plan_.where, 0}, plan_.settings);
+  stream_ = loop_.connect(plan_.to, *this, {});
+  waiting_since_ = world_.now();
+  watch();
+}
+
+// Looks every few seconds whether this connection hangs.
+void ModelClient::watch() {
+  if (state_ == State::Connecting || state_ == State::Login || awaiting_) {
+    const Duration waited = world_.now() - waiting_since_;
+    if (waited > kOutrage) violation("a request was not answered for 200 s");
+    if (waited > kPatience && plan_.may_break) {
+      stream_->reset();
+      return;
+    }
+  }
+  later(std::chrono::seconds(5), &ModelClient::watch);
+}
+
+void ModelClient::on_connected() {
+  state_ = State::Login;
+  std::string out;
+  protocol::Settings settings(plan_.settings.begin(), plan_.settings.end());
+  protocol::put_startup(out, protocol::kVersion30, plan_.user, plan_.database, settings);
+  stream_->write(Bytes(out));
+}
+
+void ModelClient::on_bytes(Bytes in) {
+  in_.append(in);
+  while (state_ == State::Login || state_ == State::Running) {
+    if (in_.size() < protocol::kHeaderBytes) break;
+    const std::uint32_t length = protocol::load_u32(in_.data() + 1);
+    if (length < 4 || length > kMessageMost) violation("malformed message: " + printable(in_));
+    if (in_.size() < length + 1) break;
+    const std::string message = in_.substr(0, length + 1);
+    in_.erase(0, length + 1);
+    if (!ended_by_.empty()) violation("a message behind a FATAL error: " + printable(message));
+    world_.trace("client {} is told {} {}", plan_.id, message[0], printable(Bytes(message).substr(5, 40)));
+    const Bytes body = Bytes(message).substr(protocol::kHeaderBytes);
+    if (message[0] == 'E' && protocol::parse_error(body).severity == "FATAL") {
+      fatal(body);
+    } else if (state_ == State::Login) {
+      login_message(message[0], body);
+    } else {
+      answer(message);
+    }
+  }
+}
+
+void ModelClient::fatal(Bytes body) {
+  const protocol::ErrorFields fields = protocol::parse_error(body);
+  ended_by_ = fields.sqlstate;
+  if (fields.sqlstate == plan_.must_fail && state_ == State::Login) return;
+  if (!plan_.may_fail.contains(fields.sqlstate)) violation("FATAL " + fields.sqlstate + " " + fields.message);
+}
+
+void ModelClient::login_message(char type, Bytes body) {
+  protocol::Reader in(body);
+  switch (type) {
+    case 'R': return authenticate(body);
+    case 'N': return;
+    case 'S': {
+      const std::string name(in.c_string());
+      told_[name] = in.c_string();
+      return;
+    }
+    case 'K':
+      cancel_pid_ = in.u32();
+      cancel_key_ = in.rest();
+      return;
+    case 'Z':
+      if (!plan_.must_fail.empty()) violation("was let in, " + plan_.must_fail + " expected");
+      for (const auto& [name, value] : session_->reported())
+        if (told_[name] != value)
+          violation("was told at login that " + name + " is '" + told_[name] + "', not '" + value + "'");
+      if (cancel_key_.empty()) violation("no BackendKeyData");
+      state_ = State::Running;
+      waiting_since_ = world_.now();
+      return next_phase();
+    default: violation("unexpected message at login: " + std::string(1, type));
+  }
+}
+
+void ModelClient::authenticate(Bytes body) {
+  protocol::Reader in(body);
+  const auto request = static_cast<protocol::AuthRequest>(in.u32());
+  std::string out;
+  switch (request) {
+    case protocol::AuthRequest::Ok: return;
+    case protocol::AuthRequest::CleartextPassword: protocol::put_password(out, plan_.password); break;
+    case protocol::AuthRequest::Md5Password:
+      protocol::put_password(
+          out, protocol::md5_response(protocol::md5_hash_user(plan_.password, plan_.user), in.bytes(4)));
+      break;
+    case protocol::AuthRequest::Sasl:
+      scram_.emplace("clientnonce" + std::to_string(plan_.id));
+      protocol::put_sasl_initial(out, "SCRAM-SHA-256", scram_->client_first());
+      break;
+    case protocol::AuthRequest::SaslContinue: {
+      if (!scram_) violation("SASLContinue before SASL");
+      const auto challenge = scram_->server_first(in.rest());
+      if (!challenge) violation("SCRAM: " + challenge.error().message);
+      const auto salted =
+          protocol::scram_salted_password(plan_.password, challenge->salt, challenge->iterations);
+      protocol::put_sasl_response(
+          out, scram_->client_final(protocol::scram_client_key(salted), protocol::scram_server_key(salted)));
+      break;
+    }
+    case protocol::AuthRequest::SaslFinal:
+      if (!scram_ || !scram_->server_final(in.rest())) violation("the server did not prove itself");
+      return;
+  }
+  stream_->write(Bytes(out));
+}
+
+void ModelClient::collect() {
+  for (Answer& each : session_->take_answers()) expected_.push_back(std::move(each));
+}
+
+void ModelClient::skip_silent() {
+  while (expected_.empty() && !pending_.empty() && session_->silent(pending_.front().first)) {
+    session_->message(pending_.front().first, pending_.front().second);
+    pending_.pop_front();
+    collect();
+  }
+}
+
+bool ModelClient::aside(char type, Bytes message) {
+  // The pooler may tell a client that it waits; such a notice speaks of nobody.
+  return type == 'N' && owner_of(message) < 0;
+}
+
+// Lets the oracle go one step further, so that there is an answer to expect.
+void ModelClient::expect_more(char type, Bytes message) {
+  const std::string state =
+      type == 'E' ? protocol::parse_error(message.substr(protocol::kHeaderBytes)).sqlstate : "";
+  const bool canceled = state == "57014" && oracle_.asked_cancel(plan_.id);
+  if (session_->busy()) {
+    canceled ? session_->cancel() : session_->resume();
+  } else if (pending_.empty()) {
+    violation("an answer to nothing: " + printable(message));
+  } else {
+    const auto [asked, body] = std::move(pending_.front());
+    pending_.pop_front();
+    if (session_->at_rest() && (canceled || plan_.may_refuse.contains(state))) {
+      refused_step_ = true;
+      session_->refused(asked, std::string(message));
+    } else {
+      session_->message(asked, body);
+    }
+  }
+  collect();
+  skip_silent();
+}
+
+void ModelClient::answer(Bytes message) {
+  const char type = message[0];
+  if (expected_.empty() && aside(type, message)) return;
+  while (expected_.empty()) expect_more(type, message);
+  const Answer& right = expected_.front();
+  const bool same = message == right.bytes || (!right.other.empty() && message == right.other) ||
+                    (right.wild && type == right.bytes[0]);
+  if (!same && aside(type, message)) return;
+  if (!same) {
+    // Errors of the pooler's own wording must at least have the right code.
+    const auto state = [](Bytes text) { return protocol::parse_error(text.substr(5)).sqlstate; };
+    if (type != 'E' || right.bytes[0] != 'E' || state(message) != state(right.bytes))
+      violation("was told " + printable(message) + "\n  instead of " + printable(right.bytes));
+  }
+  if (right.wild && session_->tx_status() != 'I') {
+    const std::string pid(message.substr(5));
+    if (!block_pid_.empty() && block_pid_ != pid) violation("moved to another server inside a transaction");
+    block_pid_ = pid;
+  }
+  expected_.pop_front();
+  matched(type);
+}
+
+void ModelClient::matched(char type) {
+  waiting_since_ = world_.now();
+  if (type == 'Z') {
+    ++answered_;
+    if (session_->tx_status() == 'I') block_pid_.clear();
+    for (const std::string& row : session_->take_committed()) oracle_.acknowledged(row);
+    for (const std::string& row : session_->take_aborted()) oracle_.rolled_back(row);
+  }
+  skip_silent();
+  if (!awaiting_ || !answered_all()) return;
+  awaiting_ = false;
+  next_phase();
+}
+
+void ModelClient::on_closed(const net::Closed& why) {
+  const bool orderly = why.by == net::Closed::By::Peer && why.error.empty();
+  const bool ours = why.by == net::Closed::By::Us;
+  stream_.reset();
+  ++epoch_;
+  world_.trace("client {} is cut off: {}", plan_.id, why.error);
+  if (state_ != State::Leaving && !ours && ended_by_.empty()) {
+    if (orderly && plan_.orderly) {
+      if (!in_.empty()) violation("the connection ended in order inside a message: " + printable(in_));
+      violation("the connection ended without a word");
+    }
+    if (!plan_.may_break) violation("the connection broke: " + why.error);
+  }
+  const bool refused_for_good = !plan_.must_fail.empty() && ended_by_ == plan_.must_fail;
+  const bool through = steps_left_ == 0 && (winding_up_ || signs_left_ == 0);
+  if (refused_for_good || through) {
+    state_ = State::Done;
+    return;
+  }
+  state_ = State::Off;
+  later(world_.between(Duration(1'000), Duration(600'000)), &ModelClient::connect);
+}
+
+void ModelClient::next_phase() {
+  if (state_ != State::Running || !ended_by_.empty()) return;
+  if (phases_.empty()) return finish_step();
+  Phase phase = std::move(phases_.front());
+  phases_.pop_front();
+  run_phase(std::move(phase));
+}
+
+// Steps are taken one after the other, until the plan is done and the client has shown signs of life.
+void ModelClient::finish_step() {
+  const bool late = world_.now() >= plan_.alive_after;
+  std::vector<Phase> more;
+  if (steps_left_ > 0 || (!late && !winding_up_)) {
+    if (steps_left_ > 0) --steps_left_;
+    more = script_.next();
+    // Where time must pass there is no hurry.
+    if (steps_left_ == 0)
+      more.push_back({{}, {}, Phase::Then::Pause, world_.between(Duration(50'000), Duration(900'000))});
+  } else if (signs_left_ > 0 && !winding_up_) {
+    if (answered_ > 0 && !refused_step_) --signs_left_;
+    refused_step_ = false;
+    more = script_.sign_of_life();
+  } else {
+    steps_left_ = signs_left_ = 0;
+    state_ = State::Leaving;
+    std::string out;
+    protocol::put_terminate(out);
+    stream_->write(Bytes(out));
+    stream_->close();
+    return;
+  }
+  for (Phase& phase : more) phases_.push_back(std::move(phase));
+  later(world_.between(Duration(0), Duration(3'000)), &ModelClient::next_phase);
+}
+
+void ModelClient::send(const Phase& phase) {
+  std::string out;
+  for (const auto& [type, body] : phase.messages) {
+    protocol::Writer(out, type).bytes(body);
+    pending_.emplace_back(type, body);
+  }
+  out += phase.tail;
+  if (!out.empty()) stream_->write(Bytes(out));
+  if (answered_all() && !awaiting_) waiting_since_ = world_.now();
+  skip_silent();
+}
+
+void ModelClient::run_phase(Phase phase) {
+  send(phase);
+  switch (phase.then) {
+    case Phase::Then::Await:
+      awaiting_ = !answered_all();
+      waiting_since_ = world_.now();
+      if (!awaiting_) later(Duration(1), &ModelClient::next_phase);
+      return;
+    case Phase::Then::Go: return later(Duration(1), &ModelClient::next_phase);
+    case Phase::Then::Pause: return later(phase.pause, &ModelClient::next_phase);
+    case Phase::Then::SlowRead:
+      stream_->pause_reads();
+      world_.after(phase.pause, &loop_, [this, epoch = epoch_] {
+        if (epoch != epoch_) return;
+        stream_->resume_reads();
+        next_phase();
+      });
+      return;
+    case Phase::Then::Cancel:
+      oracle_.asks_cancel(plan_.id);
+      later(phase.pause, &ModelClient::send_cancel);
+      return later(phase.pause + Duration(1), &ModelClient::next_phase);
+    case Phase::Then::Terminate: {
+      std::string out;
+      protocol::put_terminate(out);
+      stream_->write(Bytes(out));
+      state_ = State::Leaving;
+      return stream_->close();
+    }
+    case Phase::Then::Close: state_ = State::Leaving; return stream_->close();
+    case Phase::Then::Reset: state_ = State::Leaving; return stream_->reset();
+  }
+}
+
+void ModelClient::send_cancel() {
+  if (state_ == State::Running) cancels_.push_back(std::make_unique<CancelConnection>(*this));
+}
+
+}  // namespace pgweir::sim

@@ -1,0 +1,109 @@
+#include "tests/sim/model_postgres.h"
+
+#include "pooler/base/check.h"
+
+namespace pgweir::sim {
+
+ModelPostgres::ModelPostgres(World& w, Network& network, Oracle& o, net::Endpoint where, int port,
+                             Options options)
+    : world(w),
+      oracle(o),
+      loop_(network, "pg" + std::to_string(port)),
+      where_(std::move(where)),
+      port_(port),
+      options_(std::move(options)),
+      next_pid_(static_cast<std::uint32_t>(port) * 100'000) {
+  network.expose(where_, port_);
+}
+
+ModelPostgres::~ModelPostgres() { PGWEIR_CHECK(backends_.empty()); }
+
+void ModelPostgres::start() {
+  world.trace("{} starts", loop_.name());
+  if (!listener_) listener_ = loop_.listen(port_, *this);
+}
+
+void ModelPostgres::on_accept(std::unique_ptr<net::Stream> stream) {
+  const std::uint32_t pid = ++next_pid_;
+  backends_[pid] = std::make_unique<ModelBackend>(*this, std::move(stream), pid);
+}
+
+std::string ModelPostgres::may_log_in(const ModelBackend& backend) {
+  if (world.now() < recovering_until_) return "57P03";
+  std::size_t all = 1, held = 1, same = 1;
+  for (const auto& [pid, other] : backends_) {
+    if (!other->logged_in()) continue;
+    ++all;
+    if (!other->held()) continue;
+    ++held;
+    if (other->where() == backend.where()) ++same;
+  }
+  if (all > options_.max_connections) return "53300";
+  if (held > options_.allowed_total)
+    world.violation("the pooler holds " + std::to_string(held) + " server connections, allowed are " +
+                    std::to_string(options_.allowed_total));
+  const auto limit = options_.allowed.find(backend.where());
+  if (limit != options_.allowed.end() && same > limit->second)
+    world.violation("the pooler holds " + std::to_string(same) + " server connections for " +
+                    backend.where() + ", allowed are " + std::to_string(limit->second));
+  ++logins_;
+  return {};
+}
+
+ModelBackend* ModelPostgres::find(std::uint32_t pid) {
+  const auto found = backends_.find(pid);
+  return found == backends_.end() ? nullptr : found->second.get();
+}
+
+void ModelPostgres::cancel(std::uint32_t pid, Bytes key) {
+  ModelBackend* backend = find(pid);
+  if (!backend) return;  // gone meanwhile
+  if (backend->key() != key) world.violation("a cancel with a wrong key for backend " + std::to_string(pid));
+  backend->cancel();
+}
+
+void ModelPostgres::ended(ModelBackend& backend) { backends_.erase(backend.pid()); }
+
+ModelBackend* ModelPostgres::any() {
+  if (backends_.empty()) return nullptr;
+  auto at = backends_.begin();
+  std::advance(at, static_cast<std::ptrdiff_t>(world.rng().below(backends_.size())));
+  return at->second.get();
+}
+
+void ModelPostgres::kill_one() {
+  if (ModelBackend* backend = any()) {
+    world.trace("backend {} dies", backend->pid());
+    backend->die();
+    sweep();
+  }
+}
+
+void ModelPostgres::terminate_one() {
+  if (ModelBackend* backend = any()) {
+    world.trace("backend {} is terminated", backend->pid());
+    backend->terminate("57P01", "terminating connection due to administrator command");
+    sweep();
+  }
+}
+
+void ModelPostgres::crash() {
+  world.trace("{} crashes", loop_.name());
+  listener_.reset();
+  for (const auto& [pid, backend] : backends_) backend->die();
+  sweep();
+}
+
+void ModelPostgres::stop() {
+  world.trace("{} stops", loop_.name());
+  listener_.reset();
+  for (const auto& [pid, backend] : backends_)
+    backend->terminate("57P01", "terminating connection due to administrator command");
+  sweep();
+}
+
+void ModelPostgres::sweep() {
+  std::erase_if(backends_, [](const auto& each) { return each.second->over(); });
+}
+
+}  // namespace pgweir::sim

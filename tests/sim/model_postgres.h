@@ -1,0 +1,79 @@
+// tests/sim/model_postgres.h - a Postgres host: its door, its users, its limits, and the faults that befall
+// it.
+//
+// It checks who speaks to it: how many connections stand, that cancels carry the right key and meet a client
+// that asked for one. What a single backend checks is said in model_backend.h.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "protocol/scram.h"
+#include "tests/sim/model_backend.h"
+#include "tests/sim/oracle.h"
+#include "tests/sim/sim_net.h"
+
+namespace pgweir::sim {
+
+class ModelPostgres final : public net::Acceptor {
+ public:
+  enum class Auth : std::uint8_t { Trust, Password, Md5, Scram };
+  struct User {
+    std::string password;
+    protocol::ScramVerifier verifier;
+  };
+  struct Options {
+    Auth auth = Auth::Trust;
+    std::map<std::string, User> users;           // for all but Trust
+    std::size_t max_connections = 100;           // its own: 53300 beyond
+    std::size_t allowed_total = 1000;            // the pooler's: more is a violation
+    std::map<std::string, std::size_t> allowed;  // the same by "database/user"
+    std::set<std::string> databases;             // others are 3D000; empty: all exist
+    unsigned dawdle_percent = 20;                // messages after which a backend takes a while
+  };
+  ModelPostgres(World& world, Network& network, Oracle& oracle, net::Endpoint where, int port,
+                Options options);
+  ~ModelPostgres() override;
+
+  void start();
+  // Faults. Backends of a crash die at once, in the middle of what they were saying.
+  void crash();
+  void stop();                                                 // in order: 57P01 to everybody
+  void recover_until(Time when) { recovering_until_ = when; }  // logins meanwhile: 57P03
+  void kill_one();
+  void terminate_one();
+  bool running() const { return listener_ != nullptr; }
+  const net::Endpoint& where() const { return where_; }
+  std::size_t backends() const { return backends_.size(); }
+  std::uint64_t logins() const { return logins_; }
+
+  // For backends.
+  World& world;
+  Oracle& oracle;
+  const Options& options() const { return options_; }
+  SimLoop& loop() { return loop_; }
+  // Empty: come in. Else the SQLSTATE of the refusal.
+  std::string may_log_in(const ModelBackend& backend);
+  void cancel(std::uint32_t pid, Bytes key);
+  void ended(ModelBackend& backend);
+  ModelBackend* find(std::uint32_t pid);
+
+ private:
+  void on_accept(std::unique_ptr<net::Stream> stream) override;
+  ModelBackend* any();
+  void sweep();
+  SimLoop loop_;
+  net::Endpoint where_;
+  int port_;
+  Options options_;
+  std::unique_ptr<net::Listener> listener_;
+  std::map<std::uint32_t, std::unique_ptr<ModelBackend>> backends_;
+  std::uint32_t next_pid_;
+  std::uint64_t logins_ = 0;
+  Time recovering_until_{};
+};
+
+}  // namespace pgweir::sim

@@ -1,0 +1,201 @@
+// tests/sim/pg_commands.cc - the commands of PgSession's little language.
+#include <algorithm>
+#include <charconv>
+
+#include "protocol/messages.h"
+#include "tests/sim/pg_session.h"
+#include "tests/sim/pg_words.h"
+
+namespace pgweir::sim {
+
+namespace {
+constexpr std::uint64_t kRowsAtOnce = 8;
+const char* const kTraces[] = {"mark", "temp", "listen"};
+
+bool is_trace(Bytes name) {
+  return std::find(std::begin(kTraces), std::end(kTraces), name) != std::end(kTraces);
+}
+
+std::vector<std::string> words_of(Bytes sql) {
+  std::vector<std::string> words;
+  for (std::size_t at = 0; at < sql.size();) {
+    const std::size_t end = std::min(sql.find(' ', at), sql.size());
+    if (end > at) words.emplace_back(sql.substr(at, end - at));
+    at = end + 1;
+  }
+  return words;
+}
+
+std::uint64_t number(const std::string& text) {
+  std::uint64_t value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+}  // namespace
+
+void PgSession::set(const std::string& name, std::string value) {
+  if (is_trace(name)) {
+    traces_[name] = value;
+    if (in_block_) touched_[name] = value;
+    return;
+  }
+  if (value == "default") value = initial_[name];
+  settings_[name] = spelt(name, value);
+}
+
+void PgSession::run(const std::string& sql, const std::vector<std::string>& values, From from) {
+  std::vector<std::string> words = words_of(sql);
+  if (words.empty()) return put(bare_message('I'));
+  for (std::string& word : words)
+    if (word == "$1" && !values.empty()) word = values[0];
+  const std::string verb = words[0];
+  const std::string word = words.size() > 1 ? words.back() : "";
+  if (tx_ == 'E' && !ends_block(sql))
+    return fail("25P02", "current transaction is aborted, commands ignored until end of transaction block");
+  const bool lone = tx_ == 'I' && !implicit_;
+  if (lone) begin_block();
+  // A simple query describes its rows by itself.
+  if (from == From::Simple && returns_rows(sql) && verb != "rows") describe_row();
+
+  if (verb == "echo") {
+    row(word);
+    complete("SELECT 1");
+  } else if (verb == "begin") {
+    tx_ = 'T';
+    implicit_ = false;
+    complete("BEGIN");
+    return;
+  } else if (verb == "commit" || verb == "rollback") {
+    const bool good = verb == "commit" && tx_ != 'E';
+    good ? commit() : abort();
+    tx_ = 'I';
+    implicit_ = false;
+    complete(good ? "COMMIT" : "ROLLBACK");
+    return;
+  } else if (verb == "error") {
+    return fail(words[1].c_str(), "as asked by " + word);
+  } else if (verb == "where") {
+    row(identity_.where);
+    complete("SELECT 1");
+  } else if (verb == "whoami") {
+    row(std::to_string(identity_.pid));
+    answers_.back().wild = true;
+    complete("SELECT 1");
+  } else if (verb == "show") {
+    const auto& from_map = is_trace(word) ? traces_ : settings_;
+    const auto found = from_map.find(word);
+    row(found == from_map.end() ? Bytes() : Bytes(found->second));
+    // Between transactions a pooler may have taken such things away, but never inside the one that made them.
+    if (is_trace(word) && !touched_.contains(word)) {
+      std::string none;
+      protocol::put_data_row(none, {std::string()});
+      answers_.back().other = std::move(none);
+    }
+    complete("SHOW");
+  } else if (verb == "set") {
+    set(words[1], words[2]);
+    complete("SET");
+  } else if (verb == "create") {
+    set("temp", word);
+    complete("CREATE TABLE");
+  } else if (verb == "listen") {
+    set("listen", word);
+    complete("LISTEN");
+  } else if (verb == "SELECT") {  // set_config
+    if (values.size() < 2) return fail("42601", "wrong parameters");
+    if (bad_setting({{values[0], values[1]}})) return fail("22023", *bad_setting({{values[0], values[1]}}));
+    set(values[0], values[1].empty() ? "default" : values[1]);
+    row(values[1]);
+    complete("SELECT 1");
+  } else if (verb == "insert") {
+    pending_.push_back(word);
+    complete("INSERT 0 1");
+  } else if (verb == "notice") {
+    std::string out;
+    protocol::put_notice(out, word);
+    put(std::move(out));
+    complete("NOTICE");
+  } else if (verb == "discard" || verb == "DISCARD") {
+    if (!lone) return fail("25001", "DISCARD ALL cannot run inside a transaction block");
+    traces_.clear();
+    settings_ = initial_;
+    statements_.clear();
+    portals_.clear();
+    complete("DISCARD ALL");
+  } else if (verb == "deallocate") {
+    statements_.clear();
+    complete("DEALLOCATE ALL");
+  } else if (verb == "sleep" || verb == "rows" || verb == "copyout") {
+    busy_ = true;
+    busy_from_ = from;
+    sleep_ms_ = verb == "sleep" ? static_cast<std::uint32_t>(number(words[1])) : 0;
+    rows_copy_ = verb == "copyout";
+    rows_left_ = verb == "sleep" ? 0 : number(words[1]);
+    rows_size_ = verb == "rows" ? number(words[2]) : 0;
+    rows_given_ = 0;
+    rows_word_ = word;
+    if (busy_portal_) {
+      rows_given_ = busy_portal_->rows_done;
+      rows_left_ -= std::min(rows_left_, rows_given_);
+    }
+    if (verb == "rows" && from == From::Simple) describe_row();
+    if (rows_copy_) put(copy_start('H'));
+    return;  // resume() completes it
+  } else if (verb == "copyin") {
+    copy_in_ = true;
+    copy_from_ = from;
+    copy_word_ = word;
+    copied_ = 0;
+    put(copy_start('G'));
+    return;
+  } else {
+    return fail("42601", "syntax error at \"" + verb + "\"");
+  }
+  if (lone && from == From::Simple) commit();
+}
+
+void PgSession::resume() {
+  for (std::uint64_t i = 0; i < kRowsAtOnce && rows_left_ > 0; ++i) {
+    if (rows_limit_ > 0 && rows_given_ - (busy_portal_ ? busy_portal_->rows_done : 0) >= rows_limit_) break;
+    std::string value = rows_word_ + ":" + std::to_string(rows_given_) + ":";
+    if (value.size() < rows_size_) value.resize(rows_size_, static_cast<char>('a' + rows_given_ % 26));
+    if (rows_copy_) {
+      std::string out;
+      protocol::Writer(out, 'd').bytes(value).bytes("\n");
+      put(std::move(out));
+    } else {
+      row(value);
+    }
+    --rows_left_;
+    ++rows_given_;
+  }
+  const bool suspended = rows_left_ > 0 && rows_limit_ > 0 && busy_portal_ &&
+                         rows_given_ - busy_portal_->rows_done >= rows_limit_;
+  if (rows_left_ > 0 && !suspended) return;
+  busy_ = false;
+  sleep_ms_ = 0;
+  if (busy_portal_) busy_portal_->rows_done = rows_given_;
+  busy_portal_ = nullptr;
+  rows_limit_ = 0;
+  if (suspended) return put(bare_message('s'));
+  if (rows_copy_) {
+    put(bare_message('c'));
+    complete("COPY " + std::to_string(rows_given_));
+  } else {
+    complete(rows_size_ > 0 ? "SELECT " + std::to_string(rows_given_) : "SLEEP");
+  }
+  rows_copy_ = false;
+  if (busy_from_ == From::Extended) return;
+  if (tx_ == 'I' && !implicit_) commit();
+  run_simple();
+}
+
+void PgSession::cancel() {
+  rows_left_ = rows_limit_ = 0;
+  rows_copy_ = false;
+  sleep_ms_ = 0;
+  fail("57014", "canceling statement due to user request");
+}
+
+}  // namespace pgweir::sim

@@ -1,0 +1,299 @@
+#include "tests/sim/pg_session.h"
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+#include "pooler/base/error.h"
+#include "protocol/messages.h"
+#include "tests/sim/pg_words.h"
+
+namespace pgweir::sim {
+
+using protocol::Reader;
+using protocol::Writer;
+
+namespace {
+bool reports(Bytes name) { return PgSession::defaults().contains(name); }
+
+}  // namespace
+
+const PgSession::Values& PgSession::defaults() {
+  static const Values values{
+      {"DateStyle", "ISO, MDY"},  {"IntervalStyle", "postgres"},        {"TimeZone", "UTC"},
+      {"application_name", ""},   {"client_encoding", "SQL_ASCII"},     {"integer_datetimes", "on"},
+      {"server_version", "15.4"}, {"standard_conforming_strings", "on"}};
+  return values;
+}
+
+std::optional<std::string> PgSession::bad_setting(const Values& settings) {
+  for (const auto& [name, value] : settings) {
+    if (!reports(name) && name != "work_mem") return "unrecognized configuration parameter \"" + name + "\"";
+    if (value.substr(0, 3) == "bad") return "invalid value for parameter \"" + name + "\": \"" + value + "\"";
+  }
+  return std::nullopt;
+}
+
+PgSession::PgSession(Identity identity, const Values& settings) : identity_(std::move(identity)) {
+  settings_ = defaults();
+  settings_["work_mem"] = "4MB";
+  for (const auto& [name, value] : settings) settings_[name] = spelt(name, value);
+  initial_ = settings_;
+  told_ = reported();
+}
+
+PgSession::Values PgSession::reported() const {
+  Values out;
+  for (const auto& [name, value] : settings_)
+    if (reports(name)) out[name] = value;
+  return out;
+}
+
+void PgSession::begin_block() {
+  if (in_block_) return;
+  in_block_ = true;
+  settings_before_ = settings_;
+  traces_before_ = traces_;
+  touched_.clear();
+}
+
+void PgSession::commit() {
+  committed_.insert(committed_.end(), pending_.begin(), pending_.end());
+  pending_.clear();
+  in_block_ = false;
+  touched_.clear();
+  portals_.clear();
+}
+
+void PgSession::abort() {
+  aborted_.insert(aborted_.end(), pending_.begin(), pending_.end());
+  pending_.clear();
+  if (in_block_) {
+    settings_ = settings_before_;
+    traces_ = traces_before_;
+  }
+  in_block_ = false;
+  touched_.clear();
+  portals_.clear();
+}
+
+void PgSession::fail(const char* state, const std::string& message) {
+  std::string out;
+  protocol::ErrorFields fields;
+  fields.severity = "ERROR";
+  fields.sqlstate = state;
+  fields.message = message;
+  protocol::put_error(out, "ERROR", fields);
+  put(std::move(out));
+  abort();
+  if (tx_ == 'T') tx_ = 'E';
+  busy_ = copy_in_ = false;
+  implicit_ = false;
+  busy_portal_ = nullptr;
+  if (simple_open_) {
+    commands_.clear();
+    simple_open_ = false;
+    ready();
+  } else {
+    skip_ = true;
+  }
+}
+
+void PgSession::ready() {
+  for (const auto& [name, value] : settings_) {
+    if (!reports(name) || told_[name] == value) continue;
+    told_[name] = value;
+    std::string out;
+    protocol::put_parameter_status(out, name, value);
+    put(std::move(out));
+  }
+  std::string out;
+  protocol::put_ready(out, tx_);
+  put(std::move(out));
+}
+
+void PgSession::complete(Bytes tag) {
+  std::string out;
+  protocol::put_command_complete(out, tag);
+  put(std::move(out));
+}
+
+void PgSession::describe_row() {
+  std::string out;
+  protocol::put_row_description(out, {{"v", protocol::kTextOid}});
+  put(std::move(out));
+}
+
+void PgSession::row(Bytes value) {
+  std::string out;
+  protocol::put_data_row(out, {std::string(value)});
+  put(std::move(out));
+}
+
+bool PgSession::silent(char type) const {
+  if (busy_) return false;
+  if (type == 'H') return true;
+  if (copy_in_) return type == 'd' || type == 'S';
+  if (type == 'd' || type == 'c' || type == 'f') return true;
+  return skip_ && type != 'S';
+}
+
+void PgSession::message(char type, Bytes body) {
+  if (copy_in_) return copy_message(type, body);
+  if (type == 'H' || type == 'd' || type == 'c' || type == 'f') return;
+  if (type == 'S') {
+    skip_ = false;
+    if (implicit_) commit();
+    implicit_ = false;
+    if (tx_ == 'I') portals_.clear();
+    return ready();
+  }
+  if (skip_) return;
+  if (type != 'Q') return extended(type, body);
+  simple_open_ = true;
+  const Bytes text = body.substr(0, body.find('\0'));
+  for (std::size_t at = 0; at <= text.size();) {
+    const std::size_t end = std::min(text.find(';', at), text.size());
+    Bytes command = text.substr(at, end - at);
+    while (!command.empty() && command[0] == ' ') command.remove_prefix(1);
+    if (!command.empty()) commands_.emplace_back(command);
+    at = end + 1;
+  }
+  if (implicit_) {  // a simple query ends an open batch
+    commit();
+    implicit_ = false;
+  }
+  if (commands_.empty()) put(bare_message('I'));
+  if (commands_.size() > 1 && tx_ == 'I') {
+    implicit_ = true;
+    begin_block();
+  }
+  run_simple();
+}
+
+void PgSession::run_simple() {
+  while (simple_open_ && !busy_ && !copy_in_) {
+    if (commands_.empty()) {
+      simple_open_ = false;
+      if (implicit_) commit();
+      implicit_ = false;
+      return ready();
+    }
+    const std::string command = std::move(commands_.front());
+    commands_.pop_front();
+    run(command, {}, From::Simple);
+  }
+}
+
+void PgSession::refused(char type, std::string error) {
+  put(std::move(error));
+  if (type == 'Q' || type == 'F') {
+    ready();
+  } else {
+    skip_ = true;
+  }
+}
+
+void PgSession::copy_message(char type, Bytes body) {
+  if (type == 'd') {
+    // Each line carries the word, so that foreign data is seen.
+    if (body.substr(0, copy_word_.size()) != copy_word_)
+      return fail("22P04", "foreign COPY data for " + copy_word_);
+    ++copied_;
+  } else if (type == 'c') {
+    copy_in_ = false;
+    complete("COPY " + std::to_string(copied_));
+    if (copy_from_ == From::Extended) return;
+    if (tx_ == 'I' && !implicit_) commit();
+    run_simple();
+  } else if (type == 'f') {
+    fail("57014", "COPY from stdin failed: " + std::string(body.substr(0, body.find('\0'))));
+  } else if (type != 'S' && type != 'H') {
+    fail("08P01", "unexpected message type during COPY from stdin");
+  }
+}
+
+void PgSession::extended(char type, Bytes body) {
+  Reader in(body);
+  if (tx_ == 'I' && !implicit_) {
+    implicit_ = true;
+    begin_block();
+  }
+  if (type == 'P') {
+    const std::string name(in.c_string());
+    const std::string sql(in.c_string());
+    if (tx_ == 'E' && !ends_block(sql)) return run(sql, {}, From::Extended);
+    if (!name.empty() && statements_.contains(name))
+      return fail("42P05", "prepared statement \"" + name + "\" already exists");
+    if (sql.substr(0, 8) == "badparse") return fail("42601", "syntax error in " + sql);
+    statements_[name] = sql;
+    put(bare_message('1'));
+  } else if (type == 'B') {
+    const std::string portal(in.c_string());
+    const std::string name(in.c_string());
+    const auto statement = statements_.find(name);
+    if (statement == statements_.end())
+      return fail("26000", name.empty() ? "unnamed prepared statement does not exist"
+                                        : "prepared statement \"" + name + "\" does not exist");
+    if (tx_ == 'E' && !ends_block(statement->second)) return run(statement->second, {}, From::Extended);
+    Portal made{statement->second, {}, 0};
+    for (std::uint16_t formats = in.u16(); formats > 0; --formats) in.u16();
+    for (std::uint16_t count = in.u16(); count > 0; --count) {
+      const std::uint32_t size = in.u32();
+      made.values.emplace_back(size == 0xffffffff ? Bytes() : in.bytes(size));
+    }
+    portals_[portal] = std::move(made);
+    put(bare_message('2'));
+  } else if (type == 'D') {
+    const char what = static_cast<char>(in.u8());
+    const Bytes name = in.c_string();
+    const auto statement = statements_.find(name);
+    const auto portal = portals_.find(name);
+    if (what == 'S' ? statement == statements_.end() : portal == portals_.end())
+      return fail(what == 'S' ? "26000" : "34000",
+                  what == 'S' ? "prepared statement \"" + std::string(name) + "\" does not exist"
+                              : "portal does not exist");
+    const std::string& sql = what == 'S' ? statement->second : portal->second.sql;
+    if (what == 'S') {
+      std::string out;
+      const bool parameter = sql.find("$1") != std::string::npos;
+      Writer(out, 't').u16(parameter ? 1 : 0).bytes(parameter ? Bytes("\0\0\0\x19", 4) : Bytes());
+      put(std::move(out));
+    }
+    returns_rows(sql) ? describe_row() : put(bare_message('n'));
+  } else if (type == 'E') {
+    const auto portal = portals_.find(in.c_string());
+    if (portal == portals_.end()) return fail("34000", "portal does not exist");
+    const std::uint32_t limit = in.u32();
+    const Portal held = portal->second;
+    if (held.sql.substr(0, 5) == "rows ") {
+      busy_portal_ = &portal->second;
+      rows_limit_ = limit;
+    }
+    run(held.sql, held.values, From::Extended);
+  } else if (type == 'C') {
+    const char what = static_cast<char>(in.u8());
+    const Bytes name = in.c_string();
+    if (what == 'S') {
+      if (const auto found = statements_.find(name); found != statements_.end()) statements_.erase(found);
+    } else if (const auto found = portals_.find(name); found != portals_.end()) {
+      portals_.erase(found);
+    }
+    put(bare_message('3'));
+  } else {
+    fail("08P01", "invalid frontend message type");
+  }
+}
+
+int owner_of(Bytes text) {
+  for (std::size_t at = text.find('c'); at != Bytes::npos; at = text.find('c', at + 1)) {
+    int client = 0;
+    const char* const begin = text.data() + at + 1;
+    const char* const end = text.data() + text.size();
+    const auto [rest, error] = std::from_chars(begin, end, client);
+    if (error == std::errc{} && rest < end && *rest == '_') return client;
+  }
+  return -1;
+}
+
+}  // namespace pgweir::sim

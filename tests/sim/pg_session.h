@@ -1,0 +1,124 @@
+// tests/sim/pg_session.h - what Postgres answers to one session's messages, in a language of a few commands.
+//
+// Used twice: by the model server, and by each model client as the oracle of what direct Postgres would have
+// said. Pure: messages in, answers out. A command that takes time leaves the session busy(); resume() goes
+// on, cancel() ends it with 57014.
+//
+//   echo W | rows N SIZE W | begin | commit | rollback | error STATE W | sleep MS W | show NAME |
+//   set NAME VALUE | create temp table W | listen W | insert W | where | whoami | notice W | copyin W |
+//   copyout N W | discard all | deallocate all | select pg_catalog.set_config($1,$2,false)
+//
+// W may be $1. Commands of one simple query are separated by ';'.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "pooler/base/bytes.h"
+
+namespace pgweir::sim {
+
+// One answer message. A pooler may lawfully say something else where `exact` is false.
+struct Answer {
+  std::string bytes;
+  std::string other;  // as good, when not empty
+  bool wild = false;  // only the type is compared
+};
+
+class PgSession {
+ public:
+  using Values = std::map<std::string, std::string, std::less<>>;
+  struct Identity {
+    std::string where;  // "database/user"
+    std::uint32_t pid = 0;
+  };
+  // `settings`: of the startup packet; the first bad one is an error (its message).
+  PgSession(Identity identity, const Values& settings);
+  static std::optional<std::string> bad_setting(const Values& settings);
+  static const Values& defaults();  // those that Postgres reports
+  Values reported() const;
+
+  // Only while not busy(). 'X' is the caller's.
+  void message(char type, Bytes body);
+  bool busy() const { return busy_; }
+  std::uint32_t sleep_ms() const { return sleep_ms_; }  // while busy: how long before resume()
+  void resume();
+  void cancel();
+  // The request was refused from outside with this ErrorResponse (the client's side of a pooler).
+  void refused(char type, std::string error);
+  // This message, now, is answered by nothing.
+  bool silent(char type) const;
+  // A request may be refused as a whole: no transaction, no open batch.
+  bool at_rest() const { return tx_ == 'I' && !implicit_ && !skip_ && !copy_in_ && !busy_; }
+  char tx_status() const { return tx_; }
+  bool copying_in() const { return copy_in_; }
+
+  std::vector<Answer> take_answers() { return std::exchange(answers_, {}); }
+  // Rows inserted: durable since the last call; given up since the last call.
+  std::vector<std::string> take_committed() { return std::exchange(committed_, {}); }
+  std::vector<std::string> take_aborted() { return std::exchange(aborted_, {}); }
+  // What would be visible to the next user of this session: settings and objects that are not transactional.
+  const Values& traces() const { return traces_; }
+
+ private:
+  struct Portal {
+    std::string sql;
+    std::vector<std::string> values;
+    std::uint64_t rows_done = 0;
+  };
+  enum class From : std::uint8_t { Simple, Extended };
+
+  void run_simple();
+  void run(const std::string& sql, const std::vector<std::string>& values, From from);
+  void extended(char type, Bytes body);
+  void copy_message(char type, Bytes body);
+  void set(const std::string& name, std::string value);
+  void begin_block();
+  void commit();
+  void abort();
+  void fail(const char* state, const std::string& message);
+  void complete(Bytes tag);
+  void row(Bytes value);
+  void describe_row();
+  void ready();
+  void put(std::string bytes) { answers_.push_back({std::move(bytes), {}, false}); }
+
+  Identity identity_;
+  Values settings_, initial_, told_;
+  Values traces_;
+  Values settings_before_, traces_before_;  // of the transaction
+  bool in_block_ = false;                   // the two above are meaningful
+  Values touched_;                          // traces set inside this transaction
+  char tx_ = 'I';
+  bool implicit_ = false;  // an extended batch or a query of several commands stands open
+  bool skip_ = false;
+  bool copy_in_ = false;
+  From copy_from_ = From::Simple;
+  std::string copy_word_;
+  std::uint64_t copied_ = 0;
+  bool busy_ = false;
+  std::uint32_t sleep_ms_ = 0;
+  // The rows that a busy session still has to give.
+  std::uint64_t rows_left_ = 0, rows_size_ = 0, rows_given_ = 0, rows_limit_ = 0;
+  bool rows_copy_ = false;
+  std::string rows_word_;
+  From busy_from_ = From::Simple;
+  Portal* busy_portal_ = nullptr;
+  bool simple_open_ = false;
+  std::deque<std::string> commands_;  // of the simple query that runs
+  std::map<std::string, std::string, std::less<>> statements_;
+  std::map<std::string, Portal, std::less<>> portals_;
+  std::vector<std::string> pending_, committed_, aborted_;
+  std::vector<Answer> answers_;
+};
+
+// The client that a text speaks for: tokens are "c<client>_<serial>". -1: none.
+int owner_of(Bytes text);
+
+}  // namespace pgweir::sim

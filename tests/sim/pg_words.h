@@ -1,0 +1,37 @@
+// tests/sim/pg_words.h - what the parts of PgSession agree on about the words of its language.
+#pragma once
+
+#include <string>
+
+#include "pooler/base/bytes.h"
+#include "protocol/wire.h"
+
+namespace pgweir::sim {
+
+// How Postgres reports a setting that was given like this.
+inline std::string spelt(Bytes name, Bytes value) {
+  if (name == "client_encoding") {
+    if (value == "utf8") return "UTF8";
+    if (value == "latin1") return "LATIN1";
+  }
+  if (name == "DateStyle" && value == "ISO") return "ISO, MDY";
+  return std::string(value);
+}
+
+inline bool returns_rows(Bytes sql) {
+  const Bytes verb = sql.substr(0, sql.find(' '));
+  return verb == "echo" || verb == "rows" || verb == "show" || verb == "where" || verb == "whoami" ||
+         verb == "SELECT";
+}
+
+inline bool ends_block(Bytes sql) { return sql == "commit" || sql == "rollback"; }
+
+inline std::string copy_start(char type) {
+  std::string out;
+  protocol::Writer(out, type).u8(0).u16(1).u16(0);
+  return out;
+}
+
+inline std::string bare_message(char type) { return type + std::string("\0\0\0\4", 4); }
+
+}  // namespace pgweir::sim

@@ -1,0 +1,229 @@
+#include "tests/sim/run.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace pgweir::sim {
+
+namespace {
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+constexpr Duration kServedAgain = seconds(120);  // every client, after the last fault
+constexpr Duration kStopped = seconds(50);       // shutdown_timeout and what closing takes
+
+std::string where_of(const Stage& stage, unsigned tenant, const std::string& user) {
+  const std::string database = stage.shared_group ? "real" : "real" + std::to_string(tenant);
+  return database + "/" + user;
+}
+}  // namespace
+
+Run::Run(std::uint64_t seed, const Scene& scene, Mode mode, World::Print print)
+    : world_(seed, scene.name, print),
+      mode_(mode),
+      network_(world_),
+      oracle_(world_),
+      client_loop_(network_, "clients") {
+  stage_.clients = static_cast<unsigned>(world_.between(4, 10));
+  stage_.steps = static_cast<unsigned>(world_.between(4, 10));
+  stage_.workers = static_cast<unsigned>(world_.between(1, 3));
+  stage_.tenants = static_cast<unsigned>(world_.between(1, 3));
+  stage_.max_servers = static_cast<unsigned>(world_.between(1, 4));
+  stage_.pool_size = static_cast<unsigned>(world_.between(1, stage_.max_servers));
+  stage_.weather.latency_most = world_.between(Duration(50), Duration(3'000));
+  scene.arrange(stage_, world_);
+
+  ModelPostgres::Options options;
+  options.auth = mode_ == Mode::Direct ? ModelPostgres::Auth::Trust : stage_.server_auth;
+  options.max_connections = mode_ == Mode::Direct ? 1000 : stage_.postgres_connections;
+  options.allowed_total = mode_ == Mode::Direct ? 1000 : stage_.backend_servers;
+  for (const char* name : {"app", "own"}) {
+    const std::string password = "secret of " + std::string(name);
+    options.users[name] = {password, protocol::make_scram_verifier(password, "salt of pg", 2)};
+  }
+  if (mode_ == Mode::Pooled) {
+    // Tenants of one group share their servers, and their limits add up.
+    for (unsigned i = 0; i < stage_.tenants; ++i)
+      options.allowed[where_of(stage_, i, stage_.own_users ? "own" : "app")] += stage_.max_servers;
+  }
+  postgres_ =
+      std::make_unique<ModelPostgres>(world_, network_, oracle_, postgres_at_, 5432, std::move(options));
+  if (mode_ == Mode::Pooled) {
+    network_.expose(pooler_at_, kPoolerPort);
+    pooler_ = std::make_unique<PoolerInSim>(world_, network_, stage_, postgres_at_);
+  }
+  make_clients();
+}
+
+Run::~Run() = default;
+
+bool Run::has(Fault fault) const {
+  return std::find(stage_.faults.begin(), stage_.faults.end(), fault) != stage_.faults.end();
+}
+
+ModelClient::Plan Run::plan(int id) {
+  ModelClient::Plan plan;
+  plan.id = id;
+  const unsigned tenant = static_cast<unsigned>(world_.rng().below(stage_.tenants));
+  const bool pooled = mode_ == Mode::Pooled;
+  plan.to = pooled ? pooler_at_ : postgres_at_;
+  // Clients of the pooler have their own names; what Postgres sees is the tenant's user.
+  const std::string server_user = pooled && stage_.own_users ? "own" : "app";
+  plan.user = pooled && !stage_.own_users ? "web" : server_user;
+  plan.password = "secret of " + plan.user;
+  plan.where = where_of(stage_, tenant, server_user);
+  plan.database = pooled ? "tenant" + std::to_string(tenant) : plan.where.substr(0, plan.where.find('/'));
+  plan.manners = stage_.manners;
+  plan.steps = stage_.steps;
+  plan.alive_after = Time(stage_.faults_for);
+  if (stage_.startup_settings && world_.chance(70)) {
+    const char* const zones[] = {"Europe/Paris", "Asia/Tokyo", "UTC"};
+    if (world_.chance(60)) plan.settings["TimeZone"] = zones[world_.rng().below(3)];
+    if (world_.chance(50)) plan.settings["application_name"] = "app" + std::to_string(world_.rng().below(3));
+    if (world_.chance(30)) plan.settings["client_encoding"] = "utf8";
+    if (world_.chance(30)) plan.settings["work_mem"] = std::to_string(world_.between(1, 3)) + "MB";
+    if (world_.chance(20)) plan.settings["DateStyle"] = "ISO";
+    plan.manners.startup_settings = true;
+  }
+  const bool server_faults = has(Fault::KillBackend) || has(Fault::CrashPostgres) ||
+                             has(Fault::ResetServer) || has(Fault::SilenceServer) || has(Fault::SilenceHost);
+  const bool client_faults = has(Fault::ResetClient) || has(Fault::SilenceClient);
+  plan.orderly = pooled;
+  plan.may_break = server_faults || client_faults;
+  if (server_faults) {
+    plan.may_fail = {"08006", "57P01", "57P03"};
+    plan.may_refuse = {"08006", "57P03"};
+  }
+  if (stage_.postgres_connections < 50) {
+    plan.may_fail.insert("53300");
+    plan.may_refuse.insert("53300");
+  }
+  if (stage_.shutdown_midway && pooled) {
+    plan.may_fail.insert("57P01");
+    plan.may_break = true;
+  }
+  return plan;
+}
+
+void Run::misguide(ModelClient::Plan& plan) {
+  if (mode_ == Mode::Direct || !world_.chance(stage_.unknown_percent)) return;
+  switch (world_.rng().below(3)) {
+    case 0:
+      plan.password = "wrong";
+      plan.must_fail = "28P01";
+      break;
+    case 1:
+      plan.database = "nowhere";
+      plan.must_fail = "3D000";
+      break;
+    default:
+      plan.settings["TimeZone"] = "bad/zone";
+      plan.must_fail = "22023";
+      break;
+  }
+}
+
+void Run::make_clients() {
+  for (unsigned i = 0; i < stage_.clients; ++i) {
+    auto made = plan(static_cast<int>(i));
+    misguide(made);
+    clients_.push_back(std::make_unique<ModelClient>(world_, client_loop_, oracle_, std::move(made)));
+    clients_.back()->start(world_.between(Duration(1'000), Duration(400'000)));
+  }
+}
+
+void Run::do_fault(Fault fault) {
+  SimLoop* const loop = &postgres_->loop();
+  const auto back_after = [&](Duration least, Duration most) { return world_.between(least, most); };
+  switch (fault) {
+    case Fault::KillBackend: return postgres_->kill_one();
+    case Fault::TerminateBackend: return postgres_->terminate_one();
+    case Fault::CrashPostgres:
+    case Fault::StopPostgres: {
+      if (!postgres_->running()) return;
+      fault == Fault::CrashPostgres ? postgres_->crash() : postgres_->stop();
+      const Duration gone = back_after(milliseconds(20), milliseconds(2'000));
+      const Duration recovers = back_after(milliseconds(0), milliseconds(500));
+      world_.after(gone, loop, [this, recovers] {
+        postgres_->start();
+        postgres_->recover_until(world_.now() + recovers);
+      });
+      return;
+    }
+    case Fault::ResetServer: return network_.reset_one(postgres_at_);
+    case Fault::ResetClient: return network_.reset_one(mode_ == Mode::Pooled ? pooler_at_ : postgres_at_);
+    case Fault::SilenceServer: return network_.silence_one(postgres_at_);
+    case Fault::SilenceClient: return network_.silence_one(mode_ == Mode::Pooled ? pooler_at_ : postgres_at_);
+    case Fault::SilenceHost:
+      network_.silence(postgres_at_, true);
+      world_.after(back_after(milliseconds(100), milliseconds(2'000)), loop,
+                   [this] { network_.silence(postgres_at_, false); });
+      return;
+  }
+}
+
+void Run::schedule_faults() {
+  if (!stage_.faults.empty()) {
+    Duration at = world_.between(Duration(50'000), Duration(500'000));
+    while (at < stage_.faults_for) {
+      const Fault fault = stage_.faults[world_.rng().below(stage_.faults.size())];
+      world_.after(at, &postgres_->loop(), [this, fault] { do_fault(fault); });
+      at += world_.between(Duration(20'000), Duration(900'000));
+    }
+  }
+  if (mode_ == Mode::Direct) return;
+  for (unsigned i = 0; i < stage_.reloads; ++i)
+    world_.after(world_.between(Duration(100'000), Duration(3'000'000)), nullptr,
+                 [this] { pooler_->reload(); });
+  if (stage_.shutdown_midway)
+    world_.after(world_.between(Duration(300'000), Duration(4'000'000)), nullptr, [this] {
+      for (auto& client : clients_) client->wind_up();
+      pooler_->shutdown();
+    });
+}
+
+bool Run::clients_done() const {
+  return std::all_of(clients_.begin(), clients_.end(), [](const auto& client) { return client->done(); });
+}
+
+// Postgres is there from the start, or comes a little later.
+Run::Result Run::play() {
+  const Duration late = !stage_.faults.empty() && world_.chance(20) ? Duration(800'000) : Duration(0);
+  world_.after(late, &postgres_->loop(), [this] { postgres_->start(); });
+  if (pooler_) pooler_->start();
+  schedule_faults();
+  const Time limit = Time(stage_.faults_for + kServedAgain + seconds(stage_.steps));
+  if (!world_.run(limit, [this] { return clients_done(); })) {
+    std::string who;
+    for (const auto& client : clients_)
+      if (!client->done()) who += "\n  " + client->describe();
+    world_.violation("clients are not served in time:" + who);
+  }
+  finish();
+  Result result;
+  result.trace_hash = world_.trace_hash();
+  result.events = world_.events();
+  result.rows = oracle_.rows();
+  for (const auto& client : clients_) result.answered += client->answered();
+  return result;
+}
+
+void Run::finish() {
+  if (pooler_) {
+    if (!stage_.shutdown_midway) pooler_->shutdown();
+    if (!world_.run(world_.now() + kStopped, [this] { return pooler_->stopped(); }))
+      world_.violation("the pooler does not stop");
+  }
+  // Everybody hears of the last ends; half-open connections are found out.
+  if (postgres_->running()) world_.after(seconds(1), &postgres_->loop(), [this] { postgres_->stop(); });
+  if (!world_.run(world_.now() + seconds(200),
+                  [this] {
+                    return !postgres_->running() && postgres_->backends() == 0 && client_loop_.streams() == 0;
+                  }) &&
+      postgres_->backends() > 0)
+    world_.violation("server connections are left after the end");
+  world_.run(world_.now() + seconds(100), [] { return false; });
+  oracle_.check_ledger();
+  if (pooler_) pooler_->check_nothing_left();
+}
+
+}  // namespace pgweir::sim

@@ -1,0 +1,64 @@
+// tests/sim/run.h - one seed, one scene: sets the stage, lets it play, and checks what must hold at the end.
+//
+// What holds in every run: each client gets all its answers or a lawful end; clients are served again once
+// the faults have gone; acknowledged rows are in Postgres exactly once; nothing is left when the pooler has
+// stopped.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "tests/sim/model_client.h"
+#include "tests/sim/model_postgres.h"
+#include "tests/sim/oracle.h"
+#include "tests/sim/pooler_in_sim.h"
+#include "tests/sim/sim_net.h"
+#include "tests/sim/stage.h"
+#include "tests/sim/world.h"
+
+namespace pgweir::sim {
+
+class Run {
+ public:
+  enum class Mode : std::uint8_t {
+    Pooled,
+    Direct
+  };  // Direct: clients speak to Postgres; it proves the models
+  struct Result {
+    std::uint64_t trace_hash = 0;
+    std::uint64_t events = 0;
+    std::uint64_t answered = 0;
+    std::uint64_t rows = 0;
+  };
+  Run(std::uint64_t seed, const Scene& scene, Mode mode, World::Print print);
+  ~Run();
+  Result play();
+  const World& world() const { return world_; }
+
+ private:
+  void make_clients();
+  ModelClient::Plan plan(int id);
+  void misguide(ModelClient::Plan& plan);
+  void schedule_faults();
+  void do_fault(Fault fault);
+  bool has(Fault fault) const;
+  void check_bounds();
+  bool clients_done() const;
+  void finish();
+
+  World world_;
+  Mode mode_;
+  Stage stage_;
+  Network network_;
+  Oracle oracle_;
+  SimLoop client_loop_;
+  std::unique_ptr<ModelPostgres> postgres_;
+  std::unique_ptr<PoolerInSim> pooler_;
+  std::vector<std::unique_ptr<ModelClient>> clients_;
+  net::Endpoint pooler_at_{"pgweir.sim", 6432};
+  net::Endpoint postgres_at_{"db.sim", 5432};
+};
+
+}  // namespace pgweir::sim

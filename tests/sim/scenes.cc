@@ -1,0 +1,172 @@
+#include "tests/sim/stage.h"
+
+namespace pgweir::sim {
+
+namespace {
+using std::chrono::milliseconds;
+
+void rude(Stage& stage) {
+  stage.manners.leave = 15;
+  stage.manners.cancel = 8;
+}
+
+void calm(Stage&, World&) {}
+
+void crowd(Stage& stage, World& world) {
+  stage.clients = static_cast<unsigned>(world.between(10, 24));
+  stage.pool_size = 1;
+  stage.max_servers = static_cast<unsigned>(world.between(1, 2));
+  stage.steps = 4;
+}
+
+void leavers(Stage& stage, World&) {
+  rude(stage);
+  stage.manners.leave = 30;
+}
+
+void statements(Stage& stage, World& world) {
+  stage.manners.named = 60;
+  stage.manners.pipeline = 10;
+  stage.manners.leave = 4;
+  stage.steps = 14;
+  stage.statements_per_server = static_cast<unsigned>(world.between(1, 4));
+}
+
+void settings(Stage& stage, World& world) {
+  stage.startup_settings = true;
+  stage.manners.settings = 30;
+  stage.manners.traces = 25;
+  stage.manners.startup_settings = true;
+  stage.manners.leave = world.chance(50) ? 8 : 0;
+}
+
+void bulk(Stage& stage, World& world) {
+  stage.manners.bulk = 30;
+  stage.manners.copy = 20;
+  stage.manners.bulk_rows = 200;
+  stage.manners.bulk_bytes = world.chance(30) ? 30'000 : 3'000;
+  stage.manners.leave = world.chance(50) ? 8 : 0;
+  stage.clients = 5;
+  stage.steps = 5;
+}
+
+void cancels(Stage& stage, World&) {
+  stage.manners.cancel = 45;
+  stage.manners.leave = 5;
+  stage.clients = 8;
+  stage.steps = 6;
+}
+
+void logins(Stage& stage, World& world) {
+  stage.clients = 14;
+  stage.steps = 3;
+  stage.unknown_percent = 30;
+  stage.startup_settings = true;
+  const char* const methods[] = {"scram-sha-256", "md5", "password"};
+  stage.client_auth = methods[world.rng().below(3)];
+  const ModelPostgres::Auth servers[] = {ModelPostgres::Auth::Scram, ModelPostgres::Auth::Md5,
+                                         ModelPostgres::Auth::Trust};
+  stage.server_auth = servers[world.rng().below(3)];
+  if (stage.client_auth == "scram-sha-256" && stage.server_auth != ModelPostgres::Auth::Md5)
+    stage.own_users = world.chance(50);
+}
+
+void scarce(Stage& stage, World& world) {
+  stage.tenants = 4;
+  stage.clients = 16;
+  stage.steps = 4;
+  stage.pool_size = 2;
+  stage.max_servers = 4;
+  if (world.chance(50)) {
+    stage.backend_servers = static_cast<unsigned>(world.between(2, 6));
+  } else {
+    stage.postgres_connections = static_cast<std::size_t>(world.between(3, 8));
+  }
+}
+
+void shared(Stage& stage, World& world) {
+  stage.shared_group = true;
+  stage.tenants = 3;
+  stage.clients = 12;
+  stage.manners.leave = world.chance(50) ? 8 : 0;
+}
+
+void deaths(Stage& stage, World& world) {
+  stage.faults = {Fault::KillBackend, Fault::TerminateBackend, Fault::ResetServer};
+  stage.faults_for = milliseconds(3'000);
+  stage.manners.bulk = 15;
+  if (world.chance(40)) rude(stage);
+}
+
+void outages(Stage& stage, World& world) {
+  stage.faults = {Fault::CrashPostgres, Fault::StopPostgres, Fault::KillBackend};
+  stage.faults_for = milliseconds(4'000);
+  if (world.chance(40)) rude(stage);
+}
+
+void bad_network(Stage& stage, World& world) {
+  stage.faults = {Fault::ResetServer, Fault::ResetClient, Fault::SilenceServer, Fault::SilenceClient};
+  if (world.chance(30)) stage.faults.push_back(Fault::SilenceHost);
+  stage.faults_for = milliseconds(4'000);
+  stage.weather.latency_most = Duration(20'000);
+  stage.weather.cut_percent = 60;
+  stage.weather.short_percent = 30;
+  stage.weather.room_most = 4 << 10;
+}
+
+void reloads(Stage& stage, World& world) {
+  stage.reloads = 4;
+  if (world.chance(50)) rude(stage);
+}
+
+void drain(Stage& stage, World& world) {
+  stage.shutdown_midway = true;
+  stage.steps = 30;
+  if (world.chance(50)) rude(stage);
+}
+
+void storm(Stage& stage, World& world) {
+  crowd(stage, world);
+  stage.clients = 10;
+  stage.max_servers = 3;
+  rude(stage);
+  stage.startup_settings = world.chance(50);
+  stage.manners.startup_settings = stage.startup_settings;
+  stage.statements_per_server = 3;
+  stage.faults = {Fault::KillBackend,   Fault::TerminateBackend, Fault::ResetServer,  Fault::ResetClient,
+                  Fault::SilenceClient, Fault::CrashPostgres,    Fault::StopPostgres, Fault::SilenceServer};
+  stage.faults_for = milliseconds(4'000);
+  stage.reloads = 2;
+  stage.shutdown_midway = world.chance(20);
+}
+}  // namespace
+
+const std::vector<Scene>& scenes() {
+  static const std::vector<Scene> all{
+      {"calm", "no fault at all: nothing may fail", calm},
+      {"crowd", "many clients for one or two servers", crowd},
+      {"leavers", "clients leave in the middle of everything", leavers},
+      {"statements", "named prepared statements, few of them per server", statements},
+      {"settings", "settings that follow a client, and traces that must not", settings},
+      {"bulk", "big rows, COPY, slow readers", bulk},
+      {"cancels", "cancel requests, running and queued", cancels},
+      {"logins", "passwords, right and wrong; unknown databases, bad settings", logins},
+      {"scarce", "more tenants than server connections", scarce},
+      {"shared", "tenants that share one server group", shared},
+      {"deaths", "server processes die in the middle of a row", deaths},
+      {"outages", "Postgres crashes, stops and comes back", outages},
+      {"network", "slow links, resets, half-open connections", bad_network},
+      {"reloads", "the configuration is read again under load", reloads},
+      {"drain", "shutdown under load", drain},
+      {"storm", "all of it at once", storm},
+  };
+  return all;
+}
+
+const Scene* find_scene(std::string_view name) {
+  for (const Scene& scene : scenes())
+    if (name == scene.name) return &scene;
+  return nullptr;
+}
+
+}  // namespace pgweir::sim

@@ -1,0 +1,356 @@
+#include "tests/sim/script.h"
+
+#include <fmt/format.h>
+
+#include "protocol/wire.h"
+
+namespace pgweir::sim {
+
+namespace {
+const char* const kZones[] = {"UTC", "Europe/Paris", "Asia/Tokyo", "America/Lima"};
+// Texts that several clients prepare under the same names, and different ones.
+const char* const kSharedTexts[] = {"echo $1",       "rows 3 40 $1", "insert $1", "notice $1",
+                                    "show TimeZone", "set mark $1",  "whoami"};
+
+std::string parse_body(const std::string& name, const std::string& sql) {
+  return name + '\0' + sql + '\0' + std::string(2, '\0');
+}
+std::string bind_body(const std::string& portal, const std::string& statement, const std::string* value) {
+  std::string body = portal + '\0' + statement + '\0' + std::string(2, '\0');
+  if (value) {
+    char size[4];
+    protocol::store_u32(size, static_cast<std::uint32_t>(value->size()));
+    body += std::string("\0\1", 2) + std::string(size, 4) + *value;
+  } else {
+    body += std::string(2, '\0');
+  }
+  return body + std::string(2, '\0');
+}
+std::string execute_body(const std::string& portal, std::uint32_t limit) {
+  char rows[4];
+  protocol::store_u32(rows, limit);
+  return portal + '\0' + std::string(rows, 4);
+}
+std::string target(char what, const std::string& name) { return what + name + '\0'; }
+}  // namespace
+
+std::string Script::token() { return fmt::format("c{}_{}", client_, ++serial_); }
+
+std::string Script::row() {
+  std::string name = token();
+  oracle_.sent(name);
+  return name;
+}
+
+Script::Messages Script::query(const std::string& sql) { return {{'Q', sql + '\0'}}; }
+
+void Script::add(Messages& to, Messages more) {
+  for (auto& message : more) to.push_back(std::move(message));
+}
+
+std::string Script::command() {
+  switch (world_.rng().below(12)) {
+    case 0: return "insert " + row();
+    case 1: return "show TimeZone";
+    case 2: return "where";
+    case 3: return "whoami";
+    case 4: return "notice " + token();
+    case 5: return fmt::format("rows {} {} {}", world_.between(1, 20), world_.between(8, 200), token());
+    case 6: return fmt::format("sleep {} {}", world_.between(1, 8), token());
+    case 7: return world_.chance(40) ? "error 22012 " + token() : "echo " + token();
+    case 8: return "show work_mem";
+    case 9: return "insert " + row();
+    default: return "echo " + token();
+  }
+}
+
+std::string Script::trace_command() {
+  switch (world_.rng().below(3)) {
+    case 0: return "set mark " + token();
+    case 1: return "create temp table " + token();
+    default: return "listen " + token();
+  }
+}
+
+std::vector<Phase> Script::sign_of_life() { return {await(query("insert " + row()))}; }
+
+std::vector<Phase> Script::next() {
+  std::vector<Phase> phases;
+  if (world_.chance(manners_.idle))
+    phases.push_back({{}, {}, Phase::Then::Pause, world_.between(Duration(100), Duration(400'000))});
+  auto choose = [at = world_.rng().below(100)](unsigned percent) mutable {
+    if (at < percent) return true;
+    at -= percent;
+    return false;
+  };
+  std::vector<Phase> step;
+  if (choose(manners_.extended)) {
+    step = extended();
+  } else if (choose(manners_.pipeline)) {
+    step = pipeline();
+  } else if (choose(manners_.named)) {
+    step = named();
+  } else if (choose(manners_.copy)) {
+    step = copy();
+  } else if (choose(manners_.bulk)) {
+    step = bulk();
+  } else if (choose(manners_.settings)) {
+    step = settings();
+  } else if (choose(manners_.traces)) {
+    step = traces();
+  } else if (choose(manners_.flush)) {
+    step = flush();
+  } else if (choose(manners_.cancel)) {
+    step = cancel();
+  } else if (choose(manners_.leave)) {
+    step = leave();
+  } else {
+    step = transaction();
+  }
+  for (Phase& phase : step) phases.push_back(std::move(phase));
+  return phases;
+}
+
+std::vector<Phase> Script::transaction() {
+  if (world_.chance(40)) return {await(query(command()))};
+  if (world_.chance(15)) return {await(query(command() + "; " + command() + ";" + command()))};
+  if (world_.chance(5)) return {await(query(world_.chance(50) ? "" : " ; "))};
+  const std::string end = world_.chance(75) ? "commit" : "rollback";
+  std::vector<Phase> phases{await(query("begin"))};
+  for (std::uint64_t left = world_.between(1, 4); left > 0; --left) phases.push_back(await(query(command())));
+  phases.push_back(await(query(end)));
+  if (world_.chance(25))
+    for (Phase& phase : phases) phase.then = Phase::Then::Go;
+  phases.back().then = Phase::Then::Await;
+  return phases;
+}
+
+Script::Messages Script::unnamed(const std::string& sql, bool parameter, bool with_sync) {
+  const std::string value = parameter ? token() : "";
+  const std::string portal = world_.chance(20) ? "p1" : "";
+  Messages out{{'P', parse_body("", sql)}, {'B', bind_body(portal, "", parameter ? &value : nullptr)}};
+  if (world_.chance(50)) out.push_back({'D', target('P', portal)});
+  out.push_back({'E', execute_body(portal, 0)});
+  if (with_sync) add(out, sync());
+  return out;
+}
+
+std::vector<Phase> Script::extended() {
+  switch (world_.rng().below(4)) {
+    case 0: return {await(unnamed(command(), false, true))};
+    case 1: return {await(unnamed("echo $1", true, true))};
+    case 2: {  // a portal in pieces
+      const std::string sql = fmt::format("rows {} 30 {}", world_.between(4, 30), token());
+      Messages out{{'P', parse_body("", sql)}, {'B', bind_body("p2", "", nullptr)}};
+      for (int i = 0; i < 3; ++i) out.push_back({'E', execute_body("p2", 4)});
+      out.push_back({'E', execute_body("p2", 0)});
+      out.push_back({'C', target('P', "p2")});
+      add(out, sync());
+      return {await(std::move(out))};
+    }
+    default: {
+      std::vector<Phase> phases{await(unnamed("begin", false, true))};
+      for (std::uint64_t left = world_.between(1, 3); left > 0; --left)
+        phases.push_back(world_.chance(70) ? await(unnamed(command(), false, true))
+                                           : await(query(command())));
+      phases.push_back(await(unnamed(world_.chance(75) ? "commit" : "rollback", false, true)));
+      return phases;
+    }
+  }
+}
+
+std::vector<Phase> Script::pipeline() {
+  Messages out;
+  for (std::uint64_t batches = world_.between(1, 3); batches > 0; --batches) {
+    for (std::uint64_t left = world_.between(1, 4); left > 0; --left) {
+      const auto kind = world_.rng().below(6);
+      if (kind == 0) {
+        add(out, unnamed("error 22012 " + token(), false, false));
+      } else if (kind == 1) {
+        out.push_back({'P', parse_body("", "badparse " + token())});
+      } else if (kind == 2) {
+        out.push_back({'B', bind_body("", "missing", nullptr)});
+        out.push_back({'E', execute_body("", 0)});
+      } else {
+        add(out, unnamed(command(), false, false));
+      }
+    }
+    add(out, sync());
+    if (world_.chance(25)) add(out, query(command()));
+  }
+  // All at once, or cut between messages.
+  if (world_.chance(60) || out.size() < 4) return {await(std::move(out))};
+  const auto middle = static_cast<std::ptrdiff_t>(world_.between(1, out.size() - 1));
+  std::vector<Phase> phases{go(Messages(out.begin(), out.begin() + middle))};
+  phases.push_back({{}, {}, Phase::Then::Pause, world_.between(Duration(10), Duration(20'000))});
+  phases.push_back(await(Messages(out.begin() + middle, out.end())));
+  return phases;
+}
+
+Script::Messages Script::named_use(const std::string& name, const std::string& value) {
+  Messages out;
+  if (world_.chance(25)) out.push_back({'D', target('S', name)});
+  out.push_back({'B', bind_body("", name, &value)});
+  out.push_back({'E', execute_body("", 0)});
+  return out;
+}
+
+std::vector<Phase> Script::named() {
+  const auto name = [this] { return "s" + std::to_string(world_.rng().below(4)); };
+  const auto prepare = [&](Messages& out) {
+    const std::string which = name();
+    if (world_.chance(60)) out.push_back({'C', target('S', which)});
+    std::string text = kSharedTexts[world_.rng().below(std::size(kSharedTexts))];
+    if (world_.chance(35)) text = "echo " + token();
+    if (world_.chance(5)) text = "badparse " + token();
+    out.push_back({'P', parse_body(which, text)});
+  };
+  Messages out;
+  // Bound values are rows where the statement may insert them.
+  switch (world_.rng().below(5)) {
+    case 0: prepare(out); break;
+    case 1:
+    case 2: add(out, named_use(name(), row())); break;
+    case 3:
+      prepare(out);
+      add(out, named_use(name(), row()));
+      if (world_.chance(50)) add(out, sync());
+      add(out, named_use(name(), row()));
+      break;
+    default:
+      // An error that makes the server skip what follows, a Parse or a Close among it.
+      prepare(out);
+      out.push_back({'B', bind_body("", "missing", nullptr)});
+      prepare(out);
+      add(out, named_use(name(), row()));
+      add(out, sync());
+      prepare(out);
+      add(out, named_use(name(), row()));
+      break;
+  }
+  add(out, sync());
+  return {await(std::move(out))};
+}
+
+std::vector<Phase> Script::copy() {
+  const std::string word = token();
+  if (world_.chance(40)) {
+    const std::string sql = fmt::format("copyout {} {}", world_.between(0, 50), word);
+    return {await(world_.chance(50) ? query(sql) : unnamed(sql, false, true))};
+  }
+  Messages data;
+  for (std::uint64_t left = world_.between(0, 12); left > 0; --left)
+    data.push_back(
+        {'d', word + std::string(world_.rng().below(world_.chance(10) ? 20'000 : 100), 'x') + "\n"});
+  if (world_.chance(15))
+    data.push_back({'f', word + " no more" + '\0'});
+  else
+    data.push_back({'c', {}});
+  switch (world_.rng().below(3)) {
+    case 0: return {await(query("copyin " + word)), await(std::move(data))};
+    case 1: {  // without waiting for the server's consent
+      Messages out = query("copyin " + word);
+      add(out, std::move(data));
+      return {await(std::move(out))};
+    }
+    default:  // as libpq does: the Sync of the batch is ignored, another follows the data
+      add(data, sync());
+      return {await(unnamed("copyin " + word, false, true)), await(std::move(data))};
+  }
+}
+
+std::vector<Phase> Script::bulk() {
+  const std::string sql = fmt::format("rows {} {} {}", world_.between(1, manners_.bulk_rows),
+                                      world_.between(8, manners_.bulk_bytes), token());
+  std::vector<Phase> phases{go(world_.chance(50) ? query(sql) : unnamed(sql, false, true))};
+  if (world_.chance(60))
+    phases.push_back({{}, {}, Phase::Then::SlowRead, world_.between(Duration(100), Duration(300'000))});
+  phases.push_back(await({}));
+  return phases;
+}
+
+std::vector<Phase> Script::settings() {
+  const std::string zone = std::string("set TimeZone ") + kZones[world_.rng().below(std::size(kZones))];
+  switch (world_.rng().below(4)) {
+    case 0: return {await(query(zone)), await(query("show TimeZone"))};
+    case 1:
+      return {await(query("begin")), await(query(zone)), await(query("show TimeZone")),
+              await(query(world_.chance(50) ? "commit" : "rollback")), await(query("show TimeZone"))};
+    case 2: return {await(query("set application_name " + token())), await(query("show application_name"))};
+    default:
+      if (manners_.startup_settings || world_.chance(50))
+        return {await(query("show TimeZone")), await(query("show application_name"))};
+      return {await(query(world_.chance(60) ? "discard all" : "deallocate all")),
+              await(query("show TimeZone"))};
+  }
+}
+
+std::vector<Phase> Script::traces() {
+  const char* const names[] = {"show mark", "show temp", "show listen"};
+  const std::string show = names[world_.rng().below(3)];
+  switch (world_.rng().below(4)) {
+    case 0: return {await(query(trace_command())), await(query(show))};
+    case 1: return {await(query(trace_command() + ";" + trace_command())), await(query(show))};
+    case 2: return {await(unnamed(trace_command(), false, true)), await(query(show))};
+    default:
+      return {await(query("begin")), await(query(trace_command())), await(query(show)),
+              await(query(world_.chance(70) ? "commit" : "rollback")), await(query(show))};
+  }
+}
+
+std::vector<Phase> Script::flush() {
+  Messages first = unnamed(command(), false, false);
+  first.push_back({'H', {}});
+  Messages second = unnamed(command(), false, false);
+  if (world_.chance(50)) second.push_back({'H', {}});
+  add(second, sync());
+  return {await(std::move(first)),
+          {{}, {}, Phase::Then::Pause, world_.between(Duration(10), Duration(30'000))},
+          await(std::move(second))};
+}
+
+std::vector<Phase> Script::cancel() {
+  const bool block = world_.chance(40);
+  std::vector<Phase> phases;
+  if (block) phases.push_back(await(query("begin")));
+  const std::string sql = world_.chance(70) ? fmt::format("sleep {} {}", world_.between(1, 2'000), token())
+                                            : fmt::format("rows {} 200 {}", world_.between(50, 400), token());
+  phases.push_back(go(query(sql)));
+  phases.push_back({{}, {}, Phase::Then::Cancel, world_.between(Duration(1), Duration(50'000))});
+  if (world_.chance(50)) phases.push_back(go(query("echo " + token())));
+  phases.push_back(await({}));
+  if (block) phases.push_back(await(query("commit")));
+  return phases;
+}
+
+// Leaves in the middle of a transaction, a message, a row or a batch.
+std::vector<Phase> Script::leave() {
+  std::vector<Phase> phases;
+  if (world_.chance(50)) phases.push_back(await(query("begin")));
+  switch (world_.rng().below(7)) {
+    case 0: phases.push_back(await(query("insert " + row()))); break;
+    case 1: phases.push_back(go(query(fmt::format("rows 100 300 {}", token())))); break;
+    case 2: phases.push_back(go(query(fmt::format("sleep {} {}", world_.between(1, 3'000), token())))); break;
+    case 3: phases.push_back(go(unnamed(command(), false, false))); break;
+    case 4: phases.push_back(await(query("copyin " + token()))); break;
+    case 5: phases.push_back(await(query(trace_command()))); break;
+    default: {
+      const std::string body = "echo " + token() + std::string(world_.between(1, 30'000), ' ') + '\0';
+      char head[5] = {'Q'};
+      protocol::store_u32(head + 1, static_cast<std::uint32_t>(body.size() + 4));
+      const std::string whole = std::string(head, 5) + body;
+      Phase part = go({});
+      part.tail = whole.substr(0, world_.between(1, whole.size() - 1));
+      phases.push_back(std::move(part));
+    }
+  }
+  phases.push_back({{}, {}, Phase::Then::Pause, world_.between(Duration(1), Duration(20'000))});
+  Phase end;
+  end.then = phases[phases.size() - 2].tail.empty() && world_.chance(30) ? Phase::Then::Terminate
+             : world_.chance(50)                                         ? Phase::Then::Reset
+                                                                         : Phase::Then::Close;
+  phases.push_back(end);
+  return phases;
+}
+
+}  // namespace pgweir::sim

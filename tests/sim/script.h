@@ -1,0 +1,92 @@
+// tests/sim/script.h - what a model client does next: random requests, in phases.
+//
+// A phase is sent at once; then the client waits for all answers or does something rude. Every text of a
+// client carries tokens "c<client>_<serial>" that nobody else uses, so that an answer tells whose it is.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/sim/oracle.h"
+#include "tests/sim/pg_session.h"
+#include "tests/sim/world.h"
+
+namespace pgweir::sim {
+
+// How often a client does what; in percent of its steps, the rest being plain queries and transactions.
+struct Manners {
+  unsigned extended = 20;
+  unsigned pipeline = 8;  // with errors in the middle
+  unsigned named = 15;    // prepared statements with names
+  unsigned copy = 5;
+  unsigned bulk = 4;      // many or big rows, sometimes read slowly
+  unsigned settings = 6;  // SET of what follows a client
+  unsigned traces = 6;    // what must not outlive the transaction
+  unsigned flush = 4;     // batches without a Sync yet
+  unsigned cancel = 0;
+  unsigned leave = 0;  // in the middle of something
+  unsigned idle = 10;  // pauses before a step
+  std::uint32_t bulk_rows = 60, bulk_bytes = 2'000;
+  bool startup_settings = false;  // has some: then DISCARD ALL is not asked for
+};
+
+struct Phase {
+  enum class Then : std::uint8_t {
+    Await,      // all answers
+    Go,         // on with the next phase, without waiting
+    Pause,      // for `pause`
+    Cancel,     // ask for a cancel after `pause`
+    SlowRead,   // do not read for `pause`
+    Reset,      // break the connection
+    Close,      // close it without a goodbye
+    Terminate,  // say goodbye and close, whatever is owed
+  };
+  std::vector<std::pair<char, std::string>> messages;
+  std::string tail;  // the beginning of a message that will never be finished
+  Then then = Then::Await;
+  Duration pause{};
+};
+
+class Script {
+ public:
+  Script(World& world, Oracle& oracle, Manners manners, int client)
+      : world_(world), oracle_(oracle), manners_(manners), client_(client) {}
+  std::vector<Phase> next();
+  // One insert in a transaction of its own: proof that the client is served.
+  std::vector<Phase> sign_of_life();
+
+ private:
+  using Messages = std::vector<std::pair<char, std::string>>;
+  std::string token();
+  std::string row();  // a token for insert
+  std::string command();
+  std::string trace_command();
+  Messages query(const std::string& sql);
+  static void add(Messages& to, Messages more);
+  Messages unnamed(const std::string& sql, bool parameter, bool sync);
+  Messages named_use(const std::string& name, const std::string& value);
+  Messages sync() const { return {{'S', {}}}; }
+  std::vector<Phase> transaction();
+  std::vector<Phase> extended();
+  std::vector<Phase> pipeline();
+  std::vector<Phase> named();
+  std::vector<Phase> copy();
+  std::vector<Phase> bulk();
+  std::vector<Phase> settings();
+  std::vector<Phase> traces();
+  std::vector<Phase> flush();
+  std::vector<Phase> cancel();
+  std::vector<Phase> leave();
+  static Phase await(Messages messages) { return {std::move(messages), {}, Phase::Then::Await, {}}; }
+  static Phase go(Messages messages) { return {std::move(messages), {}, Phase::Then::Go, {}}; }
+
+  World& world_;
+  Oracle& oracle_;
+  Manners manners_;
+  int client_;
+  std::uint64_t serial_ = 0;
+};
+
+}  // namespace pgweir::sim

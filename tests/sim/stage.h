@@ -1,0 +1,62 @@
+// tests/sim/stage.h - what one run is made of. A scene fills it in; run.cc plays it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tests/sim/model_postgres.h"
+#include "tests/sim/script.h"
+#include "tests/sim/sim_net.h"
+
+namespace pgweir::sim {
+
+enum class Fault : std::uint8_t {
+  KillBackend,       // one server process dies in the middle of what it says
+  TerminateBackend,  // 57P01
+  CrashPostgres,     // all of them, and the host is back after a while, recovering at first
+  StopPostgres,      // the same in order
+  ResetServer,       // the network breaks one connection to Postgres
+  ResetClient,       // ... to the pooler
+  SilenceServer,     // one connection to Postgres goes half-open
+  SilenceClient,
+  SilenceHost,  // the whole host cannot be reached for a while
+};
+
+struct Stage {
+  unsigned workers = 2;
+  unsigned tenants = 2;
+  bool shared_group = false;  // all tenants are one database and role to Postgres
+  unsigned clients = 8;
+  unsigned steps = 8;
+  unsigned pool_size = 2;
+  unsigned max_servers = 3;  // of a tenant
+  unsigned backend_servers = 200;
+  unsigned max_clients = 100;  // of a tenant
+  std::size_t postgres_connections = 100;
+  Manners manners;
+  bool startup_settings = false;
+  unsigned unknown_percent = 0;  // clients with a wrong password, database or setting
+  std::string client_auth = "trust";
+  ModelPostgres::Auth server_auth = ModelPostgres::Auth::Trust;
+  bool own_users = false;  // tenants name no server user: the client's own is used, by SCRAM pass-through
+  unsigned statements_per_server = 200;
+  std::string query_wait = "60s";
+  std::string more_settings;  // YAML, whole lines
+  Network::Weather weather;
+  std::vector<Fault> faults;
+  Duration faults_for{};  // from the start
+  unsigned reloads = 0;
+  bool shutdown_midway = false;
+};
+
+struct Scene {
+  const char* name;
+  const char* about;
+  void (*arrange)(Stage& stage, World& world);
+};
+const std::vector<Scene>& scenes();
+const Scene* find_scene(std::string_view name);
+
+}  // namespace pgweir::sim
