@@ -32,10 +32,11 @@ App::App(const std::vector<WorkerParts>& workers, Log& log, std::shared_ptr<cons
 
 App::~App() = default;
 
-void App::listen(const std::vector<int>& fds) {
-  for (auto& worker : workers_)
-    worker->loop().post([&w = *worker, fds] {
-      for (const int fd : fds) w.listen(fd);
+void App::listen(const std::vector<std::vector<int>>& fds) {
+  PGWEIR_CHECK(fds.size() == workers_.size());
+  for (std::size_t i = 0; i < fds.size(); ++i)
+    workers_[i]->loop().post([&w = *workers_[i], own = fds[i]] {
+      for (const int fd : own) w.listen(fd);
     });
 }
 

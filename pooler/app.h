@@ -34,8 +34,9 @@ class App {
   App(const App&) = delete;
   App& operator=(const App&) = delete;
 
-  // Every worker accepts from every one of these sockets.
-  void listen(const std::vector<int>& fds);
+  // What each worker accepts from: fds[i] are the sockets of worker i, its own from now on (several workers
+  // share a port by dup() of its socket).
+  void listen(const std::vector<std::vector<int>>& fds);
   // True when the new configuration is in force on all workers; `done` may come later.
   void reload(std::function<void(bool)> done);
   // Stops accepting, lets transactions end for at most shutdown_timeout, then closes what is left. A second

@@ -1,0 +1,113 @@
+#include "pooler/cli.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include "pooler/base/near.h"
+#include "pooler/base/quoted.h"
+#include "pooler/version.h"
+
+namespace pgweir::cli {
+
+namespace {
+
+using What = Command::What;
+
+struct Option {
+  std::string_view name;
+  std::string_view argument;  // empty: takes none
+  What what;
+  std::string_view help;
+};
+
+constexpr std::array kOptions{
+    Option{"--config", "FILE", What::Serve,
+           "read settings from this YAML file; the environment goes over it"},
+    Option{"--check-config", "", What::CheckConfig, "tell every mistake in the configuration, and exit"},
+    Option{"--print-config", "", What::PrintConfig,
+           "print every setting in force and where it comes from, secrets masked, and exit"},
+    Option{"--version", "", What::Version, "print the version and exit"},
+    Option{"--help", "", What::Help, "print this text and exit"},
+};
+
+struct Code {
+  Exit code;
+  std::string_view meaning;
+};
+
+constexpr std::array kCodes{
+    Code{Exit::Fine, "stopped in order, or did what was asked"},
+    Code{Exit::StartFailed, "could not start: an address is in use, a folder may not be written"},
+    Code{Exit::Usage, "the command line is wrong"},
+    Code{Exit::CutOff, "a second signal cut off transactions that were still running"},
+    Code{Exit::Root, "started as root, which it refuses"},
+    Code{Exit::Config, "the configuration is wrong"},
+};
+
+constexpr std::string_view kSignals =
+    "Signals:\n"
+    "  SIGHUP           reload the configuration; a bad one is reported and leaves the old one in force\n"
+    "  SIGTERM, SIGINT  stop accepting, let transactions end within process.shutdown_timeout, and exit;\n"
+    "                   a second one cuts off what is left\n";
+
+tl::unexpected<std::string> unknown(std::string_view argument) {
+  std::array<std::string_view, kOptions.size()> names;
+  std::transform(kOptions.begin(), kOptions.end(), names.begin(), [](const Option& o) { return o.name; });
+  const bool option = argument.starts_with('-');
+  return tl::unexpected(fmt::format("{} {}{}", option ? "unknown option" : "unexpected argument",
+                                    quoted(argument), did_you_mean(argument, names)));
+}
+
+}  // namespace
+
+tl::expected<Command, std::string> parse(std::span<const char* const> arguments) {
+  Command command;
+  bool has_config = false;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const std::string_view argument = arguments[i];
+    const std::string_view name = argument.substr(0, argument.find('='));
+    const auto option =
+        std::find_if(kOptions.begin(), kOptions.end(), [&](const Option& o) { return o.name == name; });
+    if (option == kOptions.end()) return unknown(argument);
+    const bool attached = name.size() < argument.size();
+    if (option->argument.empty()) {
+      if (attached) return tl::unexpected(fmt::format("{} takes no value", name));
+      if (command.what != What::Serve && command.what != option->what)
+        return tl::unexpected(fmt::format("{} does not go with what was asked before it", name));
+      command.what = option->what;
+      continue;
+    }
+    if (!attached && i + 1 == arguments.size())
+      return tl::unexpected(fmt::format("{} needs a value: {} {}", name, name, option->argument));
+    const std::string_view value = attached ? argument.substr(name.size() + 1) : arguments[++i];
+    if (value.empty()) return tl::unexpected(fmt::format("{} needs the name of a file", name));
+    if (has_config) return tl::unexpected(fmt::format("{} is given twice", name));
+    has_config = true;
+    command.config_path = value;
+  }
+  return command;
+}
+
+std::string help() {
+  std::string text =
+      "pgweir - a Postgres pooler for platforms with many tenants\n\n"
+      "Usage: pgweir [--config FILE] [--check-config | --print-config]\n\n"
+      "Without a file, settings come from the environment: PGWEIR_<SECTION>__<KEY>, and DATABASE_URL names "
+      "the\n"
+      "Postgres server.\n\nOptions:\n";
+  for (const Option& option : kOptions)
+    text += fmt::format("  {:<16} {}\n", fmt::format("{} {}", option.name, option.argument), option.help);
+  text += "\n";
+  text += kSignals;
+  text += "\nExit codes:\n";
+  for (const Code& code : kCodes)
+    text += fmt::format("  {:<3} {}\n", static_cast<int>(code.code), code.meaning);
+  return text;
+}
+
+std::string version() { return fmt::format("pgweir {}", kVersion); }
+
+}  // namespace pgweir::cli

@@ -1,0 +1,307 @@
+#include "pooler/process.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "pooler/app.h"
+#include "pooler/net/address.h"
+#include "pooler/net/listen.h"
+#include "pooler/net/random.h"
+#include "pooler/net/uv_loop.h"
+#include "pooler/snapshot.h"
+#include "pooler/spdlog_log.h"
+#include "pooler/version.h"
+
+namespace pgweir::process {
+
+namespace {
+
+using cli::Exit;
+using SnapshotRef = std::shared_ptr<const Snapshot>;
+using Problems = std::vector<conf::Problem>;
+
+constexpr std::size_t kFileMax = 64 << 20;  // more is a mistake: a log, a device
+constexpr std::uint32_t kThreadsMax = 256;  // client ids hold the worker's index in a byte
+
+tl::expected<std::string, std::string> read_file(const std::string& path) {
+  const auto why = [&] {
+    return tl::unexpected(fmt::format("cannot read {}: {}", path, std::strerror(errno)));
+  };
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "re"), std::fclose);
+  if (!file) return why();
+  std::string text;
+  char part[65536];
+  while (const std::size_t size = std::fread(part, 1, sizeof part, file.get())) {
+    text.append(part, size);
+    if (text.size() > kFileMax)
+      return tl::unexpected(fmt::format("cannot read {}: it is larger than {} bytes", path, kFileMax));
+  }
+  if (std::ferror(file.get()) != 0) return why();
+  return text;
+}
+
+conf::Environment read_environment() {
+  conf::Environment all;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view text = *entry;
+    const std::size_t equals = text.find('=');
+    if (equals != std::string_view::npos) all.emplace(text.substr(0, equals), text.substr(equals + 1));
+  }
+  return all;
+}
+
+tl::expected<SnapshotRef, Problems> load(const std::string& path, const conf::Environment& environment) {
+  auto loaded = conf::load(path, environment, read_file);
+  if (!loaded) return tl::unexpected(std::move(loaded.error()));
+  return make_snapshot(std::move(*loaded), read_file);
+}
+
+void tell(const Problems& problems) {
+  for (const conf::Problem& problem : problems) fmt::print(stderr, "pgweir: {}\n", conf::describe(problem));
+}
+
+LogLevel log_level(const conf::Config& config) {
+  switch (config.log_level) {
+    case conf::LogLevel::Debug: return LogLevel::Debug;
+    case conf::LogLevel::Info: return LogLevel::Info;
+    case conf::LogLevel::Warn: return LogLevel::Warn;
+    case conf::LogLevel::Error: return LogLevel::Error;
+  }
+  return LogLevel::Info;
+}
+
+LogStyle log_style(const conf::Config& config) {
+  switch (config.log_format) {
+    case conf::LogFormat::Text: return LogStyle::Text;
+    case conf::LogFormat::Json: return LogStyle::Json;
+    case conf::LogFormat::Auto: break;
+  }
+  return ::isatty(STDOUT_FILENO) == 1 ? LogStyle::Text : LogStyle::Json;
+}
+
+std::uint32_t thread_count(const conf::Config& config) {
+  const std::uint32_t wanted = config.threads > 0 ? config.threads : std::thread::hardware_concurrency();
+  return std::clamp<std::uint32_t>(wanted, 1, kThreadsMax);
+}
+
+// Each client and each server takes a descriptor; the soft limit that a shell gives is for select().
+void raise_descriptor_limit(const conf::Config& config, Log& log) {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+  getrlimit(RLIMIT_NOFILE, &limit);
+  std::uint64_t needed = 64 + std::uint64_t{config.max_clients};
+  for (const conf::Backend& backend : config.backends) needed += backend.max_server_connections;
+  if (limit.rlim_cur >= needed) return;
+  log.warn("few file descriptors",
+           {{"limit", limit.rlim_cur}, {"wanted", needed}, {"hint", "raise ulimit -n"}});
+}
+
+bool machine_has(const std::string& address) {
+  const auto name = net::literal({address, 0});
+  if (!name) return true;  // open_listener() says what is wrong with it
+  const int fd = ::socket(name->ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return false;
+  const bool has = ::bind(fd, reinterpret_cast<const sockaddr*>(&*name), net::length(*name)) == 0;
+  ::close(fd);
+  return has;
+}
+
+// The sockets that clients connect to. Closes and removes what it still holds.
+class Doors {
+ public:
+  Doors() = default;
+  ~Doors() {
+    for (const int fd : fds_) ::close(fd);
+    for (const std::string& path : paths_) ::unlink(path.c_str());
+  }
+  Doors(const Doors&) = delete;
+  Doors& operator=(const Doors&) = delete;
+
+  Expected<void> open(const Snapshot& snapshot, Log& log) {
+    const conf::Config& config = snapshot.config();
+    const net::ListenOptions options{static_cast<int>(config.backlog), config.unix_socket_mode};
+    const auto origin = snapshot.loaded.origins.find("listen.addresses");
+    const bool chosen = origin != snapshot.loaded.origins.end() && origin->second.where != "default";
+    for (const std::string& address : config.listen_addresses) {
+      // Nobody asked for both loopback addresses, and a machine without IPv6 has only one.
+      if (!chosen && !machine_has(address)) {
+        log.info("address left out: this machine does not have it", {{"address", address}});
+        continue;
+      }
+      const auto fd = net::open_listener({address, config.listen_port}, options);
+      if (!fd) return tl::unexpected(fd.error());
+      add(*fd, net::text({address, config.listen_port == 0 ? net::bound_port(*fd) : config.listen_port}));
+    }
+    if (!config.unix_socket_dir.empty()) {
+      const std::string path = fmt::format("{}/.s.PGSQL.{}", config.unix_socket_dir, config.listen_port);
+      const auto fd = net::open_listener({path, 0}, options);
+      if (!fd) return tl::unexpected(fd.error());
+      add(*fd, path);
+      paths_.push_back(path);
+    }
+    return {};
+  }
+
+  // Each worker's own descriptors of all sockets; this object keeps none.
+  Expected<std::vector<std::vector<int>>> hand_out(std::size_t workers) {
+    std::vector<std::vector<int>> all(workers);
+    for (std::size_t i = 0; i < workers; ++i)
+      for (const int fd : fds_) {
+        const int own = i + 1 == workers ? fd : ::fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        if (own < 0)
+          return fail(sqlstate::kConfigFileError,
+                      fmt::format("cannot share a socket: {}", std::strerror(errno)));
+        all[i].push_back(own);
+      }
+    fds_.clear();
+    return all;
+  }
+  bool empty() const { return names_.empty(); }
+  const std::string& names() const { return names_; }
+
+ private:
+  void add(int fd, const std::string& name) {
+    fds_.push_back(fd);
+    if (!names_.empty()) names_ += ", ";
+    names_ += name;
+  }
+
+  std::vector<int> fds_;
+  std::vector<std::string> paths_;
+  std::string names_;
+};
+
+// The loops and their threads; the first loop is run by whoever calls run().
+class Threads {
+ public:
+  explicit Threads(std::size_t count) : rngs_(count) {
+    for (std::size_t i = 0; i < count; ++i) loops_.push_back(net::UvLoop::make());
+  }
+  net::UvLoop& first() { return *loops_[0]; }
+  std::size_t size() const { return loops_.size(); }
+  std::vector<App::WorkerParts> parts() {
+    std::vector<App::WorkerParts> parts;
+    for (std::size_t i = 0; i < loops_.size(); ++i) parts.push_back({*loops_[i], rngs_[i]});
+    return parts;
+  }
+  void run() {
+    std::vector<std::thread> others;
+    for (std::size_t i = 1; i < loops_.size(); ++i) others.emplace_back([&loop = *loops_[i]] { loop.run(); });
+    loops_[0]->run();
+    for (std::thread& other : others) other.join();
+  }
+  void stop() {
+    for (auto& loop : loops_) loop->stop();
+  }
+
+ private:
+  std::vector<std::unique_ptr<net::UvLoop>> loops_;
+  std::vector<net::SystemRng> rngs_;
+};
+
+}  // namespace
+
+Exit check_config(const std::string& path) {
+  const auto snapshot = load(path, read_environment());
+  if (snapshot) return Exit::Fine;
+  tell(snapshot.error());
+  return Exit::Config;
+}
+
+Exit print_config(const std::string& path) {
+  const auto snapshot = load(path, read_environment());
+  if (!snapshot) {
+    tell(snapshot.error());
+    return Exit::Config;
+  }
+  for (const conf::Shown& shown : conf::show((*snapshot)->loaded)) {
+    std::string place = shown.origin.where;
+    if (shown.origin.line > 0) place += fmt::format(":{}", shown.origin.line);
+    fmt::print("{} = {}  # {}\n", shown.key, shown.value, place);
+  }
+  return Exit::Fine;
+}
+
+Exit serve(const std::string& path) {
+  if (::geteuid() == 0) {
+    fmt::print(
+        stderr,
+        "pgweir: refuses to serve as root, because it needs none of root's rights.\n"
+        "Start it as a user of its own: runuser -u postgres -- pgweir ..., or User= in its systemd unit.\n");
+    return Exit::Root;
+  }
+  const conf::Environment environment = read_environment();
+  const auto snapshot = load(path, environment);
+  if (!snapshot) {
+    tell(snapshot.error());
+    return Exit::Config;
+  }
+  const conf::Config& config = (*snapshot)->config();
+  SpdlogLog log(STDOUT_FILENO, log_style(config), log_level(config));
+  raise_descriptor_limit(config, log);
+
+  Doors doors;
+  if (const auto opened = doors.open(**snapshot, log); !opened) {
+    fmt::print(stderr, "pgweir: {}\n", opened.error().message);
+    return Exit::StartFailed;
+  }
+  if (doors.empty()) {
+    fmt::print(stderr, "pgweir: nothing to listen on; give listen.addresses or listen.unix_socket_dir\n");
+    return Exit::Config;
+  }
+
+  Threads threads(thread_count(config));
+  const auto reload = [&]() -> tl::expected<SnapshotRef, std::string> {
+    auto fresh = load(path, environment);
+    if (fresh) {
+      log.set_level(log_level((*fresh)->config()));
+      return std::move(*fresh);
+    }
+    std::string all;
+    for (const conf::Problem& problem : fresh.error())
+      (all += all.empty() ? "" : "; ") += conf::describe(problem);
+    return tl::unexpected(std::move(all));
+  };
+  App app(threads.parts(), log, *snapshot, reload, [&threads] { threads.stop(); });
+
+  auto sockets = doors.hand_out(threads.size());
+  if (!sockets) {
+    fmt::print(stderr, "pgweir: {}\n", sockets.error().message);
+    return Exit::StartFailed;
+  }
+  app.listen(*sockets);
+
+  int ends = 0;
+  const auto end = [&](const char* name) {
+    return [&, name] {
+      log.info(++ends == 1 ? "signal: ends in order" : "signal: ends at once", {{"signal", name}});
+      app.shutdown();
+    };
+  };
+  threads.first().watch_signal(SIGTERM, end("SIGTERM"));
+  threads.first().watch_signal(SIGINT, end("SIGINT"));
+  threads.first().watch_signal(SIGHUP, [&] { app.reload([](bool) {}); });
+  log.info("pgweir ready", {{"version", kVersion},
+                            {"addresses", doors.names()},
+                            {"threads", threads.size()},
+                            {"pid", ::getpid()}});
+  threads.run();
+  log.info("pgweir stopped");
+  return ends > 1 ? Exit::CutOff : Exit::Fine;
+}
+
+}  // namespace pgweir::process

@@ -1,0 +1,18 @@
+// pooler/process.h - pgweir as a process: files, environment, threads, listening sockets and signals around
+// an App.
+#pragma once
+
+#include <string>
+
+#include "pooler/cli.h"
+
+namespace pgweir::process {
+
+// Reads the configuration and tells every problem on stderr.
+cli::Exit check_config(const std::string& path);
+cli::Exit print_config(const std::string& path);
+
+// Runs the pooler until a signal or the console ends it. Worker 0 runs on this thread.
+cli::Exit serve(const std::string& path);
+
+}  // namespace pgweir::process

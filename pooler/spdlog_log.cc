@@ -1,0 +1,229 @@
+#include "pooler/spdlog_log.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <spdlog/async_logger.h>
+#include <spdlog/details/thread_pool.h>
+#include <spdlog/sinks/sink.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <ctime>
+
+namespace pgweir {
+
+namespace {
+
+constexpr std::string_view kEcsVersion = "8.11.0";
+// A pipe that poll() calls writable takes this much without blocking (POSIX's PIPE_BUF on Linux).
+constexpr std::size_t kChunk = 4096;
+constexpr int kPollMs = 100;
+constexpr std::chrono::seconds kLastWords{1};
+constexpr std::size_t kValueMax =
+    4096;  // a field longer than this is cut: a queue of lines has a bound in bytes too
+
+struct LevelName {
+  std::string_view text, json, colour;
+};
+constexpr std::array kLevels{LevelName{"DEBUG", "debug", "\x1b[2m"}, LevelName{"INFO ", "info", "\x1b[32m"},
+                             LevelName{"WARN ", "warn", "\x1b[33m"}, LevelName{"ERROR", "error", "\x1b[31m"}};
+constexpr std::string_view kColourEnd = "\x1b[0m";
+
+const LevelName& name(LogLevel level) { return kLevels[static_cast<std::size_t>(level)]; }
+
+std::tm utc(std::int64_t time_ms) {
+  const auto seconds = static_cast<std::time_t>(time_ms / 1000);
+  std::tm broken_down{};
+  gmtime_r(&seconds, &broken_down);
+  return broken_down;
+}
+
+// Bytes of the well-formed UTF-8 character at the front; 0: it is not one (RFC 3629).
+std::size_t utf8_size(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char first = byte(0);
+  if (first < 0x80) return 1;
+  const std::size_t size = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+  if (first < 0xc2 || first > 0xf4 || text.size() < size) return 0;
+  for (std::size_t i = 1; i < size; ++i)
+    if ((byte(i) & 0xc0U) != 0x80U) return 0;
+  // Longer than need be, a surrogate, or beyond the last code point.
+  const unsigned char second = byte(1);
+  if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f)) return 0;
+  if ((first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f)) return 0;
+  return size;
+}
+
+enum class Escape : std::uint8_t { Json, Text };
+
+// For Json what must be escaped in a string; for Text only what would break the line or fool a terminal.
+void put_escaped(std::string& out, std::string_view text, Escape how) {
+  if (text.size() > kValueMax) text = text.substr(0, kValueMax);
+  while (!text.empty()) {
+    const std::size_t size = utf8_size(text);
+    const auto byte = static_cast<unsigned char>(text[0]);
+    if (size == 0) {
+      out += how == Escape::Json ? "\\ufffd" : "\xef\xbf\xbd";
+    } else if (byte == '"' || byte == '\\') {
+      (out += '\\') += text[0];
+    } else if (byte == '\n') {
+      out += "\\n";
+    } else if (byte < 0x20 || byte == 0x7f) {
+      out += fmt::format("\\u{:04x}", byte);
+    } else {
+      out.append(text.substr(0, size));
+    }
+    text.remove_prefix(std::max<std::size_t>(size, 1));
+  }
+}
+
+void put_json_string(std::string& out, std::string_view text) {
+  out += '"';
+  put_escaped(out, text, Escape::Json);
+  out += '"';
+}
+
+// A value of plain words stands as it is, others in quotes.
+bool is_plain(std::string_view value) {
+  for (const char c : value)
+    if (static_cast<unsigned char>(c) <= ' ' || static_cast<unsigned char>(c) >= 0x7f || c == '"' ||
+        c == '\\' || c == '=')
+      return false;
+  return !value.empty();
+}
+
+// Writes whole lines to a descriptor, and gives up on a reader that does not read once the program ends.
+class FdSink final : public spdlog::sinks::sink {
+ public:
+  FdSink(int fd, LogStyle style) : fd_(fd), style_(style) {}
+  void watch(std::shared_ptr<spdlog::details::thread_pool> pool) { pool_ = std::move(pool); }
+  void last_words(std::chrono::steady_clock::time_point until) {
+    until_ = until;
+    ending_.store(true, std::memory_order_release);
+  }
+
+  // From the pool's one thread.
+  void log(const spdlog::details::log_msg& message) override {
+    put({message.payload.data(), message.payload.size()});
+    const auto pool = pool_.lock();
+    const std::size_t lost = pool ? pool->overrun_counter() : told_;
+    if (lost == told_) return;
+    put(format(style_, LogLevel::Warn, "log lines lost", {{"count", lost - told_}}));
+    told_ = lost;
+  }
+  void flush() override {}
+  void set_pattern(const std::string&) override {}
+  void set_formatter(std::unique_ptr<spdlog::formatter>) override {}
+
+  static std::string format(LogStyle style, LogLevel level, std::string_view event, Log::Fields fields) {
+    const auto since = std::chrono::system_clock::now().time_since_epoch();
+    const std::int64_t time_ms = std::chrono::duration_cast<std::chrono::milliseconds>(since).count();
+    std::string line = style == LogStyle::Json ? format_json(level, time_ms, ::getpid(), event, fields)
+                                               : format_text(level, time_ms, event, fields);
+    return line += '\n';
+  }
+
+ private:
+  void put(std::string_view line) {
+    while (!line.empty()) {
+      if (ending_.load(std::memory_order_acquire) && std::chrono::steady_clock::now() > until_) return;
+      pollfd ready{fd_, POLLOUT, 0};
+      if (::poll(&ready, 1, kPollMs) <= 0) continue;
+      const ssize_t written = ::write(fd_, line.data(), std::min(line.size(), kChunk));
+      if (written < 0 && errno != EINTR && errno != EAGAIN) return;  // nobody is there any more
+      if (written > 0) line.remove_prefix(static_cast<std::size_t>(written));
+    }
+  }
+
+  int fd_;
+  LogStyle style_;
+  std::weak_ptr<spdlog::details::thread_pool> pool_;
+  std::size_t told_ = 0;
+  std::chrono::steady_clock::time_point until_{};
+  std::atomic<bool> ending_{false};
+};
+
+}  // namespace
+
+std::string format_text(LogLevel level, std::int64_t time_ms, std::string_view event, Log::Fields fields) {
+  std::string line =
+      fmt::format("{:%Y-%m-%d %H:%M:%S}.{:03} {} {}", utc(time_ms), time_ms % 1000, name(level).text, event);
+  for (const LogField& field : fields) {
+    ((line += ' ') += field.key) += '=';
+    if (field.number || is_plain(field.value)) {
+      line += field.value;
+      continue;
+    }
+    line += '"';
+    put_escaped(line, field.value, Escape::Text);
+    line += '"';
+  }
+  return line;
+}
+
+std::string format_json(LogLevel level, std::int64_t time_ms, int pid, std::string_view event,
+                        Log::Fields fields) {
+  std::string line =
+      fmt::format(R"({{"@timestamp":"{:%Y-%m-%dT%H:%M:%S}.{:03}Z","log.level":"{}","message":)", utc(time_ms),
+                  time_ms % 1000, name(level).json);
+  put_json_string(line, event);
+  line += fmt::format(R"(,"ecs.version":"{}","event.action":)", kEcsVersion);
+  put_json_string(line, event);
+  line += fmt::format(R"(,"service.name":"pgweir","process.pid":{})", pid);
+  if (fields.size() > 0) {
+    line += ",\"pgweir\":";
+    char before = '{';
+    for (const LogField& field : fields) {
+      line += std::exchange(before, ',');
+      put_json_string(line, field.key);
+      line += ':';
+      if (field.number)
+        line += field.value;
+      else
+        put_json_string(line, field.value);
+    }
+    line += '}';
+  }
+  return line += '}';
+}
+
+struct SpdlogLog::Backend {
+  std::shared_ptr<FdSink> sink;
+  std::shared_ptr<spdlog::details::thread_pool> pool;
+  std::shared_ptr<spdlog::async_logger> logger;
+  bool colours = false;
+};
+
+SpdlogLog::SpdlogLog(int fd, LogStyle style, LogLevel level)
+    : backend_(std::make_unique<Backend>()), level_(level), style_(style) {
+  backend_->colours = style == LogStyle::Text && ::isatty(fd) == 1;
+  backend_->sink = std::make_shared<FdSink>(fd, style);
+  backend_->pool = std::make_shared<spdlog::details::thread_pool>(kQueueMax, 1);
+  backend_->sink->watch(backend_->pool);
+  backend_->logger = std::make_shared<spdlog::async_logger>("pgweir", backend_->sink, backend_->pool,
+                                                            spdlog::async_overflow_policy::overrun_oldest);
+  backend_->logger->set_level(spdlog::level::trace);  // ours decides
+}
+
+SpdlogLog::~SpdlogLog() {
+  backend_->sink->last_words(std::chrono::steady_clock::now() + kLastWords);
+  backend_->logger.reset();
+  backend_->pool.reset();  // writes what is queued and joins its thread
+}
+
+void SpdlogLog::write(LogLevel level, std::string_view event, Fields fields) {
+  std::string line = FdSink::format(style_, level, event, fields);
+  if (backend_->colours) {
+    const std::size_t at = line.find(name(level).text);
+    line.insert(at + name(level).text.size(), kColourEnd);
+    line.insert(at, name(level).colour);
+  }
+  backend_->logger->log(spdlog::level::info, spdlog::string_view_t(line.data(), line.size()));
+}
+
+std::size_t SpdlogLog::lost() const { return backend_->pool->overrun_counter(); }
+
+}  // namespace pgweir
