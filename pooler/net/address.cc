@@ -50,7 +50,7 @@ Peer Address::words() const {
 std::string text(const Endpoint& endpoint) {
   if (endpoint.is_unix()) return endpoint.host;
   const bool brackets = endpoint.host.find(':') != std::string::npos;
-  return fmt::format(brackets ? "[{}]:{}" : "{}:{}", endpoint.host, endpoint.port);
+  return fmt::format(fmt::runtime(brackets ? "[{}]:{}" : "{}:{}"), endpoint.host, endpoint.port);
 }
 
 std::optional<sockaddr_storage> literal(const Endpoint& endpoint) {

@@ -14,9 +14,10 @@ struct ListenOptions {
   unsigned unix_mode = 0777;  // permissions of a unix socket's file
 };
 
-// Opens, binds and listens: TCP on an IPv4 or IPv6 address ("::" takes IPv4 as well, "*" means "::"), or a unix
-// socket, whose stale file (nobody answers there) is replaced and whose live one is an error. The descriptor is
-// the caller's. Errors name the address and what to do. Port 0 picks a free one; see bound_port().
+// Opens, binds and listens: TCP on an IPv4 or IPv6 address ("::" takes IPv4 as well, "*" means "::"), or a
+// unix socket, whose stale file (nobody answers there) is replaced and whose live one is an error. The
+// descriptor is the caller's. Errors name the address and what to do. Port 0 picks a free one; see
+// bound_port().
 Expected<int> open_listener(const Endpoint& where, const ListenOptions& options = {});
 std::uint16_t bound_port(int fd);
 

@@ -1,7 +1,7 @@
 // pooler/net/loop.h - one thread's time, timers and connections.
 //
-// Everything but post() belongs to the loop's own thread. Nothing here is a singleton: the simulator gives the
-// same code loops on virtual time (tests/sim).
+// Everything but post() belongs to the loop's own thread. Nothing here is a singleton: the simulator gives
+// the same code loops on virtual time (tests/sim).
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,8 @@
 
 namespace pgweir::net {
 
-// Where to connect to or to listen on. `host` is a name, an IPv4 or IPv6 address (without brackets), or, if it
-// begins with '/', the path of a unix socket itself (then port is ignored).
+// Where to connect to or to listen on. `host` is a name, an IPv4 or IPv6 address (without brackets), or, if
+// it begins with '/', the path of a unix socket itself (then port is ignored).
 struct Endpoint {
   std::string host;
   std::uint16_t port = 0;
@@ -31,6 +31,8 @@ class Acceptor {
   // A new connection; reads are on and bytes come as soon as set_handler() was called, which must be done
   // before this call returns.
   virtual void on_accept(std::unique_ptr<Stream> stream) = 0;
+  // No descriptor or memory for a waiting connection. The listener tries again by itself 100 ms later.
+  virtual void on_accept_failed(const std::string& /*why*/) {}
 };
 
 // Destroying it stops listening.
@@ -39,8 +41,10 @@ class Listener {
   virtual ~Listener() = default;
 };
 
+// TCP_NODELAY is always on, and bytes that the peer's machine does not acknowledge end a connection after 15
+// s.
 struct SocketOptions {
-  bool keepalive = true;  // idle 30 s, interval 10 s, 3 probes; TCP_NODELAY is always on
+  bool keepalive = true;  // idle 30 s, interval 10 s, 3 probes
 };
 
 class Loop {
@@ -53,11 +57,13 @@ class Loop {
   virtual void arm(Timer& timer, Time at) = 0;  // armed again: moves
   virtual void disarm(Timer& timer) = 0;        // not armed: nothing happens
 
-  // Resolves the name (never on this thread), tries its addresses in order, and tells `handler`: on_connected,
-  // or on_closed with the reason. No deadline of its own: the caller's timer calls reset().
-  virtual std::unique_ptr<Stream> connect(const Endpoint& to, Handler& handler, SocketOptions options = {}) = 0;
+  // Resolves the name (never on this thread), tries its addresses in order, and tells `handler`:
+  // on_connected, or on_closed with the reason ("connect to db:5432: connection refused (tried 2
+  // addresses)"). No deadline of its own: the caller's timer calls reset().
+  virtual std::unique_ptr<Stream> connect(const Endpoint& to, Handler& handler,
+                                          SocketOptions options = {}) = 0;
 
-  // Takes over a socket that listens already (see net/listen.h); several loops may listen on one socket.
+  // Takes over a socket that listens already (see net/listen.h). Several loops share one by dup() of it.
   virtual std::unique_ptr<Listener> listen(int fd, Acceptor& acceptor) = 0;
 
   virtual std::unique_ptr<Stream> adopt(std::unique_ptr<Detached> connection, Handler& handler) = 0;

@@ -1,13 +1,17 @@
 // pooler/net/stream.h - one connection, and who is told what happens to it.
 //
-// Streams and their handlers live on one loop's thread. The rules that every implementation (libuv, simulator)
-// keeps, and that tests/net checks:
+// Streams and their handlers live on one loop's thread. The rules that every implementation (libuv,
+// simulator) keeps, and that tests/net checks:
 //   - a view given to on_bytes dies when the call returns;
-//   - write() takes bytes or keeps a copy of what the socket would not take; it never fails in place: a broken
+//   - write() takes bytes or keeps a copy of what the socket would not take; it never fails in place: a
+//   broken
 //     connection is reported by on_closed, later, from the loop;
-//   - on_closed comes exactly once, never from inside a call into the stream, and nothing comes after it; only
-//     then may the stream be destroyed (or after detach()). close() and reset() may be called more than once;
-//   - after close() or reset() no further on_bytes, on_drained or on_secured comes.
+//   - on_closed comes exactly once, never from inside a call into the stream, and nothing comes after it;
+//   only
+//     then may the stream be destroyed (or after detach(), or when its loop does not run any more and so will
+//     never tell). close() and reset() may be called more than once;
+//   - what the peer sent before its end is delivered before on_closed, also when our writes fail already;
+//   - after close() or reset() no further on_bytes, on_drained or on_secured comes, and writes are dropped.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +26,9 @@ namespace pgweir::net {
 
 class TlsContext;
 
-// How a connection ended. `error` is empty for an orderly end (the peer's FIN, or our own close()).
+// How a connection ended. `error` is empty for an orderly end (the peer's FIN, or our own close() or
+// reset()). It is not when the peer of a connection that we made sent its FIN without TLS's close_notify
+// (By::Peer), and when close() had to cut off bytes that the peer did not take (By::Us).
 struct Closed {
   enum class By : std::uint8_t { Peer, Us, Failure };
   By by = By::Peer;
@@ -32,10 +38,10 @@ struct Closed {
 class Handler {
  public:
   virtual ~Handler() = default;
-  virtual void on_connected() {}         // streams made by Loop::connect: the connection stands
-  virtual void on_secured() {}           // start_tls() finished its handshake; bytes are plaintext from here on
+  virtual void on_connected() {}  // streams made by Loop::connect: the connection stands
+  virtual void on_secured() {}    // start_tls() finished its handshake; bytes are plaintext from here on
   virtual void on_bytes(Bytes in) = 0;
-  virtual void on_drained() {}           // unsent() fell to 0 after a write had left bytes behind
+  virtual void on_drained() {}  // unsent() fell to 0 after a write had left bytes behind
   virtual void on_closed(const Closed& why) = 0;
 };
 
@@ -65,7 +71,10 @@ class Stream {
   virtual void pause_reads() = 0;
   virtual void resume_reads() = 0;
 
-  // Sends what is unsent (for at most 5 s), then ends the connection in order.
+  // Sends what is unsent, says TLS's close_notify and FIN, and waits for the peer's FIN, so that the last
+  // bytes arrive even if the peer is still sending (what it sends is dropped). All in at most 5 s and 1 MB; a
+  // peer that has not taken everything by then is reset. on_closed(By::Us) tells that the connection is gone
+  // on both sides.
   virtual void close() = 0;
   // Ends the connection at once, with a RST where the transport has one, so that the peer cannot take what it
   // has received for a whole answer.
@@ -73,21 +82,25 @@ class Stream {
 
   virtual void set_handler(Handler& handler) = 0;
 
-  // From here on bytes on the wire are TLS. `host` is the name to send as SNI and, when the context verifies
-  // names, to verify; empty for the accepting side. Nothing may be unsent. Ends in on_secured or on_closed.
-  virtual void start_tls(TlsContext& context, const std::string& host) = 0;
+  // From here on bytes on the wire are TLS. `host` is the name or address to verify when the context verifies
+  // names, and to send as SNI (names only); empty for the accepting side. `received` are the first bytes of
+  // the handshake if on_bytes has brought them already (direct TLS); whoever negotiated in plaintext checks
+  // instead that nothing came behind the request. Ends in on_secured, or in on_closed with Failure and the
+  // reason. What is written before on_secured is kept and goes out encrypted.
+  virtual void start_tls(TlsContext& context, const std::string& host, Bytes received = {}) = 0;
   virtual bool secured() const = 0;
   // The protocol chosen by ALPN, empty if none; SNI name that the peer asked for; TLS version and cipher.
   virtual std::string tls_alpn() const = 0;
   virtual std::string tls_sni() const = 0;
   virtual std::string tls_description() const = 0;
 
-  // Takes the connection off this loop. Only with unsent() == 0, reads on, and outside of a TLS handshake. The
-  // caller keeps the bytes that it has received and not used; the stream is dead afterwards (no on_closed) and
-  // may be destroyed at once, also from inside on_bytes.
+  // Takes the connection off this loop. Only of a connection that stands, with unsent() == 0, reads on, and
+  // outside of a TLS handshake. The caller keeps the bytes that it has received and not used; the stream is
+  // dead afterwards (no on_closed) and may be destroyed at once, also from inside its handler's calls. Costs
+  // a descriptor for a moment; when there is none left, the adopted stream comes up only to report that.
   virtual std::unique_ptr<Detached> detach() = 0;
 
-  virtual Peer peer() const = 0;
+  virtual Peer peer() const = 0;  // also after the end
   virtual Peer local() const = 0;
   // The uid at the other end of a unix socket; -1 when there is none.
   virtual std::int64_t peer_uid() const = 0;

@@ -1,6 +1,7 @@
 // pooler/net/timer_heap.h - all timers of one loop in one heap.
 //
-// A Timer is a member of whoever waits (40 bytes, no allocation per arming) and disarms itself when destroyed.
+// A Timer is a member of whoever waits (40 bytes, no allocation per arming) and disarms itself when
+// destroyed.
 #pragma once
 
 #include <cstddef>
@@ -42,8 +43,8 @@ class TimerHeap {
   void disarm(Timer& timer);
   bool empty() const { return heap_.empty(); }
   Time next() const { return heap_.empty() ? kNever : heap_.front()->at_; }
-  // Fires, in order of time, every timer that is due at `now`. One that is armed meanwhile for a time <= now is
-  // put off to a microsecond after `now` (at() says so), so that a run ends.
+  // Fires, in order of time, every timer that is due at `now`. One that is armed meanwhile for a time <= now
+  // is put off to a microsecond after `now` (at() says so), so that a run ends.
   void run(Time now);
 
  private:

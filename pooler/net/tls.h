@@ -1,4 +1,5 @@
-// pooler/net/tls.h - what a TLS handshake needs, made once from files and shared by all connections of a kind.
+// pooler/net/tls.h - what a TLS handshake needs, made once from files and shared by all connections of a
+// kind.
 #pragma once
 
 #include <memory>
@@ -9,17 +10,19 @@
 namespace pgweir::net {
 
 struct TlsFiles {
-  std::string ca_file;    // PEM; empty: nothing is verified
+  std::string ca_file;    // PEM; who is trusted. Empty: for the connecting side those whom the system trusts
   std::string cert_file;  // PEM chain; required for the accepting side
   std::string key_file;   // PEM
 };
 
-// For the accepting side: ask for a client certificate and refuse the connection without a valid one.
-// For the connecting side: Chain verifies that a trusted CA signed the certificate, Name also its host name.
+// For the accepting side Chain and Name are one: a client without a certificate signed by ca_file is refused.
+// For the connecting side Chain verifies that a trusted CA signed the certificate, Name also its host name or
+// IP.
 enum class TlsVerify { None, Chain, Name };
 
-// TLS 1.2 or newer, no renegotiation, no compression, session tickets off on the accepting side, buffers released
-// while idle. ALPN "postgresql" is offered (connecting) or selected when offered (accepting). Thread-safe once made.
+// TLS 1.2 or newer, no renegotiation, no compression, no session cache or tickets, buffers released while
+// idle. ALPN "postgresql" is offered (connecting) or selected (accepting; a client that offers only others is
+// refused, one that offers nothing is not). Thread-safe once made.
 class TlsContext {
  public:
   static Expected<std::shared_ptr<TlsContext>> accepting(const TlsFiles& files, TlsVerify verify);

@@ -1,4 +1,5 @@
-// pooler/net/uv_loop.h - Loop on libuv. The only header of the real network that the rest of the program sees.
+// pooler/net/uv_loop.h - Loop on libuv. The only header of the real network that the rest of the program
+// sees.
 #pragma once
 
 #include <functional>

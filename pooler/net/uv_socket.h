@@ -1,8 +1,8 @@
 // pooler/net/uv_socket.h - the memory that libuv needs for one connection.
 //
-// libuv goes on using a handle until its close callback has come, but a stream may go earlier (detach). So the
-// handle stands alone: a stream points at its socket, and a socket that was closed tells its owner, if it still
-// has one, and frees itself.
+// libuv goes on using a handle until its close callback has come, but a stream may go earlier (detach). So
+// the handle stands alone: a stream points at its socket, and a socket that was closed tells its owner, if it
+// still has one, and frees itself.
 #pragma once
 
 #include <uv.h>

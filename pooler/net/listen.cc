@@ -1,0 +1,119 @@
+#include "pooler/net/listen.h"
+
+#include <fmt/format.h>
+#include <netinet/tcp.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "pooler/net/address.h"
+
+namespace pgweir::net {
+
+namespace {
+
+tl::unexpected<Error> refuse(const Endpoint& where, const std::string& why) {
+  return fail(sqlstate::kConfigFileError, fmt::format("listen on {}: {}", text(where), why));
+}
+
+std::string advice(int error) {
+  const char* what = uv_strerror(uv_translate_sys_error(error));
+  switch (error) {
+    case EADDRINUSE: return fmt::format("{}; stop the other program or change listen.port", what);
+    case EADDRNOTAVAIL: return "this machine does not have the address; use one of its own, or * for all";
+    case EACCES:
+    case EPERM: return fmt::format("{}; use a port above 1023 or a folder that this user may write", what);
+    case ENOENT: return fmt::format("{}; create the folder of the socket first", what);
+    default: return what;
+  }
+}
+
+// Closes the descriptor unless it is handed out.
+class Socket {
+ public:
+  explicit Socket(int family) : fd_(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) {}
+  ~Socket() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Socket(const Socket&) = delete;
+  Socket& operator=(const Socket&) = delete;
+  int fd() const { return fd_; }
+  int hand_out() { return std::exchange(fd_, -1); }
+  void set(int level, int name, int value) const { setsockopt(fd_, level, name, &value, sizeof value); }
+
+ private:
+  int fd_;
+};
+
+const sockaddr* generic(const auto& address) { return reinterpret_cast<const sockaddr*>(&address); }
+
+Expected<int> open_tcp(const Endpoint& where, const sockaddr_storage& address, bool any, int backlog) {
+  Socket socket(address.ss_family);
+  if (socket.fd() < 0) return refuse(where, advice(errno));
+  socket.set(SOL_SOCKET, SO_REUSEADDR, 1);
+  if (address.ss_family == AF_INET6) socket.set(IPPROTO_IPV6, IPV6_V6ONLY, any ? 0 : 1);
+  // Accepted connections inherit it. Two minutes of silence are no reason to wake 10,000 idle clients sooner.
+  socket.set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  socket.set(IPPROTO_TCP, TCP_KEEPIDLE, 120);
+  socket.set(IPPROTO_TCP, TCP_KEEPINTVL, 10);
+  socket.set(IPPROTO_TCP, TCP_KEEPCNT, 3);
+  if (bind(socket.fd(), generic(address), length(address)) != 0) return refuse(where, advice(errno));
+  if (::listen(socket.fd(), backlog) != 0) return refuse(where, advice(errno));
+  return socket.hand_out();
+}
+
+enum class Path { Free, Stale, Live, Foreign };
+
+Path look_at(const std::string& path, const sockaddr_un& address) {
+  struct stat what;
+  if (lstat(path.c_str(), &what) != 0) return Path::Free;
+  if (!S_ISSOCK(what.st_mode)) return Path::Foreign;
+  const Socket probe(AF_UNIX);
+  if (connect(probe.fd(), generic(address), sizeof address) == 0) return Path::Live;
+  return errno == ECONNREFUSED ? Path::Stale : Path::Live;  // EAGAIN: its queue is full, so it lives
+}
+
+Expected<int> open_unix(const Endpoint& where, const ListenOptions& options) {
+  const auto address = unix_address(where.host);
+  if (!address) return refuse(where, "the path is longer than the 107 bytes that a unix socket may have");
+  Socket socket(AF_UNIX);
+  if (socket.fd() < 0) return refuse(where, advice(errno));
+  switch (look_at(where.host, *address)) {
+    case Path::Free: break;
+    case Path::Stale: ::unlink(where.host.c_str()); break;
+    case Path::Live: return refuse(where, "a program answers there already; stop it or change the path");
+    case Path::Foreign: return refuse(where, "the file is not a socket; remove it or change the path");
+  }
+  if (bind(socket.fd(), generic(*address), sizeof *address) != 0) return refuse(where, advice(errno));
+  // Before listen(), so that nobody gets in with wider permissions.
+  if (chmod(where.host.c_str(), options.unix_mode) != 0) return refuse(where, advice(errno));
+  if (::listen(socket.fd(), options.backlog) != 0) return refuse(where, advice(errno));
+  return socket.hand_out();
+}
+
+}  // namespace
+
+Expected<int> open_listener(const Endpoint& where, const ListenOptions& options) {
+  if (where.is_unix()) return open_unix(where, options);
+  const bool star = where.host == "*";
+  const Endpoint named{star ? "::" : where.host, where.port};
+  const auto address = literal(named);
+  if (!address)
+    return refuse(where, "not an IP address; use for example 127.0.0.1, ::1, * or the path of a socket");
+  if (star && Socket(AF_INET6).fd() < 0) {  // a kernel without IPv6
+    return open_tcp(where, *literal({"0.0.0.0", where.port}), false, options.backlog);
+  }
+  return open_tcp(where, *address, named.host == "::", options.backlog);
+}
+
+std::uint16_t bound_port(int fd) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return 0;
+  return Address::of(reinterpret_cast<const sockaddr*>(&address)).words().port;
+}
+
+}  // namespace pgweir::net

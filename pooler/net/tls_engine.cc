@@ -1,0 +1,163 @@
+#include "pooler/net/tls_engine.h"
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "pooler/base/check.h"
+#include "pooler/net/tls_state.h"
+
+namespace pgweir::net {
+
+namespace {
+bool is_ip(const std::string& host) {
+  unsigned char ip[sizeof(in6_addr)];
+  return inet_pton(AF_INET, host.c_str(), ip) == 1 || inet_pton(AF_INET6, host.c_str(), ip) == 1;
+}
+
+bool expect_name(SSL* ssl, const std::string& host) {
+  if (host.empty()) return false;  // OpenSSL would take any name
+  X509_VERIFY_PARAM* param = SSL_get0_param(ssl);
+  X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+  return (is_ip(host) ? X509_VERIFY_PARAM_set1_ip_asc(param, host.c_str())
+                      : X509_VERIFY_PARAM_set1_host(param, host.data(), host.size())) == 1;
+}
+}  // namespace
+
+// OpenSSL reads from and writes to the caller's buffers through a BIO that has none of its own.
+const BIO_METHOD* TlsEngine::wire_method() {
+  static const BIO_METHOD* const method = [] {
+    BIO_METHOD* m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "wire");
+    BIO_meth_set_write(m, [](BIO* bio, const char* data, int size) {
+      static_cast<TlsEngine*>(BIO_get_data(bio))->wire_out_->append(data, static_cast<std::size_t>(size));
+      return size;
+    });
+    BIO_meth_set_read(m, [](BIO* bio, char* data, int size) {
+      Bytes& in = static_cast<TlsEngine*>(BIO_get_data(bio))->wire_in_;
+      BIO_clear_retry_flags(bio);
+      if (in.empty()) {
+        BIO_set_retry_read(bio);
+        return -1;
+      }
+      const std::size_t count = std::min(in.size(), static_cast<std::size_t>(size));
+      std::memcpy(data, in.data(), count);
+      in.remove_prefix(count);
+      return static_cast<int>(count);
+    });
+    BIO_meth_set_ctrl(m, [](BIO*, int what, long, void*) -> long { return what == BIO_CTRL_FLUSH ? 1 : 0; });
+    return m;
+  }();
+  return method;
+}
+
+TlsEngine::TlsEngine(TlsContext& context, const std::string& host) : accepting_(context.state().accepting) {
+  ssl_ = SSL_new(context.state().ssl.get());
+  BIO* wire = BIO_new(wire_method());
+  PGWEIR_CHECK(ssl_ != nullptr && wire != nullptr);
+  BIO_set_data(wire, this);
+  BIO_set_init(wire, 1);
+  SSL_set_bio(ssl_, wire, wire);
+  if (accepting_) {
+    SSL_set_accept_state(ssl_);
+    return;
+  }
+  SSL_set_connect_state(ssl_);
+  if (context.state().verify_name && !expect_name(ssl_, host)) {
+    state_ = State::Failed;
+    error_ = "TLS handshake: there is no host name to verify";
+    return;
+  }
+  if (!host.empty() && !is_ip(host)) SSL_set_tlsext_host_name(ssl_, host.c_str());
+}
+
+TlsEngine::~TlsEngine() { SSL_free(ssl_); }
+
+Bytes TlsEngine::receive(Bytes in, std::span<char> room, std::string& out) {
+  if (state_ == State::Ended || state_ == State::Failed) return {};
+  ERR_clear_error();
+  wire_in_ = in;
+  wire_out_ = &out;
+  if (state_ == State::Handshaking) shake_hands();
+  std::size_t size = 0;
+  // An SSL_read that finds nothing costs as much as one that does, so it is not tried.
+  while (state_ == State::Open && !room.empty() && (!wire_in_.empty() || SSL_pending(ssl_) > 0)) {
+    std::size_t got = 0;
+    PGWEIR_CHECK(size < room.size());
+    if (SSL_read_ex(ssl_, room.data() + size, room.size() - size, &got) == 1) {
+      size += got;
+      continue;
+    }
+    const int error = SSL_get_error(ssl_, 0);
+    if (error == SSL_ERROR_WANT_READ) break;
+    if (error == SSL_ERROR_ZERO_RETURN) {
+      state_ = State::Ended;
+    } else {
+      failed("TLS");
+    }
+  }
+  PGWEIR_CHECK(wire_in_.empty() || state_ == State::Ended || state_ == State::Failed);
+  wire_in_ = {};
+  wire_out_ = nullptr;
+  return {room.data(), size};
+}
+
+void TlsEngine::shake_hands() {
+  const int rc = SSL_do_handshake(ssl_);
+  if (rc == 1) {
+    state_ = State::Open;
+    secured_ = true;
+  } else if (SSL_get_error(ssl_, rc) != SSL_ERROR_WANT_READ) {
+    failed("TLS handshake");
+  }
+}
+
+void TlsEngine::failed(const char* doing) {
+  state_ = State::Failed;
+  error_ = fmt::format("{}: {}", doing, take_ssl_error());
+  const long verdict = SSL_get_verify_result(ssl_);
+  if (verdict != X509_V_OK) error_ += fmt::format(" ({})", X509_verify_cert_error_string(verdict));
+}
+
+void TlsEngine::send(Bytes plain, std::string& out) {
+  if (plain.empty() || state_ == State::Failed) return;
+  PGWEIR_CHECK(secured_);
+  ERR_clear_error();
+  wire_out_ = &out;
+  std::size_t written = 0;
+  // The wire takes everything, so a write is whole or it is broken for good.
+  if (SSL_write_ex(ssl_, plain.data(), plain.size(), &written) != 1) failed("TLS");
+  wire_out_ = nullptr;
+}
+
+void TlsEngine::say_goodbye(std::string& out) {
+  if (!secured_ || state_ == State::Failed) return;
+  if ((SSL_get_shutdown(ssl_) & SSL_SENT_SHUTDOWN) != 0) return;
+  ERR_clear_error();
+  wire_out_ = &out;
+  SSL_shutdown(ssl_);
+  wire_out_ = nullptr;
+}
+
+std::string TlsEngine::alpn() const {
+  const unsigned char* name = nullptr;
+  unsigned size = 0;
+  SSL_get0_alpn_selected(ssl_, &name, &size);
+  return {reinterpret_cast<const char*>(name), size};
+}
+
+std::string TlsEngine::sni() const {
+  const char* name = SSL_get_servername(ssl_, TLSEXT_NAMETYPE_host_name);
+  return name != nullptr ? name : "";
+}
+
+std::string TlsEngine::description() const {
+  return fmt::format("{} {}", SSL_get_version(ssl_), SSL_get_cipher_name(ssl_));
+}
+
+}  // namespace pgweir::net

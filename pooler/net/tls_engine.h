@@ -1,0 +1,63 @@
+// pooler/net/tls_engine.h - TLS of one connection, without the connection.
+//
+// Ciphertext comes in and goes out by the caller's buffers; between two calls the engine holds only what
+// OpenSSL cannot do without, and belongs to no thread. So it may move between loops together with its socket.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "pooler/base/bytes.h"
+#include "pooler/net/tls.h"
+
+struct bio_method_st;
+struct bio_st;
+struct ssl_st;
+
+namespace pgweir::net {
+
+class TlsEngine {
+ public:
+  // Handshaking -> Open -> Ended (the peer said close_notify); Failed from any of them, see error().
+  enum class State : unsigned char { Handshaking, Open, Ended, Failed };
+
+  TlsEngine(TlsContext& context, const std::string& host);
+  ~TlsEngine();
+  TlsEngine(const TlsEngine&) = delete;
+  TlsEngine& operator=(const TlsEngine&) = delete;
+
+  State state() const { return state_; }
+  bool secured() const { return secured_; }  // the handshake was finished once
+  bool accepting() const { return accepting_; }
+  const std::string& error() const { return error_; }
+
+  // Takes all of `in` and decrypts into `room`, of which the result is the used part; `room` must hold `in`
+  // and one record (16 kB and a bit), or may be empty during the handshake. Appends to `out` what must be
+  // sent: the handshake, or an alert.
+  Bytes receive(Bytes in, std::span<char> room, std::string& out);
+  // Appends `plain`, encrypted, to `out`. Only when secured.
+  void send(Bytes plain, std::string& out);
+  // Appends a close_notify, once, if the handshake was finished.
+  void say_goodbye(std::string& out);
+
+  std::string alpn() const;
+  std::string sni() const;
+  std::string description() const;  // "TLSv1.3 TLS_AES_256_GCM_SHA384"
+
+ private:
+  static const bio_method_st* wire_method();
+  void shake_hands();
+  void failed(const char* doing);
+
+  ssl_st* ssl_ = nullptr;
+  Bytes wire_in_;                    // during a call: ciphertext not read yet
+  std::string* wire_out_ = nullptr;  // during a call
+  std::string error_;
+  State state_ = State::Handshaking;
+  bool accepting_;
+  bool secured_ = false;
+};
+
+}  // namespace pgweir::net

@@ -1,0 +1,74 @@
+// pooler/net/uv_loop_impl.h - the loop behind uv_loop.h, as the streams and listeners of this folder see it.
+#pragma once
+
+#include <uv.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "pooler/net/uv_loop.h"
+
+namespace pgweir::net {
+
+class UvLoopImpl final : public UvLoop {
+ public:
+  UvLoopImpl();
+  ~UvLoopImpl() override;
+  UvLoopImpl(const UvLoopImpl&) = delete;
+  UvLoopImpl& operator=(const UvLoopImpl&) = delete;
+
+  Time now() override;
+  void arm(Timer& timer, Time at) override;
+  void disarm(Timer& timer) override { timers_.disarm(timer); }
+  std::unique_ptr<Stream> connect(const Endpoint& to, Handler& handler, SocketOptions options) override;
+  std::unique_ptr<Listener> listen(int fd, Acceptor& acceptor) override;
+  std::unique_ptr<Stream> adopt(std::unique_ptr<Detached> connection, Handler& handler) override;
+  void post(std::function<void()> task) override;
+  void offload(std::function<void()> work, std::function<void()> done) override;
+  void run() override;
+  void stop() override;
+  void watch_signal(int signum, std::function<void()> on_signal) override;
+
+  uv_loop_t* uv() { return &loop_; }
+  bool running() const { return running_; }
+
+  // All reads of the loop go here: a stream's callback has used the bytes up before another one reads.
+  static constexpr std::size_t kReadBytes = 64 * 1024;
+  char* read_buffer() { return read_buffer_.get(); }
+  // What TLS makes of one read: at most that, and the record of which earlier reads had brought a part.
+  static constexpr std::size_t kPlainBytes = kReadBytes + 32 * 1024;
+  char* plain_buffer();
+  // Empty between two calls into the streams; whoever encrypts fills it, sends it and clears it.
+  std::string& ciphertext() { return ciphertext_; }
+
+ private:
+  struct Signal;
+  struct Work;
+  static void on_async(uv_async_t* async);
+  static void on_timer(uv_timer_t* timer);
+  static void close_handle(uv_handle_t* handle, void* loop);
+  enum class After : bool { Arming, Firing };
+  void start_timer(After after);
+
+  uv_loop_t loop_;
+  uv_async_t async_;
+  uv_timer_t timer_;
+  TimerHeap timers_;
+  Time timer_set_for_ = kNever;
+  bool firing_ = false;
+  bool running_ = false;
+  bool dying_ = false;
+  std::unique_ptr<char[]> read_buffer_;
+  std::unique_ptr<char[]> plain_buffer_;
+  std::string ciphertext_;
+  std::atomic<bool> stop_{false};
+  std::mutex mutex_;  // guards posted_
+  std::vector<std::function<void()>> posted_;
+  std::vector<std::function<void()>> posted_running_;  // kept for its capacity
+};
+
+}  // namespace pgweir::net

@@ -1,0 +1,144 @@
+// pooler/net/uv_stream_write.cc - the writing half of UvStream: straight to the kernel, and an outbox for the
+// rest.
+#include <algorithm>
+#include <cstring>
+
+#include "pooler/base/check.h"
+#include "pooler/net/uv_stream.h"
+
+namespace pgweir::net {
+
+namespace {
+constexpr std::size_t kGatherMax = 32;
+constexpr std::size_t kRecordBytes = 16 * 1024;      // the most that TLS puts into one record
+constexpr std::size_t kCiphertextBytes = 64 * 1024;  // about what goes to the kernel at a time
+}  // namespace
+
+void UvStream::write(std::span<const Bytes> slices) {
+  if (state_ != State::Connecting && state_ != State::Open) return;
+  if (tls_ == nullptr) return send(slices);
+  if (tls_->secured()) return encrypt(slices);
+  for (const Bytes slice : slices) kept().early.append(slice);
+}
+
+std::size_t UvStream::unsent() const {
+  std::size_t bytes = kept_ != nullptr ? kept_->early.size() : 0;
+  if (outbox_ == nullptr) return bytes;
+  if (outbox_->in_flight) bytes += uv_stream_get_write_queue_size(socket_->stream());
+  return bytes + outbox_->waiting.size();
+}
+
+void UvStream::send(std::span<const Bytes> slices) {
+  if (write_error_ != 0 || state_ == State::Closing) return;
+  std::size_t taken = 0;
+  // With an outbox, also one whose bytes are out and whose callback is still to come, everything goes behind
+  // it.
+  if (outbox_ == nullptr && state_ != State::Connecting) {
+    uv_buf_t buffers[kGatherMax];
+    unsigned count = 0;
+    std::size_t offered = 0;
+    for (const Bytes slice : slices.first(std::min(slices.size(), kGatherMax))) {
+      if (slice.empty()) continue;
+      buffers[count++] = {const_cast<char*>(slice.data()), slice.size()};
+      offered += slice.size();
+    }
+    const int rc = count > 0 ? uv_try_write(socket_->stream(), buffers, count) : 0;
+    if (rc < 0 && rc != UV_EAGAIN) return write_failed(rc);
+    taken = rc > 0 ? static_cast<std::size_t>(rc) : 0;
+    if (taken == offered) {
+      if (slices.size() > kGatherMax) send(slices.subspan(kGatherMax));
+      return;
+    }
+  }
+  for (Bytes slice : slices) {
+    const std::size_t skip = std::min(taken, slice.size());
+    taken -= skip;
+    slice.remove_prefix(skip);
+    if (slice.empty()) continue;
+    if (outbox_ == nullptr) outbox_ = new UvOutbox{{}, this, false, {}, {}};
+    outbox_->waiting.append(slice);
+  }
+  if (outbox_ != nullptr && !outbox_->in_flight && state_ != State::Connecting) flush();
+}
+
+void UvStream::flush() {
+  outbox_->sending.clear();
+  outbox_->sending.swap(outbox_->waiting);
+  outbox_->in_flight = true;
+  outbox_->request.data = outbox_;
+  const uv_buf_t buffer = {outbox_->sending.data(), outbox_->sending.size()};
+  const int rc =
+      uv_write(&outbox_->request, socket_->stream(), &buffer, 1, [](uv_write_t* request, int status) {
+        auto* outbox = static_cast<UvOutbox*>(request->data);
+        outbox->in_flight = false;
+        if (outbox->owner == nullptr) {
+          delete outbox;
+        } else {
+          outbox->owner->sent(status);
+        }
+      });
+  if (rc == 0) return;
+  outbox_->in_flight = false;
+  write_failed(rc);
+}
+
+void UvStream::sent(int status) {
+  if (state_ == State::Closing) return;
+  if (status < 0) return write_failed(status);
+  if (!outbox_->waiting.empty()) return flush();
+  drop_outbox();
+  if (state_ == State::Ending) return half_close();
+  handler_->on_drained();
+}
+
+void UvStream::drop_outbox() {
+  if (outbox_ == nullptr) return;
+  outbox_->owner = nullptr;
+  if (!outbox_->in_flight) delete outbox_;
+  outbox_ = nullptr;
+}
+
+void UvStream::write_failed(int error) {
+  drop_outbox();
+  if (state_ == State::Ending) return finish_ending();
+  write_error_ = static_cast<std::int16_t>(error);
+  // A peer that is gone may have said why before it went. While we read, the rest and then the end will come.
+  const bool peer_is_gone = error == UV_EPIPE || error == UV_ECONNRESET;
+  if (!peer_is_gone || paused_) finish({Closed::By::Failure, uv_strerror(error)});
+}
+
+void UvStream::encrypt(std::span<const Bytes> slices) {
+  std::string& out = loop_.ciphertext();
+  std::size_t total = 0;
+  for (const Bytes slice : slices) total += slice.size();
+  if (slices.size() > 1 && total <= kRecordBytes) {
+    char joined[kRecordBytes];  // one record instead of several tiny ones
+    std::size_t size = 0;
+    for (const Bytes slice : slices) {
+      if (slice.empty()) continue;
+      std::memcpy(joined + size, slice.data(), slice.size());
+      size += slice.size();
+    }
+    tls_->send({joined, size}, out);
+  } else {
+    for (Bytes slice : slices) {
+      while (!slice.empty()) {
+        tls_->send(slice.substr(0, kCiphertextBytes), out);
+        slice.remove_prefix(std::min(slice.size(), kCiphertextBytes));
+        if (out.size() >= kCiphertextBytes) send_ciphertext();
+      }
+    }
+  }
+  send_ciphertext();
+  if (tls_->state() == TlsEngine::State::Failed) settle_tls();
+}
+
+void UvStream::send_ciphertext() {
+  std::string& out = loop_.ciphertext();
+  if (out.empty()) return;
+  const Bytes bytes = out;
+  send({&bytes, 1});
+  out.clear();
+}
+
+}  // namespace pgweir::net
