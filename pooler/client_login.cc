@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "pooler/base/check.h"
 #include "pooler/console.h"
@@ -98,6 +99,10 @@ void ClientLogin::on_bytes(Bytes in) {
   pump();
 }
 
+void ClientLogin::on_drained() {
+  if (std::exchange(moves_, false) && !over_) name_tenant();
+}
+
 void ClientLogin::on_secured() { core_.tls_started(); }
 
 void ClientLogin::pump() {
@@ -121,7 +126,9 @@ void ClientLogin::obey(LoginCore::Out& out) {
     case Want::StartTls:
       PGWEIR_CHECK(held_.empty());  // pairs with LoginCore's refusal of stuffed bytes (R7)
       return stream_->start_tls(*worker_->snapshot().client_tls, "");
-    case Want::Name: return name_tenant();
+    case Want::Name:
+      PGWEIR_CHECK(out.send.empty());  // pairs with the wait for on_drained in name_tenant
+      return name_tenant();
     case Want::Cancel: return cancel();
     case Want::Derive: return derive();
     case Want::Done: return finish();
@@ -146,6 +153,9 @@ void ClientLogin::name_tenant() {
   if (!record_) return authenticate();  // refused after the verdict on the user (R8)
   Worker& home = worker_->home_of(*record_);
   if (&home == worker_) return authenticate();
+  // A connection moves with nothing under way. This turn has written nothing (see Want::Name), so it stands.
+  moves_ = stream_->unsent() > 0;
+  if (moves_) return;
   std::unique_ptr<ClientLogin> self = worker_->release_login(*this);
   detach();
   // std::function wants copies; the pointer is moved out of its box once.

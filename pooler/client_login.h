@@ -32,6 +32,7 @@ class ClientLogin final : public net::Handler {
  private:
   void on_bytes(Bytes in) override;
   void on_secured() override;
+  void on_drained() override;
   void on_closed(const net::Closed& why) override;
 
   void pump();
@@ -52,7 +53,8 @@ class ClientLogin final : public net::Handler {
   std::string held_;
   std::optional<tiers::Tenant> record_;
   bool console_ = false;
-  bool over_ = false;  // nothing more is read; waits for on_closed or its deletion
+  bool moves_ = false;  // to its home worker, as soon as everything written is out
+  bool over_ = false;   // nothing more is read; waits for on_closed or its deletion
   net::Timer deadline_;
   Time deadline_at_{};
 };

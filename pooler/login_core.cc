@@ -1,6 +1,9 @@
 #include "pooler/login_core.h"
 
+#include <utility>
+
 #include "pooler/base/check.h"
+#include "protocol/digest.h"
 #include "protocol/frame.h"
 #include "protocol/messages.h"
 
@@ -16,10 +19,10 @@ Error malformed(const char* what) { return {sqlstate::kProtocolViolation, what, 
 }  // namespace
 
 void LoginCore::bytes(Bytes in, bool secured, Out& out) {
+  if (in.empty()) return;
   switch (state_) {
     case State::First: return first_packet(in, secured, out);
-    // Bytes behind an SSLRequest would be read as if they had come encrypted (R7).
-    case State::Tls: return stop(malformed("received unencrypted data after SSL request"), out);
+    case State::Tls: return stop(malformed("received unencrypted data after encryption request"), out);
     // A client that talks before it is asked is kept waiting; the driver bounds what it keeps.
     case State::Naming:
     case State::Deriving: return;
@@ -30,14 +33,19 @@ void LoginCore::bytes(Bytes in, bool secured, Out& out) {
     case State::Done: return;
     case State::Closed: out.consumed = in.size(); return;
   }
-  if (in.empty()) return;
   if (in[0] != 'p') return stop(malformed("expected password response"), out);
   if (in.size() < protocol::kHeaderBytes) return;
   const std::uint32_t length = protocol::load_u32(in.data() + 1);
-  if (length < 4 || length > protocol::kMaxAuthMessage) return stop(malformed("invalid password packet size"), out);
+  if (length < 4 || length > protocol::kMaxAuthMessage)
+    return stop(malformed("invalid password packet size"), out);
   if (in.size() < std::size_t{length} + 1) return;
   out.consumed = std::size_t{length} + 1;
   auth_message(in.substr(protocol::kHeaderBytes, length - 4), out);
+}
+
+void LoginCore::tls_started() {
+  PGWEIR_CHECK(state_ == State::Tls);
+  state_ = State::First;
 }
 
 void LoginCore::first_packet(Bytes in, bool secured, Out& out) {
@@ -47,25 +55,22 @@ void LoginCore::first_packet(Bytes in, bool secured, Out& out) {
   auto packet = protocol::parse_first_packet(in.substr(0, *size));
   if (!packet) return stop(packet.error(), out);
   out.consumed = *size;
-  const bool stuffed = in.size() > *size;
 
-  if (std::holds_alternative<protocol::SslRequest>(*packet)) {
-    if (asked_tls_ || secured) return stop(malformed("second SSL request"), out);
-    asked_tls_ = true;
-    if (tls_ == TlsPolicy::Off) {
+  if (std::holds_alternative<protocol::SslRequest>(*packet) ||
+      std::holds_alternative<protocol::GssRequest>(*packet)) {
+    // Whoever asks must wait for the answer: what comes behind would be read as if it had come encrypted
+    // (R7).
+    if (in.size() > *size) return stop(malformed("received unencrypted data after encryption request"), out);
+    const bool ssl = std::holds_alternative<protocol::SslRequest>(*packet);
+    if (std::exchange(ssl ? asked_tls_ : asked_gss_, true) || secured)
+      return stop(malformed("second encryption request"), out);
+    if (!ssl || tls_ == TlsPolicy::Off) {
       out.send.push_back('N');
       return;
     }
-    if (stuffed) return stop(malformed("received unencrypted data after SSL request"), out);
     out.send.push_back('S');
     out.want = Want::StartTls;
     state_ = State::Tls;
-    return;
-  }
-  if (std::holds_alternative<protocol::GssRequest>(*packet)) {
-    if (asked_gss_ || secured) return stop(malformed("second GSSAPI encryption request"), out);
-    asked_gss_ = true;
-    out.send.push_back('N');
     return;
   }
   if (auto* cancel = std::get_if<protocol::CancelRequest>(&*packet)) {
@@ -76,10 +81,10 @@ void LoginCore::first_packet(Bytes in, bool secured, Out& out) {
     return;
   }
   if (tls_ == TlsPolicy::Required && !secured)
-    return stop({sqlstate::kInvalidAuthorization, "connection requires TLS", {}, "Connect with sslmode=require."}, out);
+    return stop(
+        {sqlstate::kInvalidAuthorization, "connection requires TLS", {}, "Connect with sslmode=require."},
+        out);
   startup_ = std::move(std::get<protocol::Startup>(*packet));
-  if (startup_.negotiate)
-    protocol::put_negotiate(out.send, protocol::kVersion32, startup_.unknown_protocol_options);
   state_ = State::Naming;
   out.want = Want::Name;
 }
@@ -87,6 +92,9 @@ void LoginCore::first_packet(Bytes in, bool secured, Out& out) {
 void LoginCore::authenticate(Credentials credentials, std::string nonce, std::string salt, Out& out) {
   PGWEIR_CHECK(state_ == State::Naming);
   credentials_ = std::move(credentials);
+  // Never a higher version than was asked for: libpq takes that for an attack.
+  if (startup_.negotiate)
+    protocol::put_negotiate(out.send, startup_.version, startup_.unknown_protocol_options);
   switch (credentials_.method) {
     case Method::Trust: return verdict(true, out);
     case Method::Password:
@@ -111,7 +119,8 @@ void LoginCore::auth_message(Bytes body, Out& out) {
   if (state_ == State::SaslFinal) {
     auto final_message = scram_->client_final(body);
     if (!final_message) {
-      if (final_message.error().sqlstate == sqlstate::kProtocolViolation) return stop(final_message.error(), out);
+      if (final_message.error().sqlstate == sqlstate::kProtocolViolation)
+        return stop(final_message.error(), out);
       return verdict(false, out);
     }
     if (!credentials_.known) return verdict(false, out);
@@ -143,12 +152,11 @@ void LoginCore::auth_message(Bytes body, Out& out) {
 
 void LoginCore::derived(const protocol::ScramKey& salted_password, Out& out) {
   PGWEIR_CHECK(state_ == State::Deriving);
+  protocol::wipe(password_);
   const protocol::ScramKey key = protocol::scram_client_key(salted_password);
   const protocol::ScramKey stored = protocol::scram_stored_key(key);
-  const auto as_bytes = [](const protocol::ScramKey& k) {
-    return Bytes(reinterpret_cast<const char*>(k.data()), k.size());
-  };
-  const bool right = protocol::equal_secret(as_bytes(stored), as_bytes(derive_with().stored_key));
+  const bool right =
+      protocol::equal_secret(protocol::as_bytes(stored), protocol::as_bytes(derive_with().stored_key));
   if (right && credentials_.known) client_key_ = key;
   verdict(right, out);
 }
@@ -169,7 +177,10 @@ void LoginCore::sasl_first(Bytes body, Out& out) {
 
 void LoginCore::verdict(bool right, Out& out) {
   if (!right || !credentials_.known)
-    return stop({sqlstate::kInvalidPassword, "password authentication failed for user \"" + startup_.user + "\"", {}, {}},
+    return stop({sqlstate::kInvalidPassword,
+                 "password authentication failed for user \"" + startup_.user + "\"",
+                 {},
+                 {}},
                 out);
   state_ = State::Done;
   protocol::put_auth(out.send, AuthRequest::Ok);

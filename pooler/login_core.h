@@ -1,11 +1,12 @@
 // pooler/login_core.h - a client from its first byte to AuthenticationOk.
 //
-//   First --SSLRequest--> Tls --> First        (at most once each, R7)
-//   First --StartupMessage--> Naming --authenticate()--> Password | Md5 | SaslFirst -> SaslFinal | Deriving --> Done
+//   First --SSLRequest--> Tls --> First        (with GSSENCRequest at most once each, nothing behind it, R7)
+//   First --StartupMessage--> Naming --authenticate()--> Password | Md5 | SaslFirst -> SaslFinal | Deriving
+//   --> Done
 //
-// Exactly one StartupMessage is read, ever; user and database are const afterwards (R1). The verdict on the user
-// comes only at the end, after the same exchange that a known user sees (R8). Pure: the driver sends, secures,
-// derives keys elsewhere and closes.
+// Exactly one StartupMessage is read, ever; user and database are const afterwards (R1). The verdict on the
+// user comes only at the end, after the same exchange that a known user sees (R8). Pure: the driver sends,
+// secures, derives keys elsewhere and closes.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +30,7 @@ class LoginCore {
     enum class Want : std::uint8_t {
       More,      // bytes
       StartTls,  // after sending; then tls_started()
-      Name,      // startup() is known: find the tenant, then authenticate()
+      Name,      // startup() is known, nothing to send: find the tenant, then authenticate()
       Cancel,    // cancel() is known; then close
       Derive,    // the SCRAM keys of derive_password() for `derive`, elsewhere; then derived()
       Done,      // authenticated
@@ -44,7 +45,7 @@ class LoginCore {
   explicit LoginCore(TlsPolicy tls) : tls_(tls) {}
 
   void bytes(Bytes in, bool secured, Out& out);
-  void tls_started() { state_ = State::First; }
+  void tls_started();
 
   const protocol::Startup& startup() const { return startup_; }
   const protocol::CancelRequest& cancel() const { return cancel_; }
@@ -60,7 +61,9 @@ class LoginCore {
 
   // Method Password with a SCRAM secret: the password to derive from, and with what.
   const std::string& derive_password() const { return password_; }
-  const protocol::ScramVerifier& derive_with() const { return std::get<protocol::ScramVerifier>(credentials_.secret); }
+  const protocol::ScramVerifier& derive_with() const {
+    return std::get<protocol::ScramVerifier>(credentials_.secret);
+  }
   void derived(const protocol::ScramKey& salted_password, Out& out);
 
   // After Done: the key that logs in elsewhere as this user, if the exchange has shown it to us.
@@ -71,7 +74,16 @@ class LoginCore {
 
  private:
   enum class State : std::uint8_t {
-    First, Tls, Naming, Password, Md5, SaslFirst, SaslFinal, Deriving, Done, Closed
+    First,
+    Tls,
+    Naming,
+    Password,
+    Md5,
+    SaslFirst,
+    SaslFinal,
+    Deriving,
+    Done,
+    Closed
   };
   void first_packet(Bytes in, bool secured, Out& out);
   void auth_message(Bytes body, Out& out);

@@ -1,13 +1,17 @@
 // pooler/server_login.h - our login to a Postgres, from the first byte to its first ReadyForQuery.
 //
-// The server is taken for hostile (R3): only pinned methods are answered, a password is sent in clear only where the
-// driver says that nobody can listen, iterations are capped, and after SCRAM has begun AuthenticationOk counts only
-// once the server has proven that it knows our key. Pure: the driver sends, secures and derives keys elsewhere.
+//   Start [-> TlsAnswer [-> Tls]] -> Auth -> Params -> Ended        trust: AuthenticationOk at once
+//                                    Auth -> Answered -> Params     our password or its MD5 is out
+//                                    Auth -> SaslFirst [-> Deriving] -> SaslFinal -> Proven -> Params
+//
+// The server is taken for hostile (R3): only pinned methods are answered, a password is sent in clear only
+// where the driver says that nobody can listen, iterations are capped, and after SCRAM has begun
+// AuthenticationOk counts only once the server has proven that it knows our key. Pure: the driver sends,
+// secures and derives keys elsewhere.
 #pragma once
 
 #include <cstdint>
 #include <optional>
-#include <set>
 #include <string>
 
 #include "pooler/base/bytes.h"
@@ -18,7 +22,8 @@
 
 namespace pgweir {
 
-// As whom we log in. With a SCRAM secret, `client_key` (learnt when the client logged in to us) is what opens the door.
+// As whom we log in. With a SCRAM secret, `client_key` (learnt when the client logged in to us) is what opens
+// the door.
 struct ServerCredentials {
   std::string user;
   std::optional<protocol::Secret> secret;
@@ -37,8 +42,8 @@ class ServerLogin {
     enum class Want : std::uint8_t { More, StartTls, Derive, Done, Failed };
     Want want = Want::More;
     std::string send;
-    Error error;              // of Failed; sqlstate as the server said it where it said one
-    bool from_server = false; // `error` is the server's own refusal
+    Error error;               // of Failed; sqlstate as the server said it where it said one
+    bool from_server = false;  // `error` is the server's own refusal
   };
 
   ServerLogin(Policy policy, ServerCredentials credentials, std::string database, std::string nonce);
@@ -52,30 +57,48 @@ class ServerLogin {
   const protocol::ScramClient::Challenge& challenge() const { return challenge_; }
   void derived(const protocol::ScramKey& salted_password, Out& out);
 
-  // After Done.
+  // After Done. A server that gives no key cannot be asked to cancel: cancel_key() is empty.
   const SettingsMap::Values& parameters() const { return parameters_; }
   std::uint32_t cancel_pid() const { return cancel_pid_; }
   const std::string& cancel_key() const { return cancel_key_; }
 
  private:
-  enum class State : std::uint8_t { Start, TlsAnswer, Tls, Auth, SaslFirst, SaslFinal, Deriving, Params, Ended };
+  enum class State : std::uint8_t {
+    Start,
+    TlsAnswer,
+    Tls,
+    Auth,
+    Answered,
+    SaslFirst,
+    Deriving,
+    SaslFinal,
+    Proven,
+    Params,
+    Ended
+  };
   void start_up(Out& out);
+  void tls_answer(Bytes in, Out& out);
   void message(char type, Bytes body, Out& out);
   void auth_request(Bytes body, Out& out);
   void sasl_start(Bytes mechanisms, Out& out);
   void sasl_answer(const protocol::ScramKey& client_key, const protocol::ScramKey& server_key, Out& out);
-  void failed(const char* code, std::string message, Out& out);
+  void parameter(Bytes body, Out& out);
+  void failed(Error error, Out& out);
+  void failed(const char* code, std::string message, Out& out) {
+    failed({code, std::move(message), {}, {}}, out);
+  }
 
   Policy policy_;
   ServerCredentials credentials_;
   std::string database_;
   State state_ = State::Start;
-  std::string held_;  // of an unfinished message; bounded by kMaxAuthMessage
+  std::string
+      held_;  // of an unfinished message, or what came while keys are derived; at most kMaxAuthMessage
   std::optional<protocol::ScramClient> scram_;
   std::string nonce_;
   protocol::ScramClient::Challenge challenge_;
-  bool proven_ = true;  // false between the start of SCRAM and the server's proof
   SettingsMap::Values parameters_;
+  std::size_t parameter_bytes_ = 0;
   std::uint32_t cancel_pid_ = 0;
   std::string cancel_key_;
 };

@@ -24,4 +24,7 @@ std::string md5_hex(Bytes data);                                             // 
 // Compares in time that depends only on the lengths.
 bool equal_constant_time(Bytes a, Bytes b);
 
+// Empties `secret` so that its letters do not stay behind in memory.
+void wipe(std::string& secret);
+
 }  // namespace pgweir::protocol
