@@ -34,11 +34,22 @@ bool needs_whole(const Frame& frame) {
     default: return false;
   }
 }
+
+bool is_ready(Bytes message) {
+  return message.size() == kHeaderBytes + 1 &&
+         (message.back() == 'I' || message.back() == 'T' || message.back() == 'E');
+}
+
+bool is_last_word(Bytes error_body) {
+  const std::string severity = protocol::parse_error(error_body).severity;
+  return severity == "FATAL" || severity == "PANIC";
+}
 }  // namespace
 
 ServerCore::Outcome ServerCore::read(Bytes in, Gather& to_client, Audience& audience) {
   Outcome outcome;
   while (!in.empty()) {
+    if (outcome.fatal && body_left_ == 0) return outcome;  // nothing behind the last words counts
     if (body_left_ > 0) {
       const Bytes part = in.substr(0, body_left_);
       if (forward_body_) to_client.borrow(part);
@@ -53,9 +64,9 @@ ServerCore::Outcome ServerCore::read(Bytes in, Gather& to_client, Audience& audi
       if (partial_.size() < partial_size_) return outcome;
       // The message dies with this step: what goes to the client is copied.
       const std::string whole = std::exchange(partial_, {});
-      Gather copy;
-      const bool go_on = on_message(whole[0], whole, copy, audience, outcome);
-      for (const Bytes slice : copy.slices()) to_client.copy(slice);
+      Gather copied;
+      const bool go_on = on_message(whole[0], whole, copied, audience, outcome);
+      for (const Bytes slice : copied.slices()) to_client.copy(slice);
       if (!go_on) return outcome;
       continue;
     }
@@ -75,6 +86,10 @@ ServerCore::Outcome ServerCore::read(Bytes in, Gather& to_client, Audience& audi
       outcome.broken = "sent a message of unknown type or impossible length";
       return outcome;
     }
+    if (needs_whole(frame) && frame.size == kHeaderBytes) {
+      outcome.broken = "sent an empty message";
+      return outcome;
+    }
     if (!cut && in.size() >= frame.size) {
       const Bytes whole = in.substr(0, frame.size);
       in.remove_prefix(frame.size);
@@ -85,11 +100,6 @@ ServerCore::Outcome ServerCore::read(Bytes in, Gather& to_client, Audience& audi
       partial_size_ = frame.size;
       partial_.assign(header);
       if (!cut) in.remove_prefix(kHeaderBytes);
-      if (partial_.size() == partial_size_) {  // a whole message of five bytes, cut inside its header
-        const std::string whole = std::exchange(partial_, {});
-        outcome.broken = "sent an empty message";
-        return outcome;
-      }
       continue;
     }
     Gather head;
@@ -103,17 +113,23 @@ ServerCore::Outcome ServerCore::read(Bytes in, Gather& to_client, Audience& audi
 
 bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience& audience, Outcome& outcome) {
   const bool asked = pipeline.owed() > 0;
-  const Pipeline::Reply reply = pipeline.reply(type);
+  Pipeline::Reply reply = pipeline.reply(type);
   forward_body_ = false;
-  if (type == 'E') {
-    const std::string severity = protocol::parse_error(whole.substr(kHeaderBytes)).severity;
-    outcome.fatal = outcome.fatal || !asked || severity == "FATAL" || severity == "PANIC";
+  if (type == 'Z' && !is_ready(whole)) {
+    outcome.broken = "sent a malformed ReadyForQuery";
+    return false;
+  }
+  if (type == 'E' && (!asked || is_last_word(whole.substr(kHeaderBytes)))) {
+    // Whatever it was to answer, the client must hear why its connection ends.
+    outcome.fatal = true;
+    reply.verdict = Verdict::Forward;
   }
   switch (reply.verdict) {
     case Verdict::Violation: outcome.broken = "sent a message that answers nothing"; return false;
     case Verdict::Poisoned: outcome.poisoned = true; return false;
     case Verdict::Forward: {
-      const bool refused = type == 'E' && reply.op && ops.front().kind == StatementOp::Kind::Refuse;
+      const bool refused =
+          type == 'E' && !outcome.fatal && reply.op && ops.front().kind == StatementOp::Kind::Refuse;
       forward_body_ = !refused;
       if (refused)
         to_client.copy(ops.front().name);
@@ -128,17 +144,15 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
   }
   if (reply.op && reply.finished) {
     PGWEIR_CHECK(!ops.empty());
-    StatementOp op = std::move(ops.front());
+    const StatementOp op = std::move(ops.front());
     ops.pop_front();
-    if (op.kind == StatementOp::Kind::Prepare || op.kind == StatementOp::Kind::Inject)
-      statements.add(op.statement);
-    audience.on_op_done(op);
+    if (op.id != 0 && op.kind != StatementOp::Kind::Evict) statements.add(op.id);
   }
   if (reply.dropped_ops > 0) drop_ops(reply.dropped_ops, audience);
   if (reply.ours_failed) {
-    settling_ = false;
+    settling_ = cleaning_ = false;
     settling_to_.reset();
-    audience.on_ours_failed(whole.substr(kHeaderBytes));
+    if (!outcome.fatal) audience.on_ours_failed(whole.substr(kHeaderBytes));
   }
   switch (type) {
     case 'S':
@@ -148,13 +162,7 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
       break;
     default: break;
   }
-  if (reply.ready) {
-    if (whole.size() != kHeaderBytes + 1 || (tx_status != 'I' && tx_status != 'T' && tx_status != 'E')) {
-      outcome.broken = "sent a malformed ReadyForQuery";
-      return false;
-    }
-    if (reply.verdict == Verdict::Forward) ++outcome.readies;
-  }
+  if (reply.ready && reply.verdict == Verdict::Forward) ++outcome.readies;
   return true;
 }
 
@@ -194,7 +202,7 @@ void ServerCore::drop_ops(std::size_t count, Audience& audience) {
   PGWEIR_CHECK(count <= ops.size());
   for (std::size_t i = count; i-- > 0;) {
     StatementOp& op = ops[i];
-    if (op.kind == StatementOp::Kind::Evict) statements.add(op.statement);
+    if (op.kind == StatementOp::Kind::Evict) statements.add(op.id);
     audience.on_op_dropped(op);
   }
   ops.erase(ops.begin(), ops.begin() + static_cast<std::ptrdiff_t>(count));
@@ -230,7 +238,7 @@ void ServerCore::apply_settings(const SettingsRef& wanted, Gather& to_server) {
 
 void ServerCore::begin_cleaning(Gather& to_server) {
   PGWEIR_CHECK(quiet() && !cleaning_);
-  cleaning_ = true;
+  cleaning_ = dirty = true;
   to_server.own([](std::string& out) { protocol::put_query(out, "DISCARD ALL"); });
   pipeline.push(Owed::Query, Pipeline::Whose::Ours);
 }

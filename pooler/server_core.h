@@ -20,15 +20,15 @@ namespace pgweir {
 
 class ServerCore {
  public:
-  // Whoever the server works for. Called from inside read(), at message boundaries.
+  // Whoever the server works for. Called from inside read(), at message boundaries. Views live as long as the
+  // call.
   class Audience {
    public:
     virtual ~Audience() = default;
     virtual void on_parameter(Bytes name, Bytes value) = 0;  // changed by the client's own request
-    virtual void on_op_done(StatementOp& op) = 0;
-    virtual void on_op_dropped(StatementOp& op) = 0;    // newest first
-    virtual void on_all_deallocated() = 0;              // DISCARD ALL or DEALLOCATE ALL succeeded
-    virtual void on_ours_failed(Bytes error_body) = 0;  // a request of ours was refused
+    virtual void on_op_dropped(StatementOp& op) = 0;         // newest first
+    virtual void on_all_deallocated() = 0;                   // DISCARD ALL or DEALLOCATE ALL succeeded
+    virtual void on_ours_failed(Bytes error_body) = 0;       // a request of ours was refused
   };
 
   struct Outcome {
@@ -45,7 +45,7 @@ class ServerCore {
   // Sends, if need be, what gives this server the settings `wanted`, ahead of the client's own requests.
   void apply_settings(const SettingsRef& wanted, protocol::Gather& to_server);
   // Sends DISCARD ALL; when its answer has come in full and clean() holds, nothing of the last client is
-  // left.
+  // left. If clean() does not hold then, it failed.
   void begin_cleaning(protocol::Gather& to_server);
 
   // Nothing owed, outside a transaction, between two messages.
@@ -59,7 +59,7 @@ class ServerCore {
   char tx_status = 'I';
   bool dirty = false;  // a request ran that may have left state behind
   ServerStatements statements;
-  std::deque<StatementOp> ops;
+  std::deque<StatementOp> ops;  // of the pipeline's entries that have Op::Statement
   SettingsRef applied;
 
  private:

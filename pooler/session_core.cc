@@ -18,12 +18,21 @@ namespace {
 // A client that is slow to finish a message of ordinary size does not hold a server meanwhile.
 constexpr std::size_t kWholeBeforeServer = 16 << 10;
 constexpr std::size_t kNamedParseMax = 1 << 20;
+constexpr std::size_t kUnnamedKeptMax = 16 << 10;
 constexpr std::size_t kStatementNameMax = 8 << 10;
+constexpr std::size_t kOpsMax = 1024;
 // No statement has this name: closing it finds nothing, binding it fails.
 constexpr Bytes kNoStatement = "pgweir_none";
 constexpr Bytes kOurPrefix = "pgweir_";
 
 bool whole(const Frame& frame, Bytes rest) { return rest.size() >= frame.size; }
+
+// A named Parse is sent on as a whole; of all else its first bytes are enough.
+bool enough_to_begin(const Frame& frame, Bytes rest) {
+  if (whole(frame, rest)) return true;
+  if (rest.size() < kWholeBeforeServer) return false;
+  return frame.type != 'P' || rest[kHeaderBytes] == '\0' || frame.size > kNamedParseMax;
+}
 
 bool is_copy_message(char type) {
   return type == 'd' || type == 'c' || type == 'f' || type == 'S' || type == 'H' || type == 'X';
@@ -98,7 +107,7 @@ SessionCore::Step SessionCore::idle_message(const Frame& frame, Bytes rest, Acti
     skip(frame, rest, out);
     return Step::Next;
   }
-  if (!whole(frame, rest) && frame.size <= kWholeBeforeServer) return Step::NeedMore;
+  if (!enough_to_begin(frame, rest)) return Step::NeedMore;
   state_ = State::Waiting;
   out.ask_server = true;
   return Step::Stop;
@@ -109,6 +118,7 @@ void SessionCore::granted(ServerCore& server, Bytes held, Actions& out) {
   PGWEIR_CHECK(server.clean() && server.ops.empty());  // pairs with the check in Group::lend
   server_ = &server;
   state_ = State::Linked;
+  unnamed_here_ = dirty_batch_ = names_unsure_ = false;
   server.apply_settings(wanted_, out.to_server);
   if (!proving_) relay(held, out);
   after_step(out);
@@ -147,10 +157,7 @@ void SessionCore::relay(Bytes in, Actions& out) {
     Frame frame;
     if (!protocol::read_header(rest, protocol::client_message_limit, frame))
       return violation("invalid message type or length from client", out);
-    if (server_->pipeline.full()) {
-      out.stalled = true;
-      return;
-    }
+    if (server_->pipeline.full() || server_->ops.size() >= kOpsMax) return void(stall(out));
     if (server_->pipeline.copy_in() && !is_copy_message(frame.type))
       return violation("unexpected message during COPY from stdin", out);
     if (relay_message(frame, rest, out) != Step::Next) return;
@@ -171,7 +178,10 @@ SessionCore::Step SessionCore::relay_message(const Frame& frame, Bytes rest, Act
       // Small, and a half one would keep the server from being released.
       if (!whole(frame, rest)) return Step::NeedMore;
       if (frame.type == 'E') pipeline.push(Owed::Execute);
-      if (frame.type == 'S') pipeline.push(Owed::Sync);
+      if (frame.type == 'S') {
+        pipeline.push(Owed::Sync);
+        end_batch();
+      }
       break;
     case 'F':
       server_->dirty = true;
@@ -182,12 +192,9 @@ SessionCore::Step SessionCore::relay_message(const Frame& frame, Bytes rest, Act
     case 'f': pipeline.push(Owed::CopyEnd); break;
     case 'X':
       // What was asked before the goodbye is carried out, as Postgres does.
-      if (!pipeline.empty()) {
-        out.stalled = true;
-        return Step::Stop;
-      }
+      if (pipeline.owes_ready()) return stall(out);
       out.consumed += rest.size();
-      out.close_client = true;
+      (at_boundary() ? out.close_client : out.reset_client) = true;
       client_gone(out);
       return Step::Stop;
     default: return violation("unexpected message type", out), Step::Stop;
@@ -200,14 +207,22 @@ SessionCore::Step SessionCore::relay_text(const Frame& frame, Bytes rest, Owed k
                                           Actions& out) {
   if (!whole(frame, rest)) {
     if (frame.size <= kWholeBeforeServer) return Step::NeedMore;
-    server_->dirty = true;  // too long to be looked through
-  } else if (!server_->dirty) {
-    const auto strings = wanted_->values.find(Bytes("standard_conforming_strings"));
-    const Bytes text = rest.substr(text_at, frame.size - text_at);
-    server_->dirty =
-        strings != wanted_->values.end() || protocol::may_leave_state(text.substr(0, text.find('\0')));
+    server_->dirty = dirty_batch_ = true;  // too long to be looked through
+  } else {
+    note_text(rest.substr(text_at, frame.size - text_at));
   }
-  server_->pipeline.push(kind);
+  const bool runs = server_->pipeline.push(kind);
+  if (kind == Owed::Query) {
+    end_batch();
+    if (runs) unnamed_.clear();
+  } else if (runs) {
+    const Bytes content = rest.substr(text_at);
+    if (whole(frame, rest) && frame.size <= kUnnamedKeptMax)
+      unnamed_.assign(content.substr(0, frame.size - text_at));
+    else
+      unnamed_.clear();
+    unnamed_here_ = true;
+  }
   forward(frame, rest, out);
   return Step::Next;
 }
@@ -232,17 +247,23 @@ SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actio
     return Step::Next;
   }
   if (!whole(frame, rest)) return Step::NeedMore;
-  std::string name(body.substr(0, name_size));
+  const Bytes name = body.substr(0, name_size);
   const Bytes content = body.substr(name_size + 1);
   if (content.find('\0') == Bytes::npos) return violation("invalid Parse message", out), Step::Stop;
+  if (names_unsure_) return stall(out);
   StatementRef statement = books_->statements.intern(content);
-  if (pending_elsewhere(name, statement.get())) {
-    out.stalled = true;
-    return Step::Stop;
-  }
-  if (!names_) names_ = std::make_unique<ClientStatements>();
+  if (pending_elsewhere(name, statement ? statement->id : 0)) return stall(out);
   out.consumed += frame.size;
-  if (!statement) {
+  if (!names_) names_ = std::make_unique<ClientStatements>(books_->statements);
+  if (names_->find(name)) {
+    refuse_statement({sqlstate::kDuplicateStatement,
+                      "prepared statement \"" + std::string(name) + "\" already exists",
+                      {},
+                      {}},
+                     out);
+    return Step::Next;
+  }
+  if (!statement || !names_->room_for(name)) {
     refuse_statement(
         {sqlstate::kConfigurationLimit,
          "no room for another prepared statement: " + std::to_string(books_->statements.bytes()) + " of " +
@@ -252,20 +273,11 @@ SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actio
         out);
     return Step::Next;
   }
-  if (names_->contains(name)) {
-    refuse_statement(
-        {sqlstate::kDuplicateStatement, "prepared statement \"" + name + "\" already exists", {}, {}}, out);
-    return Step::Next;
-  }
-  if (statement->leaves_state) server_->dirty = true;
-  const bool known = server_->statements.knows(statement.get()) ||
-                     std::any_of(server_->ops.begin(), server_->ops.end(), [&](const StatementOp& op) {
-                       return op.statement.get() == statement.get() && op.kind != StatementOp::Kind::Forget &&
-                              op.kind != StatementOp::Kind::Evict;
-                     });
-  StatementOp op{StatementOp::Kind::Prepare, 0, name, statement, {}};
-  if (push_op(known ? Owed::ParseKnown : Owed::Parse, Whose::Clients, std::move(op)))
-    (*names_)[name] = statement;
+  if (statement->leaves_state || !books_->settings.plain_sql(*wanted_)) server_->dirty = dirty_batch_ = true;
+  const bool known = server_->statements.use(statement->id) || coming(*statement);
+  if (push_op(known ? Owed::ParseKnown : Owed::Parse, Whose::Clients,
+              {StatementOp::Kind::Prepare, 0, statement->id, std::string(name), statement}))
+    names_->set(name, statement);
   out.to_server.own([&](std::string& bytes) {
     if (known)
       protocol::put_close_statement(bytes, kNoStatement);
@@ -285,24 +297,20 @@ SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Action
     if (!whole(frame, rest) && body.size() < 2 * kStatementNameMax) return Step::NeedMore;
     return violation("invalid name in Bind message", out), Step::Stop;
   }
-  if (name_size == 0) {
-    server_->pipeline.push(Owed::Bind);
-    forward(frame, rest, out);
-    return Step::Next;
-  }
-  std::string server_name;
-  if (!server_name_of(body.substr(name_at, name_size), server_name, out)) {
-    out.stalled = true;
-    return Step::Stop;
+  Bytes server_name;
+  switch (find_statement(body.substr(name_at, name_size), server_name, out)) {
+    case Name::Ready: break;
+    case Name::Refused: return skip(frame, rest, out), Step::Next;
+    case Name::Later: return stall(out);
   }
   server_->pipeline.push(Owed::Bind);
+  if (name_size == 0) return forward(frame, rest, out), Step::Next;
   const std::size_t head = kHeaderBytes + name_at + name_size + 1;  // through the statement's name
   out.to_server.own([&](std::string& bytes) {
+    char length[4];
+    protocol::store_u32(length, static_cast<std::uint32_t>(frame.size - 1 - name_size + server_name.size()));
     bytes.push_back('B');
-    bytes.append(4, '\0');
-    protocol::store_u32(bytes.data() + bytes.size() - 4,
-                        static_cast<std::uint32_t>(frame.size - 1 - name_size + server_name.size()));
-    bytes.append(body.substr(0, name_at)).append(server_name).push_back('\0');
+    bytes.append(length, 4).append(body.substr(0, name_at)).append(server_name).push_back('\0');
   });
   const Bytes tail = rest.substr(head, frame.size - head);
   out.to_server.borrow(tail);
@@ -315,40 +323,60 @@ SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Action
 SessionCore::Step SessionCore::relay_describe_or_close(const Frame& frame, Bytes rest, Actions& out) {
   if (!whole(frame, rest)) return Step::NeedMore;
   const Bytes body = rest.substr(kHeaderBytes, frame.size - kHeaderBytes);
-  if (body.size() < 2 || body.back() != '\0')
+  if (body.size() < 2 || body.find('\0', 1) != body.size() - 1)
     return violation("invalid Describe or Close message", out), Step::Stop;
   const Bytes name = body.substr(1, body.size() - 2);
   const Owed kind = frame.type == 'D' ? Owed::Describe : Owed::Close;
-  if (body[0] != 'S' || name.empty()) {
+  if (body[0] != 'S') {
     server_->pipeline.push(kind);
-    forward(frame, rest, out);
-    return Step::Next;
+    return forward(frame, rest, out), Step::Next;
   }
   if (kind == Owed::Describe) {
-    std::string server_name;
-    if (!server_name_of(name, server_name, out)) {
-      out.stalled = true;
-      return Step::Stop;
+    Bytes server_name;
+    switch (find_statement(name, server_name, out)) {
+      case Name::Ready: break;
+      case Name::Refused: return skip(frame, rest, out), Step::Next;
+      case Name::Later: return stall(out);
     }
     server_->pipeline.push(kind);
+    if (name.empty()) return forward(frame, rest, out), Step::Next;
     out.to_server.own(
         [&](std::string& bytes) { protocol::Writer(bytes, 'D').u8('S').c_string(server_name); });
+  } else if (name.empty()) {
+    if (server_->pipeline.push(kind)) unnamed_.clear();
+    return forward(frame, rest, out), Step::Next;
   } else {
-    if (pending_elsewhere(name, nullptr)) {
-      out.stalled = true;
-      return Step::Stop;
+    if (names_unsure_ || pending_elsewhere(name, 0)) return stall(out);
+    if (const StatementRef* held = names_ ? names_->find(name) : nullptr) {
+      if (push_op(kind, Whose::Clients, {StatementOp::Kind::Forget, 0, 0, std::string(name), *held}))
+        names_->erase(name);
+    } else {
+      server_->pipeline.push(kind);
     }
-    StatementOp op{StatementOp::Kind::Forget, 0, std::string(name), {}, {}};
-    if (names_) {
-      const auto held = names_->find(op.name);
-      if (held != names_->end()) op.before = held->second;
-    }
-    const std::string key = op.name;
-    if (push_op(kind, Whose::Clients, std::move(op)) && names_) names_->erase(key);
     out.to_server.own([](std::string& bytes) { protocol::put_close_statement(bytes, kNoStatement); });
   }
   out.consumed += frame.size;
   return Step::Next;
+}
+
+void SessionCore::note_text(Bytes text) {
+  if (dirty_batch_) return;
+  if (books_->settings.plain_sql(*wanted_) && !protocol::may_leave_state(text.substr(0, text.find('\0'))))
+    return;
+  server_->dirty = dirty_batch_ = true;
+}
+
+void SessionCore::end_batch() {
+  names_unsure_ = names_unsure_ || (dirty_batch_ && server_->pipeline.owed() > 0);
+  dirty_batch_ = false;
+}
+
+SessionCore::Step SessionCore::stall(Actions& out) {
+  // The answers that we wait for may lie in the server's buffer until it is asked for them.
+  if (server_->pipeline.batch_open())
+    out.to_server.own([](std::string& bytes) { protocol::Writer(bytes, 'H'); });
+  out.stalled = true;
+  return Step::Stop;
 }
 
 void SessionCore::forward(const Frame& frame, Bytes rest, Actions& out) {
@@ -376,92 +404,104 @@ bool SessionCore::push_op(Owed kind, Whose whose, StatementOp op) {
 // The server must raise the error itself, so that it aborts the transaction and skips to Sync as always; then
 // its text is replaced by ours. Binding a statement that does not exist is the cheapest error there is.
 void SessionCore::refuse_statement(const Error& error, Actions& out) {
-  StatementOp op{StatementOp::Kind::Refuse, 0, {}, {}, {}};
+  StatementOp op{StatementOp::Kind::Refuse, 0, 0, {}, {}};
   protocol::put_error(op.name, "ERROR", error);
   push_op(Owed::Bind, Whose::Clients, std::move(op));
   out.to_server.own([](std::string& bytes) { protocol::put_bind_text(bytes, kNoStatement, {}); });
 }
 
-bool SessionCore::pending_elsewhere(Bytes name, const Statement* statement) const {
+// Whether an earlier batch, which may yet fail, has something to say about this name or statement.
+bool SessionCore::pending_elsewhere(Bytes name, StatementId id) const {
   const std::uint32_t batch = server_->pipeline.batch();
   return std::any_of(server_->ops.begin(), server_->ops.end(), [&](const StatementOp& op) {
     if (op.batch == batch || op.kind == StatementOp::Kind::Refuse) return false;
-    return op.name == name || (statement && op.statement.get() == statement);
+    return (!name.empty() && op.name == name) || (id != 0 && op.id == id);
   });
 }
 
-bool SessionCore::server_name_of(Bytes name, std::string& server_name, Actions& out) {
-  const std::string key(name);
-  const auto held = names_ ? names_->find(key) : ClientStatements::iterator{};
-  const bool has = names_ && held != names_->end();
-  if (!server_->ops.empty() && pending_elsewhere(name, has ? held->second.get() : nullptr)) return false;
-  if (!has) {
-    // Postgres says 26000 by itself; a name like ours must not reach another client's statement.
-    server_name = name.substr(0, kOurPrefix.size()) == kOurPrefix ? "unknown " + key : key;
-    return true;
-  }
-  const StatementRef& statement = held->second;
-  server_name = statement->server_name;
-  if (statement->leaves_state) server_->dirty = true;
-  if (server_->statements.knows(statement.get())) {
-    server_->statements.touch(statement.get());
-    return true;
-  }
-  const bool coming = std::any_of(server_->ops.begin(), server_->ops.end(), [&](const StatementOp& op) {
-    return op.statement.get() == statement.get() &&
-           (op.kind == StatementOp::Kind::Inject || op.kind == StatementOp::Kind::Prepare);
+// Whether a request of this batch makes the statement known.
+bool SessionCore::coming(const Statement& statement) const {
+  return std::any_of(server_->ops.begin(), server_->ops.end(), [&](const StatementOp& op) {
+    return op.id == statement.id && op.kind != StatementOp::Kind::Evict;
   });
-  if (coming) return true;
+}
+
+SessionCore::Name SessionCore::find_statement(Bytes name, Bytes& server_name, Actions& out) {
+  if (name.empty()) return find_unnamed(out);
+  if (names_unsure_) return Name::Later;
+  const StatementRef* held = names_ ? names_->find(name) : nullptr;
+  if (!server_->ops.empty() && pending_elsewhere(name, held ? (*held)->id : 0)) return Name::Later;
+  if (!held) {
+    // It may have been prepared by SQL in this transaction; but a name like ours must not reach another
+    // client's statement.
+    server_name = name;
+    if (name.substr(0, kOurPrefix.size()) != kOurPrefix) return Name::Ready;
+    refuse_statement({sqlstate::kInvalidStatementName,
+                      "prepared statement \"" + std::string(name) + "\" does not exist",
+                      {},
+                      {}},
+                     out);
+    return Name::Refused;
+  }
+  const Statement& statement = **held;
+  server_name = statement.server_name;
+  if (statement.leaves_state || !books_->settings.plain_sql(*wanted_)) server_->dirty = dirty_batch_ = true;
+  if (server_->statements.use(statement.id) || coming(statement)) return Name::Ready;
   out.to_server.own([&](std::string& bytes) {
     if (server_->statements.size() >= books_->statements_per_server) {
-      StatementRef oldest = server_->statements.take_oldest();
-      protocol::put_close_statement(bytes, oldest->server_name);
-      if (!push_op(Owed::Close, Whose::Ours, {StatementOp::Kind::Evict, 0, {}, oldest, {}}))
+      const StatementId oldest = server_->statements.take_oldest();
+      protocol::put_close_statement(bytes, std::string(kOurPrefix) + std::to_string(oldest));
+      if (!push_op(Owed::Close, Whose::Ours, {StatementOp::Kind::Evict, 0, oldest, {}, {}}))
         server_->statements.add(oldest);
     }
-    protocol::put_parse(bytes, statement->server_name, statement->content);
-    push_op(Owed::Parse, Whose::Ours, {StatementOp::Kind::Inject, 0, {}, statement, {}});
+    protocol::put_parse(bytes, statement.server_name, statement.content);
+    push_op(Owed::Parse, Whose::Ours, {StatementOp::Kind::Inject, 0, statement.id, {}, *held});
   });
-  return true;
+  return Name::Ready;
+}
+
+SessionCore::Name SessionCore::find_unnamed(Actions& out) {
+  if (unnamed_here_) return Name::Ready;
+  if (unnamed_.empty()) {
+    refuse_statement({sqlstate::kInvalidStatementName, "unnamed prepared statement does not exist", {}, {}},
+                     out);
+    return Name::Refused;
+  }
+  note_text(unnamed_);
+  out.to_server.own([&](std::string& bytes) { protocol::put_parse(bytes, "", unnamed_); });
+  if (push_op(Owed::Parse, Whose::Ours, {StatementOp::Kind::Inject, 0, 0, {}, {}})) unnamed_here_ = true;
+  return Name::Ready;
 }
 
 void SessionCore::server_bytes(Bytes in, Actions& out) {
   PGWEIR_CHECK(state_ == State::Linked);
   const ServerCore::Outcome outcome = server_->read(in, out.to_client, *this);
   out.queries += outcome.readies;
+  // The client's own requests may be running without its settings: end it before it believes their answers.
+  // Ours came first, so the client has seen nothing yet of what this server said.
+  if (ours_failed_ && !proving_) {
+    const std::string why = protocol::parse_error(*ours_failed_).message;
+    out.to_client.clear();
+    unlink(Actions::Server::Drop, out);
+    return end({sqlstate::kConnectionFailure,
+                "the server no longer accepts this session's settings: " + why,
+                {},
+                {}},
+               out);
+  }
   if (outcome.broken) {
-    const bool boundary = !server_->mid_forward();
+    fail({sqlstate::kConnectionFailure, "server connection broke the protocol", {}, {}}, out);
     out.reason = std::string("server ") + outcome.broken;
-    if (boundary) {
-      out.to_client.own([](std::string& bytes) {
-        protocol::put_error(
-            bytes, "FATAL",
-            Error{sqlstate::kConnectionFailure, "server connection broke the protocol", {}, {}});
-      });
-      out.close_client = true;
-    } else {
-      out.reset_client = true;
-    }
-    return unlink(Actions::Server::Drop, out);
+    return;
   }
   if (outcome.poisoned) return violation("requests pipelined behind COPY FROM STDIN", out);
   if (outcome.fatal) {
     // Its own last words have been passed on; the rest is the closing of the connection.
-    out.close_client = true;
+    (at_boundary() ? out.close_client : out.reset_client) = true;
     out.reason = "server is going away";
     return unlink(Actions::Server::Drop, out);
   }
-  // The client's own requests may be running without its settings: end it before it believes their answers.
-  if (ours_failed_ && !proving_) {
-    const std::string why = protocol::parse_error(*ours_failed_).message;
-    ours_failed_.reset();
-    out.to_client.clear();
-    return fail({sqlstate::kConnectionFailure,
-                 "the server no longer accepts this session's settings: " + why,
-                 {},
-                 {}},
-                out);
-  }
+  if (names_unsure_ && server_->pipeline.owed() == 0) names_unsure_ = false;
   after_step(out);
 }
 
@@ -470,7 +510,6 @@ void SessionCore::after_step(Actions& out) {
   if (proving_ && ours_failed_) {
     // Postgres has rolled our batch back, so the server is as before; the client gets Postgres's own words.
     const protocol::ErrorFields why = protocol::parse_error(*ours_failed_);
-    ours_failed_.reset();
     out.to_client.own([&](std::string& bytes) { protocol::put_error(bytes, "FATAL", why); });
     out.close_client = true;
     out.reason = why.message;
@@ -516,14 +555,18 @@ void SessionCore::server_gone(const std::string& why, Actions& out) {
 void SessionCore::fail(const Error& error, Actions& out) {
   if (state_ == State::Closed) return;
   if (state_ == State::Waiting) out.leave_queue = true;
-  if (at_boundary()) {
-    out.to_client.own([&](std::string& bytes) { protocol::put_error(bytes, "FATAL", error); });
-    out.close_client = true;
-  } else {
-    out.reset_client = true;
-  }
-  out.reason = error.message;
+  const bool boundary = at_boundary();
   if (server_) unlink(Actions::Server::Drop, out);
+  if (boundary) return end(error, out);
+  out.reset_client = true;
+  out.reason = error.message;
+  state_ = State::Closed;
+}
+
+void SessionCore::end(const Error& error, Actions& out) {
+  out.to_client.own([&](std::string& bytes) { protocol::put_error(bytes, "FATAL", error); });
+  out.close_client = true;
+  out.reason = error.message;
   state_ = State::Closed;
 }
 
@@ -545,18 +588,27 @@ void SessionCore::on_parameter(Bytes name, Bytes value) {
   wanted_ = books_->settings.changed(wanted_, name, value);
 }
 
-void SessionCore::on_op_done(StatementOp&) {}
-
 void SessionCore::on_op_dropped(StatementOp& op) {
-  if (op.kind != StatementOp::Kind::Prepare && op.kind != StatementOp::Kind::Forget) return;
-  if (op.before)
-    (*names_)[op.name] = op.before;
-  else if (names_)
-    names_->erase(op.name);
+  switch (op.kind) {
+    case StatementOp::Kind::Prepare:
+      if (names_) names_->erase(op.name);
+      break;
+    case StatementOp::Kind::Forget:
+      if (!names_) names_ = std::make_unique<ClientStatements>(books_->statements);
+      names_->set(op.name, std::move(op.statement));
+      break;
+    case StatementOp::Kind::Inject:
+      if (op.id == 0) unnamed_here_ = false;
+      break;
+    case StatementOp::Kind::Evict:
+    case StatementOp::Kind::Refuse: break;
+  }
 }
 
 void SessionCore::on_all_deallocated() { names_.reset(); }
 
-void SessionCore::on_ours_failed(Bytes error_body) { ours_failed_ = std::string(error_body); }
+void SessionCore::on_ours_failed(Bytes error_body) {
+  ours_failed_ = std::make_unique<std::string>(error_body);
+}
 
 }  // namespace pgweir

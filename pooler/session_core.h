@@ -4,7 +4,7 @@
 //              a request            granted
 //      Idle ------------> Waiting ----------> Linked
 //       ^ <-------------------'  refused        |
-//       '---------------------------------------'   nothing owed, 'I', nothing half sent
+//       '---------------------------------------'   nothing owed, no batch open, 'I', nothing half sent
 //
 // A client begins in Idle, or, when its settings have never been tried on a server, in Waiting with prove();
 // Closed is reached from everywhere and left for nowhere.
@@ -12,11 +12,13 @@
 // Pure: an event and bytes in, Actions out. The driver (pooler/session.cc) obeys the Actions in the order of
 // their declaration. Bytes beyond `consumed` are the driver's to keep and to give again, in front of what
 // comes next.
+//
+// The unnamed statement is the client's own like the named ones: its text is kept and prepared again where
+// the client comes to use it on another server.
 #pragma once
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "pooler/base/error.h"
@@ -40,8 +42,8 @@ struct Actions {
   std::size_t consumed = 0;  // of the client's bytes
   protocol::Gather to_client;
   protocol::Gather to_server;
-  bool ask_server = false;  // get in line for a server
   bool leave_queue = false;
+  bool ask_server = false;    // get in line for a server
   bool proven = false;        // prove() succeeded
   bool stalled = false;       // the rest must wait for answers: try again after the next server bytes
   bool close_client = false;  // after what is to be sent
@@ -82,6 +84,12 @@ class SessionCore final : private ServerCore::Audience {
 
  private:
   enum class Step : std::uint8_t { Next, NeedMore, Stop };
+  // Whether the statement behind a name is on the server by the time it is used.
+  enum class Name : std::uint8_t {
+    Ready,
+    Refused,  // there is none; the error is on its way
+    Later,    // an earlier batch decides: wait for its answers
+  };
   void idle(Bytes in, Actions& out);
   Step idle_message(const protocol::Frame& frame, Bytes rest, Actions& out);
   void relay(Bytes in, Actions& out);
@@ -91,20 +99,25 @@ class SessionCore final : private ServerCore::Audience {
   Step relay_parse(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_bind(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_describe_or_close(const protocol::Frame& frame, Bytes rest, Actions& out);
+  void note_text(Bytes sql);
+  void end_batch();
+  Step stall(Actions& out);
   void forward(const protocol::Frame& frame, Bytes rest, Actions& out);
   void skip(const protocol::Frame& frame, Bytes rest, Actions& out);
   bool push_op(protocol::Owed kind, protocol::Pipeline::Whose whose, StatementOp op);
   void refuse_statement(const Error& error, Actions& out);
-  // What the server calls the statement that the client calls `name`, known there by the time it is used;
-  // empty when the client has no such name. False: an earlier batch decides, wait for its answers.
-  bool server_name_of(Bytes name, std::string& server_name, Actions& out);
-  bool pending_elsewhere(Bytes name, const Statement* statement) const;
+  // `server_name`: what the server calls the statement that the client calls `name`. Lives until the next
+  // change of names.
+  Name find_statement(Bytes name, Bytes& server_name, Actions& out);
+  Name find_unnamed(Actions& out);
+  bool coming(const Statement& statement) const;
+  bool pending_elsewhere(Bytes name, StatementId id) const;
   void violation(const char* what, Actions& out);
+  void end(const Error& error, Actions& out);
   void after_step(Actions& out);
   void unlink(Actions::Server how, Actions& out);
 
   void on_parameter(Bytes name, Bytes value) override;
-  void on_op_done(StatementOp& op) override;
   void on_op_dropped(StatementOp& op) override;
   void on_all_deallocated() override;
   void on_ours_failed(Bytes error_body) override;
@@ -113,9 +126,13 @@ class SessionCore final : private ServerCore::Audience {
   ServerCore* server_ = nullptr;
   SettingsRef wanted_;
   std::unique_ptr<ClientStatements> names_;
-  std::optional<std::string> ours_failed_;  // body of the ErrorResponse that answered a request of ours
-  std::size_t body_left_ = 0;               // of the client's message that is being passed on or skipped
+  std::string unnamed_;                       // content of the unnamed statement; empty: there is none
+  std::unique_ptr<std::string> ours_failed_;  // body of the ErrorResponse that answered a request of ours
+  std::size_t body_left_ = 0;                 // of the client's message that is being passed on or skipped
   State state_ = State::Idle;
+  bool unnamed_here_ = false;  // the unnamed statement of this server is the client's
+  bool dirty_batch_ = false;   // a text of the open batch may have dropped statements of the server
+  bool names_unsure_ = false;  // the same, of a batch that is not yet answered
   bool skip_body_ = false;
   bool skip_to_sync_ = false;  // an error of ours stands in an extended batch
   bool proving_ = false;

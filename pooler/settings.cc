@@ -11,6 +11,37 @@ constexpr Bytes kTracked[] = {"DateStyle",        "IntervalStyle",   "TimeZone",
                               "application_name", "client_encoding", "default_transaction_read_only",
                               "scram_iterations", "search_path",     "standard_conforming_strings"};
 
+std::string lower(Bytes text) {
+  std::string out(text);
+  for (char& c : out)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c | 0x20);
+  return out;
+}
+
+// Setting names mean the same in any case ("timezone" is what libpq sends for PGTZ).
+std::string canonical(Bytes name) {
+  std::string lowered = lower(name);
+  for (const Bytes tracked : kTracked)
+    if (lower(tracked) == lowered) return std::string(tracked);
+  return lowered;
+}
+
+// In the others a byte of a letter can look like a backslash.
+constexpr Bytes kOddEncodings[] = {"big5",  "gb18030", "gbk", "johab",    "mskanji", "shiftjis",
+                                   "shift", "sjis",    "uhc", "windows9", "win9"};
+
+bool reads_plainly(const SettingsMap::Values& values) {
+  const auto strings = values.find(Bytes("standard_conforming_strings"));
+  if (strings != values.end() && lower(strings->second) != "on") return false;
+  const auto encoding = values.find(Bytes("client_encoding"));
+  if (encoding == values.end()) return true;
+  std::string name;
+  for (const char c : lower(encoding->second))
+    if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) name.push_back(c);
+  return std::none_of(std::begin(kOddEncodings), std::end(kOddEncodings),
+                      [&](Bytes odd) { return name.compare(0, odd.size(), odd) == 0; });
+}
+
 // Postgres takes any printable application name of this length as it is.
 bool plain_application_name(Bytes value) {
   return value.size() < 64 &&
@@ -24,12 +55,20 @@ bool is_tracked_setting(Bytes name) {
 
 SettingsBook::SettingsBook() : empty_(std::make_shared<SettingsMap>()) { empty_->proven = true; }
 
-SettingsRef SettingsBook::intern(SettingsMap::Values values) {
-  if (values.empty()) return empty_;
+void SettingsBook::set_baseline(SettingsMap::Values reported) {
+  baseline_ = std::move(reported);
+  baseline_plain_sql_ = reads_plainly(baseline_);
+}
+
+SettingsRef SettingsBook::intern(SettingsMap::Values given) {
+  if (given.empty()) return empty_;
+  SettingsMap::Values values;
+  for (auto& [name, value] : given) values[canonical(name)] = std::move(value);
   std::weak_ptr<SettingsMap>& place = maps_[values];
   if (SettingsRef known = place.lock()) return known;
   auto map = std::make_shared<SettingsMap>();
   map->values = std::move(values);
+  map->plain_sql = reads_plainly(map->values);
   map->proven = map->values.size() == 1 && map->values.begin()->first == "application_name" &&
                 plain_application_name(map->values.begin()->second);
   place = map;

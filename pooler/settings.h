@@ -23,6 +23,7 @@ struct SettingsMap {
   Values values;
   Values reported;  // what Postgres reports for values that it spells differently ("utf8" -> "UTF8")
   bool proven = false;
+  bool plain_sql = true;  // see SettingsBook::plain_sql
 };
 using SettingsRef = std::shared_ptr<SettingsMap>;
 
@@ -34,22 +35,27 @@ class SettingsBook {
   SettingsBook();
 
   const SettingsRef& empty() const { return empty_; }
+  // Names are taken in any case, as Postgres takes them, and kept as Postgres reports them.
   SettingsRef intern(SettingsMap::Values values);
   // The map that results when a server reports `value` for `name` to a client with `map`.
   SettingsRef changed(const SettingsRef& map, Bytes name, Bytes value);
 
   // What a fresh server reports; empty until one has logged in, and again after forget_baseline().
   bool has_baseline() const { return !baseline_.empty(); }
-  void set_baseline(SettingsMap::Values reported) { baseline_ = std::move(reported); }
+  void set_baseline(SettingsMap::Values reported);
   void forget_baseline() { baseline_.clear(); }
   const SettingsMap::Values& baseline() const { return baseline_; }
   void mark_proven(const SettingsRef& map);
+  // SQL texts under these settings read as sql_words.h expects: standard strings, and an encoding in which
+  // no letter contains the byte of a quote or a backslash.
+  bool plain_sql(const SettingsMap& map) const { return map.plain_sql && baseline_plain_sql_; }
   // What a client with this map is told at login.
   SettingsMap::Values welcome(const SettingsMap& map) const;
 
  private:
   void sweep();
   SettingsMap::Values baseline_;
+  bool baseline_plain_sql_ = true;
   std::map<SettingsMap::Values, std::weak_ptr<SettingsMap>> maps_;
   std::vector<SettingsRef> proven_;  // kept alive so that a returning client need not wake a server
   std::size_t sweep_at_ = 64;

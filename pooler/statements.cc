@@ -5,30 +5,63 @@
 namespace pgweir {
 
 void StatementRef::release() {
-  if (statement_ && --statement_->refs == 0) statement_->book->forget(statement_);
+  if (statement_ && --statement_->refs == 0) statement_->book->put_down(*statement_);
   statement_ = nullptr;
 }
 
+StatementBook::~StatementBook() { PGWEIR_CHECK(unused_.size() == statements_.size()); }
+
 StatementRef StatementBook::intern(Bytes content) {
   const auto known = statements_.find(content);
-  if (known != statements_.end()) return StatementRef(known->second.get());
-  if (content.size() > bytes_max_ - bytes_) return {};
+  if (known != statements_.end()) {
+    Statement& statement = *known->second;
+    if (statement.refs == 0) unused_.erase(statement.unused);
+    return StatementRef(&statement);
+  }
+  if (!make_room(content.size() + kStatementCost)) return {};
   auto statement = std::make_unique<Statement>();
   statement->content = content;
-  statement->server_name = "pgweir_" + std::to_string(next_++);
+  statement->id = next_++;
+  statement->server_name = "pgweir_" + std::to_string(statement->id);
   statement->leaves_state = protocol::may_leave_state(content.substr(0, content.find('\0')));
   statement->book = this;
-  bytes_ += content.size();
+  bytes_ += content.size() + kStatementCost;
   Statement* raw = statement.get();
   statements_.emplace(raw->content, std::move(statement));
   return StatementRef(raw);
 }
 
-void StatementBook::forget(Statement* statement) {
-  bytes_ -= statement->content.size();
-  const auto place = statements_.find(statement->content);
-  PGWEIR_CHECK(place != statements_.end());
-  statements_.erase(place);
+bool StatementBook::make_room(std::size_t bytes) {
+  if (bytes > bytes_max_) return false;
+  while (bytes_ > bytes_max_ - bytes) {
+    if (unused_.empty()) return false;
+    const Statement& oldest = *unused_.front();
+    bytes_ -= oldest.content.size() + kStatementCost;
+    statements_.erase(statements_.find(oldest.content));
+    unused_.pop_front();
+  }
+  return true;
+}
+
+void StatementBook::put_down(Statement& statement) {
+  statement.unused = unused_.insert(unused_.end(), &statement);
+}
+
+void ClientStatements::set(Bytes name, StatementRef statement) {
+  const auto [place, is_new] = names_.insert_or_assign(std::string(name), std::move(statement));
+  if (is_new) book_.bytes_ += cost(place->first);
+}
+
+void ClientStatements::erase(Bytes name) {
+  const auto place = names_.find(name);
+  if (place == names_.end()) return;
+  book_.bytes_ -= cost(name);
+  names_.erase(place);
+}
+
+void ClientStatements::clear() {
+  for (const auto& [name, statement] : names_) book_.bytes_ -= cost(name);
+  names_.clear();
 }
 
 }  // namespace pgweir

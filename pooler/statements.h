@@ -1,12 +1,14 @@
 // pooler/statements.h - prepared statements that outlive a server: by content in the group, by name in the
 // client, by least recent use on the server.
 //
-// A Statement is one text with its parameter types. It exists once per group while a client names it or a
-// server knows it, counted without atomics: all of it lives on one worker.
+// A Statement is one text with its parameter types; it exists once per group. Clients and requests under way
+// hold it by reference. When nobody does it stays in the book, so that the next client that prepares it finds
+// it on the servers, until its room is needed. Servers hold ids only, so what they remember costs no budget;
+// an id is never used again. Counted without atomics: all of it lives on one worker.
 #pragma once
 
 #include <cstdint>
-#include <deque>
+#include <functional>
 #include <list>
 #include <memory>
 #include <string>
@@ -20,12 +22,16 @@ namespace pgweir {
 
 class StatementBook;
 
+using StatementId = std::uint64_t;  // 0: none
+
 struct Statement {
   std::string content;      // what follows the name in a Parse: text, NUL, parameter types
-  std::string server_name;  // "pgweir_<n>", the same on every server of the group
+  std::string server_name;  // "pgweir_<id>", the same on every server of the group
+  StatementId id = 0;
   bool leaves_state = false;
   StatementBook* book = nullptr;
   std::uint32_t refs = 0;
+  std::list<Statement*>::iterator unused;  // place among the unused while refs is 0
 };
 
 class StatementRef {
@@ -39,6 +45,7 @@ class StatementRef {
   }
   ~StatementRef() { release(); }
   Statement* get() const { return statement_; }
+  Statement& operator*() const { return *statement_; }
   Statement* operator->() const { return statement_; }
   explicit operator bool() const { return statement_ != nullptr; }
 
@@ -53,43 +60,51 @@ class StatementRef {
 // Owns the statements of one group. Must outlive every StatementRef.
 class StatementBook {
  public:
+  // What a statement or a client's name for it costs besides its text.
+  static constexpr std::size_t kStatementCost = 256, kNameCost = 128;
+
   explicit StatementBook(std::size_t bytes_max) : bytes_max_(bytes_max) {}
-  ~StatementBook() { PGWEIR_CHECK(statements_.empty()); }
+  ~StatementBook();
   StatementBook(const StatementBook&) = delete;
   StatementBook& operator=(const StatementBook&) = delete;
 
   // Empty when the group's budget is used up.
   StatementRef intern(Bytes content);
+  // Forgets unused statements, oldest first, until `bytes` more fit. False when they cannot.
+  bool make_room(std::size_t bytes);
   std::size_t bytes() const { return bytes_; }
   std::size_t bytes_max() const { return bytes_max_; }
+  std::size_t size() const { return statements_.size(); }
 
  private:
   friend class StatementRef;
-  void forget(Statement* statement);
+  friend class ClientStatements;
+  void put_down(Statement& statement);
   std::size_t bytes_max_;
   std::size_t bytes_ = 0;
-  std::uint64_t next_ = 1;
-  std::unordered_map<std::string_view, std::unique_ptr<Statement>> statements_;  // key: into content
+  StatementId next_ = 1;
+  std::unordered_map<Bytes, std::unique_ptr<Statement>> statements_;  // key: into content
+  std::list<Statement*> unused_;                                      // longest unused first
 };
 
 // What one server has prepared, least recently used first.
 class ServerStatements {
  public:
-  bool knows(const Statement* statement) const { return places_.count(statement) != 0; }
-  void touch(const Statement* statement) {
-    const auto place = places_.find(statement);
-    PGWEIR_CHECK(place != places_.end());
+  bool knows(StatementId id) const { return places_.contains(id); }
+  // Notes a use; false when the server does not know it.
+  bool use(StatementId id) {
+    const auto place = places_.find(id);
+    if (place == places_.end()) return false;
     order_.splice(order_.end(), order_, place->second);
+    return true;
   }
-  void add(StatementRef statement) {
-    if (knows(statement.get())) return touch(statement.get());
-    const Statement* key = statement.get();
-    places_[key] = order_.insert(order_.end(), std::move(statement));
+  void add(StatementId id) {
+    if (!use(id)) places_[id] = order_.insert(order_.end(), id);
   }
-  StatementRef take_oldest() {
+  StatementId take_oldest() {
     PGWEIR_CHECK(!order_.empty());
-    StatementRef oldest = order_.front();
-    places_.erase(oldest.get());
+    const StatementId oldest = order_.front();
+    places_.erase(oldest);
     order_.pop_front();
     return oldest;
   }
@@ -100,28 +115,54 @@ class ServerStatements {
   }
 
  private:
-  std::list<StatementRef> order_;
-  std::unordered_map<const Statement*, std::list<StatementRef>::iterator> places_;
+  std::list<StatementId> order_;
+  std::unordered_map<StatementId, std::list<StatementId>::iterator> places_;
 };
 
-// The names of one client.
-using ClientStatements = std::unordered_map<std::string, StatementRef>;
+// The names of one client. Their room is counted in the book, which must outlive this.
+class ClientStatements {
+ public:
+  explicit ClientStatements(StatementBook& book) : book_(book) {}
+  ~ClientStatements() { clear(); }
+  ClientStatements(const ClientStatements&) = delete;
+  ClientStatements& operator=(const ClientStatements&) = delete;
+
+  // Null when the client has no such name. Valid until the next change.
+  const StatementRef* find(Bytes name) const {
+    const auto place = names_.find(name);
+    return place == names_.end() ? nullptr : &place->second;
+  }
+  bool room_for(Bytes name) { return book_.make_room(cost(name)); }
+  void set(Bytes name, StatementRef statement);
+  void erase(Bytes name);
+  void clear();
+  std::size_t size() const { return names_.size(); }
+
+ private:
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(Bytes name) const { return std::hash<Bytes>()(name); }
+  };
+  static std::size_t cost(Bytes name) { return name.size() + StatementBook::kNameCost; }
+  StatementBook& book_;
+  std::unordered_map<std::string, StatementRef, Hash, std::equal_to<>> names_;
+};
 
 // A change of prepared statements that takes effect when the server has answered it. Kept in the order of the
 // pipeline's entries that have Op::Statement.
 struct StatementOp {
   enum class Kind : std::uint8_t {
-    Prepare,  // the client's Parse under `name`; when it fails the name means `before` again
+    Prepare,  // the client's Parse under `name`; when it fails the name means nothing again
     Inject,   // our Parse, because this server did not know the statement
-    Forget,   // the client's Close of `name`; when it is skipped the name means `before` again
+    Forget,   // the client's Close of `name`; when it is skipped the name means `statement` again
     Evict,    // our Close, because the server knew too many
     Refuse,   // a request that we refuse: `name` holds the ErrorResponse that replaces the server's
   };
   Kind kind = Kind::Inject;
   std::uint32_t batch = 0;
+  StatementId id = 0;  // what the server learns (Prepare, Inject) or forgets (Evict)
   std::string name;
   StatementRef statement;
-  StatementRef before;
 };
 
 }  // namespace pgweir

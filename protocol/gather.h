@@ -20,8 +20,8 @@ class Gather {
   void borrow(Bytes bytes) {
     if (bytes.empty()) return;
     size_ += bytes.size();
-    if (!pieces_.empty() && pieces_.back().data + pieces_.back().size == bytes.data() &&
-        pieces_.back().data) {
+    if (!pieces_.empty() && pieces_.back().data &&
+        pieces_.back().data + pieces_.back().size == bytes.data()) {
       pieces_.back().size += bytes.size();
       return;
     }

@@ -1,5 +1,8 @@
 #include "protocol/pipeline.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "pooler/base/check.h"
 
 namespace pgweir::protocol {
@@ -34,7 +37,7 @@ bool Pipeline::push(Owed kind, Whose whose, Op op) {
       ++syncs_in_copy_;
       return false;
     }
-    skipping_ = false;
+    skipping_ = batch_open_ = false;
   } else if (kind == Owed::CopyEnd) {
     if (copy_in_) {
       copy_in_ = false;
@@ -43,11 +46,17 @@ bool Pipeline::push(Owed kind, Whose whose, Op op) {
     if (head_ == entries_.size()) return false;
   }
   if (skipping_) return false;
+  if (kind != Owed::CopyEnd) batch_open_ = is_extended(kind);
   auto entry = static_cast<Entry>(kind);
   if (whose == Whose::Ours) entry |= kOurs;
   if (op == Op::Statement) entry |= kOp;
   entries_.push_back(entry);
   return true;
+}
+
+bool Pipeline::owes_ready() const {
+  return !copy_in_ && std::any_of(entries_.begin() + static_cast<std::ptrdiff_t>(head_), entries_.end(),
+                                  [](Entry entry) { return !is_extended(kind_of(entry)); });
 }
 
 bool Pipeline::front_ours() const { return head_ < entries_.size() && (entries_[head_] & kOurs); }
@@ -87,6 +96,16 @@ Pipeline::Reply Pipeline::reply(char type) {
     reply.verdict = front_ours() ? Verdict::Swallow : Verdict::Forward;
     return reply;
   }
+  if (type == 'Z' && spare_readies_ > 0 &&
+      (head_ == entries_.size() || is_extended(kind_of(entries_[head_])))) {
+    --spare_readies_;
+    skipping_ = batch_open_ = false;
+    Reply reply;
+    reply.kind = Owed::Sync;
+    reply.verdict = Verdict::Forward;
+    reply.ready = true;
+    return reply;
+  }
   if (head_ == entries_.size()) {
     // Unasked, a server may only say why it goes away.
     Reply reply;
@@ -98,9 +117,8 @@ Pipeline::Reply Pipeline::reply(char type) {
   const Owed kind = kind_of(entry);
   switch (type) {
     case 'Z':
-      if (is_extended(kind) || copy_out_) break;
+      if (is_extended(kind) || copy_in_ || copy_out_) break;
       {
-        copy_in_ = false;
         Reply reply = accept(Verdict::Forward, entry, true);
         reply.ready = true;
         return reply;
@@ -170,7 +188,7 @@ Pipeline::Reply Pipeline::on_error() {
   // Syncs that the client sent into a COPY that failed: the server has ignored those that it read before the
   // error and will answer the others.
   if (syncs_in_copy_ > 0) unfit_ = true;
-  syncs_in_copy_ = 0;
+  spare_readies_ += std::exchange(syncs_in_copy_, 0);
   copy_in_ = copy_out_ = false;
   if (!is_extended(reply.kind)) return reply;
   while (head_ < entries_.size() && kind_of(entries_[head_]) != Owed::Sync) {
@@ -190,18 +208,21 @@ Pipeline::Reply Pipeline::on_copy_in() {
   copy_in_ = true;
   syncs_in_copy_ = 0;
   // The server reads what was sent behind the COPY as its data: Syncs are ignored, an end is an end.
-  while (copy_in_ && entries_.size() > head_ + 1) {
-    const Owed next = kind_of(entries_[head_ + 1]);
-    if (next == Owed::Sync) {
+  const auto behind = entries_.begin() + static_cast<std::ptrdiff_t>(head_ + 1);
+  auto next = behind;
+  for (; copy_in_ && next != entries_.end(); ++next) {
+    const Owed kind = kind_of(*next);
+    if (kind == Owed::Sync) {
       ++syncs_in_copy_;
-    } else if (next == Owed::CopyEnd) {
+    } else if (kind == Owed::CopyEnd) {
       copy_in_ = false;
     } else {
       unfit_ = true;
       return accept(Verdict::Poisoned, entry, false);
     }
-    entries_.erase(entries_.begin() + static_cast<std::ptrdiff_t>(head_ + 1));
   }
+  if (next == entries_.end() && syncs_in_copy_ > 0) batch_open_ = is_extended(kind_of(entry));
+  entries_.erase(behind, next);
   return accept(Verdict::Forward, entry, false);
 }
 

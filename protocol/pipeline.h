@@ -60,10 +60,17 @@ class Pipeline {
   // `type` is any message type of frame.h's server_message_limit. Call once per message, in order.
   Reply reply(char type);
 
-  // Nothing owed, nothing being skipped, no COPY running.
-  bool empty() const { return head_ == entries_.size() && !skipping_ && !copy_in_ && !copy_out_; }
+  // Nothing owed, no batch without its Sync, no COPY running.
+  bool empty() const {
+    return head_ == entries_.size() && !batch_open_ && !skipping_ && !copy_in_ && !copy_out_;
+  }
   bool full() const { return entries_.size() - head_ >= kMaxOwed; }
   std::size_t owed() const { return entries_.size() - head_; }
+  // Extended requests were sent and their Sync was not: a transaction may be open, and answers may be held
+  // back by the server.
+  bool batch_open() const { return batch_open_; }
+  // A ReadyForQuery will come without anything more being sent.
+  bool owes_ready() const;
   // The server waits for CopyData: only CopyData, CopyDone, CopyFail, Sync and Flush make sense now.
   bool copy_in() const { return copy_in_; }
   // It cannot be proven how many answers will still come: the server must not be used again.
@@ -86,7 +93,9 @@ class Pipeline {
   std::vector<Entry> entries_;
   std::size_t head_ = 0;
   std::uint32_t batch_ = 0;
-  std::uint32_t syncs_in_copy_ = 0;
+  std::uint32_t syncs_in_copy_ = 0;  // ignored by the server if the COPY goes well
+  std::uint32_t spare_readies_ = 0;  // may come or not: it failed, and nobody knows before which of them
+  bool batch_open_ = false;
   bool skipping_ = false;
   bool copy_in_ = false;
   bool copy_out_ = false;

@@ -37,7 +37,6 @@ bool starts(Bytes word, Bytes lower_prefix) {
 // Words that change the session when a statement begins with them.
 bool opens_trouble(Bytes word) {
   switch (lower(word[0])) {
-    case 's': return equals(word, "set");
     case 'r': return equals(word, "reset");
     case 'd':
       return equals(word, "discard") || equals(word, "deallocate") || equals(word, "declare") ||
@@ -54,11 +53,11 @@ bool opens_trouble(Bytes word) {
 // Words that do so wherever they stand.
 bool is_trouble(Bytes word) {
   switch (lower(word[0])) {
-    case 't': return equals(word, "temp") || equals(word, "temporary");
-    case 's': return equals(word, "set_config") || equals(word, "setseed");
+    case 't': return equals(word, "temp") || equals(word, "temporary") || equals(word, "ts_stat");
+    case 's': return equals(word, "set_config") || equals(word, "setseed") || equals(word, "set_limit");
     case 'p':
       return starts(word, "pg_advisory") || starts(word, "pg_try_advisory") || starts(word, "pg_temp") ||
-             equals(word, "pg_settings");
+             starts(word, "pg_replication_origin") || equals(word, "pg_settings");
     case 'd': return starts(word, "dblink");
     case 'q': return starts(word, "query_to_xml");
     case 'c': return starts(word, "cursor_to_xml");
@@ -71,57 +70,95 @@ class Scanner {
   explicit Scanner(Bytes sql) : sql_(sql) {}
 
   bool found() {
-    bool first = true;  // the next word begins a statement
     while (at_ < sql_.size()) {
       const char c = sql_[at_];
       switch (class_of(c)) {
         case kSpace: ++at_; continue;
         case kDigit: skip_number(); continue;
-        case kWord: {
-          const Bytes word = take_word();
-          if (at_ < sql_.size() && sql_[at_] == '\'' && word.size() == 1 && lower(word[0]) == 'e') {
-            skip_quoted('\'', true);
-            first = false;
-            continue;
-          }
-          if (at_ + 1 < sql_.size() && sql_[at_] == '&' && equals(word, "u"))
-            return true;  // U&"...": escapes
-          if ((first && opens_trouble(word)) || is_trouble(word)) return true;
-          // EXPLAIN ANALYZE runs what follows it.
-          if (!(first && (equals(word, "explain") || equals(word, "analyze") || equals(word, "verbose"))))
-            first = false;
+        case kWord:
+          if (word_is_trouble(take_word())) return true;
           continue;
-        }
         default: break;
       }
+      if (c == '-' && next_is('-')) {
+        skip_line();
+        continue;
+      }
+      if (c == '/' && next_is('*')) {
+        skip_comment();
+        continue;
+      }
+      // What follows SET or SET LOCAL must be a name, or it is not what it looks like ("set local.name = 1").
+      if (place_ == Place::Set || (place_ == Place::SetOnce && c != '"')) return true;
       if (c == ';') {
-        first = true;
+        place_ = Place::Start;
         ++at_;
-      } else if (c == '\'') {
-        skip_quoted('\'', false);
-        first = false;
+        continue;
+      }
+      if (c == '\'') {
+        skip_string(Backslash::Plain);
       } else if (c == '"') {
         const std::size_t begin = ++at_;
         while (at_ < sql_.size() && sql_[at_] != '"') ++at_;
         if (at_ > begin && is_trouble(sql_.substr(begin, at_ - begin))) return true;
         if (at_ < sql_.size()) ++at_;
-        first = false;
-      } else if (c == '-' && next_is('-')) {
-        while (at_ < sql_.size() && sql_[at_] != '\n' && sql_[at_] != '\r') ++at_;
-      } else if (c == '/' && next_is('*')) {
-        skip_comment();
       } else if (c == '$') {
         skip_dollar();
-        first = false;
       } else {
         ++at_;
-        if (c != '(') first = false;
+        if (c == '(') continue;
       }
+      leave_start();
     }
-    return false;
+    return place_ == Place::Set;
   }
 
  private:
+  enum class Place : std::uint8_t {
+    Start,    // the next word begins a statement
+    Explain,  // in an EXPLAIN, which may run what it explains
+    Set,      // behind SET: of the session, unless a word says otherwise
+    SetOnce,  // behind SET LOCAL, SET TRANSACTION, SET CONSTRAINTS: gone with the transaction
+    Inside,
+  };
+  enum class Backslash : std::uint8_t { Plain, Escapes };
+
+  void leave_start() {
+    if (place_ != Place::Explain) place_ = Place::Inside;
+  }
+
+  bool word_is_trouble(Bytes word) {
+    if (at_ < sql_.size() && sql_[at_] == '\'' && equals(word, "e")) {
+      skip_string(Backslash::Escapes);
+      leave_start();
+      // On another line the string may go on, with escapes, and without another E.
+      while (at_ < sql_.size() && (class_of(sql_[at_]) == kSpace || (sql_[at_] == '-' && next_is('-'))))
+        class_of(sql_[at_]) == kSpace ? void(++at_) : skip_line();
+      return at_ < sql_.size() && sql_[at_] == '\'';
+    }
+    if (at_ < sql_.size() && sql_[at_] == '&' && equals(word, "u")) return true;  // U&"...": escapes
+    if (is_trouble(word)) return true;
+    switch (place_) {
+      case Place::Start:
+        if (equals(word, "set")) {
+          place_ = Place::Set;
+        } else if (equals(word, "explain")) {
+          place_ = Place::Explain;
+        } else {
+          place_ = Place::Inside;
+          return opens_trouble(word);
+        }
+        return false;
+      case Place::Explain: return equals(word, "execute");
+      case Place::Set:
+        place_ = Place::SetOnce;
+        return !(equals(word, "local") || equals(word, "transaction") || equals(word, "constraints"));
+      case Place::SetOnce: place_ = Place::Inside; return false;
+      case Place::Inside: return false;
+    }
+    return true;
+  }
+
   bool next_is(char c) const { return at_ + 1 < sql_.size() && sql_[at_ + 1] == c; }
 
   Bytes take_word() {
@@ -135,12 +172,12 @@ class Scanner {
   void skip_number() {
     while (at_ < sql_.size() && class_of(sql_[at_]) == kDigit) ++at_;
   }
-  void skip_quoted(char quote, bool backslashes) {
+  void skip_string(Backslash backslash) {
     for (++at_; at_ < sql_.size(); ++at_) {
-      if (sql_[at_] == '\\' && backslashes) {
+      if (sql_[at_] == '\\' && backslash == Backslash::Escapes) {
         ++at_;
-      } else if (sql_[at_] == quote) {
-        if (!next_is(quote)) {
+      } else if (sql_[at_] == '\'') {
+        if (!next_is('\'')) {
           ++at_;
           return;
         }
@@ -148,6 +185,9 @@ class Scanner {
       }
     }
     at_ = sql_.size();
+  }
+  void skip_line() {
+    while (at_ < sql_.size() && sql_[at_] != '\n' && sql_[at_] != '\r') ++at_;
   }
   void skip_comment() {
     int depth = 0;
@@ -180,6 +220,7 @@ class Scanner {
 
   Bytes sql_;
   std::size_t at_ = 0;
+  Place place_ = Place::Start;
 };
 
 }  // namespace

@@ -1,6 +1,8 @@
 #include "protocol/startup.h"
 
 #include <algorithm>
+#include <iterator>
+#include <set>
 
 #include "protocol/frame.h"
 
@@ -31,7 +33,7 @@ struct Switch {
   const char* setting;
 };
 // Switches of the server's command line that take a value and stand for a setting a session may change.
-constexpr Switch kSwitches[] = {{'S', "work_mem"}, {'d', "log_min_messages"}};
+constexpr Switch kSwitches[] = {{'S', "work_mem"}};
 
 Error bad_options(std::string what) {
   return Error{sqlstate::kSyntaxError,
@@ -48,10 +50,15 @@ Expected<std::pair<std::string, std::string>> name_and_value(Bytes text, const s
   return std::pair{std::move(name), std::string(text.substr(equals + 1))};
 }
 
-void put(Settings& settings, std::string name, std::string value) {
-  const auto same = [&name](const auto& entry) { return entry.first == name; };
-  settings.erase(std::remove_if(settings.begin(), settings.end(), same), settings.end());
-  settings.emplace_back(std::move(name), std::move(value));
+// Of settings with one name the last stays. A packet may name thousands.
+void keep_last(Settings& settings) {
+  std::set<Bytes> seen;
+  std::vector<bool> later(settings.size());
+  for (std::size_t i = settings.size(); i-- > 0;) later[i] = !seen.insert(settings[i].first).second;
+  Settings kept;
+  for (std::size_t i = 0; i < settings.size(); ++i)
+    if (!later[i]) kept.push_back(std::move(settings[i]));
+  settings = std::move(kept);
 }
 
 Expected<Startup> parse_startup(std::uint32_t version, Reader in) {
@@ -87,7 +94,7 @@ Expected<Startup> parse_startup(std::uint32_t version, Reader in) {
     } else if (name.substr(0, 5) == "_pq_.") {
       startup.unknown_protocol_options.emplace_back(name);
     } else {
-      put(startup.settings, std::string(name), std::string(value));
+      startup.settings.emplace_back(name, value);
     }
   }
   if (!ended || !in.empty())
@@ -98,9 +105,9 @@ Expected<Startup> parse_startup(std::uint32_t version, Reader in) {
   if (startup.database.empty()) startup.database = startup.user;
   if (!startup.unknown_protocol_options.empty()) startup.negotiate = true;
   // Postgres applies options before the packet's other parameters, so those win.
-  Settings merged = std::move(from_options);
-  for (auto& [name, value] : startup.settings) put(merged, name, value);
-  startup.settings = std::move(merged);
+  startup.settings.insert(startup.settings.begin(), std::make_move_iterator(from_options.begin()),
+                          std::make_move_iterator(from_options.end()));
+  keep_last(startup.settings);
   return startup;
 }
 
@@ -115,8 +122,11 @@ Expected<std::size_t> first_packet_size(Bytes in) {
 }
 
 Expected<FirstPacket> parse_first_packet(Bytes packet) {
-  Reader in(packet.substr(4));
+  Reader in(packet);
+  const std::uint32_t length = in.u32();
   const std::uint32_t code = in.u32();
+  if (!in.ok() || length != packet.size())
+    return fail(sqlstate::kProtocolViolation, "invalid length of startup packet");
   if (code == kSslRequestCode || code == kGssRequestCode) {
     if (!in.empty()) return fail(sqlstate::kProtocolViolation, "invalid length of encryption request");
     if (code == kSslRequestCode) return SslRequest{};
@@ -152,13 +162,14 @@ Expected<Settings> parse_options(Bytes options) {
                                        [&word](const Switch& s) { return s.letter == word[1]; });
       if (known == std::end(kSwitches) || (word.size() == 2 && i + 1 == words.size()))
         return tl::unexpected(bad_options(word));
-      put(settings, known->setting, word.size() > 2 ? word.substr(2) : words[++i]);
+      settings.emplace_back(known->setting, word.size() > 2 ? word.substr(2) : words[++i]);
       continue;
     }
     auto setting = name_and_value(assignment, word);
     if (!setting) return tl::unexpected(setting.error());
-    put(settings, std::move(setting->first), std::move(setting->second));
+    settings.push_back(std::move(*setting));
   }
+  keep_last(settings);
   return settings;
 }
 

@@ -46,9 +46,7 @@ Expected<std::size_t> first_packet_size(Bytes in);
 Expected<FirstPacket> parse_first_packet(Bytes packet);
 
 // `options` as the server's command line: words split at white space, backslash escapes; -c name=value,
-// -cname=value,
-// --name=value with dashes for underscores in names, and the switches that name a setting (-S = work_mem
-// ...).
+// -cname=value, --name=value with dashes for underscores in names, and -S for work_mem.
 Expected<Settings> parse_options(Bytes options);
 
 }  // namespace pgweir::protocol

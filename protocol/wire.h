@@ -3,8 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
-#include <optional>
 #include <string>
 
 #include "pooler/base/bytes.h"
@@ -94,9 +92,9 @@ class Writer {
   Writer& bytes(Bytes value) { return out_.append(value), *this; }
   // NULs in the text would end it early for the reader: they are left out.
   Writer& c_string(Bytes text) {
-    for (const char c : text)
-      if (c != '\0') out_.push_back(c);
-    out_.push_back('\0');
+    for (std::size_t nul; (nul = text.find('\0')) != Bytes::npos; text.remove_prefix(nul + 1))
+      out_.append(text.substr(0, nul));
+    out_.append(text).push_back('\0');
     return *this;
   }
 

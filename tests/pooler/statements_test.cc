@@ -1,0 +1,90 @@
+#include "pooler/statements.h"
+
+#include <catch2/catch.hpp>
+#include <vector>
+
+using namespace pgweir;
+
+namespace {
+constexpr std::size_t kCost = StatementBook::kStatementCost;
+}
+
+TEST_CASE("a text exists once, under one name") {
+  StatementBook book(10'000);
+  const StatementRef a = book.intern("select 1"), b = book.intern("select 1"), c = book.intern("select 2");
+  CHECK(a.get() == b.get());
+  CHECK(a.get() != c.get());
+  CHECK(a->server_name == "pgweir_1");
+  CHECK(c->server_name == "pgweir_2");
+  CHECK(book.size() == 2);
+  CHECK(book.bytes() == 16 + 2 * kCost);
+}
+
+TEST_CASE("a statement knows whether it leaves state behind") {
+  using namespace std::literals;
+  StatementBook book(10'000);
+  CHECK_FALSE(book.intern("select 1\0\0\0"sv)->leaves_state);
+  CHECK(book.intern("set x = 1\0\0\0"sv)->leaves_state);
+  CHECK_FALSE(book.intern("select 1\0\0\1; set"sv)->leaves_state);  // types are not text
+}
+
+TEST_CASE("a statement that nobody names stays until its room is needed, the longest unused goes first") {
+  StatementBook book(3 * (kCost + 1));
+  std::vector<StatementRef> held;
+  for (const Bytes text : {"a", "b", "c"}) held.push_back(book.intern(text));
+  CHECK_FALSE(book.intern("d"));  // all are in use
+  held.clear();
+  CHECK(book.size() == 3);
+  CHECK(book.intern("a")->id == 1);  // found again, and used last now
+  CHECK(book.intern("d")->id == 4);
+  CHECK(book.intern("a")->id == 1);
+  CHECK(book.intern("b")->id == 5);  // it was forgotten: an id never comes back
+  CHECK(book.bytes() == book.bytes_max());
+}
+
+TEST_CASE("what can never fit is refused and forgets nothing") {
+  StatementBook book(1000);
+  book.intern("a");
+  CHECK_FALSE(book.intern(std::string(1000, 'x')));
+  CHECK_FALSE(book.make_room(1001));
+  CHECK(book.size() == 1);
+}
+
+TEST_CASE("a client's names are counted while it has them") {
+  StatementBook book(10'000);
+  const StatementRef a = book.intern("a"), b = book.intern("b");
+  const std::size_t before = book.bytes();
+  {
+    ClientStatements names(book);
+    CHECK(names.find("x") == nullptr);
+    names.set("x", a);
+    names.set("y", a);
+    CHECK(names.find("x")->get() == a.get());
+    CHECK(book.bytes() == before + 2 * (StatementBook::kNameCost + 1));
+    names.set("x", b);
+    CHECK(names.find("x")->get() == b.get());
+    CHECK(names.size() == 2);
+    CHECK(book.bytes() == before + 2 * (StatementBook::kNameCost + 1));
+    names.erase("x");
+    names.erase("x");
+    CHECK(book.bytes() == before + StatementBook::kNameCost + 1);
+    CHECK(names.room_for("z"));
+    CHECK_FALSE(names.room_for(std::string(10'000, 'z')));
+  }
+  CHECK(book.bytes() == before);
+}
+
+TEST_CASE("a server forgets what it used least recently") {
+  ServerStatements known;
+  for (const StatementId id : {1u, 2u, 3u}) known.add(id);
+  CHECK(known.use(1));
+  known.add(2);
+  CHECK_FALSE(known.use(4));
+  CHECK(known.size() == 3);
+  CHECK(known.take_oldest() == 3);
+  CHECK_FALSE(known.knows(3));
+  CHECK(known.take_oldest() == 1);
+  known.clear();
+  CHECK(known.size() == 0);
+  CHECK_FALSE(known.knows(2));
+}
