@@ -1,15 +1,16 @@
 // pooler/console.h - one connection to the admin console: databases `pgweir` and `pgbouncer`.
 //
-// Speaks the simple query protocol: SHOW and a few commands. What stands in a SHOW is gathered from all workers by
-// messages, without stopping them.
+// Speaks the simple query protocol: SHOW and a few commands (console_core.h has them). What stands in a SHOW
+// is gathered from all workers by messages, without stopping them. One statement runs at a time; what is sent
+// meanwhile waits. Requests of the extended protocol are refused up to the next Sync.
 #pragma once
 
-#include <functional>
+#include <cstdint>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "pooler/base/bytes.h"
+#include "pooler/base/time.h"
 #include "pooler/net/loop.h"
 
 namespace pgweir {
@@ -20,17 +21,25 @@ bool is_console_database(Bytes name);
 
 class ConsoleSession final : public net::Handler {
  public:
+  static constexpr std::uint32_t kQueryMax = 64 << 10;  // bytes of one message
+
   ConsoleSession(Worker& worker, std::unique_ptr<net::Stream> stream, std::string user);
   ~ConsoleSession() override;
   void start(Bytes held);  // greets; `held`: bytes that came behind the login
   void end();              // closes the connection with 57P01
 
+  const std::string& user() const;
+  const net::Stream& stream() const;
+  Time connected_at() const;
+  std::uint32_t id() const;  // apart from those of Sessions
+
  private:
   void on_bytes(Bytes in) override;
+  void on_drained() override;
   void on_closed(const net::Closed& why) override;
 
   struct State;
-  std::unique_ptr<State> state_;
+  std::shared_ptr<State> state_;  // what comes back later holds it weakly
 };
 
 }  // namespace pgweir

@@ -38,8 +38,7 @@ Group::~Group() { PGWEIR_CHECK(servers_.empty() && waiters_.empty()); }
 
 Server* Group::request(Session& session) {
   // Whoever still waits may not have a server now, so an idle one is free to take.
-  if (!paused_ && !idle_.empty() &&
-      session.tenant().lent < session.tenant().record.limits.max_server_connections) {
+  if (!idle_.empty() && session.tenant().may_have_server()) {
     Server& server = worker_.config().server_rotation ? *idle_.front() : *idle_.back();
     lend(server, session);
     return &server;
@@ -95,7 +94,7 @@ void Group::to_idle(Server& server) {
   const Time now = worker_.loop().now();
   const bool yield =
       budget_.starved() && (waiters_.empty() || now - server.started_at > Duration(kRunWhileOthersStarve));
-  if (now >= server.expires || worker_.draining() || yield) return drop(server);
+  if (now >= server.expires || worker_.draining() || yield || paused()) return drop(server);
   server.settled(worker_.loop());
   server.place = Server::Place::Idle;
   server.since = now;
@@ -106,11 +105,11 @@ void Group::to_idle(Server& server) {
 void Group::serve() {
   // A session that is given a server may give it back at once: then this loop goes on, not a second one
   // inside it.
-  if (serving_ || paused_) return;
+  if (serving_) return;
   serving_ = true;
   Session* session = waiters_.front();
   while (session && !idle_.empty()) {
-    if (session->tenant().lent >= session->tenant().record.limits.max_server_connections) {
+    if (!session->tenant().may_have_server()) {
       session = List<Session>::next(*session);
       continue;
     }
@@ -140,16 +139,16 @@ std::uint32_t Group::capacity() const {
 }
 
 void Group::grow() {
-  if (waiters_.empty() || paused_ || worker_.loop().now() < retry_at_) {
-    if (!waiters_.empty() && !paused_ && (!timer_.armed() || timer_.at() > retry_at_))
+  if (waiters_.empty() || worker_.loop().now() < retry_at_) {
+    if (!waiters_.empty() && (!timer_.armed() || timer_.at() > retry_at_))
       worker_.loop().arm(timer_, retry_at_);
     return;
   }
   std::size_t eligible = 0;
   for (Session* s = waiters_.front(); s && eligible <= kLoginsAtOnce; s = List<Session>::next(*s))
-    if (s->tenant().lent < s->tenant().record.limits.max_server_connections) ++eligible;
+    if (s->tenant().may_have_server()) ++eligible;
   // After a failure one server probes; the others follow when it has succeeded.
-  const std::size_t at_once = failures_ > 0 ? 1 : std::min<std::size_t>(eligible, kLoginsAtOnce);
+  const std::size_t at_once = std::min<std::size_t>(eligible, failures_ > 0 ? 1 : kLoginsAtOnce);
   const BackendView* backend = worker_.snapshot().backend(key_.backend);
   if (!backend) return refuse_all({sqlstate::kInvalidCatalogName, "backend is no longer configured", {}, {}});
   const std::uint32_t limit = capacity();
@@ -247,12 +246,17 @@ void Group::use(const ServerCredentials& credentials) {
   if (credentials.client_key) credentials_.client_key = credentials.client_key;
 }
 
-void Group::join(Tenant& tenant) { ++tenants_[&tenant]; }
+void Group::join(Tenant& tenant) {
+  ++tenants_[&tenant];
+  if (tenants_.size() == 1) shown_tenant_ = tenant.record.name;
+}
 
 void Group::part(Tenant& tenant) {
   const auto place = tenants_.find(&tenant);
   PGWEIR_CHECK(place != tenants_.end());
-  if (--place->second == 0) tenants_.erase(place);
+  if (--place->second > 0) return;
+  tenants_.erase(place);
+  if (!tenants_.empty()) shown_tenant_ = tenants_.begin()->first->record.name;
 }
 
 bool Group::close_one_idle() {
@@ -267,8 +271,14 @@ void Group::close_idle() {
   for (auto& [id, server] : servers_) server->expires = std::min(server->expires, now);
 }
 
-void Group::resume() {
-  paused_ = false;
+bool Group::paused() const {
+  return !tenants_.empty() &&
+         std::all_of(tenants_.begin(), tenants_.end(), [](const auto& entry) { return entry.first->paused; });
+}
+
+void Group::pause_changed() {
+  // Nobody uses a group without tenants now, and a pause is often there to stop its Postgres.
+  if (paused() || tenants_.empty()) return close_idle();
   serve();
   grow();
 }
@@ -297,6 +307,9 @@ void Group::tick() {
 
 Error Group::why_waiting(const Tenant& tenant, Duration waited) const {
   const auto seconds = fmt::format("{:.1f}s", static_cast<double>(waited.count()) / 1e6);
+  if (tenant.paused)
+    return {sqlstate::kCannotConnectNow, fmt::format("tenant \"{}\" is paused", tenant.record.name),
+            fmt::format("It has been waiting for {}.", seconds), "RESUME on the console lets it go on."};
   if (last_error_)
     return {sqlstate::kCannotConnectNow,
             fmt::format("no server connection within {}: {}", seconds, last_error_->message),

@@ -68,9 +68,12 @@ class Group {
   void grow();            // starts what the waiters need and the limits allow
   bool close_one_idle();  // for a starved group elsewhere; false: nothing to spare
   void close_idle();      // RECONNECT, shutdown, changed backend
-  void pause() { paused_ = true; }
-  void resume();
-  bool paused() const { return paused_; }
+  // A tenant of this group was paused or resumed.
+  void pause_changed();
+  bool paused() const;  // all tenants that use it are
+  bool serves(const Tenant& tenant) const {
+    return key_.backend == tenant.record.backend && key_.database == tenant.record.database;
+  }
   bool unused() const { return tenants_.empty() && servers_.empty(); }
 
   // Why a session that waits has no server, for its error and its notice.
@@ -85,6 +88,9 @@ class Group {
   const List<Session>& waiters() const { return waiters_; }
   const std::map<std::uint64_t, std::unique_ptr<Server>>& servers() const { return servers_; }
   std::uint32_t starting() const { return starting_; }
+  const std::map<Tenant*, std::uint32_t>& tenants() const { return tenants_; }
+  // The tenant in whose rows its idle servers are shown; the last one when nobody uses it now.
+  const std::string& shown_tenant() const { return shown_tenant_; }
 
  private:
   void lend(Server& server, Session& session);
@@ -101,6 +107,7 @@ class Group {
   ServerCredentials credentials_;
   BackendBudget& budget_;
   std::map<Tenant*, std::uint32_t> tenants_;  // sessions of each
+  std::string shown_tenant_;
   std::map<std::uint64_t, std::unique_ptr<Server>> servers_;
   List<Server> idle_;
   List<Session> waiters_;
@@ -109,7 +116,6 @@ class Group {
   std::optional<Error> last_error_;
   Time retry_at_{};
   bool serving_ = false;
-  bool paused_ = false;
   bool plain_refused_ = false;  // tls_mode allow: the server wants TLS after all
   net::Timer timer_;
 };

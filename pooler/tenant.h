@@ -3,8 +3,10 @@
 // Lives on the worker that is the home of its database, with all of its sessions; plain counters suffice.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "pooler/base/time.h"
 #include "tiers/tier.h"
@@ -24,11 +26,43 @@ struct Traffic {
   std::uint64_t errors = 0;
 };
 
+// What passed in the last whole period, from which the avg_ figures are made; in the first period, what has
+// passed of it.
+class TrafficPeriod {
+ public:
+  static constexpr std::chrono::seconds kLength{60};
+
+  explicit TrafficPeriod(Time now) : began_(now) {}
+  void roll(const Traffic& now_total, Time now) {
+    last_begin_ = std::exchange(begin_, now_total);
+    last_end_ = now_total;
+    length_ = now - std::exchange(began_, now);
+  }
+  struct View {
+    Traffic from, to;
+    Duration length;
+  };
+  View view(const Traffic& now_total, Time now) const {
+    if (length_.count() > 0) return {last_begin_, last_end_, length_};
+    return {begin_, now_total, now - began_};
+  }
+
+ private:
+  Time began_;
+  Traffic begin_, last_begin_, last_end_;
+  Duration length_{};
+};
+
 struct Tenant {
   tiers::Tenant record;
   std::uint32_t clients = 0;
   std::uint32_t lent = 0;  // servers that its sessions hold
+  bool paused = false;     // PAUSE: whoever asks for a server waits
   Traffic traffic;
+  TrafficPeriod period;
+
+  explicit Tenant(Time now) : period(now) {}
+  bool may_have_server() const { return !paused && lent < record.limits.max_server_connections; }
 };
 
 }  // namespace pgweir

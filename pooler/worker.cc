@@ -20,7 +20,12 @@ constexpr std::size_t kNonceBytes = 18;
 
 Worker::Worker(std::uint32_t index, net::Loop& loop, Rng& rng, Shared& shared,
                std::shared_ptr<const Snapshot> snapshot)
-    : index_(index), loop_(loop), rng_(rng), shared_(shared), snapshot_(std::move(snapshot)) {}
+    : index_(index),
+      loop_(loop),
+      rng_(rng),
+      shared_(shared),
+      snapshot_(std::move(snapshot)),
+      period_timer_(this, [](void* self) { static_cast<Worker*>(self)->roll_periods(); }) {}
 
 Worker::~Worker() { PGWEIR_CHECK(empty()); }
 
@@ -102,7 +107,10 @@ Worker& Worker::home_of(const tiers::Tenant& tenant) const {
 
 Tenant& Worker::tenant(const tiers::Tenant& record) {
   std::unique_ptr<Tenant>& place = tenants_[record.name];
-  if (!place) place = std::make_unique<Tenant>();
+  if (!place) {
+    place = std::make_unique<Tenant>(loop_.now());
+    place->paused = all_paused_;
+  }
   place->record = record;
   return *place;
 }
@@ -124,6 +132,7 @@ void Worker::own_session(std::unique_ptr<Session> session) {
   ++shared_.clients;
   const std::uint32_t id = session->id();
   sessions_[id] = std::move(session);
+  if (!period_timer_.armed()) loop_.arm(period_timer_, loop_.now() + TrafficPeriod::kLength);
 }
 
 void Worker::session_ended(Session& session) {
@@ -234,6 +243,46 @@ void Worker::close_all(const Error& why) {
   for (Session* session : all) session->end(why);
   for (auto& [key, group] : groups_) group->close_idle();
   after_change();
+}
+
+void Worker::set_paused(const tiers::Tenant* record, bool paused) {
+  if (record) {
+    tenant(*record).paused = paused;
+  } else {
+    all_paused_ = paused;
+    for (auto& [name, each] : tenants_) each->paused = paused;
+  }
+  for (auto& [key, group] : groups_)
+    if (!record || group->serves(tenant(*record))) group->pause_changed();
+}
+
+bool Worker::pause_settled(const std::string* name) const {
+  for (const auto& [key, each] : tenants_)
+    if ((!name || *name == key) && each->paused && each->lent > 0) return false;
+  return std::none_of(groups_.begin(), groups_.end(), [&](const auto& entry) {
+    const Group& group = *entry.second;
+    if (name) {
+      const auto place = tenants_.find(*name);
+      if (place == tenants_.end() || !group.serves(*place->second)) return false;
+    }
+    const bool unused = group.tenants().empty();  // may have a server that logs in for somebody who has left
+    if (!unused && !group.paused()) return false;
+    return std::any_of(group.servers().begin(), group.servers().end(), [unused](const auto& server) {
+      const Server::Place place = server.second->place;
+      return !unused || (place != Server::Place::Starting && place != Server::Place::Idle);
+    });
+  });
+}
+
+// Goes on as long as anybody is here, and once more, so that the figures of a silent minute are zero.
+void Worker::roll_periods() {
+  std::uint64_t assignments = 0;
+  for (auto& [name, each] : tenants_) {
+    each->period.roll(each->traffic, loop_.now());
+    assignments += each->traffic.assignments;
+  }
+  const bool silent = std::exchange(period_assignments_, assignments) == assignments;
+  if (!sessions_.empty() || !silent) loop_.arm(period_timer_, loop_.now() + TrafficPeriod::kLength);
 }
 
 bool Worker::empty() const {

@@ -91,6 +91,18 @@ class Worker final : public net::Acceptor {
   const std::map<GroupKey, std::unique_ptr<Group>>& groups() const { return groups_; }
   const std::unordered_map<std::string, std::unique_ptr<Tenant>>& tenants() const { return tenants_; }
   const std::unordered_map<std::uint32_t, std::unique_ptr<Session>>& sessions() const { return sessions_; }
+  const std::unordered_map<ConsoleSession*, std::unique_ptr<ConsoleSession>>& consoles() const {
+    return consoles_;
+  }
+
+  // PAUSE: its clients wait from their next transaction on, and servers that nobody else uses are closed as
+  // they come free. Without a record: all tenants, also those yet to come.
+  void set_paused(const tiers::Tenant* record, bool paused);
+  // Nothing runs any more for what was paused.
+  bool pause_settled(const std::string* tenant) const;
+  bool all_paused() const { return all_paused_; }
+  std::size_t login_count() const { return logins_.size(); }
+
   void after_change();  // something ended: sweep empty groups, and tell a drain that waits
 
   std::function<void()> on_empty;  // called when draining and empty
@@ -118,6 +130,11 @@ class Worker final : public net::Acceptor {
   std::unordered_map<std::uint32_t, std::unique_ptr<Session>> sessions_;
   std::unordered_map<ConsoleSession*, std::unique_ptr<ConsoleSession>> consoles_;
   std::unordered_map<CancelConnection*, std::unique_ptr<CancelConnection>> cancels_;
+  void roll_periods();
+
+  bool all_paused_ = false;
+  net::Timer period_timer_;
+  std::uint64_t period_assignments_ = 0;  // of all tenants, when the period began
   bool sweep_posted_ = false;
   std::uint32_t next_slot_ = 0;
   std::uint64_t last_server_id_ = 0;

@@ -1,0 +1,279 @@
+#include "pooler/console_core.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+
+#include "pooler/base/near.h"
+#include "pooler/base/quoted.h"
+
+namespace pgweir::console {
+
+namespace {
+
+constexpr Role kStats = Role::Stats;
+constexpr Role kAdmin = Role::Admin;
+constexpr auto kNone = Argument::None;
+constexpr auto kDatabase = Argument::Database;
+
+constexpr std::array kCommands{
+    Command{"SHOW CLIENTS", Action::ShowClients, kNone, "SHOW", kStats,
+            "who is connected, and what it waits for"},
+    Command{"SHOW CONFIG", Action::ShowConfig, kNone, "SHOW", kStats,
+            "every setting in force, secrets masked"},
+    Command{"SHOW DATABASES", Action::ShowDatabases, kNone, "SHOW", kStats,
+            "tenants, their backends and limits"},
+    Command{"SHOW HELP", Action::ShowHelp, kNone, "SHOW", kStats, "this list"},
+    Command{"SHOW LISTS", Action::ShowLists, kNone, "SHOW", kStats, "how many of each there are"},
+    Command{"SHOW POOLS", Action::ShowPools, kNone, "SHOW", kStats,
+            "clients and servers per database and user"},
+    Command{"SHOW SERVERS", Action::ShowServers, kNone, "SHOW", kStats, "connections to Postgres"},
+    Command{"SHOW STATE", Action::ShowState, kNone, "SHOW", kStats, "whether the pooler is active or paused"},
+    Command{"SHOW STATS", Action::ShowStats, kNone, "SHOW", kStats,
+            "traffic per database: totals since the start, averages over the last minute"},
+    Command{"SHOW STATS_AVERAGES", Action::ShowStatsAverages, kNone, "SHOW", kStats,
+            "only the averages of it"},
+    Command{"SHOW STATS_TOTALS", Action::ShowStatsTotals, kNone, "SHOW", kStats, "only the totals of it"},
+    Command{"SHOW TOTALS", Action::ShowTotals, kNone, "SHOW", kStats, "the same, of all databases together"},
+    Command{"SHOW VERSION", Action::ShowVersion, kNone, "SHOW", kStats, "the version"},
+    Command{"PAUSE", Action::Pause, kDatabase, "PAUSE", kAdmin,
+            "let transactions end, close servers, and make clients wait"},
+    Command{"RESUME", Action::Resume, kDatabase, "RESUME", kAdmin, "let them go on; without a name: all"},
+    Command{"RELOAD", Action::Reload, kNone, "RELOAD", kAdmin, "read the configuration again"},
+    Command{"SHUTDOWN", Action::Shutdown, kNone, "SHUTDOWN", kAdmin,
+            "stop accepting, let transactions end within process.shutdown_timeout, and exit"},
+    Command{"SHUTDOWN WAIT_FOR_SERVERS", Action::Shutdown, kNone, "SHUTDOWN", kAdmin, ""},
+    Command{"SET", Action::Set, kNone, "SET", kStats, ""},
+    Command{"BEGIN", Action::Begin, kNone, "BEGIN", kStats, ""},
+    Command{"BEGIN TRANSACTION", Action::Begin, kNone, "BEGIN", kStats, ""},
+    Command{"START TRANSACTION", Action::Begin, kNone, "START TRANSACTION", kStats, ""},
+    Command{"COMMIT", Action::End, kNone, "COMMIT", kStats, ""},
+    Command{"END", Action::End, kNone, "COMMIT", kStats, ""},
+    Command{"ROLLBACK", Action::End, kNone, "ROLLBACK", kStats, ""},
+    Command{"SELECT 1", Action::SelectOne, kNone, "SELECT 1", kStats, ""},
+    Command{"SELECT VERSION ( )", Action::SelectVersion, kNone, "SELECT 1", kStats, ""},
+};
+
+// What drivers set on every connection. It has no meaning here and does no harm.
+constexpr std::array<std::string_view, 14> kSessionSettings{"APPLICATION_NAME",
+                                                            "BYTEA_OUTPUT",
+                                                            "CLIENT_ENCODING",
+                                                            "CLIENT_MIN_MESSAGES",
+                                                            "DATESTYLE",
+                                                            "EXTRA_FLOAT_DIGITS",
+                                                            "IDLE_IN_TRANSACTION_SESSION_TIMEOUT",
+                                                            "INTERVALSTYLE",
+                                                            "LOCK_TIMEOUT",
+                                                            "NAMES",
+                                                            "SEARCH_PATH",
+                                                            "STANDARD_CONFORMING_STRINGS",
+                                                            "STATEMENT_TIMEOUT",
+                                                            "TIMEZONE"};
+
+constexpr std::size_t kStatementsMax = 100;
+
+struct Token {
+  enum class Kind : std::uint8_t { Word, Quoted, String, Symbol, Semicolon };
+  Kind kind;
+  std::string text;  // words as written
+};
+
+bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+bool is_word(char c) {
+  return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_' || c == '.' ||
+         c == '-' || c == '$' || c == '*' || static_cast<unsigned char>(c) >= 0x80;
+}
+std::string upper(std::string_view text) {
+  std::string out(text);
+  for (char& c : out)
+    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
+  return out;
+}
+
+tl::unexpected<Error> syntax_error(std::string message, std::string hint = {}) {
+  return fail(sqlstate::kSyntaxError, std::move(message), std::move(hint));
+}
+
+class Lexer {
+ public:
+  explicit Lexer(std::string_view text) : rest_(text) {}
+
+  // Nothing at the end of the text.
+  Expected<std::optional<Token>> next() {
+    if (auto skipped = skip_blanks(); !skipped) return tl::unexpected(std::move(skipped.error()));
+    if (rest_.empty()) return std::optional<Token>();
+    const char c = rest_[0];
+    if (c == ';') return take(Token::Kind::Semicolon, 1);
+    if (c == '"') return quoted_text('"', Token::Kind::Quoted);
+    if (c == '\'') return quoted_text('\'', Token::Kind::String);
+    std::size_t size = 0;
+    while (size < rest_.size() && is_word(rest_[size]) && !starts_comment(size)) ++size;
+    return size > 0 ? take(Token::Kind::Word, size) : take(Token::Kind::Symbol, 1);
+  }
+
+ private:
+  bool starts_comment(std::size_t at) const { return rest_.substr(at, 2) == "--"; }
+  std::optional<Token> take(Token::Kind kind, std::size_t size) {
+    Token token{kind, std::string(rest_.substr(0, size))};
+    rest_.remove_prefix(size);
+    return token;
+  }
+  Expected<void> skip_blanks() {
+    for (;;) {
+      if (!rest_.empty() && is_space(rest_[0])) {
+        rest_.remove_prefix(1);
+      } else if (starts_comment(0)) {
+        rest_.remove_prefix(std::min(rest_.find('\n'), rest_.size()));
+      } else if (rest_.starts_with("/*")) {
+        const std::size_t end = rest_.find("*/", 2);
+        if (end == std::string_view::npos) return syntax_error("unterminated /* comment");
+        rest_.remove_prefix(end + 2);
+      } else {
+        return {};
+      }
+    }
+  }
+  Expected<std::optional<Token>> quoted_text(char quote, Token::Kind kind) {
+    Token token{kind, {}};
+    for (std::size_t i = 1; i < rest_.size(); ++i) {
+      if (rest_[i] != quote) {
+        token.text += rest_[i];
+      } else if (i + 1 < rest_.size() && rest_[i + 1] == quote) {
+        token.text += rest_[i++];
+      } else {
+        rest_.remove_prefix(i + 1);
+        return std::optional<Token>(std::move(token));
+      }
+    }
+    return syntax_error(
+        fmt::format("unterminated {} in {}", quote == '"' ? "quoted name" : "string", quoted(rest_)));
+  }
+
+  std::string_view rest_;
+};
+
+using Tokens = std::span<const Token>;
+
+std::string in_words(Tokens tokens) {
+  std::string words;
+  for (const Token& token : tokens) {
+    if (!words.empty()) words += ' ';
+    words +=
+        token.kind == Token::Kind::Word || token.kind == Token::Kind::Symbol ? upper(token.text) : "'...'";
+  }
+  return words;
+}
+
+std::string allowed_commands() {
+  std::string list;
+  for (const Command& command : kCommands) {
+    if (command.help.empty()) continue;
+    if (!list.empty()) list += ", ";
+    list += command.words;
+  }
+  return list;
+}
+
+// A word that is wrong behind SHOW is compared with what may stand there, not with SHOW and all.
+std::string suggestion(std::string_view words) {
+  const bool show = words.starts_with("SHOW ");
+  std::vector<std::string_view> names;
+  for (const Command& command : kCommands) {
+    if (command.help.empty() || command.words.starts_with("SHOW ") != show) continue;
+    names.push_back(show ? command.words.substr(5) : command.words);
+  }
+  if (!show) names.push_back("SHOW");
+  std::string_view wrong = words.substr(show ? 5 : 0);
+  wrong = wrong.substr(0, wrong.find(' '));
+  const std::string_view near = nearest(wrong, names);
+  return near.empty() ? std::string() : fmt::format("; did you mean {}{}?", show ? "SHOW " : "", near);
+}
+
+tl::unexpected<Error> unknown(Tokens tokens) {
+  const std::string words = in_words(tokens);
+  return syntax_error(fmt::format("unknown command {}{}", quoted(words), suggestion(words)),
+                      "The console knows " + allowed_commands() + ".");
+}
+
+const Command* find(std::string_view words) {
+  const auto place =
+      std::find_if(kCommands.begin(), kCommands.end(), [&](const Command& c) { return c.words == words; });
+  return place == kCommands.end() ? nullptr : &*place;
+}
+
+// SET [SESSION | LOCAL] name {= | TO} value, SET TIME ZONE value, SET SESSION CHARACTERISTICS ...
+Expected<Request> parse_set(Tokens tokens) {
+  Tokens rest = tokens.subspan(1);
+  std::string name = rest.empty() ? "" : upper(rest[0].text);
+  if ((name == "SESSION" || name == "LOCAL") && rest.size() > 1) name = upper(rest[1].text);
+  const bool harmless =
+      std::find(kSessionSettings.begin(), kSessionSettings.end(), name) != kSessionSettings.end() ||
+      name == "TIME" || name == "CHARACTERISTICS" || name == "TRANSACTION";
+  if (harmless) return Request{find("SET"), {}};
+  if (name.empty()) return unknown(tokens);
+  return fail(
+      sqlstate::kFeatureNotSupported, fmt::format("{} cannot be set on the console", quoted(rest[0].text)),
+      "Change the configuration file, then RELOAD. SHOW CONFIG tells which settings a reload can change.");
+}
+
+Expected<Request> parse_one(Tokens tokens) {
+  if (tokens[0].kind == Token::Kind::Word && upper(tokens[0].text) == "SET") return parse_set(tokens);
+  if (const Command* command = find(in_words(tokens))) return Request{command, {}};
+  const Command* command = tokens[0].kind == Token::Kind::Word ? find(upper(tokens[0].text)) : nullptr;
+  if (!command || command->action == Action::Begin || command->action == Action::End) {
+    // BEGIN ISOLATION LEVEL ..., COMMIT WORK: the same to us.
+    if (command) return Request{command, {}};
+    return unknown(tokens);
+  }
+  if (command->argument == Argument::None)
+    return syntax_error(
+        fmt::format("{} takes no argument such as {}", command->words, quoted(tokens[1].text)));
+  const bool name = tokens[1].kind == Token::Kind::Word || tokens[1].kind == Token::Kind::Quoted;
+  if (tokens.size() > 2 || !name || tokens[1].text.empty())
+    return syntax_error(fmt::format("{} takes the name of one database", command->words),
+                        "A name with unusual letters stands in double quotes.");
+  return Request{command, tokens[1].text};  // in the case it is written, as PgBouncer does
+}
+
+}  // namespace
+
+std::span<const Command> commands() { return kCommands; }
+
+Expected<std::vector<Request>> parse(std::string_view text) {
+  std::vector<Request> statements;
+  std::vector<Token> tokens;
+  Lexer lexer(text);
+  for (bool more = true; more;) {
+    auto token = lexer.next();
+    if (!token) return tl::unexpected(std::move(token.error()));
+    more = token->has_value();
+    if (more && (*token)->kind != Token::Kind::Semicolon) {
+      tokens.push_back(std::move(**token));
+      continue;
+    }
+    if (tokens.empty()) continue;
+    if (statements.size() == kStatementsMax)
+      return fail(sqlstate::kProgramLimit,
+                  fmt::format("more than {} statements in one text", kStatementsMax));
+    auto statement = parse_one(tokens);
+    if (!statement) return tl::unexpected(std::move(statement.error()));
+    statements.push_back(std::move(*statement));
+    tokens.clear();
+  }
+  return statements;
+}
+
+std::string help(Role role) {
+  std::string text;
+  for (const Command& command : kCommands) {
+    if (command.help.empty() || !may(role, command)) continue;
+    const std::string usage =
+        fmt::format("{}{}", command.words, command.argument == Argument::Database ? " [database]" : "");
+    text += fmt::format("\n{:<20} {}", usage, command.help);
+  }
+  return text;
+}
+
+}  // namespace pgweir::console

@@ -1,0 +1,29 @@
+// pooler/console_report.h - what the workers know, as rows for the console.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "pooler/console_core.h"
+#include "pooler/console_tables.h"
+
+namespace pgweir {
+class Worker;
+}
+
+namespace pgweir::console {
+
+struct Report {
+  std::vector<PoolRow> pools;
+  std::vector<DatabaseRow> databases;
+  std::vector<StatsRow> stats;
+  std::vector<ConnectionRow> connections;  // of SHOW CLIENTS or SHOW SERVERS
+  std::uint64_t clients = 0, logins = 0, servers = 0;
+};
+
+// Gathers from all workers what `action` shows, and calls `done` with it, in order, on the asking worker's
+// loop. Nobody waits meanwhile.
+void gather(Worker& asking, Action action, std::function<void(Report)> done);
+
+}  // namespace pgweir::console

@@ -1,0 +1,85 @@
+// pooler/console_tables.h - what the SHOW commands show: rows as plain values, and one table of figures per
+// command.
+//
+// Names, order and types of the columns are those of PgBouncer 1.25, because tools read them by name or by
+// position. Rows are gathered on one thread and shown on another, so they hold values and no pointers.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "conf/load.h"
+#include "pooler/base/time.h"
+#include "pooler/tenant.h"
+
+namespace pgweir::console {
+
+using Text = std::optional<std::string>;  // nothing: NULL
+
+struct PoolRow {
+  std::string database, user;
+  std::uint32_t cl_active = 0, cl_waiting = 0;
+  std::uint32_t sv_active = 0, sv_being_canceled = 0, sv_idle = 0, sv_tested = 0, sv_login = 0;
+  Duration maxwait{};
+};
+
+struct ConnectionRow {
+  const char* type = "C";  // or "S"
+  std::string user, database;
+  const char* state = "";
+  std::string addr, local_addr;
+  std::uint32_t port = 0, local_port = 0;
+  Duration connected{}, requested{};  // ago
+  Duration wait{};
+  bool close_needed = false;
+  std::string ptr, link;
+  std::uint32_t remote_pid = 0;
+  std::string tls, application_name;
+  std::uint64_t prepared_statements = 0;
+  std::uint64_t id = 0;
+};
+
+struct DatabaseRow {
+  std::string name, host;
+  std::uint32_t port = 0;
+  std::string database;
+  Text force_user;
+  std::uint32_t pool_size = 0;
+  std::uint64_t server_lifetime_s = 0;
+  std::uint32_t max_connections = 0, current_connections = 0, max_clients = 0, clients = 0;
+  bool paused = false;
+};
+
+struct StatsRow {
+  std::string database;
+  Traffic total;
+  TrafficPeriod::View period{};
+};
+
+struct NamedCount {
+  const char* name;
+  std::uint64_t count = 0;
+};
+
+struct KeyValue {
+  std::string key, value;
+};
+
+// Each appends a RowDescription and the DataRows. `now_s` is the time of day, in seconds since 1970.
+void put_pools(std::string& out, std::span<const PoolRow> rows);
+void put_connections(std::string& out, std::span<const ConnectionRow> rows, std::int64_t now_s);
+void put_databases(std::string& out, std::span<const DatabaseRow> rows);
+void put_config(std::string& out, std::span<const conf::Shown> rows);
+void put_lists(std::string& out, std::span<const NamedCount> rows);
+void put_state(std::string& out, std::span<const KeyValue> rows);
+void put_stats(std::string& out, std::span<const StatsRow> rows);
+void put_stats_totals(std::string& out, std::span<const StatsRow> rows);
+void put_stats_averages(std::string& out, std::span<const StatsRow> rows);
+void put_totals(std::string& out, std::span<const StatsRow> rows);
+// One row of one column.
+void put_value(std::string& out, const char* column, std::uint32_t type_oid, const std::string& value);
+
+}  // namespace pgweir::console
