@@ -119,7 +119,7 @@ void LoginCore::auth_message(Bytes body, Out& out) {
   if (state_ == State::SaslFinal) {
     auto final_message = scram_->client_final(body);
     if (!final_message) {
-      if (final_message.error().sqlstate == sqlstate::kProtocolViolation)
+      if (Bytes(final_message.error().sqlstate) != sqlstate::kInvalidPassword)
         return stop(final_message.error(), out);
       return verdict(false, out);
     }

@@ -1,0 +1,632 @@
+#include "pooler/login_core.h"
+
+#include <catch2/catch.hpp>
+#include <vector>
+
+#include "protocol/secret.h"
+#include "tests/support/logins.h"
+
+using namespace pgweir;
+using namespace pgweir::test;
+using namespace std::literals;
+using Method = LoginCore::Method;
+using Tls = LoginCore::TlsPolicy;
+using Want = LoginCore::Out::Want;
+
+namespace {
+
+constexpr Bytes kSalt4 = "salt";
+constexpr Bytes kNonce = "servernonce";
+
+const char* name(Want want) {
+  switch (want) {
+    case Want::More: return "";
+    case Want::StartTls: return "starttls";
+    case Want::Name: return "name";
+    case Want::Cancel: return "cancel";
+    case Want::Derive: return "derive";
+    case Want::Done: return "done";
+    case Want::Close: return "close";
+  }
+  return "?";
+}
+
+// Answers in words: "R10" for AuthenticationSASL, "v3.2+2" for NegotiateProtocolVersion with two options.
+std::string word(const std::string& one) {
+  const Bytes body = Bytes(one).substr(protocol::kHeaderBytes);
+  if (one[0] == 'R') return "R" + std::to_string(protocol::load_u32(body.data()));
+  if (one[0] != 'v') return told(one);
+  const std::uint32_t version = protocol::load_u32(body.data());
+  return "v" + std::to_string(version >> 16) + "." + std::to_string(version & 0xffff) + "+" +
+         std::to_string(protocol::load_u32(body.data() + 4));
+}
+
+// The core and the least of a driver.
+struct Login {
+  explicit Login(Tls tls = Tls::Off) : core(tls) {}
+
+  std::string says(Bytes in) {
+    held.append(in);
+    std::string words;
+    bool goes_on = !held.empty() && !closed;
+    while (goes_on) {
+      LoginCore::Out out;
+      core.bytes(held, secured, out);
+      REQUIRE(out.consumed <= held.size());
+      held.erase(0, out.consumed);
+      goes_on = out.want == Want::More && out.consumed > 0 && !held.empty();
+      add(words, take(out));
+    }
+    return words;
+  }
+  std::string authenticate(Method method, protocol::Secret secret, bool known = true) {
+    LoginCore::Out out;
+    core.authenticate({method, std::move(secret), known}, std::string(kNonce), std::string(kSalt4), out);
+    const bool goes_on = out.want == Want::More;
+    std::string words = take(out);
+    if (goes_on) add(words, says({}));
+    return words;
+  }
+  std::string derived(const protocol::ScramKey& key) {
+    LoginCore::Out out;
+    core.derived(key, out);
+    return take(out);
+  }
+  std::string refused(const Error& error) {
+    LoginCore::Out out;
+    core.refuse(error, out);
+    return take(out);
+  }
+  std::string take(LoginCore::Out& out) {
+    last = out.send;
+    closed = out.want == Want::Close || out.want == Want::Cancel;
+    std::string words;
+    if (out.send.size() == 1)
+      words = out.send;
+    else
+      for (const std::string& one : split(out.send)) add(words, word(one));
+    add(words, name(out.want));
+    return words;
+  }
+  static void add(std::string& words, const std::string& more) {
+    if (!words.empty() && !more.empty()) words += ' ';
+    words += more;
+  }
+  std::string error_text() const {
+    for (const std::string& one : split(last))
+      if (one[0] == 'E') return protocol::parse_error(Bytes(one).substr(5)).message;
+    return {};
+  }
+  // The data of the last authentication request.
+  std::string auth_data() const {
+    for (const std::string& one : split(last))
+      if (one[0] == 'R') return one.substr(9);
+    return {};
+  }
+
+  LoginCore core;
+  bool secured = false;
+  bool closed = false;
+  std::string held;
+  std::string last;
+};
+
+const protocol::ScramVerifier& verifier() {
+  static const auto made = protocol::make_scram_verifier("pencil", "0123456789abcdef", 2);
+  return made;
+}
+protocol::Secret plain() { return protocol::PlainSecret{"pencil"}; }
+protocol::Secret md5() { return protocol::Md5Secret{protocol::md5_hash_user("pencil", "ann")}; }
+protocol::Secret secret_for(Method method) {
+  if (method == Method::Scram) return verifier();
+  return plain();
+}
+std::string md5_answer(Bytes text) {
+  return password(protocol::md5_response(protocol::md5_hash_user(text, "ann"), kSalt4));
+}
+
+// A login that has been asked to authenticate.
+Login asked(Method method, const protocol::Secret& secret, bool known = true) {
+  Login login;
+  REQUIRE(login.says(startup()) == "name");
+  login.authenticate(method, secret, known);
+  return login;
+}
+Login asked(Method method) { return asked(method, secret_for(method)); }
+
+// The client's side of SCRAM, up to its last message.
+std::string scram_final(Login& login, Bytes text) {
+  protocol::ScramClient client("clientnonce");
+  REQUIRE(login.says(sasl_first("SCRAM-SHA-256", client.client_first())) == "R11");
+  const auto challenge = client.server_first(login.auth_data());
+  REQUIRE(challenge);
+  const auto key = protocol::scram_salted_password(text, challenge->salt, challenge->iterations);
+  return sasl_response(client.client_final(protocol::scram_client_key(key), protocol::scram_server_key(key)));
+}
+Login at_final() {
+  Login login = asked(Method::Scram);
+  scram_final(login, "pencil");
+  return login;
+}
+
+std::string header(char type, std::uint32_t length) {
+  std::string out(5, type);
+  protocol::store_u32(out.data() + 1, length);
+  return out;
+}
+std::string length_of_first(std::uint32_t length) {
+  std::string out(4, '\0');
+  protocol::store_u32(out.data(), length);
+  return out;
+}
+
+const std::string kRefused = "E:28P01:FATAL close";
+const std::string kViolation = "E:08P01:FATAL close";
+
+}  // namespace
+
+TEST_CASE("every first packet is understood at every cut, and nothing is said before it is whole") {
+  struct Row {
+    std::string packet;
+    Tls tls;
+    std::string answer;
+  };
+  const Row row = GENERATE(values<Row>({
+      {ssl_request(), Tls::Offered, "S starttls"},
+      {ssl_request(), Tls::Required, "S starttls"},
+      {ssl_request(), Tls::Off, "N"},
+      {gss_request(), Tls::Off, "N"},
+      {gss_request(), Tls::Required, "N"},
+      {cancel_packet(7, "abcd"), Tls::Off, "cancel"},
+      {cancel_packet(7, std::string(256, 'k')), Tls::Required, "cancel"},
+      {startup(), Tls::Offered, "name"},
+      {startup({{"user", "ann"}}), Tls::Off, "name"},
+      {startup({{"user", "ann"}, {"options", "-c search_path=a"}}, protocol::kVersion32), Tls::Off, "name"},
+  }));
+  for (std::size_t cut = 0; cut <= row.packet.size(); ++cut) {
+    Login login(row.tls);
+    const bool whole = cut == row.packet.size();
+    CHECK(login.says(Bytes(row.packet).substr(0, cut)) == (whole ? row.answer : ""));
+    if (!whole) CHECK(login.says(Bytes(row.packet).substr(cut)) == row.answer);
+    CHECK(login.held.empty());
+  }
+  Login slow(row.tls);
+  std::string words;
+  for (const char byte : row.packet) words += slow.says(Bytes(&byte, 1));
+  CHECK(words == row.answer);
+}
+
+TEST_CASE("a cancel request yields its key, and what comes behind it is dropped") {
+  Login login;
+  CHECK(login.says(cancel_packet(7, "abcd") + startup()) == "cancel");
+  CHECK(login.core.cancel().pid == 7);
+  CHECK(login.core.cancel().key == "abcd");
+  CHECK(login.held.empty());
+}
+
+TEST_CASE("a first packet that cannot be one is refused as soon as that shows") {
+  struct Row {
+    const char* what;
+    std::string bytes;
+    std::string answer;
+  };
+  const Row row = GENERATE(values<Row>({
+      {"length 0", length_of_first(0), kViolation},
+      {"length 7", length_of_first(7), kViolation},
+      {"length 10001", length_of_first(10'001), kViolation},
+      {"length 2^31 - 1", length_of_first(0x7fffffff), kViolation},
+      {"length 2^31", length_of_first(0x80000000), kViolation},
+      {"length 2^32 - 1", length_of_first(0xffffffff), kViolation},
+      {"direct TLS", "\x16\x03\x01\x02\x00\x01"s, kViolation},
+      {"HTTP", "GET / HTTP/1.1\r\n", kViolation},
+      {"SSLRequest with a body", first_packet(protocol::kSslRequestCode, "x"), kViolation},
+      {"GSSENCRequest with a body", first_packet(protocol::kGssRequestCode, "x"), kViolation},
+      {"cancel without a key", cancel_packet(7, ""), kViolation},
+      {"cancel with 3 bytes of key", cancel_packet(7, "abc"), kViolation},
+      {"cancel with 257 bytes of key", cancel_packet(7, std::string(257, 'k')), kViolation},
+      {"protocol 2.0", startup({{"user", "ann"}}, 2 << 16), "E:0A000:FATAL close"},
+      {"protocol 4.0", startup({{"user", "ann"}}, 4 << 16), "E:0A000:FATAL close"},
+      {"protocol 0.0", first_packet(0), "E:0A000:FATAL close"},
+      {"no terminator", first_packet(protocol::kVersion30, "user\0ann\0"s), kViolation},
+      {"no value", first_packet(protocol::kVersion30, "user\0"s), kViolation},
+      {"no NUL", first_packet(protocol::kVersion30, "user"), kViolation},
+      {"bytes behind the terminator", first_packet(protocol::kVersion30, "user\0ann\0\0x"s), kViolation},
+      {"empty", first_packet(protocol::kVersion30), kViolation},
+      {"no user", startup({{"database", "shop"}}), "E:28000:FATAL close"},
+      {"an empty user", startup({{"user", ""}}), "E:28000:FATAL close"},
+      {"options that loop elsewhere", startup({{"user", "ann"}, {"options", "-c="}}), "E:42601:FATAL close"},
+  }));
+  INFO(row.what);
+  for (std::size_t cut = 0; cut < row.bytes.size(); ++cut) {
+    Login login;
+    std::string words = login.says(Bytes(row.bytes).substr(0, cut));
+    if (words.empty()) words = login.says(Bytes(row.bytes).substr(cut));
+    CHECK(words == row.answer);
+    CHECK(login.says(startup()).empty());
+  }
+}
+
+TEST_CASE("the longest startup packet is taken, one byte more is not") {
+  const std::size_t rest = startup({{"user", "ann"}, {"application_name", ""}}).size();
+  Login longest, longer;
+  const std::string fits(protocol::kMaxStartupPacket - rest, 'a');
+  CHECK(longest.says(startup({{"user", "ann"}, {"application_name", fits}})) == "name");
+  CHECK(longer.says(startup({{"user", "ann"}, {"application_name", fits + "a"}})) == kViolation);
+}
+
+TEST_CASE("encryption may be asked for once each, in any order, and only in the open") {
+  struct Row {
+    Tls tls;
+    std::vector<std::string> packets;
+    std::string answers;
+  };
+  const std::string s = ssl_request(), g = gss_request(), begin = startup();
+  const Row row = GENERATE_COPY(values<Row>({
+      {Tls::Off, {s, begin}, "N|name|"},
+      {Tls::Off, {g, s, begin}, "N|N|name|"},
+      {Tls::Off, {s, g, begin}, "N|N|name|"},
+      {Tls::Off, {s, s}, "N|" + kViolation + "|"},
+      {Tls::Off, {g, g}, "N|" + kViolation + "|"},
+      {Tls::Off, {s, g, s}, "N|N|" + kViolation + "|"},
+      {Tls::Off, {g, s, g}, "N|N|" + kViolation + "|"},
+      {Tls::Offered, {g, s, begin}, "N|S starttls|name|"},
+      {Tls::Offered, {s, begin}, "S starttls|name|"},
+      {Tls::Offered, {s, s}, "S starttls|" + kViolation + "|"},
+      {Tls::Offered, {s, g}, "S starttls|" + kViolation + "|"},
+      {Tls::Offered, {begin}, "name|"},
+      {Tls::Required, {s, begin}, "S starttls|name|"},
+      {Tls::Required, {s, cancel_packet(1, "abcd")}, "S starttls|cancel|"},
+  }));
+  Login login(row.tls);
+  std::string answers;
+  for (const std::string& packet : row.packets) {
+    const std::string words = login.says(packet);
+    answers += words + "|";
+    if (words != "S starttls") continue;
+    login.core.tls_started();
+    login.secured = true;
+  }
+  CHECK(answers == row.answers);
+}
+
+TEST_CASE("a byte behind a request for encryption ends the connection before anything is answered (R7)") {
+  const std::string request = GENERATE(ssl_request(), gss_request());
+  const Tls tls = GENERATE(Tls::Off, Tls::Offered, Tls::Required);
+  const std::string stuffed =
+      GENERATE("x"s, "\0"s, startup(), ssl_request(), gss_request(), password("pencil"));
+  Login login(tls);
+  CHECK(login.says(request + stuffed) == kViolation);
+  Login parts(tls);
+  parts.says(Bytes(request).substr(0, 5));
+  CHECK(parts.says(request.substr(5) + stuffed) == kViolation);
+}
+
+TEST_CASE("bytes in the open while TLS is being started end the connection (R7)") {
+  Login login(Tls::Offered);
+  REQUIRE(login.says(ssl_request()) == "S starttls");
+  CHECK(login.says(startup()) == kViolation);
+}
+
+TEST_CASE("where TLS is required nobody logs in without it, and a cancel needs none") {
+  Login login(Tls::Required);
+  CHECK(login.says(startup()) == "E:28000:FATAL close");
+  CHECK(login.error_text() == "connection requires TLS");
+  Login after_gss(Tls::Required);
+  CHECK(after_gss.says(gss_request()) == "N");
+  CHECK(after_gss.says(startup()) == "E:28000:FATAL close");
+}
+
+TEST_CASE("a second StartupMessage never changes who somebody is (R1)") {
+  const std::string second = startup({{"user", "admin"}, {"database", "pgweir"}});
+  const auto with = GENERATE(Method::Password, Method::Md5, Method::Scram);
+  SECTION("instead of the password") {
+    Login login = asked(with);
+    CHECK(login.says(second) == kViolation);
+    CHECK(login.core.startup().user == "ann");
+  }
+  SECTION("behind the first one") {
+    Login login;
+    REQUIRE(login.says(startup() + second) == "name");
+    CHECK(login.authenticate(with, secret_for(with)) == (with == Method::Password ? "R3 "
+                                                         : with == Method::Md5    ? "R5 "
+                                                                                  : "R10 ") +
+                                                            kViolation);
+    CHECK(login.core.startup().user == "ann");
+    CHECK(login.core.startup().database == "shop");
+  }
+  SECTION("in the middle of SCRAM") {
+    Login login = at_final();
+    CHECK(login.says(second) == kViolation);
+  }
+  SECTION("after the login it is left to the session") {
+    Login login;
+    REQUIRE(login.says(startup() + second) == "name");
+    CHECK(login.authenticate(Method::Trust, plain()) == "R0 done");
+    CHECK(login.says({}).empty());
+    CHECK(login.held == second);
+    CHECK(login.core.startup().user == "ann");
+  }
+}
+
+TEST_CASE(
+    "NegotiateProtocolVersion is sent once, before the method, and never names more than was asked for") {
+  struct Row {
+    std::uint32_t version;
+    std::vector<std::string> options;
+    std::string answer;
+  };
+  const Row row = GENERATE(values<Row>({
+      {3 << 16, {}, "R3"},
+      {3 << 16 | 1, {}, "v3.0+0 R3"},
+      {3 << 16 | 2, {}, "R3"},
+      {3 << 16 | 3, {}, "v3.2+0 R3"},
+      {3 << 16 | 9999, {}, "v3.2+0 R3"},
+      {3 << 16 | 0xffff, {"_pq_.a"}, "v3.2+1 R3"},
+      {3 << 16, {"_pq_.a"}, "v3.0+1 R3"},
+      {3 << 16 | 2, {"_pq_.a", "_pq_.b"}, "v3.2+2 R3"},
+  }));
+  std::string body = z("user") + z("ann");
+  for (const std::string& option : row.options) body += z(option) + z("on");
+  Login login;
+  REQUIRE(login.says(first_packet(row.version, body + '\0')) == "name");
+  CHECK(login.last.empty());  // the connection may move to another worker now
+  CHECK(login.authenticate(Method::Password, plain()) == row.answer);
+  CHECK(login.says(password("pencil")) == "R0 done");
+}
+
+TEST_CASE("each method lets the right password in and nothing else") {
+  struct Row {
+    Method method;
+    protocol::Secret secret;
+    std::string message;
+    std::string answer;
+  };
+  const Row row = GENERATE(values<Row>({
+      {Method::Password, plain(), password("pencil"), "R0 done"},
+      {Method::Password, plain(), password("pencil "), kRefused},
+      {Method::Password, plain(), password("Pencil"), kRefused},
+      {Method::Password, plain(), password("penci"), kRefused},
+      {Method::Password, plain(), md5_answer("pencil"), kRefused},
+      {Method::Password, plain(), password(""), kRefused},
+      {Method::Password, md5(), password("pencil"), "R0 done"},
+      {Method::Password, md5(), password("pen"), kRefused},
+      {Method::Password, md5(), password("md5" + protocol::md5_hash_user("pencil", "ann")), kRefused},
+      {Method::Password, verifier(), password("pencil"), "derive"},
+      {Method::Password, verifier(), password(""), kRefused},
+      {Method::Md5, plain(), md5_answer("pencil"), "R0 done"},
+      {Method::Md5, plain(), md5_answer("pen"), kRefused},
+      {Method::Md5, plain(), password("pencil"), kRefused},
+      {Method::Md5, plain(), password(""), kRefused},
+      {Method::Md5, md5(), md5_answer("pencil"), "R0 done"},
+      {Method::Md5, md5(), md5_answer("pen"), kRefused},
+      {Method::Md5, md5(), password("md5" + protocol::md5_hash_user("pencil", "ann")), kRefused},
+      {Method::Md5, md5(), password(protocol::md5_response(protocol::md5_hash_user("pencil", "bob"), kSalt4)),
+       kRefused},
+  }));
+  Login login = asked(row.method, row.secret);
+  CHECK(login.says(row.message) == row.answer);
+  Login unknown = asked(row.method, row.secret, false);
+  const std::string answer = unknown.says(row.message);
+  CHECK(answer == (row.answer == "R0 done" ? kRefused : row.answer));
+}
+
+TEST_CASE("an answer that is no answer is refused at once, whatever the method") {
+  const auto method = GENERATE(Method::Password, Method::Md5, Method::Scram);
+  struct Row {
+    const char* what;
+    std::string bytes;
+  };
+  const Row row = GENERATE(values<Row>({
+      {"a query", query("select 1")},
+      {"a Sync", sync_message()},
+      {"a Terminate", terminate()},
+      {"the first byte of another type", "Q"},
+      {"an SSLRequest", ssl_request()},
+      {"a cancel", cancel_packet(1, "abcd")},
+      {"length 0", header('p', 0)},
+      {"length 3", header('p', 3)},
+      {"one byte too long", header('p', protocol::kMaxAuthMessage + 1)},
+      {"length 2^31 - 1", header('p', 0x7fffffff)},
+      {"length 2^32 - 1", header('p', 0xffffffff)},
+      {"an empty body", message('p')},
+      {"no NUL", message('p', "pencil")},
+      {"bytes behind the NUL", message('p', "pencil\0x"s)},
+      {"two NULs", message('p', "pencil\0\0"s)},
+  }));
+  INFO(row.what);
+  Login login = asked(method);
+  CHECK(login.says(row.bytes) == kViolation);
+  CHECK(login.says(password("pencil")).empty());
+}
+
+TEST_CASE("a password message is understood at every cut") {
+  struct Row {
+    Method method;
+    std::string message;
+  };
+  const Row row =
+      GENERATE(values<Row>({{Method::Password, password("pencil")}, {Method::Md5, md5_answer("pencil")}}));
+  for (std::size_t cut = 0; cut < row.message.size(); ++cut) {
+    Login login = asked(row.method);
+    CHECK(login.says(Bytes(row.message).substr(0, cut)).empty());
+    CHECK(login.says(Bytes(row.message).substr(cut)) == "R0 done");
+  }
+}
+
+TEST_CASE("the longest password message is taken and refused for its password only") {
+  Login login = asked(Method::Password);
+  CHECK(login.says(password(std::string(protocol::kMaxAuthMessage - 5, 'x'))) == kRefused);
+}
+
+TEST_CASE("SCRAM lets the right password in at every cut, and keeps the key that logs in elsewhere") {
+  const std::string first = sasl_first("SCRAM-SHA-256", "n,,n=,r=clientnonce");
+  for (std::size_t cut = 0; cut < first.size(); ++cut) {
+    Login login = asked(Method::Scram);
+    CHECK(login.says(Bytes(first).substr(0, cut)).empty());
+    CHECK(login.says(Bytes(first).substr(cut)) == "R11");
+  }
+  const std::size_t size = [] {
+    Login login = asked(Method::Scram);
+    return scram_final(login, "pencil").size();
+  }();
+  for (std::size_t cut = 0; cut < size; ++cut) {
+    Login login = asked(Method::Scram);
+    const std::string final_message = scram_final(login, "pencil");
+    CHECK(login.says(Bytes(final_message).substr(0, cut)).empty());
+    CHECK(login.says(Bytes(final_message).substr(cut)) == "R12 R0 done");
+    REQUIRE(login.core.client_key());
+    CHECK(protocol::scram_stored_key(*login.core.client_key()) == verifier().stored_key);
+  }
+}
+
+TEST_CASE("SCRAM offers one mechanism, by name and with the list's end") {
+  Login login = asked(Method::Scram);
+  CHECK(login.auth_data() == "SCRAM-SHA-256\0\0"s);
+}
+
+TEST_CASE("SCRAM refuses a wrong password without the server's signature, and shows no key") {
+  Login login = asked(Method::Scram);
+  CHECK(login.says(scram_final(login, "pen")) == kRefused);
+  CHECK_FALSE(login.core.client_key());
+}
+
+TEST_CASE("SCRAM's first message must be one") {
+  struct Row {
+    const char* what;
+    std::string message;
+    std::string answer;
+  };
+  const std::string good = "n,,n=,r=clientnonce";
+  const Row row = GENERATE_COPY(values<Row>({
+      {"PLUS", sasl_first("SCRAM-SHA-256-PLUS", good), kViolation},
+      {"an older hash", sasl_first("SCRAM-SHA-1", good), kViolation},
+      {"no mechanism", sasl_first("", good), kViolation},
+      {"the mechanism in small letters", sasl_first("scram-sha-256", good), kViolation},
+      {"no initial response", message('p', "SCRAM-SHA-256\0\xff\xff\xff\xff"s), kViolation},
+      {"a size beyond the message", message('p', "SCRAM-SHA-256\0\0\0\0\x14"s + good), kViolation},
+      {"a size short of it", message('p', "SCRAM-SHA-256\0\0\0\0\x03"s + good), kViolation},
+      {"half a size", message('p', "SCRAM-SHA-256\0\0\0"s), kViolation},
+      {"an empty response", sasl_first("SCRAM-SHA-256", ""), kViolation},
+      {"channel binding", sasl_first("SCRAM-SHA-256", "p=tls-server-end-point,,n=,r=x"), kViolation},
+      {"somebody else's name", sasl_first("SCRAM-SHA-256", "n,a=admin,n=,r=x"), "E:0A000:FATAL close"},
+      {"no nonce", sasl_first("SCRAM-SHA-256", "n,,n="), kViolation},
+      {"an endless nonce", sasl_first("SCRAM-SHA-256", "n,,n=,r=" + std::string(60'000, 'x')), kViolation},
+      {"a NUL", sasl_first("SCRAM-SHA-256", "n,,n=,r=\0x"s), kViolation},
+      {"the second message", sasl_response("c=biws,r=clientnonceservernonce,p=AAAA"), kViolation},
+  }));
+  INFO(row.what);
+  for (const bool known : {true, false}) {
+    Login login = asked(Method::Scram, verifier(), known);
+    CHECK(login.says(row.message) == row.answer);
+  }
+}
+
+TEST_CASE("SCRAM's last message must be one") {
+  const std::string proof(43, 'A');
+  struct Row {
+    const char* what;
+    std::string data;
+    std::string answer;
+  };
+  const Row row = GENERATE_COPY(values<Row>({
+      {"a wrong proof", "c=biws,r=clientnonceservernonce,p=" + proof + "=", kRefused},
+      {"another nonce", "c=biws,r=clientnonceanother,p=" + proof + "=", kViolation},
+      {"the client's nonce alone", "c=biws,r=clientnonce,p=" + proof + "=", kViolation},
+      {"another binding", "c=eSws,r=clientnonceservernonce,p=" + proof + "=", kViolation},
+      {"no proof", "c=biws,r=clientnonceservernonce", kViolation},
+      {"a short proof", "c=biws,r=clientnonceservernonce,p=AAAA", kViolation},
+      {"nothing", "", kViolation},
+      {"the first message again", "n,,n=,r=clientnonce", kViolation},
+  }));
+  INFO(row.what);
+  Login login = at_final();
+  CHECK(login.says(sasl_response(row.data)) == row.answer);
+}
+
+TEST_CASE("an unknown user goes through the same exchange and reads the same words (R8)") {
+  struct Row {
+    Method method;
+    protocol::Secret secret, stand_in;
+  };
+  const protocol::ScramKey process_secret{1, 2, 3};
+  const Row row = GENERATE_COPY(values<Row>({
+      {Method::Password, plain(), protocol::PlainSecret{"\x01\xff"}},
+      {Method::Md5, plain(), protocol::PlainSecret{"\x01\xff"}},
+      {Method::Scram, verifier(), protocol::mock_scram_verifier("ann", process_secret)},
+      {Method::Scram, verifier(), verifier()},
+  }));
+  std::string known, unknown, known_text, unknown_text;
+  for (const bool is_known : {true, false}) {
+    Login login;
+    REQUIRE(login.says(startup()) == "name");
+    std::string& words = is_known ? known : unknown;
+    words = login.authenticate(row.method, is_known ? row.secret : row.stand_in, is_known) + " ";
+    if (row.method == Method::Scram)
+      words += login.says(scram_final(login, "wrong"));
+    else
+      words += login.says(row.method == Method::Md5 ? md5_answer("wrong") : password("wrong"));
+    (is_known ? known_text : unknown_text) = login.error_text();
+  }
+  CHECK(known == unknown);
+  CHECK(known_text == unknown_text);
+  CHECK(known_text == "password authentication failed for user \"ann\"");
+}
+
+TEST_CASE("an unknown user is refused even with a password that fits the stand-in") {
+  Login scram = asked(Method::Scram, verifier(), false);
+  CHECK(scram.says(scram_final(scram, "pencil")) == kRefused);
+  CHECK_FALSE(scram.core.client_key());
+  Login trust;
+  REQUIRE(trust.says(startup()) == "name");
+  CHECK(trust.authenticate(Method::Trust, plain(), false) == kRefused);
+}
+
+TEST_CASE("a plain password against a SCRAM secret is judged by the keys derived from it") {
+  struct Row {
+    const char* given;
+    bool known;
+    std::string answer;
+  };
+  const Row row = GENERATE(
+      values<Row>({{"pencil", true, "R0 done"}, {"pen", true, kRefused}, {"pencil", false, kRefused}}));
+  Login login = asked(Method::Password, verifier(), row.known);
+  REQUIRE(login.says(password(row.given)) == "derive");
+  CHECK(login.core.derive_password() == row.given);
+  const auto& with = login.core.derive_with();
+  // Whoever talks on meanwhile waits.
+  CHECK(login.says(query("select 1")).empty());
+  CHECK(login.held == query("select 1"));
+  CHECK(login.derived(protocol::scram_salted_password(row.given, with.salt, with.iterations)) == row.answer);
+  CHECK(login.core.derive_password().empty());
+  CHECK(login.core.client_key().has_value() == (row.answer == "R0 done"));
+}
+
+TEST_CASE("what a client sends before it is asked waits and is used then") {
+  Login login;
+  REQUIRE(login.says(startup() + password("pencil") + query("select 1")) == "name");
+  CHECK(login.says("").empty());
+  CHECK(login.authenticate(Method::Password, plain()) == "R3 R0 done");
+  CHECK(login.held == query("select 1"));
+}
+
+TEST_CASE("a refusal after the login is a FATAL error behind AuthenticationOk, and the last word") {
+  Login login = asked(Method::Password);
+  REQUIRE(login.says(password("pencil")) == "R0 done");
+  CHECK(login.refused({sqlstate::kInvalidCatalogName, "no", {}, {}}) == "E:3D000:FATAL close");
+  CHECK(login.says(query("select 1")).empty());
+}
+
+TEST_CASE("a login can be ended in every state with one FATAL error") {
+  const Error late{sqlstate::kQueryCanceled, "too late", {}, {}};
+  Login first, named, tls(Tls::Offered);
+  CHECK(first.refused(late) == "E:57014:FATAL close");
+  named.says(startup());
+  CHECK(named.refused(late) == "E:57014:FATAL close");
+  tls.says(ssl_request());
+  CHECK(tls.refused(late) == "E:57014:FATAL close");
+  for (const Method method : {Method::Password, Method::Md5, Method::Scram}) {
+    Login login = asked(method);
+    CHECK(login.refused(late) == "E:57014:FATAL close");
+    CHECK(login.says(password("pencil")).empty());
+  }
+}
