@@ -90,6 +90,12 @@ void Group::server_cleaned(Server& server) {
   serve();
 }
 
+void Group::unsettle(Server& server) {
+  PGWEIR_CHECK(server.place == Server::Place::Idle);
+  idle_.remove(server);
+  server.place = Server::Place::Settling;
+}
+
 void Group::to_idle(Server& server) {
   const Time now = worker_.loop().now();
   const bool yield =

@@ -62,6 +62,7 @@ class Group {
   void server_started(Server& server, const SettingsMap::Values& parameters);
   void server_login_failed(Server& server, const Error& error, bool from_server);
   void server_cleaned(Server& server);
+  void unsettle(Server& server);  // an idle one has begun to say something: Settling until it is clean again
   void server_lost(Server& server);  // the connection is gone; Server is destroyed
   void lease_ended(Server& server);
 

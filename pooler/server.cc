@@ -159,6 +159,12 @@ void Server::on_bytes(Bytes in) {
       if (nobody.parameter_changed) group_.books.settings.forget_baseline();
       if (outcome.broken || outcome.fatal || outcome.poisoned || nobody.failed || nobody.parameter_changed)
         return group_.drop(*this);
+      if (place == Place::Idle && !core.clean()) {
+        // Half a message: it comes back when the rest is here.
+        const Time now = group_.worker().loop().now();
+        group_.worker().loop().arm(deadline_, now + kCleaningMax);
+        return group_.unsettle(*this);
+      }
       if (place == Place::Settling && core.clean()) group_.server_cleaned(*this);
       return;
     }
