@@ -47,13 +47,15 @@ void ModelBackend::look_at_arrivals() {
       return violation("malformed message from the pooler");
     if (rest.size() < frame.size) return;
     looked_at_ += frame.size;
-    const int owner = owner_of(rest.substr(kHeaderBytes, frame.size - kHeaderBytes));
+    const Token token = token_in(rest.substr(kHeaderBytes, frame.size - kHeaderBytes));
+    const int owner = token.client;
     postgres_.world.trace("backend {} gets {} of {}", pid_, frame.type, owner);
     if (owner < 0) continue;
     if (owner_ >= 0 && owner_ != owner)
       return violation("a request of client " + std::to_string(owner) + " while client " +
                        std::to_string(owner_) + " is still owed an answer");
     owner_ = owner;
+    last_serial_ = token.serial;
   }
 }
 
@@ -133,7 +135,7 @@ void ModelBackend::flush_answers() {
 
 void ModelBackend::cancel() {
   if (state_ != State::Ready || !session_->busy()) return;
-  if (!postgres_.oracle.asked_cancel(owner_))
+  if (!postgres_.oracle.may_cancel(owner_, last_serial_))
     return violation("a cancel hit client " + std::to_string(owner_) + ", which had not asked");
   postgres_.world.trace("backend {} is canceled", pid_);
   waits_ = false;

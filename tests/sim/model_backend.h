@@ -71,7 +71,8 @@ class ModelBackend final : public net::Handler {
   std::optional<PgSession> session_;
   std::optional<protocol::ScramServer> scram_;
   std::string salt_;
-  int owner_ = -1;  // the client that it works for
+  int owner_ = -1;                 // the client that it works for
+  std::uint64_t last_serial_ = 0;  // of that client's last token here
   bool waits_ = false;
 };
 

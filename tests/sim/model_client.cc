@@ -92,6 +92,7 @@ void ModelClient::connect() {
   awaiting_ = false;
   block_pid_.clear();
   session_.emplace(PgSession::Identity{plan_.where, 0}, plan_.settings);
+  oracle_.connected(plan_.id, script_.serial() + 1);
   stream_ = loop_.connect(plan_.to, *this, {});
   waiting_since_ = world_.now();
   watch();
@@ -227,7 +228,7 @@ bool ModelClient::aside(char type, Bytes message) {
 void ModelClient::expect_more(char type, Bytes message) {
   const std::string state =
       type == 'E' ? protocol::parse_error(message.substr(protocol::kHeaderBytes)).sqlstate : "";
-  const bool canceled = state == "57014" && oracle_.asked_cancel(plan_.id);
+  const bool canceled = state == "57014" && oracle_.may_cancel(plan_.id, script_.serial());
   if (session_->busy()) {
     canceled ? session_->cancel() : session_->resume();
   } else if (pending_.empty()) {
@@ -288,6 +289,7 @@ void ModelClient::on_closed(const net::Closed& why) {
   const bool ours = why.by == net::Closed::By::Us;
   stream_.reset();
   ++epoch_;
+  oracle_.disconnected(plan_.id, script_.serial() + 1);
   world_.trace("client {} is cut off: {}", plan_.id, why.error);
   if (state_ != State::Leaving && !ours && ended_by_.empty()) {
     if (orderly && plan_.orderly) {
@@ -380,10 +382,17 @@ void ModelClient::run_phase(Phase phase) {
       protocol::put_terminate(out);
       stream_->write(Bytes(out));
       state_ = State::Leaving;
+      oracle_.disconnected(plan_.id, script_.serial() + 1);
       return stream_->close();
     }
-    case Phase::Then::Close: state_ = State::Leaving; return stream_->close();
-    case Phase::Then::Reset: state_ = State::Leaving; return stream_->reset();
+    case Phase::Then::Close:
+      state_ = State::Leaving;
+      oracle_.disconnected(plan_.id, script_.serial() + 1);
+      return stream_->close();
+    case Phase::Then::Reset:
+      state_ = State::Leaving;
+      oracle_.disconnected(plan_.id, script_.serial() + 1);
+      return stream_->reset();
   }
 }
 

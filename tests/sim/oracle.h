@@ -4,8 +4,8 @@
 // rows that were never acknowledged at most once, rows whose end the client saw as rolled back not at all.
 #pragma once
 
+#include <cstdint>
 #include <map>
-#include <set>
 #include <string>
 
 #include "tests/sim/world.h"
@@ -38,8 +38,15 @@ class Oracle {
     }
   }
 
-  void asks_cancel(int client) { cancelers_.insert(client); }
-  bool asked_cancel(int client) const { return cancelers_.contains(client); }
+  // Cancels. A connection of a client uses the serials from `first` on, until the next one begins; once it is
+  // gone, what it left running may be canceled by anybody.
+  void connected(int client, std::uint64_t first) { clients_[client] = {first, false}; }
+  void disconnected(int client, std::uint64_t next) { clients_[client] = {next, false}; }
+  void asks_cancel(int client) { clients_[client].asked = true; }
+  bool may_cancel(int client, std::uint64_t serial) const {
+    const auto found = clients_.find(client);
+    return found != clients_.end() && (found->second.asked || serial < found->second.first);
+  }
   std::size_t rows() const { return rows_.size(); }
 
  private:
@@ -51,7 +58,11 @@ class Oracle {
   };
   World& world_;
   std::map<std::string, Row> rows_;
-  std::set<int> cancelers_;
+  struct Client {
+    std::uint64_t first = 0;
+    bool asked = false;
+  };
+  std::map<int, Client> clients_;
 };
 
 }  // namespace pgweir::sim

@@ -106,7 +106,7 @@ void PgSession::run(const std::string& sql, const std::vector<std::string>& valu
     if (values.size() < 2) return fail("42601", "wrong parameters");
     if (bad_setting({{values[0], values[1]}})) return fail("22023", *bad_setting({{values[0], values[1]}}));
     set(values[0], values[1].empty() ? "default" : values[1]);
-    row(values[1]);
+    row(settings_[values[0]]);  // as Postgres spells it
     complete("SELECT 1");
   } else if (verb == "insert") {
     pending_.push_back(word);

@@ -285,15 +285,15 @@ void PgSession::extended(char type, Bytes body) {
   }
 }
 
-int owner_of(Bytes text) {
+Token token_in(Bytes text) {
   for (std::size_t at = text.find('c'); at != Bytes::npos; at = text.find('c', at + 1)) {
-    int client = 0;
-    const char* const begin = text.data() + at + 1;
+    Token token;
     const char* const end = text.data() + text.size();
-    const auto [rest, error] = std::from_chars(begin, end, client);
-    if (error == std::errc{} && rest < end && *rest == '_') return client;
+    const auto client = std::from_chars(text.data() + at + 1, end, token.client);
+    if (client.ec != std::errc{} || client.ptr == end || *client.ptr != '_') continue;
+    if (std::from_chars(client.ptr + 1, end, token.serial).ec == std::errc{}) return token;
   }
-  return -1;
+  return {};
 }
 
 }  // namespace pgweir::sim

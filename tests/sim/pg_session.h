@@ -118,7 +118,12 @@ class PgSession {
   std::vector<Answer> answers_;
 };
 
-// The client that a text speaks for: tokens are "c<client>_<serial>". -1: none.
-int owner_of(Bytes text);
+// The token in a text: "c<client>_<serial>". Client -1: none.
+struct Token {
+  int client = -1;
+  std::uint64_t serial = 0;
+};
+Token token_in(Bytes text);
+inline int owner_of(Bytes text) { return token_in(text).client; }
 
 }  // namespace pgweir::sim

@@ -94,8 +94,10 @@ ModelClient::Plan Run::plan(int id) {
     plan.may_refuse = {"08006", "57P03"};
   }
   if (stage_.postgres_connections < 50) {
-    plan.may_fail.insert("53300");
-    plan.may_refuse.insert("53300");
+    for (const char* code : {"53300", "57P03"}) {
+      plan.may_fail.insert(code);
+      plan.may_refuse.insert(code);
+    }
   }
   if (stage_.shutdown_midway && pooled) {
     plan.may_fail.insert("57P01");
@@ -223,7 +225,7 @@ void Run::finish() {
     world_.violation("server connections are left after the end");
   world_.run(world_.now() + seconds(100), [] { return false; });
   oracle_.check_ledger();
-  if (pooler_) pooler_->check_nothing_left();
+  if (pooler_) pooler_->tear_down();
 }
 
 }  // namespace pgweir::sim

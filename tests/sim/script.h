@@ -54,6 +54,8 @@ class Script {
   Script(World& world, Oracle& oracle, Manners manners, int client)
       : world_(world), oracle_(oracle), manners_(manners), client_(client) {}
   std::vector<Phase> next();
+  // Of the last token.
+  std::uint64_t serial() const { return serial_; }
   // One insert in a transaction of its own: proof that the client is served.
   std::vector<Phase> sign_of_life();
 

@@ -1,0 +1,66 @@
+#include "tests/sim/pooler_in_sim.h"
+
+#include "pooler/app.h"
+#include "tests/sim/stage_config.h"
+
+namespace pgweir::sim {
+
+class PoolerInSim::TraceLog final : public Log {
+ public:
+  explicit TraceLog(World& world) : world_(world) {}
+  bool enabled(LogLevel) const override { return true; }
+  void write(LogLevel, std::string_view event, Fields fields) override {
+    std::string text(event);
+    for (const LogField& field : fields) text.append(" ").append(field.key).append("=").append(field.value);
+    world_.trace("log: {}", text);
+  }
+
+ private:
+  World& world_;
+};
+
+PoolerInSim::PoolerInSim(World& world, Network& network, const Stage& stage, net::Endpoint postgres)
+    : world_(world), stage_(stage), postgres_(std::move(postgres)), log_(std::make_unique<TraceLog>(world)) {
+  std::vector<App::WorkerParts> parts;
+  for (unsigned i = 0; i < stage.workers; ++i) {
+    loops_.push_back(std::make_unique<SimLoop>(network, "worker" + std::to_string(i)));
+    parts.push_back({*loops_.back(), world.rng()});
+  }
+  app_ = std::make_unique<App>(
+      parts, *log_, stage_snapshot(stage_, postgres_, 0),
+      [this] { return stage_snapshot(stage_, postgres_, ++rounds_); },
+      [this] {
+        if (stopped_) world_.violation("the pooler says twice that it has stopped");
+        stopped_ = true;
+      });
+}
+
+PoolerInSim::~PoolerInSim() = default;
+
+void PoolerInSim::start() {
+  loops_[0]->post([this] { app_->listen(std::vector<std::vector<int>>(loops_.size(), {kPoolerPort})); });
+}
+
+void PoolerInSim::reload() {
+  loops_[0]->post([this] {
+    app_->reload([this](bool good) {
+      if (!good) world_.violation("a good configuration was not taken over");
+      world_.trace("reloaded");
+    });
+  });
+}
+
+void PoolerInSim::shutdown() {
+  loops_[0]->post([this] { app_->shutdown(); });
+}
+
+void PoolerInSim::tear_down() {
+  for (const auto& loop : loops_)
+    if (loop->streams() > 0)
+      world_.violation(loop->name() + " has " + std::to_string(loop->streams()) + " streams after the stop");
+  app_.reset();
+  for (const auto& loop : loops_)
+    if (loop->has_timers()) world_.violation(loop->name() + " has timers after the end");
+}
+
+}  // namespace pgweir::sim

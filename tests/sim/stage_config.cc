@@ -1,0 +1,59 @@
+#include "tests/sim/stage_config.h"
+
+#include <fmt/format.h>
+
+#include "protocol/scram.h"
+
+namespace pgweir::sim {
+
+namespace {
+// Few iterations: what a password costs is not what is simulated.
+std::string secret_of(const Stage& stage, const std::string& user) {
+  const std::string password = "secret of " + user;
+  if (stage.client_auth == "md5") return password;
+  return protocol::format_scram_verifier(protocol::make_scram_verifier(password, "salt of pg", 2));
+}
+}  // namespace
+
+std::string stage_yaml(const Stage& stage, const net::Endpoint& postgres, unsigned round) {
+  std::string text = fmt::format(
+      "client: {{ query_wait_timeout: {} }}\n"
+      "server: {{ max_prepared_statements: {}, lifetime: {} }}\n"
+      "pool: {{ unknown_tenants: false }}\n"
+      "auth: {{ method: {} }}\n"
+      "process: {{ shutdown_timeout: 20s }}\n"
+      "backends:\n  main: {{ host: {}, port: {}, max_server_connections: {}, tls_mode: disable }}\n",
+      stage.query_wait, stage.statements_per_server, round % 2 == 0 ? "1h" : "30min", stage.client_auth,
+      postgres.host, postgres.port, stage.backend_servers);
+  text += fmt::format(
+      "tiers:\n  sim: {{ pool_size: {}, max_server_connections: {}, max_clients: {}, queue_timeout: {}s }}\n",
+      round % 3 == 1 ? 1 : stage.pool_size, stage.max_servers, stage.max_clients, 100 + round);
+  text += "tenants:\n";
+  for (unsigned i = 0; i < stage.tenants; ++i) {
+    const std::string database = stage.shared_group ? "real" : "real" + std::to_string(i);
+    const char* const login = stage.own_users ? "" : ", user: app, password: \"secret of app\"";
+    text += fmt::format("  tenant{}: {{ tier: sim, backend: main, database: {}{} }}\n", i, database, login);
+  }
+  text += "users:\n";
+  for (const char* user : {"web", "own"}) text += fmt::format("  {}: \"{}\"\n", user, secret_of(stage, user));
+  return text + stage.more_settings;
+}
+
+std::shared_ptr<const Snapshot> stage_snapshot(const Stage& stage, const net::Endpoint& postgres,
+                                               unsigned round) {
+  const auto read = [&](const std::string& path) -> tl::expected<std::string, std::string> {
+    if (path == "stage.yaml") return stage_yaml(stage, postgres, round);
+    return tl::unexpected(path + ": no such file");
+  };
+  const auto stop = [](const std::vector<conf::Problem>& problems) {
+    for (const conf::Problem& problem : problems) std::fprintf(stderr, "%s\n", describe(problem).c_str());
+    std::abort();
+  };
+  auto loaded = conf::load("stage.yaml", {}, read);
+  if (!loaded) stop(loaded.error());
+  auto snapshot = make_snapshot(std::move(*loaded), read);
+  if (!snapshot) stop(snapshot.error());
+  return *snapshot;
+}
+
+}  // namespace pgweir::sim
