@@ -6,9 +6,10 @@
 
 #include <chrono>
 #include <cstdint>
-#include <map>
 #include <string>
 #include <vector>
+
+#include "pooler/base/log.h"
 
 namespace pgweir::conf {
 
@@ -17,16 +18,19 @@ using std::chrono::milliseconds;
 enum class TlsMode : std::uint8_t { Disable, Allow, Prefer, Require, VerifyCa, VerifyFull };
 enum class AuthMethod : std::uint8_t { Trust, Password, Md5, ScramSha256 };
 enum class LogFormat : std::uint8_t { Auto, Text, Json };
-enum class LogLevel : std::uint8_t { Debug, Info, Warn, Error };
+using pgweir::LogLevel;
 
 // Where a value was written: for messages and for --print-config.
 struct Origin {
   std::string where = "default";  // "default", a file's path, "environment"
   int line = 0;                   // from 1; 0: no line
   int column = 0;
+
+  bool operator==(const Origin&) const = default;
 };
 
-// A field of a section whose rows belong to another library (tiers, tenants): checked there, reported with its origin.
+// A field of a section whose rows belong to another library (tiers, tenants): checked there, reported with
+// its origin.
 struct Field {
   std::string key;
   std::string value;
@@ -40,12 +44,12 @@ struct Row {
 
 struct Backend {
   std::string name;
-  std::string host = "localhost";  // name, address, or a unix socket's directory
+  std::string host = "localhost";  // name, address, or the directory of a unix socket (begins with '/')
   std::uint16_t port = 5432;
   std::uint32_t max_server_connections = 200;
   TlsMode tls_mode = TlsMode::Prefer;
   std::string tls_ca_file, tls_cert_file, tls_key_file;
-  std::vector<std::string> auth_methods;  // pinned methods; empty: any that is safe (see reference)
+  std::vector<std::string> auth_methods;  // pinned, as spelled in auth.method; empty: any that is safe
   Origin origin;
 };
 
@@ -58,14 +62,14 @@ struct Config {
   // listen
   std::vector<std::string> listen_addresses{"127.0.0.1", "::1"};
   std::uint16_t listen_port = 6432;
-  std::string unix_socket_dir;           // empty: none
-  std::uint32_t unix_socket_mode = 0777; // octal in the file
+  std::string unix_socket_dir;            // empty: none
+  std::uint32_t unix_socket_mode = 0777;  // octal in the file
   std::uint32_t backlog = 1024;
-  std::uint32_t threads = 0;             // 0: one per core
+  std::uint32_t threads = 0;  // 0: one per core
   // client
   std::uint32_t max_clients = 10'000;
   milliseconds client_login_timeout{10'000};
-  milliseconds client_idle_timeout{0};   // 0: never
+  milliseconds client_idle_timeout{0};  // 0: never
   milliseconds query_wait_timeout{120'000};
   milliseconds query_timeout{0};
   milliseconds transaction_timeout{0};
@@ -76,18 +80,19 @@ struct Config {
   milliseconds server_connect_timeout{15'000};
   milliseconds server_lifetime{3'600'000};  // plus up to 10 % jitter
   milliseconds server_idle_timeout{600'000};
-  milliseconds server_login_retry{200};     // first pause after a failed login; doubles to 5 s, jittered
-  bool server_rotation = false;             // test setting: hand out the least recently used server
-  std::uint32_t max_prepared_statements = 200;      // per server
-  std::uint32_t prepared_statement_bytes = 8 << 20; // named statements of one tenant's clients
+  milliseconds server_login_retry{200};         // first pause after a failed login; doubles to 5 s, jittered
+  bool server_rotation = false;                 // test setting: hand out the least recently used server
+  std::uint32_t max_prepared_statements = 200;  // per server
+  std::uint32_t prepared_statement_bytes = 8 << 20;  // named statements of one tenant's clients
   std::uint32_t buffer_high_water = 64 << 10;
   // pool (values of tenants whose tier or record does not say otherwise)
   std::string default_tier = "free";
-  bool unknown_tenants = true;              // a database that no tenant names: default tier on the first backend
+  bool unknown_tenants = true;  // a database that no tenant names: default tier on the first backend
   // auth
   AuthMethod auth_method = AuthMethod::ScramSha256;
   std::string users_file;
-  std::vector<User> users;                  // from users_file and the section `users`, names unique
+  std::vector<User> users;  // the section `users`, names unique. load() only looks whether
+                            // users_file can be read: whoever knows its format merges it
   // console
   std::vector<std::string> console_admins;
   std::vector<std::string> console_stats;
@@ -96,8 +101,8 @@ struct Config {
   LogLevel log_level = LogLevel::Info;
   LogFormat log_format = LogFormat::Auto;
   // sections with rows of their own
-  std::vector<Backend> backends;            // at least one; the first serves what names none
-  std::vector<Row> tiers;                   // rows over the embedded tier table, in order
+  std::vector<Backend> backends;  // at least one; the first serves what names none
+  std::vector<Row> tiers;         // rows over the embedded tier table, in order
   std::vector<Row> tenants;
 };
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <map>
-#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,16 +12,18 @@
 
 namespace pgweir::tiers {
 
-// Immutable once built; shared by all workers. Exact names win over patterns, longer patterns over shorter ones.
+// Immutable once built; shared by all workers. Exact names win over patterns, longer patterns over shorter
+// ones.
 class Directory {
  public:
-  // Adds or replaces. Errors: pattern with more than one '*', a tier pool_size above max_server_connections.
+  // Adds or replaces. Errors: a name that is empty, too long or has more than one '*' (a tier's: any), fields
+  // that contradict each other (check_tier).
   Expected<void> add_tier(Tier tier);
   Expected<void> add_tenant(Tenant tenant);
   const Tier* tier(std::string_view name) const;
 
-  // The record for this database name with '*' resolved (name and database are the client's); empty when no
-  // tenant matches.
+  // The record for this database name with '*' resolved (name and, unless the record has one, database are
+  // the client's); empty when no tenant matches.
   std::optional<Tenant> find(std::string_view database) const;
   const std::map<std::string, Tier, std::less<>>& tiers() const { return tiers_; }
   const std::map<std::string, Tenant, std::less<>>& tenants() const { return exact_; }

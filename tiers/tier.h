@@ -2,12 +2,12 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
-#include <map>
-#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
-#include <vector>
+#include <variant>
 
 #include "pooler/base/error.h"
 
@@ -20,8 +20,8 @@ struct Tier {
   std::uint32_t pool_size = 2;               // server connections it is sure of
   std::uint32_t max_server_connections = 5;  // when the backend has room
   std::uint32_t max_clients = 20;
-  milliseconds server_idle_timeout{0};       // 0: never; otherwise closes even the last idle server
-  milliseconds queue_timeout{0};             // wait at a full pool; 0: client.query_wait_timeout alone
+  milliseconds server_idle_timeout{0};  // 0: never; otherwise closes even the last idle server
+  milliseconds queue_timeout{0};        // wait at a full pool; 0: client.query_wait_timeout alone
 };
 
 // A tenant as configured. Fields that its row does not give come from its tier.
@@ -29,13 +29,47 @@ struct Tenant {
   std::string name;      // the database name that clients connect to, or a pattern with one '*'
   Tier limits;           // its tier with its own overrides applied
   std::string backend;   // empty: the first backend
-  std::string database;  // real database; empty: the client's name for it (for a pattern, what the client asked for)
+  std::string database;  // real database; empty: the client's name for it. In a pattern's, '*' is what the
+                         // name's '*' took
   std::string user;      // server user; empty: the client's user with the client's secret
   std::string password;  // of that user; plain, md5... or SCRAM-SHA-256$...
 };
 
-// Sets one field from text; the error says what is allowed or which name was probably meant.
+inline constexpr std::size_t kNameMax = 63;  // bytes of a name that Postgres keeps
+
+// One row per field of a tier: parsing, bounds, printing and tiers/reference.md come from it.
+struct TierField {
+  std::string_view key;
+  std::variant<std::uint32_t Tier::*, milliseconds Tier::*> member;
+  std::int64_t least = 0, most = 0;
+  std::string_view help;
+};
+std::span<const TierField> tier_fields();
+
+// One row per field that only a tenant has. `tier` is not among them: whoever holds the directory looks it
+// up.
+struct TenantField {
+  std::string_view key;
+  std::string Tenant::*member;
+  bool secret = false;
+  std::size_t most = 0;  // bytes
+  std::string_view help;
+};
+std::span<const TenantField> tenant_fields();
+
+// Sets one field from text. Errors are sentences that begin with the key and say what is allowed, or which
+// name was probably meant; they never repeat a secret. A tier's field given to a tenant overrides its limits,
+// so set those to its tier's first.
 Expected<void> set_tier_field(Tier& tier, std::string_view key, std::string_view value);
-Expected<void> set_tenant_field(Tenant& tenant, std::string_view key, std::string_view value);  // not the tier's fields
+Expected<void> set_tenant_field(Tenant& tenant, std::string_view key, std::string_view value);
+
+// The field's value as set_tier_field reads it.
+std::string tier_text(const Tier& tier, const TierField& field);
+
+// What fields say of each other: pool_size must not exceed max_server_connections.
+Expected<void> check_tier(const Tier& tier);
+
+// tiers/reference.md as text, made from the two tables.
+std::string reference();
 
 }  // namespace pgweir::tiers

@@ -9,6 +9,7 @@
 #include <array>
 #include <charconv>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <span>
@@ -88,48 +89,62 @@ inline std::string allowed_range(Unit unit, std::int64_t least, std::int64_t mos
   return "between " + format_quantity(least, unit) + " and " + format_quantity(most, unit);
 }
 
-// Nothing outside 0..INT64_MAX comes out. Errors: not of this form, or too large to count.
-inline Expected<std::int64_t> parse_quantity(std::string_view text, Unit unit) {
-  const auto refuse = [&](std::string_view why) {
-    return fail(sqlstate::kInvalidParameterValue, std::string(why) + ", not " + quoted(text));
-  };
-  if (unit == Unit::Milliseconds && text == "never") return 0;
-  std::int64_t number = 0;
-  const char* const end = text.data() + text.size();
+namespace detail {
+
+enum class Reading : std::uint8_t { Fine, Malformed, TooLarge };
+
+inline Reading read_quantity(std::string_view text, Unit unit, std::int64_t& value) {
+  value = 0;
+  if (unit == Unit::Milliseconds && text == "never") return Reading::Fine;
   // from_chars would take a minus sign, which no quantity here can have.
-  const bool digit = !text.empty() && text[0] >= '0' && text[0] <= '9';
-  const auto [rest, error] = digit ? std::from_chars(text.data(), end, number, unit == Unit::Octal ? 8 : 10)
-                                   : std::from_chars_result{text.data(), std::errc::invalid_argument};
-  if (error == std::errc::invalid_argument) return refuse("must be " + std::string(detail::form_of(unit)));
+  if (text.empty() || text[0] < '0' || text[0] > '9') return Reading::Malformed;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value, unit == Unit::Octal ? 8 : 10);
+  if (error == std::errc::invalid_argument) return Reading::Malformed;
   const bool huge = error == std::errc::result_out_of_range;
   std::string_view suffix(rest, static_cast<std::size_t>(end - rest));
-  if (suffix.empty()) {
-    if (huge) return refuse("is too large");
-    return number;
-  }
+  if (suffix.empty()) return huge ? Reading::TooLarge : Reading::Fine;
   while (!suffix.empty() && suffix[0] == ' ') suffix.remove_prefix(1);
-  for (const auto& known : detail::suffixes(unit)) {
+  for (const auto& known : suffixes(unit)) {
     if (suffix != known.name) continue;
-    if (huge || number > std::numeric_limits<std::int64_t>::max() / known.times)
-      return refuse("is too large");
-    return number * known.times;
+    if (huge || value > std::numeric_limits<std::int64_t>::max() / known.times) return Reading::TooLarge;
+    value *= known.times;
+    return Reading::Fine;
   }
-  return refuse("must be " + std::string(detail::form_of(unit)));
+  return Reading::Malformed;
 }
 
-// As parse_quantity, and within [least, most].
+}  // namespace detail
+
+// Nothing outside 0..INT64_MAX comes out.
+inline Expected<std::int64_t> parse_quantity(std::string_view text, Unit unit) {
+  std::int64_t value = 0;
+  switch (detail::read_quantity(text, unit, value)) {
+    case detail::Reading::Fine: return value;
+    case detail::Reading::TooLarge:
+      return fail(sqlstate::kInvalidParameterValue, "is larger than can be counted: " + quoted(text));
+    case detail::Reading::Malformed: break;
+  }
+  return fail(sqlstate::kInvalidParameterValue,
+              "must be " + std::string(detail::form_of(unit)) + ", not " + quoted(text));
+}
+
+// As parse_quantity, and within [least, most], which the error says.
 inline Expected<std::int64_t> parse_within(std::string_view text, Unit unit, std::int64_t least,
                                            std::int64_t most) {
-  auto value = parse_quantity(text, unit);
-  if (!value) {
-    value.error().hint = "allowed: " + allowed_range(unit, least, most);
-    return value;
+  std::int64_t value = 0;
+  const auto reading = detail::read_quantity(text, unit, value);
+  if (reading == detail::Reading::Fine && value >= least && value <= most) return value;
+  const std::string range = allowed_range(unit, least, most);
+  if (reading == detail::Reading::Malformed) {
+    const bool plain = unit == Unit::Count;
+    return fail(sqlstate::kInvalidParameterValue, "must be " + std::string(detail::form_of(unit)) +
+                                                      (plain ? " " + range : " (" + range + ")") + ", not " +
+                                                      quoted(text));
   }
-  if (*value >= least && *value <= most) return value;
-  const bool zero_is_never = unit == Unit::Milliseconds && least == 0;
-  return fail(sqlstate::kInvalidParameterValue, (zero_is_never ? "must be " : "must lie ") +
-                                                    allowed_range(unit, least, most) + ", not " +
-                                                    std::string(text));
+  const std::string_view given = text.substr(0, kQuotedMax);
+  return fail(sqlstate::kInvalidParameterValue, (range.starts_with("between") ? "must lie " : "must be ") +
+                                                    range + ", not " + std::string(given));
 }
 
 inline Expected<std::chrono::milliseconds> parse_duration(std::string_view text) {

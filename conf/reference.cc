@@ -1,0 +1,90 @@
+#include <string>
+
+#include "conf/load.h"
+#include "conf/settings.h"
+
+namespace pgweir::conf {
+namespace {
+
+// A '|' would end a table's cell.
+std::string cell(std::string_view text) {
+  std::string out;
+  for (const char c : text) out += c == '|' ? std::string("\\|") : std::string(1, c);
+  return out;
+}
+
+template <class Owner>
+std::string line(const Setting<Owner>& setting, const Owner& fresh, std::string_view key,
+                 const std::string& name) {
+  const std::string fallback = text_of(fresh, setting);
+  return "| `" + std::string(key) + "` | `" + name + "` | " +
+         (fallback.empty() ? "" : "`" + cell(fallback) + "`") + " | " + cell(allowed(setting)) + " | " +
+         (setting.applies == Applies::OnReload ? "reload" : "restart") + " | " + cell(setting.help) + " |\n";
+}
+
+constexpr std::string_view kHead =
+    "| key | environment | default | allowed | takes effect on | meaning |\n|---|---|---|---|---|---|\n";
+
+}  // namespace
+
+std::string reference() {
+  std::string out =
+      "# Settings\n\n"
+      "Made from the tables in `conf/settings.cc`; edit those, not this page.\n\n"
+      "A configuration is a YAML file of sections (`listen: {port: 6432}` sets `listen.port`), and every "
+      "setting "
+      "can come from the environment too, which wins over the file; an empty variable counts as not set. "
+      "Lists are "
+      "YAML lists, or texts with commas. Durations: a whole number and `ms`, `s`, `min`, `h` or `d` (none: "
+      "milliseconds), or `never`. Sizes: a whole number and `B`, `kB`, `MB`, `GB` or `TB` (none: bytes). "
+      "Switches: "
+      "`true`, `false`, `on`, `off`, `yes`, `no`. Numbers are decimal, whatever they begin with. Anchors, "
+      "aliases "
+      "and tags are refused; a file has at most 1 MB.\n";
+  std::string_view section;
+  const Config fresh;
+  for (const auto& setting : settings()) {
+    const std::string_view own = setting.key.substr(0, setting.key.find('.'));
+    if (own != section) {
+      section = own;
+      out += "\n## " + std::string(own) + "\n\n" + std::string(kHead);
+    }
+    out += line(setting, fresh, setting.key, environment_name(setting.key));
+  }
+  out +=
+      "\n## backends\n\n"
+      "A row per Postgres host; at least one. The first serves tenants that name none. `backends: {main: "
+      "{host: "
+      "db.internal}}` or `PGWEIR_BACKENDS__MAIN__HOST`.\n\n" +
+      std::string(kHead);
+  const Backend backend;
+  for (const auto& setting : backend_settings()) {
+    out +=
+        line(setting, backend, setting.key, environment_name("backends.<name>." + std::string(setting.key)));
+  }
+  out +=
+      "\n## users\n\n"
+      "A row per user who may log in, beside those of `auth.users_file`: `alice: \"secret\"`, `alice: "
+      "{secret: "
+      "...}` or `alice: {secret_file: /run/secrets/alice}`; in the environment `PGWEIR_USERS__ALICE__SECRET` "
+      "or "
+      "`..._SECRET_FILE`. A secret is a password, `md5` and 32 hexadecimal digits, or `SCRAM-SHA-256$...` as "
+      "Postgres stores it. One newline at the end of a secret's file is dropped.\n"
+      "\n## tiers, tenants\n\n"
+      "Rows of the fields in [tiers/reference.md](../tiers/reference.md): `tiers: {free: {pool_size: 3}}`, "
+      "`tenants: {acme: {tier: pro, backend: main}, \"demo_*\": {tier: free}}`; in the environment "
+      "`PGWEIR_TENANTS__ACME__TIER`. A tenant's `password` may stand in a file: `password_file`.\n"
+      "\n## DATABASE_URL\n\n"
+      "`postgres://user:password@host:port/database?sslmode=...` (or `DATABASE_URL_FILE`, a file that holds "
+      "it) makes "
+      "the backend `default`, the user with that secret, and a tenant for the database that uses both, so "
+      "that no "
+      "file is needed. `sslmode`, `sslrootcert`, `sslcert` and `sslkey` set the backend's TLS. Parameters "
+      "that would "
+      "be ignored where they matter are refused.\n"
+      "\n## Secrets in files\n\n"
+      "Each variable above that holds a secret may end in `_FILE` and then names a file that holds it.\n";
+  return out;
+}
+
+}  // namespace pgweir::conf

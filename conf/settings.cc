@@ -1,0 +1,414 @@
+#include "conf/settings.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <type_traits>
+#include <utility>
+
+#include "pooler/base/near.h"
+#include "pooler/base/quoted.h"
+#include "pooler/base/units.h"
+
+namespace pgweir::conf {
+namespace {
+
+using ConfigRow = Setting<Config>;
+constexpr auto kReload = Applies::OnReload;
+constexpr auto kRestart = Applies::OnRestart;
+constexpr std::int64_t kPathMax = 4095;     // Linux's PATH_MAX without its end
+constexpr std::int64_t kSocketDirMax = 90;  // leaves room for /.s.PGSQL.65535 in a sockaddr_un
+constexpr std::int64_t kHostMax = 253;      // longest DNS name
+constexpr std::int64_t kNameMax = 63;       // what Postgres keeps of a name
+constexpr std::int64_t kTimeMax = 365 * kDayMs;
+
+constexpr std::array kSettings{
+    // listen
+    ConfigRow{"listen.addresses", &Config::listen_addresses, Form::Address, 0, 64, kRestart,
+              "Addresses to listen on; `*` stands for all, IPv6 and IPv4. None: the unix socket alone."},
+    ConfigRow{"listen.port", &Config::listen_port, Form::Plain, 1, 65535, kRestart,
+              "Port, also in the name of the unix socket."},
+    ConfigRow{"listen.unix_socket_dir", &Config::unix_socket_dir, Form::SocketDir, 0, kSocketDirMax, kRestart,
+              "Directory of the unix socket `.s.PGSQL.<port>`; empty: none."},
+    ConfigRow{"listen.unix_socket_mode", &Config::unix_socket_mode, Form::Octal, 0, 0777, kRestart,
+              "Permissions of the unix socket, octal."},
+    ConfigRow{"listen.backlog", &Config::backlog, Form::Plain, 1, 65535, kRestart,
+              "Connections that the kernel keeps waiting to be accepted."},
+    // client
+    ConfigRow{"client.max", &Config::max_clients, Form::Plain, 1, 1'000'000, kReload,
+              "Clients that may be connected at a time, over all tenants."},
+    ConfigRow{"client.login_timeout", &Config::client_login_timeout, Form::Plain, 100, kHourMs, kReload,
+              "How long a client may take from connecting to the end of its login."},
+    ConfigRow{"client.idle_timeout", &Config::client_idle_timeout, Form::Plain, 0, kTimeMax, kReload,
+              "How long a client may be idle outside a transaction before it is disconnected."},
+    ConfigRow{"client.query_wait_timeout", &Config::query_wait_timeout, Form::Plain, 0, kDayMs, kReload,
+              "How long a client may queue for a server before it is refused."},
+    ConfigRow{"client.query_timeout", &Config::query_timeout, Form::Plain, 0, kTimeMax, kReload,
+              "How long one request may run on a server before it is cancelled."},
+    ConfigRow{"client.transaction_timeout", &Config::transaction_timeout, Form::Plain, 0, kTimeMax, kReload,
+              "How long one transaction may hold a server."},
+    ConfigRow{"client.idle_transaction_timeout", &Config::idle_transaction_timeout, Form::Plain, 0, kTimeMax,
+              kReload, "How long a client may be idle inside a transaction."},
+    ConfigRow{
+        "client.tls_mode", &Config::client_tls_mode, Form::Plain, 0, 0, kReload,
+        "Whether clients may (allow, prefer) or must (require) use TLS, and with a certificate (verify-ca, "
+        "verify-full)."},
+    ConfigRow{"client.tls_cert_file", &Config::client_tls_cert_file, Form::Path, 0, kPathMax, kReload,
+              "PEM file with our certificate chain, shown to clients."},
+    ConfigRow{"client.tls_key_file", &Config::client_tls_key_file, Form::Path, 0, kPathMax, kReload,
+              "PEM file with the key of that certificate."},
+    ConfigRow{"client.tls_ca_file", &Config::client_tls_ca_file, Form::Path, 0, kPathMax, kReload,
+              "PEM file with the authorities that may sign clients' certificates."},
+    // server
+    ConfigRow{"server.connect_timeout", &Config::server_connect_timeout, Form::Plain, 100, kHourMs, kReload,
+              "How long connecting and logging in to Postgres may take."},
+    ConfigRow{"server.lifetime", &Config::server_lifetime, Form::Plain, 0, kTimeMax, kReload,
+              "Age at which a server connection is replaced when it is free, plus up to 10 % by chance."},
+    ConfigRow{"server.idle_timeout", &Config::server_idle_timeout, Form::Plain, 0, kTimeMax, kReload,
+              "How long a server connection may be idle before it is closed; a tier may say otherwise."},
+    ConfigRow{"server.login_retry", &Config::server_login_retry, Form::Plain, 10, kMinuteMs, kReload,
+              "First pause after a failed login to Postgres; it doubles up to 5s."},
+    ConfigRow{"server.rotation", &Config::server_rotation, Form::Plain, 0, 0, kReload,
+              "Hand out the server that has rested longest instead of the last one used. For tests."},
+    ConfigRow{"server.max_prepared_statements", &Config::max_prepared_statements, Form::Plain, 0, 100'000,
+              kReload, "Named statements kept prepared on one server connection."},
+    // pool
+    ConfigRow{"pool.prepared_statement_bytes", &Config::prepared_statement_bytes, Form::Size, 64 * kKilobyte,
+              kGigabyte, kReload, "Memory for the named statements of one tenant's clients."},
+    ConfigRow{"pool.buffer_high_water", &Config::buffer_high_water, Form::Size, 4 * kKilobyte, 64 * kMegabyte,
+              kReload, "Bytes waiting for one side at which reading from the other side stops."},
+    ConfigRow{"pool.default_tier", &Config::default_tier, Form::Name, 1, kNameMax, kReload,
+              "Tier of tenants that name none."},
+    ConfigRow{
+        "pool.unknown_tenants", &Config::unknown_tenants, Form::Plain, 0, 0, kReload,
+        "Whether a database that no tenant names is served, in the default tier, from the first backend."},
+    // auth
+    ConfigRow{"auth.method", &Config::auth_method, Form::Plain, 0, 0, kReload,
+              "How clients prove who they are."},
+    ConfigRow{"auth.users_file", &Config::users_file, Form::Path, 0, kPathMax, kReload,
+              "File with a line `\"user\" \"secret\"` per user, beside the section `users`."},
+    // console
+    ConfigRow{"console.admins", &Config::console_admins, Form::Name, 0, 1000, kReload,
+              "Users who may give any command on the console (database `pgweir`)."},
+    ConfigRow{"console.stats", &Config::console_stats, Form::Name, 0, 1000, kReload,
+              "Users who may only look at the console."},
+    // process
+    ConfigRow{"process.threads", &Config::threads, Form::Plain, 0, 256, kRestart,
+              "Worker threads; 0: one per core."},
+    ConfigRow{"process.shutdown_timeout", &Config::shutdown_timeout, Form::Plain, 0, kHourMs, kReload,
+              "How long transactions may go on after a request to stop; never: not at all."},
+    // log
+    ConfigRow{"log.level", &Config::log_level, Form::Plain, 0, 0, kReload,
+              "Least important event that is logged."},
+    ConfigRow{"log.format", &Config::log_format, Form::Plain, 0, 0, kRestart,
+              "Text for people, JSON for programs; auto: text on a terminal, else JSON."},
+};
+
+using BackendRow = Setting<Backend>;
+constexpr std::array kBackendSettings{
+    BackendRow{"host", &Backend::host, Form::Host, 1, kHostMax, kReload,
+               "Name or address of the Postgres host, or the directory of its unix socket."},
+    BackendRow{"port", &Backend::port, Form::Plain, 1, 65535, kReload, "Its port."},
+    BackendRow{"max_server_connections", &Backend::max_server_connections, Form::Plain, 1, 10'000, kReload,
+               "Connections to it at most, over all tenants."},
+    BackendRow{"tls_mode", &Backend::tls_mode, Form::Plain, 0, 0, kReload,
+               "Whether connections to it use TLS, as libpq's sslmode."},
+    BackendRow{"tls_ca_file", &Backend::tls_ca_file, Form::Path, 0, kPathMax, kReload,
+               "PEM file with the authorities that may sign its certificate."},
+    BackendRow{"tls_cert_file", &Backend::tls_cert_file, Form::Path, 0, kPathMax, kReload,
+               "PEM file with our certificate, shown to it."},
+    BackendRow{"tls_key_file", &Backend::tls_key_file, Form::Path, 0, kPathMax, kReload,
+               "PEM file with the key of that certificate."},
+    BackendRow{
+        "auth_methods", &Backend::auth_methods, Form::AuthMethod, 0, 8, kReload,
+        "Methods by which we may log in to it; empty: any but a clear-text password over an unverified "
+        "connection."},
+};
+
+template <class Enum>
+struct Choice {
+  std::string_view name;
+  Enum value;
+};
+constexpr std::array kTlsModes{
+    Choice<TlsMode>{"disable", TlsMode::Disable},    Choice<TlsMode>{"allow", TlsMode::Allow},
+    Choice<TlsMode>{"prefer", TlsMode::Prefer},      Choice<TlsMode>{"require", TlsMode::Require},
+    Choice<TlsMode>{"verify-ca", TlsMode::VerifyCa}, Choice<TlsMode>{"verify-full", TlsMode::VerifyFull}};
+constexpr std::array kAuthMethods{
+    Choice<AuthMethod>{"trust", AuthMethod::Trust}, Choice<AuthMethod>{"password", AuthMethod::Password},
+    Choice<AuthMethod>{"md5", AuthMethod::Md5}, Choice<AuthMethod>{"scram-sha-256", AuthMethod::ScramSha256}};
+constexpr std::array kLogLevels{
+    Choice<LogLevel>{"debug", LogLevel::Debug}, Choice<LogLevel>{"info", LogLevel::Info},
+    Choice<LogLevel>{"warn", LogLevel::Warn}, Choice<LogLevel>{"error", LogLevel::Error}};
+constexpr std::array kLogFormats{Choice<LogFormat>{"auto", LogFormat::Auto},
+                                 Choice<LogFormat>{"text", LogFormat::Text},
+                                 Choice<LogFormat>{"json", LogFormat::Json}};
+// The first of each value is how it is printed.
+constexpr std::array kSwitches{Choice<bool>{"true", true}, Choice<bool>{"false", false},
+                               Choice<bool>{"on", true},   Choice<bool>{"off", false},
+                               Choice<bool>{"yes", true},  Choice<bool>{"no", false}};
+
+constexpr const auto& choices(bool) { return kSwitches; }
+constexpr const auto& choices(TlsMode) { return kTlsModes; }
+constexpr const auto& choices(AuthMethod) { return kAuthMethods; }
+constexpr const auto& choices(LogLevel) { return kLogLevels; }
+constexpr const auto& choices(LogFormat) { return kLogFormats; }
+
+template <class Value>
+inline constexpr bool kIsNumber = std::is_same_v<Value, std::uint16_t> ||
+                                  std::is_same_v<Value, std::uint32_t> || std::is_same_v<Value, milliseconds>;
+
+template <class Value>
+constexpr Unit unit_of(Form form) {
+  if constexpr (std::is_same_v<Value, milliseconds>) return Unit::Milliseconds;
+  if (form == Form::Size) return Unit::Bytes;
+  return form == Form::Octal ? Unit::Octal : Unit::Count;
+}
+
+template <class Owner, class Value>
+constexpr Value value_type(Value Owner::*) {
+  return Value{};
+}
+template <class Pointer>
+using Pointee = decltype(value_type(Pointer{}));
+
+// Bounds must fit the member, keys must be unique: a mistake in the tables does not compile.
+template <class Table>
+constexpr bool well_formed(const Table& table) {
+  for (std::size_t i = 0; i < table.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (table[i].key == table[j].key) return false;
+    }
+    const bool fits = std::visit(
+        [&](auto member) {
+          using Value = Pointee<decltype(member)>;
+          if (table[i].least < 0 || table[i].least > table[i].most) return false;
+          if constexpr (std::is_same_v<Value, std::uint16_t> || std::is_same_v<Value, std::uint32_t>) {
+            return table[i].most > 0 && table[i].most <= std::int64_t{std::numeric_limits<Value>::max()};
+          }
+          return true;
+        },
+        table[i].member);
+    if (!fits || table[i].help.empty()) return false;
+  }
+  return true;
+}
+static_assert(well_formed(kSettings));
+static_assert(well_formed(kBackendSettings));
+
+template <class Table>
+std::string join_names(const Table& table) {
+  std::string out;
+  for (const auto& choice : table) out += (out.empty() ? "" : ", ") + std::string(choice.name);
+  return out;
+}
+
+template <class Value>
+tl::expected<Value, std::string> choose(std::string_view text) {
+  const auto& table = choices(Value{});
+  std::vector<std::string_view> names;
+  for (const auto& choice : table) {
+    if (choice.name == text) return choice.value;
+    names.push_back(choice.name);
+  }
+  return tl::unexpected("must be one of " + join_names(table) + ", not " + quoted(text) +
+                        did_you_mean(text, names));
+}
+
+using Checked = tl::expected<void, std::string>;
+Checked wrong(std::string why) { return tl::unexpected(std::move(why)); }
+
+Checked check_host(std::string_view text, std::string_view what) {
+  const bool plain = std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == ':' || c == '-' || c == '_' || c == '%' || c == '*';
+  });
+  // One colon alone is no IPv6 address but a port behind a host.
+  if (plain && std::count(text.begin(), text.end(), ':') != 1) return {};
+  return wrong("must be " + std::string(what) + " without port or brackets, not " + quoted(text));
+}
+
+Checked check_text(std::string_view text, Form form) {
+  if (has_control(text)) return wrong("must not hold control characters");
+  switch (form) {
+    case Form::Plain:
+    case Form::Size:
+    case Form::Octal:
+    case Form::Path: return {};
+    case Form::SocketDir:
+      if (text.empty() || text[0] == '/') return {};
+      return wrong("must be a directory that begins with '/', not " + quoted(text));
+    case Form::Name:
+      if (text.size() <= kNameMax) return {};
+      return wrong("must have at most " + std::to_string(kNameMax) + " bytes, not " +
+                   std::to_string(text.size()));
+    case Form::Address: return check_host(text, "an address such as 127.0.0.1, ::1 or *");
+    case Form::Host:
+      if (text.size() > 0 && text[0] == '/') {
+        if (text.size() <= kSocketDirMax) return {};
+        return wrong("must have at most " + std::to_string(kSocketDirMax) + " bytes for a unix socket, not " +
+                     std::to_string(text.size()));
+      }
+      if (text.find('*') != std::string_view::npos)
+        return wrong("must be a single host, not " + quoted(text));
+      return check_host(text, "a name, an address or a directory");
+    case Form::AuthMethod: {
+      auto chosen = choose<AuthMethod>(text);
+      return chosen ? Checked{} : wrong(std::move(chosen.error()));
+    }
+  }
+  return {};
+}
+
+std::vector<std::string> split(std::string_view text) {
+  std::vector<std::string> items;
+  while (!text.empty()) {
+    const std::size_t comma = std::min(text.find(','), text.size());
+    std::string_view item = text.substr(0, comma);
+    while (!item.empty() && item.front() == ' ') item.remove_prefix(1);
+    while (!item.empty() && item.back() == ' ') item.remove_suffix(1);
+    items.emplace_back(item);
+    if (comma == text.size()) break;
+    text.remove_prefix(comma + 1);
+    if (text.empty()) items.emplace_back();
+  }
+  return items;
+}
+
+std::string amount(std::int64_t least, std::int64_t most, std::string_view what) {
+  const std::string end = std::to_string(most) + " " + std::string(what);
+  return least == 0 ? "at most " + end : "between " + std::to_string(least) + " and " + end;
+}
+
+}  // namespace
+
+std::span<const Setting<Config>> settings() { return kSettings; }
+std::span<const Setting<Backend>> backend_settings() { return kBackendSettings; }
+
+bool has_control(std::string_view text) {
+  return std::any_of(text.begin(), text.end(), [](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return byte < 0x20 || byte == 0x7f;
+  });
+}
+
+template <class Owner>
+tl::expected<void, std::string> assign_list(Owner& owner, const Setting<Owner>& setting,
+                                            std::vector<std::string> items) {
+  const auto* const member = std::get_if<std::vector<std::string> Owner::*>(&setting.member);
+  if (!member) return wrong("must be a single value, not a list");
+  const auto count = static_cast<std::int64_t>(items.size());
+  if (count < setting.least || count > setting.most) {
+    return wrong("must have " + amount(setting.least, setting.most, "items") + ", not " +
+                 std::to_string(count));
+  }
+  for (const std::string& item : items) {
+    if (item.empty()) return wrong("must not have empty items");
+    if (auto good = check_text(item, setting.form); !good) return good;
+  }
+  owner.*(*member) = std::move(items);
+  return {};
+}
+
+template <class Owner>
+tl::expected<void, std::string> assign(Owner& owner, const Setting<Owner>& setting, std::string_view text) {
+  return std::visit(
+      [&](auto member) -> Checked {
+        using Value = Pointee<decltype(member)>;
+        if constexpr (kIsNumber<Value>) {
+          auto number = parse_within(text, unit_of<Value>(setting.form), setting.least, setting.most);
+          if (!number) return wrong(std::move(number.error().message));
+          if constexpr (std::is_same_v<Value, milliseconds>) {
+            owner.*member = milliseconds(*number);
+          } else {
+            owner.*member = static_cast<Value>(*number);
+          }
+          return {};
+        } else if constexpr (std::is_same_v<Value, std::vector<std::string>>) {
+          return assign_list(owner, setting, split(text));
+        } else if constexpr (std::is_same_v<Value, std::string>) {
+          const auto size = static_cast<std::int64_t>(text.size());
+          if (size < setting.least || size > setting.most) {
+            return wrong("must have " + amount(setting.least, setting.most, "bytes") + ", not " +
+                         std::to_string(size));
+          }
+          if (auto good = check_text(text, setting.form); !good) return good;
+          owner.*member = text;
+          return {};
+        } else {
+          auto chosen = choose<Value>(text);
+          if (!chosen) return wrong(std::move(chosen.error()));
+          owner.*member = *chosen;
+          return {};
+        }
+      },
+      setting.member);
+}
+
+template <class Owner>
+std::string text_of(const Owner& owner, const Setting<Owner>& setting) {
+  return std::visit(
+      [&](auto member) -> std::string {
+        using Value = Pointee<decltype(member)>;
+        const auto& value = owner.*member;
+        if constexpr (std::is_same_v<Value, milliseconds>) {
+          return format_duration(value);
+        } else if constexpr (kIsNumber<Value>) {
+          return format_quantity(std::int64_t{value}, unit_of<Value>(setting.form));
+        } else if constexpr (std::is_same_v<Value, std::string>) {
+          return value;
+        } else if constexpr (std::is_same_v<Value, std::vector<std::string>>) {
+          std::string out;
+          for (const std::string& item : value) out += (out.empty() ? "" : ",") + item;
+          return out;
+        } else {
+          for (const auto& choice : choices(value)) {
+            if (choice.value == value) return std::string(choice.name);
+          }
+          return {};
+        }
+      },
+      setting.member);
+}
+
+template <class Owner>
+std::string allowed(const Setting<Owner>& setting) {
+  return std::visit(
+      [&](auto member) -> std::string {
+        using Value = Pointee<decltype(member)>;
+        if constexpr (kIsNumber<Value>) {
+          return allowed_range(unit_of<Value>(setting.form), setting.least, setting.most);
+        } else if constexpr (std::is_same_v<Value, std::vector<std::string>>) {
+          const std::string list = "list of " + amount(setting.least, setting.most, "items");
+          return setting.form == Form::AuthMethod ? list + ": " + join_names(kAuthMethods) : list;
+        } else if constexpr (std::is_same_v<Value, std::string>) {
+          return amount(setting.least, setting.most, "bytes");
+        } else {
+          return join_names(choices(Value{}));
+        }
+      },
+      setting.member);
+}
+
+std::string environment_name(std::string_view key) {
+  std::string out = "PGWEIR_";
+  for (const char c : key) {
+    if (c == '.') {
+      out += "__";
+    } else {
+      out += c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+    }
+  }
+  return out;
+}
+
+#define PGWEIR_FOR(Owner)                                                                       \
+  template Checked assign<Owner>(Owner&, const Setting<Owner>&, std::string_view);              \
+  template Checked assign_list<Owner>(Owner&, const Setting<Owner>&, std::vector<std::string>); \
+  template std::string text_of<Owner>(const Owner&, const Setting<Owner>&);                     \
+  template std::string allowed<Owner>(const Setting<Owner>&);
+PGWEIR_FOR(Config)
+PGWEIR_FOR(Backend)
+#undef PGWEIR_FOR
+
+}  // namespace pgweir::conf

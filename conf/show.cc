@@ -1,0 +1,71 @@
+#include <algorithm>
+
+#include "conf/load.h"
+#include "conf/settings.h"
+
+namespace pgweir::conf {
+namespace {
+
+constexpr std::string_view kMask = "********";
+
+// Fields of tiers and tenants belong to another library; this one knows which of them hold a secret.
+bool is_secret_field(std::string_view key) {
+  return key.find("password") != std::string_view::npos || key.find("secret") != std::string_view::npos;
+}
+
+std::string masked(Secrecy secrecy, std::string value) {
+  return secrecy == Secrecy::Secret && !value.empty() ? std::string(kMask) : value;
+}
+
+}  // namespace
+
+std::vector<Shown> show(const Loaded& loaded) {
+  const Config& config = loaded.config;
+  std::vector<Shown> out;
+  const auto put = [&](std::string key, std::string value, std::string fallback, Applies applies) {
+    const auto place = loaded.origins.find(key);
+    Origin origin = place == loaded.origins.end() ? Origin{} : place->second;
+    out.push_back({std::move(key), std::move(value), std::move(fallback), applies == Applies::OnReload,
+                   std::move(origin)});
+  };
+  const Config fresh;
+  for (const auto& setting : settings()) {
+    put(std::string(setting.key), masked(setting.secrecy, text_of(config, setting)),
+        masked(setting.secrecy, text_of(fresh, setting)), setting.applies);
+  }
+  const Backend fresh_backend;
+  for (const Backend& backend : config.backends) {
+    for (const auto& setting : backend_settings()) {
+      put("backends." + backend.name + "." + std::string(setting.key),
+          masked(setting.secrecy, text_of(backend, setting)),
+          masked(setting.secrecy, text_of(fresh_backend, setting)), setting.applies);
+    }
+  }
+  for (const User& user : config.users) {
+    put("users." + user.name + ".secret", std::string(kMask), "", Applies::OnReload);
+  }
+  const auto rows = [&](const std::string& section, const std::vector<Row>& all) {
+    for (const Row& row : all) {
+      for (const Field& field : row.fields) {
+        put(section + "." + row.name + "." + field.key,
+            masked(is_secret_field(field.key) ? Secrecy::Secret : Secrecy::Open, field.value), "",
+            Applies::OnReload);
+      }
+    }
+  };
+  rows("tiers", config.tiers);
+  rows("tenants", config.tenants);
+  return out;
+}
+
+std::vector<std::string> needs_restart(const Config& running, const Config& wanted) {
+  std::vector<std::string> keys;
+  for (const auto& setting : settings()) {
+    if (setting.applies == Applies::OnRestart && text_of(running, setting) != text_of(wanted, setting)) {
+      keys.emplace_back(setting.key);
+    }
+  }
+  return keys;
+}
+
+}  // namespace pgweir::conf

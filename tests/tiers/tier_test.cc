@@ -1,0 +1,111 @@
+#include "tiers/tier.h"
+
+#include <catch2/catch.hpp>
+
+
+using namespace pgweir;
+using namespace pgweir::tiers;
+using namespace std::chrono_literals;
+
+TEST_CASE("fields of a tier are set from text") {
+  Tier tier;
+  REQUIRE(set_tier_field(tier, "pool_size", "20"));
+  REQUIRE(set_tier_field(tier, "max_server_connections", "050"));
+  REQUIRE(set_tier_field(tier, "max_clients", "100000"));
+  REQUIRE(set_tier_field(tier, "server_idle_timeout", "5min"));
+  REQUIRE(set_tier_field(tier, "queue_timeout", "250"));
+  CHECK(tier.pool_size == 20);
+  CHECK(tier.max_server_connections == 50);
+  CHECK(tier.max_clients == 100'000);
+  CHECK(tier.server_idle_timeout == 5min);
+  CHECK(tier.queue_timeout == 250ms);
+  REQUIRE(set_tier_field(tier, "server_idle_timeout", "never"));
+  CHECK(tier.server_idle_timeout == 0ms);
+}
+
+TEST_CASE("a tier's field that is wrong says what is right and changes nothing") {
+  struct Row {
+    std::string_view key, value, message;
+  };
+  const Row rows[] = {
+      {"pool_size", "900", "pool_size must lie between 1 and 500, not 900"},
+      {"pool_size", "0", "pool_size must lie between 1 and 500, not 0"},
+      {"pool_size", "-3", "pool_size must be a whole number between 1 and 500, not '-3'"},
+      {"pool_size", "many", "pool_size must be a whole number between 1 and 500, not 'many'"},
+      {"pool_size", "99999999999999999999", "pool_size must lie between 1 and 500, not 99999999999999999999"},
+      {"pool_size", "4294967298", "pool_size must lie between 1 and 500, not 4294967298"},
+      {"max_server_connections", "10001", "max_server_connections must lie between 1 and 10000, not 10001"},
+      {"max_clients", "100001", "max_clients must lie between 1 and 100000, not 100001"},
+      {"server_idle_timeout", "31d", "server_idle_timeout must be never or at most 30d, not 31d"},
+      {"queue_timeout", "5m",
+       "queue_timeout must be a duration such as 250ms, 30s, 5min, 1h or 2d (never or at most 1h), not '5m'"},
+      {"pol_size", "5", "'pol_size' is no field of a tier; did you mean pool_size?"},
+      {"colour", "red", "'colour' is no field of a tier"},
+      {"backend", "main", "'backend' is no field of a tier"},
+  };
+  for (const Row& row : rows) {
+    Tier tier;
+    const auto set = set_tier_field(tier, row.key, row.value);
+    REQUIRE_FALSE(set);
+    CHECK(set.error().message == row.message);
+    const Tier fresh;
+    for (const TierField& field : tier_fields()) CHECK(tier_text(tier, field) == tier_text(fresh, field));
+  }
+}
+
+TEST_CASE("every field's own text is read back, and its bounds are allowed") {
+  for (const TierField& field : tier_fields()) {
+    CAPTURE(std::string(field.key));
+    Tier tier;
+    REQUIRE(set_tier_field(tier, field.key, tier_text(Tier{}, field)));
+    CHECK(set_tier_field(tier, field.key, std::to_string(field.least)));
+    CHECK(set_tier_field(tier, field.key, std::to_string(field.most)));
+    CHECK(tier_text(tier, field) != "");
+    CHECK_FALSE(set_tier_field(tier, field.key, std::to_string(field.most + 1)));
+  }
+}
+
+TEST_CASE("a tenant has fields of its own and overrides its tier's") {
+  Tenant tenant;
+  REQUIRE(set_tenant_field(tenant, "backend", "main"));
+  REQUIRE(set_tenant_field(tenant, "database", "acme_db"));
+  REQUIRE(set_tenant_field(tenant, "user", "owner"));
+  REQUIRE(set_tenant_field(tenant, "password", "s3cret"));
+  REQUIRE(set_tenant_field(tenant, "pool_size", "3"));
+  CHECK(tenant.backend == "main");
+  CHECK(tenant.database == "acme_db");
+  CHECK(tenant.user == "owner");
+  CHECK(tenant.password == "s3cret");
+  CHECK(tenant.limits.pool_size == 3);
+}
+
+TEST_CASE("a tenant's field that is wrong says so without its secret") {
+  struct Row {
+    std::string key, value, message;
+  };
+  const Row rows[] = {
+      {"pasword", "hunter2", "'pasword' is no field of a tenant; did you mean password?"},
+      {"pol_size", "5", "'pol_size' is no field of a tenant; did you mean pool_size?"},
+      {"pool_size", "900", "pool_size must lie between 1 and 500, not 900"},
+      {"teir", "pro", "'teir' is no field of a tenant; did you mean tier?"},
+      {"password", std::string("hunter2\n"), "password must not hold control characters"},
+      {"password", std::string(1025, 'x'), "password must have at most 1024 bytes, not 1025"},
+      {"database", std::string(64, 'x'), "database must have at most 63 bytes, not 64"},
+      {"user", std::string("a\0b", 3), "user must not hold control characters"},
+  };
+  for (const Row& row : rows) {
+    Tenant tenant;
+    const auto set = set_tenant_field(tenant, row.key, row.value);
+    REQUIRE_FALSE(set);
+    CHECK(set.error().message == row.message);
+  }
+}
+
+TEST_CASE("the pool of a tier is not larger than what it may have at most") {
+  Tier tier;
+  tier.pool_size = tier.max_server_connections = 7;
+  CHECK(check_tier(tier));
+  tier.pool_size = 8;
+  REQUIRE_FALSE(check_tier(tier));
+  CHECK(check_tier(tier).error().message == "pool_size must not exceed max_server_connections, but 8 > 7");
+}

@@ -1,0 +1,101 @@
+#include "tiers/directory.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "pooler/base/check.h"
+#include "pooler/base/quoted.h"
+
+namespace pgweir::tiers {
+namespace {
+
+Expected<void> check_name(std::string_view name, std::string_view what) {
+  const std::string subject = "name of a " + std::string(what) + " ";
+  if (name.empty()) return fail(sqlstate::kConfigFileError, subject + "must not be empty");
+  if (name.size() <= kNameMax) return {};
+  return fail(sqlstate::kConfigFileError, subject + quoted(name) + " must have at most " +
+                                              std::to_string(kNameMax) + " bytes, not " +
+                                              std::to_string(name.size()));
+}
+
+// What '*' takes when the pattern matches the name.
+std::optional<std::string_view> match(std::string_view pattern, std::string_view name) {
+  const std::size_t star = pattern.find('*');
+  PGWEIR_CHECK(star != std::string_view::npos);
+  const std::string_view head = pattern.substr(0, star), tail = pattern.substr(star + 1);
+  if (name.size() < head.size() + tail.size() || !name.starts_with(head) || !name.ends_with(tail)) return {};
+  return name.substr(head.size(), name.size() - head.size() - tail.size());
+}
+
+// A total order, so that the answer does not depend on the order of the file.
+bool before(const Tenant& a, const Tenant& b) {
+  return a.name.size() != b.name.size() ? a.name.size() > b.name.size() : a.name < b.name;
+}
+
+}  // namespace
+
+Expected<void> Directory::add_tier(Tier tier) {
+  if (auto good = check_name(tier.name, "tier"); !good) return good;
+  if (tier.name.find('*') != std::string::npos) {
+    return fail(sqlstate::kConfigFileError, "name of a tier " + quoted(tier.name) + " must not hold '*'");
+  }
+  if (auto good = check_tier(tier); !good) return good;
+  std::string name = tier.name;
+  tiers_.insert_or_assign(std::move(name), std::move(tier));
+  return {};
+}
+
+Expected<void> Directory::add_tenant(Tenant tenant) {
+  if (auto good = check_name(tenant.name, "tenant"); !good) return good;
+  if (auto good = check_tier(tenant.limits); !good) return good;
+  const auto stars = std::count(tenant.name.begin(), tenant.name.end(), '*');
+  if (stars > 1) {
+    return fail(sqlstate::kConfigFileError, "name of a tenant " + quoted(tenant.name) +
+                                                " must hold at most one '*', not " + std::to_string(stars));
+  }
+  if (std::count(tenant.database.begin(), tenant.database.end(), '*') > stars) {
+    return fail(sqlstate::kConfigFileError, "database " + quoted(tenant.database) +
+                                                " must not hold more '*' than the tenant's name " +
+                                                quoted(tenant.name));
+  }
+  if (stars == 0) {
+    std::string name = tenant.name;
+    exact_.insert_or_assign(std::move(name), std::move(tenant));
+    return {};
+  }
+  const auto at = std::lower_bound(patterns_.begin(), patterns_.end(), tenant, before);
+  if (at != patterns_.end() && at->name == tenant.name) {
+    *at = std::move(tenant);
+  } else {
+    patterns_.insert(at, std::move(tenant));
+  }
+  return {};
+}
+
+const Tier* Directory::tier(std::string_view name) const {
+  const auto at = tiers_.find(name);
+  return at == tiers_.end() ? nullptr : &at->second;
+}
+
+std::optional<Tenant> Directory::find(std::string_view database) const {
+  if (const auto at = exact_.find(database); at != exact_.end()) {
+    Tenant found = at->second;
+    if (found.database.empty()) found.database = database;
+    return found;
+  }
+  for (const Tenant& pattern : patterns_) {
+    const auto taken = match(pattern.name, database);
+    if (!taken) continue;
+    Tenant found = pattern;
+    found.name = database;
+    if (found.database.empty()) {
+      found.database = database;
+    } else if (const auto star = found.database.find('*'); star != std::string::npos) {
+      found.database.replace(star, 1, *taken);
+    }
+    return found;
+  }
+  return {};
+}
+
+}  // namespace pgweir::tiers

@@ -1,0 +1,146 @@
+#include "tiers/tier.h"
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "pooler/base/near.h"
+#include "pooler/base/quoted.h"
+#include "pooler/base/units.h"
+
+namespace pgweir::tiers {
+namespace {
+
+constexpr std::array kTierFields{
+    TierField{"pool_size", &Tier::pool_size, 1, 500,
+              "Server connections that a tenant of this tier is sure of."},
+    TierField{"max_server_connections", &Tier::max_server_connections, 1, 10'000,
+              "Server connections it may have while the backend has room."},
+    TierField{"max_clients", &Tier::max_clients, 1, 100'000, "Clients that may be connected at a time."},
+    TierField{"server_idle_timeout", &Tier::server_idle_timeout, 0, 30 * kDayMs,
+              "How long a server may be idle before it is closed, the last one too."},
+    TierField{
+        "queue_timeout", &Tier::queue_timeout, 0, kHourMs,
+        "How long a client may wait while the pool is full; never: only client.query_wait_timeout holds."},
+};
+
+constexpr std::array kTenantFields{
+    TenantField{"backend", &Tenant::backend, false, kNameMax,
+                "Backend that holds its database; the first if none."},
+    TenantField{
+        "database", &Tenant::database, false, kNameMax,
+        "Real name of its database; the name that the client asks for if none. In a pattern's, `*` is what "
+        "the name's `*` took."},
+    TenantField{"user", &Tenant::user, false, kNameMax,
+                "User for its server connections; the client's own user and secret if none."},
+    TenantField{"password", &Tenant::password, true, 1024,
+                "Password of that user; see also `password_file`."},
+};
+
+constexpr std::size_t kKeys = kTierFields.size() + kTenantFields.size() + 1;
+
+Unit unit_of(const TierField& field) {
+  return std::holds_alternative<milliseconds Tier::*>(field.member) ? Unit::Milliseconds : Unit::Count;
+}
+
+template <class Table>
+auto find(const Table& table, std::string_view key) {
+  return std::find_if(table.begin(), table.end(), [&](const auto& field) { return field.key == key; });
+}
+
+std::array<std::string_view, kKeys> all_keys() {
+  std::array<std::string_view, kKeys> keys{"tier"};
+  std::size_t at = 1;
+  for (const auto& field : kTierFields) keys[at++] = field.key;
+  for (const auto& field : kTenantFields) keys[at++] = field.key;
+  return keys;
+}
+
+bool has_control(std::string_view text) {
+  return std::any_of(text.begin(), text.end(), [](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return byte < 0x20 || byte == 0x7f;
+  });
+}
+
+}  // namespace
+
+std::span<const TierField> tier_fields() { return kTierFields; }
+std::span<const TenantField> tenant_fields() { return kTenantFields; }
+
+Expected<void> set_tier_field(Tier& tier, std::string_view key, std::string_view value) {
+  const auto* const field = find(kTierFields, key);
+  if (field == kTierFields.end()) {
+    std::vector<std::string_view> keys;
+    for (const TierField& known : kTierFields) keys.push_back(known.key);
+    return fail(sqlstate::kConfigFileError, quoted(key) + " is no field of a tier" + did_you_mean(key, keys));
+  }
+  const auto number = parse_within(value, unit_of(*field), field->least, field->most);
+  if (!number) return fail(sqlstate::kConfigFileError, std::string(key) + " " + number.error().message);
+  if (const auto* const time = std::get_if<milliseconds Tier::*>(&field->member)) {
+    tier.*(*time) = milliseconds(*number);
+  } else {
+    tier.*(std::get<std::uint32_t Tier::*>(field->member)) = static_cast<std::uint32_t>(*number);
+  }
+  return {};
+}
+
+Expected<void> set_tenant_field(Tenant& tenant, std::string_view key, std::string_view value) {
+  const auto* const field = find(kTenantFields, key);
+  if (field == kTenantFields.end()) {
+    if (find(kTierFields, key) != kTierFields.end()) return set_tier_field(tenant.limits, key, value);
+    return fail(sqlstate::kConfigFileError,
+                quoted(key) + " is no field of a tenant" + did_you_mean(key, all_keys()));
+  }
+  const std::string name(key);
+  if (value.size() > field->most) {
+    return fail(sqlstate::kConfigFileError, name + " must have at most " + std::to_string(field->most) +
+                                                " bytes, not " + std::to_string(value.size()));
+  }
+  if (has_control(value)) return fail(sqlstate::kConfigFileError, name + " must not hold control characters");
+  tenant.*(field->member) = value;
+  return {};
+}
+
+std::string tier_text(const Tier& tier, const TierField& field) {
+  if (const auto* const time = std::get_if<milliseconds Tier::*>(&field.member)) {
+    return format_duration(tier.*(*time));
+  }
+  return std::to_string(tier.*(std::get<std::uint32_t Tier::*>(field.member)));
+}
+
+Expected<void> check_tier(const Tier& tier) {
+  if (tier.pool_size <= tier.max_server_connections) return {};
+  return fail(sqlstate::kConfigFileError, "pool_size must not exceed max_server_connections, but " +
+                                              std::to_string(tier.pool_size) + " > " +
+                                              std::to_string(tier.max_server_connections));
+}
+
+std::string reference() {
+  std::string out =
+      "# Tiers and tenants\n\n"
+      "Made from the tables in `tiers/tier.cc`; edit those, not this page.\n\n"
+      "A row of the section `tiers` changes single values of a shipped tier (`conf/tiers.yaml`) or adds a "
+      "tier. "
+      "A row of the section `tenants` is named for the database that clients connect to; one `*` in the name "
+      "matches any text. An exact name wins over a pattern, a longer pattern over a shorter one.\n\n"
+      "## Fields of a tier, which a tenant may have too\n\n"
+      "| field | default | allowed | meaning |\n|---|---|---|---|\n";
+  const Tier fresh;
+  for (const auto& field : kTierFields) {
+    out += "| `" + std::string(field.key) + "` | " + tier_text(fresh, field) + " | " +
+           allowed_range(unit_of(field), field.least, field.most) + " | " + std::string(field.help) + " |\n";
+  }
+  out +=
+      "\n`pool_size` must not exceed `max_server_connections`.\n\n"
+      "## Fields of a tenant\n\n| field | allowed | meaning |\n|---|---|---|\n"
+      "| `tier` | name of a tier | Tier whose values hold where the tenant's row has none; "
+      "`pool.default_tier` if none. |\n";
+  for (const auto& field : kTenantFields) {
+    out += "| `" + std::string(field.key) + "` | at most " + std::to_string(field.most) + " bytes | " +
+           std::string(field.help) + " |\n";
+  }
+  return out;
+}
+
+}  // namespace pgweir::tiers
