@@ -156,12 +156,17 @@ class Lexer {
 
 using Tokens = std::span<const Token>;
 
-std::string in_words(Tokens tokens) {
+enum class Spelling : std::uint8_t { Upper, AsWritten };
+
+// One space between words; strings and quoted names, which may be secrets, only as a sign.
+std::string in_words(Tokens tokens, Spelling spelling = Spelling::Upper) {
   std::string words;
   for (const Token& token : tokens) {
     if (!words.empty()) words += ' ';
-    words +=
-        token.kind == Token::Kind::Word || token.kind == Token::Kind::Symbol ? upper(token.text) : "'...'";
+    if (token.kind == Token::Kind::Quoted || token.kind == Token::Kind::String)
+      words += "'...'";
+    else
+      words += spelling == Spelling::Upper ? upper(token.text) : token.text;
   }
   return words;
 }
@@ -192,8 +197,8 @@ std::string suggestion(std::string_view words) {
 }
 
 tl::unexpected<Error> unknown(Tokens tokens) {
-  const std::string words = in_words(tokens);
-  return syntax_error(fmt::format("unknown command {}{}", quoted(words), suggestion(words)),
+  const std::string written = in_words(tokens, Spelling::AsWritten);
+  return syntax_error(fmt::format("unknown command {}{}", quoted(written), suggestion(in_words(tokens))),
                       "The console knows " + allowed_commands() + ".");
 }
 

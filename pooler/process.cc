@@ -295,10 +295,8 @@ Exit serve(const std::string& path) {
   threads.first().watch_signal(SIGTERM, end("SIGTERM"));
   threads.first().watch_signal(SIGINT, end("SIGINT"));
   threads.first().watch_signal(SIGHUP, [&] { app.reload([](bool) {}); });
-  log.info("pgweir ready", {{"version", kVersion},
-                            {"addresses", doors.names()},
-                            {"threads", threads.size()},
-                            {"pid", ::getpid()}});
+  log.info("pgweir ready",
+           {{"version", kVersion}, {"addresses", doors.names()}, {"threads", threads.size()}});
   threads.run();
   log.info("pgweir stopped");
   return ends > 1 ? Exit::CutOff : Exit::Fine;

@@ -82,7 +82,7 @@ ServerCore::Outcome ServerCore::read(Bytes in, Gather& to_client, Audience& audi
       head_size_ = 0;
     }
     Frame frame;
-    if (!protocol::read_header(header, protocol::server_message_limit, frame)) {
+    if (!protocol::read_header(header, protocol::kServerMessageLimits, frame)) {
       outcome.broken = "sent a message of unknown type or impossible length";
       return outcome;
     }
@@ -96,7 +96,7 @@ ServerCore::Outcome ServerCore::read(Bytes in, Gather& to_client, Audience& audi
       if (!on_message(frame.type, whole, to_client, audience, outcome)) return outcome;
       continue;
     }
-    if (needs_whole(frame)) {
+    if (needs_whole(frame) || (settling_ && frame.type == 'D' && frame.size <= kWholeErrorMax)) {
       partial_size_ = frame.size;
       partial_.assign(header);
       if (!cut) in.remove_prefix(kHeaderBytes);
@@ -112,6 +112,11 @@ ServerCore::Outcome ServerCore::read(Bytes in, Gather& to_client, Audience& audi
 }
 
 bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience& audience, Outcome& outcome) {
+  if (pipeline.passes(type)) {
+    forward_body_ = true;
+    to_client.borrow(whole);
+    return true;
+  }
   const bool asked = pipeline.owed() > 0;
   Pipeline::Reply reply = pipeline.reply(type);
   forward_body_ = false;
@@ -160,6 +165,9 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
     case 'Z':
       if (whole.size() > kHeaderBytes) on_whole(type, whole.substr(kHeaderBytes), reply, audience);
       break;
+    case 'D':
+      if (settling_ && reply.verdict == Verdict::Swallow) learn_spelling(whole.substr(kHeaderBytes));
+      break;
     default: break;
   }
   if (reply.ready && reply.verdict == Verdict::Forward) ++outcome.readies;
@@ -174,10 +182,6 @@ void ServerCore::on_whole(char type, Bytes body, const Pipeline::Reply& reply, A
     if (!in.ok()) return;
     if (reply.verdict == Verdict::Forward) {
       audience.on_parameter(name, value);
-    } else if (settling_to_) {
-      const auto wanted = settling_to_->values.find(name);
-      if (wanted != settling_to_->values.end() && wanted->second != value)
-        settling_to_->reported[std::string(name)] = value;
     }
   } else if (type == 'C') {
     if (body == Bytes("DISCARD ALL\0", 12) || body == Bytes("DEALLOCATE ALL\0", 15)) {
@@ -198,6 +202,17 @@ void ServerCore::on_whole(char type, Bytes body, const Pipeline::Reply& reply, A
   }
 }
 
+// set_config answers with the value as Postgres spells it ("ISO" -> "ISO, MDY"), which is what clients are told.
+void ServerCore::learn_spelling(Bytes row) {
+  protocol::Reader in(row);
+  const bool one_value = in.u16() == 1;
+  const Bytes value = in.bytes(in.u32());
+  if (!in.ok() || !one_value || settled_ >= settling_names_.size()) return;
+  const std::string& name = settling_names_[settled_++];
+  const auto wanted = settling_to_->values.find(name);
+  if (wanted != settling_to_->values.end() && wanted->second != value) settling_to_->reported[name] = value;
+}
+
 void ServerCore::drop_ops(std::size_t count, Audience& audience) {
   PGWEIR_CHECK(count <= ops.size());
   for (std::size_t i = count; i-- > 0;) {
@@ -211,6 +226,8 @@ void ServerCore::drop_ops(std::size_t count, Audience& audience) {
 void ServerCore::apply_settings(const SettingsRef& wanted, Gather& to_server) {
   PGWEIR_CHECK(quiet() && !settling_);
   if (applied == wanted) return;
+  settling_names_.clear();
+  settled_ = 0;
   to_server.own([&](std::string& out) {
     if (!set_prepared_) {
       protocol::put_parse(out, kSetStatement, kSetContent);
@@ -220,6 +237,7 @@ void ServerCore::apply_settings(const SettingsRef& wanted, Gather& to_server) {
     const auto set = [&](Bytes name, std::optional<Bytes> value) {
       protocol::put_bind_text(out, kSetStatement, {name, value});
       protocol::put_execute(out);
+      settling_names_.emplace_back(name);
       pipeline.push(Owed::Bind, Pipeline::Whose::Ours);
       pipeline.push(Owed::Execute, Pipeline::Whose::Ours);
     };

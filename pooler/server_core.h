@@ -9,6 +9,7 @@
 #include <array>
 #include <deque>
 #include <string>
+#include <vector>
 
 #include "pooler/base/bytes.h"
 #include "pooler/settings.h"
@@ -66,6 +67,7 @@ class ServerCore {
   // What is done with one message. `whole` is the message if it is all here, else only its header.
   bool on_message(char type, Bytes whole, protocol::Gather& to_client, Audience& audience, Outcome& outcome);
   void on_whole(char type, Bytes body, const protocol::Pipeline::Reply& reply, Audience& audience);
+  void learn_spelling(Bytes row);
   void drop_ops(std::size_t count, Audience& audience);
 
   std::array<char, 5> head_{};
@@ -78,6 +80,8 @@ class ServerCore {
   std::size_t partial_size_ = 0;  // full size of the message in partial_
   std::string partial_;
   SettingsRef settling_to_;
+  std::vector<std::string> settling_names_;  // in the order of their answers
+  std::size_t settled_ = 0;
   SettingsRef empty_settings_;
 };
 

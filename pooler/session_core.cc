@@ -81,7 +81,7 @@ void SessionCore::idle(Bytes in, Actions& out) {
     }
     if (rest.size() < kHeaderBytes) return;
     Frame frame;
-    if (!protocol::read_header(rest, protocol::client_message_limit, frame))
+    if (!protocol::read_header(rest, protocol::kClientMessageLimits, frame))
       return violation("invalid message type or length from client", out);
     if (idle_message(frame, rest, out) != Step::Next) return;
   }
@@ -131,7 +131,7 @@ void SessionCore::refused(const Error& error, Bytes held, Actions& out) {
   state_ = State::Idle;
   Frame frame;
   PGWEIR_CHECK(held.size() >= kHeaderBytes &&
-               protocol::read_header(held, protocol::client_message_limit, frame));
+               protocol::read_header(held, protocol::kClientMessageLimits, frame));
   out.to_client.own([&](std::string& bytes) {
     protocol::put_error(bytes, "ERROR", error);
     if (frame.type == 'Q' || frame.type == 'F')
@@ -155,7 +155,7 @@ void SessionCore::relay(Bytes in, Actions& out) {
     }
     if (rest.size() < kHeaderBytes) return;
     Frame frame;
-    if (!protocol::read_header(rest, protocol::client_message_limit, frame))
+    if (!protocol::read_header(rest, protocol::kClientMessageLimits, frame))
       return violation("invalid message type or length from client", out);
     if (server_->pipeline.full() || server_->ops.size() >= kOpsMax) return void(stall(out));
     if (server_->pipeline.copy_in() && !is_copy_message(frame.type))
@@ -608,7 +608,7 @@ void SessionCore::on_op_dropped(StatementOp& op) {
 void SessionCore::on_all_deallocated() { names_.reset(); }
 
 void SessionCore::on_ours_failed(Bytes error_body) {
-  ours_failed_ = std::make_unique<std::string>(error_body);
+  if (!ours_failed_) ours_failed_ = std::make_unique<std::string>(error_body);
 }
 
 }  // namespace pgweir

@@ -47,9 +47,9 @@ struct Shared {
   explicit Shared(Log& l) : log(l) {}
 
   Log& log;
-  std::vector<Worker*> workers;        // fixed before the first connection
+  std::vector<Worker*> workers;           // fixed before the first connection
   std::atomic<std::uint32_t> clients{0};  // logged in or logging in, console included
-  protocol::ScramKey process_secret{};  // for stand-in secrets of unknown users
+  protocol::ScramKey process_secret{};    // for stand-in secrets of unknown users
   App* app = nullptr;
 
   // Lives as long as the process; the same object for the same name over reloads.

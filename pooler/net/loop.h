@@ -71,7 +71,8 @@ class Loop {
   // Runs `task` on this loop's thread, in order of posting. The only call that any thread may make.
   virtual void post(std::function<void()> task) = 0;
 
-  // Runs `work` on a helper thread and then `done` on this loop: for key derivation and files.
+  // Runs `work` on a helper thread and then `done` on this loop: for key derivation and files. Neither may
+  // throw.
   virtual void offload(std::function<void()> work, std::function<void()> done) = 0;
 };
 

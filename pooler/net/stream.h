@@ -86,7 +86,7 @@ class Stream {
   // names, and to send as SNI (names only); empty for the accepting side. `received` are the first bytes of
   // the handshake if on_bytes has brought them already (direct TLS); whoever negotiated in plaintext checks
   // instead that nothing came behind the request. Ends in on_secured, or in on_closed with Failure and the
-  // reason. What is written before on_secured is kept and goes out encrypted.
+  // reason. What is written before on_secured is kept and goes out encrypted (unless close() comes first).
   virtual void start_tls(TlsContext& context, const std::string& host, Bytes received = {}) = 0;
   virtual bool secured() const = 0;
   // The protocol chosen by ALPN, empty if none; SNI name that the peer asked for; TLS version and cipher.

@@ -37,10 +37,10 @@ class UvLoopImpl final : public UvLoop {
   bool running() const { return running_; }
 
   // All reads of the loop go here: a stream's callback has used the bytes up before another one reads.
-  static constexpr std::size_t kReadBytes = 64 * 1024;
+  static constexpr std::size_t kReadBytes = 65536;
   char* read_buffer() { return read_buffer_.get(); }
   // What TLS makes of one read: at most that, and the record of which earlier reads had brought a part.
-  static constexpr std::size_t kPlainBytes = kReadBytes + 32 * 1024;
+  static constexpr std::size_t kPlainBytes = kReadBytes + 32768;
   char* plain_buffer();
   // Empty between two calls into the streams; whoever encrypts fills it, sends it and clears it.
   std::string& ciphertext() { return ciphertext_; }

@@ -8,7 +8,7 @@
 namespace pgweir::net {
 
 namespace {
-constexpr std::size_t kDiscardMax = 1024 * 1024;
+constexpr std::size_t kDiscardMax = 1 << 20;
 constexpr auto kAlertMax =
     std::chrono::seconds(1);  // for the peer to take the alert that says what went wrong
 

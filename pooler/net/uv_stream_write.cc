@@ -10,8 +10,8 @@ namespace pgweir::net {
 
 namespace {
 constexpr std::size_t kGatherMax = 32;
-constexpr std::size_t kRecordBytes = 16 * 1024;      // the most that TLS puts into one record
-constexpr std::size_t kCiphertextBytes = 64 * 1024;  // about what goes to the kernel at a time
+constexpr std::size_t kRecordBytes = 16384;      // the most that TLS puts into one record
+constexpr std::size_t kCiphertextBytes = 65536;  // about what goes to the kernel at a time
 }  // namespace
 
 void UvStream::write(std::span<const Bytes> slices) {

@@ -1,0 +1,138 @@
+#include "pooler/console_core.h"
+
+#include <catch2/catch.hpp>
+#include <set>
+
+using namespace pgweir;
+using namespace pgweir::console;
+
+namespace {
+
+// "SHOW POOLS|PAUSE(app)", or "! sqlstate what is wrong".
+std::string read(std::string_view text) {
+  const auto parsed = parse(text);
+  if (!parsed) return std::string("! ") + parsed.error().sqlstate + " " + parsed.error().message;
+  std::string all;
+  for (const Request& request : *parsed) {
+    if (!all.empty()) all += '|';
+    all += request.command->words;
+    if (!request.argument.empty()) all += "(" + request.argument + ")";
+  }
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("commands are read in any case and spacing, one or many") {
+  const struct {
+    const char* text;
+    const char* meaning;
+  } cases[] = {
+      {"", ""},
+      {" ;; ; ", ""},
+      {"-- nothing", ""},
+      {"SHOW POOLS", "SHOW POOLS"},
+      {"show pools;", "SHOW POOLS"},
+      {"\tShOw\r\n pOOls \v;", "SHOW POOLS"},
+      {"show/* which? */pools -- those", "SHOW POOLS"},
+      {"SHOW STATS; show totals;SHOW VERSION", "SHOW STATS|SHOW TOTALS|SHOW VERSION"},
+      {"SHOW STATS_TOTALS", "SHOW STATS_TOTALS"},
+      {"reload", "RELOAD"},
+      {"pause", "PAUSE"},
+      {"PAUSE app;", "PAUSE(app)"},
+      {"PAUSE MyApp", "PAUSE(MyApp)"},
+      {"pause \"my;\"\"app\"", "PAUSE(my;\"app)"},
+      {"resume t-1.x", "RESUME(t-1.x)"},
+      {"shutdown", "SHUTDOWN"},
+      {"shutdown wait_for_servers", "SHUTDOWN WAIT_FOR_SERVERS"},
+      {"SELECT 1", "SELECT 1"},
+      {"select version()", "SELECT VERSION ( )"},
+      {"begin; select 1; commit", "BEGIN|SELECT 1|COMMIT"},
+      {"BEGIN ISOLATION LEVEL SERIALIZABLE", "BEGIN"},
+      {"start transaction", "START TRANSACTION"},
+      {"COMMIT WORK", "COMMIT"},
+      {"SET application_name = 'it''s; me'", "SET"},
+      {"set session client_encoding to 'UTF8'", "SET"},
+      {"SET TIME ZONE 'UTC'", "SET"},
+      {"set extra_float_digits=3", "SET"},
+  };
+  for (const auto& one : cases) {
+    INFO(one.text);
+    CHECK(read(one.text) == one.meaning);
+  }
+}
+
+TEST_CASE("what is not a command is refused with what was probably meant") {
+  const struct {
+    const char* text;
+    const char* error;
+  } cases[] = {
+      {"SHOW", "! 42601 unknown command 'SHOW'"},
+      {"SHOW POOL", "! 42601 unknown command 'SHOW POOL'; did you mean SHOW POOLS?"},
+      {"show clients foo", "! 42601 unknown command 'show clients foo'; did you mean SHOW CLIENTS?"},
+      {"SHWO POOLS", "! 42601 unknown command 'SHWO POOLS'; did you mean SHOW?"},
+      {"relod", "! 42601 unknown command 'relod'; did you mean RELOAD?"},
+      {"SELECT * FROM pg_class", "! 42601 unknown command 'SELECT * FROM pg_class'"},
+      {"ALTER USER u PASSWORD 'hidden'", "! 42601 unknown command 'ALTER USER u PASSWORD '...''"},
+      {"RELOAD now", "! 42601 RELOAD takes no argument such as 'now'"},
+      {"SHUTDOWN WAIT_FOR_CLIENTS", "! 42601 SHUTDOWN takes no argument such as 'WAIT_FOR_CLIENTS'"},
+      {"PAUSE a b", "! 42601 PAUSE takes the name of one database"},
+      {"PAUSE 'a'", "! 42601 PAUSE takes the name of one database"},
+      {"PAUSE \"\"", "! 42601 PAUSE takes the name of one database"},
+      {"PAUSE \"a", "! 42601 unterminated quoted name in '\"a'"},
+      {"SET x = 'a", "! 42601 unterminated string in ''a'"},
+      {"RELOAD /* x", "! 42601 unterminated /* comment"},
+      {"SET", "! 42601 unknown command 'SET'"},
+      {"SET max_client_conn = 5", "! 0A000 'max_client_conn' cannot be set on the console"},
+      {"SET client.max TO 5", "! 0A000 'client.max' cannot be set on the console"},
+      // Nothing of a text is done when a part of it is wrong.
+      {"RELOAD; SHOW POOL", "! 42601 unknown command 'SHOW POOL'; did you mean SHOW POOLS?"},
+  };
+  for (const auto& one : cases) {
+    INFO(one.text);
+    CHECK(read(one.text) == one.error);
+  }
+  CHECK_THAT(parse("SHOW X").error().hint, Catch::Contains("SHOW POOLS") && Catch::Contains("SHUTDOWN"));
+}
+
+TEST_CASE("a text has a bounded number of statements") {
+  std::string text;
+  for (int i = 0; i < 100; ++i) text += "SHOW CLIENTS;";
+  CHECK(parse(text)->size() == 100);
+  CHECK(read(text + "RELOAD") == "! 54000 more than 100 statements in one text");
+}
+
+TEST_CASE("any bytes are read to an end") {
+  std::uint64_t seed = 1;
+  for (int round = 0; round < 2000; ++round) {
+    std::string text;
+    for (int i = 0; i < 40; ++i) {
+      seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+      text += "sShow'\"/*-; \n\\\xff\x01PAUSE="[seed >> 59];
+    }
+    const auto parsed = parse(text);
+    if (!parsed) CHECK_FALSE(parsed.error().message.empty());
+  }
+}
+
+TEST_CASE("every command says who may use it; nobody gets what no row gives") {
+  std::set<std::string_view> stats;
+  for (const Command& command : commands()) {
+    INFO(command.words);
+    CHECK_FALSE(may(Role::None, command));
+    CHECK(may(Role::Admin, command));
+    CHECK_FALSE(command.tag.empty());
+    if (may(Role::Stats, command) && !command.words.starts_with("SHOW ")) stats.insert(command.words);
+    if (command.words.starts_with("SHOW ")) CHECK(command.tag == "SHOW");
+  }
+  // What drivers say on every connection, and nothing that changes anything.
+  CHECK(stats == std::set<std::string_view>{"SET", "BEGIN", "BEGIN TRANSACTION", "START TRANSACTION",
+                                            "COMMIT", "END", "ROLLBACK", "SELECT 1", "SELECT VERSION ( )"});
+  CHECK_FALSE(may(Role::Stats, Command{"NEW", Action::Reload}));
+}
+
+TEST_CASE("help tells each role what it may use") {
+  CHECK_THAT(help(Role::Admin), Catch::Contains("PAUSE [database]"));
+  CHECK_THAT(help(Role::Stats), Catch::Contains("SHOW POOLS") && !Catch::Contains("PAUSE"));
+  CHECK(help(Role::None).empty());
+}

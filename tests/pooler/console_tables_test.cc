@@ -1,0 +1,214 @@
+#include "pooler/console_tables.h"
+
+#include <catch2/catch.hpp>
+
+#include "protocol/frame.h"
+#include "protocol/messages.h"
+#include "tests/support/messages.h"
+
+using namespace pgweir;
+using namespace pgweir::console;
+using namespace std::chrono_literals;
+
+namespace {
+
+// "name:i other:s" of the RowDescription in front; types as the console's documentation abbreviates them.
+std::string columns(const std::string& out) {
+  protocol::Reader in(Bytes(test::split(out)[0]).substr(protocol::kHeaderBytes));
+  std::string all;
+  for (unsigned left = in.u16(); left > 0; --left) {
+    if (!all.empty()) all += ' ';
+    all.append(in.c_string()) += ':';
+    in.bytes(6);
+    const std::uint32_t type = in.u32();
+    all += type == protocol::kTextOid      ? 's'
+           : type == protocol::kInt4Oid    ? 'i'
+           : type == protocol::kNumericOid ? 'N'
+                                           : '?';
+    in.bytes(8);
+  }
+  CHECK(in.ok());
+  CHECK(in.empty());
+  return all;
+}
+
+// Values of the rows, "-" for NULL: "a 1 -|b 2 x".
+std::string rows(const std::string& out) {
+  std::string all;
+  for (const std::string& one : test::split(out)) {
+    if (one[0] != 'D') continue;
+    protocol::Reader in(Bytes(one).substr(protocol::kHeaderBytes));
+    if (!all.empty()) all += '|';
+    for (unsigned left = in.u16(), first = left; left > 0; --left) {
+      if (left != first) all += ' ';
+      const std::uint32_t size = in.u32();
+      if (size == 0xffffffff)
+        all += '-';
+      else
+        all.append(in.bytes(size));
+    }
+    CHECK(in.ok());
+    CHECK(in.empty());
+  }
+  return all;
+}
+
+constexpr const char* kConnectionColumns =
+    "type:s user:s database:s replication:s state:s addr:s port:i local_addr:s local_port:i connect_time:s "
+    "request_time:s wait:i wait_us:i close_needed:i ptr:s link:s remote_pid:i tls:s application_name:s "
+    "prepared_statements:i id:i";
+
+StatsRow stats_row() {
+  StatsRow row;
+  row.database = "app";
+  row.total = {10, 20, 30, 40, 50, 60, 70, 80, 0};
+  row.period = {{4, 10, 10, 0, 0, 20, 10, 20, 0}, {10, 20, 30, 40, 50, 60, 70, 80, 0}, 2s};
+  return row;
+}
+
+}  // namespace
+
+TEST_CASE("POOLS has PgBouncer's columns") {
+  PoolRow row;
+  row.database = "app";
+  row.user = "me";
+  row.cl_active = 1;
+  row.cl_waiting = 2;
+  row.sv_active = 3;
+  row.sv_being_canceled = 4;
+  row.sv_idle = 5;
+  row.sv_tested = 6;
+  row.sv_login = 7;
+  row.maxwait = 2s + 3us;
+  std::string out;
+  put_pools(out, {&row, 1});
+  CHECK(
+      columns(out) ==
+      "database:s user:s cl_active:i cl_waiting:i cl_active_cancel_req:i cl_waiting_cancel_req:i sv_active:i "
+      "sv_active_cancel:i sv_being_canceled:i sv_idle:i sv_used:i sv_tested:i sv_login:i maxwait:i "
+      "maxwait_us:i "
+      "pool_mode:s load_balance_hosts:s");
+  CHECK(rows(out) == "app me 1 2 0 0 3 0 4 5 0 6 7 2 3 transaction -");
+}
+
+TEST_CASE("CLIENTS and SERVERS have PgBouncer's columns, and times of day") {
+  ConnectionRow row;
+  row.user = "me";
+  row.database = "app";
+  row.state = "waiting";
+  row.addr = "::1";
+  row.port = 5;
+  row.local_addr = "::2";
+  row.local_port = 6;
+  row.connected = 61s;
+  row.requested = row.wait = 1s + 500us;
+  row.ptr = "c1";
+  row.id = 1ULL << 40;
+  std::string out;
+  put_connections(out, {&row, 1}, 86'461);
+  CHECK(columns(out) == kConnectionColumns);
+  CHECK(rows(out) ==
+        "C me app none waiting ::1 5 ::2 6 1970-01-02 00:00:00 UTC 1970-01-02 00:01:00 UTC 1 500 0 c1  0   0 "
+        "2147483647");
+}
+
+TEST_CASE("DATABASES has PgBouncer's columns") {
+  DatabaseRow row;
+  row.name = "app";
+  row.host = "db";
+  row.port = 5432;
+  row.database = "real";
+  row.pool_size = 2;
+  row.server_lifetime_s = 3600;
+  row.max_connections = 5;
+  row.current_connections = 1;
+  row.max_clients = 20;
+  row.clients = 3;
+  row.paused = true;
+  std::string out;
+  put_databases(out, {&row, 1});
+  CHECK(columns(out) ==
+        "name:s host:s port:i database:s force_user:s pool_size:i min_pool_size:i reserve_pool_size:i "
+        "server_lifetime:i pool_mode:s load_balance_hosts:s max_connections:i current_connections:i "
+        "max_client_connections:i current_client_connections:i paused:i disabled:i");
+  CHECK(rows(out) == "app db 5432 real - 2 0 0 3600 transaction - 5 1 20 3 1 0");
+}
+
+TEST_CASE("the small tables have PgBouncer's columns") {
+  std::string out;
+  const conf::Shown shown{"client.max", "5", "10", true, {}};
+  put_config(out, {&shown, 1});
+  CHECK(columns(out) == "key:s value:s default:s changeable:s");
+  CHECK(rows(out) == "client.max 5 10 yes");
+  out.clear();
+  const NamedCount count{"pools", 3};
+  put_lists(out, {&count, 1});
+  CHECK(columns(out) == "list:s items:i");
+  CHECK(rows(out) == "pools 3");
+  out.clear();
+  const KeyValue pair{"paused", "no"};
+  put_state(out, {&pair, 1});
+  CHECK(columns(out) == "key:s value:s");
+  CHECK(rows(out) == "paused no");
+}
+
+TEST_CASE("averages are per second, or of what a duration is the sum of") {
+  const StatsRow row = stats_row();
+  std::string out;
+  put_stats(out, {&row, 1});
+  CHECK(columns(out) ==
+        "database:s total_server_assignment_count:N total_xact_count:N total_query_count:N total_received:N "
+        "total_sent:N total_xact_time:N total_query_time:N total_wait_time:N total_client_parse_count:N "
+        "total_server_parse_count:N total_bind_count:N avg_server_assignment_count:N avg_xact_count:N "
+        "avg_query_count:N avg_recv:N avg_sent:N avg_xact_time:N avg_query_time:N avg_wait_time:N "
+        "avg_client_parse_count:N avg_server_parse_count:N avg_bind_count:N");
+  CHECK(rows(out) == "app 10 20 30 40 50 60 70 80 0 0 0 3 5 10 20 25 4 3 30 0 0 0");
+  out.clear();
+  put_stats_totals(out, {&row, 1});
+  CHECK(columns(out) ==
+        "database:s server_assignment_count:N xact_count:N query_count:N bytes_received:N bytes_sent:N "
+        "xact_time:N "
+        "query_time:N wait_time:N client_parse_count:N server_parse_count:N bind_count:N");
+  CHECK(rows(out) == "app 10 20 30 40 50 60 70 80 0 0 0");
+  out.clear();
+  put_stats_averages(out, {&row, 1});
+  CHECK(columns(out) ==
+        "database:s server_assignment_count:N xact_count:N query_count:N bytes_received:N bytes_sent:N "
+        "xact_time:N "
+        "query_time:N wait_time:N avg_client_parse_count:N avg_server_parse_count:N avg_bind_count:N");
+  CHECK(rows(out) == "app 3 5 10 20 25 4 3 30 0 0 0");
+}
+
+TEST_CASE("TOTALS adds up what can be added") {
+  const StatsRow two[] = {stats_row(), stats_row()};
+  std::string out;
+  put_totals(out, two);
+  CHECK(columns(out) == "name:s value:N");
+  CHECK_THAT(rows(out),
+             Catch::StartsWith("total_server_assignment_count 20|total_xact_count 40|total_query_count 60|"
+                               "total_client_bytes 80|total_server_bytes 100|total_xact_time 120|"));
+  CHECK_THAT(rows(out), Catch::Contains("|avg_xact_count 10|") && Catch::Contains("|avg_xact_time 4|") &&
+                            Catch::EndsWith("|avg_ps_bind_count 0"));
+}
+
+TEST_CASE("an average is of the last whole period, or of what has passed of the first") {
+  const Time start{};
+  TrafficPeriod period(start);
+  Traffic total;
+  total.queries = 10;
+  CHECK(period.view(total, start + 5s).to.queries == 10);
+  CHECK(period.view(total, start + 5s).length == 5s);
+  period.roll(total, start + 60s);
+  total.queries = 100;
+  CHECK(period.view(total, start + 70s).to.queries - period.view(total, start + 70s).from.queries == 10);
+  CHECK(period.view(total, start + 70s).length == 60s);
+  period.roll(total, start + 120s);
+  CHECK(period.view(total, start + 130s).from.queries == 10);
+  CHECK(period.view(total, start + 130s).to.queries == 100);
+  // Nothing has passed at all: no division by it.
+  StatsRow row;
+  row.period = TrafficPeriod(start).view(total, start);
+  std::string out;
+  put_stats_averages(out, {&row, 1});
+  CHECK(rows(out) == " 0 0 0 0 0 0 0 0 0 0 0");
+}

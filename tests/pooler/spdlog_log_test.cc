@@ -1,0 +1,158 @@
+#include "pooler/spdlog_log.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <csignal>
+
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <thread>
+#include <vector>
+
+using namespace pgweir;
+
+namespace {
+
+constexpr std::int64_t kTime = 1'767'225'600'007;  // 2026-01-01 00:00:00.007 UTC
+
+class Pipe {
+ public:
+  Pipe() { REQUIRE(::pipe(ends_) == 0); }
+  ~Pipe() {
+    ::close(ends_[0]);
+    ::close(ends_[1]);
+  }
+  int in() const { return ends_[1]; }
+  // All that is in it now.
+  std::string read() {
+    ::fcntl(ends_[0], F_SETFL, O_NONBLOCK);
+    std::string all;
+    char part[65536];
+    for (ssize_t size; (size = ::read(ends_[0], part, sizeof part)) > 0;)
+      all.append(part, static_cast<std::size_t>(size));
+    return all;
+  }
+
+ private:
+  int ends_[2];
+};
+
+std::size_t count(std::string_view text, std::string_view what) {
+  std::size_t n = 0;
+  for (std::size_t at = 0; (at = text.find(what, at)) != std::string_view::npos; at += what.size()) ++n;
+  return n;
+}
+
+}  // namespace
+
+TEST_CASE("a line for collectors is one JSON object in ECS") {
+  CHECK(format_json(LogLevel::Info, kTime, 42, "server lost", {{"tenant", "acme"}, {"server", 7}}) ==
+        R"({"@timestamp":"2026-01-01T00:00:00.007Z","log.level":"info","message":"server lost",)"
+        R"("ecs.version":"8.11.0","event.action":"server lost","service.name":"pgweir","process.pid":42,)"
+        R"("pgweir":{"tenant":"acme","server":7}})");
+  CHECK_THAT(format_json(LogLevel::Error, kTime, 1, "x", {}), Catch::EndsWith(R"("process.pid":1})"));
+}
+
+TEST_CASE("whatever stands in a field, the line stays one line of valid JSON") {
+  const struct {
+    std::string value;
+    const char* json;
+  } cases[] = {
+      {"a\"b\\c/", R"("a\"b\\c/")"},
+      {"two\nlines\r\t", R"("two\nlines\u000d\u0009")"},
+      {std::string("\0\x1b[31m\x7f", 7), R"("\u0000\u001b[31m\u007f")"},
+      {"\u00fc\u20ac\U0001f600", "\"\u00fc\u20ac\U0001f600\""},
+      {"\xff"
+       "a\xc3",
+       R"("\ufffda\ufffd")"},
+      {"\xc0\xaf", R"("\ufffd\ufffd")"},                      // longer than need be
+      {"\xed\xa0\x80", R"("\ufffd\ufffd\ufffd")"},            // a surrogate
+      {"\xf4\x90\x80\x80", R"("\ufffd\ufffd\ufffd\ufffd")"},  // beyond Unicode
+      {"\xe2\x82", R"("\ufffd\ufffd")"},                      // cut off
+      {"", R"("")"},
+  };
+  for (const auto& one : cases)
+    CHECK_THAT(format_json(LogLevel::Warn, kTime, 1, "e", {{"f", one.value}}),
+               Catch::EndsWith(std::string("\"pgweir\":{\"f\":") + one.json + "}}"));
+  const std::string huge = format_json(LogLevel::Info, kTime, 1, "e", {{"f", std::string(1 << 20, 'x')}});
+  CHECK(huge.size() < 5000);
+}
+
+TEST_CASE("a line for people") {
+  CHECK(format_text(LogLevel::Warn, kTime, "server lost",
+                    {{"tenant", "acme"}, {"server", 7}, {"error", "no route"}, {"none", ""}}) ==
+        R"(2026-01-01 00:00:00.007 WARN  server lost tenant=acme server=7 error="no route" none="")");
+  // Nobody else's text can begin a new line or speak to the terminal.
+  CHECK_THAT(format_text(LogLevel::Info, kTime, "e", {{"user", "a\n2026 ERROR\x1b[2J"}}),
+             Catch::EndsWith(R"(user="a\n2026 ERROR\u001b[2J")"));
+}
+
+TEST_CASE("only what is at or above the level is written, and the level can change") {
+  Pipe pipe;
+  {
+    SpdlogLog log(pipe.in(), LogStyle::Text, LogLevel::Info);
+    log.debug("one");
+    log.info("two");
+    log.set_level(LogLevel::Error);
+    log.warn("three");
+    log.error("four", {{"n", 1}});
+    log.set_level(LogLevel::Debug);
+    log.debug("five");
+  }
+  const std::string text = pipe.read();
+  CHECK(count(text, "\n") == 3);
+  CHECK_THAT(text, Catch::Contains("INFO  two\n") && Catch::Contains("ERROR four n=1\n") &&
+                       Catch::EndsWith("DEBUG five\n"));
+  CHECK(count(text, "\x1b") == 0);  // no colours in a pipe
+}
+
+TEST_CASE("many threads' lines stay whole") {
+  Pipe pipe;
+  {
+    SpdlogLog log(pipe.in(), LogStyle::Json, LogLevel::Info);
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t)
+      threads.emplace_back([&log, t] {
+        for (int i = 0; i < 50; ++i) log.info("line", {{"thread", t}, {"i", i}});
+      });
+    for (std::thread& thread : threads) thread.join();
+  }
+  const std::string text = pipe.read();
+  CHECK(count(text, "\n") == 200);
+  CHECK(count(text, "}}\n{\"@timestamp\"") == 199);
+}
+
+TEST_CASE("nobody waits for a log that nobody reads; what is lost is counted and told") {
+  Pipe pipe;
+  const auto begin = std::chrono::steady_clock::now();
+  std::string seen;
+  {
+    SpdlogLog log(pipe.in(), LogStyle::Text, LogLevel::Info);
+    const std::string big(1000, 'x');
+    for (std::size_t i = 0; i < SpdlogLog::kQueueMax + 1000; ++i) log.info("line", {{"x", big}});
+    CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(5));
+    CHECK(log.lost() > 0);
+    seen = pipe.read();  // the reader is back
+    for (int i = 0; i < 200 && count(seen, "log lines lost count=") == 0; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      seen += pipe.read();
+    }
+    CHECK(count(seen, "log lines lost count=") >= 1);
+    for (std::size_t i = 0; i < SpdlogLog::kQueueMax; ++i) log.info("line", {{"x", big}});
+  }
+  // The pipe is full again, and the log gives up on it when the program ends.
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(15));
+}
+
+TEST_CASE("a reader that has gone does no harm") {
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  ::close(ends[0]);
+  ::signal(SIGPIPE, SIG_IGN);
+  {
+    SpdlogLog log(ends[1], LogStyle::Text, LogLevel::Info);
+    for (int i = 0; i < 100; ++i) log.info("line");
+  }
+  ::close(ends[1]);
+}
