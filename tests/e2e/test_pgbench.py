@@ -29,7 +29,7 @@ class Pgbench(PgweirCase):
 
     def pgbench(self, weir, *arguments):
         command = [pg_program("pgbench"), "-h", weir.host, "-p", weir.port, "-U", "app", *arguments, "bank"]
-        done = run(command, env={"PGPASSWORD": "s3cret"}, timeout=300)
+        done = run(command, env={"PGPASSWORD": "s3cret"}, timeout=120)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr[-4000:])
         return done.stdout + done.stderr
 

@@ -242,7 +242,9 @@ class Console(PgweirCase):
 
     def test_secrets_do_not_show(self):
         for what in ("CONFIG", "CLIENTS", "SERVERS", "DATABASES"):
-            self.assertNotIn("s3cret", self.console_psql(f"SHOW {what}").stdout)
+            done = self.console_psql(f"SHOW {what}")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertNotIn("s3cret", done.stdout)
 
     def test_reload_takes_a_new_user(self):
         self.assertEqual(self.console_psql("SHOW VERSION", "late", "1ate").returncode, 2)

@@ -6,8 +6,10 @@ import os
 import pwd
 import random
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -24,6 +26,7 @@ def _remove_directories():
 
 
 atexit.register(_remove_directories)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that clean-up runs then, too
 
 
 def runs_as_root():

@@ -107,11 +107,14 @@ class Pgweir:
         lines = [f"{quoted(name)} {quoted(secret)}" for name, secret in self.users.items()]
         machine.write(self.users_path, "\n".join(lines) + "\n", 0o600)
 
-    def start(self, *, wait=True):
+    def start(self, arguments=None, *, wait=True):
+        """With other arguments than --config and its file where a test wants that."""
         self.write_files()
+        if arguments is None:
+            arguments = ["--config", self.config_path]
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                machine.as_system_user([binary(), "--config", self.config_path]),
+                machine.as_system_user([binary(), *arguments]),
                 cwd=self.dir,
                 env=environment(self.env),
                 stdin=subprocess.DEVNULL,
@@ -140,10 +143,12 @@ class Pgweir:
         self.write_files()
         self.process.send_signal(signal.SIGHUP)
 
-    def end(self, number=signal.SIGTERM, seconds=30):
-        """Signals it and returns its exit code."""
+    def signal(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+
+    def wait_end(self, seconds=30):
+        """Waits until it has ended, as it was told to; its exit code."""
         process, self.process = self.process, None
-        process.send_signal(number)
         try:
             return process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -157,7 +162,8 @@ class Pgweir:
             return
         code = self.process.poll()
         if code is None:
-            code = self.end()
+            self.signal()
+            code = self.wait_end()
         self.process = None
         assert code == 0, f"pgweir ended with {code}:\n{self.log()[-3000:]}"
         self.check_log()

@@ -66,8 +66,10 @@ def error_fields(payload):
 class Closed(Exception):
     """The other side closed or reset the connection, maybe in the middle of a message."""
 
-    def __init__(self, rest=b""):
-        super().__init__(f"closed with {len(rest)} bytes of an unfinished message")
+    def __init__(self, rest=b"", messages=()):
+        text = f"closed with {len(rest)} bytes of an unfinished message"
+        error = first_error(messages)
+        super().__init__(f"{text} after {error}" if error else text)
         self.rest = rest
 
 
@@ -117,7 +119,10 @@ class Wire:
         """All messages up to ReadyForQuery."""
         messages = []
         while True:
-            messages.append(self.receive())
+            try:
+                messages.append(self.receive())
+            except Closed as closed:
+                raise Closed(closed.rest, messages) from None
             if messages[-1][0] == b"Z":
                 return messages
 

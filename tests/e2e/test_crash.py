@@ -1,0 +1,327 @@
+"""Postgres dies under load, pgweir is told to stop: no acknowledged commit is lost or doubled."""
+
+import itertools
+import os
+import signal
+import threading
+import time
+import unittest
+
+import psycopg
+
+from harness import PgweirCase, Wire, wait_until
+from harness.wire import Closed, first_error, kinds, query
+
+# What a client may see while Postgres is gone; None is a connection that ended without a word.
+HONEST = {"57P01", "57P02", "57P03", "08006", "08001", "08003", "53300", None}
+RECOVERY_SECONDS = 2
+CLIENTS = 12
+
+
+class Ledger:
+    """Clients that write unique entries and remember what became of each.
+
+    Acknowledged, refused, or uncertain: the connection ended between the commit and its answer.
+    """
+
+    def __init__(self, weir, clients=CLIENTS):
+        self.weir = weir
+        self.acknowledged = set()
+        self.uncertain = set()
+        self.answered_at = []
+        self.unexpected = []
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._client, args=(n,), daemon=True) for n in range(clients)]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(60)
+            assert not thread.is_alive(), "a client hangs"
+
+    def _client(self, number):
+        while not self._stop.is_set():
+            try:
+                with self.weir.connect("bank", "app", connect_timeout=30) as connection:
+                    while not self._stop.is_set():
+                        self._enter(connection, number)
+            except psycopg.Error as error:
+                self._note(error)
+                time.sleep(0.005)
+
+    def _enter(self, connection, client):
+        with self._lock:
+            entry = next(self._numbers)
+        sent = False
+        try:
+            if entry % 3 == 0:
+                # A statement that commits by itself.
+                sent = True
+                connection.execute("insert into ledger values (%s, %s)", (entry, client))
+            else:
+                connection.execute("begin")
+                connection.execute("insert into ledger values (%s, %s)", (entry, client))
+                connection.execute("select count(*) from ledger where client = %s", (client,))
+                sent = True
+                connection.execute("commit")
+        except psycopg.Error:
+            if sent:
+                with self._lock:
+                    self.uncertain.add(entry)
+            raise
+        with self._lock:
+            self.acknowledged.add(entry)
+            self.answered_at.append(time.monotonic())
+
+    def _note(self, error):
+        if error.sqlstate not in HONEST:
+            with self._lock:
+                self.unexpected.append(f"{error.sqlstate} {type(error).__name__}: {error}")
+
+    def first_answer_after(self, moment):
+        with self._lock:
+            later = [answered for answered in self.answered_at if answered > moment]
+        return min(later) if later else None
+
+    def check(self, postgres):
+        rows = postgres.sql("select id, count(*) from ledger group by id", "bank")
+        found = {entry for entry, _ in rows}
+        doubled = [entry for entry, count in rows if count > 1]
+        lost = self.acknowledged - found
+        invented = found - self.acknowledged - self.uncertain
+        assert not lost, f"acknowledged and lost: {sorted(lost)[:20]}"
+        assert not doubled, f"written twice: {sorted(doubled)[:20]}"
+        assert not invented, f"refused and yet there: {sorted(invented)[:20]}"
+        assert not self.unexpected, self.unexpected[:5]
+
+
+class Crash(PgweirCase):
+    postgres_options = {"fsync": True}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.postgres.create_user("app", "s3cret")
+        cls.postgres.create_database("bank", owner="app")
+
+    def setUp(self):
+        if self.postgres.process is None:
+            self.postgres.start()
+        # No unique index: a doubled entry must be able to show.
+        with self.postgres.connect("bank", "app") as connection:
+            connection.execute("drop table if exists ledger")
+            connection.execute("create table ledger (id bigint, client int)")
+            connection.execute("create index on ledger (client)")
+
+    def tearDown(self):
+        if self.postgres.process is None:
+            self.postgres.start()
+        super().tearDown()
+
+    def weir(self, **config):
+        tier = {"pool_size": 6, "max_server_connections": 6, "max_clients": 100, "queue_timeout": "30s"}
+        return self.pgweir(
+            {
+                "tiers": {"test": tier},
+                "tenants": {"bank": {"tier": "test", "backend": "main", "database": "bank"}},
+                **config,
+            },
+            {"app": "s3cret", "admin": "adm1n"},
+        )
+
+    def working(self, ledger, count):
+        wait_until(lambda: len(ledger.acknowledged) >= count, seconds=60, what=f"{count} entries")
+
+    def accepting_at(self):
+        """Waits until Postgres accepts connections; the moment."""
+        self.postgres.wait_ready()
+        return time.monotonic()
+
+    def check_recovery(self, ledger, ready):
+        wait_until(lambda: ledger.first_answer_after(ready), seconds=30, what="an answer after the crash")
+        took = ledger.first_answer_after(ready) - ready
+        self.assertLess(took, RECOVERY_SECONDS, "recovery took too long")
+        before = len(ledger.acknowledged)
+        self.working(ledger, before + 200)
+
+    def test_kill_9_of_everything(self):
+        """The whole of Postgres is killed and started again, three times."""
+        weir = self.weir()
+        with Ledger(weir) as ledger:
+            for round in range(3):
+                self.working(ledger, len(ledger.acknowledged) + 300)
+                self.postgres.kill()
+                time.sleep((0.0, 0.3, 1.5)[round])
+                self.postgres.start(wait=False)
+                self.check_recovery(ledger, self.accepting_at())
+        ledger.check(self.postgres)
+
+    def test_kill_9_of_one_backend(self):
+        """Postgres ends all sessions (57P02) and recovers on its own."""
+        weir = self.weir()
+        with Ledger(weir) as ledger:
+            for _ in range(2):
+                self.working(ledger, len(ledger.acknowledged) + 300)
+                victim = self.postgres.sql(
+                    "select pid from pg_stat_activity where datname = 'bank' and usename = 'app' limit 1"
+                )[0][0]
+                os.kill(victim, signal.SIGKILL)
+                wait_until(lambda: "reinitializing" in self.postgres.log(), what="Postgres noticed")
+                self.check_recovery(ledger, self.accepting_at())
+        ledger.check(self.postgres)
+
+    def test_orderly_restart(self):
+        """A fast shutdown ends all sessions by 57P01."""
+        weir = self.weir()
+        with Ledger(weir) as ledger:
+            self.working(ledger, 300)
+            self.postgres.stop()
+            self.postgres.start(wait=False)
+            self.check_recovery(ledger, self.accepting_at())
+        ledger.check(self.postgres)
+
+    def test_sessions_are_terminated(self):
+        """pg_terminate_backend again and again, and everybody else works on."""
+        weir = self.weir()
+        with Ledger(weir) as ledger:
+            for _ in range(15):
+                time.sleep(0.1)
+                self.postgres.sql(
+                    "select pg_terminate_backend(pid) from pg_stat_activity"
+                    " where usename = 'app' and random() < 0.5"
+                )
+            self.working(ledger, len(ledger.acknowledged) + 200)
+        ledger.check(self.postgres)
+
+    def test_what_a_client_is_told(self):
+        """In the middle of a transaction, with nothing half sent: a true SQLSTATE, once, and the end."""
+        weir = self.weir(auth={"method": "trust"})
+        with Wire(weir.port) as wire:
+            wire.login("app", "bank")
+            wire.query("begin")
+            pid = wire.value("select pg_backend_pid()")
+            self.postgres.sql(f"select pg_terminate_backend({pid})")
+            messages = wire.until_closed()
+            self.assertEqual(kinds(messages), "E")
+            self.assertEqual(first_error(messages)["C"], "57P01")
+
+    def test_idle_clients_do_not_notice(self):
+        weir = self.weir()
+        with weir.connect("bank", "app") as client:
+            client.execute("select 1")
+            self.postgres.stop()
+            self.postgres.start()
+            self.assertEqual(client.execute("select 2").fetchone(), (2,))
+
+    def test_waiting_clients_do_not_notice(self):
+        """Who asks while Postgres is away waits, and is served when it is back."""
+        weir = self.weir(auth={"method": "trust"})
+        with Wire(weir.port) as wire:
+            wire.login("app", "bank")
+            self.assertEqual(wire.value("select 1"), "1")
+            self.postgres.stop()
+            wire.send(query("select 'patience'"))
+            time.sleep(1)
+            self.postgres.start(wait=False)
+            messages = wire.until_ready()
+            self.assertIn(b"patience", dict(messages)[b"D"])
+
+
+class Stop(PgweirCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.postgres.create_user("app", "s3cret")
+        cls.postgres.create_database("app", owner="app")
+
+    def weir(self, shutdown_timeout="20s"):
+        weir = self.pgweir({"process": {"shutdown_timeout": shutdown_timeout}}, {"app": "s3cret"})
+        return weir
+
+    def in_transaction(self, weir):
+        client = weir.connect("app", "app")
+        self.addCleanup(client.close)
+        client.execute("begin")
+        client.execute("create table if not exists drained (n int)")
+        return client
+
+    def refuses(self, weir):
+        try:
+            Wire(weir.port).close()
+            return False
+        except OSError:
+            return True
+
+    def test_sigterm_lets_transactions_finish(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with self.subTest(number.name):
+                weir = self.weir()
+                client = self.in_transaction(weir)
+                idle = weir.connect("app", "app")
+                self.addCleanup(idle.close)
+                weir.signal(number)
+                wait_until(lambda weir=weir: self.refuses(weir), what="no more logins")
+                client.execute("insert into drained values (1)")
+                client.execute("commit")
+                self.assertEqual(weir.wait_end(), 0)
+                with self.assertRaises(psycopg.Error):
+                    idle.execute("select 1")
+        self.assertEqual(self.postgres.sql("select count(*) from drained", "app"), [(2,)])
+        self.postgres.sql("drop table drained", "app")
+
+    def test_a_second_signal_ends_at_once(self):
+        weir = self.weir()
+        client = self.in_transaction(weir)
+        weir.signal()
+        time.sleep(0.3)
+        self.assertTrue(weir.alive)
+        begun = time.monotonic()
+        weir.signal()
+        weir.wait_end()
+        self.assertLess(time.monotonic() - begun, 10)
+        with self.assertRaises(psycopg.Error):
+            client.execute("commit")
+
+    def test_the_drain_has_an_end(self):
+        weir = self.weir("1s")
+        client = self.in_transaction(weir)
+        begun = time.monotonic()
+        weir.signal()
+        weir.wait_end()
+        self.assertGreater(time.monotonic() - begun, 0.8)
+        with self.assertRaises(psycopg.Error):
+            client.execute("commit")
+        self.assertEqual(self.postgres.sql("select to_regclass('drained') is null", "app"), [(True,)])
+
+    def test_a_stop_under_load(self):
+        """Clients at work when the signal comes: every acknowledged entry is there."""
+        self.postgres.create_database("bank", owner="app")
+        with self.postgres.connect("bank", "app") as connection:
+            connection.execute("create table ledger (id bigint, client int)")
+        weir = self.pgweir(
+            {"tenants": {"bank": {"tier": "pro", "backend": "main", "database": "bank"}}}, {"app": "s3cret"}
+        )
+        with Ledger(weir) as ledger:
+            wait_until(lambda: len(ledger.acknowledged) > 300, seconds=30, what="work")
+            weir.signal()
+            self.assertEqual(weir.wait_end(), 0)
+        ledger.check(self.postgres)
+
+    def test_the_port_is_free_again(self):
+        weir = self.weir()
+        weir.connect("app", "app").close()
+        weir.stop()
+        weir.start()
+        with weir.connect("app", "app") as client:
+            self.assertEqual(client.execute("select 1").fetchone(), (1,))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,398 @@
+"""Every limit answers: with its SQLSTATE, which limit it was, and what to do."""
+
+import struct
+import threading
+import time
+import unittest
+
+from harness import PgweirCase, Wire, wait_until
+from harness.wire import Closed, error_fields, first_error, kinds, parse, query, startup, sync
+
+TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
+
+
+class Limits(PgweirCase):
+    postgres_options = {"hba": TRUST}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.postgres.create_user("app", "s3cret")
+        for database in ("app", "other"):
+            cls.postgres.create_database(database, owner="app")
+        cls.users = {"app": "s3cret", "admin": "adm1n"}
+
+    def weir(self, tier=None, **config):
+        row = {"pool_size": 2, "max_server_connections": 2, "max_clients": 50, "queue_timeout": "30s", **(tier or {})}
+        tenants = {name: {"tier": "test", "backend": "main", "database": name} for name in ("app", "other")}
+        return self.pgweir(
+            {"auth": {"method": "trust"}, "tiers": {"test": row}, "tenants": tenants, **config}, self.users
+        )
+
+    def wire(self, weir, database="app", **parameters):
+        wire = Wire(weir.port)
+        self.addCleanup(wire.close)
+        return wire.login("app", database, **parameters)
+
+    def refused_login(self, weir, database="app", **parameters):
+        with Wire(weir.port) as wire:
+            wire.send(startup("app", database, **parameters))
+            error = first_error(wire.until_closed())
+            self.assertIsNotNone(error, "the login was not refused")
+            return error
+
+    def next_error(self, wire):
+        while True:
+            kind, payload = wire.receive()
+            if kind == b"E":
+                return error_fields(payload)
+
+    def assert_answered(self, error, *codes):
+        self.assertIn(error["C"], codes, error)
+        self.assertTrue(error["M"])
+
+    def test_clients_of_a_tenant(self):
+        weir = self.weir({"max_clients": 3})
+        clients = [self.wire(weir) for _ in range(3)]
+        error = self.refused_login(weir)
+        self.assert_answered(error, "53300")
+        self.assertEqual(error["S"], "FATAL")
+        self.assertIn("3", error["M"] + error["D"])
+        self.assertIn("H", error)
+        self.wire(weir, "other")  # another tenant does not notice
+        clients.pop().close()
+        wait_until(lambda: self.may_enter(weir), what="the place of a client that left")
+
+    def may_enter(self, weir):
+        with Wire(weir.port) as wire:
+            wire.send(startup("app", "app"))
+            try:
+                return kinds(wire.until_ready()).endswith("Z")
+            except Closed:
+                return False
+
+    def test_clients_in_all(self):
+        weir = self.weir(client={"max": 4})
+        clients = [self.wire(weir, database) for database in ("app", "other", "app", "other")]
+        error = self.refused_login(weir)
+        self.assert_answered(error, "53300")
+        self.assertIn("H", error)
+        for client in clients:
+            self.assertEqual(client.value("select 1"), "1")
+
+    def test_the_queue(self):
+        weir = self.weir({"pool_size": 1, "max_server_connections": 1, "queue_timeout": "1s"})
+        holder, queued = self.wire(weir), self.wire(weir)
+        holder.query("begin")
+        begun = time.monotonic()
+        queued.send(query("select 1"))
+        error = self.next_error(queued)
+        waited = time.monotonic() - begun
+        self.assert_answered(error, "53300", "57014", "57P03")
+        self.assertIn("H", error)
+        self.assertGreater(waited, 0.9)
+        self.assertLess(waited, 6)
+        self.assertEqual(kinds(holder.query("commit")), "CZ")
+
+    def test_a_long_wait_is_announced(self):
+        weir = self.weir({"pool_size": 1, "max_server_connections": 1})
+        holder, queued = self.wire(weir), self.wire(weir)
+        holder.query("begin")
+        queued.send(query("select 1"))
+        kind, payload = queued.receive()
+        self.assertEqual(kind, b"N", payload)
+        holder.query("commit")
+        self.assertEqual(kinds(queued.until_ready()), "TDCZ")
+
+    def test_first_come_first_served(self):
+        weir = self.weir({"pool_size": 1, "max_server_connections": 1})
+        holder = self.wire(weir)
+        holder.query("begin")
+        order = []
+        queued = []
+        for n in range(6):
+            wire = self.wire(weir)
+            wire.send(query(f"select {n}, clock_timestamp()"))
+            queued.append(wire)
+            time.sleep(0.05)
+        holder.query("commit")
+        for n, wire in enumerate(queued):
+            for kind, payload in wire.until_ready():
+                if kind == b"D":
+                    (size,) = struct.unpack("!i", payload[2:6])
+                    order.append((payload[10 + size :], n))
+        self.assertEqual([n for _, n in sorted(order)], list(range(6)))
+
+    def sleeping(self):
+        text = "select count(*) from pg_stat_activity where state = 'active' and query like 'select pg_sleep(%'"
+        return self.postgres.sql(text)[0][0]
+
+    def test_query_timeout(self):
+        weir = self.weir(client={"query_timeout": "1s"})
+        client = self.wire(weir)
+        self.assertEqual(client.value("select 1"), "1")
+        client.send(query("select pg_sleep(60)"))
+        self.assert_answered(self.next_error(client), "57014")
+        wait_until(lambda: self.sleeping() == 0, what="the query ended in Postgres, too")
+        self.assertEqual(self.wire(weir).value("select 2"), "2")
+
+    def test_idle_in_transaction(self):
+        weir = self.weir(client={"idle_transaction_timeout": "1s"})
+        client = self.wire(weir)
+        client.query("begin")
+        client.query("lock table pg_description in access exclusive mode")
+        self.assert_answered(self.next_error(client), "25P03")
+        wait_until(lambda: self.open_transactions() == 0, what="its transaction is rolled back")
+        idle = self.wire(weir)
+        time.sleep(1.5)
+        self.assertEqual(idle.value("select 1"), "1", "outside a transaction nothing is timed")
+
+    def open_transactions(self):
+        text = "select count(*) from pg_stat_activity where state like 'idle in transaction%'"
+        return self.postgres.sql(text)[0][0]
+
+    def test_a_flush_does_not_rearm_the_idle_clock(self):
+        weir = self.weir(client={"idle_transaction_timeout": "1s"})
+        client = self.wire(weir)
+        client.query("begin")
+        client.send(b"H\0\0\0\4")
+        self.assert_answered(self.next_error(client), "25P03")
+
+    def test_transaction_timeout(self):
+        weir = self.weir(client={"transaction_timeout": "1500ms"})
+        client = self.wire(weir)
+        client.query("begin")
+        error = None
+        for _ in range(100):
+            try:
+                error = first_error(client.query("select pg_sleep(0.1)"))
+            except Closed:
+                self.fail("closed without an answer")
+            if error:
+                break
+        self.assert_answered(error, "25P04")
+        wait_until(lambda: self.open_transactions() == 0, what="its transaction is rolled back")
+
+    def test_idle_client(self):
+        weir = self.weir(client={"idle_timeout": "1s"})
+        client = self.wire(weir)
+        self.assertEqual(client.value("select 1"), "1")
+        self.assert_answered(self.next_error(client), "57P05")
+        self.assertEqual(client.until_closed(), [])
+
+    def test_who_never_says_who_he_is(self):
+        weir = self.weir(client={"login_timeout": "1s"}, auth={"method": "scram-sha-256"})
+        half = startup("app", "app")[:20]
+        silent = {"nothing": b"", "two bytes": b"\0\0", "half a packet": half, "no password": startup("app", "app")}
+        sockets = {}
+        for name, text in silent.items():
+            sockets[name] = Wire(weir.port)
+            self.addCleanup(sockets[name].close)
+            sockets[name].send(text)
+        begun = time.monotonic()
+        for name, wire in sockets.items():
+            with self.subTest(name):
+                wire.until_closed()
+                self.assertLess(time.monotonic() - begun, 6)
+        self.assertGreater(time.monotonic() - begun, 0.8)
+
+    def test_servers_of_a_backend(self):
+        backend = {"host": self.postgres.host, "port": self.postgres.port, "max_server_connections": 3}
+        weir = self.weir({"pool_size": 3, "max_server_connections": 3}, backends={"main": backend})
+        most = 0
+        stop = threading.Event()
+
+        def watch():
+            nonlocal most
+            text = "select count(*) from pg_stat_activity where usename = 'app'"
+            with self.postgres.connect() as direct:
+                while not stop.is_set():
+                    most = max(most, direct.execute(text).fetchone()[0])
+                    time.sleep(0.01)
+
+        def work(database):
+            with weir.connect(database, "app") as client:
+                for _ in range(30):
+                    client.execute("select pg_sleep(0.01)")
+
+        watcher = threading.Thread(target=watch)
+        workers = [threading.Thread(target=work, args=(name,)) for name in ("app", "other") for _ in range(4)]
+        for thread in [watcher, *workers]:
+            thread.start()
+        for thread in workers:
+            thread.join(60)
+        stop.set()
+        watcher.join()
+        self.assertLessEqual(most, 3)
+        self.assertGreater(most, 0)
+
+    def test_slow_reader_and_fast_server(self):
+        """A client that does not read holds a bounded part of its answer in pgweir, and loses nothing of it."""
+        weir = self.weir()
+        client = self.wire(weir)
+        size = 60_000_000
+        client.send(query(f"select repeat('x', {size})"))
+        time.sleep(1.5)
+        self.assertLess(self.resident(weir), 400_000_000)
+        messages = client.until_ready()
+        self.assertEqual(kinds(messages), "TDCZ")
+        self.assertEqual(len(messages[1][1]), size + 6)
+
+    def resident(self, weir):
+        with open(f"/proc/{weir.process.pid}/status") as status:
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
+
+
+class Down(PgweirCase):
+    """Postgres is not there when pgweir starts."""
+
+    postgres_options = {"hba": TRUST}
+
+    def weir(self, queue_timeout):
+        tier = {"pool_size": 2, "max_server_connections": 2, "max_clients": 50, "queue_timeout": queue_timeout}
+        return self.pgweir(
+            {
+                "auth": {"method": "trust"},
+                "client": {"query_wait_timeout": queue_timeout},
+                "tiers": {"test": tier},
+                "tenants": {"postgres": {"tier": "test", "backend": "main", "database": "postgres"}},
+            },
+            {"postgres": "x"},
+        )
+
+    def setUp(self):
+        self.postgres.stop()
+
+    def tearDown(self):
+        if self.postgres.process is None:
+            self.postgres.start()
+        super().tearDown()
+
+    def test_clients_wait_and_are_told(self):
+        weir = self.weir("2s")
+        begun = time.monotonic()
+        with Wire(weir.port) as wire:
+            wire.send(startup("postgres", "postgres"), query("select 1"))
+            error = first_error(wire.until_closed())
+        self.assertEqual(error["C"], "57P03", error)
+        self.assertGreater(time.monotonic() - begun, 1.5)
+        self.assertLess(time.monotonic() - begun, 8)
+
+    def test_who_waited_is_served_when_it_comes(self):
+        weir = self.weir("30s")
+        with Wire(weir.port) as wire:
+            wire.send(startup("postgres", "postgres"))
+            time.sleep(0.5)
+            self.postgres.start()
+            ready = time.monotonic()
+            wire.until_ready()
+            self.assertEqual(wire.value("select 1"), "1")
+            self.assertLess(time.monotonic() - ready, 2)
+
+
+class StartupParameters(PgweirCase):
+    """What a client asks for in its startup packet holds, on whatever server it lands."""
+
+    postgres_options = {"hba": TRUST}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.postgres.create_user("app", "s3cret")
+        cls.postgres.create_database("app", owner="app")
+        cls.weir = cls.class_pgweir(
+            {
+                "auth": {"method": "trust"},
+                "tiers": {"test": {"pool_size": 1, "max_server_connections": 1, "max_clients": 50}},
+                "tenants": {"app": {"tier": "test", "backend": "main", "database": "app"}},
+            },
+            {"app": "s3cret"},
+        )
+
+    def wire(self, port=None, **parameters):
+        wire = Wire(port or self.weir.port)
+        self.addCleanup(wire.close)
+        return wire.login("app", "app", **parameters)
+
+    CASES = [
+        ({"statement_timeout": "1234"}, "statement_timeout", "1234ms"),
+        ({"search_path": "pg_catalog, public"}, "search_path", "pg_catalog, public"),
+        ({"options": "-c geqo=off"}, "geqo", "off"),
+        ({"options": "-c geqo=off --work-mem=8MB -capplication_name=a\\ b"}, "work_mem", "8MB"),
+        ({"options": "-c geqo=off -capplication_name=a\\ b"}, "application_name", "a b"),
+        ({"application_name": "mine"}, "application_name", "mine"),
+        ({"client_encoding": "LATIN1"}, "client_encoding", "LATIN1"),
+        ({"DateStyle": "German, DMY"}, "DateStyle", "German, DMY"),
+        ({"TimeZone": "Asia/Tokyo"}, "TimeZone", "Asia/Tokyo"),
+        ({"extra_float_digits": "3"}, "extra_float_digits", "3"),
+        ({"default_transaction_isolation": "serializable"}, "transaction_isolation", "serializable"),
+        ({"app.tenant": "seven"}, "app.tenant", "seven"),
+    ]
+
+    def test_they_hold(self):
+        for parameters, name, expected in self.CASES:
+            with self.subTest(name, **parameters):
+                self.assertEqual(self.wire(**parameters).value(f"show {name}"), expected)
+
+    def test_they_hold_for_their_client_only(self):
+        clients = [(self.wire(**parameters), name, expected) for parameters, name, expected in self.CASES]
+        plain = self.wire()
+        defaults = {name: plain.value(f"select current_setting('{name}', true)") for _, name, _ in self.CASES}
+        for _ in range(3):
+            for client, name, expected in clients:
+                self.assertEqual(client.value(f"show {name}"), expected)
+                self.assertEqual(plain.value(f"select current_setting('{name}', true)"), defaults[name])
+
+    def test_reported_as_asked(self):
+        client = self.wire(application_name="mine", TimeZone="Asia/Tokyo", client_encoding="latin1")
+        told = {key: client.parameters[key] for key in ("application_name", "TimeZone", "client_encoding")}
+        self.assertEqual(told, {"application_name": "mine", "TimeZone": "Asia/Tokyo", "client_encoding": "LATIN1"})
+        direct = self.wire(self.postgres.port)
+        plain = self.wire()
+        self.assertEqual(plain.parameters, direct.parameters)
+
+    def refusal(self, port, **parameters):
+        with Wire(port) as wire:
+            wire.send(startup("app", "app", **parameters), query("select 1"))
+            messages = wire.until_closed()
+            error = first_error(messages)
+            self.assertIsNotNone(error, kinds(messages))
+            return error["S"], error["C"], error["M"]
+
+    def test_what_postgres_refuses(self):
+        for parameters in (
+            {"statement_timeout": "soon"},
+            {"nonsense": "1"},
+            {"options": "-c nonsense=1"},
+            {"options": "-c work_mem=1kB"},
+            {"client_encoding": "EBCDIC"},
+            {"TimeZone": "Mars/Olympus"},
+            {"shared_buffers": "1GB"},
+        ):
+            with self.subTest(**parameters):
+                direct = self.refusal(self.postgres.port, **parameters)
+                self.assertEqual(self.refusal(self.weir.port, **parameters), direct)
+                self.assertEqual(self.wire().value("select 1"), "1")
+
+    def test_protocol_versions(self):
+        for version, options, negotiated in (
+            (3 << 16, {}, False),
+            ((3 << 16) + 2, {}, False),
+            ((3 << 16) + 9999, {}, True),
+            (3 << 16, {"_pq_.nonsense": "1"}, True),
+        ):
+            with self.subTest(version=hex(version), **options), Wire(self.weir.port) as wire:
+                wire.send(startup("app", "app", version=version, **options))
+                messages = wire.until_ready()
+                self.assertEqual([kind for kind, _ in messages].count(b"v"), int(negotiated), kinds(messages))
+                self.assertEqual(wire.value("select 1"), "1")
+
+    def test_an_error_in_a_batch_leaves_it_usable(self):
+        client = self.wire()
+        client.send(parse("select 1/0 from nowhere"), parse("select 1"), sync())
+        self.assertEqual(kinds(client.until_ready()), "EZ")
+        self.assertEqual(client.value("select 1"), "1")
+
+
+if __name__ == "__main__":
+    unittest.main()
