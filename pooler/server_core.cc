@@ -245,7 +245,11 @@ void ServerCore::apply_settings(const SettingsRef& wanted, Gather& to_server) {
       if (!wanted->values.contains(name)) set(name, std::nullopt);
     for (const auto& [name, value] : wanted->values) {
       const auto has = applied->values.find(name);
-      if (has == applied->values.end() || has->second != value) set(name, value);
+      if (has == applied->values.end() || has->second != value) {
+        set(name, value);
+      } else if (const auto spelt = applied->reported.find(name); spelt != applied->reported.end()) {
+        wanted->reported[name] = spelt->second;  // it will not be told again
+      }
     }
     protocol::put_sync(out);
     pipeline.push(Owed::Sync, Pipeline::Whose::Ours);
