@@ -25,8 +25,12 @@ void CancelConnection::on_connected() {
   std::string request;
   protocol::put_cancel_request(request, pid_, key_);
   stream_->write(request);
+  over_ = false;
 }
 
-void CancelConnection::on_closed(const net::Closed&) { worker_.cancel_ended(*this); }
+void CancelConnection::on_closed(const net::Closed& why) {
+  if (why.by == net::Closed::By::Peer && why.error.empty()) over_ = true;
+  worker_.cancel_ended(*this);
+}
 
 }  // namespace pgweir

@@ -24,6 +24,8 @@ class CancelConnection final : public net::Handler {
   ~CancelConnection() override = default;
   Server* server() const { return server_; }
   void forget_server() { server_ = nullptr; }
+  // Postgres has done what it was asked for, or was never asked.
+  bool over() const { return over_; }
   std::function<void()> take_done() { return std::move(done_); }
 
  private:
@@ -36,6 +38,7 @@ class CancelConnection final : public net::Handler {
   std::string key_;
   Server* server_;
   std::function<void()> done_;
+  bool over_ = true;
   net::Timer deadline_;
   std::unique_ptr<net::Stream> stream_;
 };

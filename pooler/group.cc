@@ -156,7 +156,11 @@ void Group::grow() {
   // After a failure one server probes; the others follow when it has succeeded.
   const std::size_t at_once = std::min<std::size_t>(eligible, failures_ > 0 ? 1 : kLoginsAtOnce);
   const BackendView* backend = worker_.snapshot().backend(key_.backend);
-  if (!backend) return refuse_all({sqlstate::kInvalidCatalogName, "backend is no longer configured", {}, {}});
+  if (!backend) {
+    // Refused from the loop: whoever called may be the session that has just joined the queue.
+    worker_.loop().arm(timer_, worker_.loop().now());
+    return;
+  }
   const std::uint32_t limit = capacity();
   while (starting_ < at_once && servers_.size() < limit) {
     if (!budget_.take(backend->settings.max_server_connections)) return worker_.ask_for_budget(key_.backend);
@@ -212,7 +216,7 @@ void Group::server_login_failed(Server& server, const Error& error, bool from_se
                                              {"sqlstate", error.sqlstate},
                                              {"error", error.message}});
   drop(server);
-  if (from_server && is_final(error) && !try_tls_instead()) refuse_all(error);
+  if (is_final(error) && !(from_server && try_tls_instead())) refuse_all(error);
   grow();
 }
 
@@ -289,6 +293,11 @@ void Group::pause_changed() {
   grow();
 }
 
+void Group::close_unused() {
+  for (auto& [id, server] : servers_)
+    if (server->place != Server::Place::Lent) drop(*server);
+}
+
 void Group::tick() {
   const Time now = worker_.loop().now();
   Duration idle_max = worker_.config().server_idle_timeout;
@@ -306,6 +315,8 @@ void Group::tick() {
       next = std::min(next, due);
     server = after;
   }
+  if (!worker_.snapshot().backend(key_.backend))
+    refuse_all({sqlstate::kInvalidCatalogName, "backend is no longer configured", {}, {}});
   if (!waiters_.empty() && now >= retry_at_) grow();
   if (!waiters_.empty() && retry_at_ > now) next = std::min(next, retry_at_);
   if (next != kNever && (!timer_.armed() || timer_.at() > next)) worker_.loop().arm(timer_, next);

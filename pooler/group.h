@@ -69,6 +69,7 @@ class Group {
   void grow();            // starts what the waiters need and the limits allow
   bool close_one_idle();  // for a starved group elsewhere; false: nothing to spare
   void close_idle();      // RECONNECT, shutdown, changed backend
+  void close_unused();    // also those that log in or are being cleaned: the end has come
   // A tenant of this group was paused or resumed.
   void pause_changed();
   bool paused() const;  // all tenants that use it are

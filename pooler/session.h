@@ -12,6 +12,7 @@
 #include "pooler/base/time.h"
 #include "pooler/net/loop.h"
 #include "pooler/session_core.h"
+#include "protocol/secret.h"
 
 namespace pgweir {
 
@@ -38,7 +39,7 @@ class Session final : public net::Handler, public ListLink<Session> {
   void on_server_drained();
   void on_server_closed(const std::string& why);
 
-  bool cancel_key_is(Bytes key) const { return key == cancel_key_; }
+  bool cancel_key_is(Bytes key) const { return protocol::equal_secret(key, cancel_key_); }
   void cancel();
   // Ends the session; between transactions for shutdown and for KILL alike.
   void end(const Error& error);

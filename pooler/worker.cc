@@ -16,6 +16,7 @@ namespace {
 constexpr std::size_t kVerifiersKept = 4096;
 constexpr std::uint32_t kSlots = 1u << 22;  // ids stay positive as int4
 constexpr std::size_t kNonceBytes = 18;
+constexpr std::uint32_t kCancelsAtOnce = 4;  // for one server: each keeps it from the next client
 }  // namespace
 
 Worker::Worker(std::uint32_t index, net::Loop& loop, Rng& rng, Shared& shared,
@@ -52,11 +53,15 @@ void Worker::on_accept(std::unique_ptr<net::Stream> stream) {
   ClientLogin* raw = login.get();
   logins_[raw] = {++last_ticket_, std::move(login)};
   tickets_[last_ticket_] = raw;
+  // Room is made by those who have taken longest: an honest client is through in no time.
   if (logins_.size() > config().max_clients)
-    raw->end({sqlstate::kTooManyConnections, "sorry, too many clients are logging in", {}, {}});
+    tickets_.begin()->second->end(
+        {sqlstate::kTooManyConnections, "sorry, too many clients are logging in", {}, {}});
 }
 
 void Worker::adopt_login(std::unique_ptr<ClientLogin> login) {
+  // Posted before it was known that we stop, maybe after we were found empty: it goes with its connection.
+  if (draining_) return;
   ClientLogin* raw = login.get();
   logins_[raw] = {++last_ticket_, std::move(login)};
   tickets_[last_ticket_] = raw;
@@ -172,7 +177,7 @@ void Worker::cancel_request(std::uint32_t id, std::string key, std::function<voi
 void Worker::send_cancel(Server& server, std::function<void()> done) {
   const BackendView* backend = snapshot_->backend(server.group().key().backend);
   const bool keeps = server.place == Server::Place::Lent;
-  if (!backend) {
+  if (!backend || server.cancel_key().empty() || server.leases >= kCancelsAtOnce) {
     if (done) done();
     return;
   }
@@ -186,6 +191,8 @@ void Worker::send_cancel(Server& server, std::function<void()> done) {
 
 void Worker::cancel_ended(CancelConnection& connection) {
   Server* server = connection.server();
+  // A cancel that we gave up on may still be on its way, and must not meet the next client (R6).
+  if (server && !connection.over()) server->expires = {};
   const std::function<void()> done = connection.take_done();
   cancels_.erase(&connection);
   if (done) done();
@@ -241,7 +248,7 @@ void Worker::close_all(const Error& why) {
   std::vector<Session*> all;
   for (auto& [id, session] : sessions_) all.push_back(session.get());
   for (Session* session : all) session->end(why);
-  for (auto& [key, group] : groups_) group->close_idle();
+  for (auto& [key, group] : groups_) group->close_unused();
   after_change();
 }
 

@@ -124,7 +124,7 @@ class Worker final : public net::Acceptor {
     std::unique_ptr<ClientLogin> login;
   };
   std::unordered_map<const ClientLogin*, LoginPlace> logins_;
-  std::unordered_map<std::uint64_t, ClientLogin*> tickets_;
+  std::map<std::uint64_t, ClientLogin*> tickets_;  // the oldest first
   std::uint64_t last_ticket_ = 0;
   std::unordered_map<std::string, protocol::ScramVerifier> verifiers_;
   std::unordered_map<std::uint32_t, std::unique_ptr<Session>> sessions_;
