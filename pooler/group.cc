@@ -216,6 +216,9 @@ void Group::server_login_failed(Server& server, const Error& error, bool from_se
                                              {"sqlstate", error.sqlstate},
                                              {"error", error.message}});
   drop(server);
+  // Postgres is full: an idle server of another group may be what fills it.
+  if (from_server && std::string_view(error.sqlstate) == sqlstate::kTooManyConnections)
+    worker_.ask_for_budget(key_.backend);
   if (is_final(error) && !(from_server && try_tls_instead())) refuse_all(error);
   grow();
 }
