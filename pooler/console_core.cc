@@ -193,7 +193,8 @@ std::string suggestion(std::string_view words) {
   std::string_view wrong = words.substr(show ? 5 : 0);
   wrong = wrong.substr(0, wrong.find(' '));
   const std::string_view near = nearest(wrong, names);
-  return near.empty() ? std::string() : fmt::format("; did you mean {}{}?", show ? "SHOW " : "", near);
+  return near.empty() || near == words ? std::string()
+                                       : fmt::format("; did you mean {}{}?", show ? "SHOW " : "", near);
 }
 
 tl::unexpected<Error> unknown(Tokens tokens) {

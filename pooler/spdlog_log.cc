@@ -8,10 +8,12 @@
 #include <spdlog/sinks/sink.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <ctime>
+#include <utility>
 
 namespace pgweir {
 
@@ -99,7 +101,8 @@ bool is_plain(std::string_view value) {
 class FdSink final : public spdlog::sinks::sink {
  public:
   FdSink(int fd, LogStyle style) : fd_(fd), style_(style) {}
-  void watch(std::shared_ptr<spdlog::details::thread_pool> pool) { pool_ = std::move(pool); }
+  // Before the first line. The pool joins its thread before it goes, so this thread may look at it always.
+  void watch(spdlog::details::thread_pool& pool) { pool_ = &pool; }
   void last_words(std::chrono::steady_clock::time_point until) {
     until_ = until;
     ending_.store(true, std::memory_order_release);
@@ -108,8 +111,7 @@ class FdSink final : public spdlog::sinks::sink {
   // From the pool's one thread.
   void log(const spdlog::details::log_msg& message) override {
     put({message.payload.data(), message.payload.size()});
-    const auto pool = pool_.lock();
-    const std::size_t lost = pool ? pool->overrun_counter() : told_;
+    const std::size_t lost = pool_->overrun_counter();
     if (lost == told_) return;
     put(format(style_, LogLevel::Warn, "log lines lost", {{"count", lost - told_}}));
     told_ = lost;
@@ -140,7 +142,7 @@ class FdSink final : public spdlog::sinks::sink {
 
   int fd_;
   LogStyle style_;
-  std::weak_ptr<spdlog::details::thread_pool> pool_;
+  spdlog::details::thread_pool* pool_ = nullptr;
   std::size_t told_ = 0;
   std::chrono::steady_clock::time_point until_{};
   std::atomic<bool> ending_{false};
@@ -202,7 +204,7 @@ SpdlogLog::SpdlogLog(int fd, LogStyle style, LogLevel level)
   backend_->colours = style == LogStyle::Text && ::isatty(fd) == 1;
   backend_->sink = std::make_shared<FdSink>(fd, style);
   backend_->pool = std::make_shared<spdlog::details::thread_pool>(kQueueMax, 1);
-  backend_->sink->watch(backend_->pool);
+  backend_->sink->watch(*backend_->pool);
   backend_->logger = std::make_shared<spdlog::async_logger>("pgweir", backend_->sink, backend_->pool,
                                                             spdlog::async_overflow_policy::overrun_oldest);
   backend_->logger->set_level(spdlog::level::trace);  // ours decides

@@ -14,7 +14,8 @@ namespace {
 
 // "name:i other:s" of the RowDescription in front; types as the console's documentation abbreviates them.
 std::string columns(const std::string& out) {
-  protocol::Reader in(Bytes(test::split(out)[0]).substr(protocol::kHeaderBytes));
+  const std::string first = test::split(out)[0];
+  protocol::Reader in(Bytes(first).substr(protocol::kHeaderBytes));
   std::string all;
   for (unsigned left = in.u16(); left > 0; --left) {
     if (!all.empty()) all += ' ';
