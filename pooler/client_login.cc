@@ -10,17 +10,18 @@
 #include "pooler/group.h"
 #include "pooler/session.h"
 #include "pooler/worker.h"
-#include "protocol/frame.h"
+#include "protocol/digest.h"
 #include "protocol/messages.h"
 
 namespace pgweir {
 
 namespace {
 
-constexpr std::size_t kHeldMax = protocol::kMaxAuthMessage + 16;
+constexpr std::size_t kHeldMax = LoginCore::kMessageMax + 1;
 
-LoginCore::TlsPolicy tls_policy(const Snapshot& snapshot) {
-  if (!snapshot.client_tls) return LoginCore::TlsPolicy::Off;
+LoginCore::TlsPolicy tls_policy(const Snapshot& snapshot, bool is_unix) {
+  // Nobody listens on a unix socket, and drivers do not ask for TLS there.
+  if (is_unix || !snapshot.client_tls) return LoginCore::TlsPolicy::Off;
   switch (snapshot.config().client_tls_mode) {
     case conf::TlsMode::Disable: return LoginCore::TlsPolicy::Off;
     case conf::TlsMode::Allow:
@@ -64,13 +65,14 @@ std::string random_bytes(Rng& rng, std::size_t size) {
 ClientLogin::ClientLogin(Worker& worker, std::unique_ptr<net::Stream> stream)
     : worker_(&worker),
       stream_(std::move(stream)),
-      core_(tls_policy(worker.snapshot())),
+      core_(tls_policy(worker.snapshot(), stream_->peer().host == "unix")),
       deadline_(
           this,
           [](void* self) {
             static_cast<ClientLogin*>(self)->end(
                 {sqlstate::kQueryCanceled, "canceling authentication due to client.login_timeout", {}, {}});
           }),
+      pretend_(this, [](void* self) { static_cast<ClientLogin*>(self)->pretended(); }),
       deadline_at_(worker.loop().now() + worker.config().client_login_timeout) {
   stream_->set_handler(*this);
   worker.loop().arm(deadline_, deadline_at_);
@@ -164,70 +166,66 @@ void ClientLogin::name_tenant() {
 }
 
 void ClientLogin::authenticate() {
+  using Method = LoginCore::Method;
+  enum Kind : std::size_t { Plain, Md5, Scram };  // alternatives of protocol::Secret
   const Snapshot& snapshot = worker_->snapshot();
+  const conf::AuthMethod asked = snapshot.config().auth_method;
   const std::string& user = core_.startup().user;
+  // Whoever may connect is believed to be who he says, on the console as well.
+  if (asked == conf::AuthMethod::Trust) return authenticate_with({Method::Trust, {}, true});
+
   const auto entry = snapshot.users.find(user);
   LoginCore::Credentials credentials;
   credentials.known = entry != snapshot.users.end();
-  if (credentials.known) credentials.secret = entry->second;
-  using Method = LoginCore::Method;
-  switch (snapshot.config().auth_method) {
-    case conf::AuthMethod::Trust:
-      // Whoever may connect is believed to be who he says, on the console as well.
-      credentials.method = Method::Trust;
-      credentials.known = true;
-      return authenticate_with(std::move(credentials));
-    case conf::AuthMethod::Password:
-      credentials.method = Method::Password;
-      if (!credentials.known) credentials.secret = protocol::PlainSecret{random_bytes(worker_->rng(), 32)};
-      return authenticate_with(std::move(credentials));
-    case conf::AuthMethod::Md5:
-      if (credentials.known && std::holds_alternative<protocol::ScramVerifier>(credentials.secret)) break;
-      credentials.method = Method::Md5;
-      if (!credentials.known) credentials.secret = protocol::PlainSecret{random_bytes(worker_->rng(), 32)};
-      return authenticate_with(std::move(credentials));
-    case conf::AuthMethod::ScramSha256: break;
-  }
-  credentials.method = Method::Scram;
-  if (credentials.known && std::holds_alternative<protocol::Md5Secret>(credentials.secret)) {
-    worker_->log().warn("user has only an MD5 secret and cannot log in by scram-sha-256", {{"user", user}});
-    credentials.known = false;
-  }
-  if (credentials.known) {
-    if (const auto* plain = std::get_if<protocol::PlainSecret>(&credentials.secret))
-      return scram_with_plain(user, plain->password);
+  // A user that does not exist looks like one of those that do, always the same one (R8).
+  const protocol::ScramVerifier stand_in =
+      protocol::mock_scram_verifier(user, worker_->shared().process_secret);
+  const std::size_t kind =
+      credentials.known
+          ? entry->second.index()
+          : snapshot.secret_kind(protocol::load_u32(protocol::as_bytes(stand_in.stored_key).data()));
+  if (credentials.known)
+    credentials.secret = entry->second;
+  else if (kind == Kind::Scram)
+    credentials.secret = stand_in;
+  else
+    credentials.secret = protocol::PlainSecret{random_bytes(worker_->rng(), 32)};
+
+  if (asked == conf::AuthMethod::Password) {
+    credentials.method = Method::Password;
     return authenticate_with(std::move(credentials));
   }
-  // An unknown user takes as long as the known ones do.
-  if (snapshot.has_plain_secrets) return scram_with_plain(user, std::nullopt);
-  credentials.secret = protocol::mock_scram_verifier(user, worker_->shared().process_secret);
+  if (asked == conf::AuthMethod::Md5 && kind != Kind::Scram) {
+    credentials.method = Method::Md5;
+    return authenticate_with(std::move(credentials));
+  }
+  credentials.method = Method::Scram;
+  if (kind == Kind::Md5 && credentials.known)
+    worker_->log().warn("user has only an MD5 secret and cannot log in by scram-sha-256", {{"user", user}});
+  if (kind == Kind::Plain && credentials.known) {
+    const auto& plain = std::get<protocol::PlainSecret>(credentials.secret).password;
+    if (const auto* verifier = worker_->verifier_for(user, plain, *this)) verified(*verifier);
+    return;
+  }
+  if (kind != Kind::Scram) {
+    credentials.secret = stand_in;
+    credentials.known = false;
+  }
+  // Deriving keys for anybody who comes would be a gift to a flood of them; taking as long is enough.
+  if (kind == Kind::Plain && worker_->first_asked(user))
+    return worker_->loop().arm(pretend_, worker_->loop().now() + worker_->derivations().usual());
   authenticate_with(std::move(credentials));
 }
 
-void ClientLogin::scram_with_plain(const std::string& user, std::optional<std::string> password) {
-  const bool known = password.has_value();
-  const auto go_on = [known](ClientLogin& login, const protocol::ScramVerifier& verifier) {
-    login.authenticate_with({LoginCore::Method::Scram, verifier, known});
-  };
-  if (const auto* verifier = worker_->cached_verifier(user)) return go_on(*this, *verifier);
-  struct Job {
-    std::string password, salt;
-    protocol::ScramVerifier verifier;
-  };
-  auto job = std::make_shared<Job>();
-  job->password = known ? *password : random_bytes(worker_->rng(), 16);
-  job->salt = random_bytes(worker_->rng(), 16);
-  const std::uint64_t ticket = worker_->ticket(*this);
-  Worker& worker = *worker_;
-  worker.loop().offload(
-      [job] {
-        job->verifier = protocol::make_scram_verifier(job->password, job->salt, protocol::kScramIterations);
-      },
-      [job, ticket, user, go_on, &worker] {
-        worker.cache_verifier(user, job->verifier);
-        if (ClientLogin* login = worker.login_of(ticket); login && !login->over_)
-          go_on(*login, job->verifier);
-      });
+void ClientLogin::verified(const protocol::ScramVerifier& verifier) {
+  if (!over_) authenticate_with({LoginCore::Method::Scram, verifier, true});
+}
+
+void ClientLogin::pretended() {
+  if (over_) return;
+  authenticate_with({LoginCore::Method::Scram,
+                     protocol::mock_scram_verifier(core_.startup().user, worker_->shared().process_secret),
+                     false});
 }
 
 void ClientLogin::authenticate_with(LoginCore::Credentials credentials) {
@@ -239,24 +237,21 @@ void ClientLogin::authenticate_with(LoginCore::Credentials credentials) {
 }
 
 void ClientLogin::derive() {
-  struct Job {
-    std::string password, salt;
-    std::uint32_t iterations;
-    protocol::ScramKey key;
-  };
   const protocol::ScramVerifier& with = core_.derive_with();
-  auto job = std::make_shared<Job>(Job{core_.derive_password(), with.salt, with.iterations, {}});
-  const std::uint64_t ticket = worker_->ticket(*this);
   Worker& worker = *worker_;
-  worker.loop().offload(
-      [job] { job->key = protocol::scram_salted_password(job->password, job->salt, job->iterations); },
-      [job, ticket, &worker] {
-        ClientLogin* login = worker.login_of(ticket);
-        if (!login || login->over_) return;
-        LoginCore::Out out;
-        login->core_.derived(job->key, out);
-        login->obey(out);
-      });
+  const auto still_here = [&worker, ticket = worker.ticket(*this)] {
+    ClientLogin* login = worker.login_of(ticket);
+    return login && !login->over_ ? login : nullptr;
+  };
+  worker.derivations().add(Derivations::For::Client, {core_.derive_password(), with.salt, with.iterations,
+                                                      [still_here] { return still_here() != nullptr; },
+                                                      [still_here](const protocol::ScramKey& key) {
+                                                        ClientLogin* login = still_here();
+                                                        if (!login) return;
+                                                        LoginCore::Out out;
+                                                        login->core_.derived(key, out);
+                                                        login->obey(out);
+                                                      }});
 }
 
 void ClientLogin::finish() {
@@ -277,6 +272,10 @@ void ClientLogin::finish() {
     started.start(held_);
     return worker_->login_ended(*this);
   }
+  // A reload may have come since the name was looked up.
+  record_ = snapshot.tenant(startup.database);
+  if (record_ && &worker_->home_of(*record_) != worker_)
+    return refuse({sqlstate::kCannotConnectNow, "the configuration has just changed", {}, "Connect again."});
   if (!record_)
     return refuse(
         {sqlstate::kInvalidCatalogName, "database \"" + startup.database + "\" does not exist", {}, {}});

@@ -28,6 +28,8 @@ class ClientLogin final : public net::Handler {
   void detach();
   void attach(Worker& worker);
   void end(const Error& why);
+  // From the worker that derived the keys of its user's plain password.
+  void verified(const protocol::ScramVerifier& verifier);
 
  private:
   void on_bytes(Bytes in) override;
@@ -40,7 +42,7 @@ class ClientLogin final : public net::Handler {
   void name_tenant();
   void authenticate();
   void authenticate_with(LoginCore::Credentials credentials);
-  void scram_with_plain(const std::string& user, std::optional<std::string> password);
+  void pretended();
   void derive();
   void finish();
   void refuse(const Error& error);
@@ -56,6 +58,7 @@ class ClientLogin final : public net::Handler {
   bool moves_ = false;  // to its home worker, as soon as everything written is out
   bool over_ = false;   // nothing more is read; waits for on_closed or its deletion
   net::Timer deadline_;
+  net::Timer pretend_;  // to derive keys
   Time deadline_at_{};
 };
 

@@ -36,8 +36,7 @@ void LoginCore::bytes(Bytes in, bool secured, Out& out) {
   if (in[0] != 'p') return stop(malformed("expected password response"), out);
   if (in.size() < protocol::kHeaderBytes) return;
   const std::uint32_t length = protocol::load_u32(in.data() + 1);
-  if (length < 4 || length > protocol::kMaxAuthMessage)
-    return stop(malformed("invalid password packet size"), out);
+  if (length < 4 || length > kMessageMax) return stop(malformed("invalid password packet size"), out);
   if (in.size() < std::size_t{length} + 1) return;
   out.consumed = std::size_t{length} + 1;
   auth_message(in.substr(protocol::kHeaderBytes, length - 4), out);

@@ -42,6 +42,9 @@ class LoginCore {
     std::string reason;  // of Close, for the log
   };
 
+  // Of a password or SASL message. Postgres takes 64 kB; no secret that we hold is as long as this.
+  static constexpr std::uint32_t kMessageMax = 16 << 10;
+
   explicit LoginCore(TlsPolicy tls) : tls_(tls) {}
 
   void bytes(Bytes in, bool secured, Out& out);

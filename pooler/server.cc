@@ -99,25 +99,23 @@ void Server::obey(ServerLogin::Out& out) {
     }
     case ServerLogin::Out::Want::Derive: {
       // The server may be gone when the keys are ready: it is looked up again by its id.
-      struct Job {
-        std::string password, salt;
-        std::uint32_t iterations;
-        protocol::ScramKey key;
+      const auto still_here = [&worker, key = group_.key(), number = id]() -> Server* {
+        const auto group = worker.groups().find(key);
+        if (group == worker.groups().end()) return nullptr;
+        const auto server = group->second->servers().find(number);
+        if (server == group->second->servers().end()) return nullptr;
+        return server->second->place == Place::Starting ? server->second.get() : nullptr;
       };
-      auto job = std::make_shared<Job>(
-          Job{login_->password(), login_->challenge().salt, login_->challenge().iterations, {}});
-      const GroupKey key = group_.key();
-      worker.loop().offload(
-          [job] { job->key = protocol::scram_salted_password(job->password, job->salt, job->iterations); },
-          [job, key, id_ = id, &worker] {
-            const auto group = worker.groups().find(key);
-            if (group == worker.groups().end()) return;
-            const auto server = group->second->servers().find(id_);
-            if (server == group->second->servers().end() || server->second->place != Place::Starting) return;
-            ServerLogin::Out next;
-            server->second->login_->derived(job->key, next);
-            server->second->obey(next);
-          });
+      worker.derivations().add(Derivations::For::Server,
+                               {login_->password(), login_->challenge().salt, login_->challenge().iterations,
+                                [still_here] { return still_here() != nullptr; },
+                                [still_here](const protocol::ScramKey& keys) {
+                                  Server* server = still_here();
+                                  if (!server) return;
+                                  ServerLogin::Out next;
+                                  server->login_->derived(keys, next);
+                                  server->obey(next);
+                                }});
       return;
     }
     case ServerLogin::Out::Want::Done: {

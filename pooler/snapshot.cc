@@ -89,9 +89,7 @@ void add_users(Snapshot& snapshot, const conf::ReadFile& read, Problems& problem
     if (!snapshot.users.emplace(user.name, std::move(*secret)).second)
       complain(problems, origin("users"), "users." + user.name, "is also named in auth.users_file");
   }
-  snapshot.has_plain_secrets = std::any_of(
-      snapshot.users.begin(), snapshot.users.end(),
-      [](const auto& user) { return std::holds_alternative<protocol::PlainSecret>(user.second); });
+  for (const auto& [name, secret] : snapshot.users) ++snapshot.secret_kinds[secret.index()];
 }
 
 net::TlsVerify verify_of(conf::TlsMode mode) {
@@ -148,6 +146,14 @@ std::optional<tiers::Tenant> Snapshot::tenant(std::string_view database) const {
   unknown.limits = *directory.tier(config().default_tier);  // make_snapshot has looked
   unknown.backend = backends[0].settings.name;
   return unknown;
+}
+
+std::size_t Snapshot::secret_kind(std::uint64_t dice) const {
+  if (users.empty()) return 0;
+  std::size_t nth = dice % users.size();
+  std::size_t kind = 0;
+  while (nth >= secret_kinds[kind]) nth -= secret_kinds[kind++];
+  return kind;
 }
 
 bool Snapshot::is_admin(std::string_view user) const {

@@ -5,11 +5,15 @@
 // events.
 #pragma once
 
+#include <array>
+#include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "conf/load.h"
@@ -32,8 +36,10 @@ struct Snapshot {
   const conf::Config& config() const { return loaded.config; }
   tiers::Directory directory;
   std::map<std::string, protocol::Secret, std::less<>> users;
-  bool has_plain_secrets = false;
-  std::shared_ptr<net::TlsContext> client_tls;  // null: TLS is not offered
+  // A kind of secret (index of protocol::Secret) that some user has, each as often as there are such users.
+  std::size_t secret_kind(std::uint64_t dice) const;
+  std::array<std::size_t, std::variant_size_v<protocol::Secret>> secret_kinds{};  // users with each
+  std::shared_ptr<net::TlsContext> client_tls;                                    // null: TLS is not offered
   std::vector<BackendView> backends;
 
   const BackendView* backend(std::string_view name) const;  // empty name: the first

@@ -13,7 +13,7 @@
 namespace pgweir {
 
 namespace {
-constexpr std::size_t kVerifiersKept = 4096;
+constexpr std::size_t kNamesKept = 4096;
 constexpr std::uint32_t kSlots = 1u << 22;  // ids stay positive as int4
 constexpr std::size_t kNonceBytes = 18;
 constexpr std::uint32_t kCancelsAtOnce = 4;  // for one server: each keeps it from the next client
@@ -26,6 +26,7 @@ Worker::Worker(std::uint32_t index, net::Loop& loop, Rng& rng, Shared& shared,
       rng_(rng),
       shared_(shared),
       snapshot_(std::move(snapshot)),
+      derivations_(loop),
       period_timer_(this, [](void* self) { static_cast<Worker*>(self)->roll_periods(); }) {}
 
 Worker::~Worker() { PGWEIR_CHECK(empty()); }
@@ -37,6 +38,7 @@ void Worker::stop_listening() { listeners_.clear(); }
 void Worker::take_snapshot(std::shared_ptr<const Snapshot> snapshot) {
   const std::shared_ptr<const Snapshot> before = std::exchange(snapshot_, std::move(snapshot));
   verifiers_.clear();
+  asked_for_.clear();
   for (auto& [name, tenant] : tenants_)
     if (const auto record = snapshot_->tenant(name)) tenant->record.limits = record->limits;
   for (auto& [key, group] : groups_) {
@@ -95,14 +97,31 @@ std::string Worker::scram_nonce() {
   return protocol::base64_encode(Bytes(raw, sizeof raw));
 }
 
-const protocol::ScramVerifier* Worker::cached_verifier(const std::string& user) const {
-  const auto place = verifiers_.find(user);
-  return place == verifiers_.end() ? nullptr : &place->second;
+const protocol::ScramVerifier* Worker::verifier_for(const std::string& user, const std::string& password,
+                                                    const ClientLogin& login) {
+  std::shared_ptr<Verifier>& place = verifiers_[user];
+  if (place && place->password == password) {
+    if (place->verifier) return &*place->verifier;
+    place->waiting.push_back(ticket(login));
+    return nullptr;
+  }
+  place = std::make_shared<Verifier>(Verifier{password, std::nullopt, {ticket(login)}});
+  const std::string salt = protocol::mock_scram_verifier(user, shared_.process_secret).salt;
+  derivations_.add(Derivations::For::Client,
+                   {password, salt, protocol::kScramIterations, [] { return true; },
+                    [this, salt, entry = place](const protocol::ScramKey& key) {
+                      entry->verifier = {protocol::kScramIterations, salt,
+                                         protocol::scram_stored_key(protocol::scram_client_key(key)),
+                                         protocol::scram_server_key(key)};
+                      for (const std::uint64_t waiting : std::exchange(entry->waiting, {}))
+                        if (ClientLogin* one = login_of(waiting)) one->verified(*entry->verifier);
+                    }});
+  return nullptr;
 }
 
-void Worker::cache_verifier(const std::string& user, const protocol::ScramVerifier& verifier) {
-  if (verifiers_.size() >= kVerifiersKept) verifiers_.clear();
-  verifiers_[user] = verifier;
+bool Worker::first_asked(const std::string& unknown_user) {
+  if (asked_for_.size() >= kNamesKept) asked_for_.clear();
+  return asked_for_.insert(unknown_user).second;
 }
 
 Worker& Worker::home_of(const tiers::Tenant& tenant) const {

@@ -8,10 +8,12 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "pooler/base/log.h"
 #include "pooler/base/rng.h"
+#include "pooler/derivations.h"
 #include "pooler/group.h"
 #include "pooler/net/loop.h"
 #include "pooler/session.h"
@@ -63,9 +65,13 @@ class Worker final : public net::Acceptor {
   // For work that comes back later: the login may be gone by then.
   std::uint64_t ticket(const ClientLogin& login) const;
   ClientLogin* login_of(std::uint64_t ticket) const;
-  // SCRAM verifiers derived from plain passwords, and stand-ins for users that do not exist.
-  const protocol::ScramVerifier* cached_verifier(const std::string& user) const;
-  void cache_verifier(const std::string& user, const protocol::ScramVerifier& verifier);
+  // SCRAM verifiers of users whose plain passwords we hold. Null: not derived yet; then the login will be
+  // given it later (ClientLogin::verified).
+  const protocol::ScramVerifier* verifier_for(const std::string& user, const std::string& password,
+                                              const ClientLogin& login);
+  // True for a name that was not asked for lately: a known user would have to wait for his keys.
+  bool first_asked(const std::string& unknown_user);
+  Derivations& derivations() { return derivations_; }
   std::string scram_nonce();
 
   // Sessions. An id is this worker's index in the low byte and a slot above it, so that a CancelRequest,
@@ -126,7 +132,14 @@ class Worker final : public net::Acceptor {
   std::unordered_map<const ClientLogin*, LoginPlace> logins_;
   std::map<std::uint64_t, ClientLogin*> tickets_;  // the oldest first
   std::uint64_t last_ticket_ = 0;
-  std::unordered_map<std::string, protocol::ScramVerifier> verifiers_;
+  struct Verifier {
+    std::string password;
+    std::optional<protocol::ScramVerifier> verifier;  // empty while it is derived
+    std::vector<std::uint64_t> waiting;               // tickets
+  };
+  std::unordered_map<std::string, std::shared_ptr<Verifier>> verifiers_;
+  std::unordered_set<std::string> asked_for_;  // names of users that do not exist
+  Derivations derivations_;
   std::unordered_map<std::uint32_t, std::unique_ptr<Session>> sessions_;
   std::unordered_map<ConsoleSession*, std::unique_ptr<ConsoleSession>> consoles_;
   std::unordered_map<CancelConnection*, std::unique_ptr<CancelConnection>> cancels_;
