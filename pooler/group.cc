@@ -59,6 +59,9 @@ void Group::lend(Server& server, Session& session) {
   server.place = Server::Place::Lent;
   server.session = &session;
   ++session.tenant().lent;
+#ifdef PGWEIR_PLANT_COUNT_TWICE
+  ++session.tenant().lent;
+#endif
   ++session.tenant().traffic.assignments;
 }
 
@@ -69,7 +72,9 @@ void Group::release(Server& server) {
   server.session = nullptr;
   server.place = Server::Place::Settling;
   if (server.unsent() > 0 || server.core.pipeline.unfit()) return drop(server);
+#ifndef PGWEIR_PLANT_RELEASE_LEASED
   if (server.leases > 0) return;
+#endif
   if (server.core.dirty) return server.clean();
   to_idle(server);
   serve();
@@ -161,7 +166,11 @@ void Group::grow() {
     worker_.loop().arm(timer_, worker_.loop().now());
     return;
   }
+#ifdef PGWEIR_PLANT_IGNORE_MAX_SERVERS
+  const std::uint32_t limit = 1000;
+#else
   const std::uint32_t limit = capacity();
+#endif
   while (starting_ < at_once && servers_.size() < limit) {
     if (!budget_.take(backend->settings.max_server_connections)) return worker_.ask_for_budget(key_.backend);
     start_one();

@@ -145,7 +145,12 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
     case Verdict::ShowParsed:
       to_client.own([](std::string& out) { protocol::put_parse_complete(out); });
       break;
-    case Verdict::Swallow: break;
+    case Verdict::Swallow:
+#ifdef PGWEIR_PLANT_SHOW_OURS
+      to_client.borrow(whole);
+      forward_body_ = true;
+#endif
+      break;
   }
   if (reply.op && reply.finished) {
     PGWEIR_CHECK(!ops.empty());
@@ -185,8 +190,10 @@ void ServerCore::on_whole(char type, Bytes body, const Pipeline::Reply& reply, A
     }
   } else if (type == 'C') {
     if (body == Bytes("DISCARD ALL\0", 12) || body == Bytes("DEALLOCATE ALL\0", 15)) {
+#ifndef PGWEIR_PLANT_FORGET_DISCARD
       statements.clear();
       set_prepared_ = false;
+#endif
       if (reply.verdict == Verdict::Forward) audience.on_all_deallocated();
     }
   } else if (reply.ready) {

@@ -48,7 +48,9 @@ Session::~Session() {
 }
 
 void Session::start(Bytes held) {
+#ifndef PGWEIR_PLANT_LOSE_HELD
   held_ = held;
+#endif
   if (group_.books.settings.has_baseline() && core_.wanted()->proven) {
     welcome();
     if (!held_.empty()) pump(held_);
@@ -94,7 +96,9 @@ void Session::pump(Bytes in) {
 
 // Carries out what the core decided; `in` is what it was given, or what is held.
 void Session::settle(Actions& out, Bytes in) {
+#ifndef PGWEIR_PLANT_SEND_TWICE
   in.remove_prefix(out.consumed);
+#endif
   stalled_ = out.stalled;
   if (!out.to_client.empty() && !out.reset_client) {
     tenant_.traffic.sent += out.to_client.size();
@@ -229,6 +233,9 @@ void Session::on_server_drained() { update_flow(); }
 
 void Session::on_drained() {
   if (!server_paused_) return;
+#ifdef PGWEIR_PLANT_STAY_PAUSED
+  return;
+#endif
   server_paused_ = false;
   server_->resume_reads();
 }

@@ -119,7 +119,9 @@ void SessionCore::granted(ServerCore& server, Bytes held, Actions& out) {
   server_ = &server;
   state_ = State::Linked;
   unnamed_here_ = dirty_batch_ = names_unsure_ = false;
+#ifndef PGWEIR_PLANT_FORGET_SETTINGS
   server.apply_settings(wanted_, out.to_server);
+#endif
   if (!proving_) relay(held, out);
   after_step(out);
 }
@@ -278,6 +280,9 @@ SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actio
   if (push_op(known ? Owed::ParseKnown : Owed::Parse, Whose::Clients,
               {StatementOp::Kind::Prepare, 0, statement->id, std::string(name), statement}))
     names_->set(name, statement);
+#ifdef PGWEIR_PLANT_REGISTER_EARLY
+  server_->statements.add(statement->id);
+#endif
   out.to_server.own([&](std::string& bytes) {
     if (known)
       protocol::put_close_statement(bytes, kNoStatement);
@@ -363,7 +368,9 @@ void SessionCore::note_text(Bytes text) {
   if (dirty_batch_) return;
   if (books_->settings.plain_sql(*wanted_) && !protocol::may_leave_state(text.substr(0, text.find('\0'))))
     return;
+#ifndef PGWEIR_PLANT_KEEP_DIRTY
   server_->dirty = dirty_batch_ = true;
+#endif
 }
 
 void SessionCore::end_batch() {
@@ -506,7 +513,11 @@ void SessionCore::server_bytes(Bytes in, Actions& out) {
 }
 
 void SessionCore::after_step(Actions& out) {
+#ifdef PGWEIR_PLANT_RELEASE_EARLY
+  if (state_ != State::Linked || server_->tx_status != 'I' || out.queries == 0) return;
+#else
   if (state_ != State::Linked || !server_->quiet() || body_left_ > 0) return;
+#endif
   if (proving_ && ours_failed_) {
     // Postgres has rolled our batch back, so the server is as before; the client gets Postgres's own words.
     const protocol::ErrorFields why = protocol::parse_error(*ours_failed_);
@@ -535,7 +546,11 @@ void SessionCore::client_gone(Actions& out) {
     case State::Closed: break;
     case State::Waiting: out.leave_queue = true; break;
     case State::Linked: {
+#ifdef PGWEIR_PLANT_LEAVE_CLEAN
+      const bool clean = true;
+#else
       const bool clean = server_->quiet() && body_left_ == 0 && out.to_server.empty();
+#endif
       unlink(clean ? Actions::Server::Release : Actions::Server::Drop, out);
       break;
     }
@@ -555,7 +570,11 @@ void SessionCore::server_gone(const std::string& why, Actions& out) {
 void SessionCore::fail(const Error& error, Actions& out) {
   if (state_ == State::Closed) return;
   if (state_ == State::Waiting) out.leave_queue = true;
+#ifdef PGWEIR_PLANT_ERROR_INSIDE_ROW
+  const bool boundary = true;
+#else
   const bool boundary = at_boundary();
+#endif
   if (server_) unlink(Actions::Server::Drop, out);
   if (boundary) return end(error, out);
   out.reset_client = true;
@@ -591,7 +610,9 @@ void SessionCore::on_parameter(Bytes name, Bytes value) {
 void SessionCore::on_op_dropped(StatementOp& op) {
   switch (op.kind) {
     case StatementOp::Kind::Prepare:
+#ifndef PGWEIR_PLANT_KEEP_SKIPPED_PARSE
       if (names_) names_->erase(op.name);
+#endif
       break;
     case StatementOp::Kind::Forget:
       if (!names_) names_ = std::make_unique<ClientStatements>(books_->statements);

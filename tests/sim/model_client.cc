@@ -117,6 +117,11 @@ void ModelClient::on_connected() {
   protocol::Settings settings(plan_.settings.begin(), plan_.settings.end());
   protocol::put_startup(out, protocol::kVersion30, plan_.user, plan_.database, settings);
   stream_->write(Bytes(out));
+  if (!plan_.eager || !plan_.must_fail.empty()) return;
+  // The first request comes before anybody has said that it is welcome.
+  Phase early = std::move(script_.sign_of_life().front());
+  send(early);
+  awaiting_ = true;
 }
 
 void ModelClient::on_bytes(Bytes in) {
@@ -170,6 +175,7 @@ void ModelClient::login_message(char type, Bytes body) {
       if (cancel_key_.empty()) violation("no BackendKeyData");
       state_ = State::Running;
       waiting_since_ = world_.now();
+      if (awaiting_) return;
       return next_phase();
     default: violation("unexpected message at login: " + std::string(1, type));
   }

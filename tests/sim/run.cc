@@ -128,6 +128,7 @@ void Run::make_clients() {
   for (unsigned i = 0; i < stage_.clients; ++i) {
     auto made = plan(static_cast<int>(i));
     misguide(made);
+    made.eager = mode_ == Mode::Pooled && stage_.client_auth == "trust" && world_.chance(25);
     clients_.push_back(std::make_unique<ModelClient>(world_, client_loop_, oracle_, std::move(made)));
     clients_.back()->start(world_.between(Duration(1'000), Duration(400'000)));
   }
