@@ -67,6 +67,7 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
   void shut_down();
   void done();
   void failed(const Error& error);
+  void end_turn();
   void violation(const char* what);
   void close(const Error& error);
   Role role() const;
@@ -92,7 +93,8 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
   std::deque<Request> requests;  // the front one runs
   std::string pausing;           // the tenant of the PAUSE that runs; empty: all
   char tx_status = 'I';
-  bool running = false;  // the front request has not been answered
+  bool running = false;    // the front request has not been answered
+  bool turn_over = false;  // one has been answered; the loop serves others before the next
   bool reads_paused = false;
   bool skip_to_sync = false;  // an error stands in an extended batch
   bool closing = false;
@@ -160,7 +162,7 @@ Role ConsoleSession::State::role() const {
 
 void ConsoleSession::State::pump() {
   std::size_t used = 0;
-  while (!closing && requests.empty() && held.size() - used >= protocol::kHeaderBytes) {
+  while (!closing && !turn_over && requests.empty() && held.size() - used >= protocol::kHeaderBytes) {
     const Bytes rest = Bytes(held).substr(used);
     protocol::Frame frame;
     if (!protocol::read_header(rest, message_limit, frame)) {
@@ -228,7 +230,7 @@ void ConsoleSession::State::query(Bytes text) {
 
 // Runs the front request, unless one runs already or the client has not taken what there is.
 void ConsoleSession::State::next() {
-  if (running || requests.empty() || stream->unsent() > kUnsentMax) return;
+  if (running || turn_over || requests.empty() || stream->unsent() > kUnsentMax) return;
   running = true;
   run(requests.front());
 }
@@ -240,12 +242,7 @@ void ConsoleSession::State::done() {
   running = false;
   if (requests.empty()) protocol::put_ready(out, tx_status);
   stream->write(out);
-  // From the loop, so that a text of many requests does not nest as deeply; messages that waited come
-  // after.
-  worker.loop().post(if_here([](State& state) {
-    state.next();
-    if (state.requests.empty()) state.pump();
-  }));
+  end_turn();
 }
 
 void ConsoleSession::State::failed(const Error& error) {
@@ -255,7 +252,16 @@ void ConsoleSession::State::failed(const Error& error) {
   requests.clear();
   running = false;
   stream->write(out);
-  worker.loop().post(if_here([](State& state) { state.pump(); }));
+  end_turn();
+}
+
+void ConsoleSession::State::end_turn() {
+  turn_over = true;
+  worker.loop().post(if_here([](State& state) {
+    state.turn_over = false;
+    state.next();
+    state.pump();
+  }));
 }
 
 void ConsoleSession::State::run(const Request& request) {
