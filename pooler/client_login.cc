@@ -105,7 +105,11 @@ void ClientLogin::on_drained() {
   if (std::exchange(moves_, false) && !over_) name_tenant();
 }
 
-void ClientLogin::on_secured() { core_.tls_started(); }
+void ClientLogin::on_secured() {
+  LoginCore::Out out;
+  core_.tls_started(stream_->tls_alpn(), out);
+  obey(out);
+}
 
 void ClientLogin::pump() {
   while (!over_ && !held_.empty()) {
@@ -125,9 +129,10 @@ void ClientLogin::obey(LoginCore::Out& out) {
   if (!out.send.empty()) stream_->write(out.send);
   switch (out.want) {
     case Want::More: return;
-    case Want::StartTls:
-      PGWEIR_CHECK(held_.empty());  // pairs with LoginCore's refusal of stuffed bytes (R7)
-      return stream_->start_tls(*worker_->snapshot().client_tls, "");
+    case Want::StartTls: {
+      const std::string received = std::exchange(held_, {});  // LoginCore has refused stuffed bytes (R7)
+      return stream_->start_tls(*worker_->snapshot().client_tls, "", received);
+    }
     case Want::Name:
       PGWEIR_CHECK(out.send.empty());  // pairs with the wait for on_drained in name_tenant
       return name_tenant();
@@ -258,6 +263,11 @@ void ClientLogin::finish() {
   const protocol::Startup& startup = core_.startup();
   const Snapshot& snapshot = worker_->snapshot();
   const conf::Config& config = snapshot.config();
+  if (config.client_tls_mode == conf::TlsMode::VerifyFull && stream_->tls_peer_name() != startup.user)
+    return refuse({sqlstate::kInvalidAuthorization,
+                   "the client certificate's common name is not the user \"" + startup.user + "\"",
+                   {},
+                   "Use a certificate made for this user; client.tls_mode is verify-full."});
   if (worker_->draining()) return refuse(*worker_->drain_reason());
   if (console_) {
     if (!snapshot.is_console_user(startup.user))

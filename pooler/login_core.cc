@@ -13,6 +13,8 @@ using protocol::AuthRequest;
 using Want = LoginCore::Out::Want;
 
 namespace {
+constexpr char kTlsHandshake = 0x16;  // first byte of a ClientHello; no startup packet begins with it
+constexpr Bytes kAlpn = "postgresql";
 constexpr Bytes kMechanism = "SCRAM-SHA-256";
 
 Error malformed(const char* what) { return {sqlstate::kProtocolViolation, what, {}, {}}; }
@@ -42,12 +44,24 @@ void LoginCore::bytes(Bytes in, bool secured, Out& out) {
   auth_message(in.substr(protocol::kHeaderBytes, length - 4), out);
 }
 
-void LoginCore::tls_started() {
+void LoginCore::tls_started(Bytes alpn, Out& out) {
   PGWEIR_CHECK(state_ == State::Tls);
   state_ = State::First;
+  // Without an SSLRequest in front, only the protocol's name tells our client from one that was led astray.
+  if (direct_ && alpn != kAlpn) {
+    out.want = Want::Close;
+    out.reason = "direct TLS without ALPN \"postgresql\"";
+    state_ = State::Closed;
+  }
 }
 
 void LoginCore::first_packet(Bytes in, bool secured, Out& out) {
+  if (in[0] == kTlsHandshake && !secured && !asked_tls_ && !asked_gss_ && tls_ != TlsPolicy::Off) {
+    direct_ = true;
+    out.want = Want::StartTls;
+    state_ = State::Tls;
+    return;
+  }
   const auto size = protocol::first_packet_size(in);
   if (!size) return stop(size.error(), out);
   if (*size == 0 || in.size() < *size) return;

@@ -29,7 +29,7 @@ class LoginCore {
   struct Out {
     enum class Want : std::uint8_t {
       More,      // bytes
-      StartTls,  // after sending; then tls_started()
+      StartTls,  // after sending; what was not consumed is TLS already; then tls_started()
       Name,      // startup() is known, nothing to send: find the tenant, then authenticate()
       Cancel,    // cancel() is known; then close
       Derive,    // the SCRAM keys of derive_password() for `derive`, elsewhere; then derived()
@@ -48,7 +48,7 @@ class LoginCore {
   explicit LoginCore(TlsPolicy tls) : tls_(tls) {}
 
   void bytes(Bytes in, bool secured, Out& out);
-  void tls_started();
+  void tls_started(Bytes alpn, Out& out);
 
   const protocol::Startup& startup() const { return startup_; }
   const protocol::CancelRequest& cancel() const { return cancel_; }
@@ -96,6 +96,7 @@ class LoginCore {
 
   TlsPolicy tls_;
   State state_ = State::First;
+  bool direct_ = false;  // TLS from the first byte
   bool asked_tls_ = false;
   bool asked_gss_ = false;
   protocol::Startup startup_;

@@ -93,6 +93,8 @@ class Stream {
   virtual std::string tls_alpn() const = 0;
   virtual std::string tls_sni() const = 0;
   virtual std::string tls_description() const = 0;
+  // The common name in the peer's verified certificate; empty without one.
+  virtual std::string tls_peer_name() const { return {}; }
 
   // Takes the connection off this loop. Only of a connection that stands, with unsent() == 0, reads on, and
   // outside of a TLS handshake. The caller keeps the bytes that it has received and not used; the stream is

@@ -156,6 +156,21 @@ std::string TlsEngine::sni() const {
   return name != nullptr ? name : "";
 }
 
+std::string TlsEngine::peer_name() const {
+  if (SSL_get_verify_result(ssl_) != X509_V_OK) return {};
+  const std::unique_ptr<X509, decltype(&X509_free)> certificate(SSL_get1_peer_certificate(ssl_), X509_free);
+  if (!certificate) return {};
+  X509_NAME* subject = X509_get_subject_name(certificate.get());
+  const int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+  if (at < 0) return {};
+  unsigned char* text = nullptr;
+  const int size = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
+  if (size < 0) return {};
+  std::string name(reinterpret_cast<const char*>(text), static_cast<std::size_t>(size));
+  OPENSSL_free(text);
+  return name;
+}
+
 std::string TlsEngine::description() const {
   return fmt::format("{} {}", SSL_get_version(ssl_), SSL_get_cipher_name(ssl_));
 }

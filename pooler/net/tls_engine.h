@@ -44,6 +44,7 @@ class TlsEngine {
 
   std::string alpn() const;
   std::string sni() const;
+  std::string peer_name() const;    // common name of the verified peer
   std::string description() const;  // "TLSv1.3 TLS_AES_256_GCM_SHA384"
 
  private:

@@ -283,10 +283,31 @@ TEST_CASE("encryption may be asked for once each, in any order, and only in the 
     const std::string words = login.says(packet);
     answers += words + "|";
     if (words != "S starttls") continue;
-    login.core.tls_started();
+    LoginCore::Out started;
+    login.core.tls_started({}, started);
     login.secured = true;
   }
   CHECK(answers == row.answers);
+}
+
+TEST_CASE("TLS from the first byte needs the protocol's name, and an offer of TLS (R7)") {
+  const std::string hello("\x16\x03\x01\x02\x00", 5);
+  for (const Bytes alpn : {Bytes("postgresql"), Bytes("http/1.1"), Bytes("")}) {
+    LoginCore core(Tls::Required);
+    LoginCore::Out out;
+    core.bytes(hello, false, out);
+    CHECK(out.want == Want::StartTls);
+    CHECK(out.consumed == 0);
+    CHECK(out.send.empty());
+    LoginCore::Out started;
+    core.tls_started(alpn, started);
+    CHECK(started.want == (alpn == "postgresql" ? Want::More : Want::Close));
+    CHECK(started.send.empty());
+  }
+  LoginCore core(Tls::Off);
+  LoginCore::Out out;
+  core.bytes(hello, false, out);
+  CHECK(out.want == Want::Close);
 }
 
 TEST_CASE("a byte behind a request for encryption ends the connection before anything is answered (R7)") {

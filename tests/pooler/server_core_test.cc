@@ -126,7 +126,7 @@ TEST_CASE("settings are applied in one batch and count when it has succeeded") {
   CHECK(told_to_server(out.text()) == "P:pgweir_set B:pgweir_set E B:pgweir_set E S");
   CHECK_FALSE(server.core.clean());
   SECTION("it has") {
-    server.says(parsed() + bound() + row() + done() + bound() + row() + done() +
+    server.says(parsed() + bound() + row("UTF8") + done() + bound() + row("1MB") + done() +
                 parameter("client_encoding", "UTF8"));
     CHECK(server.core.applied == server.book.empty());
     CHECK(server.says(ready()).readies == 0);

@@ -1177,7 +1177,7 @@ TEST_CASE("settings are proven on a server before the client is welcomed") {
   CHECK(client.granted(place.server).empty());
   CHECK(client.sent() == "P:pgweir_set B:pgweir_set E B:pgweir_set E S");
   SECTION("they are good") {
-    CHECK(client.hears(parsed() + bound() + row() + done() + bound() + row() + done() +
+    CHECK(client.hears(parsed() + bound() + row("UTF8") + done() + bound() + row("8MB") + done() +
                        parameter("client_encoding", "UTF8") + ready()) == "proven release");
     CHECK(client.out.transactions == 0);
     CHECK(client.core.wanted()->proven);
