@@ -48,9 +48,10 @@ Session::~Session() {
 }
 
 void Session::start(Bytes held) {
-#ifndef PGWEIR_PLANT_LOSE_HELD
-  held_ = held;
+#ifdef PGWEIR_PLANT_LOSE_HELD
+  held = {};
 #endif
+  held_ = held;
   if (group_.books.settings.has_baseline() && core_.wanted()->proven) {
     welcome();
     if (!held_.empty()) pump(held_);

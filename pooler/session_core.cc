@@ -514,7 +514,8 @@ void SessionCore::server_bytes(Bytes in, Actions& out) {
 
 void SessionCore::after_step(Actions& out) {
 #ifdef PGWEIR_PLANT_RELEASE_EARLY
-  if (state_ != State::Linked || server_->tx_status != 'I' || out.queries == 0) return;
+  if (state_ != State::Linked || (!server_->quiet() && (server_->tx_status != 'I' || out.queries == 0)))
+    return;
 #else
   if (state_ != State::Linked || !server_->quiet() || body_left_ > 0) return;
 #endif

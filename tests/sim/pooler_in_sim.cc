@@ -24,6 +24,7 @@ PoolerInSim::PoolerInSim(World& world, Network& network, const Stage& stage, net
   std::vector<App::WorkerParts> parts;
   for (unsigned i = 0; i < stage.workers; ++i) {
     loops_.push_back(std::make_unique<SimLoop>(network, "worker" + std::to_string(i)));
+    loops_.back()->allow_unsent(256 << 10);
     parts.push_back({*loops_.back(), world.rng()});
   }
   app_ = std::make_unique<App>(

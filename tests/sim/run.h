@@ -44,7 +44,6 @@ class Run {
   void schedule_faults();
   void do_fault(Fault fault);
   bool has(Fault fault) const;
-  void check_bounds();
   bool clients_done() const;
   void finish();
 

@@ -43,8 +43,8 @@ void settings(Stage& stage, World& world) {
 void bulk(Stage& stage, World& world) {
   stage.manners.bulk = 30;
   stage.manners.copy = 20;
-  stage.manners.bulk_rows = 200;
-  stage.manners.bulk_bytes = world.chance(30) ? 30'000 : 3'000;
+  stage.manners.bulk_rows = 100;
+  stage.manners.bulk_bytes = world.chance(30) ? 15'000 : 2'000;
   stage.manners.leave = world.chance(50) ? 8 : 0;
   stage.clients = 5;
   stage.steps = 5;

@@ -204,6 +204,11 @@ void SimLoop::check_thread() const {
     network_.world.violation("a call for loop " + name_ + " comes from the thread of " + current->name_);
 }
 
+void SimLoop::check_unsent(std::size_t bytes) const {
+  if (bytes > unsent_most_)
+    network_.world.violation(name_ + " lets " + std::to_string(bytes) + " bytes wait in one stream");
+}
+
 void SimLoop::run_timers() { timers_.run(network_.world.now()); }
 
 Time SimLoop::now() {

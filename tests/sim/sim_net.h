@@ -47,6 +47,8 @@ class SimLoop final : public net::Loop {
   void run_timers();
   // What still lives on this loop, for the end of a run.
   std::size_t streams() const { return streams_; }
+  // More bytes that wait in one stream are a violation.
+  void allow_unsent(std::size_t most) { unsent_most_ = most; }
   bool has_timers() const { return !timers_.empty(); }
 
   Time now() override;
@@ -63,10 +65,12 @@ class SimLoop final : public net::Loop {
  private:
   friend class SimStream;
   void check_thread() const;
+  void check_unsent(std::size_t bytes) const;
   Network& network_;
   std::string name_;
   net::TimerHeap timers_;
   Time last_post_{};
+  std::size_t unsent_most_ = SIZE_MAX;
   std::size_t streams_ = 0;
 };
 

@@ -55,16 +55,18 @@ void SimStream::write(std::span<const Bytes> slices) {
   World& world = loop_.network_.world;
   world.trace("wire {} {}: {} writes {}", wire_->id, side_, loop_.name(), size);
   if (write_failed_) return unsent_.clear();
-  if (unsent_.size() > size || write_waits_) return;  // in order behind what waits
+  if (unsent_.size() > size || write_waits_) return loop_.check_unsent(unsent_.size());  // behind what waits
   if (world.chance(loop_.network_.weather.short_percent)) {
     const std::size_t part = world.rng().below(size);
     const std::string rest = unsent_.substr(part);
     unsent_.resize(part);
     fill_kernel();
     unsent_ += rest;
+    loop_.check_unsent(unsent_.size());
     return loop_.network_.schedule_writable(*this);
   }
   fill_kernel();
+  loop_.check_unsent(unsent_.size());
 }
 
 // Moves what fits. Bytes to a peer that is gone come back as a reset.
