@@ -156,7 +156,8 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
     PGWEIR_CHECK(!ops.empty());
     const StatementOp op = std::move(ops.front());
     ops.pop_front();
-    if (op.id != 0 && op.kind != StatementOp::Kind::Evict) statements.add(op.id);
+    // Not for ParseKnown: an Evict sent behind it may have taken the statement away meanwhile.
+    if (op.id != 0 && reply.kind == Owed::Parse) statements.add(op.id);
   }
   if (reply.dropped_ops > 0) drop_ops(reply.dropped_ops, audience);
   if (reply.ours_failed) {
