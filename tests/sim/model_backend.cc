@@ -49,7 +49,9 @@ void ModelBackend::look_at_arrivals() {
     looked_at_ += frame.size;
     const Token token = token_in(rest.substr(kHeaderBytes, frame.size - kHeaderBytes));
     const int owner = token.client;
-    postgres_.world.trace("backend {} gets {} of {}", pid_, frame.type, owner);
+    std::string shown(rest.substr(kHeaderBytes, std::min<std::size_t>(frame.size - kHeaderBytes, 40)));
+    for (char& c : shown) c = c >= 32 && c < 127 ? c : '.';
+    postgres_.world.trace("backend {} gets {} {}", pid_, frame.type, shown);
     if (owner < 0) continue;
     if (owner_ >= 0 && owner_ != owner)
       return violation("a request of client " + std::to_string(owner) + " while client " +
