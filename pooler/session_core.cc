@@ -428,9 +428,10 @@ bool SessionCore::pending_elsewhere(Bytes name, StatementId id) const {
 
 // Whether a request of this batch makes the statement known.
 bool SessionCore::coming(const Statement& statement) const {
-  return std::any_of(server_->ops.begin(), server_->ops.end(), [&](const StatementOp& op) {
-    return op.id == statement.id && op.kind != StatementOp::Kind::Evict;
-  });
+  // The last word about it counts: an Evict may stand behind a Parse.
+  const auto last = std::find_if(server_->ops.rbegin(), server_->ops.rend(),
+                                 [&](const StatementOp& op) { return op.id == statement.id; });
+  return last != server_->ops.rend() && last->kind != StatementOp::Kind::Evict;
 }
 
 SessionCore::Name SessionCore::find_statement(Bytes name, Bytes& server_name, Actions& out) {
