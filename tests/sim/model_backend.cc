@@ -137,7 +137,8 @@ void ModelBackend::flush_answers() {
 
 void ModelBackend::cancel() {
   if (state_ != State::Ready || !session_->busy()) return;
-  if (!postgres_.oracle.may_cancel(owner_, last_serial_))
+  // What nobody holds any more may be canceled by anybody.
+  if (held() && !postgres_.oracle.may_cancel(owner_, last_serial_))
     return violation("a cancel hit client " + std::to_string(owner_) + ", which had not asked");
   postgres_.world.trace("backend {} is canceled", pid_);
   waits_ = false;
