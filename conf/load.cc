@@ -122,12 +122,10 @@ class Loader {
 
   void walk() {
     each_entry(root_, "", [&](const std::string& section, const Node& key, const Node& value) {
-      if (value.kind == Node::Kind::Map || value.kind == Node::Kind::Null) {
-        if (section == "backends") return walk_backends(value);
-        if (section == "users") return walk_users(value);
-        if (section == "tiers") return walk_rows(section, value, loaded_.config.tiers);
-        if (section == "tenants") return walk_rows(section, value, loaded_.config.tenants);
-      }
+      if (section == "backends") return walk_backends(value);
+      if (section == "users") return walk_users(value);
+      if (section == "tiers") return walk_rows(section, value, loaded_.config.tiers);
+      if (section == "tenants") return walk_rows(section, value, loaded_.config.tenants);
       const auto sections = all_sections();
       if (std::find(sections.begin(), sections.end(), section) == sections.end()) {
         return unknown_section(section, key);

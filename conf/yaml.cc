@@ -38,9 +38,7 @@ class Builder : public YAML::EventHandler {
     plain(mark, "", anchor);
     put(make(Node::Kind::Null, mark));
   }
-  void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
-    throw Refused{mark, kNoAliases};
-  }
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override { throw Refused{mark, kNoAliases}; }
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& value) override {
     plain(mark, tag, anchor);
@@ -120,7 +118,8 @@ Problem unreadable(const std::string& name, const YAML::Exception& error, const 
   if (error.msg == YAML::ErrorMsg::EOF_IN_SCALAR) {
     return {place(name, error.mark), "", "the text ends inside quotes that were never closed"};
   }
-  // Its own words, for names that no anchor has: "the referenced anchor is not defined", "alias not found after *".
+  // Its own words, for names that no anchor has: "the referenced anchor is not defined", "alias not found
+  // after *".
   if (error.msg.find("anchor is not defined") != std::string::npos ||
       error.msg == YAML::ErrorMsg::ALIAS_NOT_FOUND) {
     return {place(name, error.mark), "", kNoAliases};

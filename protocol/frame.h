@@ -5,6 +5,7 @@
 // bytes.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -72,9 +73,24 @@ constexpr std::uint32_t server_message_limit(char type) {
   }
 }
 
+// The same as tables, because this is asked of every message.
+class MessageLimits {
+ public:
+  constexpr explicit MessageLimits(std::uint32_t (*limit)(char)) {
+    for (std::size_t type = 0; type < limits_.size(); ++type) limits_[type] = limit(static_cast<char>(type));
+  }
+  constexpr std::uint32_t operator()(char type) const { return limits_[static_cast<unsigned char>(type)]; }
+
+ private:
+  std::array<std::uint32_t, 256> limits_{};
+};
+inline constexpr MessageLimits kClientMessageLimits{client_message_limit};
+inline constexpr MessageLimits kServerMessageLimits{server_message_limit};
+
 // Reads a header. `in` has at least kHeaderBytes bytes. False when the type is unknown or the length is out
 // of its limits.
-inline bool read_header(Bytes in, std::uint32_t (*limit)(char), Frame& frame) {
+template <class Limit>
+bool read_header(Bytes in, const Limit& limit, Frame& frame) {
   const std::uint32_t length = load_u32(in.data() + 1);
   frame.type = in[0];
   frame.size = std::size_t{length} + 1;

@@ -60,6 +60,15 @@ class Pipeline {
   // `type` is any message type of frame.h's server_message_limit. Call once per message, in order.
   Reply reply(char type);
 
+  // Whether this is a row or its description for the client, which changes nothing here; if so, reply() need
+  // not be called.
+  bool passes(char type) const {
+    if (head_ == entries_.size()) return false;
+    constexpr Entry kQuery = static_cast<Entry>(Owed::Query), kExecute = static_cast<Entry>(Owed::Execute);
+    const Entry entry = entries_[head_];
+    return type == 'D' ? entry == kQuery || entry == kExecute : type == 'T' && entry == kQuery;
+  }
+
   // Nothing owed, no batch without its Sync, no COPY running.
   bool empty() const {
     return head_ == entries_.size() && !batch_open_ && !skipping_ && !copy_in_ && !copy_out_;

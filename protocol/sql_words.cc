@@ -20,6 +20,13 @@ constexpr std::array<std::uint8_t, 256> make_classes() {
   return classes;
 }
 constexpr auto kClasses = make_classes();
+constexpr std::array<bool, 256> make_in_word() {
+  std::array<bool, 256> in_word{};
+  for (std::size_t c = 0; c < in_word.size(); ++c) in_word[c] = kClasses[c] == kWord || kClasses[c] == kDigit;
+  in_word['$'] = true;
+  return in_word;
+}
+constexpr auto kInWord = make_in_word();
 std::uint8_t class_of(char c) { return kClasses[static_cast<unsigned char>(c)]; }
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
@@ -163,9 +170,7 @@ class Scanner {
 
   Bytes take_word() {
     const std::size_t begin = at_;
-    while (at_ < sql_.size() &&
-           (class_of(sql_[at_]) == kWord || class_of(sql_[at_]) == kDigit || sql_[at_] == '$'))
-      ++at_;
+    while (at_ < sql_.size() && kInWord[static_cast<unsigned char>(sql_[at_])]) ++at_;
     return sql_.substr(begin, at_ - begin);
   }
   // Only digits: in "1set" Postgres 15 reads a number and then a word.

@@ -12,9 +12,9 @@ TEST_CASE("the distance counts letters that differ") {
     std::string_view a, b;
     std::size_t distance;
   };
-  const Row rows[] = {{"", "", 0},         {"port", "port", 0},  {"port", "", 4},      {"prot", "port", 1},
-                      {"por", "port", 1},  {"portt", "port", 1}, {"pert", "port", 1},  {"PORT", "port", 0},
-                      {"a-b", "a_b", 0},   {"mian", "main", 1},  {"abcd", "dcba", 3},  {"ab", "bca", 3}};
+  const Row rows[] = {{"", "", 0},        {"port", "port", 0},  {"port", "", 4},     {"prot", "port", 1},
+                      {"por", "port", 1}, {"portt", "port", 1}, {"pert", "port", 1}, {"PORT", "port", 0},
+                      {"a-b", "a_b", 0},  {"mian", "main", 1},  {"abcd", "dcba", 3}, {"ab", "bca", 3}};
   for (const Row& row : rows) {
     CAPTURE(std::string(row.a), std::string(row.b));
     CHECK(edit_distance(row.a, row.b) == row.distance);

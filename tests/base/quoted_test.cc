@@ -11,5 +11,6 @@ TEST_CASE("foreign text stays on one line and short") {
   CHECK(quoted(std::string(kQuotedMax, 'x')) == "'" + std::string(kQuotedMax, 'x') + "'");
   CHECK(quoted(std::string(kQuotedMax + 1, 'x')) == "'" + std::string(kQuotedMax, 'x') + "...'");
   // A letter of two bytes across the end is left out whole.
-  CHECK(quoted(std::string(kQuotedMax - 1, 'x') + "\xc3\xa9") == "'" + std::string(kQuotedMax - 1, 'x') + "...'");
+  CHECK(quoted(std::string(kQuotedMax - 1, 'x') + "\xc3\xa9") ==
+        "'" + std::string(kQuotedMax - 1, 'x') + "...'");
 }

@@ -91,7 +91,8 @@ TEST_CASE("bounds belong to what is allowed, and the message says them") {
   };
   CHECK(message("900", Unit::Count, 1, 500) == "must lie between 1 and 500, not 900");
   CHECK(message("0", Unit::Count, 1, 500) == "must lie between 1 and 500, not 0");
-  CHECK(message("99999999999999999999", Unit::Count, 1, 500) == "must lie between 1 and 500, not 99999999999999999999");
+  CHECK(message("99999999999999999999", Unit::Count, 1, 500) ==
+        "must lie between 1 and 500, not 99999999999999999999");
   CHECK(message("x", Unit::Count, 1, 500) == "must be a whole number between 1 and 500, not 'x'");
   CHECK(message("2d", Unit::Milliseconds, 1, kDayMs) == "must lie between 1ms and 1d, not 2d");
   CHECK(message("2d", Unit::Milliseconds, 0, kDayMs) == "must be never or at most 1d, not 2d");

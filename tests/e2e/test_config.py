@@ -198,6 +198,7 @@ class Reload(PgweirCase):
                 weir.console("RELOAD")
             self.assert_sqlstate(caught.exception, "F0000")
             weir.config = good
+            weir.write_files()
             self.assertEqual(weir.console("RELOAD"), ([], []))
 
     def test_users_and_limits_change(self):

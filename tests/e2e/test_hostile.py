@@ -1,12 +1,13 @@
 """Clients and servers that break every rule: they are shown out, and nobody else notices."""
 
 import random
+import socket
 import struct
 import threading
 import time
 import unittest
 
-from harness import PgweirCase, Wire, free_port
+from harness import PgweirCase, Wire, free_port, wait_until
 from harness import fake_server as fake
 from harness.wire import (
     CANCEL_REQUEST,
@@ -77,11 +78,11 @@ class Hostile(PgweirCase):
             self._failure = error
 
     def _check_healthy(self):
+        wait_until(lambda: self._answers or self._failure, what="the healthy client's first answer")
         self._stop.set()
         self._healthy.join(30)
         self.assertFalse(self._healthy.is_alive(), "the healthy client hangs")
         self.assertIsNone(self._failure)
-        self.assertGreater(self._answers, 0)
 
     def ends(self, wire, seconds=CLOSES_WITHIN):
         """All messages until pgweir closes; fails if it does not."""
@@ -104,7 +105,7 @@ class BeforeLogin(Hostile):
             try:
                 wire.send(text)
                 if half_close:
-                    wire.socket.shutdown(1)
+                    wire.socket.shutdown(socket.SHUT_WR)
             except OSError:
                 pass  # closed already
             return self.ends(wire)
@@ -288,10 +289,10 @@ class AfterLogin(Hostile):
             message(b"P", b"n" * 100_000 + b"\0select 1\0\0\0"),
         ]
         for text in texts:
-            for end in (b"", message(b"S")):
-                with self.subTest(text[:20], sync=bool(end)):
-                    self.hit(text + end)
-                    self.assert_clean()
+            with self.subTest(text[:20]):
+                # After an error in an extended batch all is skipped up to a Sync.
+                self.hit(text + message(b"S"))
+                self.assert_clean()
 
     def assert_clean(self):
         with Wire(self.weir.port) as wire:
@@ -300,7 +301,15 @@ class AfterLogin(Hostile):
     def test_random_bytes(self):
         chance = random.Random(7)
         for _ in range(120):
-            self.hit(chance.randbytes(chance.choice((1, 5, 9, 60, 3000))))
+            with Wire(self.weir.port) as wire:
+                wire.login("app", "app")
+                try:
+                    wire.send(chance.randbytes(chance.choice((1, 5, 9, 60, 3000))))
+                    wire.socket.shutdown(socket.SHUT_WR)  # some would be the head of a long message
+                except OSError:
+                    pass  # closed already
+                self.ends(wire)
+        self.assert_clean()
 
     def test_random_messages(self):
         chance = random.Random(8)
@@ -321,7 +330,7 @@ class AfterLogin(Hostile):
         for _ in range(read):
             wire.receive()
         if reset:
-            wire.socket.setsockopt(1, 13, struct.pack("ii", 1, 0))  # SO_LINGER
+            wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         wire.close()
 
     def next_one(self, mark):

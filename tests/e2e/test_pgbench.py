@@ -6,6 +6,7 @@ from harness import PgweirCase, pg_program, run
 from harness.machine import write
 
 SCALE = 4
+TRANSACTIONS = 3_600  # in each mode, with and without rotation
 POOL = {"pool_size": 4, "max_server_connections": 4, "max_clients": 100}
 
 
@@ -34,7 +35,9 @@ class Pgbench(PgweirCase):
         return done.stdout + done.stderr
 
     def transactions(self, weir, *arguments, clients, each):
-        output = self.pgbench(weir, "-n", "-c", clients, "-j", 2, "-t", each, *arguments)
+        # One thread a client: pgbench prepares statements by blocking calls, and a thread that waits for a server
+        # inside one would keep the servers that its other clients hold in open transactions.
+        output = self.pgbench(weir, "-n", "-c", clients, "-j", clients, "-t", each, *arguments)
         self.assertIn(f"actually processed: {clients * each}/{clients * each}", output)
         self.assertRegex(output, r"failed transactions: 0 \(")
         self.assertNotRegex(output, re.compile("error|abort", re.I))
@@ -60,7 +63,7 @@ class Pgbench(PgweirCase):
         done = 0
         for mode, clients in (("simple", 8), ("extended", 12), ("prepared", 20)):
             with self.subTest(mode=mode, rotation=rotation):
-                each = 10_000 // clients
+                each = TRANSACTIONS // clients
                 self.transactions(weir, "-M", mode, clients=clients, each=each)
                 self.assertLessEqual(self.servers_seen(), 4)
                 done += clients * each

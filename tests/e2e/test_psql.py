@@ -223,8 +223,8 @@ class Console(PgweirCase):
         with self.weir.connect("app", "app", application_name="counted") as client:
             with client.transaction():
                 client.execute("select 1")
-                pools = [row for row in self.rows("POOLS") if row["database"] == "app"]
-                self.assertEqual([(row["user"], row["cl_active"], row["sv_active"]) for row in pools], [("app", 1, 1)])
+                pools = [row for row in self.rows("POOLS") if (row["database"], row["user"]) == ("app", "app")]
+                self.assertEqual([(row["cl_active"], row["sv_active"]) for row in pools], [(1, 1)])
                 clients = [row for row in self.rows("CLIENTS") if row["database"] == "app"]
                 self.assertEqual([(row["state"], row["application_name"]) for row in clients], [("active", "counted")])
                 servers = [row for row in self.rows("SERVERS") if row["state"] == "active"]

@@ -35,14 +35,20 @@ TEST_CASE("exact names win over patterns, longer patterns over shorter ones") {
     std::string_view asked, answer;
   };
   const Row rows[] = {
-      {"app_1", "app_1/one@own"},           {"acme", "acme/acme@own"},
-      {"app_2", "app_2/app_2@apps"},        {"app_", "app_/app_@apps"},
-      {"app_eu_7", "app_eu_7/shared@eu"},   {"x_test", "x_test/t_x@tests"},
-      {"_test", "_test/t_@tests"},          {"test", "test/test@any"},
-      {"", "/@any"},                        {"Acme", "Acme/Acme@any"},
+      {"app_1", "app_1/one@own"},
+      {"acme", "acme/acme@own"},
+      {"app_2", "app_2/app_2@apps"},
+      {"app_", "app_/app_@apps"},
+      {"app_eu_7", "app_eu_7/shared@eu"},
+      {"x_test", "x_test/t_x@tests"},
+      {"_test", "_test/t_@tests"},
+      {"test", "test/test@any"},
+      {"", "/@any"},
+      {"Acme", "Acme/Acme@any"},
       {"app_eu_1_test", "app_eu_1_test/shared@eu"},
       {"app_1_test", "app_1_test/t_app_1@tests"},  // "*_test" has the longer fixed part
-      {"*", "*/*@any"},                     {"app_*", "app_*/app_*@apps"},
+      {"*", "*/*@any"},
+      {"app_*", "app_*/app_*@apps"},
   };
   for (const Row& row : rows) {
     CAPTURE(std::string(row.asked));
@@ -83,8 +89,11 @@ TEST_CASE("adding again replaces") {
 
 TEST_CASE("names and fields that cannot be are refused") {
   Directory directory;
-  const auto message = [](const Expected<void>& done) { return done ? std::string("taken") : done.error().message; };
-  CHECK(message(directory.add_tenant(tenant("a*b*"))) == "name of a tenant 'a*b*' must hold at most one '*', not 2");
+  const auto message = [](const Expected<void>& done) {
+    return done ? std::string("taken") : done.error().message;
+  };
+  CHECK(message(directory.add_tenant(tenant("a*b*"))) ==
+        "name of a tenant 'a*b*' must hold at most one '*', not 2");
   CHECK(message(directory.add_tenant(tenant(""))) == "name of a tenant must not be empty");
   CHECK(message(directory.add_tenant(tenant("acme", "x_*"))) ==
         "database 'x_*' must not hold more '*' than the tenant's name 'acme'");
@@ -95,7 +104,8 @@ TEST_CASE("names and fields that cannot be are refused") {
         std::string::npos);
   Tenant greedy = tenant("greedy");
   greedy.limits.pool_size = 6;
-  CHECK(message(directory.add_tenant(greedy)) == "pool_size must not exceed max_server_connections, but 6 > 5");
+  CHECK(message(directory.add_tenant(greedy)) ==
+        "pool_size must not exceed max_server_connections, but 6 > 5");
   Tier tier;
   CHECK(message(directory.add_tier(tier)) == "name of a tier must not be empty");
   tier.name = "p*";

@@ -2,7 +2,6 @@
 
 #include <catch2/catch.hpp>
 
-
 using namespace pgweir;
 using namespace pgweir::tiers;
 using namespace std::chrono_literals;

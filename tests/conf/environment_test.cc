@@ -1,0 +1,146 @@
+#include <catch2/catch.hpp>
+
+#include "tests/conf/files.h"
+
+using namespace pgweir::conf;
+using namespace pgweir::conf::test;
+
+namespace {
+const std::string kFile =
+    "listen: {port: 1111}\n"
+    "backends: {main: {host: file}, my-other: {}}\n"
+    "users: {alice: filed}\n"
+    "tenants: {Acme: {tier: free, password: filed}}\n";
+}
+
+TEST_CASE("the environment wins over the file, the file over the default") {
+  const auto loaded = load_text(kFile,
+                                {{"PGWEIR_LISTEN__PORT", "2222"},
+                                 {"PGWEIR_LISTEN__ADDRESSES", "0.0.0.0, ::"},
+                                 {"PGWEIR_BACKENDS__MAIN__PORT", "7777"},
+                                 {"PGWEIR_BACKENDS__MY_OTHER__HOST", "o"},
+                                 {"PGWEIR_BACKENDS__NEW_ONE__HOST", "n"},
+                                 {"PGWEIR_USERS__ALICE__SECRET", "env"},
+                                 {"PGWEIR_USERS__BOB__SECRET_FILE", "bob"},
+                                 {"PGWEIR_TENANTS__ACME__TIER", "pro"},
+                                 {"PGWEIR_TENANTS__ACME__PASSWORD_FILE", "acme"},
+                                 {"PGWEIR_TENANTS__A__B__POOL_SIZE", "3"},
+                                 {"PGWEIR_TIERS__FREE__POOL_SIZE", "4"}},
+                                {{"bob", "b0b\n"}, {"acme", "env"}});
+  REQUIRE(problems(loaded) == "");
+  CHECK(shown(*loaded, "listen.port") == "2222 from environment");
+  CHECK(shown(*loaded, "listen.addresses") == "0.0.0.0,:: from environment");
+  CHECK(shown(*loaded, "listen.backlog") == "1024 from default");
+  CHECK(shown(*loaded, "backends.main.host") == "file from f:2");
+  CHECK(shown(*loaded, "backends.main.port") == "7777 from environment");
+  CHECK(shown(*loaded, "backends.my-other.host") == "o from environment");
+  CHECK(shown(*loaded, "backends.new_one.host") == "n from environment");
+  CHECK(shown(*loaded, "tenants.Acme.tier") == "pro from environment");
+  CHECK(shown(*loaded, "tenants.a__b.pool_size") == "3 from environment");
+  CHECK(shown(*loaded, "tiers.free.pool_size") == "4 from environment");
+  REQUIRE(loaded->config.users.size() == 2);
+  CHECK(loaded->config.users[0].secret == "env");
+  CHECK(loaded->config.users[1].name == "bob");
+  CHECK(loaded->config.users[1].secret == "b0b");
+  CHECK(loaded->config.tenants[0].fields.size() == 2);
+  CHECK(loaded->config.tenants[0].fields[1].value == "env");
+  CHECK(loaded->config.backends[0].name == "main");
+}
+
+TEST_CASE("an empty variable counts as not set, and other programs' names are left alone") {
+  const auto loaded = load_text(kFile, {{"PGWEIR_LISTEN__PORT", ""},
+                                        {"PGWEIR_LISTEN__PROT", ""},
+                                        {"DATABASE_URL", ""},
+                                        {"PGWEIR_SERVICE_HOST", "10.0.0.1"},
+                                        {"PGWEIR_PORT", "tcp://10.0.0.1:6432"},
+                                        {"PGWEIR_PORT_6432_TCP_ADDR", "10.0.0.1"},
+                                        {"PGHOST", "x"},
+                                        {"listen.port", "5"}});
+  REQUIRE(problems(loaded) == "");
+  CHECK(loaded->config.listen_port == 1111);
+}
+
+TEST_CASE("mistakes in the environment name the variable") {
+  struct Row {
+    std::string name, value, problem;
+  };
+  const Row rows[] = {
+      {"PGWEIR_LISTEN__PORT", "many",
+       "PGWEIR_LISTEN__PORT: must be a whole number between 1 and 65535, not 'many'"},
+      {"PGWEIR_LISTEN__PROT", "1", "PGWEIR_LISTEN__PROT: unknown setting; did you mean PGWEIR_LISTEN__PORT?"},
+      {"PGWEIR_LISTEN_PORT", "1", "PGWEIR_LISTEN_PORT: is not read; did you mean PGWEIR_LISTEN__PORT?"},
+      {"PGWEIR_COLOUR__OF_THE__SKY", "1", "PGWEIR_COLOUR__OF_THE__SKY: unknown setting"},
+      {"PGWEIR_BACKENDS__MAIN", "1",
+       "PGWEIR_BACKENDS__MAIN: must name a row and a field: PGWEIR_BACKENDS__<NAME>__<FIELD>"},
+      {"PGWEIR_BACKENDS__", "1",
+       "PGWEIR_BACKENDS__: must name a row and a field: PGWEIR_BACKENDS__<NAME>__<FIELD>"},
+      {"PGWEIR_BACKENDS____HOST", "1",
+       "PGWEIR_BACKENDS____HOST: must name a row and a field: PGWEIR_BACKENDS__<NAME>__<FIELD>"},
+      {"PGWEIR_BACKENDS__MAIN__HOTS", "1",
+       "PGWEIR_BACKENDS__MAIN__HOTS: unknown field of a backend; did you mean HOST?"},
+      {"PGWEIR_BACKENDS__MAIN__PORT", "0",
+       "PGWEIR_BACKENDS__MAIN__PORT: must lie between 1 and 65535, not 0"},
+      {"PGWEIR_USERS__ALICE__SEKRET", "hunter2",
+       "PGWEIR_USERS__ALICE__SEKRET: unknown field of a user; a user has SECRET or SECRET_FILE"},
+      {"PGWEIR_USERS__ALICE__SECRET_FILE", "gone",
+       "PGWEIR_USERS__ALICE__SECRET_FILE: cannot read gone: No such file or directory"},
+      {"DATABASE_URL_FILE", "gone", "DATABASE_URL_FILE: cannot read gone: No such file or directory"},
+      {"DATABASE_URL", "http://u:hunter2@h", "DATABASE_URL: must begin with postgres:// or postgresql://"},
+      {"PGWEIR_TENANTS__ACME__TIER", "prro", "tenants.Acme.tier: no tier is named 'prro'; did you mean pro?"},
+  };
+  for (const Row& row : rows) {
+    CHECK(problems(load_text(kFile, {{row.name, row.value}})) == "environment: " + row.problem);
+  }
+}
+
+TEST_CASE("a secret comes from one place") {
+  CHECK(problems(load_text(kFile, {{"DATABASE_URL", "postgres://h"}, {"DATABASE_URL_FILE", "x"}})) ==
+        "environment: DATABASE_URL: set DATABASE_URL or DATABASE_URL_FILE, not both");
+  CHECK(
+      problems(load_text(kFile, {{"PGWEIR_USERS__A__SECRET", "x"}, {"PGWEIR_USERS__A__SECRET_FILE", "y"}})) ==
+      "environment: PGWEIR_USERS__A__SECRET: set PGWEIR_USERS__A__SECRET or PGWEIR_USERS__A__SECRET_FILE, "
+      "not both");
+}
+
+TEST_CASE("DATABASE_URL alone is a configuration") {
+  const auto loaded =
+      load("", {{"DATABASE_URL_FILE", "url"}},
+           reader({{"url", "postgres://app:p%40ss@db.internal:6000/shop?sslmode=require\n"}}));
+  REQUIRE(problems(loaded) == "");
+  const Config& config = loaded->config;
+  REQUIRE(config.backends.size() == 1);
+  CHECK(config.backends[0].name == "default");
+  CHECK(config.backends[0].host == "db.internal");
+  CHECK(config.backends[0].port == 6000);
+  CHECK(config.backends[0].tls_mode == TlsMode::Require);
+  REQUIRE(config.users.size() == 1);
+  CHECK(config.users[0].name == "app");
+  CHECK(config.users[0].secret == "p@ss");
+  REQUIRE(config.tenants.size() == 1);
+  CHECK(config.tenants[0].name == "shop");
+  std::string fields;
+  for (const Field& field : config.tenants[0].fields) fields += field.key + "=" + field.value + " ";
+  CHECK(fields == "backend=default database=shop user=app password=p@ss ");
+}
+
+TEST_CASE("DATABASE_URL joins what the file has, and single variables refine it") {
+  const auto loaded = load_text(kFile, {{"DATABASE_URL", "postgres://u@h/Acme"},
+                                        {"PGWEIR_BACKENDS__DEFAULT__MAX_SERVER_CONNECTIONS", "20"},
+                                        {"PGWEIR_TENANTS__ACME__TIER", "pro"}});
+  REQUIRE(problems(loaded) == "");
+  const Config& config = loaded->config;
+  REQUIRE(config.backends.size() == 3);
+  CHECK(config.backends[0].name == "main");  // the file's stay in front: the first serves what names none
+  CHECK(config.backends[2].name == "default");
+  CHECK(config.backends[2].max_server_connections == 20);
+  CHECK(config.users.size() == 1);  // without a password it says nothing of who may log in
+  REQUIRE(config.tenants.size() == 1);
+  CHECK(shown(*loaded, "tenants.Acme.tier") == "pro from environment");
+  CHECK(shown(*loaded, "tenants.Acme.user") == "u from environment");
+  CHECK(shown(*loaded, "tenants.Acme.password") == "******** from f:4");
+}
+
+TEST_CASE("DATABASE_URL with verification but no authorities is incomplete") {
+  CHECK(problems(load("", {{"DATABASE_URL", "postgres://u:p@h/d?sslmode=verify-full"}}, reader({}))) ==
+        "environment: backends.default.tls_ca_file: must be set, because tls_mode verifies");
+}
