@@ -80,7 +80,7 @@ struct Config {
   milliseconds server_connect_timeout{15'000};
   milliseconds server_lifetime{3'600'000};  // plus up to 10 % jitter
   milliseconds server_idle_timeout{600'000};
-  milliseconds server_login_retry{200};         // first pause after a failed login; doubles to 5 s, jittered
+  milliseconds server_login_retry{200};         // first pause after a failed login; doubles once, jittered
   bool server_rotation = false;                 // test setting: hand out the least recently used server
   std::uint32_t max_prepared_statements = 200;  // per server
   std::uint32_t prepared_statement_bytes = 8 << 20;  // named statements of one tenant's clients

@@ -67,7 +67,7 @@ constexpr std::array kSettings{
     ConfigRow{"server.idle_timeout", &Config::server_idle_timeout, Form::Plain, 0, kTimeMax, kReload,
               "How long a server connection may be idle before it is closed; a tier may say otherwise."},
     ConfigRow{"server.login_retry", &Config::server_login_retry, Form::Plain, 10, kMinuteMs, kReload,
-              "First pause after a failed login to Postgres; it doubles up to 5s."},
+              "First pause after a failed login to Postgres; it doubles once. Jitter takes away up to half."},
     ConfigRow{"server.rotation", &Config::server_rotation, Form::Plain, 0, 0, kReload,
               "Hand out the server that has rested longest instead of the last one used. For tests."},
     ConfigRow{"server.max_prepared_statements", &Config::max_prepared_statements, Form::Plain, 0, 100'000,

@@ -12,7 +12,6 @@ namespace pgweir {
 
 namespace {
 constexpr std::uint32_t kLoginsAtOnce = 8;
-constexpr std::chrono::seconds kRetryMax{5};
 // While other groups wait for the backend's last connections, a server goes on serving its own queue this
 // long.
 constexpr std::chrono::milliseconds kRunWhileOthersStarve{100};
@@ -212,12 +211,11 @@ void Group::server_login_failed(Server& server, const Error& error, bool from_se
   if (server.place != Server::Place::Starting) return;
   const Time now = worker_.loop().now();
   last_error_ = error;
-  failures_ = std::min(failures_ + 1, 16u);
-  const auto base = std::chrono::microseconds(worker_.config().server_login_retry);
-  const auto pause = std::min<Duration>(base * (1 << std::min(failures_ - 1, 10u)), kRetryMax);
-  retry_at_ =
-      now + pause / 2 +
-      Duration(static_cast<std::int64_t>(worker_.rng().below(static_cast<std::uint64_t>(pause.count()) + 1)));
+  ++failures_;
+  // One probe at a time, so the pause need not grow much: who waits is served soon after Postgres is back.
+  const Duration longest = worker_.config().server_login_retry * (failures_ > 1 ? 2 : 1);
+  const auto half = static_cast<std::uint64_t>(longest.count() / 2);
+  retry_at_ = now + longest / 2 + Duration(static_cast<std::int64_t>(worker_.rng().below(half + 1)));
   worker_.log().warn("server login failed", {{"backend", key_.backend},
                                              {"database", key_.database},
                                              {"user", key_.user},

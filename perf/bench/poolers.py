@@ -13,7 +13,7 @@ from harness.pgweir import environment
 from . import ROOT
 
 POOL = 20
-CLIENTS_MAX = 20_000
+CLIENTS_MAX = 15_000
 USER = "bench"
 DATABASE = "bench"
 
