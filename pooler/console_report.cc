@@ -117,6 +117,7 @@ DatabaseRow database_row(const Snapshot& snapshot, const tiers::Tenant& record) 
   }
   if (!record.user.empty()) row.force_user = record.user;
   row.pool_size = record.limits.pool_size;
+  row.min_pool_size = record.limits.min_server_connections;
   row.max_connections = record.limits.max_server_connections;
   row.max_clients = record.limits.max_clients;
   row.server_lifetime_s = static_cast<std::uint64_t>(snapshot.config().server_lifetime.count() / 1000);

@@ -161,7 +161,7 @@ constexpr std::array kDatabases{
     Database{"database", kS, &DatabaseRow::database},
     Database{"force_user", kS, &DatabaseRow::force_user},
     Database{"pool_size", kI, &DatabaseRow::pool_size},
-    Database{"min_pool_size", kI, &zero<DatabaseRow>},
+    Database{"min_pool_size", kI, &DatabaseRow::min_pool_size},
     Database{"reserve_pool_size", kI, &zero<DatabaseRow>},
     Database{"server_lifetime", kI, &DatabaseRow::server_lifetime_s},
     Database{"pool_mode", kS, &transaction<DatabaseRow>},

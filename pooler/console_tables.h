@@ -48,6 +48,7 @@ struct DatabaseRow {
   std::string database;
   Text force_user;
   std::uint32_t pool_size = 0;
+  std::uint32_t min_pool_size = 0;
   std::uint64_t server_lifetime_s = 0;
   std::uint32_t max_connections = 0, current_connections = 0, max_clients = 0, clients = 0;
   bool paused = false;

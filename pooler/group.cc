@@ -148,17 +148,27 @@ std::uint32_t Group::capacity() const {
   return sum;
 }
 
+std::uint32_t Group::floor() const {
+  if (worker_.draining()) return 0;
+  std::uint32_t sum = 0;
+  for (const auto& [tenant, sessions] : tenants_)
+    if (!tenant->paused) sum += tenant->record.limits.min_server_connections;
+  return sum;
+}
+
 void Group::grow() {
-  if (waiters_.empty() || worker_.loop().now() < retry_at_) {
-    if (!waiters_.empty() && (!timer_.armed() || timer_.at() > retry_at_))
-      worker_.loop().arm(timer_, retry_at_);
+  if (waiters_.empty() && servers_.size() >= floor()) return;
+  if (worker_.loop().now() < retry_at_) {
+    if (!timer_.armed() || timer_.at() > retry_at_) worker_.loop().arm(timer_, retry_at_);
     return;
   }
   std::size_t eligible = 0;
   for (Session* s = waiters_.front(); s && eligible <= kLoginsAtOnce; s = List<Session>::next(*s))
     if (s->tenant().may_have_server()) ++eligible;
   // After a failure one server probes; the others follow when it has succeeded.
-  const std::size_t at_once = std::min<std::size_t>(eligible, failures_ > 0 ? 1 : kLoginsAtOnce);
+  const std::size_t missing = floor() - std::min<std::size_t>(floor(), servers_.size());
+  const std::size_t at_once =
+      std::min<std::size_t>(std::max(eligible, missing + starting_), failures_ > 0 ? 1 : kLoginsAtOnce);
   const BackendView* backend = worker_.snapshot().backend(key_.backend);
   if (!backend) {
     // Refused from the loop: whoever called may be the session that has just joined the queue.
@@ -275,7 +285,11 @@ void Group::part(Tenant& tenant) {
   const auto place = tenants_.find(&tenant);
   PGWEIR_CHECK(place != tenants_.end());
   if (--place->second > 0) return;
+  idle_limit();  // remembered from here on
   tenants_.erase(place);
+  // Servers that were kept for it may grow old now.
+  const Time soon = worker_.loop().now() + std::chrono::seconds(1);
+  if (!idle_.empty() && (!timer_.armed() || timer_.at() > soon)) worker_.loop().arm(timer_, soon);
   if (!tenants_.empty()) shown_tenant_ = tenants_.begin()->first->record.name;
 }
 
@@ -308,27 +322,40 @@ void Group::close_unused() {
     if (server->place != Server::Place::Lent) drop(*server);
 }
 
+// The strictest of the configuration's and its tenants'; when the last client has left, what held last goes on.
+Duration Group::idle_limit() {
+  const auto stricter = [](Duration a, Duration b) {
+    return a.count() == 0 || (b.count() > 0 && b < a) ? b : a;
+  };
+  if (!tenants_.empty()) {
+    tiers_idle_limit_ = {};
+    for (const auto& [tenant, sessions] : tenants_)
+      tiers_idle_limit_ = stricter(tiers_idle_limit_, tenant->record.limits.server_idle_timeout);
+  }
+  return stricter(worker_.config().server_idle_timeout, tiers_idle_limit_);
+}
+
 void Group::tick() {
   const Time now = worker_.loop().now();
-  Duration idle_max = worker_.config().server_idle_timeout;
-  for (const auto& [tenant, sessions] : tenants_) {
-    const Duration own = tenant->record.limits.server_idle_timeout;
-    if (own.count() > 0 && (idle_max.count() == 0 || own < idle_max)) idle_max = own;
-  }
+  const Duration idle_max = idle_limit();
   Time next = kNever;
+  std::size_t staying = servers_.size();
   for (Server* server = idle_.front(); server != nullptr;) {
     Server* const after = List<Server>::next(*server);
-    const Time due = std::min(server->expires, idle_max.count() > 0 ? server->since + idle_max : kNever);
-    if (due <= now)
+    const bool spare = staying > floor() && idle_max.count() > 0;
+    const Time due = std::min(server->expires, spare ? server->since + idle_max : kNever);
+    if (due <= now) {
       drop(*server);
-    else
+      --staying;
+    } else {
       next = std::min(next, due);
+    }
     server = after;
   }
   if (!worker_.snapshot().backend(key_.backend))
     refuse_all({sqlstate::kInvalidCatalogName, "backend is no longer configured", {}, {}});
-  if (!waiters_.empty() && now >= retry_at_) grow();
-  if (!waiters_.empty() && retry_at_ > now) next = std::min(next, retry_at_);
+  if (now >= retry_at_) grow();
+  if (retry_at_ > now && (!waiters_.empty() || servers_.size() < floor())) next = std::min(next, retry_at_);
   if (next != kNever && (!timer_.armed() || timer_.at() > next)) worker_.loop().arm(timer_, next);
 }
 

@@ -210,7 +210,8 @@ void ServerCore::on_whole(char type, Bytes body, const Pipeline::Reply& reply, A
   }
 }
 
-// set_config answers with the value as Postgres spells it ("ISO" -> "ISO, MDY"), which is what clients are told.
+// set_config answers with the value as Postgres spells it ("ISO" -> "ISO, MDY"), which is what clients are
+// told.
 void ServerCore::learn_spelling(Bytes row) {
   protocol::Reader in(row);
   const bool one_value = in.u16() == 1;

@@ -456,7 +456,7 @@ SessionCore::Name SessionCore::find_statement(Bytes name, Bytes& server_name, Ac
   if (statement.leaves_state || !books_->settings.plain_sql(*wanted_)) server_->dirty = dirty_batch_ = true;
   if (server_->statements.use(statement.id) || coming(statement)) return Name::Ready;
   out.to_server.own([&](std::string& bytes) {
-    if (server_->statements.size() >= books_->statements_per_server) {
+    if (server_->statements.size() > 0 && server_->statements.size() >= books_->statements_per_server) {
       const StatementId oldest = server_->statements.take_oldest();
       protocol::put_close_statement(bytes, std::string(kOurPrefix) + std::to_string(oldest));
       if (!push_op(Owed::Close, Whose::Ours, {StatementOp::Kind::Evict, 0, oldest, {}, {}}))

@@ -16,6 +16,8 @@ constexpr std::array kTierFields{
               "Server connections that a tenant of this tier is sure of."},
     TierField{"max_server_connections", &Tier::max_server_connections, 1, 10'000,
               "Server connections it may have while the backend has room."},
+    TierField{"min_server_connections", &Tier::min_server_connections, 0, 500,
+              "Server connections that are opened ahead and kept while it has clients."},
     TierField{"max_clients", &Tier::max_clients, 1, 100'000, "Clients that may be connected at a time."},
     TierField{"server_idle_timeout", &Tier::server_idle_timeout, 0, 30 * kDayMs,
               "How long a server may be idle before it is closed, the last one too."},
@@ -110,10 +112,15 @@ std::string tier_text(const Tier& tier, const TierField& field) {
 }
 
 Expected<void> check_tier(const Tier& tier) {
-  if (tier.pool_size <= tier.max_server_connections) return {};
-  return fail(sqlstate::kConfigFileError, "pool_size must not exceed max_server_connections, but " +
-                                              std::to_string(tier.pool_size) + " > " +
-                                              std::to_string(tier.max_server_connections));
+  const auto too_many = [&tier](const char* name, std::uint32_t value) {
+    return fail(sqlstate::kConfigFileError, std::string(name) + " must not exceed max_server_connections, but " +
+                                                std::to_string(value) + " > " +
+                                                std::to_string(tier.max_server_connections));
+  };
+  if (tier.pool_size > tier.max_server_connections) return too_many("pool_size", tier.pool_size);
+  if (tier.min_server_connections > tier.max_server_connections)
+    return too_many("min_server_connections", tier.min_server_connections);
+  return {};
 }
 
 std::string reference() {
@@ -132,7 +139,7 @@ std::string reference() {
            allowed_range(unit_of(field), field.least, field.most) + " | " + std::string(field.help) + " |\n";
   }
   out +=
-      "\n`pool_size` must not exceed `max_server_connections`.\n\n"
+      "\n`pool_size` and `min_server_connections` must not exceed `max_server_connections`.\n\n"
       "## Fields of a tenant\n\n| field | allowed | meaning |\n|---|---|---|\n"
       "| `tier` | name of a tier | Tier whose values hold where the tenant's row has none; "
       "`pool.default_tier` if none. |\n";

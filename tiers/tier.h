@@ -19,6 +19,7 @@ struct Tier {
   std::string name;
   std::uint32_t pool_size = 2;               // server connections it is sure of
   std::uint32_t max_server_connections = 5;  // when the backend has room
+  std::uint32_t min_server_connections = 0;  // kept open while the tenant has clients
   std::uint32_t max_clients = 20;
   milliseconds server_idle_timeout{0};  // 0: never; otherwise closes even the last idle server
   milliseconds queue_timeout{0};        // wait at a full pool; 0: client.query_wait_timeout alone
@@ -66,7 +67,7 @@ Expected<void> set_tenant_field(Tenant& tenant, std::string_view key, std::strin
 // The field's value as set_tier_field reads it.
 std::string tier_text(const Tier& tier, const TierField& field);
 
-// What fields say of each other: pool_size must not exceed max_server_connections.
+// What fields say of each other: neither pool_size nor min_server_connections may exceed max_server_connections.
 Expected<void> check_tier(const Tier& tier);
 
 // tiers/reference.md as text, made from the two tables.

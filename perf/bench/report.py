@@ -5,7 +5,7 @@ from statistics import median
 FIELDS = ("rate", "p50_us", "p95_us", "p99_us", "cpu_us", "rss_mb")
 BASE = "pgbouncer"
 
-# What issue after issue is held to, as ratios to pgbouncer in the same run or absolute figures.
+# What we are held to: CPU as a ratio to pgbouncer's in the same run.
 GOALS = {
     "simple-16": "goal 1.00",
     "simple-100": "goal 0.80",

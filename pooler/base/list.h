@@ -1,4 +1,5 @@
-// pooler/base/list.h - a list whose links stand in its members: no allocation, removal from the middle at no cost.
+// pooler/base/list.h - a list whose links stand in its members: no allocation, removal from the middle at no
+// cost.
 //
 // T derives from ListLink<T> and stands in at most one list at a time. The list owns nothing.
 #pragma once

@@ -75,18 +75,18 @@ void UvLoopImpl::arm(Timer& timer, Time at) {
   timers_.arm(timer, at);
   // When the earliest timer goes or moves away, libuv's one stays: it fires for nothing once, and is set
   // anew.
-  if (!firing_ && timers_.next() < timer_set_for_) start_timer(After::Arming);
+  if (!firing_ && timers_.next() < timer_set_for_) start_timer();
 }
 
-void UvLoopImpl::start_timer(After after) {
+void UvLoopImpl::start_timer() {
   if (timers_.next() == kNever) return;
   timer_set_for_ = timers_.next();
   const auto due = static_cast<std::uint64_t>(
       std::chrono::ceil<std::chrono::milliseconds>(timer_set_for_.time_since_epoch()).count());
   const std::uint64_t cached = uv_now(&loop_);  // what libuv adds the timeout to
-  // Never 0 from on_timer(): libuv 1.44 would run it again and again before it looks at any socket.
-  const std::uint64_t least = after == After::Firing ? 1 : 0;
-  PGWEIR_CHECK(uv_timer_start(&timer_, on_timer, due > cached + least ? due - cached : least, 0) == 0);
+  // From on_timer() never 0, which libuv 1.44 would run again before it looks at any socket: what is left in
+  // the heap is later than the precise time, which is past the cached one.
+  PGWEIR_CHECK(uv_timer_start(&timer_, on_timer, due > cached ? due - cached : 0, 0) == 0);
 }
 
 void UvLoopImpl::on_timer(uv_timer_t* timer) {
@@ -95,7 +95,7 @@ void UvLoopImpl::on_timer(uv_timer_t* timer) {
   loop->firing_ = true;
   loop->timers_.run(loop->now());
   loop->firing_ = false;
-  loop->start_timer(After::Firing);
+  loop->start_timer();
 }
 
 std::unique_ptr<Stream> UvLoopImpl::connect(const Endpoint& to, Handler& handler, SocketOptions options) {

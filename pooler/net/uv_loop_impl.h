@@ -51,8 +51,7 @@ class UvLoopImpl final : public UvLoop {
   static void on_async(uv_async_t* async);
   static void on_timer(uv_timer_t* timer);
   static void close_handle(uv_handle_t* handle, void* loop);
-  enum class After : bool { Arming, Firing };
-  void start_timer(After after);
+  void start_timer();
 
   uv_loop_t loop_;
   uv_async_t async_;

@@ -175,6 +175,26 @@ class Limits(PgweirCase):
         self.assert_answered(error, "25P04")
         wait_until(lambda: self.open_transactions() == 0, what="its transaction is rolled back")
 
+    def servers(self, database="app"):
+        text = f"select count(*) from pg_stat_activity where datname = '{database}' and backend_type = 'client backend'"
+        return self.postgres.sql(text)[0][0]
+
+    def test_servers_kept_while_a_tenant_has_clients(self):
+        weir = self.weir(tier={"min_server_connections": 2, "server_idle_timeout": "1s"})
+        client = self.wire(weir)
+        wait_until(lambda: self.servers() == 2, what="the second server is opened ahead")
+        time.sleep(2.5)  # more than the idle time
+        self.assertEqual(self.servers(), 2)
+        client.close()
+        wait_until(lambda: self.servers() == 0, what="both are closed when nobody is left")
+
+    def test_idle_servers_are_closed_under_a_client(self):
+        weir = self.weir(tier={"server_idle_timeout": "1s"})
+        client = self.wire(weir)
+        self.assertEqual(client.value("select 1"), "1")
+        wait_until(lambda: self.servers() == 0, what="the last idle server is closed")
+        self.assertEqual(client.value("select 2"), "2")
+
     def test_idle_client(self):
         weir = self.weir(client={"idle_timeout": "1s"})
         client = self.wire(weir)

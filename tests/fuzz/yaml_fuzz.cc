@@ -2,6 +2,7 @@
 // Config that shows itself and loads again the same.
 //
 // The first line is DATABASE_URL, the rest the file.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -21,7 +22,7 @@ tl::expected<Loaded, std::vector<Problem>> load_twice(const std::string& text,
   const ReadFile read = [&](const std::string& path) -> tl::expected<std::string, std::string> {
     if (path == "config") return text;
     if (path == "secret") return "s3cret\n";
-    return tl::unexpected("cannot read it");
+    return tl::unexpected(std::string("cannot read it"));
   };
   auto once = load("config", environment, read);
   auto again = load("config", environment, read);

@@ -98,3 +98,36 @@ TEST_CASE("TLS: close and reset during the handshake") {
   CHECK(net.client.by() == Closed::By::Us);
   CHECK(net.client.secured == 0);
 }
+
+TEST_CASE("TLS: a whole conversation that came with the end of the handshake is heard, and then its end") {
+  TlsNet net;
+  Ear moved;
+  const bool moves = GENERATE(false, true);
+  net.prepare = [&](Ear& ear) {
+    ear.when_secured = [&] {
+      if (!moves) return ear.stream->pause_reads();
+      auto packed = ear.stream->detach();
+      ear.stream.reset();
+      moved.stream = net.loop->adopt(std::move(packed), moved);
+    };
+  };
+  RawTls client(net.here);
+  // All of it is in the socket before the loop looks there again; and no FIN follows.
+  REQUIRE(net.until([&] {
+    if (!client.shaken()) return false;
+    SSL_write(client.ssl, "bye", 3);
+    SSL_shutdown(client.ssl);
+    return true;
+  }));
+  REQUIRE(net.until([&] { return net.server().secured == 1; }));
+  if (!moves) {
+    CHECK_FALSE(net.until([&] { return !net.server().in.empty() || net.server().is_closed(); }, 10ms));
+    net.server().stream->resume_reads();
+  }
+  Ear& server = moves ? moved : net.server();
+  REQUIRE(net.until([&] { return server.is_closed(); }, 3s));
+  CHECK(server.in == "bye");
+  CHECK(server.by() == Closed::By::Peer);
+  REQUIRE(net.until([&] { return client.read_some(); }));
+  CHECK(client.outcome == "close_notify");
+}

@@ -106,6 +106,10 @@ TEST_CASE("names and fields that cannot be are refused") {
   greedy.limits.pool_size = 6;
   CHECK(message(directory.add_tenant(greedy)) ==
         "pool_size must not exceed max_server_connections, but 6 > 5");
+  greedy.limits.pool_size = 5;
+  greedy.limits.min_server_connections = 7;
+  CHECK(message(directory.add_tenant(greedy)) ==
+        "min_server_connections must not exceed max_server_connections, but 7 > 5");
   Tier tier;
   CHECK(message(directory.add_tier(tier)) == "name of a tier must not be empty");
   tier.name = "p*";

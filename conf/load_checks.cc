@@ -1,0 +1,96 @@
+// conf/load_checks.cc - what settings say of each other, once each of them is right by itself.
+#include <algorithm>
+#include <utility>
+
+#include "conf/embedded_tiers.h"
+#include "conf/loader.h"
+#include "pooler/base/near.h"
+#include "pooler/base/quoted.h"
+
+namespace pgweir::conf {
+
+void Loader::cross_check(const std::string& path) {
+  const Config& config = loaded_.config;
+  const bool verify_clients = verifies(config.client_tls_mode);
+  if (config.client_tls_mode != TlsMode::Disable) {
+    need("client.tls_cert_file", config.client_tls_cert_file, "client.tls_mode", "offers TLS");
+    need("client.tls_key_file", config.client_tls_key_file, "client.tls_mode", "offers TLS");
+    if (verify_clients) need("client.tls_ca_file", config.client_tls_ca_file, "client.tls_mode", "verifies");
+  }
+  if (config.listen_addresses.empty() && config.unix_socket_dir.empty()) {
+    complain(origin("listen.addresses"), "listen.addresses",
+             "must not be empty unless listen.unix_socket_dir is set: nobody could connect");
+  }
+  if (!config.users_file.empty()) {
+    if (auto text = (*read_)(config.users_file); !text) {
+      complain(origin("auth.users_file"), "auth.users_file", std::move(text.error()));
+    }
+  }
+  const bool tried = std::any_of(problems_.begin(), problems_.end(), [](const Problem& problem) {
+    return problem.key.starts_with("backends") || problem.key.starts_with("DATABASE_URL");
+  });
+  if (config.backends.empty() && !tried) {
+    complain({path.empty() ? std::string(kEnvironment) : path, 0, 0}, "backends",
+             "at least one is needed: write \"backends: {main: {host: localhost}}\" or set DATABASE_URL");
+  }
+  for (const Backend& backend : config.backends) check_backend(backend);
+  check_names();
+}
+
+bool Loader::verifies(TlsMode mode) { return mode == TlsMode::VerifyCa || mode == TlsMode::VerifyFull; }
+
+void Loader::need(const std::string& key, const std::string& value, const std::string& mode,
+                  std::string_view why) {
+  if (value.empty()) complain(origin(mode), key, "must be set, because " + mode + " " + std::string(why));
+}
+
+void Loader::check_backend(const Backend& backend) {
+  const std::string dotted = "backends." + backend.name;
+  const auto place = [&](std::string_view field) {
+    const Origin written = origin(dotted + "." + std::string(field));
+    return written == Origin{} ? backend.origin : written;
+  };
+  const bool is_unix = backend.host.starts_with('/');
+  const bool wants_tls = backend.tls_mode == TlsMode::Require || verifies(backend.tls_mode);
+  if (is_unix && wants_tls) {
+    complain(place("tls_mode"), dotted + ".tls_mode",
+             "must be disable, allow or prefer, because host is a unix socket, which has no TLS");
+  } else if (verifies(backend.tls_mode) && backend.tls_ca_file.empty()) {
+    complain(place("tls_mode"), dotted + ".tls_ca_file", "must be set, because tls_mode verifies");
+  }
+  if (backend.tls_cert_file.empty() != backend.tls_key_file.empty()) {
+    const bool has_cert = !backend.tls_cert_file.empty();
+    complain(place(has_cert ? "tls_cert_file" : "tls_key_file"),
+             dotted + (has_cert ? ".tls_key_file" : ".tls_cert_file"),
+             std::string("must be set together with ") + (has_cert ? "tls_cert_file" : "tls_key_file"));
+  }
+}
+
+void Loader::check_names() {
+  const Config& config = loaded_.config;
+  Names tiers, backends;
+  if (const auto shipped = load_tiers(embedded_tiers(), "conf/tiers.yaml")) {
+    for (const Row& row : *shipped) tiers.insert(row.name);
+  }
+  for (const Row& row : config.tiers) tiers.insert(row.name);
+  for (const Backend& backend : config.backends) backends.insert(backend.name);
+  check_name(tiers, "tier", config.default_tier, origin("pool.default_tier"), "pool.default_tier");
+  for (const Row& row : config.tenants) {
+    for (const Field& field : row.fields) {
+      const std::string key = "tenants." + row.name + "." + field.key;
+      if (field.key == "tier") check_name(tiers, "tier", field.value, field.origin, key);
+      // Without any backend that is what has been said already.
+      if (field.key == "backend" && !field.value.empty() && !backends.empty()) {
+        check_name(backends, "backend", field.value, field.origin, key);
+      }
+    }
+  }
+}
+
+void Loader::check_name(const Names& names, std::string_view what, const std::string& name,
+                        const Origin& where, const std::string& key) {
+  if (names.contains(name) || problems_.size() > kMaxProblems) return;
+  complain(where, key, "no " + std::string(what) + " is named " + quoted(name) + did_you_mean(name, names));
+}
+
+}  // namespace pgweir::conf
