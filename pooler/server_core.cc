@@ -70,6 +70,13 @@ ServerCore::Outcome ServerCore::read(Bytes in, Gather& to_client, Audience& audi
       if (!go_on) return outcome;
       continue;
     }
+    if (head_size_ == 0) {
+      if (const std::size_t passing = size_of_passing(in); passing > 0) {
+        to_client.borrow(in.substr(0, passing));
+        in.remove_prefix(passing);
+        continue;
+      }
+    }
     Bytes header = in.substr(0, kHeaderBytes);
     const bool cut = head_size_ > 0 || in.size() < kHeaderBytes;
     if (cut) {
@@ -96,7 +103,8 @@ ServerCore::Outcome ServerCore::read(Bytes in, Gather& to_client, Audience& audi
       if (!on_message(frame.type, whole, to_client, audience, outcome)) return outcome;
       continue;
     }
-    if (needs_whole(frame) || (settling_ && frame.type == 'D' && frame.size <= kWholeErrorMax)) {
+    if (needs_whole(frame) ||
+        (settling_ && frame.type == 'D' && frame.size > kHeaderBytes && frame.size <= kWholeErrorMax)) {
       partial_size_ = frame.size;
       partial_.assign(header);
       if (!cut) in.remove_prefix(kHeaderBytes);
@@ -111,12 +119,20 @@ ServerCore::Outcome ServerCore::read(Bytes in, Gather& to_client, Audience& audi
   return outcome;
 }
 
-bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience& audience, Outcome& outcome) {
-  if (pipeline.passes(type)) {
-    forward_body_ = true;
-    to_client.borrow(whole);
-    return true;
+// Rows are most of what comes: the whole ones at the front are passed on in one piece. What is odd about a
+// message is left to on_message.
+std::size_t ServerCore::size_of_passing(Bytes in) const {
+  std::size_t end = 0;
+  while (in.size() - end > kHeaderBytes && pipeline.passes(in[end])) {
+    const std::size_t size = std::size_t{protocol::load_u32(in.data() + end + 1)} + 1;
+    if (size <= kHeaderBytes || size > in.size() - end) break;
+    if (in[end] == 'C' && in[end + kHeaderBytes] == 'D') break;  // DISCARD ALL, DEALLOCATE ALL
+    end += size;
   }
+  return end;
+}
+
+bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience& audience, Outcome& outcome) {
   const bool asked = pipeline.owed() > 0;
   Pipeline::Reply reply = pipeline.reply(type);
   forward_body_ = false;

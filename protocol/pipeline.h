@@ -60,13 +60,18 @@ class Pipeline {
   // `type` is any message type of frame.h's server_message_limit. Call once per message, in order.
   Reply reply(char type);
 
-  // Whether this is a row or its description for the client, which changes nothing here; if so, reply() need
-  // not be called.
+  // Whether this is for the client and changes nothing here: rows, and for a query their description and the
+  // end of one of its statements. Then reply() need not be called.
   bool passes(char type) const {
     if (head_ == entries_.size()) return false;
     constexpr Entry kQuery = static_cast<Entry>(Owed::Query), kExecute = static_cast<Entry>(Owed::Execute);
     const Entry entry = entries_[head_];
-    return type == 'D' ? entry == kQuery || entry == kExecute : type == 'T' && entry == kQuery;
+    switch (type) {
+      case 'D': return entry == kQuery || entry == kExecute;
+      case 'T': return entry == kQuery;
+      case 'C': return entry == kQuery && !copy_in_ && !copy_out_;
+      default: return false;
+    }
   }
 
   // Nothing owed, no batch without its Sync, no COPY running.

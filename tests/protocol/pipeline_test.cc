@@ -156,6 +156,27 @@ TEST_CASE("answers come in the order of requests, and errors skip to the next Sy
   }
 }
 
+TEST_CASE(
+    "what passes without being asked about is what reply() would forward and leave everything as it is") {
+  for (const std::string requests : {"Q", "E", "b", "P", "D", "F", "S", ""})
+    for (const std::string before : {"", "G", "H"})
+      for (const char type : server_types()) {
+        CAPTURE(requests, before, type);
+        Pipeline pipeline;
+        push(pipeline, requests);
+        verdicts(pipeline, before);
+        if (!pipeline.passes(type)) continue;
+        const std::size_t owed = pipeline.owed();
+        const bool copying = pipeline.copy_in();
+        const Pipeline::Reply reply = pipeline.reply(type);
+        CHECK(reply.verdict == Verdict::Forward);
+        CHECK_FALSE(
+            (reply.finished || reply.op || reply.ready || reply.ours_failed || reply.dropped_ops > 0));
+        CHECK(pipeline.owed() == owed);
+        CHECK(pipeline.copy_in() == copying);
+      }
+}
+
 TEST_CASE("what is sent while the server skips is not owed") {
   Pipeline pipeline;
   push(pipeline, "PB");
