@@ -322,7 +322,8 @@ void Group::close_unused() {
     if (server->place != Server::Place::Lent) drop(*server);
 }
 
-// The strictest of the configuration's and its tenants'; when the last client has left, what held last goes on.
+// The strictest of the configuration's and its tenants'; when the last client has left, what held last goes
+// on.
 Duration Group::idle_limit() {
   const auto stricter = [](Duration a, Duration b) {
     return a.count() == 0 || (b.count() > 0 && b < a) ? b : a;

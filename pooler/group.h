@@ -119,7 +119,7 @@ class Group {
   std::uint32_t failures_ = 0;  // logins in a row
   std::optional<Error> last_error_;
   Time retry_at_{};
-  Duration tiers_idle_limit_{};               // strictest server_idle_timeout of its tenants; 0: never
+  Duration tiers_idle_limit_{};  // strictest server_idle_timeout of its tenants; 0: never
   bool serving_ = false;
   bool plain_refused_ = false;  // tls_mode allow: the server wants TLS after all
   net::Timer timer_;

@@ -113,9 +113,9 @@ std::string tier_text(const Tier& tier, const TierField& field) {
 
 Expected<void> check_tier(const Tier& tier) {
   const auto too_many = [&tier](const char* name, std::uint32_t value) {
-    return fail(sqlstate::kConfigFileError, std::string(name) + " must not exceed max_server_connections, but " +
-                                                std::to_string(value) + " > " +
-                                                std::to_string(tier.max_server_connections));
+    return fail(sqlstate::kConfigFileError,
+                std::string(name) + " must not exceed max_server_connections, but " + std::to_string(value) +
+                    " > " + std::to_string(tier.max_server_connections));
   };
   if (tier.pool_size > tier.max_server_connections) return too_many("pool_size", tier.pool_size);
   if (tier.min_server_connections > tier.max_server_connections)

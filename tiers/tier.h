@@ -67,7 +67,8 @@ Expected<void> set_tenant_field(Tenant& tenant, std::string_view key, std::strin
 // The field's value as set_tier_field reads it.
 std::string tier_text(const Tier& tier, const TierField& field);
 
-// What fields say of each other: neither pool_size nor min_server_connections may exceed max_server_connections.
+// What fields say of each other: neither pool_size nor min_server_connections may exceed
+// max_server_connections.
 Expected<void> check_tier(const Tier& tier);
 
 // tiers/reference.md as text, made from the two tables.
