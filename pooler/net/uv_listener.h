@@ -26,7 +26,7 @@ class UvListener final : public Listener {
   static constexpr auto kPause = std::chrono::milliseconds(100);
 
   static void on_readable(uv_poll_t* poll, int status, int events);
-  bool accept_one();  // false: nothing more for now
+  bool accept_one();  // false: nobody else is waiting
   void watch();
   void pause(int error);
   void stop();
