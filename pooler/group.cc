@@ -142,22 +142,28 @@ void Group::drop(Server& server) {
   server.close();
 }
 
-std::uint32_t Group::capacity() const {
-  std::uint32_t sum = 0;
-  for (const auto& [tenant, sessions] : tenants_) sum += tenant->record.limits.max_server_connections;
-  return sum;
+const Group::Sums& Group::sums() const {
+  if (sums_) return *sums_;
+  sums_.emplace();
+  for (const auto& [tenant, sessions] : tenants_) {
+    sums_->capacity += tenant->record.limits.max_server_connections;
+    if (!tenant->paused) sums_->floor += tenant->record.limits.min_server_connections;
+  }
+  return *sums_;
 }
 
-std::uint32_t Group::floor() const {
-  if (worker_.draining()) return 0;
-  std::uint32_t sum = 0;
-  for (const auto& [tenant, sessions] : tenants_)
-    if (!tenant->paused) sum += tenant->record.limits.min_server_connections;
-  return sum;
+std::uint32_t Group::capacity() const {
+#ifdef PGWEIR_PLANT_IGNORE_MAX_SERVERS
+  return 1000;
+#else
+  return sums().capacity;
+#endif
 }
+
+std::uint32_t Group::floor() const { return worker_.draining() ? 0 : sums().floor; }
 
 void Group::grow() {
-  if (waiters_.empty() && servers_.size() >= floor()) return;
+  if (servers_.size() >= capacity() || (waiters_.empty() && servers_.size() >= floor())) return;
   if (worker_.loop().now() < retry_at_) {
     if (!timer_.armed() || timer_.at() > retry_at_) worker_.loop().arm(timer_, retry_at_);
     return;
@@ -175,12 +181,7 @@ void Group::grow() {
     worker_.loop().arm(timer_, worker_.loop().now());
     return;
   }
-#ifdef PGWEIR_PLANT_IGNORE_MAX_SERVERS
-  const std::uint32_t limit = 1000;
-#else
-  const std::uint32_t limit = capacity();
-#endif
-  while (starting_ < at_once && servers_.size() < limit) {
+  while (starting_ < at_once && servers_.size() < capacity()) {
     if (!budget_.take(backend->settings.max_server_connections)) return worker_.ask_for_budget(key_.backend);
     start_one();
   }
@@ -277,7 +278,8 @@ void Group::use(const ServerCredentials& credentials) {
 }
 
 void Group::join(Tenant& tenant) {
-  ++tenants_[&tenant];
+  if (++tenants_[&tenant] > 1) return;
+  sums_.reset();
   if (tenants_.size() == 1) shown_tenant_ = tenant.record.name;
 }
 
@@ -287,6 +289,7 @@ void Group::part(Tenant& tenant) {
   if (--place->second > 0) return;
   idle_limit();  // remembered from here on
   tenants_.erase(place);
+  sums_.reset();
   // Servers that were kept for it may grow old now.
   const Time soon = worker_.loop().now() + std::chrono::seconds(1);
   if (!idle_.empty() && (!timer_.armed() || timer_.at() > soon)) worker_.loop().arm(timer_, soon);
@@ -311,6 +314,7 @@ bool Group::paused() const {
 }
 
 void Group::pause_changed() {
+  sums_.reset();
   // Nobody uses a group without tenants now, and a pause is often there to stop its Postgres.
   if (paused() || tenants_.empty()) return close_idle();
   serve();

@@ -70,6 +70,8 @@ class Group {
   bool close_one_idle();  // for a starved group elsewhere; false: nothing to spare
   void close_idle();      // RECONNECT, shutdown, changed backend
   void close_unused();    // also those that log in or are being cleaned: the end has come
+  // Limits of its tenants have changed.
+  void limits_changed() { sums_.reset(); }
   // A tenant of this group was paused or resumed.
   void pause_changed();
   bool paused() const;  // all tenants that use it are
@@ -101,16 +103,24 @@ class Group {
   bool try_tls_instead();
   void refuse_all(const Error& error);
   void start_one();
-  std::uint32_t capacity() const;
+  std::uint32_t capacity() const;  // servers that its tenants may have in all
   Duration idle_limit();
   std::uint32_t floor() const;  // servers that its tenants want kept open
   void tick();
+
+  // Over all tenants, of which there may be thousands.
+  struct Sums {
+    std::uint32_t capacity = 0;
+    std::uint32_t floor = 0;
+  };
+  const Sums& sums() const;
 
   Worker& worker_;
   GroupKey key_;
   ServerCredentials credentials_;
   BackendBudget& budget_;
   std::map<Tenant*, std::uint32_t> tenants_;  // sessions of each
+  mutable std::optional<Sums> sums_;          // empty: to be counted anew
   std::string shown_tenant_;
   std::map<std::uint64_t, std::unique_ptr<Server>> servers_;
   List<Server> idle_;

@@ -40,6 +40,11 @@ bool is_ready(Bytes message) {
          (message.back() == 'I' || message.back() == 'T' || message.back() == 'E');
 }
 
+// DISCARD ALL and DEALLOCATE ALL, and not the DELETE that many rows are told of.
+bool tells_of_statements(const char* complete) {
+  return complete[kHeaderBytes] == 'D' && std::string_view(complete + kHeaderBytes, 3) != "DEL";
+}
+
 bool is_last_word(Bytes error_body) {
   const std::string severity = protocol::parse_error(error_body).severity;
   return severity == "FATAL" || severity == "PANIC";
@@ -71,9 +76,9 @@ ServerCore::Outcome ServerCore::read(Bytes in, Gather& to_client, Audience& audi
       continue;
     }
     if (head_size_ == 0) {
-      if (const std::size_t passing = size_of_passing(in); passing > 0) {
-        to_client.borrow(in.substr(0, passing));
-        in.remove_prefix(passing);
+      if (const std::size_t passed = pass_on(in, outcome); passed > 0) {
+        to_client.borrow(in.substr(0, passed));
+        in.remove_prefix(passed);
         continue;
       }
     }
@@ -119,14 +124,31 @@ ServerCore::Outcome ServerCore::read(Bytes in, Gather& to_client, Audience& audi
   return outcome;
 }
 
-// Rows are most of what comes: the whole ones at the front are passed on in one piece. What is odd about a
+// Nearly all that comes is whole and for the client: it is passed on in one piece. What is odd about a
 // message is left to on_message.
-std::size_t ServerCore::size_of_passing(Bytes in) const {
+std::size_t ServerCore::pass_on(Bytes in, Outcome& outcome) {
   std::size_t end = 0;
-  while (in.size() - end > kHeaderBytes && pipeline.passes(in[end])) {
-    const std::size_t size = std::size_t{protocol::load_u32(in.data() + end + 1)} + 1;
-    if (size <= kHeaderBytes || size > in.size() - end) break;
-    if (in[end] == 'C' && in[end + kHeaderBytes] == 'D') break;  // DISCARD ALL, DEALLOCATE ALL
+  while (in.size() - end >= kHeaderBytes) {
+    const char* const message = in.data() + end;
+    const std::size_t size = std::size_t{protocol::load_u32(message + 1)} + 1;
+    if (size < kHeaderBytes || size > in.size() - end) break;
+    switch (message[0]) {
+      case 'D':
+      case 'T':
+      case 't':
+        if (size == kHeaderBytes || !pipeline.pass(message[0])) return end;
+        break;
+      case 'C':
+        if (size == kHeaderBytes || tells_of_statements(message) || !pipeline.pass('C')) return end;
+        break;
+      case 'Z':
+        if (!is_ready({message, size}) || !pipeline.pass('Z')) return end;
+        tx_status = message[kHeaderBytes];
+        ++outcome.readies;
+        break;
+      default:
+        if (size != kHeaderBytes || !pipeline.pass(message[0])) return end;
+    }
     end += size;
   }
   return end;

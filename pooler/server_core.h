@@ -66,7 +66,7 @@ class ServerCore {
  private:
   // What is done with one message. `whole` is the message if it is all here, else only its header.
   bool on_message(char type, Bytes whole, protocol::Gather& to_client, Audience& audience, Outcome& outcome);
-  std::size_t size_of_passing(Bytes in) const;
+  std::size_t pass_on(Bytes in, Outcome& outcome);
   void on_whole(char type, Bytes body, const protocol::Pipeline::Reply& reply, Audience& audience);
   void learn_spelling(Bytes row);
   void drop_ops(std::size_t count, Audience& audience);

@@ -159,7 +159,8 @@ void SessionCore::relay(Bytes in, Actions& out) {
     Frame frame;
     if (!protocol::read_header(rest, protocol::kClientMessageLimits, frame))
       return violation("invalid message type or length from client", out);
-    if (server_->pipeline.full() || server_->ops.size() >= kOpsMax) return void(stall(out));
+    if (server_->pipeline.full() || (!server_->ops.empty() && server_->ops.size() >= kOpsMax))
+      return void(stall(out));
     if (server_->pipeline.copy_in() && !is_copy_message(frame.type))
       return violation("unexpected message during COPY from stdin", out);
     if (relay_message(frame, rest, out) != Step::Next) return;

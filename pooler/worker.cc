@@ -46,6 +46,7 @@ void Worker::take_snapshot(std::shared_ptr<const Snapshot> snapshot) {
     const BackendView* is = snapshot_->backend(key.backend);
     if (!is || (was && !(was->endpoint == is->endpoint))) group->close_idle();
     group->books.statements_per_server = config().max_prepared_statements;
+    group->limits_changed();
     group->grow();
   }
 }

@@ -60,18 +60,25 @@ class Pipeline {
   // `type` is any message type of frame.h's server_message_limit. Call once per message, in order.
   Reply reply(char type);
 
-  // Whether this is for the client and changes nothing here: rows, and for a query their description and the
-  // end of one of its statements. Then reply() need not be called.
-  bool passes(char type) const {
-    if (head_ == entries_.size()) return false;
-    constexpr Entry kQuery = static_cast<Entry>(Owed::Query), kExecute = static_cast<Entry>(Owed::Execute);
+  // reply() for the plain case, and cheaper: true when the message is for the client, belongs to a request of
+  // its own and moves no statement and no COPY; then it is taken account of. False: ask reply().
+  bool pass(char type) {
+    if (head_ == entries_.size() || copy_in_ || copy_out_) return false;
     const Entry entry = entries_[head_];
-    switch (type) {
-      case 'D': return entry == kQuery || entry == kExecute;
-      case 'T': return entry == kQuery;
-      case 'C': return entry == kQuery && !copy_in_ && !copy_out_;
-      default: return false;
+    if (entry & (kOurs | kOp)) return false;
+    switch (kind_of(entry)) {
+      case Owed::Query: return type == 'D' || type == 'C' || type == 'T' || (type == 'Z' && pass_end());
+      case Owed::Function:
+      case Owed::Sync: return type == 'Z' && pass_end();
+      case Owed::Execute: return type == 'D' || ((type == 'C' || type == 's') && pass_end());
+      case Owed::Parse: return type == '1' && pass_end();
+      case Owed::Bind: return type == '2' && pass_end();
+      case Owed::Close: return type == '3' && pass_end();
+      case Owed::Describe: return type == 't' || ((type == 'T' || type == 'n') && pass_end());
+      case Owed::ParseKnown:
+      case Owed::CopyEnd: return false;
     }
+    return false;
   }
 
   // Nothing owed, no batch without its Sync, no COPY running.
@@ -97,6 +104,10 @@ class Pipeline {
  private:
   using Entry = std::uint8_t;
   static constexpr Entry kKindMask = 0x0f, kOurs = 0x10, kOp = 0x20;
+  bool pass_end() {
+    pop();
+    return true;
+  }
   static Owed kind_of(Entry entry) { return static_cast<Owed>(entry & kKindMask); }
   void pop();
   void drop_stray_copy_ends();

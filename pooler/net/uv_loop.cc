@@ -60,10 +60,13 @@ void UvLoopImpl::close_handle(uv_handle_t* handle, void* loop) {
 }
 
 Time UvLoopImpl::now() {
+  if (moment_ != Time{}) return moment_;
   timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
-  return Time(std::chrono::duration_cast<Duration>(std::chrono::seconds(t.tv_sec) +
-                                                   std::chrono::nanoseconds(t.tv_nsec)));
+  const Time time(std::chrono::duration_cast<Duration>(std::chrono::seconds(t.tv_sec) +
+                                                       std::chrono::nanoseconds(t.tv_nsec)));
+  if (one_moment_) moment_ = time;
+  return time;
 }
 
 char* UvLoopImpl::plain_buffer() {

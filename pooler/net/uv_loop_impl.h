@@ -22,6 +22,20 @@ class UvLoopImpl final : public UvLoop {
   UvLoopImpl& operator=(const UvLoopImpl&) = delete;
 
   Time now() override;
+  // While one read is being dealt with the clock is looked at once only.
+  class OneMoment {
+   public:
+    explicit OneMoment(UvLoopImpl& loop) : loop_(loop) { loop_.one_moment_ = true; }
+    ~OneMoment() {
+      loop_.one_moment_ = false;
+      loop_.moment_ = Time{};
+    }
+    OneMoment(const OneMoment&) = delete;
+    OneMoment& operator=(const OneMoment&) = delete;
+
+   private:
+    UvLoopImpl& loop_;
+  };
   void arm(Timer& timer, Time at) override;
   void disarm(Timer& timer) override { timers_.disarm(timer); }
   std::unique_ptr<Stream> connect(const Endpoint& to, Handler& handler, SocketOptions options) override;
@@ -58,6 +72,8 @@ class UvLoopImpl final : public UvLoop {
   uv_timer_t timer_;
   TimerHeap timers_;
   Time timer_set_for_ = kNever;
+  Time moment_{};  // what now() said in this OneMoment; the epoch: not yet asked
+  bool one_moment_ = false;
   bool firing_ = false;
   bool running_ = false;
   bool dying_ = false;

@@ -33,6 +33,7 @@ void UvStream::start_reading() {
 void UvStream::on_read(uv_stream_t* handle, ssize_t got, const uv_buf_t* buffer) {
   UvStream* self = UvSocket::of(handle)->owner();
   if (got == 0 || self == nullptr) return;
+  const UvLoopImpl::OneMoment moment(self->loop_);
   switch (self->state_) {
     case State::Open:
       if (got < 0) return self->read_ended(static_cast<int>(got));

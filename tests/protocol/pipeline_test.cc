@@ -156,24 +156,26 @@ TEST_CASE("answers come in the order of requests, and errors skip to the next Sy
   }
 }
 
-TEST_CASE(
-    "what passes without being asked about is what reply() would forward and leave everything as it is") {
-  for (const std::string requests : {"Q", "E", "b", "P", "D", "F", "S", ""})
-    for (const std::string before : {"", "G", "H"})
+TEST_CASE("what passes is what reply() would forward, and leaves the same behind") {
+  for (const std::string requests : {"Q", "QQ", "E", "ES", "Es", "b", "bQ", "P", "pS", "D", "DE", "C", "F",
+                                     "S", "SQ", "K", "Ec", "Qc", ""})
+    for (const std::string before : {"", "G", "H", "T", "1", "C", "E"})
       for (const char type : server_types()) {
         CAPTURE(requests, before, type);
-        Pipeline pipeline;
-        push(pipeline, requests);
-        verdicts(pipeline, before);
-        if (!pipeline.passes(type)) continue;
-        const std::size_t owed = pipeline.owed();
-        const bool copying = pipeline.copy_in();
-        const Pipeline::Reply reply = pipeline.reply(type);
+        Pipeline asked;
+        push(asked, requests);
+        verdicts(asked, before);
+        Pipeline passed = asked;
+        if (!passed.pass(type)) continue;
+        const Pipeline::Reply reply = asked.reply(type);
         CHECK(reply.verdict == Verdict::Forward);
-        CHECK_FALSE(
-            (reply.finished || reply.op || reply.ready || reply.ours_failed || reply.dropped_ops > 0));
-        CHECK(pipeline.owed() == owed);
-        CHECK(pipeline.copy_in() == copying);
+        CHECK_FALSE((reply.op || reply.ours_failed || reply.dropped_ops > 0));
+        CHECK(reply.ready == (type == 'Z'));
+        CHECK(passed.owed() == asked.owed());
+        CHECK(passed.empty() == asked.empty());
+        CHECK(passed.copy_in() == asked.copy_in());
+        CHECK(passed.batch_open() == asked.batch_open());
+        CHECK(verdicts(passed, "CZ") == verdicts(asked, "CZ"));
       }
 }
 
