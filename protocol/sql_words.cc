@@ -1,123 +1,105 @@
 #include "protocol/sql_words.h"
 
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
+
+#include "protocol/sql_lexer.h"
 
 namespace pgweir::protocol {
 
 namespace {
 
-enum Class : std::uint8_t { kOther, kSpace, kWord, kDigit };
-
-constexpr std::array<std::uint8_t, 256> make_classes() {
-  std::array<std::uint8_t, 256> classes{};
-  for (const char c : {' ', '\t', '\n', '\r', '\f', '\v'}) classes[static_cast<unsigned char>(c)] = kSpace;
-  for (int c = 'a'; c <= 'z'; ++c) classes[static_cast<std::size_t>(c)] = kWord;
-  for (int c = 'A'; c <= 'Z'; ++c) classes[static_cast<std::size_t>(c)] = kWord;
-  for (int c = 128; c < 256; ++c) classes[static_cast<std::size_t>(c)] = kWord;
-  classes['_'] = kWord;
-  for (int c = '0'; c <= '9'; ++c) classes[static_cast<std::size_t>(c)] = kDigit;
-  return classes;
-}
-constexpr auto kClasses = make_classes();
-constexpr std::array<bool, 256> make_in_word() {
-  std::array<bool, 256> in_word{};
-  for (std::size_t c = 0; c < in_word.size(); ++c) in_word[c] = kClasses[c] == kWord || kClasses[c] == kDigit;
-  in_word['$'] = true;
-  return in_word;
-}
-constexpr auto kInWord = make_in_word();
-std::uint8_t class_of(char c) { return kClasses[static_cast<unsigned char>(c)]; }
-
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
+constexpr char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
 
 bool equals(Bytes word, Bytes lower_word) {
-  if (word.size() != lower_word.size()) return false;
-  for (std::size_t i = 0; i < word.size(); ++i)
-    if (lower(word[i]) != lower_word[i]) return false;
-  return true;
+  return std::equal(word.begin(), word.end(), lower_word.begin(), lower_word.end(),
+                    [](char a, char b) { return lower(a) == b; });
 }
-bool starts(Bytes word, Bytes lower_prefix) {
-  return word.size() >= lower_prefix.size() && equals(word.substr(0, lower_prefix.size()), lower_prefix);
-}
-
-// Words that change the session when a statement begins with them.
-bool opens_trouble(Bytes word) {
-  switch (lower(word[0])) {
-    case 'r': return equals(word, "reset");
-    case 'd':
-      return equals(word, "discard") || equals(word, "deallocate") || equals(word, "declare") ||
-             equals(word, "do");
-    case 'l': return equals(word, "listen") || equals(word, "load");
-    case 'u': return equals(word, "unlisten");
-    case 'p': return equals(word, "prepare");
-    case 'e': return equals(word, "execute");
-    case 'c': return equals(word, "call");
-    default: return false;
-  }
+template <std::size_t Count>
+bool is_one_of(Bytes word, const std::array<Bytes, Count>& words) {
+  return std::any_of(words.begin(), words.end(), [&](Bytes each) { return equals(word, each); });
 }
 
-// Words that do so wherever they stand.
-bool is_trouble(Bytes word) {
-  switch (lower(word[0])) {
-    case 't': return equals(word, "temp") || equals(word, "temporary") || equals(word, "ts_stat");
-    case 's': return equals(word, "set_config") || equals(word, "setseed") || equals(word, "set_limit");
-    case 'p':
-      return starts(word, "pg_advisory") || starts(word, "pg_try_advisory") || starts(word, "pg_temp") ||
-             starts(word, "pg_replication_origin") || equals(word, "pg_settings");
-    case 'd': return starts(word, "dblink");
-    case 'q': return starts(word, "query_to_xml");
-    case 'c': return starts(word, "cursor_to_xml");
-    default: return false;
+// Change the session when a statement begins with them.
+constexpr std::array<Bytes, 11> kOpeners = {"reset",    "discard", "deallocate", "declare", "do",  "listen",
+                                            "unlisten", "load",    "prepare",    "execute", "call"};
+// ... wherever they stand,
+constexpr std::array<Bytes, 8> kAnywhere = {"set_config", "setseed",    "set_limit",       "pg_settings",
+                                            "ts_stat",    "ts_rewrite", "pg_backup_start", "pg_start_backup"};
+// ... with any ending,
+constexpr std::array<Bytes, 10> kBeginnings = {
+    "pg_advisory", "pg_try_advisory", "pg_temp",      "pg_replication_origin", "pg_create_",
+    "pg_copy_",    "dblink",          "query_to_xml", "cursor_to_xml",         "crosstab",
+};
+// ... behind certain words.
+constexpr std::array<Bytes, 3> kBehind = {"temp", "temporary", "execute"};
+constexpr std::array<Bytes, 5> kBeforeTemp = {"create", "replace", "local", "global", "into"};
+
+// Which first letter and which length make it worth to look at a word. Longer words count as of 63 bytes.
+class Looks {
+ public:
+  constexpr Looks() {
+    for (const Bytes word : kAnywhere) add(word, word.size());
+    for (const Bytes word : kBehind) add(word, word.size());
+    for (const Bytes word : kBeginnings) add(word, 63);
   }
-}
+  bool suspicious(Bytes word) const {
+    return (lengths_[static_cast<unsigned char>(word[0])] >> std::min<std::size_t>(word.size(), 63) & 1U) !=
+           0;
+  }
+
+ private:
+  constexpr void add(Bytes word, std::size_t longest) {
+    for (std::size_t size = word.size(); size <= longest; ++size) {
+      lengths_[static_cast<unsigned char>(word[0])] |= std::uint64_t{1} << size;
+      lengths_[static_cast<unsigned char>(word[0]) - 0x20U] |= std::uint64_t{1} << size;
+    }
+  }
+
+  std::array<std::uint64_t, 256> lengths_{};
+};
+constexpr Looks kLooks;
+
+enum class Code : std::uint8_t { Sql, Body };
 
 class Scanner {
  public:
-  explicit Scanner(Bytes sql) : sql_(sql) {}
+  Scanner(Bytes sql, Code code) : lexer_(sql), code_(code) {}
 
   bool found() {
-    while (at_ < sql_.size()) {
-      const char c = sql_[at_];
-      switch (class_of(c)) {
-        case kSpace: ++at_; continue;
-        case kDigit: skip_number(); continue;
-        case kWord:
-          if (word_is_trouble(take_word())) return true;
+    for (;;) {
+      const SqlToken token = lexer_.next();
+      switch (token.kind) {
+        case SqlToken::Kind::End: return place_ == Place::Set;
+        case SqlToken::Kind::Word:
+          if (word_is_trouble(lexer_.text_of(token))) return true;
           continue;
-        default: break;
+        case SqlToken::Kind::Unicode: return true;  // may spell any name
+        case SqlToken::Kind::Quoted:
+          if (place_ == Place::Set || name_is_trouble(lexer_.text_of(token))) return true;
+          break;
+        case SqlToken::Kind::Symbol: {
+          const char symbol = lexer_.text_of(token)[0];
+          // What follows SET or SET LOCAL must be a name, or it is not what it looks like ("set local.name =
+          // 1").
+          if (place_ == Place::Set || place_ == Place::SetOnce) return true;
+          if (symbol == '(') continue;
+          if (symbol == ';') {
+            place_ = Place::Start;
+            continue;
+          }
+          break;
+        }
+        case SqlToken::Kind::String:
+        case SqlToken::Kind::Number:
+        case SqlToken::Kind::Parameter:
+          if (place_ == Place::Set || place_ == Place::SetOnce) return true;
+          break;
       }
-      if (c == '-' && next_is('-')) {
-        skip_line();
-        continue;
-      }
-      if (c == '/' && next_is('*')) {
-        skip_comment();
-        continue;
-      }
-      // What follows SET or SET LOCAL must be a name, or it is not what it looks like ("set local.name = 1").
-      if (place_ == Place::Set || (place_ == Place::SetOnce && c != '"')) return true;
-      if (c == ';') {
-        place_ = Place::Start;
-        ++at_;
-        continue;
-      }
-      if (c == '\'') {
-        skip_string(Backslash::Plain);
-      } else if (c == '"') {
-        const std::size_t begin = ++at_;
-        while (at_ < sql_.size() && sql_[at_] != '"') ++at_;
-        if (at_ > begin && is_trouble(sql_.substr(begin, at_ - begin))) return true;
-        if (at_ < sql_.size()) ++at_;
-      } else if (c == '$') {
-        skip_dollar();
-      } else {
-        ++at_;
-        if (c == '(') continue;
-      }
-      leave_start();
+      if (place_ != Place::Explain) place_ = Place::Inside;
     }
-    return place_ == Place::Set;
   }
 
  private:
@@ -128,23 +110,39 @@ class Scanner {
     SetOnce,  // behind SET LOCAL, SET TRANSACTION, SET CONSTRAINTS: gone with the transaction
     Inside,
   };
-  enum class Backslash : std::uint8_t { Plain, Escapes };
-
-  void leave_start() {
-    if (place_ != Place::Explain) place_ = Place::Inside;
-  }
 
   bool word_is_trouble(Bytes word) {
-    if (at_ < sql_.size() && sql_[at_] == '\'' && equals(word, "e")) {
-      skip_string(Backslash::Escapes);
-      leave_start();
-      // On another line the string may go on, with escapes, and without another E.
-      while (at_ < sql_.size() && (class_of(sql_[at_]) == kSpace || (sql_[at_] == '-' && next_is('-'))))
-        class_of(sql_[at_]) == kSpace ? void(++at_) : skip_line();
-      return at_ < sql_.size() && sql_[at_] == '\'';
+    if (kLooks.suspicious(word) && is_trouble(word)) return true;
+    previous_ = word;
+    if (place_ != Place::Inside && place_is_trouble(word)) return true;
+    if (code_ == Code::Body) {
+      if (equals(word, "execute")) return true;
+      if (is_one_of(word, kBeforeStatements)) place_ = Place::Start;
     }
-    if (at_ < sql_.size() && sql_[at_] == '&' && equals(word, "u")) return true;  // U&"...": escapes
-    if (is_trouble(word)) return true;
+    return false;
+  }
+  static constexpr std::array<Bytes, 4> kBeforeStatements = {"begin", "then", "else", "loop"};
+
+  bool is_trouble(Bytes word) const {
+    if (is_one_of(word, kAnywhere)) return true;
+    for (const Bytes beginning : kBeginnings)
+      if (equals(word.substr(0, beginning.size()), beginning)) return true;
+    if (equals(word, "execute")) return equals(previous_, "as");  // CREATE TABLE t AS EXECUTE s
+    return (equals(word, "temp") || equals(word, "temporary")) && is_one_of(previous_, kBeforeTemp);
+  }
+  bool name_is_trouble(Bytes quoted) const {
+    Bytes name = quoted.substr(1);
+    if (name.ends_with('"')) name.remove_suffix(1);
+    if (name.empty()) return false;
+    if (place_ == Place::SetOnce && outlives_transaction(name)) return true;
+    return kLooks.suspicious(name) && !is_one_of(name, kBehind) && is_trouble(name);
+  }
+  // What SET LOCAL of these leads to: a new object may be a temporary one, a seed stays.
+  static bool outlives_transaction(Bytes setting) {
+    return equals(setting, "search_path") || equals(setting, "schema") || equals(setting, "seed");
+  }
+
+  bool place_is_trouble(Bytes word) {
     switch (place_) {
       case Place::Start:
         if (equals(word, "set")) {
@@ -153,83 +151,29 @@ class Scanner {
           place_ = Place::Explain;
         } else {
           place_ = Place::Inside;
-          return opens_trouble(word);
+          if (code_ == Code::Body && equals(word, "declare")) return false;
+          return is_one_of(word, kOpeners);
         }
         return false;
       case Place::Explain: return equals(word, "execute");
       case Place::Set:
         place_ = Place::SetOnce;
         return !(equals(word, "local") || equals(word, "transaction") || equals(word, "constraints"));
-      case Place::SetOnce: place_ = Place::Inside; return false;
+      case Place::SetOnce: place_ = Place::Inside; return outlives_transaction(word);
       case Place::Inside: return false;
     }
     return true;
   }
 
-  bool next_is(char c) const { return at_ + 1 < sql_.size() && sql_[at_ + 1] == c; }
-
-  Bytes take_word() {
-    const std::size_t begin = at_;
-    while (at_ < sql_.size() && kInWord[static_cast<unsigned char>(sql_[at_])]) ++at_;
-    return sql_.substr(begin, at_ - begin);
-  }
-  // Only digits: in "1set" Postgres 15 reads a number and then a word.
-  void skip_number() {
-    while (at_ < sql_.size() && class_of(sql_[at_]) == kDigit) ++at_;
-  }
-  void skip_string(Backslash backslash) {
-    for (++at_; at_ < sql_.size(); ++at_) {
-      if (sql_[at_] == '\\' && backslash == Backslash::Escapes) {
-        ++at_;
-      } else if (sql_[at_] == '\'') {
-        if (!next_is('\'')) {
-          ++at_;
-          return;
-        }
-        ++at_;
-      }
-    }
-    at_ = sql_.size();
-  }
-  void skip_line() {
-    while (at_ < sql_.size() && sql_[at_] != '\n' && sql_[at_] != '\r') ++at_;
-  }
-  void skip_comment() {
-    int depth = 0;
-    while (at_ < sql_.size()) {
-      if (sql_[at_] == '/' && next_is('*')) {
-        ++depth;
-        at_ += 2;
-      } else if (sql_[at_] == '*' && next_is('/')) {
-        at_ += 2;
-        if (--depth == 0) return;
-      } else {
-        ++at_;
-      }
-    }
-  }
-  // $1 is a parameter, $tag$ ... $tag$ a string.
-  void skip_dollar() {
-    std::size_t end = at_ + 1;
-    while (end < sql_.size() &&
-           (class_of(sql_[end]) == kWord || (end > at_ + 1 && class_of(sql_[end]) == kDigit)))
-      ++end;
-    if (end >= sql_.size() || sql_[end] != '$') {
-      ++at_;
-      return;
-    }
-    const Bytes tag = sql_.substr(at_, end + 1 - at_);
-    const std::size_t close = sql_.find(tag, end + 1);
-    at_ = close == Bytes::npos ? sql_.size() : close + tag.size();
-  }
-
-  Bytes sql_;
-  std::size_t at_ = 0;
+  SqlLexer lexer_;
+  Code code_;
   Place place_ = Place::Start;
+  Bytes previous_;
 };
 
 }  // namespace
 
-bool may_leave_state(Bytes sql) { return Scanner(sql).found(); }
+bool may_leave_state(Bytes sql) { return Scanner(sql, Code::Sql).found(); }
+bool body_may_leave_state(Bytes code) { return Scanner(code, Code::Body).found(); }
 
 }  // namespace pgweir::protocol

@@ -12,4 +12,8 @@ namespace pgweir::protocol {
 
 bool may_leave_state(Bytes sql);
 
+// The same for the code of a DO: a statement may also begin behind BEGIN, THEN, ELSE and LOOP, and EXECUTE
+// runs what nobody has seen.
+bool body_may_leave_state(Bytes code);
+
 }  // namespace pgweir::protocol

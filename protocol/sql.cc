@@ -1,0 +1,623 @@
+#include "protocol/sql.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <optional>
+#include <utility>
+
+#include "protocol/sql_functions.h"
+#include "protocol/sql_lexer.h"
+#include "protocol/sql_tree.h"
+#include "protocol/sql_words.h"
+
+namespace pgweir::protocol {
+
+namespace {
+
+using Kind = SqlStatement::Kind;
+
+constexpr std::size_t kNameMax = 63;  // NAMEDATALEN - 1
+
+Bytes text_of(const char* string) { return string == nullptr ? Bytes() : Bytes(string); }
+
+std::string lower(Bytes text) {
+  std::string result(text);
+  for (char& c : result)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c | 0x20);
+  return result;
+}
+
+template <typename Message>
+const Message* as(const ProtobufCMessage* message, const ProtobufCMessageDescriptor& descriptor) {
+  return message != nullptr && message->descriptor == &descriptor ? reinterpret_cast<const Message*>(message)
+                                                                  : nullptr;
+}
+#define PGWEIR_AS(Type, name, message) as<PgQuery__##Type>(message, pg_query__##name##__descriptor)
+
+const PgQuery__String* string_in(const PgQuery__Node* node) {
+  return PGWEIR_AS(String, string, inside(node));
+}
+
+// ---------------------------------------------------------------- settings
+
+void set(SqlChanges& changes, Bytes spelled) {
+  std::string name = lower(spelled);
+  if (name == "sort_mem") name = "work_mem";
+  if (name == "vacuum_mem") name = "maintenance_work_mem";
+  const bool authorization = name == "session_authorization";
+  if (name == "seed") changes.unfollowable = true;
+  const auto place = std::lower_bound(changes.settings.begin(), changes.settings.end(), name);
+  if (place == changes.settings.end() || *place != name) changes.settings.insert(place, std::move(name));
+  if (authorization) set(changes, "role");  // it goes back to none
+}
+
+bool is_temp_schema(Bytes name) { return lower(name.substr(0, 7)) == "pg_temp"; }
+
+// A list of schemas as it stands in a string: '"$user", pg_temp'.
+bool may_name_temp(Bytes search_path) { return lower(search_path).find("pg_temp") != std::string::npos; }
+
+// ---------------------------------------------------------------- literals
+
+struct Literal {
+  Bytes text;
+  bool is_true = false;
+};
+
+// A constant that means what it says: a plain string or boolean, or one cast to text or boolean.
+std::optional<Literal> literal_in(const PgQuery__Node* node) {
+  const ProtobufCMessage* message = inside(node);
+  if (const auto* cast = PGWEIR_AS(TypeCast, type_cast, message)) {
+    const PgQuery__TypeName* const type = cast->type_name;
+    if (type == nullptr || type->n_names == 0 || type->n_typmods > 0 || type->n_array_bounds > 0) return {};
+    const PgQuery__String* const last = string_in(type->names[type->n_names - 1]);
+    const Bytes to = last == nullptr ? Bytes() : text_of(last->sval);
+    if (to != "text" && to != "varchar" && to != "bool") return {};
+    message = inside(cast->arg);
+  }
+  const auto* constant = PGWEIR_AS(AConst, a__const, message);
+  if (constant == nullptr) return {};
+  if (constant->val_case == PG_QUERY__A__CONST__VAL_SVAL) {
+    const Bytes text = text_of(constant->sval->sval);
+    return Literal{text, text == "t" || text == "true"};
+  }
+  if (constant->val_case == PG_QUERY__A__CONST__VAL_BOOLVAL)
+    return Literal{Bytes(), constant->boolval->boolval != 0};
+  return {};
+}
+
+bool is_string(const PgQuery__Node* node) {
+  const std::optional<Literal> literal = literal_in(node);
+  return literal && literal->text.data() != nullptr;
+}
+
+// ---------------------------------------------------------------- what stands anywhere in a statement
+
+void become_opaque(SqlChanges& changes) {
+  const bool unfollowable = changes.unfollowable;
+  changes.add(SqlChanges::anything());
+  changes.unfollowable = unfollowable;
+}
+
+// The code of a DO, in a language of which only the words are known.
+void add_body(Bytes code, SqlChanges& changes) {
+  if (body_may_leave_state(code)) become_opaque(changes);
+  SqlLexer lexer(code);
+  for (SqlToken token = lexer.next(); token.kind != SqlToken::Kind::End; token = lexer.next())
+    if (token.kind == SqlToken::Kind::Word || token.kind == SqlToken::Kind::Quoted) {
+      const std::string word = lower(lexer.text_of(token));
+      const Bytes name = Bytes(word).substr(token.kind == SqlToken::Kind::Quoted ? 1 : 0);
+      if (sql_function(name) == SqlFunction::Unfollowable || name.starts_with("setseed\"") || name == "load")
+        changes.unfollowable = true;
+    }
+}
+
+class Finder {
+ public:
+  explicit Finder(SqlChanges& changes) : changes_(changes) {}
+
+  bool operator()(const ProtobufCMessage& message) {
+    if (const auto* call = PGWEIR_AS(FuncCall, func_call, &message)) {
+      call_of(*call);
+      // Its name was looked at, with its arguments in mind.
+      for (std::size_t i = 0; i + 1 < call->n_funcname; ++i) walk(&call->funcname[i]->base, *this);
+      for (std::size_t i = 0; i < call->n_args; ++i) walk(&call->args[i]->base, *this);
+      for (std::size_t i = 0; i < call->n_agg_order; ++i) walk(&call->agg_order[i]->base, *this);
+      if (call->agg_filter != nullptr) walk(&call->agg_filter->base, *this);
+      if (call->over != nullptr) walk(&call->over->base, *this);
+      return false;
+    }
+    if (const auto* table = PGWEIR_AS(RangeVar, range_var, &message)) {
+      if (text_of(table->relpersistence) == "t" || is_temp_schema(text_of(table->schemaname)))
+        changes_.temp = true;
+    } else if (const auto* update = PGWEIR_AS(UpdateStmt, update_stmt, &message)) {
+      if (update->relation != nullptr && text_of(update->relation->relname) == "pg_settings")
+        changes_.any_setting = true;
+    } else if (const auto* string = PGWEIR_AS(String, string, &message)) {
+      named(text_of(string->sval));
+    } else if (message.descriptor == &pg_query__a__const__descriptor) {
+      return false;  // a string of the user, not a name
+    }
+    return true;
+  }
+
+ private:
+  // A function that is given a name of its own, as by CREATE AGGREGATE, or a column that is called like one.
+  void named(Bytes name) {
+    if (is_temp_schema(name)) changes_.temp = true;
+    switch (sql_function(lower(name))) {
+      case SqlFunction::Other: return;
+      case SqlFunction::SetConfig:
+      case SqlFunction::SetLimit: changes_.any_setting = true; return;
+      case SqlFunction::AdvisoryLock: changes_.advisory_lock = true; return;
+      case SqlFunction::AdvisoryUnlock: changes_.advisory_unlock = true; return;
+      case SqlFunction::Executor: become_opaque(changes_); return;
+      case SqlFunction::Unfollowable: changes_.unfollowable = true; return;
+    }
+  }
+
+  void call_of(const PgQuery__FuncCall& call) {
+    if (call.n_funcname == 0) return;
+    const PgQuery__String* const last = string_in(call.funcname[call.n_funcname - 1]);
+    if (last == nullptr) return;
+    const Bytes name = text_of(last->sval);
+    switch (sql_function(name)) {
+      case SqlFunction::Other: return;
+      case SqlFunction::SetConfig: set_config(call); return;
+      case SqlFunction::SetLimit: set(changes_, "pg_trgm.similarity_threshold"); return;
+      case SqlFunction::AdvisoryLock: changes_.advisory_lock = true; return;
+      case SqlFunction::AdvisoryUnlock: changes_.advisory_unlock = true; return;
+      case SqlFunction::Executor: execute(name, call); return;
+      case SqlFunction::Unfollowable: changes_.unfollowable = true; return;
+    }
+  }
+
+  void set_config(const PgQuery__FuncCall& call) {
+    if (call.n_args != 3 || call.func_variadic) {
+      changes_.any_setting = true;
+      return;
+    }
+    const std::optional<Literal> value = literal_in(call.args[1]);
+    const std::optional<Literal> local = literal_in(call.args[2]);
+    const bool session = !local || !local->is_true;
+    if (!is_string(call.args[0])) {
+      if (session) changes_.any_setting = true;
+      changes_.temp = true;  // for all we know
+      return;
+    }
+    const std::string name = lower(literal_in(call.args[0])->text);
+    if (session) set(changes_, name);
+    // With pg_temp in front, every CREATE makes a temporary object.
+    if (name == "search_path" && (!value || may_name_temp(value->text))) changes_.temp = true;
+    if (name == "seed") changes_.unfollowable = true;
+  }
+
+  // The SQL that it runs, if it stands there to be read, is judged by its words.
+  void execute(Bytes name, const PgQuery__FuncCall& call) {
+    if (name == "ts_rewrite" && call.n_args == 3) return;
+    const std::size_t at = name == "ts_rewrite" ? 1 : 0;
+    if (name.starts_with("cursor_to_xml") || at >= call.n_args || !is_string(call.args[at]) ||
+        may_leave_state(literal_in(call.args[at])->text))
+      become_opaque(changes_);
+  }
+
+  SqlChanges& changes_;
+};
+
+// ---------------------------------------------------------------- statements
+
+void read_set(const PgQuery__VariableSetStmt& statement, SqlStatement& out) {
+  std::string name = lower(text_of(statement.name));
+  switch (statement.kind) {
+    case PG_QUERY__VARIABLE_SET_KIND__VAR_SET_MULTI:
+      out.kind = Kind::SetTransaction;
+      if (name != "session characteristics") return;
+      out.kind = Kind::Set;
+      for (std::size_t i = 0; i < statement.n_args; ++i)
+        if (const auto* option = PGWEIR_AS(DefElem, def_elem, inside(statement.args[i]))) {
+          const std::string setting = "default_" + lower(text_of(option->defname));
+          if (out.name.empty()) out.name = setting;
+          set(out.changes, setting);
+        }
+      return;
+    case PG_QUERY__VARIABLE_SET_KIND__VAR_RESET_ALL:
+      out.kind = Kind::ResetAll;
+      out.changes.any_setting = true;
+      return;
+    case PG_QUERY__VARIABLE_SET_KIND__VAR_RESET:
+      out.kind = Kind::Reset;
+      set(out.changes, name);
+      break;
+    case PG_QUERY__VARIABLE_SET_KIND__VAR_SET_VALUE:
+    case PG_QUERY__VARIABLE_SET_KIND__VAR_SET_DEFAULT:
+    case PG_QUERY__VARIABLE_SET_KIND__VAR_SET_CURRENT:
+      out.kind = statement.is_local ? Kind::SetLocal : Kind::Set;
+      if (!statement.is_local) set(out.changes, name);
+      if (name == "seed") out.changes.unfollowable = true;
+      if (name == "search_path")
+        for (std::size_t i = 0; i < statement.n_args; ++i) {
+          const std::optional<Literal> schema = literal_in(statement.args[i]);
+          if (!schema || may_name_temp(schema->text)) out.changes.temp = true;
+        }
+      break;
+    default: out.changes.any_setting = true; return;
+  }
+  out.name = std::move(name);
+}
+
+Kind kind_of(PgQuery__TransactionStmtKind kind) {
+  switch (kind) {
+    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_BEGIN:
+    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_START: return Kind::Begin;
+    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_COMMIT: return Kind::Commit;
+    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK: return Kind::Rollback;
+    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_SAVEPOINT: return Kind::Savepoint;
+    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_RELEASE: return Kind::Release;
+    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK_TO: return Kind::RollbackTo;
+    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_PREPARE: return Kind::PrepareTransaction;
+    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_COMMIT_PREPARED: return Kind::CommitPrepared;
+    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK_PREPARED: return Kind::RollbackPrepared;
+    default: return Kind::Other;
+  }
+}
+
+void read_transaction(const PgQuery__TransactionStmt& statement, SqlStatement& out) {
+  out.kind = kind_of(statement.kind);
+  out.name = text_of(statement.savepoint_name);
+  if (out.name.empty()) out.name = text_of(statement.gid);
+  // ON COMMIT DROP; and a COMMIT that fails rolls back.
+  if (out.kind == Kind::Commit || out.kind == Kind::Rollback || out.kind == Kind::RollbackTo ||
+      out.kind == Kind::PrepareTransaction)
+    out.changes.temp_gone = out.changes.cursor_gone = true;
+}
+
+void read_discard(PgQuery__DiscardMode mode, SqlStatement& out) {
+  switch (mode) {
+    case PG_QUERY__DISCARD_MODE__DISCARD_PLANS: out.kind = Kind::DiscardPlans; return;
+    case PG_QUERY__DISCARD_MODE__DISCARD_SEQUENCES: out.kind = Kind::DiscardSequences; return;
+    case PG_QUERY__DISCARD_MODE__DISCARD_TEMP:
+      out.kind = Kind::DiscardTemp;
+      out.changes.temp_gone = true;
+      return;
+    default:
+      out.kind = Kind::DiscardAll;
+      out.changes.any_setting = out.changes.temp_gone = out.changes.cursor_gone = true;
+      out.changes.advisory_unlock = out.changes.unlistens = true;
+  }
+}
+
+void read_do(const PgQuery__DoStmt& statement, SqlChanges& changes) {
+  for (std::size_t i = 0; i < statement.n_args; ++i) {
+    const auto* argument = PGWEIR_AS(DefElem, def_elem, inside(statement.args[i]));
+    const PgQuery__String* const value = argument == nullptr ? nullptr : string_in(argument->arg);
+    if (value == nullptr) {
+      become_opaque(changes);
+    } else if (text_of(argument->defname) == "as") {
+      add_body(text_of(value->sval), changes);
+    } else if (lower(text_of(value->sval)) != "plpgsql") {
+      become_opaque(changes);
+    }
+  }
+}
+
+void read_statement(const PgQuery__Node* node, SqlStatement& out) {
+  const ProtobufCMessage* const message = inside(node);
+  if (message == nullptr) return;
+  switch (node->node_case) {
+    case PG_QUERY__NODE__NODE_VARIABLE_SET_STMT: read_set(*node->variable_set_stmt, out); return;
+    case PG_QUERY__NODE__NODE_TRANSACTION_STMT: read_transaction(*node->transaction_stmt, out); return;
+    case PG_QUERY__NODE__NODE_DISCARD_STMT: read_discard(node->discard_stmt->target, out); return;
+    case PG_QUERY__NODE__NODE_CONSTRAINTS_SET_STMT: out.kind = Kind::SetTransaction; return;
+    case PG_QUERY__NODE__NODE_DO_STMT:
+      out.kind = Kind::Do;
+      read_do(*node->do_stmt, out.changes);
+      return;
+    case PG_QUERY__NODE__NODE_PREPARE_STMT:
+      out.kind = Kind::Prepare;
+      out.name = text_of(node->prepare_stmt->name);
+      break;
+    case PG_QUERY__NODE__NODE_EXECUTE_STMT:
+      out.kind = Kind::Execute;
+      out.name = text_of(node->execute_stmt->name);
+      break;
+    case PG_QUERY__NODE__NODE_DEALLOCATE_STMT:
+      out.name = text_of(node->deallocate_stmt->name);
+      out.kind = out.name.empty() ? Kind::DeallocateAll : Kind::Deallocate;
+      break;
+    case PG_QUERY__NODE__NODE_EXPLAIN_STMT:
+    case PG_QUERY__NODE__NODE_CREATE_TABLE_AS_STMT: {
+      const PgQuery__Node* query = node;
+      while (query != nullptr && query->node_case == PG_QUERY__NODE__NODE_EXPLAIN_STMT)
+        query = query->explain_stmt->query;
+      const bool as = query != nullptr && query->node_case == PG_QUERY__NODE__NODE_CREATE_TABLE_AS_STMT;
+      const PgQuery__Node* const from = as ? query->create_table_as_stmt->query : query;
+      if (from != nullptr && from->node_case == PG_QUERY__NODE__NODE_EXECUTE_STMT) {
+        out.kind = Kind::Execute;
+        out.name = text_of(from->execute_stmt->name);
+      }
+      break;
+    }
+    case PG_QUERY__NODE__NODE_LISTEN_STMT:
+      out.kind = Kind::Listen;
+      out.name = text_of(node->listen_stmt->conditionname);
+      out.changes.listens = true;
+      return;
+    case PG_QUERY__NODE__NODE_UNLISTEN_STMT:
+      out.name = text_of(node->unlisten_stmt->conditionname);
+      out.kind = out.name.empty() ? Kind::UnlistenAll : Kind::Unlisten;
+      out.changes.unlistens = true;
+      return;
+    case PG_QUERY__NODE__NODE_NOTIFY_STMT:
+      out.kind = Kind::Notify;
+      out.name = text_of(node->notify_stmt->conditionname);
+      return;
+    case PG_QUERY__NODE__NODE_DECLARE_CURSOR_STMT: {
+      constexpr int kHold = 0x0020;  // CURSOR_OPT_HOLD
+      const bool hold = (node->declare_cursor_stmt->options & kHold) != 0;
+      out.kind = hold ? Kind::DeclareHold : Kind::Declare;
+      out.name = text_of(node->declare_cursor_stmt->portalname);
+      out.changes.hold_cursor = hold;
+      break;
+    }
+    case PG_QUERY__NODE__NODE_CLOSE_PORTAL_STMT:
+      out.name = text_of(node->close_portal_stmt->portalname);
+      out.kind = out.name.empty() ? Kind::CloseAll : Kind::Close;
+      out.changes.cursor_gone = true;
+      return;
+    case PG_QUERY__NODE__NODE_LOAD_STMT:
+      out.kind = Kind::Load;
+      out.changes.unfollowable = true;
+      return;
+    case PG_QUERY__NODE__NODE_CALL_STMT:
+      out.kind = Kind::Call;
+      become_opaque(out.changes);
+      break;
+    case PG_QUERY__NODE__NODE_DROP_STMT:
+    case PG_QUERY__NODE__NODE_DROP_OWNED_STMT:
+      out.kind = Kind::Drop;
+      out.changes.temp_gone = true;
+      break;
+    default: break;
+  }
+  Finder finder(out.changes);
+  walk(message, finder);
+  if (out.kind == Kind::Other && out.changes.temp) out.kind = Kind::CreateTemp;
+}
+
+// ---------------------------------------------------------------- where things stand
+
+// An upper bound for the depth of the tree. A path down the tree passes the tokens of one item of a list,
+// those around the list, and the deepest list beside them. UNION takes down what stands before it, commas and
+// all.
+class Nesting {
+ public:
+  bool too_deep(Bytes sql) {
+    SqlLexer lexer(sql);
+    for (SqlToken token = lexer.next(); token.kind != SqlToken::Kind::End; token = lexer.next()) {
+      const char symbol = token.kind == SqlToken::Kind::Symbol ? sql[token.at] : '\0';
+      if (symbol == ';') {
+        levels_.assign(1, Level{});
+        depth_ = 0;
+      } else if (symbol == ',') {
+        levels_.back().item = 0;
+      } else if (symbol == '(' || symbol == '[') {
+        grow(1);
+        levels_.push_back(Level{});
+      } else if ((symbol == ')' || symbol == ']') && levels_.size() > 1) {
+        const std::size_t inside = levels_.back().depth();
+        depth_ -= inside;
+        levels_.pop_back();
+        grow(inside);
+      } else if (token.kind == SqlToken::Kind::Word && is_set_operation(lexer.text_of(token))) {
+        levels_.back().joins += 2;
+        depth_ += 2;
+      } else {
+        grow(1);
+      }
+      if (depth_ > kSqlNestingMax) return true;
+    }
+    return false;
+  }
+
+ private:
+  struct Level {
+    std::size_t item = 0;     // tokens since the last comma
+    std::size_t deepest = 0;  // ... of the longest item
+    std::size_t joins = 0;
+    std::size_t depth() const { return deepest + joins; }
+  };
+
+  static bool is_set_operation(Bytes word) {
+    if (word.size() != 5 && word.size() != 6 && word.size() != 9) return false;
+    const std::string name = lower(word);
+    return name == "union" || name == "except" || name == "intersect";
+  }
+  void grow(std::size_t tokens) {
+    Level& level = levels_.back();
+    level.item += tokens;
+    if (level.item <= level.deepest) return;
+    depth_ += level.item - level.deepest;
+    level.deepest = level.item;
+  }
+
+  std::vector<Level> levels_ = std::vector<Level>(1);
+  std::size_t depth_ = 0;  // of all levels
+};
+
+bool is_word(const SqlLexer& lexer, SqlToken token, Bytes word) {
+  return token.kind == SqlToken::Kind::Word && lower(lexer.text_of(token)) == word;
+}
+
+// The token that names a prepared statement; of kind End when there is none to be seen.
+SqlToken name_of(Kind kind, Bytes sql, std::size_t at) {
+  SqlLexer lexer(sql, at);
+  SqlToken token = lexer.next();
+  if (kind == Kind::Prepare) return lexer.next();
+  if (kind == Kind::Deallocate) {
+    SqlToken last = lexer.next();
+    const SqlToken after = lexer.next();
+    return after.kind == SqlToken::Kind::End ? last : after;
+  }
+  if (is_word(lexer, token, "execute")) return lexer.next();
+  if (is_word(lexer, token, "explain")) {
+    token = lexer.next();
+    if (token.kind == SqlToken::Kind::Symbol) {
+      std::size_t depth = 0;
+      do {
+        if (lexer.text_of(token) == "(") ++depth;
+        if (lexer.text_of(token) == ")") --depth;
+        token = lexer.next();
+      } while (depth > 0 && token.kind != SqlToken::Kind::End);
+    }
+    while (is_word(lexer, token, "analyze") || is_word(lexer, token, "analyse") ||
+           is_word(lexer, token, "verbose"))
+      token = lexer.next();
+    if (is_word(lexer, token, "execute")) return lexer.next();
+  }
+  // CREATE TABLE execute AS EXECUTE name: AS is no name for a table.
+  bool behind_as = false;
+  for (; token.kind != SqlToken::Kind::End; token = lexer.next()) {
+    if (behind_as && is_word(lexer, token, "execute")) return lexer.next();
+    behind_as = is_word(lexer, token, "as");
+  }
+  return token;
+}
+
+// A name as the server takes it from the text. Nothing for what is no plain or quoted name.
+std::optional<std::string> decoded(SqlToken token, Bytes text) {
+  std::string name;
+  if (token.kind == SqlToken::Kind::Word) {
+    name = lower(text);
+  } else if (token.kind == SqlToken::Kind::Quoted) {
+    for (std::size_t at = 1; at + 1 < text.size(); ++at) {
+      name += text[at];
+      if (text[at] == '"') ++at;
+    }
+  } else {
+    return {};
+  }
+  if (name.size() > kNameMax) {
+    std::size_t size = kNameMax;
+    while (size > 0 && (static_cast<unsigned char>(name[size]) & 0xC0U) == 0x80) --size;
+    name.resize(size);
+  }
+  return name;
+}
+
+bool find_name(Bytes sql, SqlStatement& statement) {
+  const SqlToken token = name_of(statement.kind, sql.substr(0, statement.at + statement.size), statement.at);
+  const Bytes text = sql.substr(token.at, token.size);
+  if (decoded(token, text) != statement.name) return false;
+  statement.name_at = static_cast<std::uint32_t>(token.at);
+  statement.name_size = static_cast<std::uint32_t>(token.size);
+  return true;
+}
+
+void find_place(Bytes sql, const PgQuery__RawStmt& raw, SqlStatement& statement) {
+  const std::size_t from = std::min(static_cast<std::size_t>(std::max(raw.stmt_location, 0)), sql.size());
+  std::size_t end = sql.size();
+  if (raw.stmt_len > 0) end = std::min(end, from + static_cast<std::size_t>(raw.stmt_len));
+  const std::size_t at = std::min(SqlLexer(sql, from).next().at, end);
+  statement.at = static_cast<std::uint32_t>(at);
+  statement.size = static_cast<std::uint32_t>(end - at);
+}
+
+SqlEffects unknown() {
+  SqlEffects effects;
+  effects.read = SqlEffects::Read::Unknown;
+  effects.changes = SqlChanges::anything();
+  return effects;
+}
+
+}  // namespace
+
+bool SqlChanges::leave_something() const {
+  return !settings.empty() || any_setting || temp || hold_cursor || advisory_lock || listens || opaque ||
+         unfollowable;
+}
+
+void SqlChanges::add(const SqlChanges& other) {
+  for (const std::string& setting : other.settings) set(*this, setting);
+  any_setting |= other.any_setting;
+  temp |= other.temp;
+  temp_gone |= other.temp_gone;
+  hold_cursor |= other.hold_cursor;
+  cursor_gone |= other.cursor_gone;
+  advisory_lock |= other.advisory_lock;
+  advisory_unlock |= other.advisory_unlock;
+  listens |= other.listens;
+  unlistens |= other.unlistens;
+  opaque |= other.opaque;
+  unfollowable |= other.unfollowable;
+}
+
+SqlChanges SqlChanges::anything() {
+  SqlChanges all;
+  all.any_setting = all.temp = all.temp_gone = all.hold_cursor = all.cursor_gone = all.advisory_lock =
+      all.advisory_unlock = all.listens = all.unlistens = all.opaque = all.unfollowable = true;
+  return all;
+}
+
+const char* name(SqlStatement::Kind kind) {
+  switch (kind) {
+    case Kind::Other: return "Other";
+    case Kind::Begin: return "Begin";
+    case Kind::Commit: return "Commit";
+    case Kind::Rollback: return "Rollback";
+    case Kind::Savepoint: return "Savepoint";
+    case Kind::RollbackTo: return "RollbackTo";
+    case Kind::Release: return "Release";
+    case Kind::PrepareTransaction: return "PrepareTransaction";
+    case Kind::CommitPrepared: return "CommitPrepared";
+    case Kind::RollbackPrepared: return "RollbackPrepared";
+    case Kind::Set: return "Set";
+    case Kind::SetLocal: return "SetLocal";
+    case Kind::SetTransaction: return "SetTransaction";
+    case Kind::Reset: return "Reset";
+    case Kind::ResetAll: return "ResetAll";
+    case Kind::Prepare: return "Prepare";
+    case Kind::Execute: return "Execute";
+    case Kind::Deallocate: return "Deallocate";
+    case Kind::DeallocateAll: return "DeallocateAll";
+    case Kind::Listen: return "Listen";
+    case Kind::Unlisten: return "Unlisten";
+    case Kind::UnlistenAll: return "UnlistenAll";
+    case Kind::Notify: return "Notify";
+    case Kind::Declare: return "Declare";
+    case Kind::DeclareHold: return "DeclareHold";
+    case Kind::Close: return "Close";
+    case Kind::CloseAll: return "CloseAll";
+    case Kind::DiscardAll: return "DiscardAll";
+    case Kind::DiscardPlans: return "DiscardPlans";
+    case Kind::DiscardSequences: return "DiscardSequences";
+    case Kind::DiscardTemp: return "DiscardTemp";
+    case Kind::CreateTemp: return "CreateTemp";
+    case Kind::Drop: return "Drop";
+    case Kind::Load: return "Load";
+    case Kind::Do: return "Do";
+    case Kind::Call: return "Call";
+  }
+  return "?";
+}
+
+SqlEffects read_sql(Bytes text) {
+  if (text.size() > kSqlTextMax || text.find('\0') != Bytes::npos || Nesting().too_deep(text))
+    return unknown();
+  const SqlTree tree{std::string(text)};
+  if (tree.root() == nullptr) return unknown();
+  SqlEffects effects;
+  effects.read = SqlEffects::Read::Parsed;
+  for (std::size_t i = 0; i < tree.root()->n_stmts; ++i) {
+    const PgQuery__RawStmt& raw = *tree.root()->stmts[i];
+    SqlStatement& statement = effects.statements.emplace_back();
+    find_place(text, raw, statement);
+    read_statement(raw.stmt, statement);
+    const bool has_place = statement.kind == Kind::Prepare || statement.kind == Kind::Execute ||
+                           statement.kind == Kind::Deallocate;
+    if (has_place && !find_name(text, statement)) return unknown();
+    if (statement.kind != Kind::Prepare) effects.changes.add(statement.changes);
+  }
+  return effects;
+}
+
+}  // namespace pgweir::protocol

@@ -1,0 +1,117 @@
+// protocol/sql.h - what a SQL text does to the session that runs it.
+//
+// Read by the grammar of Postgres 15 (libpg_query). Every flag means "may": what cannot be told counts as
+// done. Functions, views, triggers and rules that a user wrote are not looked into. The text must hold no
+// NUL, and must be read by the server with standard_conforming_strings = on and in an encoding in which no
+// byte below 0x80 is part of a character; for other sessions the caller takes every text for Unknown.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "pooler/base/bytes.h"
+
+namespace pgweir::protocol {
+
+// What is left in the session, or gone from it, once the text has run and its transaction has ended.
+struct SqlChanges {
+  // Settings that SET, RESET or set_config may have changed for the session: lower case, sorted, each once,
+  // obsolete names replaced. Some are no rows of pg_settings: role is, seed and session_authorization too,
+  // but SHOW seed tells nothing (so it is unfollowable as well).
+  std::vector<std::string> settings;
+  bool any_setting = false;      // and settings whose names cannot be told, or all of them
+  bool temp = false;             // temporary objects made
+  bool temp_gone = false;        // ... dropped
+  bool hold_cursor = false;      // a cursor WITH HOLD declared
+  bool cursor_gone = false;      // ... closed
+  bool advisory_lock = false;    // a lock of the session taken (those of a transaction do not count)
+  bool advisory_unlock = false;  // ... given back
+  bool listens = false;
+  bool unlistens = false;
+  bool opaque = false;  // ran what cannot be read here (CALL, a DO with a suspicious word, query_to_xml ...):
+                        // all flags above are set with it
+  bool unfollowable = false;  // state that the server cannot be asked for: LOAD, setseed, dblink_connect,
+                              // replication origins and temporary slots, a backup begun
+
+  // Something may be left behind. (What only takes away leaves nothing.)
+  bool leave_something() const;
+  void add(const SqlChanges& other);
+  static SqlChanges anything();
+};
+
+struct SqlStatement {
+  enum class Kind : std::uint8_t {
+    Other,
+    Begin,  // and START TRANSACTION
+    Commit,
+    Rollback,
+    Savepoint,
+    RollbackTo,
+    Release,
+    PrepareTransaction,  // of two phases
+    CommitPrepared,
+    RollbackPrepared,
+    Set,  // of the session, SET x TO DEFAULT included
+    SetLocal,
+    SetTransaction,  // SET TRANSACTION, SET CONSTRAINTS: for this transaction
+    Reset,
+    ResetAll,
+    Prepare,
+    Execute,  // also in EXPLAIN and in CREATE TABLE AS
+    Deallocate,
+    DeallocateAll,
+    Listen,
+    Unlisten,
+    UnlistenAll,
+    Notify,
+    Declare,
+    DeclareHold,
+    Close,
+    CloseAll,
+    DiscardAll,
+    DiscardPlans,
+    DiscardSequences,
+    DiscardTemp,
+    CreateTemp,
+    Drop,
+    Load,
+    Do,
+    Call,
+  };
+  Kind kind = Kind::Other;
+  // Of the setting (the first one, see changes.settings), savepoint, global transaction, prepared statement,
+  // channel or cursor, as the server knows it: without quotes, folded to lower case, cut to 63 bytes.
+  std::string name;
+  // Where the name stands in the text, with its quotes: for Prepare, Execute and Deallocate, else 0 and 0.
+  std::uint32_t name_at = 0;
+  std::uint32_t name_size = 0;
+  // The statement in the text, from its first word to its end, without the semicolon.
+  std::uint32_t at = 0;
+  std::uint32_t size = 0;
+  // For Prepare: what each EXECUTE of it does. PREPARE itself changes nothing but the list of statements.
+  SqlChanges changes;
+};
+const char* name(SqlStatement::Kind kind);
+
+struct SqlEffects {
+  enum class Read : std::uint8_t {
+    Plain,    // no word in it could change a session; nothing was parsed
+    Parsed,   // statements and changes say what it does
+    Unknown,  // not understood, or too long: changes are anything(), and statements are missing
+  };
+  Read read = Read::Plain;
+  std::vector<SqlStatement> statements;  // in order
+  SqlChanges changes;                    // of all statements together, but for the bodies of PREPARE
+};
+
+// Longer texts, and texts nested deeper, are Unknown: the parser's stack and time must have an end.
+inline constexpr std::size_t kSqlTextMax = 64UL * 1024;
+inline constexpr std::size_t kSqlNestingMax = 1000;
+
+// Parses always, without the word filter: the answer is never Plain. Microseconds for a short text, some
+// 10 ms for the longest. From any thread.
+SqlEffects read_sql(Bytes text);
+
+}  // namespace pgweir::protocol

@@ -1,0 +1,23 @@
+#include "protocol/sql_functions.h"
+
+namespace pgweir::protocol {
+
+SqlFunction sql_function(Bytes name) {
+  if (name == "set_config") return SqlFunction::SetConfig;
+  if (name == "set_limit") return SqlFunction::SetLimit;
+  if (name.starts_with("pg_advisory_") || name.starts_with("pg_try_advisory_")) {
+    if (name.find("_unlock") != Bytes::npos) return SqlFunction::AdvisoryUnlock;
+    return name.find("_xact_") == Bytes::npos ? SqlFunction::AdvisoryLock : SqlFunction::Other;
+  }
+  if (name.starts_with("query_to_xml") || name.starts_with("cursor_to_xml") || name == "ts_stat" ||
+      name == "ts_rewrite" || name.starts_with("crosstab"))
+    return SqlFunction::Executor;
+  if (name == "setseed" || name.starts_with("dblink_connect") || name.starts_with("pg_replication_origin_") ||
+      name == "pg_create_logical_replication_slot" || name == "pg_create_physical_replication_slot" ||
+      name == "pg_copy_logical_replication_slot" || name == "pg_copy_physical_replication_slot" ||
+      name == "pg_backup_start" || name == "pg_start_backup")
+    return SqlFunction::Unfollowable;
+  return SqlFunction::Other;
+}
+
+}  // namespace pgweir::protocol

@@ -1,0 +1,23 @@
+// protocol/sql_functions.h - the functions of Postgres that change a session, by name.
+#pragma once
+
+#include <cstdint>
+
+#include "pooler/base/bytes.h"
+
+namespace pgweir::protocol {
+
+enum class SqlFunction : std::uint8_t {
+  Other,
+  SetConfig,       // set_config(name, value, is_local)
+  SetLimit,        // pg_trgm's name for a setting of its own
+  AdvisoryLock,    // of the session
+  AdvisoryUnlock,  // ...
+  Executor,        // runs SQL that stands in its arguments
+  Unfollowable,
+};
+
+// The name in lower case, without its schema.
+SqlFunction sql_function(Bytes name);
+
+}  // namespace pgweir::protocol
