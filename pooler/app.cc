@@ -1,5 +1,7 @@
 #include "pooler/app.h"
 
+#include <utility>
+
 #include "pooler/base/check.h"
 #include "pooler/shared.h"
 #include "pooler/worker.h"
@@ -18,7 +20,7 @@ Error shutting_down() {
 App::App(const std::vector<WorkerParts>& workers, Log& log, std::shared_ptr<const Snapshot> snapshot,
          Reload reload, std::function<void()> on_stopped)
     : shared_(std::make_unique<Shared>(log)),
-      reload_(std::move(reload)),
+      reload_(std::make_shared<const Reload>(std::move(reload))),
       on_stopped_(std::move(on_stopped)),
       deadline_(this, [](void* self) { static_cast<App*>(self)->close_all(); }) {
   PGWEIR_CHECK(!workers.empty() && workers.size() <= 256);
@@ -40,26 +42,45 @@ void App::listen(const std::vector<std::vector<int>>& fds) {
     });
 }
 
-void App::reload(std::function<void(bool)> done) {
-  auto fresh = reload_();
+void App::reload(Answer done) {
+  reload_asked_.push_back(std::move(done));
+  if (reloading_.empty()) read_again();
+}
+
+void App::read_again() {
+  PGWEIR_CHECK(reloading_.empty() && !reload_asked_.empty());
+  reloading_.swap(reload_asked_);
+  const auto fresh = std::make_shared<Fresh>();
+  workers_[0]->loop().offload([fresh, reload = reload_] { *fresh = (*reload)(); },
+                              [this, fresh] { put_in_force(*fresh); });
+}
+
+void App::put_in_force(const Fresh& fresh) {
   if (!fresh) {
     shared_->log.error("reload failed, the old configuration stays", {{"error", fresh.error()}});
-    return done(false);
+    return reloaded(false);
   }
-  for (const std::string& key : conf::needs_restart(workers_[0]->config(), (*fresh)->config()))
+  const conf::Config& config = (*fresh)->config();
+  for (const std::string& key : conf::needs_restart(workers_[0]->config(), config))
     shared_->log.warn("setting changes at the next start only", {{"setting", key}});
+  shared_->log.set_level(config.log_level);
   // Counted on the first worker's thread only.
   auto left = std::make_shared<std::size_t>(workers_.size());
-  Worker& first = *workers_[0];
   for (auto& worker : workers_)
-    worker->loop().post([&w = *worker, &first, snapshot = *fresh, left, done] {
+    worker->loop().post([this, &w = *worker, snapshot = *fresh, left] {
       w.take_snapshot(snapshot);
-      first.loop().post([left, done, &first] {
+      workers_[0]->loop().post([this, left] {
         if (--*left > 0) return;
-        first.log().info("configuration reloaded");
-        done(true);
+        shared_->log.info("configuration reloaded");
+        reloaded(true);
       });
     });
+}
+
+void App::reloaded(bool good) {
+  const std::vector<Answer> answers = std::exchange(reloading_, {});
+  if (!reload_asked_.empty()) read_again();
+  for (const Answer& answer : answers) answer(good);
 }
 
 void App::shutdown() {

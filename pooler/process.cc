@@ -10,8 +10,10 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -70,16 +72,6 @@ tl::expected<SnapshotRef, Problems> load(const std::string& path, const conf::En
 
 void tell(const Problems& problems) {
   for (const conf::Problem& problem : problems) fmt::print(stderr, "pgweir: {}\n", conf::describe(problem));
-}
-
-LogLevel log_level(const conf::Config& config) {
-  switch (config.log_level) {
-    case conf::LogLevel::Debug: return LogLevel::Debug;
-    case conf::LogLevel::Info: return LogLevel::Info;
-    case conf::LogLevel::Warn: return LogLevel::Warn;
-    case conf::LogLevel::Error: return LogLevel::Error;
-  }
-  return LogLevel::Info;
 }
 
 LogStyle log_style(const conf::Config& config) {
@@ -185,6 +177,15 @@ class Doors {
   std::string names_;
 };
 
+// Helper threads resolve names, derive keys and read files. Every worker derives one key at a time
+// (pooler/derivations.h), so a flood of logins keeps `workers` of them busy; these four are left, of which
+// libuv gives name resolution half of all at most. Without them a flood on four cores would make every
+// lookup wait for keys. Only before the first loop: libuv reads this once, and setenv() wants no threads.
+void size_thread_pool(std::uint32_t workers) {
+  constexpr std::uint32_t kSpare = 4;
+  ::setenv("UV_THREADPOOL_SIZE", std::to_string(workers + kSpare).c_str(), 0);
+}
+
 // The loops and their threads; the first loop is run by whoever calls run().
 class Threads {
  public:
@@ -251,7 +252,8 @@ Exit serve(const std::string& path) {
     return Exit::Config;
   }
   const conf::Config& config = (*snapshot)->config();
-  SpdlogLog log(STDOUT_FILENO, log_style(config), log_level(config));
+  size_thread_pool(thread_count(config));
+  SpdlogLog log(STDOUT_FILENO, log_style(config), config.log_level);
   raise_descriptor_limit(config, log);
 
   Doors doors;
@@ -265,12 +267,10 @@ Exit serve(const std::string& path) {
   }
 
   Threads threads(thread_count(config));
-  const auto reload = [&]() -> tl::expected<SnapshotRef, std::string> {
+  // On a helper thread, for which the loops wait when they go: both outlive them.
+  const auto reload = [&path, &environment]() -> tl::expected<SnapshotRef, std::string> {
     auto fresh = load(path, environment);
-    if (fresh) {
-      log.set_level(log_level((*fresh)->config()));
-      return std::move(*fresh);
-    }
+    if (fresh) return std::move(*fresh);
     std::string all;
     for (const conf::Problem& problem : fresh.error())
       (all += all.empty() ? "" : "; ") += conf::describe(problem);

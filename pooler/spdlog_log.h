@@ -34,7 +34,7 @@ class SpdlogLog final : public Log {
 
   void write(LogLevel level, std::string_view event, Fields fields) override;
   bool enabled(LogLevel level) const override { return level >= level_.load(std::memory_order_relaxed); }
-  void set_level(LogLevel level) { level_.store(level, std::memory_order_relaxed); }
+  void set_level(LogLevel least) override { level_.store(least, std::memory_order_relaxed); }
   std::size_t lost() const;
 
  private:

@@ -31,6 +31,7 @@ class Log {
   virtual ~Log() = default;
   virtual void write(LogLevel level, std::string_view event, Fields fields) = 0;
   virtual bool enabled(LogLevel level) const = 0;
+  virtual void set_level(LogLevel /*least*/) {}  // for a log that leaves out what is less important
 
   void debug(std::string_view event, Fields fields = {}) { put(LogLevel::Debug, event, fields); }
   void info(std::string_view event, Fields fields = {}) { put(LogLevel::Info, event, fields); }

@@ -12,7 +12,7 @@ namespace pgweir::net {
 // Making one sets SIGPIPE to be ignored in the whole process. Destroying one closes all that is open on it
 // without a word to the handlers (its streams answer and do nothing from then on), drops what was posted, and
 // waits for work on helper threads, whose `done` is not called. Helper threads are libuv's: 4 in the process
-// unless UV_THREADPOOL_SIZE says otherwise, of which name resolution takes half at most.
+// unless UV_THREADPOOL_SIZE says otherwise (pgweir does), of which name resolution takes half at most.
 class UvLoop : public Loop {
  public:
   static std::unique_ptr<UvLoop> make();
