@@ -78,7 +78,7 @@ struct Config {
   std::string client_tls_cert_file, client_tls_key_file, client_tls_ca_file;
   // server
   milliseconds server_connect_timeout{15'000};
-  milliseconds server_lifetime{3'600'000};  // plus up to 10 % jitter
+  milliseconds server_lifetime{3'600'000};  // less up to 10 % jitter
   milliseconds server_idle_timeout{600'000};
   milliseconds server_login_retry{200};         // first pause after a failed login; doubles once, jittered
   bool server_rotation = false;                 // test setting: hand out the least recently used server

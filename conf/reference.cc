@@ -40,7 +40,15 @@ std::string reference() {
       "Switches: "
       "`true`, `false`, `on`, `off`, `yes`, `no`. Numbers are decimal, whatever they begin with. Anchors, "
       "aliases "
-      "and tags are refused; a file has at most 1 MB.\n";
+      "and tags are refused; a file has at most 1 MB.\n\n"
+      "A setting that takes effect on reload (SIGHUP, or RELOAD on the console) holds for clients and "
+      "servers "
+      "that are connected already, too. Servers that it would have made differently are replaced, idle ones "
+      "at once, others as they come free; so are those beyond a lower limit. What is part of a login holds "
+      "from the next login on: `client.max`, `client.login_timeout`, TLS with clients, `auth`, users, a "
+      "tier's "
+      "`max_clients`, and which backend, database and user a tenant has. Files of certificates and keys are "
+      "read again each time, for the next connections.\n";
   std::string_view section;
   const Config fresh;
   for (const auto& setting : settings()) {

@@ -63,7 +63,7 @@ constexpr std::array kSettings{
     ConfigRow{"server.connect_timeout", &Config::server_connect_timeout, Form::Plain, 100, kHourMs, kReload,
               "How long connecting and logging in to Postgres may take."},
     ConfigRow{"server.lifetime", &Config::server_lifetime, Form::Plain, 0, kTimeMax, kReload,
-              "Age at which a server connection is replaced when it is free, plus up to 10 % by chance."},
+              "Age at which a server connection is replaced when it is free, less up to 10 % by chance."},
     ConfigRow{"server.idle_timeout", &Config::server_idle_timeout, Form::Plain, 0, kTimeMax, kReload,
               "How long a server connection may be idle before it is closed; a tier may say otherwise."},
     ConfigRow{"server.login_retry", &Config::server_login_retry, Form::Plain, 10, kMinuteMs, kReload,

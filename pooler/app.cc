@@ -25,6 +25,7 @@ App::App(const std::vector<WorkerParts>& workers, Log& log, std::shared_ptr<cons
       deadline_(this, [](void* self) { static_cast<App*>(self)->close_all(); }) {
   PGWEIR_CHECK(!workers.empty() && workers.size() <= 256);
   shared_->app = this;
+  set_budgets(*snapshot);
   workers[0].rng.fill(shared_->process_secret.data(), shared_->process_secret.size());
   for (std::uint32_t i = 0; i < workers.size(); ++i) {
     workers_.push_back(std::make_unique<Worker>(i, workers[i].loop, workers[i].rng, *shared_, snapshot));
@@ -64,6 +65,7 @@ void App::put_in_force(const Fresh& fresh) {
   for (const std::string& key : conf::needs_restart(workers_[0]->config(), config))
     shared_->log.warn("setting changes at the next start only", {{"setting", key}});
   shared_->log.set_level(config.log_level);
+  set_budgets(**fresh);
   // Counted on the first worker's thread only.
   auto left = std::make_shared<std::size_t>(workers_.size());
   for (auto& worker : workers_)
@@ -75,6 +77,11 @@ void App::put_in_force(const Fresh& fresh) {
         reloaded(true);
       });
     });
+}
+
+void App::set_budgets(const Snapshot& snapshot) {
+  for (const BackendView& backend : snapshot.backends)
+    shared_->budget(backend.settings.name).set_limit(backend.settings.max_server_connections);
 }
 
 void App::reloaded(bool good) {

@@ -52,6 +52,7 @@ class App {
   void read_again();
   void put_in_force(const Fresh& fresh);
   void reloaded(bool good);
+  void set_budgets(const Snapshot& snapshot);
 
   std::unique_ptr<Shared> shared_;
   std::vector<std::unique_ptr<Worker>> workers_;

@@ -65,6 +65,7 @@ std::string random_bytes(Rng& rng, std::size_t size) {
 ClientLogin::ClientLogin(Worker& worker, std::unique_ptr<net::Stream> stream)
     : worker_(&worker),
       stream_(std::move(stream)),
+      tls_(worker.snapshot().client_tls),
       core_(tls_policy(worker.snapshot(), stream_->peer().host == "unix")),
       deadline_(
           this,
@@ -131,7 +132,7 @@ void ClientLogin::obey(LoginCore::Out& out) {
     case Want::More: return;
     case Want::StartTls: {
       const std::string received = std::exchange(held_, {});  // LoginCore has refused stuffed bytes (R7)
-      return stream_->start_tls(*worker_->snapshot().client_tls, "", received);
+      return stream_->start_tls(*tls_, "", received);
     }
     case Want::Name:
       PGWEIR_CHECK(out.send.empty());  // pairs with the wait for on_drained in name_tenant

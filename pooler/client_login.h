@@ -51,6 +51,7 @@ class ClientLogin final : public net::Handler {
   Worker* worker_;
   std::unique_ptr<net::Stream> stream_;
   std::unique_ptr<net::Detached> detached_;
+  std::shared_ptr<net::TlsContext> tls_;  // that core_ offers, whatever a reload says meanwhile
   LoginCore core_;
   std::string held_;
   std::optional<tiers::Tenant> record_;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <tuple>
 
 #include "pooler/base/check.h"
 #include "pooler/session.h"
@@ -20,6 +21,15 @@ constexpr std::chrono::milliseconds kRunWhileOthersStarve{100};
 bool is_final(const Error& error) {
   const std::string_view code = error.sqlstate;
   return code.substr(0, 2) == "28" || code.substr(0, 2) == "3D" || code == sqlstate::kInsufficientPrivilege;
+}
+
+// Whether a connection made by `a` is one that `b` would make.
+bool same_way_in(const conf::Backend& a, const conf::Backend& b) {
+  const auto way = [](const conf::Backend& backend) {
+    return std::tie(backend.host, backend.port, backend.tls_mode, backend.tls_ca_file, backend.tls_cert_file,
+                    backend.tls_key_file, backend.auth_methods);
+  };
+  return way(a) == way(b);
 }
 }  // namespace
 
@@ -104,7 +114,7 @@ void Group::to_idle(Server& server) {
   const Time now = worker_.loop().now();
   const bool yield =
       budget_.starved() && (waiters_.empty() || now - server.started_at > Duration(kRunWhileOthersStarve));
-  if (now >= server.expires || worker_.draining() || yield || paused()) return drop(server);
+  if (now >= server.expires || worker_.draining() || yield || paused() || budget_.shed()) return drop(server);
   server.settled(worker_.loop());
   server.place = Server::Place::Idle;
   server.since = now;
@@ -182,7 +192,7 @@ void Group::grow() {
     return;
   }
   while (starting_ < at_once && servers_.size() < capacity()) {
-    if (!budget_.take(backend->settings.max_server_connections)) return worker_.ask_for_budget(key_.backend);
+    if (!budget_.take()) return worker_.ask_for_budget(key_.backend);
     start_one();
   }
 }
@@ -203,10 +213,7 @@ void Group::server_started(Server& server, const SettingsMap::Values& parameters
   last_error_.reset();
   retry_at_ = {};
   if (!books.settings.has_baseline()) books.settings.set_baseline(parameters);
-  const auto lifetime = std::chrono::microseconds(worker_.config().server_lifetime);
-  const auto jitter = std::chrono::microseconds(
-      static_cast<std::int64_t>(worker_.rng().below(static_cast<std::uint64_t>(lifetime.count()) / 10 + 1)));
-  server.expires = lifetime.count() == 0 ? kNever : worker_.loop().now() + lifetime - jitter;
+  server.expires = expiry(server);
   worker_.log().info("server connected", {{"backend", key_.backend},
                                           {"database", key_.database},
                                           {"user", key_.user},
@@ -306,6 +313,70 @@ void Group::close_idle() {
   while (!idle_.empty()) drop(*idle_.front());
   const Time now = worker_.loop().now();
   for (auto& [id, server] : servers_) server->expires = std::min(server->expires, now);
+}
+
+Time Group::expiry(const Server& server) {
+  const Duration lifetime = worker_.config().server_lifetime;
+  if (lifetime.count() == 0) return kNever;
+  const auto tenth = static_cast<std::uint64_t>(lifetime.count()) / 10;
+  return server.started_at + lifetime - Duration(static_cast<std::int64_t>(worker_.rng().below(tenth + 1)));
+}
+
+void Group::reloaded(const Snapshot& before) {
+  const conf::Config& config = worker_.config();
+  const Time now = worker_.loop().now();
+  sums_.reset();
+  books.statements.set_bytes_max(config.prepared_statement_bytes);
+  books.statements_per_server = config.max_prepared_statements;
+  // A secret of the user list may have changed; a tenant's own one makes another group.
+  if (key_.secret.empty()) {
+    const auto& users = worker_.snapshot().users;
+    const auto user = users.find(key_.user);
+    credentials_.secret = user == users.end() ? std::nullopt : std::optional(user->second);
+  }
+  renew(before.backend(key_.backend));
+  for (auto& [id, server] : servers_) {
+    if (server->place == Server::Place::Starting || server->expires <= now) continue;
+    if (config.server_lifetime != before.config().server_lifetime) server->expires = expiry(*server);
+    // One statement makes room for one, so too many would stay too many.
+    if (config.max_prepared_statements < before.config().max_prepared_statements &&
+        server->core.statements.size() > config.max_prepared_statements)
+      server->expires = now;
+  }
+  close_surplus();
+  retry_at_ = {};  // what failed may be what has changed
+  tick();
+  serve();
+  grow();
+}
+
+void Group::renew(const BackendView* was) {
+  const BackendView* is = worker_.snapshot().backend(key_.backend);
+  if (is && was && same_way_in(was->settings, is->settings)) return;
+  plain_refused_ = false;
+  close_idle();
+  for (auto& [id, server] : servers_)
+    if (server->place == Server::Place::Starting) drop(*server);
+}
+
+// Beyond what the tenants' tiers and the backend allow since a reload.
+void Group::close_surplus() {
+  while (!idle_.empty() && budget_.shed()) drop(*idle_.front());
+  if (tenants_.empty()) return;
+  const Time now = worker_.loop().now();
+  const auto stays = [now](const auto& entry) {
+    return entry.second->place != Server::Place::Closing && entry.second->expires > now;
+  };
+  const auto staying = static_cast<std::size_t>(std::count_if(servers_.begin(), servers_.end(), stays));
+  std::size_t surplus = staying - std::min<std::size_t>(staying, capacity());
+  for (; surplus > 0 && !idle_.empty(); --surplus) drop(*idle_.front());
+  for (auto& [id, server] : servers_) {
+    if (surplus == 0) return;
+    if (server->place != Server::Place::Lent && server->place != Server::Place::Settling) continue;
+    if (server->expires <= now) continue;
+    server->expires = now;
+    --surplus;
+  }
 }
 
 bool Group::paused() const {

@@ -70,8 +70,9 @@ class Group {
   bool close_one_idle();  // for a starved group elsewhere; false: nothing to spare
   void close_idle();      // RECONNECT, shutdown, changed backend
   void close_unused();    // also those that log in or are being cleaned: the end has come
-  // Limits of its tenants have changed.
-  void limits_changed() { sums_.reset(); }
+  // The worker has a new snapshot. Servers that would be made differently now, or are too old or too many by
+  // the new settings, are replaced or closed: idle ones now, others as they come free.
+  void reloaded(const Snapshot& before);
   // A tenant of this group was paused or resumed.
   void pause_changed();
   bool paused() const;  // all tenants that use it are
@@ -103,6 +104,9 @@ class Group {
   bool try_tls_instead();
   void refuse_all(const Error& error);
   void start_one();
+  void renew(const BackendView* was);
+  void close_surplus();
+  Time expiry(const Server& server);
   std::uint32_t capacity() const;  // servers that its tenants may have in all
   Duration idle_limit();
   std::uint32_t floor() const;  // servers that its tenants want kept open

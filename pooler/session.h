@@ -44,6 +44,7 @@ class Session final : public net::Handler, public ListLink<Session> {
   // Ends the session; between transactions for shutdown and for KILL alike.
   void end(const Error& error);
   bool between_transactions() const;
+  void reloaded() { arm(); }  // its deadlines may have come nearer
 
   Tenant& tenant() const { return tenant_; }
   Group& group() const { return group_; }

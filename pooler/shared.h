@@ -23,23 +23,39 @@ class Worker;
 // How many server connections one Postgres host has from this process, over all workers.
 class BackendBudget {
  public:
-  bool take(std::uint32_t limit) {
+  // At the start and by a reload. What is used beyond a lower limit is shed as it comes free.
+  void set_limit(std::uint32_t limit) {
+    limit_.store(limit);
+    const std::uint32_t used = used_.load();
+    surplus_.store(used > limit ? used - limit : 0);
+  }
+  bool take() {
     std::uint32_t used = used_.load();
-    while (used < limit)
+    while (used < limit_.load())
       if (used_.compare_exchange_weak(used, used + 1)) return true;
     starved_.store(true);
     return false;
   }
   // True when somebody was refused since the last time this was said.
   bool give_back() {
-    used_.fetch_sub(1);
+    if (used_.fetch_sub(1) <= limit_.load() + 1) surplus_.store(0);
     return starved_.exchange(false);
+  }
+  // One connection beyond the limit: whoever is told so closes it.
+  bool shed() {
+    std::uint32_t surplus = surplus_.load(std::memory_order_relaxed);
+    while (surplus > 0)
+      if (surplus_.compare_exchange_weak(surplus, surplus - 1)) return true;
+    return false;
   }
   bool starved() const { return starved_.load(std::memory_order_relaxed); }
   std::uint32_t used() const { return used_.load(); }
+  std::uint32_t limit() const { return limit_.load(); }
 
  private:
   std::atomic<std::uint32_t> used_{0};
+  std::atomic<std::uint32_t> limit_{0};
+  std::atomic<std::uint32_t> surplus_{0};  // to be shed yet
   std::atomic<bool> starved_{false};
 };
 

@@ -74,6 +74,11 @@ class StatementBook {
   bool make_room(std::size_t bytes);
   std::size_t bytes() const { return bytes_; }
   std::size_t bytes_max() const { return bytes_max_; }
+  // With a lower one, clients keep what they have prepared.
+  void set_bytes_max(std::size_t bytes_max) {
+    bytes_max_ = bytes_max;
+    make_room(0);
+  }
   std::size_t size() const { return statements_.size(); }
 
  private:

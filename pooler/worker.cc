@@ -41,14 +41,8 @@ void Worker::take_snapshot(std::shared_ptr<const Snapshot> snapshot) {
   asked_for_.clear();
   for (auto& [name, tenant] : tenants_)
     if (const auto record = snapshot_->tenant(name)) tenant->record.limits = record->limits;
-  for (auto& [key, group] : groups_) {
-    const BackendView* was = before->backend(key.backend);
-    const BackendView* is = snapshot_->backend(key.backend);
-    if (!is || (was && !(was->endpoint == is->endpoint))) group->close_idle();
-    group->books.statements_per_server = config().max_prepared_statements;
-    group->limits_changed();
-    group->grow();
-  }
+  for (auto& [key, group] : groups_) group->reloaded(*before);
+  for (auto& [id, session] : sessions_) session->reloaded();
 }
 
 void Worker::on_accept(std::unique_ptr<net::Stream> stream) {

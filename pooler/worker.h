@@ -35,6 +35,7 @@ class Worker final : public net::Acceptor {
 
   void listen(int fd);
   void stop_listening();
+  // A reload, which holds for the clients and servers that there are, too.
   void take_snapshot(std::shared_ptr<const Snapshot> snapshot);
   // Ends sessions as they come between two transactions, or all of them at once.
   void drain(const Error& why);

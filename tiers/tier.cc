@@ -139,7 +139,9 @@ std::string reference() {
            allowed_range(unit_of(field), field.least, field.most) + " | " + std::string(field.help) + " |\n";
   }
   out +=
-      "\n`pool_size` and `min_server_connections` must not exceed `max_server_connections`.\n\n"
+      "\n`pool_size` and `min_server_connections` must not exceed `max_server_connections`. Limits that a "
+      "reload "
+      "changes hold for connected clients, too; with a lower `max_clients` nobody is disconnected.\n\n"
       "## Fields of a tenant\n\n| field | allowed | meaning |\n|---|---|---|\n"
       "| `tier` | name of a tier | Tier whose values hold where the tenant's row has none; "
       "`pool.default_tier` if none. |\n";
@@ -147,6 +149,10 @@ std::string reference() {
     out += "| `" + std::string(field.key) + "` | at most " + std::to_string(field.most) + " bytes | " +
            std::string(field.help) + " |\n";
   }
+  out +=
+      "\nA reload that changes one of these holds for clients that log in after it; who is connected stays "
+      "where "
+      "he is.\n";
   return out;
 }
 

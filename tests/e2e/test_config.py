@@ -1,13 +1,15 @@
 """The command line and the configuration: what is taken, and how mistakes are told."""
 
 import subprocess
+import time
 import unittest
 
 import psycopg
 
-from harness import Pgweir, PgweirCase, wait_until
+from harness import Pgweir, PgweirCase, Postgres, Wire, wait_until
 from harness.machine import runs_as_root, write
 from harness.pgweir import binary, environment
+from harness.wire import query
 
 GOOD = """\
 listen:
@@ -218,6 +220,166 @@ class Reload(PgweirCase):
             weir.config["tiers"]["test"]["max_clients"] = 50
             weir.reload()
             wait_until(lambda: self.enters(weir, "changed"), what="the new password")
+
+    def loose(self, **config):
+        """A pgweir whose tenant has room and whose servers live for ever."""
+        tier = {"pool_size": 4, "max_server_connections": 4, "max_clients": 50, "server_idle_timeout": "never"}
+        base = {
+            "auth": {"method": "trust"},
+            "server": {"idle_timeout": "never", "lifetime": "never"},
+            "tiers": {"test": tier},
+            "tenants": {"app": {"tier": "test", "backend": "main", "database": "app"}},
+        }
+        return self.pgweir({**base, **config}, {"app": "s3cret", "admin": "adm1n"})
+
+    def servers(self):
+        """What pgweir has open on the database, by process id."""
+        rows = self.postgres.sql("select pid from pg_stat_activity where datname = 'app' and usename = 'app'")
+        return {row[0] for row in rows}
+
+    def warm_up(self, weir, count):
+        """So many idle servers."""
+        wait_until(lambda: not self.servers(), what="the servers of other tests gone")
+        clients = [weir.connect("app", "app") for _ in range(count)]
+        for client in clients:
+            self.addCleanup(client.close)
+            client.execute("begin")
+        for client in clients:
+            client.execute("commit")
+        self.assertEqual(len(self.servers()), count)
+        return clients
+
+    def change(self, weir, section, **settings):
+        weir.config.setdefault(section, {}).update(settings)
+        weir.write_files()
+        weir.console("RELOAD")
+
+    def test_a_client_that_is_idle_already(self):
+        weir = self.loose()
+        with weir.connect("app", "app") as client:
+            client.execute("select 1")
+            self.change(weir, "client", idle_timeout="500ms")
+            with Wire(weir.port) as other:
+                other.login("app", "app")
+                self.assertIn(b"57P05", other.until_closed()[-1][1])
+            with self.assertRaises(psycopg.OperationalError):
+                client.execute("select 1")
+
+    def test_a_client_that_waits_already(self):
+        weir = self.loose()
+        weir.config["tiers"]["test"].update(pool_size=1, max_server_connections=1)
+        weir.write_files()
+        weir.console("RELOAD")
+        with weir.connect("app", "app") as holder, Wire(weir.port) as waiting:
+            holder.execute("begin")
+            waiting.login("app", "app")
+            waiting.send(query("select 'served'"))
+            time.sleep(0.3)
+            self.change(weir, "client", query_wait_timeout="100ms")
+            self.assertIn(b"53300", b"".join(body for _, body in waiting.until_ready()))
+            self.change(weir, "client", query_wait_timeout="60s")
+            waiting.send(query("select 'served'"))
+            time.sleep(0.3)
+            weir.config["tiers"]["test"].update(max_server_connections=2)
+            self.change(weir, "tiers")
+            self.assertIn(b"served", b"".join(body for _, body in waiting.until_ready()))
+
+    def test_idle_servers_that_are_too_old_now(self):
+        weir = self.loose()
+        for setting in ("idle_timeout", "lifetime"):
+            with self.subTest(setting):
+                clients = self.warm_up(weir, 3)
+                self.change(weir, "server", **{setting: "1s"})
+                wait_until(lambda: not self.servers(), seconds=5, what="closed servers")
+                self.change(weir, "server", **{setting: "never"})
+                for client in clients:
+                    client.close()
+
+    def test_servers_beyond_a_lower_limit(self):
+        for section, row in (("tiers", "test"), ("backends", "main")):
+            with self.subTest(section):
+                weir = self.loose()
+                clients = self.warm_up(weir, 4)
+                clients[0].execute("begin")
+                clients[1].execute("begin")
+                weir.config["tiers"]["test"]["pool_size"] = 1
+                weir.config[section][row]["max_server_connections"] = 1
+                self.change(weir, section)
+                wait_until(lambda: len(self.servers()) == 2, what="no idle servers")
+                for client in clients[:2]:
+                    client.execute("commit")
+                wait_until(lambda: len(self.servers()) == 1, what="one server")
+                for client in clients:
+                    self.assertEqual(client.execute("select 1").fetchone(), (1,))
+                    self.assertEqual(len(self.servers()), 1)
+                    client.close()
+                weir.stop()
+
+    def test_another_way_to_the_backend(self):
+        weir = self.loose()
+        clients = self.warm_up(weir, 2)
+        before = self.servers()
+        clients[0].execute("begin")
+        weir.config["backends"]["main"]["auth_methods"] = ["trust"]
+        self.change(weir, "backends")
+        wait_until(lambda: len(self.servers()) == 1, what="the idle server closed")
+        clients[0].execute("commit")
+        wait_until(lambda: not self.servers() & before, what="the other one closed")
+        for client in clients:
+            self.assertEqual(client.execute("select 1").fetchone(), (1,))
+            client.close()
+
+    def test_fewer_statements_on_a_server(self):
+        weir = self.loose()
+        with weir.connect("app", "app") as client:
+            for n in range(20):
+                client.execute(f"select {n}", prepare=True)
+            count = "select count(*)::int from pg_prepared_statements"
+            self.assertGreaterEqual(client.execute(count, prepare=False).fetchone()[0], 20)
+            before = self.servers()
+            self.change(weir, "server", max_prepared_statements=5)
+            wait_until(lambda: not self.servers() & before, what="a fresh server")
+            self.assertEqual(client.execute("select 7", prepare=True).fetchone(), (7,))
+
+    def test_the_log(self):
+        weir = self.loose()
+        weir.connect("app", "app").close()
+        self.assertNotIn('"login"', weir.log())
+        self.change(weir, "log", level="debug")
+        weir.connect("app", "app").close()
+        wait_until(lambda: '"login"' in weir.log(), what="an event at debug")
+
+    def test_a_server_password_of_connected_clients(self):
+        postgres = Postgres(hba="local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
+        self.addCleanup(postgres.stop)
+        postgres.create_user("app", "s3cret")
+        weir = self.pgweir(users={"app": "s3cret", "admin": "adm1n"}, postgres=postgres)
+        with weir.connect("postgres", "app") as client:
+            client.execute("select 1")
+            postgres.sql("alter role app password 'changed'")
+            weir.users["app"] = "changed"
+            weir.write_files()
+            weir.console("RELOAD")
+            postgres.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'")
+            wait_until(lambda: not weir.console("SHOW SERVERS")[1], what="the server gone")
+            self.assertEqual(client.execute("select 2").fetchone(), (2,))
+
+    def test_several_reloads_at_once(self):
+        weir = self.loose()
+        before = weir.log().count("configuration reloaded")
+        for n in range(8):
+            self.change_silently(weir, n)
+        weir.console("RELOAD")
+        after = weir.log().count("configuration reloaded")
+        self.assertGreater(after, before)
+        wait_until(lambda: ("client.idle_timeout", "107s") in self.shown(weir), what="the last one in force")
+
+    def change_silently(self, weir, n):
+        weir.config["client"] = {"idle_timeout": f"{100 + n}s"}
+        weir.reload()
+
+    def shown(self, weir):
+        return [row[:2] for row in weir.console("SHOW CONFIG")[1]]
 
     def enters(self, weir, password):
         try:

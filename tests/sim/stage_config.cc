@@ -24,10 +24,12 @@ std::string stage_yaml(const Stage& stage, const net::Endpoint& postgres, unsign
       "process: {{ shutdown_timeout: 20s }}\n"
       "backends:\n  main: {{ host: {}, port: {}, max_server_connections: {}, tls_mode: disable }}\n",
       stage.query_wait, stage.statements_per_server, round % 2 == 0 ? "1h" : "30min", stage.client_auth,
-      postgres.host, postgres.port, stage.backend_servers);
+      postgres.host, postgres.port,
+      round % 2 == 1 && stage.backend_servers > 1 ? stage.backend_servers - 1 : stage.backend_servers);
   text += fmt::format(
       "tiers:\n  sim: {{ pool_size: {}, max_server_connections: {}, max_clients: {}, queue_timeout: {}s }}\n",
-      round % 3 == 1 ? 1 : stage.pool_size, stage.max_servers, stage.max_clients, 100 + round);
+      round % 3 == 0 ? stage.pool_size : 1, round % 3 == 2 ? 1 : stage.max_servers, stage.max_clients,
+      100 + round);
   text += "tenants:\n";
   for (unsigned i = 0; i < stage.tenants; ++i) {
     const std::string database = stage.shared_group ? "real" : "real" + std::to_string(i);
