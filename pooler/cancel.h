@@ -1,7 +1,10 @@
 // pooler/cancel.h - one CancelRequest on its way to Postgres.
 //
-// Postgres closes the connection when it has sent the signal; until then the server in question is leased
-// (R6).
+//   Connecting [-> TlsAnswer -> Securing] -> Sent
+//
+// It takes the way that the server's own connection took: the same address, and TLS with the same checks
+// where that one has TLS; then never in the open, because whoever reads the key may cancel as well. Postgres
+// closes the connection when it has sent the signal; until then the server in question is leased (R6).
 #pragma once
 
 #include <cstdint>
@@ -10,17 +13,26 @@
 #include <string>
 
 #include "pooler/net/loop.h"
+#include "pooler/net/tls.h"
 
 namespace pgweir {
 
 class Server;
 class Worker;
 
+// How one server is asked to cancel. It holds as long as the connection, whatever a reload says meanwhile.
+struct CancelTarget {
+  net::Endpoint address;                 // that the connection was made to
+  std::string host;                      // whom TLS verifies
+  std::shared_ptr<net::TlsContext> tls;  // null: the connection is in the open
+  std::uint32_t pid = 0;
+  std::string key;
+};
+
 class CancelConnection final : public net::Handler {
  public:
   // `server` is null when nobody will use it again.
-  CancelConnection(Worker& worker, const net::Endpoint& to, std::uint32_t pid, std::string key,
-                   Server* server, std::function<void()> done);
+  CancelConnection(Worker& worker, CancelTarget target, Server* server, std::function<void()> done);
   ~CancelConnection() override = default;
   Server* server() const { return server_; }
   void forget_server() { server_ = nullptr; }
@@ -29,15 +41,18 @@ class CancelConnection final : public net::Handler {
   std::function<void()> take_done() { return std::move(done_); }
 
  private:
+  enum class State : std::uint8_t { Connecting, TlsAnswer, Securing, Sent };
   void on_connected() override;
-  void on_bytes(Bytes) override {}
+  void on_bytes(Bytes in) override;
+  void on_secured() override;
   void on_closed(const net::Closed& why) override;
+  void send();
 
   Worker& worker_;
-  std::uint32_t pid_;
-  std::string key_;
+  CancelTarget target_;
   Server* server_;
   std::function<void()> done_;
+  State state_ = State::Connecting;
   bool over_ = true;
   net::Timer deadline_;
   std::unique_ptr<net::Stream> stream_;

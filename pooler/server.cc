@@ -4,6 +4,7 @@
 
 #include "pooler/base/check.h"
 #include "pooler/group.h"
+#include "pooler/net/address.h"
 #include "pooler/session.h"
 #include "pooler/worker.h"
 #include "protocol/messages.h"
@@ -71,10 +72,17 @@ void Server::connect() {
   login_ = std::make_unique<ServerLogin>(login_policy(*backend, group_.plain_refused()), group_.credentials(),
                                          group_.key().database, worker.scram_nonce());
   worker.loop().arm(deadline_, since + worker.config().server_connect_timeout);
-  stream_ = worker.loop().connect(backend->endpoint, *this);
+  endpoint_ = address_ = backend->endpoint;
+  tls_ = backend->tls;
+  stream_ = worker.loop().connect(endpoint_, *this);
 }
 
 void Server::on_connected() {
+  // A name may stand for several hosts. A literal says all there is, also an IPv6 zone.
+  if (!endpoint_.is_unix() && !net::literal(endpoint_)) {
+    const net::Peer peer = stream_->peer();
+    address_ = {peer.host, peer.port};
+  }
   ServerLogin::Out out;
   login_->connected(out);
   obey(out);
@@ -91,12 +99,9 @@ void Server::obey(ServerLogin::Out& out) {
   Worker& worker = group_.worker();
   switch (out.want) {
     case ServerLogin::Out::Want::More: return;
-    case ServerLogin::Out::Want::StartTls: {
-      const BackendView* backend = worker.snapshot().backend(group_.key().backend);
-      if (!backend || !backend->tls)
-        return fail_login({sqlstate::kConnectionFailure, "no TLS context", {}, {}});
-      return stream_->start_tls(*backend->tls, backend->endpoint.host);
-    }
+    case ServerLogin::Out::Want::StartTls:
+      PGWEIR_CHECK(tls_ != nullptr);  // pairs with login_policy
+      return stream_->start_tls(*tls_, endpoint_.host);
     case ServerLogin::Out::Want::Derive: {
       // The server may be gone when the keys are ready: it is looked up again by its id.
       const auto still_here = [&worker, key = group_.key(), number = id]() -> Server* {
@@ -120,6 +125,7 @@ void Server::obey(ServerLogin::Out& out) {
     }
     case ServerLogin::Out::Want::Done: {
       worker.loop().disarm(deadline_);
+      if (!stream_->secured()) tls_ = nullptr;
       cancel_pid_ = login_->cancel_pid();
       cancel_key_ = login_->cancel_key();
       const std::unique_ptr<ServerLogin> login = std::move(login_);
@@ -190,6 +196,10 @@ void Server::clean() {
   core.begin_cleaning(out);
   stream_->write(out.slices());
   group_.worker().loop().arm(deadline_, group_.worker().loop().now() + kCleaningMax);
+}
+
+CancelTarget Server::cancel_target() const {
+  return {address_, endpoint_.host, tls_, cancel_pid_, cancel_key_};
 }
 
 void Server::lease_ended() { group_.lease_ended(*this); }

@@ -12,6 +12,7 @@
 
 #include "pooler/base/list.h"
 #include "pooler/base/time.h"
+#include "pooler/cancel.h"
 #include "pooler/net/loop.h"
 #include "pooler/server_core.h"
 #include "pooler/server_login.h"
@@ -48,7 +49,8 @@ class Server final : public net::Handler, public ListLink<Server> {
   Time since{};  // in this place
   Time started_at{};
   Time expires{};  // server_lifetime, with jitter
-  const std::string& cancel_key() const { return cancel_key_; }
+  // Its key is empty when the server cannot be asked.
+  CancelTarget cancel_target() const;
   std::uint32_t cancel_pid() const { return cancel_pid_; }
   Group& group() const { return group_; }
   net::Stream* stream() const { return stream_.get(); }
@@ -63,6 +65,8 @@ class Server final : public net::Handler, public ListLink<Server> {
   void fail_login(const Error& error);
 
   Group& group_;
+  net::Endpoint endpoint_, address_;      // as configured when it was dialled; what answered
+  std::shared_ptr<net::TlsContext> tls_;  // null: in the open; during the login TLS may yet come
   std::unique_ptr<net::Stream> stream_;
   std::unique_ptr<ServerLogin> login_;
   net::Timer deadline_;

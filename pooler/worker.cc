@@ -189,16 +189,15 @@ void Worker::cancel_request(std::uint32_t id, std::string key, std::function<voi
 }
 
 void Worker::send_cancel(Server& server, std::function<void()> done) {
-  const BackendView* backend = snapshot_->backend(server.group().key().backend);
   const bool keeps = server.place == Server::Place::Lent;
-  if (!backend || server.cancel_key().empty() || server.leases >= kCancelsAtOnce) {
+  CancelTarget target = server.cancel_target();
+  if (target.key.empty() || server.leases >= kCancelsAtOnce) {
     if (done) done();
     return;
   }
   if (keeps) ++server.leases;
-  auto cancel =
-      std::make_unique<CancelConnection>(*this, backend->endpoint, server.cancel_pid(), server.cancel_key(),
-                                         keeps ? &server : nullptr, std::move(done));
+  auto cancel = std::make_unique<CancelConnection>(*this, std::move(target), keeps ? &server : nullptr,
+                                                   std::move(done));
   CancelConnection* raw = cancel.get();
   cancels_[raw] = std::move(cancel);
 }

@@ -3,12 +3,13 @@
 import socket
 import ssl
 import struct
+import threading
 import unittest
 
 import psycopg
 
-from harness import Authority, PgweirCase, Wire
-from harness.wire import SSL_REQUEST, query, special, startup
+from harness import Authority, PgweirCase, Recorder, Wire, wait_until
+from harness.wire import CANCEL_REQUEST, SSL_REQUEST, query, special, startup
 
 USERS = {"app": "s3cret"}
 
@@ -190,8 +191,8 @@ class ServerSide(PgweirCase):
         for database in ("secure", "plain"):
             cls.postgres.create_database(database)
 
-    def mode(self, mode, host=None, authority=None):
-        backend = {"host": host or self.postgres.host, "port": self.postgres.port, "tls_mode": mode}
+    def mode(self, mode, host=None, authority=None, port=None):
+        backend = {"host": host or self.postgres.host, "port": port or self.postgres.port, "tls_mode": mode}
         if mode.startswith("verify"):
             backend["tls_ca_file"] = str((authority or self.authority).path)
         return self.pgweir({"client": {"query_wait_timeout": "2s"}, "backends": {"main": backend}}, USERS)
@@ -249,6 +250,67 @@ class ServerSide(PgweirCase):
         finally:
             self.postgres.sql("alter system set ssl = on")
             self.postgres.sql("select pg_reload_conf()")
+
+    def cancelled(self, weir, database, before_cancel=lambda: None):
+        """Cancels a query that runs; its server must serve on afterwards."""
+        with weir.connect(database, "app") as client:
+            pid = client.execute("select pg_backend_pid()").fetchone()
+            outcome = []
+
+            def sleep():
+                try:
+                    client.execute("select pg_sleep(30)")
+                except psycopg.Error as error:
+                    outcome.append(error.sqlstate)
+
+            thread = threading.Thread(target=sleep)
+            thread.start()
+            asleep = "select 1 from pg_stat_activity where pid = %d and state = 'active' and query like '%%pg_sleep%%'"
+            wait_until(lambda: self.postgres.sql(asleep % pid), what="the query running")
+            before_cancel()
+            client.cancel()
+            thread.join(20)
+            self.assertEqual(outcome, ["57014"])
+            return pid == client.execute("select pg_backend_pid()").fetchone()
+
+    def test_a_cancel_is_as_secret_as_its_connection(self):
+        cases = [
+            ("disable", "plain", False),
+            ("allow", "plain", False),
+            ("allow", "secure", True),
+            ("prefer", "secure", True),
+            ("require", "secure", True),
+            ("verify-ca", "secure", True),
+            ("verify-full", "secure", True),
+        ]
+        cancel = struct.pack("!i", CANCEL_REQUEST)
+        for mode, database, secret in cases:
+            with self.subTest(mode=mode, database=database):
+                recorder = Recorder(self.postgres.host, self.postgres.port)
+                self.addCleanup(recorder.close)
+                weir = self.mode(mode, port=recorder.port)
+                self.assertTrue(self.cancelled(weir, database))
+                self.assertEqual(secret, not any(cancel in said for said in recorder.said), recorder.said)
+                if secret:
+                    hello = special(SSL_REQUEST) + b"\x16\x03"
+                    self.assertEqual(sum(said.startswith(hello) for said in recorder.said), 2)
+
+    def test_a_cancel_goes_where_its_connection_goes(self):
+        """Also when a reload has named another host and no TLS meanwhile; and names are looked up once."""
+        for host in ("127.0.0.1", "localhost"):
+            with self.subTest(host):
+                weir = self.mode("require", host=host)
+
+                def move(weir=weir):
+                    weir.config["backends"]["main"].update(host="127.0.0.2", port=1, tls_mode="disable")
+                    weir.reload()
+                    wait_until(lambda: "configuration reloaded" in weir.log(), what="the reload")
+                    weir.config["backends"]["main"].update(
+                        host=host, port=self.postgres.port, tls_mode="require"
+                    )
+                    threading.Timer(1, weir.reload).start()
+
+                self.cancelled(weir, "secure", before_cancel=move)
 
 
 if __name__ == "__main__":

@@ -271,7 +271,13 @@ void SimStream::start_tls(net::TlsContext&, const std::string&, Bytes) {
   });
 }
 
-net::Peer SimStream::peer() const { return {side_ == 0 ? "10.0.0.1" : "10.0.0.2", 5432}; }
+// A name here has one address, itself.
+net::Peer SimStream::peer() const {
+  const std::string where = wire_ ? wire_->host : "";
+  const std::size_t colon = where.rfind(':');
+  if (side_ != 0 || colon == std::string::npos) return {"10.0.0.2", 5432};
+  return {where.substr(0, colon), static_cast<std::uint16_t>(std::stoi(where.substr(colon + 1)))};
+}
 net::Peer SimStream::local() const { return {side_ == 0 ? "10.0.0.2" : "10.0.0.1", 5432}; }
 
 }  // namespace pgweir::sim

@@ -9,6 +9,7 @@ from .certificates import Authority
 from .machine import free_port, pg_program, run, scratch, wait_until
 from .pgweir import Pgweir
 from .postgres import Postgres
+from .recorder import Recorder
 from .wire import Wire
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Pgweir",
     "PgweirCase",
     "Postgres",
+    "Recorder",
     "Wire",
     "free_port",
     "pg_program",
