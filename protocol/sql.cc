@@ -54,9 +54,6 @@ void set(SqlChanges& changes, Bytes spelled) {
 
 bool is_temp_schema(Bytes name) { return lower(name.substr(0, 7)) == "pg_temp"; }
 
-// A list of schemas as it stands in a string: '"$user", pg_temp'.
-bool may_name_temp(Bytes search_path) { return lower(search_path).find("pg_temp") != std::string::npos; }
-
 // ---------------------------------------------------------------- literals
 
 struct Literal {
@@ -86,6 +83,15 @@ std::optional<Literal> literal_in(const PgQuery__Node* node) {
   return {};
 }
 
+// With pg_temp in front of the path, every CREATE makes a temporary object.
+void add_path(const std::optional<Literal>& schemas, SqlChanges& changes) {
+  if (!schemas) {
+    changes.temp_path = true;
+  } else if (lower(schemas->text).find("pg_temp") != std::string::npos) {
+    changes.temp = true;
+  }
+}
+
 bool is_string(const PgQuery__Node* node) {
   const std::optional<Literal> literal = literal_in(node);
   return literal && literal->text.data() != nullptr;
@@ -112,39 +118,44 @@ void add_body(Bytes code, SqlChanges& changes) {
     }
 }
 
+// Goes through a whole statement and notes what the names in it mean.
 class Finder {
  public:
-  explicit Finder(SqlChanges& changes) : changes_(changes) {}
+  Finder(const ProtobufCMessage& statement, SqlChanges& changes) : walk_(&statement), changes_(changes) {
+    while (const ProtobufCMessage* const message = walk_.next()) look_at(*message);
+  }
 
-  bool operator()(const ProtobufCMessage& message) {
+  // A temporary object is named as such.
+  bool names_temp() const { return names_temp_; }
+
+ private:
+  void look_at(const ProtobufCMessage& message) {
     if (const auto* call = PGWEIR_AS(FuncCall, func_call, &message)) {
       call_of(*call);
       // Its name was looked at, with its arguments in mind.
-      for (std::size_t i = 0; i + 1 < call->n_funcname; ++i) walk(&call->funcname[i]->base, *this);
-      for (std::size_t i = 0; i < call->n_args; ++i) walk(&call->args[i]->base, *this);
-      for (std::size_t i = 0; i < call->n_agg_order; ++i) walk(&call->agg_order[i]->base, *this);
-      if (call->agg_filter != nullptr) walk(&call->agg_filter->base, *this);
-      if (call->over != nullptr) walk(&call->over->base, *this);
-      return false;
+      for (std::size_t i = 0; i + 1 < call->n_funcname; ++i) walk_.add(call->funcname[i]);
+      for (std::size_t i = 0; i < call->n_args; ++i) walk_.add(call->args[i]);
+      for (std::size_t i = 0; i < call->n_agg_order; ++i) walk_.add(call->agg_order[i]);
+      walk_.add(call->agg_filter);
+      if (call->over != nullptr) walk_.add(&call->over->base);
+      return;
     }
+    if (message.descriptor == &pg_query__a__const__descriptor) return;  // a string of the user, not a name
     if (const auto* table = PGWEIR_AS(RangeVar, range_var, &message)) {
       if (text_of(table->relpersistence) == "t" || is_temp_schema(text_of(table->schemaname)))
-        changes_.temp = true;
+        changes_.temp = names_temp_ = true;
     } else if (const auto* update = PGWEIR_AS(UpdateStmt, update_stmt, &message)) {
       if (update->relation != nullptr && text_of(update->relation->relname) == "pg_settings")
         changes_.any_setting = true;
     } else if (const auto* string = PGWEIR_AS(String, string, &message)) {
       named(text_of(string->sval));
-    } else if (message.descriptor == &pg_query__a__const__descriptor) {
-      return false;  // a string of the user, not a name
     }
-    return true;
+    walk_.add_children(message);
   }
 
- private:
   // A function that is given a name of its own, as by CREATE AGGREGATE, or a column that is called like one.
   void named(Bytes name) {
-    if (is_temp_schema(name)) changes_.temp = true;
+    if (is_temp_schema(name)) changes_.temp = names_temp_ = true;
     switch (sql_function(lower(name))) {
       case SqlFunction::Other: return;
       case SqlFunction::SetConfig:
@@ -174,7 +185,7 @@ class Finder {
 
   void set_config(const PgQuery__FuncCall& call) {
     if (call.n_args != 3 || call.func_variadic) {
-      changes_.any_setting = true;
+      changes_.any_setting = changes_.temp_path = true;
       return;
     }
     const std::optional<Literal> value = literal_in(call.args[1]);
@@ -182,13 +193,12 @@ class Finder {
     const bool session = !local || !local->is_true;
     if (!is_string(call.args[0])) {
       if (session) changes_.any_setting = true;
-      changes_.temp = true;  // for all we know
+      changes_.temp_path = true;  // for all we know
       return;
     }
     const std::string name = lower(literal_in(call.args[0])->text);
     if (session) set(changes_, name);
-    // With pg_temp in front, every CREATE makes a temporary object.
-    if (name == "search_path" && (!value || may_name_temp(value->text))) changes_.temp = true;
+    if (name == "search_path") add_path(value, changes_);
     if (name == "seed") changes_.unfollowable = true;
   }
 
@@ -201,7 +211,9 @@ class Finder {
       become_opaque(changes_);
   }
 
+  SqlWalk walk_;
   SqlChanges& changes_;
+  bool names_temp_ = false;
 };
 
 // ---------------------------------------------------------------- statements
@@ -235,10 +247,8 @@ void read_set(const PgQuery__VariableSetStmt& statement, SqlStatement& out) {
       if (!statement.is_local) set(out.changes, name);
       if (name == "seed") out.changes.unfollowable = true;
       if (name == "search_path")
-        for (std::size_t i = 0; i < statement.n_args; ++i) {
-          const std::optional<Literal> schema = literal_in(statement.args[i]);
-          if (!schema || may_name_temp(schema->text)) out.changes.temp = true;
-        }
+        for (std::size_t i = 0; i < statement.n_args; ++i)
+          add_path(literal_in(statement.args[i]), out.changes);
       break;
     default: out.changes.any_setting = true; return;
   }
@@ -379,9 +389,8 @@ void read_statement(const PgQuery__Node* node, SqlStatement& out) {
       break;
     default: break;
   }
-  Finder finder(out.changes);
-  walk(message, finder);
-  if (out.kind == Kind::Other && out.changes.temp) out.kind = Kind::CreateTemp;
+  const Finder finder(*message, out.changes);
+  if (out.kind == Kind::Other && finder.names_temp()) out.kind = Kind::CreateTemp;
 }
 
 // ---------------------------------------------------------------- where things stand
@@ -541,6 +550,7 @@ void SqlChanges::add(const SqlChanges& other) {
   any_setting |= other.any_setting;
   temp |= other.temp;
   temp_gone |= other.temp_gone;
+  temp_path |= other.temp_path;
   hold_cursor |= other.hold_cursor;
   cursor_gone |= other.cursor_gone;
   advisory_lock |= other.advisory_lock;
@@ -553,8 +563,9 @@ void SqlChanges::add(const SqlChanges& other) {
 
 SqlChanges SqlChanges::anything() {
   SqlChanges all;
-  all.any_setting = all.temp = all.temp_gone = all.hold_cursor = all.cursor_gone = all.advisory_lock =
-      all.advisory_unlock = all.listens = all.unlistens = all.opaque = all.unfollowable = true;
+  all.any_setting = all.temp = all.temp_gone = all.temp_path = all.hold_cursor = all.cursor_gone =
+      all.advisory_lock = all.advisory_unlock = all.listens = all.unlistens = all.opaque = all.unfollowable =
+          true;
   return all;
 }
 

@@ -21,9 +21,12 @@ struct SqlChanges {
   // obsolete names replaced. Some are no rows of pg_settings: role is, seed and session_authorization too,
   // but SHOW seed tells nothing (so it is unfollowable as well).
   std::vector<std::string> settings;
-  bool any_setting = false;      // and settings whose names cannot be told, or all of them
-  bool temp = false;             // temporary objects made
-  bool temp_gone = false;        // ... dropped
+  bool any_setting = false;  // and settings whose names cannot be told, or all of them
+  bool temp = false;         // temporary objects made
+  bool temp_gone = false;    // ... dropped
+  // search_path set, perhaps only for the transaction, to a value that is not in the text. Should it begin
+  // with pg_temp, each CREATE under it makes a temporary object, and its text does not show it.
+  bool temp_path = false;
   bool hold_cursor = false;      // a cursor WITH HOLD declared
   bool cursor_gone = false;      // ... closed
   bool advisory_lock = false;    // a lock of the session taken (those of a transaction do not count)
@@ -35,7 +38,7 @@ struct SqlChanges {
   bool unfollowable = false;  // state that the server cannot be asked for: LOAD, setseed, dblink_connect,
                               // replication origins and temporary slots, a backup begun
 
-  // Something may be left behind. (What only takes away leaves nothing.)
+  // Something may be left behind. (What only takes away leaves nothing, nor does a path.)
   bool leave_something() const;
   void add(const SqlChanges& other);
   static SqlChanges anything();
@@ -110,8 +113,8 @@ struct SqlEffects {
 inline constexpr std::size_t kSqlTextMax = 64UL * 1024;
 inline constexpr std::size_t kSqlNestingMax = 1000;
 
-// Parses always, without the word filter: the answer is never Plain. Microseconds for a short text, some
-// 10 ms for the longest. From any thread.
+// Parses always, without the word filter: the answer is never Plain. Microseconds for a short text, some 10
+// ms for the longest; 4 MB of stack must be there. From any thread.
 SqlEffects read_sql(Bytes text);
 
 }  // namespace pgweir::protocol

@@ -41,31 +41,22 @@ inline const ProtobufCMessage* inside(const PgQuery__Node* node) {
   return reinterpret_cast<const ProtobufCMessage*>(node->alias);
 }
 
-// Shows every message of the tree to visit(const ProtobufCMessage&), parents first, Nodes left out. Where it
-// answers false, nothing below is shown.
-template <typename Visit>
-void walk(const ProtobufCMessage* message, Visit& visit) {
-  if (message == nullptr) return;
-  if (message->descriptor == &pg_query__node__descriptor) {
-    walk(inside(reinterpret_cast<const PgQuery__Node*>(message)), visit);
-    return;
+// The messages of a tree that are still to be looked at, in no special order. A tree may be deeper than a
+// stack.
+class SqlWalk {
+ public:
+  explicit SqlWalk(const ProtobufCMessage* root) { add(root); }
+
+  // Nodes are looked through. Null at the end.
+  const ProtobufCMessage* next();
+  void add(const ProtobufCMessage* message) {
+    if (message != nullptr) todo_.push_back(message);
   }
-  if (!visit(*message)) return;
-  const auto* const base = reinterpret_cast<const char*>(message);
-  for (unsigned i = 0; i < message->descriptor->n_fields; ++i) {
-    const ProtobufCFieldDescriptor& field = message->descriptor->fields[i];
-    if (field.type != PROTOBUF_C_TYPE_MESSAGE) continue;
-    const void* const member = base + field.offset;
-    const void* const quantifier = base + field.quantifier_offset;
-    if (field.label == PROTOBUF_C_LABEL_REPEATED) {
-      const std::size_t count = *static_cast<const std::size_t*>(quantifier);
-      const auto* const items = *static_cast<const ProtobufCMessage* const* const*>(member);
-      for (std::size_t at = 0; at < count; ++at) walk(items[at], visit);
-    } else if ((field.flags & PROTOBUF_C_FIELD_FLAG_ONEOF) == 0 ||
-               *static_cast<const std::uint32_t*>(quantifier) == field.id) {
-      walk(*static_cast<const ProtobufCMessage* const*>(member), visit);
-    }
-  }
-}
+  void add(const PgQuery__Node* node) { add(inside(node)); }
+  void add_children(const ProtobufCMessage& message);
+
+ private:
+  std::vector<const ProtobufCMessage*> todo_;
+};
 
 }  // namespace pgweir::protocol

@@ -1,0 +1,76 @@
+#include "protocol/sql_cache.h"
+
+#include <utility>
+
+#include "pooler/base/check.h"
+#include "protocol/sql_words.h"
+
+namespace pgweir::protocol {
+
+namespace {
+
+// What one piece of heap costs beside its bytes.
+constexpr std::size_t kPiece = 16;
+// The entry, its links, and its node and slot in the table.
+constexpr std::size_t kLinks = 2 * kPiece + 10 * sizeof(void*);
+
+std::size_t heap_of(const std::string& text) {
+  return text.capacity() > std::string().capacity() ? text.capacity() + 1 + kPiece : 0;
+}
+std::size_t heap_of(const SqlChanges& changes) {
+  if (changes.settings.capacity() == 0) return 0;
+  std::size_t bytes = changes.settings.capacity() * sizeof(std::string) + kPiece;
+  for (const std::string& setting : changes.settings) bytes += heap_of(setting);
+  return bytes;
+}
+std::size_t heap_of(const SqlEffects& effects) {
+  std::size_t bytes = heap_of(effects.changes);
+  if (effects.statements.capacity() > 0)
+    bytes += effects.statements.capacity() * sizeof(SqlStatement) + kPiece;
+  for (const SqlStatement& statement : effects.statements)
+    bytes += heap_of(statement.name) + heap_of(statement.changes);
+  return bytes;
+}
+
+const SqlEffects kPlain;
+
+}  // namespace
+
+const SqlEffects& SqlCache::read(Bytes text) {
+  if (may_leave_state(text)) return read_fully(text);
+  ++counts_.filtered;
+  return kPlain;
+}
+
+const SqlEffects& SqlCache::read_fully(Bytes text) {
+  if (const auto found = by_text_.find(text); found != by_text_.end()) {
+    ++counts_.hits;
+    entries_.splice(entries_.begin(), entries_, found->second);
+    return found->second->effects;
+  }
+  ++counts_.parsed;
+  SqlEffects effects = read_sql(text);
+  effects.statements.shrink_to_fit();
+  const std::size_t bytes = sizeof(Entry) + kLinks + kPiece + text.size() + 1 + heap_of(effects);
+  if (bytes > bytes_max_ / 8) {
+    too_big_ = std::move(effects);
+    return too_big_;
+  }
+  make_room(bytes);
+  entries_.push_front(Entry{std::string(text), std::move(effects), bytes});
+  by_text_.emplace(entries_.front().text, entries_.begin());
+  bytes_ += bytes;
+  PGWEIR_CHECK(bytes_ <= bytes_max_);
+  return entries_.front().effects;
+}
+
+void SqlCache::make_room(std::size_t bytes) {
+  while (!entries_.empty() && bytes_ + bytes > bytes_max_) {
+    const Entry& oldest = entries_.back();
+    bytes_ -= oldest.bytes;
+    by_text_.erase(oldest.text);
+    entries_.pop_back();
+  }
+}
+
+}  // namespace pgweir::protocol

@@ -1,0 +1,59 @@
+// protocol/sql_cache.h - read_sql() behind the word filter, with the answers kept by text.
+//
+// Applications send the same few texts again and again, and most of these hold no word that could change a
+// session: such a text costs one pass over its bytes, another one that was seen before a pass and a look-up.
+// For one thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <string>
+#include <unordered_map>
+
+#include "protocol/sql.h"
+
+namespace pgweir::protocol {
+
+class SqlCache {
+ public:
+  // Holds no more than so many bytes, of texts and answers; an answer of more than an eighth of it is not
+  // kept.
+  explicit SqlCache(std::size_t bytes_max) : bytes_max_(bytes_max) {}
+  SqlCache(const SqlCache&) = delete;
+  SqlCache& operator=(const SqlCache&) = delete;
+
+  // Lives until the next call. The text may end with the call.
+  const SqlEffects& read(Bytes text);
+  // The same for a text that is to be looked at whatever its words: one that may take something away (DROP,
+  // CLOSE, ROLLBACK) and leaves nothing. Never Plain.
+  const SqlEffects& read_fully(Bytes text);
+
+  struct Counts {
+    std::uint64_t filtered = 0;  // by the words: Plain
+    std::uint64_t hits = 0;
+    std::uint64_t parsed = 0;
+  };
+  const Counts& counts() const { return counts_; }
+  std::size_t bytes() const { return bytes_; }
+  std::size_t size() const { return by_text_.size(); }
+
+ private:
+  struct Entry {
+    std::string text;
+    SqlEffects effects;
+    std::size_t bytes;
+  };
+  using Entries = std::list<Entry>;
+
+  void make_room(std::size_t bytes);
+
+  const std::size_t bytes_max_;
+  std::size_t bytes_ = 0;
+  Counts counts_;
+  Entries entries_;  // last used first
+  std::unordered_map<Bytes, Entries::iterator> by_text_;
+  SqlEffects too_big_;  // the last one that is not kept
+};
+
+}  // namespace pgweir::protocol
