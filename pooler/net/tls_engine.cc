@@ -28,18 +28,57 @@ bool expect_name(SSL* ssl, const std::string& host) {
   return (is_ip(host) ? X509_VERIFY_PARAM_set1_ip_asc(param, host.c_str())
                       : X509_VERIFY_PARAM_set1_host(param, host.data(), host.size())) == 1;
 }
-}  // namespace
 
-// OpenSSL reads from and writes to the caller's buffers through a BIO that has none of its own.
-const BIO_METHOD* TlsEngine::wire_method() {
+// The caller's buffers as OpenSSL sees them, through a BIO that has none of its own. A BIO with its lock is
+// 208 bytes, and only one engine of a thread is ever inside a call: so a thread has one, and lends it. An
+// engine that moved to another thread keeps a reference to the one it left, which it does not use again.
+class Wire {
+ public:
+  static Wire& of_this_thread() {
+    thread_local Wire wire;
+    return wire;
+  }
+  Wire(const Wire&) = delete;
+  Wire& operator=(const Wire&) = delete;
+  ~Wire() { BIO_free(bio_); }
+
+  void carry(SSL* ssl, Bytes in, std::string& out) {
+    PGWEIR_CHECK(out_ == nullptr);
+    in_ = in;
+    out_ = &out;
+    if (SSL_get_rbio(ssl) == bio_) return;
+    PGWEIR_CHECK(BIO_up_ref(bio_) == 1);
+    SSL_set_bio(ssl, bio_, bio_);
+  }
+  bool all_read() const { return in_.empty(); }
+  void rest() {
+    in_ = {};
+    out_ = nullptr;
+  }
+
+ private:
+  Wire() : bio_(BIO_new(method())) {
+    PGWEIR_CHECK(bio_ != nullptr);
+    BIO_set_data(bio_, this);
+    BIO_set_init(bio_, 1);
+  }
+  static const BIO_METHOD* method();
+  static Wire& of(BIO* bio) { return *static_cast<Wire*>(BIO_get_data(bio)); }
+
+  BIO* bio_;
+  Bytes in_;                    // not read yet
+  std::string* out_ = nullptr;  // during a call
+};
+
+const BIO_METHOD* Wire::method() {
   static const BIO_METHOD* const method = [] {
     BIO_METHOD* m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "wire");
     BIO_meth_set_write(m, [](BIO* bio, const char* data, int size) {
-      static_cast<TlsEngine*>(BIO_get_data(bio))->wire_out_->append(data, static_cast<std::size_t>(size));
+      of(bio).out_->append(data, static_cast<std::size_t>(size));
       return size;
     });
     BIO_meth_set_read(m, [](BIO* bio, char* data, int size) {
-      Bytes& in = static_cast<TlsEngine*>(BIO_get_data(bio))->wire_in_;
+      Bytes& in = of(bio).in_;
       BIO_clear_retry_flags(bio);
       if (in.empty()) {
         BIO_set_retry_read(bio);
@@ -55,14 +94,11 @@ const BIO_METHOD* TlsEngine::wire_method() {
   }();
   return method;
 }
+}  // namespace
 
 TlsEngine::TlsEngine(TlsContext& context, const std::string& host) : accepting_(context.state().accepting) {
   ssl_ = SSL_new(context.state().ssl.get());
-  BIO* wire = BIO_new(wire_method());
-  PGWEIR_CHECK(ssl_ != nullptr && wire != nullptr);
-  BIO_set_data(wire, this);
-  BIO_set_init(wire, 1);
-  SSL_set_bio(ssl_, wire, wire);
+  PGWEIR_CHECK(ssl_ != nullptr);
   if (accepting_) {
     SSL_set_accept_state(ssl_);
     return;
@@ -70,7 +106,7 @@ TlsEngine::TlsEngine(TlsContext& context, const std::string& host) : accepting_(
   SSL_set_connect_state(ssl_);
   if (context.state().verify_name && !expect_name(ssl_, host)) {
     state_ = State::Failed;
-    error_ = "TLS handshake: there is no host name to verify";
+    error_ = std::make_unique<std::string>("TLS handshake: there is no host name to verify");
     return;
   }
   if (!host.empty() && !is_ip(host)) SSL_set_tlsext_host_name(ssl_, host.c_str());
@@ -81,12 +117,12 @@ TlsEngine::~TlsEngine() { SSL_free(ssl_); }
 Bytes TlsEngine::receive(Bytes in, std::span<char> room, std::string& out) {
   if (state_ == State::Ended || state_ == State::Failed) return {};
   ERR_clear_error();
-  wire_in_ = in;
-  wire_out_ = &out;
+  Wire& wire = Wire::of_this_thread();
+  wire.carry(ssl_, in, out);
   if (state_ == State::Handshaking) shake_hands();
   std::size_t size = 0;
   // An SSL_read that finds nothing costs as much as one that does, so it is not tried.
-  while (state_ == State::Open && !room.empty() && (!wire_in_.empty() || SSL_pending(ssl_) > 0)) {
+  while (state_ == State::Open && !room.empty() && (!wire.all_read() || SSL_pending(ssl_) > 0)) {
     std::size_t got = 0;
     PGWEIR_CHECK(size < room.size());
     if (SSL_read_ex(ssl_, room.data() + size, room.size() - size, &got) == 1) {
@@ -101,9 +137,8 @@ Bytes TlsEngine::receive(Bytes in, std::span<char> room, std::string& out) {
       failed("TLS");
     }
   }
-  PGWEIR_CHECK(wire_in_.empty() || state_ == State::Ended || state_ == State::Failed);
-  wire_in_ = {};
-  wire_out_ = nullptr;
+  PGWEIR_CHECK(wire.all_read() || state_ == State::Ended || state_ == State::Failed);
+  wire.rest();
   return {room.data(), size};
 }
 
@@ -119,29 +154,31 @@ void TlsEngine::shake_hands() {
 
 void TlsEngine::failed(const char* doing) {
   state_ = State::Failed;
-  error_ = fmt::format("{}: {}", doing, take_ssl_error());
+  error_ = std::make_unique<std::string>(fmt::format("{}: {}", doing, take_ssl_error()));
   const long verdict = SSL_get_verify_result(ssl_);
-  if (verdict != X509_V_OK) error_ += fmt::format(" ({})", X509_verify_cert_error_string(verdict));
+  if (verdict != X509_V_OK) *error_ += fmt::format(" ({})", X509_verify_cert_error_string(verdict));
 }
 
 void TlsEngine::send(Bytes plain, std::string& out) {
   if (plain.empty() || state_ == State::Failed) return;
   PGWEIR_CHECK(secured_);
   ERR_clear_error();
-  wire_out_ = &out;
+  Wire& wire = Wire::of_this_thread();
+  wire.carry(ssl_, {}, out);
   std::size_t written = 0;
   // The wire takes everything, so a write is whole or it is broken for good.
   if (SSL_write_ex(ssl_, plain.data(), plain.size(), &written) != 1) failed("TLS");
-  wire_out_ = nullptr;
+  wire.rest();
 }
 
 void TlsEngine::say_goodbye(std::string& out) {
   if (!secured_ || state_ == State::Failed) return;
   if ((SSL_get_shutdown(ssl_) & SSL_SENT_SHUTDOWN) != 0) return;
   ERR_clear_error();
-  wire_out_ = &out;
+  Wire& wire = Wire::of_this_thread();
+  wire.carry(ssl_, {}, out);
   SSL_shutdown(ssl_);
-  wire_out_ = nullptr;
+  wire.rest();
 }
 
 std::string TlsEngine::alpn() const {

@@ -12,8 +12,6 @@
 #include "pooler/base/bytes.h"
 #include "pooler/net/tls.h"
 
-struct bio_method_st;
-struct bio_st;
 struct ssl_st;
 
 namespace pgweir::net {
@@ -31,7 +29,7 @@ class TlsEngine {
   State state() const { return state_; }
   bool secured() const { return secured_; }  // the handshake was finished once
   bool accepting() const { return accepting_; }
-  const std::string& error() const { return error_; }
+  std::string error() const { return error_ ? *error_ : ""; }
 
   // Takes all of `in` and decrypts into `room`, of which the result is the used part; `room` must hold `in`
   // and one record (16 kB and a bit), or may be empty during the handshake. Appends to `out` what must be
@@ -48,14 +46,11 @@ class TlsEngine {
   std::string description() const;  // "TLSv1.3 TLS_AES_256_GCM_SHA384"
 
  private:
-  static const bio_method_st* wire_method();
   void shake_hands();
   void failed(const char* doing);
 
   ssl_st* ssl_ = nullptr;
-  Bytes wire_in_;                    // during a call: ciphertext not read yet
-  std::string* wire_out_ = nullptr;  // during a call
-  std::string error_;
+  std::unique_ptr<std::string> error_;  // Failed
   State state_ = State::Handshaking;
   bool accepting_;
   bool secured_ = false;
