@@ -34,7 +34,7 @@ bool same_way_in(const conf::Backend& a, const conf::Backend& b) {
 }  // namespace
 
 Group::Group(Worker& worker, GroupKey key, ServerCredentials credentials)
-    : books(worker.config().prepared_statement_bytes),
+    : books(worker.config().prepared_statement_bytes, worker.texts()),
       worker_(worker),
       key_(std::move(key)),
       credentials_(std::move(credentials)),
@@ -80,7 +80,7 @@ void Group::release(Server& server) {
   --server.session->tenant().lent;
   server.session = nullptr;
   server.place = Server::Place::Settling;
-  if (server.unsent() > 0 || server.core.pipeline.unfit()) return drop(server);
+  if (server.unsent() > 0 || server.core.pipeline.unfit() || server.core.spoiled) return drop(server);
 #ifndef PGWEIR_PLANT_RELEASE_LEASED
   if (server.leases > 0) return;
 #endif

@@ -18,9 +18,7 @@ constexpr std::chrono::seconds kCleaningMax{10};
 // Nobody listens: between two clients a server has nothing to say but notices.
 class NoAudience final : public ServerCore::Audience {
  public:
-  void on_parameter(Bytes, Bytes) override { parameter_changed = true; }
-  void on_op_dropped(StatementOp&) override {}
-  void on_all_deallocated() override {}
+  bool on_parameter(Bytes, Bytes) override { return parameter_changed = true; }
   void on_ours_failed(Bytes) override { failed = true; }
   bool parameter_changed = false;
   bool failed = false;

@@ -22,6 +22,12 @@ constexpr Bytes kSetStatement = "pgweir_set";
 constexpr char kSetText[] = "SELECT pg_catalog.set_config($1,$2,false)\0\0";  // text, NUL, no parameter types
 constexpr Bytes kSetContent{kSetText, sizeof kSetText};
 
+// Taking back the session's user takes back its role, too.
+constexpr Bytes kWhoSpeaks[] = {"role", "session_authorization"};
+bool speaks(Bytes name) {
+  return std::find(std::begin(kWhoSpeaks), std::end(kWhoSpeaks), name) != std::end(kWhoSpeaks);
+}
+
 // Messages that must be here whole before anything is done with them; all of them are small.
 constexpr std::size_t kWholeErrorMax = 16 << 10;
 constexpr std::size_t kWholeTagMax = 80;
@@ -109,7 +115,7 @@ ServerCore::Outcome ServerCore::read(Bytes in, Gather& to_client, Audience& audi
       continue;
     }
     if (needs_whole(frame) ||
-        (settling_ && frame.type == 'D' && frame.size > kHeaderBytes && frame.size <= kWholeErrorMax)) {
+        (frame.type == 'D' && rows_matter() && frame.size > kHeaderBytes && frame.size <= kWholeErrorMax)) {
       partial_size_ = frame.size;
       partial_.assign(header);
       if (!cut) in.remove_prefix(kHeaderBytes);
@@ -167,6 +173,7 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
     outcome.fatal = true;
     reply.verdict = Verdict::Forward;
   }
+  if (type == 'S') reply.verdict = on_parameter(whole.substr(kHeaderBytes), reply.verdict, audience);
   switch (reply.verdict) {
     case Verdict::Violation: outcome.broken = "sent a message that answers nothing"; return false;
     case Verdict::Poisoned: outcome.poisoned = true; return false;
@@ -198,66 +205,105 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
     if (op.id != 0 && reply.kind == Owed::Parse) statements.add(op.id);
   }
   if (reply.dropped_ops > 0) drop_ops(reply.dropped_ops, audience);
-  if (reply.ours_failed) {
-    settling_ = cleaning_ = false;
-    settling_to_.reset();
-    if (!outcome.fatal) audience.on_ours_failed(whole.substr(kHeaderBytes));
-  }
-  switch (type) {
-    case 'S':
-    case 'C':
-    case 'Z':
-      if (whole.size() > kHeaderBytes) on_whole(type, whole.substr(kHeaderBytes), reply, audience);
-      break;
-    case 'D':
-      if (settling_ && reply.verdict == Verdict::Swallow) learn_spelling(whole.substr(kHeaderBytes));
-      break;
-    default: break;
+  if (reply.ours_failed && !outcome.fatal) on_ours_failed(whole.substr(kHeaderBytes), audience);
+  if ((type == 'C' || type == 'Z') && whole.size() > kHeaderBytes)
+    on_whole(type, whole.substr(kHeaderBytes), reply, audience);
+  if (reply.verdict == Verdict::Swallow && !errands_.empty() &&
+      !on_ours(type, whole.substr(kHeaderBytes), reply, audience)) {
+    outcome.broken = "answered a question of ours with a malformed row";
+    return false;
   }
   if (reply.ready && reply.verdict == Verdict::Forward) ++outcome.readies;
   return true;
 }
 
 void ServerCore::on_whole(char type, Bytes body, const Pipeline::Reply& reply, Audience& audience) {
-  if (type == 'S') {
-    protocol::Reader in(body);
-    const Bytes name = in.c_string();
-    const Bytes value = in.c_string();
-    if (!in.ok()) return;
-    if (reply.verdict == Verdict::Forward) {
-      audience.on_parameter(name, value);
-    }
-  } else if (type == 'C') {
-    if (body == Bytes("DISCARD ALL\0", 12) || body == Bytes("DEALLOCATE ALL\0", 15)) {
-#ifndef PGWEIR_PLANT_FORGET_DISCARD
-      statements.clear();
-      set_prepared_ = false;
-#endif
-      if (reply.verdict == Verdict::Forward) audience.on_all_deallocated();
-    }
-  } else if (reply.ready) {
+  if (type == 'Z') {
     tx_status = body[0];
-    if (reply.verdict == Verdict::Forward) return;
-    if (settling_) {
-      settling_ = false;
-      applied = std::exchange(settling_to_, nullptr);
-    } else if (cleaning_) {
-      cleaning_ = dirty = false;
-      applied = empty_settings_;
-    }
+  } else if (body == Bytes("DISCARD ALL\0", 12) || body == Bytes("DEALLOCATE ALL\0", 15)) {
+#ifndef PGWEIR_PLANT_FORGET_DISCARD
+    statements.clear();
+    set_prepared_ = false;
+    questions_prepared_ = 0;
+#endif
+    if (reply.verdict != Verdict::Forward) return;
+    audience.on_all_deallocated();
+    if (body.substr(0, 3) == "DIS") audience.on_all_discarded();
   }
 }
 
+// Whether the client hears of it. What it loses by its own request and is given back at once was never gone.
+Verdict ServerCore::on_parameter(Bytes body, Verdict verdict, Audience& audience) {
+  protocol::Reader in(body);
+  const Bytes name = in.c_string();
+  const Bytes value = in.c_string();
+  const bool restoring = !errands_.empty() && errands_.front().kind == Errand::Kind::Restore;
+  if (!in.ok() || (verdict == Verdict::Swallow && !restoring)) return verdict;
+  if (verdict == Verdict::Swallow) return audience.on_parameter(name, value) ? Verdict::Forward : verdict;
+  if (restoring) {
+    const auto& given_back = errands_.front().questions;
+    if (std::any_of(given_back.begin(), given_back.end(),
+                    [name](const Question& question) { return question.name == name; }))
+      return Verdict::Swallow;
+  }
+  audience.on_parameter(name, value);
+  return verdict;
+}
+
+// False when the answer is no answer.
+bool ServerCore::on_ours(char type, Bytes body, const Pipeline::Reply& reply, Audience& audience) {
+  Errand& errand = errands_.front();
+  if (type == 'D' && errand.answered < errand.questions.size()) {
+    if (errand.kind == Errand::Kind::Audit)
+      return errand.findings.add(errand.questions[errand.answered], body);
+    learn_spelling(errand, body);
+  } else if (type == 'C' && reply.kind == Owed::Execute && reply.finished) {
+    ++errand.answered;
+  } else if (reply.ready) {
+    end_errand(audience);
+  }
+  return true;
+}
+
+void ServerCore::on_ours_failed(Bytes error_body, Audience& audience) {
+  if (!errands_.empty()) {
+    errands_.front().failed = true;
+    // The client's request in front of it has failed, so nothing is to be given back.
+    if (errands_.front().kind == Errand::Kind::Restore &&
+        protocol::parse_error(error_body).sqlstate == sqlstate::kInFailedTransaction)
+      return;
+  }
+  audience.on_ours_failed(error_body);
+}
+
+void ServerCore::end_errand(Audience& audience) {
+  Errand done = std::move(errands_.front());
+  errands_.erase(errands_.begin());
+  if (done.kind == Errand::Kind::Restore) set_prepared_ = !done.failed;  // it was closed and made anew
+  if (done.failed) return;
+  switch (done.kind) {
+    case Errand::Kind::Settings: applied = std::move(done.to); break;
+    case Errand::Kind::Clean:
+      dirty = false;
+      applied = empty_settings_;
+      break;
+    case Errand::Kind::Restore: break;
+    case Errand::Kind::Audit: audience.on_audited(done.findings); break;
+  }
+}
+
+bool ServerCore::rows_matter() const { return !errands_.empty() && pipeline.front_ours(); }
+
 // set_config answers with the value as Postgres spells it ("ISO" -> "ISO, MDY"), which is what clients are
 // told.
-void ServerCore::learn_spelling(Bytes row) {
+void ServerCore::learn_spelling(Errand& errand, Bytes row) {
   protocol::Reader in(row);
   const bool one_value = in.u16() == 1;
   const Bytes value = in.bytes(in.u32());
-  if (!in.ok() || !one_value || settled_ >= settling_names_.size()) return;
-  const std::string& name = settling_names_[settled_++];
-  const auto wanted = settling_to_->values.find(name);
-  if (wanted != settling_to_->values.end() && wanted->second != value) settling_to_->reported[name] = value;
+  if (!in.ok() || !one_value || !errand.to) return;
+  const std::string& name = errand.questions[errand.answered].name;
+  const auto wanted = errand.to->values.find(name);
+  if (wanted != errand.to->values.end() && wanted->second != value) errand.to->reported[name] = value;
 }
 
 void ServerCore::drop_ops(std::size_t count, Audience& audience) {
@@ -270,46 +316,93 @@ void ServerCore::drop_ops(std::size_t count, Audience& audience) {
   ops.erase(ops.begin(), ops.begin() + static_cast<std::ptrdiff_t>(count));
 }
 
+void ServerCore::put_set(std::string& out, Bytes name, std::optional<Bytes> value, Errand& errand) {
+  protocol::put_bind_text(out, kSetStatement, {name, value});
+  protocol::put_execute(out);
+  errand.questions.push_back({Question::Kind::Value, std::string(name)});
+  pipeline.push(Owed::Bind, Pipeline::Whose::Ours);
+  pipeline.push(Owed::Execute, Pipeline::Whose::Ours);
+}
+
 void ServerCore::apply_settings(const SettingsRef& wanted, Gather& to_server) {
-  PGWEIR_CHECK(quiet() && !settling_);
+  PGWEIR_CHECK(quiet() && errands_.empty());
   if (applied == wanted) return;
-  settling_names_.clear();
-  settled_ = 0;
+  Errand errand{Errand::Kind::Settings, wanted};
   to_server.own([&](std::string& out) {
     if (!set_prepared_) {
       protocol::put_parse(out, kSetStatement, kSetContent);
       pipeline.push(Owed::Parse, Pipeline::Whose::Ours);
       set_prepared_ = true;
     }
-    const auto set = [&](Bytes name, std::optional<Bytes> value) {
-      protocol::put_bind_text(out, kSetStatement, {name, value});
-      protocol::put_execute(out);
-      settling_names_.emplace_back(name);
-      pipeline.push(Owed::Bind, Pipeline::Whose::Ours);
-      pipeline.push(Owed::Execute, Pipeline::Whose::Ours);
-    };
+    // Who speaks decides what may be set: the last client's role goes first, the next one's comes last.
+    for (const Bytes name : kWhoSpeaks)
+      if (applied->values.contains(name)) put_set(out, name, std::nullopt, errand);
     for (const auto& [name, value] : applied->values)
-      if (!wanted->values.contains(name)) set(name, std::nullopt);
+      if (!speaks(name) && !wanted->values.contains(name)) put_set(out, name, std::nullopt, errand);
     for (const auto& [name, value] : wanted->values) {
+      if (speaks(name)) continue;
       const auto has = applied->values.find(name);
       if (has == applied->values.end() || has->second != value) {
-        set(name, value);
+        put_set(out, name, value, errand);
       } else if (const auto spelt = applied->reported.find(name); spelt != applied->reported.end()) {
         wanted->reported[name] = spelt->second;  // it will not be told again
       }
     }
+    for (auto name = std::rbegin(kWhoSpeaks); name != std::rend(kWhoSpeaks); ++name)
+      if (const auto value = wanted->values.find(*name); value != wanted->values.end())
+        put_set(out, *name, value->second, errand);
     protocol::put_sync(out);
     pipeline.push(Owed::Sync, Pipeline::Whose::Ours);
   });
-  settling_ = true;
-  settling_to_ = wanted;
+  errands_.push_back(std::move(errand));
+}
+
+void ServerCore::restore_settings(const SettingsMap& values, Gather& to_server) {
+  PGWEIR_CHECK(!pipeline.batch_open() && !values.values.empty());
+  Errand errand{Errand::Kind::Restore};
+  to_server.own([&](std::string& out) {
+    // The request in front may have deallocated the statement, or not: it is made anew.
+    protocol::put_close_statement(out, kSetStatement);
+    pipeline.push(Owed::Close, Pipeline::Whose::Ours);
+    protocol::put_parse(out, kSetStatement, kSetContent);
+    pipeline.push(Owed::Parse, Pipeline::Whose::Ours);
+    for (const auto& [name, value] : values.values) put_set(out, name, value, errand);
+    protocol::put_sync(out);
+    pipeline.push(Owed::Sync, Pipeline::Whose::Ours);
+  });
+  errands_.push_back(std::move(errand));
+}
+
+void ServerCore::audit(std::vector<Question> questions, Gather& to_server) {
+  PGWEIR_CHECK(quiet() && errands_.empty() && !questions.empty());
+  to_server.own([&](std::string& out) {
+    for (const Question& question : questions) {
+      const Bytes statement = statement_of(question.kind);
+      const auto bit = static_cast<std::uint8_t>(1u << static_cast<unsigned>(question.kind));
+      if (!(questions_prepared_ & bit)) {
+        protocol::put_parse(out, statement, content_of(question.kind));
+        pipeline.push(Owed::Parse, Pipeline::Whose::Ours);
+        questions_prepared_ |= bit;
+      }
+      std::vector<std::optional<Bytes>> values;
+      if (!question.name.empty()) values.emplace_back(question.name);
+      protocol::put_bind_text(out, statement, values);
+      protocol::put_execute(out);
+      pipeline.push(Owed::Bind, Pipeline::Whose::Ours);
+      pipeline.push(Owed::Execute, Pipeline::Whose::Ours);
+    }
+    protocol::put_sync(out);
+    pipeline.push(Owed::Sync, Pipeline::Whose::Ours);
+  });
+  errands_.push_back({Errand::Kind::Audit, {}, std::move(questions)});
 }
 
 void ServerCore::begin_cleaning(Gather& to_server) {
-  PGWEIR_CHECK(quiet() && !cleaning_);
-  cleaning_ = dirty = true;
+  PGWEIR_CHECK(quiet() && errands_.empty());
+  dirty = true;
   to_server.own([](std::string& out) { protocol::put_query(out, "DISCARD ALL"); });
   pipeline.push(Owed::Query, Pipeline::Whose::Ours);
+  errands_.push_back({Errand::Kind::Clean});
 }
 
 }  // namespace pgweir

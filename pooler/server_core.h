@@ -8,9 +8,11 @@
 
 #include <array>
 #include <deque>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "pooler/audit.h"
 #include "pooler/base/bytes.h"
 #include "pooler/settings.h"
 #include "pooler/statements.h"
@@ -21,15 +23,18 @@ namespace pgweir {
 
 class ServerCore {
  public:
-  // Whoever the server works for. Called from inside read(), at message boundaries. Views live as long as the
-  // call.
+  // Whoever the server works for, and what it may want to hear. Called from inside read(), at message
+  // boundaries. Views live as long as the call.
   class Audience {
    public:
     virtual ~Audience() = default;
-    virtual void on_parameter(Bytes name, Bytes value) = 0;  // changed by the client's own request
-    virtual void on_op_dropped(StatementOp& op) = 0;         // newest first
-    virtual void on_all_deallocated() = 0;                   // DISCARD ALL or DEALLOCATE ALL succeeded
-    virtual void on_ours_failed(Bytes error_body) = 0;       // a request of ours was refused
+    // A parameter's value, changed by the client's own request. Answers whether that is news to the client.
+    virtual bool on_parameter(Bytes /*name*/, Bytes /*value*/) { return true; }
+    virtual void on_op_dropped(StatementOp&) {}           // newest first
+    virtual void on_all_deallocated() {}                  // DISCARD ALL or DEALLOCATE ALL succeeded
+    virtual void on_all_discarded() {}                    // the former
+    virtual void on_ours_failed(Bytes /*error_body*/) {}  // a request of ours was refused
+    virtual void on_audited(Findings&) {}                 // the answers to audit(); theirs to take
   };
 
   struct Outcome {
@@ -45,44 +50,68 @@ class ServerCore {
 
   // Sends, if need be, what gives this server the settings `wanted`, ahead of the client's own requests.
   void apply_settings(const SettingsRef& wanted, protocol::Gather& to_server);
+  // Sends what gives `values` back to the client, behind a request of it that may have taken them away. The
+  // client is told of them as of changes of its own; when its request has failed, with
+  // the transaction, so may this.
+  void restore_settings(const SettingsMap& values, protocol::Gather& to_server);
+  // Asks; ends in on_audited() or on_ours_failed().
+  void audit(std::vector<Question> questions, protocol::Gather& to_server);
   // Sends DISCARD ALL; when its answer has come in full and clean() holds, nothing of the last client is
   // left. If clean() does not hold then, it failed.
   void begin_cleaning(protocol::Gather& to_server);
 
   // Nothing owed, outside a transaction, between two messages.
-  bool quiet() const { return pipeline.empty() && tx_status == 'I' && !mid_message(); }
-  bool clean() const { return quiet() && !dirty && !pipeline.unfit() && !settling_; }
+  bool quiet() const { return settled() && tx_status == 'I'; }
+  // The same inside a transaction, too.
+  bool settled() const { return pipeline.empty() && !mid_message(); }
+  bool clean() const { return quiet() && !dirty && !pipeline.unfit() && errands_.empty(); }
   // Part of a message has been given to the client and the rest has not come.
   bool mid_message() const { return body_left_ > 0 || head_size_ > 0 || !partial_.empty(); }
   bool mid_forward() const { return body_left_ > 0 && forward_body_; }
 
   protocol::Pipeline pipeline;
   char tx_status = 'I';
-  bool dirty = false;  // a request ran that may have left state behind
+  bool dirty = false;    // a request ran that may have left state behind, which DISCARD ALL takes away
+  bool spoiled = false;  // the same, and DISCARD ALL would not
   ServerStatements statements;
   std::deque<StatementOp> ops;  // of the pipeline's entries that have Op::Statement
   SettingsRef applied;
 
  private:
+  // What a batch of ours is for, from its sending to its ReadyForQuery.
+  struct Errand {
+    enum class Kind : std::uint8_t { Settings, Restore, Audit, Clean };
+    Kind kind;
+    SettingsRef to = {};                   // Settings
+    std::vector<Question> questions = {};  // one for each Execute of the batch, in order
+    std::size_t answered = 0;
+    Findings findings = {};  // Audit
+    bool failed = false;
+  };
+
   // What is done with one message. `whole` is the message if it is all here, else only its header.
   bool on_message(char type, Bytes whole, protocol::Gather& to_client, Audience& audience, Outcome& outcome);
   std::size_t pass_on(Bytes in, Outcome& outcome);
   void on_whole(char type, Bytes body, const protocol::Pipeline::Reply& reply, Audience& audience);
-  void learn_spelling(Bytes row);
+  protocol::Pipeline::Reply::Verdict on_parameter(Bytes body, protocol::Pipeline::Reply::Verdict verdict,
+                                                  Audience& audience);
+  bool on_ours(char type, Bytes body, const protocol::Pipeline::Reply& reply, Audience& audience);
+  void on_ours_failed(Bytes error_body, Audience& audience);
+  void end_errand(Audience& audience);
+  bool rows_matter() const;
+  void learn_spelling(Errand& errand, Bytes row);
   void drop_ops(std::size_t count, Audience& audience);
+  void put_set(std::string& out, Bytes name, std::optional<Bytes> value, Errand& errand);
 
   std::array<char, 5> head_{};
   std::uint8_t head_size_ = 0;
   bool forward_body_ = false;
-  bool settling_ = false;      // our settings batch is not yet answered
-  bool cleaning_ = false;      // our DISCARD ALL is not yet answered
-  bool set_prepared_ = false;  // kSetStatement exists on this server
+  bool set_prepared_ = false;            // kSetStatement exists on this server
+  std::uint8_t questions_prepared_ = 0;  // bits by Question::Kind
   std::size_t body_left_ = 0;
   std::size_t partial_size_ = 0;  // full size of the message in partial_
   std::string partial_;
-  SettingsRef settling_to_;
-  std::vector<std::string> settling_names_;  // in the order of their answers
-  std::size_t settled_ = 0;
+  std::vector<Errand> errands_;  // the first one's answers come next
   SettingsRef empty_settings_;
 };
 

@@ -79,13 +79,16 @@ void Session::on_bytes(Bytes in) {
   if (closing_) return;
   tenant_.traffic.received += in.size();
   const bool quiet = server_ && server_->core.pipeline.empty();
+  const bool resting = quiet && core_.resting();
   if (held_.empty()) {
     pump(in);
   } else {
     held_.append(in);
     pump(held_);
   }
-  if (quiet && server_ && !server_->core.pipeline.empty()) busy_since_ = worker_.loop().now();
+  if (!quiet || !server_ || server_->core.pipeline.empty()) return;
+  busy_since_ = worker_.loop().now();
+  if (resting) since_ = busy_since_;
 }
 
 void Session::pump(Bytes in) {
@@ -141,14 +144,13 @@ void Session::settle(Actions& out, Bytes in) {
   server_ = nullptr;
   if (server_paused_) server.resume_reads();
   server_paused_ = false;
-  const bool go_on = out.server == Actions::Server::Release;
-  if (go_on)
+  if (out.server == Actions::Server::Release)
     group_.release(server);
   else
     group_.drop(server);
   if (!closing_) update_flow();
   // Requests that came behind the transaction's end begin a new one.
-  if (go_on && !closing_ && core_.state() == State::Idle) {
+  if (!closing_ && core_.state() == State::Idle) {
     if (worker_.draining()) return end(*worker_.drain_reason());
     if (held_.size() >= protocol::kHeaderBytes) pump(held_);
   }
@@ -278,7 +280,7 @@ void Session::cancel() {
 }
 
 bool Session::between_transactions() const {
-  return core_.state() == State::Idle || core_.state() == State::Waiting;
+  return core_.state() == State::Idle || core_.state() == State::Waiting || core_.resting();
 }
 
 void Session::end(const Error& error) {
@@ -308,6 +310,7 @@ Time Session::deadline() const {
       return due;
     }
     case State::Linked: {
+      if (core_.resting()) return after(since_, config.client_idle_timeout);
       const ServerCore& server = *core_.server();
       const Time due = after(since_, config.transaction_timeout);
       if (!server.pipeline.empty()) return std::min(due, after(busy_since_, config.query_timeout));
@@ -324,7 +327,7 @@ void Session::on_timer() {
   const Time now = worker_.loop().now();
   if (deadline() > now) return arm();
   const conf::Config& config = worker_.config();
-  switch (core_.state()) {
+  switch (core_.resting() ? State::Idle : core_.state()) {
     case State::Idle:
       return end({sqlstate::kIdleSessionTimeout,
                   "terminating connection due to client.idle_timeout",

@@ -23,7 +23,10 @@ constexpr std::size_t kStatementNameMax = 8 << 10;
 constexpr std::size_t kOpsMax = 1024;
 // No statement has this name: closing it finds nothing, binding it fails.
 constexpr Bytes kNoStatement = "pgweir_none";
+constexpr Bytes kGoneStatement = "pgweir_gone";
 constexpr Bytes kOurPrefix = "pgweir_";
+
+Bytes sql_of(Bytes text) { return text.substr(0, text.find('\0')); }
 
 bool whole(const Frame& frame, Bytes rest) { return rest.size() >= frame.size; }
 
@@ -64,6 +67,7 @@ void SessionCore::client_bytes(Bytes in, Actions& out) {
     case State::Waiting: return;
     case State::Linked:
       if (proving_) return;
+      if (auditing_) return void(out.stalled = true);
       relay(in, out);
       return after_step(out);
     case State::Closed: out.consumed = in.size(); return;
@@ -108,6 +112,11 @@ SessionCore::Step SessionCore::idle_message(const Frame& frame, Bytes rest, Acti
     return Step::Next;
   }
   if (!enough_to_begin(frame, rest)) return Step::NeedMore;
+  if (frame.type == 'Q' && whole(frame, rest) &&
+      answer_here(rest.substr(kHeaderBytes, frame.size - kHeaderBytes), out)) {
+    out.consumed += frame.size;
+    return Step::Next;
+  }
   state_ = State::Waiting;
   out.ask_server = true;
   return Step::Stop;
@@ -118,7 +127,7 @@ void SessionCore::granted(ServerCore& server, Bytes held, Actions& out) {
   PGWEIR_CHECK(server.clean() && server.ops.empty());  // pairs with the check in Group::lend
   server_ = &server;
   state_ = State::Linked;
-  unnamed_here_ = dirty_batch_ = names_unsure_ = false;
+  unnamed_here_ = dirty_batch_ = names_unsure_ = worked_ = false;
 #ifndef PGWEIR_PLANT_FORGET_SETTINGS
   server.apply_settings(wanted_, out.to_server);
 #endif
@@ -164,13 +173,14 @@ void SessionCore::relay(Bytes in, Actions& out) {
     if (server_->pipeline.copy_in() && !is_copy_message(frame.type))
       return violation("unexpected message during COPY from stdin", out);
     if (relay_message(frame, rest, out) != Step::Next) return;
+    if (server_ && !server_->pipeline.empty()) worked_ = true;
   }
 }
 
 SessionCore::Step SessionCore::relay_message(const Frame& frame, Bytes rest, Actions& out) {
   Pipeline& pipeline = server_->pipeline;
   switch (frame.type) {
-    case 'Q': return relay_text(frame, rest, Owed::Query, kHeaderBytes, out);
+    case 'Q': return relay_query(frame, rest, out);
     case 'P': return relay_parse(frame, rest, out);
     case 'B': return relay_bind(frame, rest, out);
     case 'D':
@@ -184,6 +194,8 @@ SessionCore::Step SessionCore::relay_message(const Frame& frame, Bytes rest, Act
       if (frame.type == 'S') {
         pipeline.push(Owed::Sync);
         end_batch();
+        forward(frame, rest, out);
+        return end_with_restore(out), Step::Next;
       }
       break;
     case 'F':
@@ -206,27 +218,70 @@ SessionCore::Step SessionCore::relay_message(const Frame& frame, Bytes rest, Act
   return Step::Next;
 }
 
-SessionCore::Step SessionCore::relay_text(const Frame& frame, Bytes rest, Owed kind, std::size_t text_at,
-                                          Actions& out) {
+SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actions& out) {
   if (!whole(frame, rest)) {
     if (frame.size <= kWholeBeforeServer) return Step::NeedMore;
     server_->dirty = dirty_batch_ = true;  // too long to be looked through
   } else {
-    note_text(rest.substr(text_at, frame.size - text_at));
+    const Bytes text = rest.substr(kHeaderBytes, frame.size - kHeaderBytes);
+    // Outside of a transaction no server is needed, inside of one not for a name that it does not know: what
+    // it is to be depends on the answers to what came before.
+    if (needs_no_server(text)) {
+      if (!server_->settled()) return stall(out);
+      if (deallocates_ours(text) && server_->tx_status != 'E') {
+        PGWEIR_CHECK(answer_here(text, out));
+        out.consumed += frame.size;
+        return Step::Next;
+      }
+    }
+    note_text(text);
   }
-  const bool runs = server_->pipeline.push(kind);
-  if (kind == Owed::Query) {
-    end_batch();
-    if (runs) unnamed_.clear();
-  } else if (runs) {
-    const Bytes content = rest.substr(text_at);
+  const bool runs = server_->pipeline.push(Owed::Query);
+  end_batch();
+  forward(frame, rest, out);
+  if (!runs) return restore_.reset(), Step::Next;
+  unnamed_.clear();
+  end_with_restore(out);
+  return Step::Next;
+}
+
+SessionCore::Step SessionCore::relay_unnamed_parse(const Frame& frame, Bytes rest, Actions& out) {
+  const Bytes text = rest.substr(kHeaderBytes + 1, frame.size - kHeaderBytes - 1);
+  unnamed_noteworthy_ = true;
+  if (whole(frame, rest)) {
+    if (deallocates_ours(text)) return replace_deallocate(frame, text, out);
+    unnamed_noteworthy_ = !books_->settings.plain_sql(*wanted_) || protocol::may_leave_state(sql_of(text));
+  } else if (frame.size <= kWholeBeforeServer) {
+    return Step::NeedMore;
+  }
+  if (server_->pipeline.push(Owed::Parse)) {
     if (whole(frame, rest) && frame.size <= kUnnamedKeptMax)
-      unnamed_.assign(content.substr(0, frame.size - text_at));
+      unnamed_.assign(text);
     else
       unnamed_.clear();
     unnamed_here_ = true;
   }
   forward(frame, rest, out);
+  return Step::Next;
+}
+
+// Shown to the server as the deallocation of a statement that is there for nothing else, so that its answers
+// come at their time and a second execution fails.
+SessionCore::Step SessionCore::replace_deallocate(const Frame& frame, Bytes text, Actions& out) {
+  Pipeline& pipeline = server_->pipeline;
+  out.to_server.own([&](std::string& bytes) {
+    protocol::put_close_statement(bytes, kGoneStatement);
+    if (pipeline.push(Owed::Close, Whose::Ours))
+      names_->erase(books_->texts.read(sql_of(text)).statements[0].name);
+    protocol::put_parse(bytes, kGoneStatement, Bytes("\0\0\0", 3));
+    pipeline.push(Owed::Parse, Whose::Ours);
+    unnamed_.assign("DEALLOCATE ").append(kGoneStatement).append(3, '\0');
+    protocol::put_parse(bytes, "", unnamed_);
+    pipeline.push(Owed::Parse);
+  });
+  unnamed_here_ = true;
+  unnamed_noteworthy_ = false;
+  out.consumed += frame.size;
   return Step::Next;
 }
 
@@ -237,7 +292,7 @@ SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actio
     if (!whole(frame, rest) && body.size() < kStatementNameMax) return Step::NeedMore;
     return violation("invalid statement name in Parse message", out), Step::Stop;
   }
-  if (name_size == 0) return relay_text(frame, rest, Owed::Parse, kHeaderBytes + 1, out);
+  if (name_size == 0) return relay_unnamed_parse(frame, rest, out);
 
   if (frame.size > kNamedParseMax) {
     refuse_statement({sqlstate::kProgramLimit,
@@ -276,7 +331,6 @@ SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actio
         out);
     return Step::Next;
   }
-  if (statement->leaves_state || !books_->settings.plain_sql(*wanted_)) server_->dirty = dirty_batch_ = true;
   const bool known = server_->statements.use(statement->id) || coming(*statement);
   if (push_op(known ? Owed::ParseKnown : Owed::Parse, Whose::Clients,
               {StatementOp::Kind::Prepare, 0, statement->id, std::string(name), statement}))
@@ -365,20 +419,6 @@ SessionCore::Step SessionCore::relay_describe_or_close(const Frame& frame, Bytes
   return Step::Next;
 }
 
-void SessionCore::note_text(Bytes text) {
-  if (dirty_batch_) return;
-  if (books_->settings.plain_sql(*wanted_) && !protocol::may_leave_state(text.substr(0, text.find('\0'))))
-    return;
-#ifndef PGWEIR_PLANT_KEEP_DIRTY
-  server_->dirty = dirty_batch_ = true;
-#endif
-}
-
-void SessionCore::end_batch() {
-  names_unsure_ = names_unsure_ || (dirty_batch_ && server_->pipeline.owed() > 0);
-  dirty_batch_ = false;
-}
-
 SessionCore::Step SessionCore::stall(Actions& out) {
   // The answers that we wait for may lie in the server's buffer until it is asked for them.
   if (server_->pipeline.batch_open())
@@ -454,7 +494,8 @@ SessionCore::Name SessionCore::find_statement(Bytes name, Bytes& server_name, Ac
   }
   const Statement& statement = **held;
   server_name = statement.server_name;
-  if (statement.leaves_state || !books_->settings.plain_sql(*wanted_)) server_->dirty = dirty_batch_ = true;
+  if (statement.leaves_state || pins_ != 0 || !books_->settings.plain_sql(*wanted_))
+    note_text(statement.content);
   if (server_->statements.use(statement.id) || coming(statement)) return Name::Ready;
   out.to_server.own([&](std::string& bytes) {
     if (server_->statements.size() > 0 && server_->statements.size() >= books_->statements_per_server) {
@@ -470,13 +511,13 @@ SessionCore::Name SessionCore::find_statement(Bytes name, Bytes& server_name, Ac
 }
 
 SessionCore::Name SessionCore::find_unnamed(Actions& out) {
+  if (unnamed_noteworthy_ || pins_ != 0) note_unnamed();
   if (unnamed_here_) return Name::Ready;
   if (unnamed_.empty()) {
     refuse_statement({sqlstate::kInvalidStatementName, "unnamed prepared statement does not exist", {}, {}},
                      out);
     return Name::Refused;
   }
-  note_text(unnamed_);
   out.to_server.own([&](std::string& bytes) { protocol::put_parse(bytes, "", unnamed_); });
   if (push_op(Owed::Parse, Whose::Ours, {StatementOp::Kind::Inject, 0, 0, {}, {}})) unnamed_here_ = true;
   return Name::Ready;
@@ -535,11 +576,17 @@ void SessionCore::after_step(Actions& out) {
     proving_ = false;
     out.proven = true;
     books_->settings.mark_proven(wanted_);
+  } else if (auditing_) {
+    auditing_ = false;
   } else {
-    ++out.transactions;
+    if (worked_) ++out.transactions;
+    worked_ = false;
+    if (begin_audit(out)) return;
   }
+  if (pins_ != 0) return;
   // A server whose answers can no longer be counted is of no use to anybody.
-  unlink(server_->pipeline.unfit() ? Actions::Server::Drop : Actions::Server::Release, out);
+  const bool useless = server_->pipeline.unfit() || server_->spoiled;
+  unlink(useless ? Actions::Server::Drop : Actions::Server::Release, out);
   state_ = State::Idle;
 }
 
@@ -552,7 +599,8 @@ void SessionCore::client_gone(Actions& out) {
 #ifdef PGWEIR_PLANT_LEAVE_CLEAN
       const bool clean = true;
 #else
-      const bool clean = server_->quiet() && body_left_ == 0 && out.to_server.empty();
+      const bool clean = server_->quiet() && body_left_ == 0 && out.to_server.empty() && !server_->spoiled;
+      if (pins_ != 0 || suspicion_) server_->dirty = true;
 #endif
       unlink(clean ? Actions::Server::Release : Actions::Server::Drop, out);
       break;
@@ -603,11 +651,16 @@ void SessionCore::unlink(Actions::Server how, Actions& out) {
     state_ = State::Closed;
   }
   server_ = nullptr;
+  suspicion_.reset();
+  restore_.reset();
+  pins_ = 0;
+  auditing_ = false;
 }
 
-void SessionCore::on_parameter(Bytes name, Bytes value) {
+bool SessionCore::on_parameter(Bytes name, Bytes value) {
   server_->applied = books_->settings.changed(server_->applied, name, value);
-  wanted_ = books_->settings.changed(wanted_, name, value);
+  const SettingsRef before = std::exchange(wanted_, books_->settings.changed(wanted_, name, value));
+  return before != wanted_;
 }
 
 void SessionCore::on_op_dropped(StatementOp& op) {
@@ -630,6 +683,10 @@ void SessionCore::on_op_dropped(StatementOp& op) {
 }
 
 void SessionCore::on_all_deallocated() { names_.reset(); }
+
+void SessionCore::on_all_discarded() {
+  if (!server_->spoiled) pins_ &= static_cast<Pins>(~pin::kSettings);
+}
 
 void SessionCore::on_ours_failed(Bytes error_body) {
   if (!ours_failed_) ours_failed_ = std::make_unique<std::string>(error_body);

@@ -15,24 +15,34 @@
 //
 // The unnamed statement is the client's own like the named ones: its text is kept and prepared again where
 // the client comes to use it on another server.
+//
+// When a transaction has ended whose texts may have changed the session, the server is asked what they have
+// left (pooler/audit.h) before it is given back: settings go with the client, and what can live on that
+// server only pins the client to it, until another audit finds it gone. A pinned client is Linked between
+// its transactions, too.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string>
 
+#include "pooler/audit.h"
 #include "pooler/base/error.h"
 #include "pooler/server_core.h"
 #include "pooler/settings.h"
 #include "pooler/statements.h"
 #include "protocol/frame.h"
 #include "protocol/gather.h"
+#include "protocol/sql_cache.h"
 
 namespace pgweir {
 
 // What the clients and servers of one group share.
 struct GroupBooks {
-  explicit GroupBooks(std::size_t statement_bytes) : statements(statement_bytes) {}
+  // `cache`: of the whole worker; it outlives this.
+  GroupBooks(std::size_t statement_bytes, protocol::SqlCache& cache)
+      : texts(cache), statements(statement_bytes) {}
+  protocol::SqlCache& texts;
   StatementBook statements;
   SettingsBook settings;
   std::size_t statements_per_server = 200;
@@ -61,12 +71,18 @@ class SessionCore final : private ServerCore::Audience {
  public:
   enum class State : std::uint8_t { Idle, Waiting, Linked, Closed };
 
-  SessionCore(GroupBooks& books, SettingsRef wanted) : books_(&books), wanted_(std::move(wanted)) {}
+  // `started`: the settings that the client asked for when it connected.
+  SessionCore(GroupBooks& books, SettingsRef started)
+      : books_(&books), started_(std::move(started)), wanted_(started_) {}
   ~SessionCore() override;
 
   State state() const { return state_; }
   ServerCore* server() const { return server_; }
   const SettingsRef& wanted() const { return wanted_; }
+  // Why the client keeps its server between transactions; 0: it does not.
+  Pins pins() const { return pins_; }
+  // Linked, and between two transactions all the same.
+  bool resting() const { return pins_ != 0 && server_->quiet() && body_left_ == 0 && !auditing_; }
   std::size_t statement_count() const { return names_ ? names_->size() : 0; }
   // Nothing of a message to the client is half sent.
   bool at_boundary() const { return !server_ || !server_->mid_forward(); }
@@ -94,13 +110,24 @@ class SessionCore final : private ServerCore::Audience {
   Step idle_message(const protocol::Frame& frame, Bytes rest, Actions& out);
   void relay(Bytes in, Actions& out);
   Step relay_message(const protocol::Frame& frame, Bytes rest, Actions& out);
-  Step relay_text(const protocol::Frame& frame, Bytes rest, protocol::Owed kind, std::size_t text_at,
-                  Actions& out);
+  Step relay_query(const protocol::Frame& frame, Bytes rest, Actions& out);
+  Step relay_unnamed_parse(const protocol::Frame& frame, Bytes rest, Actions& out);
+  Step replace_deallocate(const protocol::Frame& frame, Bytes text, Actions& out);
   Step relay_parse(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_bind(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_describe_or_close(const protocol::Frame& frame, Bytes rest, Actions& out);
-  void note_text(Bytes sql);
+  void note_text(Bytes text);
+  void note_effects(const protocol::SqlEffects& effects, Bytes sql);
+  void note_unnamed();
   void end_batch();
+  void end_with_restore(Actions& out);
+  // What the virtual session can do by itself, without a server: DISCARD ALL, DEALLOCATE and their like.
+  bool needs_no_server(Bytes text) const;
+  bool answer_here(Bytes text, Actions& out);
+  bool deallocates_ours(Bytes text) const;
+  void say_done(Bytes tag, const SettingsMap& before, Actions& out);
+  bool begin_audit(Actions& out);
+  Suspicion& suspicion();
   Step stall(Actions& out);
   void forward(const protocol::Frame& frame, Bytes rest, Actions& out);
   void skip(const protocol::Frame& frame, Bytes rest, Actions& out);
@@ -117,22 +144,31 @@ class SessionCore final : private ServerCore::Audience {
   void after_step(Actions& out);
   void unlink(Actions::Server how, Actions& out);
 
-  void on_parameter(Bytes name, Bytes value) override;
+  bool on_parameter(Bytes name, Bytes value) override;
   void on_op_dropped(StatementOp& op) override;
   void on_all_deallocated() override;
+  void on_all_discarded() override;
   void on_ours_failed(Bytes error_body) override;
+  void on_audited(Findings& findings) override;
 
   GroupBooks* books_;
   ServerCore* server_ = nullptr;
+  SettingsRef started_;
   SettingsRef wanted_;
+  SettingsRef restore_;                   // of started_, what the open batch may take away; null: nothing
+  std::unique_ptr<Suspicion> suspicion_;  // null: nothing is suspected
   std::unique_ptr<ClientStatements> names_;
   std::string unnamed_;                       // content of the unnamed statement; empty: there is none
   std::unique_ptr<std::string> ours_failed_;  // body of the ErrorResponse that answered a request of ours
   std::size_t body_left_ = 0;                 // of the client's message that is being passed on or skipped
   State state_ = State::Idle;
-  bool unnamed_here_ = false;  // the unnamed statement of this server is the client's
-  bool dirty_batch_ = false;   // a text of the open batch may have dropped statements of the server
-  bool names_unsure_ = false;  // the same, of a batch that is not yet answered
+  Pins pins_ = 0;
+  bool auditing_ = false;
+  bool worked_ = false;              // requests were sent since the last end of a transaction
+  bool unnamed_noteworthy_ = false;  // the unnamed statement is more than a plain query
+  bool unnamed_here_ = false;        // the unnamed statement of this server is the client's
+  bool dirty_batch_ = false;         // a text of the open batch may have dropped statements of the server
+  bool names_unsure_ = false;        // the same, of a batch that is not yet answered
   bool skip_body_ = false;
   bool skip_to_sync_ = false;  // an error of ours stands in an extended batch
   bool proving_ = false;

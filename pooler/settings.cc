@@ -91,9 +91,45 @@ SettingsRef SettingsBook::changed(const SettingsRef& map, Bytes name, Bytes valu
     values.erase(std::string(name));
   else
     values[std::string(name)] = value;
+  return grown(*map, std::move(values));
+}
+
+SettingsRef SettingsBook::learned(const SettingsRef& map, const std::vector<Findings::Setting>& told) {
+  SettingsMap::Values values = map->values;
+  for (const auto& [given, value] : told) {
+    const std::string name = canonical(given);
+    if (baseline_.contains(name)) continue;
+    if (value)
+      values[name] = *value;
+    else
+      values.erase(name);
+  }
+  return values == map->values ? map : grown(*map, std::move(values));
+}
+
+// A server of the group has these values now, so they are good; and how it spells those that `map` had is
+// known.
+SettingsRef SettingsBook::grown(const SettingsMap& map, SettingsMap::Values values) {
   SettingsRef next = intern(std::move(values));
-  next->proven = true;  // a server of the group has just reported it
+  next->proven = true;
+  for (const auto& [name, spelling] : map.reported) {
+    const auto value = next->values.find(name);
+    if (value != next->values.end() && value->second == map.values.at(name)) next->reported[name] = spelling;
+  }
   return next;
+}
+
+bool SettingsBook::reported(Bytes name) const { return baseline_.contains(canonical(name)); }
+
+SettingsRef SettingsBook::with(SettingsRef map, const SettingsMap& from,
+                               const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    const auto value = from.values.find(canonical(name));
+    if (value == from.values.end()) continue;
+    map = map ? std::make_shared<SettingsMap>(*map) : std::make_shared<SettingsMap>();
+    map->values.insert(*value);
+  }
+  return map;
 }
 
 SettingsMap::Values SettingsBook::welcome(const SettingsMap& map) const {

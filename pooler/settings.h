@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "pooler/audit.h"
 #include "pooler/base/bytes.h"
 #include "protocol/startup.h"
 
@@ -40,6 +41,16 @@ class SettingsBook {
   // The map that results when a server reports `value` for `name` to a client with `map`.
   SettingsRef changed(const SettingsRef& map, Bytes name, Bytes value);
 
+  // The map that results when a server tells what a client's transaction has left: no value means that of a
+  // fresh session. What servers report by themselves is left to changed().
+  SettingsRef learned(const SettingsRef& map, const std::vector<Findings::Setting>& told);
+
+  // Whether servers report changes of this setting, whose name is given in any case.
+  bool reported(Bytes name) const;
+  // A map for nobody else: `map`, which may be null, and the values that `from` has for some of `names`. Null
+  // when it would be empty.
+  static SettingsRef with(SettingsRef map, const SettingsMap& from, const std::vector<std::string>& names);
+
   // What a fresh server reports; empty until one has logged in, and again after forget_baseline().
   bool has_baseline() const { return !baseline_.empty(); }
   void set_baseline(SettingsMap::Values reported);
@@ -53,6 +64,7 @@ class SettingsBook {
   SettingsMap::Values welcome(const SettingsMap& map) const;
 
  private:
+  SettingsRef grown(const SettingsMap& map, SettingsMap::Values values);
   void sweep();
   SettingsMap::Values baseline_;
   bool baseline_plain_sql_ = true;

@@ -53,6 +53,7 @@ class Worker final : public net::Acceptor {
   const conf::Config& config() const { return snapshot_->config(); }
   std::uint32_t index() const { return index_; }
   Actions& actions() { return actions_; }
+  protocol::SqlCache& texts() { return texts_; }
 
   // The worker whose groups serve this database.
   Worker& home_of(const tiers::Tenant& tenant) const;
@@ -115,6 +116,8 @@ class Worker final : public net::Acceptor {
   std::function<void()> on_empty;  // called when draining and empty
 
  private:
+  static constexpr std::size_t kTextsBytes = 4 << 20;  // of verdicts about SQL texts
+
   void on_accept(std::unique_ptr<net::Stream> stream) override;
 
   std::uint32_t index_;
@@ -123,6 +126,7 @@ class Worker final : public net::Acceptor {
   Shared& shared_;
   std::shared_ptr<const Snapshot> snapshot_;
   Actions actions_;
+  protocol::SqlCache texts_{kTextsBytes};  // outlives the groups
   std::vector<std::unique_ptr<net::Listener>> listeners_;
   std::map<GroupKey, std::unique_ptr<Group>> groups_;
   std::unordered_map<std::string, std::unique_ptr<Tenant>> tenants_;

@@ -18,6 +18,7 @@ inline constexpr const char* kProtocolViolation = "08P01";
 inline constexpr const char* kFeatureNotSupported = "0A000";
 inline constexpr const char* kInvalidParameterValue = "22023";
 inline constexpr const char* kInvalidStatementName = "26000";
+inline constexpr const char* kInFailedTransaction = "25P02";
 inline constexpr const char* kIdleInTransactionTimeout = "25P03";
 inline constexpr const char* kTransactionTimeout = "25P04";
 inline constexpr const char* kInvalidAuthorization = "28000";

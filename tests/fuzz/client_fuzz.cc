@@ -97,12 +97,7 @@ struct Model {
   }
 };
 
-struct Nobody final : ServerCore::Audience {
-  void on_parameter(Bytes, Bytes) override {}
-  void on_op_dropped(StatementOp&) override {}
-  void on_all_deallocated() override {}
-  void on_ours_failed(Bytes) override {}
-};
+using Nobody = ServerCore::Audience;
 
 struct Client {
   std::unique_ptr<SessionCore> core;
@@ -112,7 +107,8 @@ struct Client {
 };
 
 struct World {
-  GroupBooks books{4096};
+  protocol::SqlCache texts{1 << 16};
+  GroupBooks books{4096, texts};
   std::unique_ptr<ServerCore> servers[2];
   Model models[2];
   Client clients[2];

@@ -46,7 +46,8 @@ struct End {
 };
 
 End play(const std::string& requests, Bytes answers, bool settings, std::size_t step) {
-  GroupBooks books(1 << 20);
+  protocol::SqlCache texts{1 << 16};
+  GroupBooks books(1 << 20, texts);
   ServerCore server(books.settings.empty());
   SettingsMap::Values values;
   if (settings) values = {{"work_mem", "8MB"}};

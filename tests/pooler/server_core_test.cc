@@ -13,11 +13,18 @@ using protocol::Pipeline;
 namespace {
 
 struct Witness final : ServerCore::Audience {
-  void on_parameter(Bytes name, Bytes value) override {
+  bool on_parameter(Bytes name, Bytes value) override {
     heard += std::string(name) + "=" + std::string(value) + ";";
+    return true;
   }
   void on_op_dropped(StatementOp& op) override { heard += "dropped " + op.name + ";"; }
   void on_all_deallocated() override { heard += "deallocated;"; }
+  void on_all_discarded() override { heard += "discarded;"; }
+  void on_audited(Findings& findings) override {
+    heard += "audited " + pin::names(findings.pins);
+    for (const auto& [name, value] : findings.settings) heard += " " + name + "=" + value.value_or("default");
+    heard += ";";
+  }
   void on_ours_failed(Bytes body) override {
     heard += "failed " + protocol::parse_error(body).sqlstate + ";";
   }
@@ -93,7 +100,7 @@ TEST_CASE("what others hear of is told at the message, cut or not") {
     server.core.pipeline.push(Owed::Query);
     server.says(answer.substr(0, cut));
     server.says(answer.substr(cut));
-    CHECK(server.witness.heard == "TimeZone=UTC;deallocated;deallocated;deallocated;");
+    CHECK(server.witness.heard == "TimeZone=UTC;deallocated;deallocated;discarded;deallocated;discarded;");
   }
 }
 

@@ -116,7 +116,8 @@ void ModelBackend::pump() {
       if (stream_) stream_->close();
       break;
     }
-    check_traces(owner_of(body));
+    // The pooler's own request to replace what is there is not yet the client's.
+    if (frame.type != 'B' || body.find("pgweir_set") == Bytes::npos) check_traces(owner_of(body));
     session_->message(frame.type, body);
     flush_answers();
     if (postgres_.world.chance(postgres_.options().dawdle_percent))

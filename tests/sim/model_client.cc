@@ -87,6 +87,7 @@ void ModelClient::connect() {
   expected_.clear();
   phases_.clear();
   told_.clear();
+  owed_.clear();
   ended_by_.clear();
   scram_.reset();
   awaiting_ = false;
@@ -226,8 +227,9 @@ void ModelClient::skip_silent() {
 }
 
 bool ModelClient::aside(char type, Bytes message) {
-  // The pooler may tell a client that it waits; such a notice speaks of nobody.
-  return type == 'N' && owner_of(message) < 0;
+  // The pooler may tell a client that it waits; such a notice speaks of nobody. What it owed of parameters
+  // may come now.
+  return (type == 'N' && owner_of(message) < 0) || (type == 'S' && owed_.erase(std::string(message)) > 0);
 }
 
 // Lets the oracle go one step further, so that there is an answer to expect.
@@ -257,6 +259,12 @@ void ModelClient::answer(Bytes message) {
   const char type = message[0];
   if (expected_.empty() && aside(type, message)) return;
   while (expected_.empty()) expect_more(type, message);
+  // A value that a RESET takes away is given back behind it, and the client told then: before the answer to
+  // its next request.
+  while (type == 'Z' && expected_.front().bytes[0] == 'S') {
+    owed_.emplace(std::move(expected_.front().bytes), 0);
+    expected_.pop_front();
+  }
   const Answer& right = expected_.front();
   const bool same = message == right.bytes || (!right.other.empty() && message == right.other) ||
                     (right.wild && type == right.bytes[0]);
@@ -280,6 +288,8 @@ void ModelClient::matched(char type) {
   waiting_since_ = world_.now();
   if (type == 'Z') {
     ++answered_;
+    for (auto& [message, answers] : owed_)
+      if (answers++ > 0) violation("was never told " + printable(message));
     if (session_->tx_status() == 'I') block_pid_.clear();
     for (const std::string& row : session_->take_committed()) oracle_.acknowledged(row);
     for (const std::string& row : session_->take_aborted()) oracle_.rolled_back(row);

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -97,6 +98,7 @@ class ModelClient final : public net::Handler {
   std::string ended_by_;  // SQLSTATE of a FATAL error
   bool refused_step_ = false;
   PgSession::Values told_;
+  std::map<std::string, int> owed_;  // ParameterStatus messages that are late, by how many answers
   std::uint32_t cancel_pid_ = 0;
   std::string cancel_key_;
   std::optional<protocol::ScramClient> scram_;

@@ -10,7 +10,7 @@ namespace pgweir::sim {
 
 namespace {
 constexpr std::uint64_t kRowsAtOnce = 8;
-const char* const kTraces[] = {"mark", "temp", "listen"};
+const char* const kTraces[] = {"temp", "listen"};
 
 bool is_trace(Bytes name) {
   return std::find(std::begin(kTraces), std::end(kTraces), name) != std::end(kTraces);
@@ -32,16 +32,49 @@ std::uint64_t number(const std::string& text) {
   return value;
 }
 
+std::string unquoted(const std::string& word) {
+  return word.size() > 1 && word.front() == '\'' ? word.substr(1, word.size() - 2) : word;
+}
+
+std::string quoted_in(const std::string& sql) {
+  const std::size_t from = sql.find('\'') + 1;
+  return sql.substr(from, sql.find('\'', from) - from);
+}
+
 }  // namespace
 
 void PgSession::set(const std::string& name, std::string value) {
   if (is_trace(name)) {
     traces_[name] = value;
-    if (in_block_) touched_[name] = value;
     return;
   }
   if (value == "default") value = initial_[name];
   settings_[name] = spelt(name, value);
+}
+
+// False when it failed.
+bool PgSession::asked_by_pooler(const std::string& sql, const std::vector<std::string>& values) {
+  const auto says = [&](const char* part) { return sql.find(part) != std::string::npos; };
+  if (says("set_config")) {
+    if (values.size() < 2) return fail("42601", "wrong parameters"), false;
+    if (const auto bad = bad_setting({{values[0], values[1]}})) return fail("22023", *bad), false;
+    set(values[0], values[1].empty() ? "default" : values[1]);
+    row(settings_[values[0]]);  // as Postgres spells it
+  } else if (says("current_setting")) {
+    if (values.size() != 1 || !settings_.contains(values[0])) return fail("42704", "no such setting"), false;
+    const std::string& value = settings_[values[0]];
+    std::string out;
+    if (says("pg_settings"))
+      protocol::put_data_row(out, {value, value == initial_[values[0]] ? "default" : "session"});
+    else
+      protocol::put_data_row(out, {value});
+    put(std::move(out));
+  } else if ((says("pg_depend") && traces_.contains("temp")) ||
+             (says("pg_listening_channels") && traces_.contains("listen"))) {
+    row("1");
+  }
+  complete("SELECT 1");
+  return true;
 }
 
 void PgSession::run(const std::string& sql, const std::vector<std::string>& values, From from) {
@@ -86,28 +119,34 @@ void PgSession::run(const std::string& sql, const std::vector<std::string>& valu
     const auto& from_map = is_trace(word) ? traces_ : settings_;
     const auto found = from_map.find(word);
     row(found == from_map.end() ? Bytes() : Bytes(found->second));
-    // Between transactions a pooler may have taken such things away, but never inside the one that made them.
-    if (is_trace(word) && !touched_.contains(word)) {
-      std::string none;
-      protocol::put_data_row(none, {std::string()});
-      answers_.back().other = std::move(none);
-    }
     complete("SHOW");
   } else if (verb == "set") {
-    set(words[1], words[2]);
+    set(words[1], unquoted(word));
     complete("SET");
+  } else if (verb == "reset") {
+    if (word == "all")
+      settings_ = initial_;
+    else
+      set(word, "default");
+    complete("RESET");
   } else if (verb == "create") {
-    set("temp", word);
+    set("temp", words[3]);
     complete("CREATE TABLE");
+  } else if (verb == "drop") {
+    traces_.erase("temp");
+    complete("DROP TABLE");
   } else if (verb == "listen") {
     set("listen", word);
     complete("LISTEN");
-  } else if (verb == "SELECT") {  // set_config
-    if (values.size() < 2) return fail("42601", "wrong parameters");
-    if (bad_setting({{values[0], values[1]}})) return fail("22023", *bad_setting({{values[0], values[1]}}));
-    set(values[0], values[1].empty() ? "default" : values[1]);
-    row(settings_[values[0]]);  // as Postgres spells it
+  } else if (verb == "unlisten") {
+    traces_.erase("listen");
+    complete("UNLISTEN");
+  } else if (verb == "select") {
+    set(quoted_in(sql), values.empty() ? "" : values[0]);
+    row(settings_[quoted_in(sql)]);
     complete("SELECT 1");
+  } else if (verb == "SELECT") {
+    if (!asked_by_pooler(sql, values)) return;
   } else if (verb == "insert") {
     pending_.push_back(word);
     complete("INSERT 0 1");

@@ -28,7 +28,8 @@ const PgSession::Values& PgSession::defaults() {
 
 std::optional<std::string> PgSession::bad_setting(const Values& settings) {
   for (const auto& [name, value] : settings) {
-    if (!reports(name) && name != "work_mem") return "unrecognized configuration parameter \"" + name + "\"";
+    if (!reports(name) && name != "work_mem" && name != "app.mark")
+      return "unrecognized configuration parameter \"" + name + "\"";
     if (value.substr(0, 3) == "bad") return "invalid value for parameter \"" + name + "\": \"" + value + "\"";
   }
   return std::nullopt;
@@ -37,6 +38,7 @@ std::optional<std::string> PgSession::bad_setting(const Values& settings) {
 PgSession::PgSession(Identity identity, const Values& settings) : identity_(std::move(identity)) {
   settings_ = defaults();
   settings_["work_mem"] = "4MB";
+  settings_["app.mark"] = "";
   for (const auto& [name, value] : settings) settings_[name] = spelt(name, value);
   initial_ = settings_;
   told_ = reported();
@@ -49,19 +51,23 @@ PgSession::Values PgSession::reported() const {
   return out;
 }
 
+PgSession::Values PgSession::traces() const {
+  Values all = traces_;
+  if (const std::string& mark = settings_.at("app.mark"); !mark.empty()) all["app.mark"] = mark;
+  return all;
+}
+
 void PgSession::begin_block() {
   if (in_block_) return;
   in_block_ = true;
   settings_before_ = settings_;
   traces_before_ = traces_;
-  touched_.clear();
 }
 
 void PgSession::commit() {
   committed_.insert(committed_.end(), pending_.begin(), pending_.end());
   pending_.clear();
   in_block_ = false;
-  touched_.clear();
   portals_.clear();
 }
 
@@ -73,7 +79,6 @@ void PgSession::abort() {
     traces_ = traces_before_;
   }
   in_block_ = false;
-  touched_.clear();
   portals_.clear();
 }
 

@@ -5,10 +5,12 @@
 // on, cancel() ends it with 57014.
 //
 //   echo W | rows N SIZE W | begin | commit | rollback | error STATE W | sleep MS W | show NAME |
-//   set NAME VALUE | create temp table W | listen W | insert W | where | whoami | notice W | copyin W |
-//   copyout N W | discard all | deallocate all | select pg_catalog.set_config($1,$2,false)
+//   set NAME = 'VALUE' | reset NAME | reset all | select set_config('NAME', $1, false) |
+//   create temp table W () | drop table W | listen W | unlisten W | insert W | where | whoami | notice W |
+//   copyin W | copyout N W | discard all | deallocate all
 //
-// W may be $1. Commands of one simple query are separated by ';'.
+// and what the pooler asks on its own. What changes a session is written as Postgres would read it, because
+// the pooler reads it, too. W may be $1. Commands of one simple query are separated by ';'.
 #pragma once
 
 #include <cstdint>
@@ -63,8 +65,8 @@ class PgSession {
   // Rows inserted: durable since the last call; given up since the last call.
   std::vector<std::string> take_committed() { return std::exchange(committed_, {}); }
   std::vector<std::string> take_aborted() { return std::exchange(aborted_, {}); }
-  // What would be visible to the next user of this session: settings and objects that are not transactional.
-  const Values& traces() const { return traces_; }
+  // What would be visible to the next user of this session.
+  Values traces() const;
 
  private:
   struct Portal {
@@ -79,6 +81,7 @@ class PgSession {
   void extended(char type, Bytes body);
   void copy_message(char type, Bytes body);
   void set(const std::string& name, std::string value);
+  bool asked_by_pooler(const std::string& sql, const std::vector<std::string>& values);
   void begin_block();
   void commit();
   void abort();
@@ -91,10 +94,9 @@ class PgSession {
 
   Identity identity_;
   Values settings_, initial_, told_;
-  Values traces_;
+  Values traces_;                           // what is there only once: temp, listen
   Values settings_before_, traces_before_;  // of the transaction
   bool in_block_ = false;                   // the two above are meaningful
-  Values touched_;                          // traces set inside this transaction
   char tx_ = 'I';
   bool implicit_ = false;  // an extended batch or a query of several commands stands open
   bool skip_ = false;

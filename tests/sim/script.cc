@@ -9,8 +9,9 @@ namespace pgweir::sim {
 namespace {
 const char* const kZones[] = {"UTC", "Europe/Paris", "Asia/Tokyo", "America/Lima"};
 // Texts that several clients prepare under the same names, and different ones.
-const char* const kSharedTexts[] = {"echo $1",       "rows 3 40 $1", "insert $1", "notice $1",
-                                    "show TimeZone", "set mark $1",  "whoami"};
+const char* const kSharedTexts[] = {"echo $1",   "rows 3 40 $1",  "insert $1",
+                                    "notice $1", "show TimeZone", "select set_config('app.mark', $1, false)",
+                                    "whoami"};
 
 std::string parse_body(const std::string& name, const std::string& sql) {
   return name + '\0' + sql + '\0' + std::string(2, '\0');
@@ -66,8 +67,8 @@ std::string Script::command() {
 
 std::string Script::trace_command() {
   switch (world_.rng().below(3)) {
-    case 0: return "set mark " + token();
-    case 1: return "create temp table " + token();
+    case 0: return "set app.mark = '" + token() + "'";
+    case 1: return "create temp table " + token() + " ()";
     default: return "listen " + token();
   }
 }
@@ -270,13 +271,15 @@ std::vector<Phase> Script::bulk() {
 }
 
 std::vector<Phase> Script::settings() {
-  const std::string zone = std::string("set TimeZone ") + kZones[world_.rng().below(std::size(kZones))];
+  const std::string zone = fmt::format("set TimeZone = '{}'", kZones[world_.rng().below(std::size(kZones))]);
   switch (world_.rng().below(4)) {
     case 0: return {await(query(zone)), await(query("show TimeZone"))};
     case 1:
       return {await(query("begin")), await(query(zone)), await(query("show TimeZone")),
               await(query(world_.chance(50) ? "commit" : "rollback")), await(query("show TimeZone"))};
-    case 2: return {await(query("set application_name " + token())), await(query("show application_name"))};
+    case 2:
+      return {await(query("set application_name = '" + token() + "'")),
+              await(query("show application_name"))};
     default:
       if (manners_.startup_settings || world_.chance(50))
         return {await(query("show TimeZone")), await(query("show application_name"))};
@@ -285,17 +288,31 @@ std::vector<Phase> Script::settings() {
   }
 }
 
+// What stays on one server, and is taken away again so that not all servers end up pinned.
 std::vector<Phase> Script::traces() {
-  const char* const names[] = {"show mark", "show temp", "show listen"};
+  const char* const names[] = {"show app.mark", "show temp", "show listen"};
   const std::string show = names[world_.rng().below(3)];
+  std::vector<Phase> phases;
   switch (world_.rng().below(4)) {
-    case 0: return {await(query(trace_command())), await(query(show))};
-    case 1: return {await(query(trace_command() + ";" + trace_command())), await(query(show))};
-    case 2: return {await(unnamed(trace_command(), false, true)), await(query(show))};
+    case 0: phases = {await(query(trace_command())), await(query(show))}; break;
+    case 1: phases = {await(query(trace_command() + ";" + trace_command())), await(query(show))}; break;
+    case 2: phases = {await(unnamed(trace_command(), false, true)), await(query(show))}; break;
     default:
-      return {await(query("begin")), await(query(trace_command())), await(query(show)),
-              await(query(world_.chance(70) ? "commit" : "rollback")), await(query(show))};
+      phases = {await(query("begin")), await(query(trace_command())), await(query(show)),
+                await(query(world_.chance(70) ? "commit" : "rollback")), await(query(show))};
   }
+  for (std::uint64_t left = world_.rng().below(3); left > 0; --left)
+    phases.push_back(await(query(command())));
+  phases.push_back(await(query(show)));
+  if (world_.chance(40)) {
+    phases.push_back(await(query("discard all")));
+  } else {
+    phases.push_back(await(query("drop table t")));
+    phases.push_back(await(query("unlisten l")));
+    if (world_.chance(50)) phases.push_back(await(query("reset app.mark")));
+  }
+  phases.push_back(await(query(show)));
+  return phases;
 }
 
 std::vector<Phase> Script::flush() {

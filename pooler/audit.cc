@@ -1,0 +1,100 @@
+#include "pooler/audit.h"
+
+#include <algorithm>
+#include <array>
+
+#include "protocol/wire.h"
+
+namespace pgweir {
+
+namespace {
+struct Text {
+  Bytes statement;
+  Bytes content;  // text, NUL, no parameter types
+};
+template <std::size_t N>
+constexpr Bytes content(const char (&text)[N]) {
+  return {text, N};  // with the literal's own NUL: the texts end in the two bytes that count no types
+}
+
+constexpr std::array<Text, Question::kKinds> kTexts = {{
+    {"pgweir_value", content("SELECT pg_catalog.current_setting($1, true)\0\0")},
+    {"pgweir_origin",
+     content("SELECT pg_catalog.current_setting($1, true), (SELECT s.source FROM pg_catalog.pg_settings s"
+             " WHERE pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) $1)\0\0")},
+    {"pgweir_temp",
+     content(
+         "SELECT 1 WHERE EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.refclassid"
+         " OPERATOR(pg_catalog.=) 2615 AND d.refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())"
+         "\0\0")},
+    {"pgweir_cursors",
+     content("SELECT 1 WHERE EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable)\0\0")},
+    {"pgweir_locks",
+     content("SELECT 1 WHERE EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.pid OPERATOR(pg_catalog.=)"
+             " pg_catalog.pg_backend_pid() AND l.locktype OPERATOR(pg_catalog.=) 'advisory')\0\0")},
+    {"pgweir_listens", content("SELECT 1 WHERE EXISTS (SELECT FROM pg_catalog.pg_listening_channels())\0\0")},
+    {"pgweir_statements",
+     content("SELECT 1 WHERE EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql)\0\0")},
+}};
+
+const Text& text_of(Question::Kind kind) { return kTexts[static_cast<std::size_t>(kind)]; }
+
+Pins pin_of(Question::Kind kind) {
+  const auto* proof = std::find_if(std::begin(kProofs), std::end(kProofs),
+                                   [kind](const Proof& each) { return each.question == kind; });
+  return proof == std::end(kProofs) ? Pins{0} : proof->pin;
+}
+
+// False when the row is malformed; NULL is no value.
+bool read_value(protocol::Reader& in, std::optional<std::string>& value) {
+  const std::uint32_t size = in.u32();
+  if (size == 0xffffffff) return in.ok();
+  const Bytes bytes = in.bytes(size);
+  if (in.ok()) value = bytes;
+  return in.ok();
+}
+}  // namespace
+
+std::string pin::names(Pins pins) {
+  constexpr std::array<Bytes, 6> kNames = {"temp", "cursor", "lock", "listen", "statement", "settings"};
+  std::string all;
+  for (std::size_t i = 0; i < kNames.size(); ++i)
+    if (pins & (1u << i)) all.append(all.empty() ? "" : ",").append(kNames[i]);
+  return all;
+}
+
+Bytes statement_of(Question::Kind kind) { return text_of(kind).statement; }
+Bytes content_of(Question::Kind kind) { return text_of(kind).content; }
+
+bool Findings::add(const Question& question, Bytes row) {
+  protocol::Reader in(row);
+  const std::uint16_t columns = in.u16();
+  if (const Pins found = pin_of(question.kind)) {
+    pins |= found;
+    return in.ok() && columns == 1;
+  }
+  Setting setting{question.name, {}};
+  if (!read_value(in, setting.value)) return false;
+  if (question.kind == Question::Kind::Origin) {
+    std::optional<std::string> source;
+    if (columns != 2 || !read_value(in, source)) return false;
+    // The names that extensions would have, and role, have no source: those are emptied, this becomes none.
+    const bool own =
+        source ? *source == "session" : setting.value && !setting.value->empty() && *setting.value != "none";
+    if (!own) setting.value.reset();
+  } else if (columns != 1) {
+    return false;
+  }
+  settings.push_back(std::move(setting));
+  return true;
+}
+
+// What is over with its transaction, or cannot be read back, is not asked for.
+void Suspicion::add_setting(const std::string& name) {
+  constexpr std::array<Bytes, 4> kNotKept = {"seed", "transaction_isolation", "transaction_read_only",
+                                             "transaction_deferrable"};
+  if (std::find(kNotKept.begin(), kNotKept.end(), name) != kNotKept.end()) return;
+  if (std::find(settings.begin(), settings.end(), name) == settings.end()) settings.push_back(name);
+}
+
+}  // namespace pgweir

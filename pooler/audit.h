@@ -1,0 +1,87 @@
+// pooler/audit.h - what one client's requests may have left on its server, and the questions that find out.
+//
+// The texts tell what may have happened; Postgres tells what did. When a transaction whose texts looked
+// suspicious has ended, the server is asked for the values of the settings that they named and whether
+// temporary objects, cursors, locks and the like are there. So rollbacks, savepoints, functions and errors
+// need no model of ours.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "pooler/base/bytes.h"
+
+namespace pgweir {
+
+// Why a client keeps its server between transactions: state that lives on that server only. A set of bits.
+using Pins = std::uint8_t;
+namespace pin {
+inline constexpr Pins kTemp = 1;        // temporary tables, views, functions ...
+inline constexpr Pins kCursor = 2;      // WITH HOLD, after its transaction
+inline constexpr Pins kLock = 4;        // session-level advisory locks
+inline constexpr Pins kListen = 8;      // LISTEN
+inline constexpr Pins kStatement = 16;  // PREPARE
+inline constexpr Pins kSettings = 32;   // settings that cannot be named from outside
+inline constexpr Pins kProvable = kTemp | kCursor | kLock | kListen | kStatement;
+// "temp,cursor", in the order above.
+std::string names(Pins pins);
+}  // namespace pin
+
+struct Question {
+  enum class Kind : std::uint8_t {
+    Value,       // of a setting
+    Origin,      // the same, and whether it is the session's own
+    Temp,        // whether there is any
+    Cursors,     // the same
+    Locks,       // the same
+    Listens,     // the same
+    Statements,  // the same
+  };
+  static constexpr std::size_t kKinds = 7;
+  Kind kind;
+  std::string name = {};  // of the setting
+};
+
+// How a reason to keep a server is looked for.
+struct Proof {
+  Pins pin;
+  Question::Kind question;
+};
+inline constexpr Proof kProofs[] = {{pin::kTemp, Question::Kind::Temp},
+                                    {pin::kCursor, Question::Kind::Cursors},
+                                    {pin::kLock, Question::Kind::Locks},
+                                    {pin::kListen, Question::Kind::Listens},
+                                    {pin::kStatement, Question::Kind::Statements}};
+
+// The statement that a question executes, its name on the server and what a Parse says behind the name.
+// Names and operators are qualified: a client's search_path must not answer for Postgres.
+Bytes statement_of(Question::Kind kind);
+Bytes content_of(Question::Kind kind);
+
+// What the answers say.
+struct Findings {
+  struct Setting {
+    std::string name;
+    std::optional<std::string> value;  // none: back at what the server gives a fresh session
+  };
+  std::vector<Setting> settings;
+  Pins pins = 0;
+
+  // `row` is the body of a DataRow. False when it does not answer the question.
+  bool add(const Question& question, Bytes row);
+};
+
+// What the texts of one transaction may have done.
+struct Suspicion {
+  std::vector<std::string> settings;  // set, or set back
+  bool origins = false;               // some were set back
+  bool all_settings = false;          // all of the client's may have been set back
+  Pins pins = 0;                      // what may have come or gone
+
+  bool empty() const { return settings.empty() && !all_settings && pins == 0; }
+  void add_setting(const std::string& name);
+};
+
+}  // namespace pgweir

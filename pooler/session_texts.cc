@@ -1,0 +1,234 @@
+// pooler/session_texts.cc - SessionCore: what the client's SQL texts mean for its virtual session.
+#include <algorithm>
+#include <array>
+
+#include "pooler/base/check.h"
+#include "pooler/session_core.h"
+#include "protocol/messages.h"
+
+namespace pgweir {
+
+using Kind = protocol::SqlStatement::Kind;
+
+namespace {
+Bytes sql_of(Bytes text) { return text.substr(0, text.find('\0')); }
+
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
+
+bool mentions(Bytes sql, Bytes lower_word) {
+  return std::search(sql.begin(), sql.end(), lower_word.begin(), lower_word.end(),
+                     [](char a, char b) { return lower(a) == b; }) != sql.end();
+}
+
+// Tag and effect of the statements that touch nothing but the virtual session while it has no server.
+struct Local {
+  Kind kind;
+  Bytes tag;
+  bool settings;    // are as when the client connected
+  bool statements;  // are all gone
+};
+constexpr std::array<Local, 8> kLocal = {{
+    {Kind::DiscardAll, "DISCARD ALL", true, true},
+    {Kind::DiscardPlans, "DISCARD PLANS", false, false},
+    {Kind::DiscardSequences, "DISCARD SEQUENCES", false, false},
+    {Kind::DiscardTemp, "DISCARD TEMP", false, false},
+    {Kind::ResetAll, "RESET", true, false},
+    {Kind::DeallocateAll, "DEALLOCATE ALL", false, true},
+    {Kind::UnlistenAll, "UNLISTEN", false, false},
+    {Kind::CloseAll, "CLOSE CURSOR ALL", false, false},
+}};
+
+// A cheap look before a text is read in earnest: whether it begins like kLocal and DEALLOCATE.
+bool may_be_local(Bytes sql) {
+  constexpr std::array<Bytes, 5> kFirst = {"discard", "deallocate", "reset", "unlisten", "close"};
+  constexpr std::size_t kLongest = 128;
+  const std::size_t start = sql.size() > kLongest ? Bytes::npos : sql.find_first_not_of(" \t\r\n");
+  if (start == Bytes::npos) return false;
+  sql.remove_prefix(start);
+  return std::any_of(kFirst.begin(), kFirst.end(), [sql](Bytes first) {
+    return sql.size() >= first.size() &&
+           std::equal(first.begin(), first.end(), sql.begin(), [](char a, char b) { return a == lower(b); });
+  });
+}
+
+const Local* local_of(const protocol::SqlEffects& effects) {
+  if (effects.statements.size() != 1) return nullptr;
+  const auto* local = std::find_if(kLocal.begin(), kLocal.end(), [&](const Local& each) {
+    return each.kind == effects.statements[0].kind;
+  });
+  return local == kLocal.end() ? nullptr : local;
+}
+}  // namespace
+
+bool SessionCore::needs_no_server(Bytes text) const {
+  const Bytes sql = sql_of(text);
+  if (!may_be_local(sql) || !books_->settings.plain_sql(*wanted_)) return false;
+  return deallocates_ours(text) || local_of(books_->texts.read_fully(sql)) != nullptr;
+}
+
+bool SessionCore::answer_here(Bytes text, Actions& out) {
+  if (!needs_no_server(text)) return false;
+  const protocol::SqlEffects& effects = books_->texts.read_fully(sql_of(text));
+  const Local* local = local_of(effects);
+  const SettingsRef before = wanted_;
+  if (!local)
+    names_->erase(effects.statements[0].name);
+  else if (local->statements)
+    names_.reset();
+  if (local && local->settings) wanted_ = started_;
+  say_done(local ? local->tag : "DEALLOCATE", *before, out);
+  return true;
+}
+
+// `before`: the settings that the client believes in.
+void SessionCore::say_done(Bytes tag, const SettingsMap& before, Actions& out) {
+  unnamed_.clear();  // as every simple query does
+  unnamed_here_ = false;
+  out.to_client.own([&](std::string& bytes) {
+    protocol::put_command_complete(bytes, tag);
+    if (&before != wanted_.get() && books_->settings.has_baseline()) {
+      const SettingsMap::Values was = books_->settings.welcome(before);
+      for (const auto& [name, value] : books_->settings.welcome(*wanted_))
+        if (const auto old = was.find(name); old == was.end() || old->second != value)
+          protocol::put_parameter_status(bytes, name, value);
+    }
+    protocol::put_ready(bytes, server_ ? server_->tx_status : 'I');
+  });
+}
+
+// Whether the text is one DEALLOCATE of a statement that the client prepared by the protocol: the server
+// knows it by another name.
+bool SessionCore::deallocates_ours(Bytes text) const {
+  const Bytes sql = sql_of(text);
+  if (!names_ || !may_be_local(sql) || !books_->settings.plain_sql(*wanted_)) return false;
+  const protocol::SqlEffects& effects = books_->texts.read(sql);
+  return effects.statements.size() == 1 && effects.statements[0].kind == Kind::Deallocate &&
+         names_->find(effects.statements[0].name);
+}
+
+Suspicion& SessionCore::suspicion() {
+  if (!suspicion_) suspicion_ = std::make_unique<Suspicion>();
+  return *suspicion_;
+}
+
+void SessionCore::note_text(Bytes text) {
+  const Bytes sql = sql_of(text);
+  if (!books_->settings.plain_sql(*wanted_)) {
+    server_->dirty = dirty_batch_ = true;
+    if (pins_ != 0) suspicion().pins |= pins_ & pin::kProvable;
+    return;
+  }
+  // What holds a pinned client to its server may go by words that are harmless for all others.
+  if (pins_ != 0 && (mentions(sql, "drop") || mentions(sql, "close")))
+    suspicion().pins |= pins_ & pin::kProvable;
+  const protocol::SqlEffects& effects = books_->texts.read(sql);
+  switch (effects.read) {
+    case protocol::SqlEffects::Read::Plain: return;
+    case protocol::SqlEffects::Read::Parsed: return note_effects(effects, sql);
+    case protocol::SqlEffects::Read::Unknown:
+#ifndef PGWEIR_PLANT_KEEP_DIRTY
+      server_->dirty = dirty_batch_ = true;
+#endif
+      return;
+  }
+}
+
+void SessionCore::note_unnamed() {
+  if (!unnamed_.empty()) return note_text(unnamed_);
+  if (unnamed_here_) server_->dirty = dirty_batch_ = true;  // too long to be kept and looked through
+}
+
+void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
+  const protocol::SqlChanges& changes = effects.changes;
+  bool resets_all = false, resets_some = mentions(sql, "default");
+  for (const protocol::SqlStatement& statement : effects.statements) {
+    switch (statement.kind) {
+      case Kind::DiscardAll:
+        resets_all = dirty_batch_ = true;
+        suspicion().pins |= pins_ & pin::kProvable;
+        break;
+      case Kind::ResetAll: resets_all = true; break;
+      case Kind::Reset: resets_some = true; break;
+      case Kind::Deallocate:
+      case Kind::DeallocateAll:
+        dirty_batch_ = true;
+        suspicion().pins |= pins_ & pin::kStatement;
+        break;
+      case Kind::Prepare:
+        suspicion().pins |= pin::kStatement;
+        // What an EXECUTE of it will do is not followed; it goes with the server's cleaning.
+        if (statement.changes.leave_something()) server_->dirty = true;
+        break;
+      case Kind::DiscardTemp: suspicion().pins |= pins_ & pin::kTemp; break;
+      default: break;
+    }
+  }
+  if (changes.opaque) {
+    server_->dirty = dirty_batch_ = true;
+    suspicion().pins |= pin::kProvable;
+  } else if (changes.any_setting && !resets_all) {
+    suspicion().pins |= pin::kSettings;
+  }
+  if (changes.unfollowable) {
+    server_->spoiled = true;
+    suspicion().pins |= pin::kSettings;
+  }
+  const auto note = [&](Pins pin, bool came, bool went) {
+    if (came || (went && (pins_ & pin))) suspicion().pins |= pin;
+  };
+  note(pin::kTemp, changes.temp, changes.temp_gone);
+  note(pin::kCursor, changes.hold_cursor, changes.cursor_gone);
+  note(pin::kLock, changes.advisory_lock, changes.advisory_unlock);
+  note(pin::kListen, changes.listens, changes.unlistens);
+  for (const std::string& name : changes.settings) suspicion().add_setting(name);
+  if (!resets_all && !(resets_some && !changes.settings.empty())) return;
+  suspicion().origins = true;
+  suspicion().all_settings |= resets_all;
+  if (resets_all)
+    restore_ = started_;
+  else
+    restore_ = SettingsBook::with(restore_, *started_, changes.settings);
+}
+
+void SessionCore::end_batch() {
+  names_unsure_ = names_unsure_ || (dirty_batch_ && server_->pipeline.owed() > 0);
+  dirty_batch_ = false;
+}
+
+void SessionCore::end_with_restore(Actions& out) {
+  const SettingsRef restored = std::exchange(restore_, nullptr);
+#ifndef PGWEIR_PLANT_FORGET_RESTORE
+  if (restored && !restored->values.empty()) server_->restore_settings(*restored, out.to_server);
+#endif
+}
+
+bool SessionCore::begin_audit(Actions& out) {
+  if (!suspicion_) return false;
+  std::vector<Question> questions;
+  const Question::Kind kind = suspicion_->origins ? Question::Kind::Origin : Question::Kind::Value;
+  if (suspicion_->all_settings)
+    for (const auto& [name, value] : wanted_->values) suspicion_->add_setting(name);
+  for (const std::string& name : suspicion_->settings)
+    if (!books_->settings.reported(name)) questions.push_back({kind, name});
+  for (const Proof& proof : kProofs)
+    if (suspicion_->pins & proof.pin) questions.push_back({proof.question});
+  if (questions.empty()) {
+    pins_ = static_cast<Pins>(pins_ | (suspicion_->pins & pin::kSettings));
+    suspicion_.reset();
+    return false;
+  }
+  server_->audit(std::move(questions), out.to_server);
+  auditing_ = true;
+  return true;
+}
+
+void SessionCore::on_audited(Findings& findings) {
+  PGWEIR_CHECK(auditing_ && suspicion_);
+  wanted_ = books_->settings.learned(wanted_, findings.settings);
+  server_->applied = wanted_;
+  const Pins asked = suspicion_->pins & pin::kProvable;
+  pins_ = static_cast<Pins>((pins_ & ~asked) | findings.pins | (suspicion_->pins & pin::kSettings));
+  suspicion_.reset();
+}
+
+}  // namespace pgweir

@@ -1,0 +1,102 @@
+// tests/pooler/session_help.h - a session, its group's books and two servers, and the least of a driver.
+#pragma once
+
+#include <catch2/catch.hpp>
+#include <functional>
+#include <string>
+#include <utility>
+
+#include "pooler/session_core.h"
+#include "tests/support/messages.h"
+
+namespace pgweir::test {
+
+inline std::string named(const Actions& out) {
+  std::string names;
+  const auto add = [&](bool yes, const char* name) {
+    if (yes) names += (names.empty() ? "" : " ") + std::string(name);
+  };
+  add(out.leave_queue, "leave");
+  add(out.ask_server, "ask");
+  add(out.proven, "proven");
+  add(out.stalled, "stalled");
+  add(out.close_client, "close");
+  add(out.reset_client, "reset");
+  add(out.server == Actions::Server::Release, "release");
+  add(out.server == Actions::Server::Drop, "drop");
+  return names;
+}
+
+struct Place {
+  explicit Place(std::size_t statement_bytes = 1 << 20) : books(statement_bytes, texts) {}
+  protocol::SqlCache texts{1 << 16};
+  GroupBooks books;
+  ServerCore server{books.settings.empty()};
+  ServerCore other{books.settings.empty()};
+};
+
+// A session and the least of a driver: it keeps what was not consumed and gives it again.
+struct Client {
+  explicit Client(Place& p, SettingsMap::Values settings = {})
+      : place(p), core(p.books, p.books.settings.intern(std::move(settings))) {}
+  ~Client() {
+    if (core.state() != SessionCore::State::Closed) step([&] { core.client_gone(out); });
+  }
+
+  // What the step did; the bytes for both sides are added up in to_client and to_server.
+  std::string step(const std::function<void()>& event) {
+    out.clear();
+    event();
+    to_client += out.to_client.text();
+    to_server += out.to_server.text();
+    held.erase(0, out.consumed);
+    return named(out);
+  }
+  std::string says(Bytes in) {
+    held.append(in);
+    return step([&] { core.client_bytes(held, out); });
+  }
+  std::string granted(ServerCore& server) {
+    return step([&] { core.granted(server, held, out); });
+  }
+  std::string hears(Bytes in) {
+    // The driver's read buffer is used again.
+    const std::string buffer(in);
+    return step([&] { core.server_bytes(buffer, out); });
+  }
+  std::string again() { return says({}); }
+  // A whole transaction; answers what the server was sent.
+  std::string runs(Bytes request, Bytes answer, ServerCore& server) {
+    to_server.clear();
+    REQUIRE(says(request) == "ask");
+    REQUIRE(granted(server).empty());
+    REQUIRE(hears(answer) == "release");
+    return told_to_server(to_server);
+  }
+  std::string seen() { return told(std::exchange(to_client, {})); }
+  std::string sent() { return told_to_server(std::exchange(to_server, {})); }
+  std::string error_text() {
+    for (const std::string& one : split(out.to_client.text()))
+      if (one[0] == 'E') return protocol::parse_error(Bytes(one).substr(5)).message;
+    return {};
+  }
+
+  Place& place;
+  SessionCore core;
+  Actions out;
+  std::string held, to_client, to_server;
+};
+
+struct Linked : Client {
+  explicit Linked(Place& p, Bytes request = {}) : Client(p) {
+    REQUIRE(says(request.empty() ? Bytes(query("begin")) : request) == "ask");
+    REQUIRE(granted(p.server).empty());
+    if (request.empty()) {
+      REQUIRE(hears(done("BEGIN") + ready('T')).empty());
+      to_client.clear();
+    }
+    to_server.clear();
+  }
+};
+
+}  // namespace pgweir::test

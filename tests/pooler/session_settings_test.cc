@@ -1,0 +1,180 @@
+// Settings that follow a client.
+#include "tests/pooler/session_help.h"
+
+using namespace pgweir;
+using namespace pgweir::test;
+
+using State = SessionCore::State;
+
+TEST_CASE("a client's settings go ahead of its first request, in the same send") {
+  Place place;
+  Client client(place, {{"work_mem", "8MB"}, {"TimeZone", "UTC"}});
+  client.says(query("select 1"));
+  client.granted(place.server);
+  CHECK(told_to_server(client.to_server) == "P:pgweir_set B:pgweir_set E B:pgweir_set E S Q:select 1");
+  const std::string ours =
+      parsed() + bound() + row() + done() + bound() + row() + done() + parameter("TimeZone", "UTC") + ready();
+  CHECK(client.hears(ours).empty());
+  CHECK(client.to_client.empty());
+  CHECK(client.hears(rows()) == "release");
+  CHECK(client.to_client == rows());
+  CHECK(place.server.applied == client.core.wanted());
+  CHECK_FALSE(place.server.dirty);
+
+  SECTION("only the difference is sent, and nothing to a server that has them") {
+    CHECK(client.runs(query("select 2"), rows(), place.server) == "Q:select 2");
+    Client other(place, {{"work_mem", "8MB"}});
+    other.says(query("select 1"));
+    other.granted(place.server);
+    CHECK(other.sent() == "B:pgweir_set E S Q:select 1");
+    other.hears(bound() + row() + done() + parameter("TimeZone", "GMT") + ready() + rows());
+    CHECK(place.server.applied == other.core.wanted());
+    CHECK(other.seen() == "T D C:SELECT 1 Z:I");
+  }
+  SECTION("cut at every byte they are swallowed all the same") {
+    const std::string answer = bound() + row() + done() + bound() + row() + done() + ready() + rows();
+    for (std::size_t cut = 0; cut < answer.size(); ++cut) {
+      Client other(place);
+      const SettingsRef before = place.server.applied;
+      other.says(query("select 1"));
+      other.granted(place.server);
+      CHECK(other.hears(answer.substr(0, cut)).empty());
+      const std::string did = other.hears(answer.substr(cut));
+      CHECK(did == "release");
+      CHECK(other.to_client == rows());
+      place.server.applied = before;
+    }
+  }
+}
+
+TEST_CASE("settings that the server refuses in the middle of a session end it before it sees an answer") {
+  Place place;
+  Client client(place, {{"work_mem", "8MB"}});
+  client.says(query("insert"));
+  client.granted(place.server);
+  SECTION("nothing else has come") {
+    CHECK(client.hears(parsed() + bound() + error("22023")) == "close drop");
+  }
+  SECTION("answers have come already") {
+    CHECK(client.hears(parsed() + bound() + error("22023") + ready() + done("INSERT 0 1") + ready()) ==
+          "close drop");
+  }
+  SECTION("half an answer has come") {
+    CHECK(client.hears(parsed() + bound() + error("22023") + ready() + row().substr(0, 9)) == "close drop");
+  }
+  CHECK(client.seen() == "E:08006:FATAL");
+}
+
+TEST_CASE("settings are proven on a server before the client is welcomed") {
+  Place place;
+  Client client(place, {{"work_mem", "8MB"}, {"client_encoding", "utf8"}});
+  CHECK_FALSE(client.core.wanted()->proven);
+  CHECK(client.step([&] { client.core.prove(client.out); }) == "ask");
+  client.held = query("select 1");  // an impatient client
+  CHECK(client.says("").empty());
+  CHECK(client.granted(place.server).empty());
+  CHECK(client.sent() == "P:pgweir_set B:pgweir_set E B:pgweir_set E S");
+  SECTION("they are good") {
+    CHECK(client.hears(parsed() + bound() + row("UTF8") + done() + bound() + row("8MB") + done() +
+                       parameter("client_encoding", "UTF8") + ready()) == "proven release");
+    CHECK(client.out.transactions == 0);
+    CHECK(client.core.wanted()->proven);
+    CHECK(place.books.settings.welcome(*client.core.wanted()).at("client_encoding") == "UTF8");
+    CHECK(client.again() == "ask");
+    client.granted(place.server);
+    CHECK(client.sent() == "Q:select 1");
+    client.hears(rows());
+  }
+  SECTION("they are not: the client hears Postgres's own words and the server is as before") {
+    CHECK(client.hears(parsed() + bound() + error("22023", "invalid value")).empty());
+    CHECK(client.hears(ready()) == "close release");
+    CHECK(client.seen() == "E:22023:FATAL");
+    CHECK(place.server.clean());
+    CHECK(place.server.applied == place.books.settings.empty());
+    Client next(place, {{"work_mem", "4MB"}});
+    next.says(query("select 1"));
+    next.granted(place.server);
+    CHECK(next.sent() == "B:pgweir_set E S Q:select 1");
+    next.hears(bound() + row() + done() + ready() + rows());
+    CHECK(next.seen() == "T D C:SELECT 1 Z:I");
+  }
+  SECTION("no server: it is refused for good") {
+    client.hears(parsed() + bound() + row() + done() + bound() + row() + done() + ready());
+    Client other(place, {{"work_mem", "9MB"}});
+    other.step([&] { other.core.prove(other.out); });
+    CHECK(other.step([&] { other.core.refused({"53300", "full", {}, {}}, {}, other.out); }) == "leave close");
+    CHECK(other.seen() == "E:53300:FATAL");
+  }
+  SECTION("it leaves meanwhile") {
+    CHECK(client.step([&] { client.core.client_gone(client.out); }) == "drop");
+  }
+  SECTION("the server dies meanwhile") {
+    CHECK(client.step([&] { client.core.server_gone("x", client.out); }) == "close drop");
+  }
+}
+
+TEST_CASE("a server that already has the settings proves them at once") {
+  Place place;
+  Client client(place);
+  client.step([&] { client.core.prove(client.out); });
+  CHECK(client.granted(place.server) == "proven release");
+}
+
+TEST_CASE("what a client sets and Postgres reports follows it to the next server") {
+  Place place;
+  place.books.settings.set_baseline({{"TimeZone", "Etc/UTC"}, {"client_encoding", "UTF8"}});
+  Client client(place);
+  client.runs(query("set timezone = 'Asia/Tokyo'"),
+              done("SET") + parameter("TimeZone", "Asia/Tokyo") + ready(), place.server);
+  CHECK(place.server.applied == client.core.wanted());
+  CHECK(client.core.wanted()->values.at("TimeZone") == "Asia/Tokyo");
+  CHECK(client.runs(query("select 1"), parsed() + bound() + row() + done() + ready() + rows(), place.other) ==
+        "P:pgweir_set B:pgweir_set E S Q:select 1");
+  SECTION("and back to the default") {
+    client.runs(query("reset timezone"), done("RESET") + parameter("TimeZone", "Etc/UTC") + ready(),
+                place.other);
+    CHECK(client.core.wanted() == place.books.settings.empty());
+    CHECK(place.other.applied == place.books.settings.empty());
+  }
+  SECTION("what is not the client's to choose does not") {
+    client.runs(query("select 1"), parameter("in_hot_standby", "on") + rows(), place.other);
+    CHECK(client.core.wanted()->values.size() == 1);
+  }
+}
+
+TEST_CASE("how Postgres spells a value stays known when another one changes") {
+  Place place;
+  place.books.settings.set_baseline({{"TimeZone", "Etc/UTC"}, {"client_encoding", "SQL_ASCII"}});
+  Client client(place, {{"client_encoding", "utf8"}});
+  client.runs(query("select 1"), parsed() + bound() + row("UTF8") + done() + ready() + rows(), place.server);
+  client.runs(query("set timezone = 'UTC'"), done("SET") + parameter("TimeZone", "UTC") + ready(),
+              place.server);
+  CHECK(place.books.settings.welcome(*client.core.wanted()).at("client_encoding") == "UTF8");
+}
+
+TEST_CASE("cleaning counts only when DISCARD ALL has succeeded") {
+  ServerCore::Audience nobody;
+  Place place;
+  Client client(place, {{"TimeZone", "UTC"}});
+  client.says(query("set a b c"));
+  client.granted(place.server);
+  client.hears(parsed() + bound() + row() + done() + ready() + done("SET") + ready());
+  CHECK_FALSE(place.server.clean());
+  protocol::Gather to_server, to_client;
+  place.server.begin_cleaning(to_server);
+  CHECK(told_to_server(to_server.text()) == "Q:DISCARD ALL");
+  SECTION("it has") {
+    CHECK(place.server.read(done("DISCARD ALL") + parameter("TimeZone", "GMT") + ready(), to_client, nobody)
+              .broken == nullptr);
+    CHECK(place.server.clean());
+    CHECK(place.server.applied == place.books.settings.empty());
+    CHECK(client.runs(query("select 1"), parsed() + bound() + row() + done() + ready() + rows(),
+                      place.server) == "P:pgweir_set B:pgweir_set E S Q:select 1");
+  }
+  SECTION("it has not") {
+    place.server.read(error("57014") + ready(), to_client, nobody);
+    CHECK(place.server.quiet());
+    CHECK_FALSE(place.server.clean());
+  }
+  CHECK(to_client.empty());
+}

@@ -1,0 +1,341 @@
+// Prepared statements that outlive a server.
+#include "tests/pooler/session_help.h"
+
+using namespace pgweir;
+using namespace pgweir::test;
+
+using State = SessionCore::State;
+
+TEST_CASE("a named statement is prepared once per server and found again from anywhere") {
+  Place place;
+  Client a(place);
+  CHECK(a.runs(parse("s", "select 1") + sync_message(), parsed() + ready(), place.server) == "P:pgweir_1 S");
+  CHECK(a.seen() == "1 Z:I");
+  SECTION("on the same server") {
+    CHECK(a.runs(bind("s") + execute() + sync_message(), rows_of_batch(), place.server) == "B:pgweir_1 E S");
+    CHECK(a.runs(describe('S', "s") + sync_message(), parameters() + no_data() + ready(), place.server) ==
+          "D:pgweir_1 S");
+  }
+  SECTION("on another one, which does not know it yet") {
+    CHECK(a.runs(bind("s") + execute() + sync_message(), parsed() + rows_of_batch(), place.other) ==
+          "P:pgweir_1 B:pgweir_1 E S");
+    CHECK(a.seen() == "2 D C:SELECT 1 Z:I");  // our Parse is not shown
+    CHECK(a.runs(bind("s") + execute() + sync_message(), rows_of_batch(), place.other) == "B:pgweir_1 E S");
+  }
+  SECTION("by another client under another name") {
+    Client b(place);
+    CHECK(b.runs(parse("t", "select 1") + bind("t") + execute() + sync_message(), closed() + rows_of_batch(),
+                 place.server) == "C:pgweir_none B:pgweir_1 E S");
+    CHECK(b.seen() == "1 2 D C:SELECT 1 Z:I");  // the Close is shown as a Parse
+  }
+  SECTION("a second time, after its owner has gone") {
+    a.step([&] { a.core.client_gone(a.out); });
+    Client b(place);
+    CHECK(b.runs(parse("s", "select 1") + sync_message(), closed() + ready(), place.server) ==
+          "C:pgweir_none S");
+  }
+}
+
+TEST_CASE("the bytes of Bind other than the name arrive as they were sent") {
+  Place place;
+  Client client(place);
+  client.runs(parse("s", "select $1") + sync_message(), parsed() + ready(), place.server);
+  const std::string parameters_of_bind = std::string("\0\0\0\1\0\0\0\4\0x\xff'", 12) + std::string(2, '\0');
+  client.to_server.clear();
+  client.says(message('B', z("portal") + z("s") + parameters_of_bind) + execute("portal") + sync_message());
+  client.granted(place.server);
+  CHECK(client.to_server ==
+        message('B', z("portal") + z("pgweir_1") + parameters_of_bind) + execute("portal") + sync_message());
+  client.hears(rows_of_batch());
+}
+
+TEST_CASE("the same name with different texts never meets on one server") {
+  Place place;
+  Client a(place), b(place);
+  CHECK(a.runs(parse("s", "select 1") + sync_message(), parsed() + ready(), place.server) == "P:pgweir_1 S");
+  CHECK(b.runs(parse("s", "select 2") + sync_message(), parsed() + ready(), place.server) == "P:pgweir_2 S");
+  CHECK(a.runs(bind("s") + execute() + sync_message(), rows_of_batch(), place.server) == "B:pgweir_1 E S");
+  CHECK(b.runs(bind("s") + execute() + sync_message(), rows_of_batch(), place.server) == "B:pgweir_2 E S");
+}
+
+TEST_CASE("the same text with other parameter types is another statement") {
+  Place place;
+  Client client(place);
+  const std::string typed = message('P', z("b") + z("select $1") + std::string("\0\1\0\0\0\x17", 6));
+  client.runs(parse("a", "select $1") + sync_message(), parsed() + ready(), place.server);
+  CHECK(client.runs(typed + sync_message(), parsed() + ready(), place.server) == "P:pgweir_2 S");
+}
+
+TEST_CASE("a statement counts only after its ParseComplete") {
+  Place place;
+  Client client(place);
+  SECTION("it fails: the name is free and the server does not know it") {
+    CHECK(client.runs(parse("s", "nonsense") + sync_message(), error("42601") + ready(), place.server) ==
+          "P:pgweir_1 S");
+    CHECK(client.core.statement_count() == 0);
+    CHECK_FALSE(place.server.statements.knows(1));
+    CHECK(client.runs(parse("s", "select 1") + sync_message(), parsed() + ready(), place.server) ==
+          "P:pgweir_2 S");
+  }
+  SECTION("it is skipped behind another error") {
+    client.runs(parse("", "nonsense") + parse("s", "select 1") + bind("s") + execute() + sync_message(),
+                error("42601") + ready(), place.server);
+    CHECK(client.core.statement_count() == 0);
+    CHECK_FALSE(place.server.statements.knows(1));
+  }
+  SECTION("it is sent while the server skips to Sync") {
+    client.says(parse("", "nonsense") + flush());
+    client.granted(place.server);
+    client.hears(error("42601"));
+    client.says(parse("s", "select 1") + close('S', "s") + bind("pgweir_none"));
+    client.says(sync_message());
+    CHECK(client.hears(ready()) == "release");
+    CHECK(client.core.statement_count() == 0);
+  }
+  SECTION("one of ours that fails is the client's error") {
+    client.runs(parse("s", "select * from t") + sync_message(), parsed() + ready(), place.server);
+    client.seen();
+    client.runs(bind("s") + execute() + sync_message(), error("42P01") + ready(), place.other);
+    CHECK(client.seen() == "E:42P01 Z:I");
+    CHECK_FALSE(place.other.statements.knows(1));
+    CHECK(client.core.statement_count() == 1);
+  }
+}
+
+TEST_CASE("a name that is taken is refused in the client's words, and the transaction fails as in Postgres") {
+  Place place;
+  Linked client(place);
+  client.says(parse("my name", "select 1") + sync_message());
+  client.hears(parsed() + ready('T'));
+  client.seen();
+  client.sent();
+  client.says(parse("my name", "select 2") + bind("my name") + execute() + sync_message());
+  CHECK(client.sent() == "B:pgweir_none B:pgweir_1 E S");
+  client.hears(error("26000", "prepared statement \"pgweir_none\" does not exist"));
+  CHECK(client.error_text() == "prepared statement \"my name\" already exists");
+  CHECK(client.hears(ready('E')).empty());
+  CHECK(client.seen() == "E:42P05 Z:E");
+  CHECK(client.core.statement_count() == 1);
+}
+
+TEST_CASE("an unknown name is 26000 in the client's words, even when it looks like one of ours") {
+  Place place;
+  Client a(place), b(place);
+  a.runs(parse("s", "select 1") + sync_message(), parsed() + ready(), place.server);
+  for (const Bytes name : {"pgweir_1", "pgweir_set", "pgweir_none", "pgweir_"}) {
+    CAPTURE(name);
+    CHECK(b.runs(bind(name) + execute() + sync_message(), error("26000", "pgweir_none") + ready(),
+                 place.server) == "B:pgweir_none E S");
+    CHECK(b.runs(describe('S', name) + sync_message(), error("26000", "pgweir_none") + ready(),
+                 place.server) == "B:pgweir_none S");
+    const std::string text = protocol::parse_error(Bytes(split(b.to_client)[0]).substr(5)).message;
+    CHECK(text == "prepared statement \"" + std::string(name) + "\" does not exist");
+    b.to_client.clear();
+    CHECK(b.runs(close('S', name) + sync_message(), closed() + ready(), place.server) == "C:pgweir_none S");
+    b.to_client.clear();
+  }
+  // Another one goes through as it is: SQL may have prepared it in this transaction.
+  CHECK(b.runs(bind("other") + sync_message(), error("26000") + ready(), place.server) == "B:other S");
+  // A client may give such a name; it means its own statement.
+  CHECK(b.runs(parse("pgweir_1", "select 2") + sync_message(), parsed() + ready(), place.server) ==
+        "P:pgweir_2 S");
+  CHECK(b.runs(bind("pgweir_1") + execute() + sync_message(), rows_of_batch(), place.server) ==
+        "B:pgweir_2 E S");
+}
+
+TEST_CASE("Close frees the client's name and leaves the statement on the server for the next") {
+  Place place;
+  Client client(place);
+  client.runs(parse("s", "select 1") + sync_message(), parsed() + ready(), place.server);
+  CHECK(client.runs(close('S', "s") + sync_message(), closed() + ready(), place.server) == "C:pgweir_none S");
+  CHECK(client.core.statement_count() == 0);
+  CHECK(client.runs(close('S', "never") + sync_message(), closed() + ready(), place.server) ==
+        "C:pgweir_none S");
+  CHECK(client.runs(parse("s", "select 1") + sync_message(), closed() + ready(), place.server) ==
+        "C:pgweir_none S");
+  SECTION("a Close that is skipped gives the name back") {
+    client.runs(bind("unknown") + close('S', "s") + parse("s", "select 2") + sync_message(),
+                error("26000") + ready(), place.server);
+    CHECK(client.core.statement_count() == 1);
+    CHECK(client.runs(bind("s") + execute() + sync_message(), rows_of_batch(), place.server) ==
+          "B:pgweir_1 E S");
+  }
+  SECTION("the name may get another text in the same batch") {
+    CHECK(client.runs(close('S', "s") + parse("s", "select 2") + bind("s") + execute() + sync_message(),
+                      closed() + parsed() + rows_of_batch(),
+                      place.server) == "C:pgweir_none P:pgweir_2 B:pgweir_2 E S");
+  }
+}
+
+TEST_CASE("a name that an earlier batch decides about waits for that batch") {
+  Place place;
+  Linked client(place);
+  CHECK(client.says(parse("s", "select 1") + sync_message() + bind("s") + execute() + sync_message()) ==
+        "stalled");
+  CHECK(client.sent() == "P:pgweir_1 S");
+  SECTION("it stands") {
+    client.hears(parsed() + ready('T'));
+    CHECK(client.again().empty());
+    CHECK(client.sent() == "B:pgweir_1 E S");
+  }
+  SECTION("it fails") {
+    client.hears(error() + ready('E'));
+    CHECK(client.again().empty());
+    CHECK(client.sent() == "B:s E S");
+  }
+}
+
+TEST_CASE("a server that knows too many statements forgets the one that was used least recently") {
+  Place place;
+  place.books.statements_per_server = 2;
+  Client client(place);
+  for (const Bytes name : {"1", "2", "3"})
+    client.runs(parse(name, "select " + std::string(name)) + sync_message(), parsed() + ready(),
+                place.server);
+  client.runs(bind("1") + sync_message(), parsed() + bound() + ready(), place.other);
+  client.runs(bind("2") + sync_message(), parsed() + bound() + ready(), place.other);
+  client.runs(bind("1") + sync_message(), bound() + ready(), place.other);
+  client.seen();
+  SECTION("by our Close, which nobody sees") {
+    CHECK(client.runs(bind("3") + sync_message(), closed() + parsed() + bound() + ready(), place.other) ==
+          "C:pgweir_2 P:pgweir_3 B:pgweir_3 S");
+    CHECK(client.seen() == "2 Z:I");
+    CHECK(place.other.statements.knows(1));
+    CHECK_FALSE(place.other.statements.knows(2));
+    CHECK(place.other.statements.knows(3));
+  }
+  SECTION("and still knows it when the Close is skipped") {
+    client.runs(parse("", "nonsense") + bind("3") + sync_message(), error("42601") + ready(), place.other);
+    CHECK(place.other.statements.knows(2));
+    CHECK_FALSE(place.other.statements.knows(3));
+  }
+}
+
+TEST_CASE("statements beyond their limits are refused, and the session goes on") {
+  Place place(2000);
+  Client client(place);
+  SECTION("too long for a name") {
+    const std::string large = parse("s", std::string(1 << 20, ' '));
+    client.says(large.substr(0, 100'000));
+    client.granted(place.server);
+    CHECK(client.says(large.substr(100'000) + sync_message()).empty());
+    CHECK(client.sent() == "B:pgweir_none S");
+    CHECK(client.hears(error("26000") + ready()) == "release");
+    CHECK(client.seen() == "E:54000 Z:I");
+  }
+  SECTION("over the group's budget") {
+    client.runs(parse("s", std::string(2000, ' ')) + sync_message(), error("26000") + ready(), place.server);
+    CHECK(client.seen() == "E:53400 Z:I");
+    client.runs(parse("s", "select 1") + sync_message(), parsed() + ready(), place.server);
+    CHECK(client.seen() == "1 Z:I");
+  }
+  SECTION("many names for one text are over it too") {
+    std::size_t given = 0;
+    while (given < 100) {
+      const std::string name(100, static_cast<char>('a' + given % 26));
+      client.says(parse(name + std::to_string(given), "select 1") + sync_message());
+      client.granted(place.server);
+      const bool refused = client.sent() == "B:pgweir_none S";
+      client.hears((refused ? error("26000") : given == 0 ? parsed() : closed()) + ready());
+      if (refused) break;
+      ++given;
+    }
+    CHECK(given == 7);
+  }
+}
+
+TEST_CASE("DISCARD ALL and DEALLOCATE ALL forget the statements of client and server") {
+  for (const Bytes tag : {"DISCARD ALL", "DEALLOCATE ALL"}) {
+    CAPTURE(tag);
+    Place place;
+    Client client(place);
+    client.runs(parse("s", "select 1") + sync_message(), parsed() + ready(), place.server);
+    // Alone it would be answered without a server.
+    const std::string sql = "select 1; " + std::string(tag);
+    client.runs(query(sql), row_description() + row() + done() + done(tag) + ready(), place.server);
+    CHECK(client.core.statement_count() == 0);
+    CHECK(place.server.statements.size() == 0);
+  }
+}
+
+TEST_CASE("statements behind a DISCARD ALL in a pipeline wait until it is known what it dropped") {
+  // Npgsql sends DISCARD ALL in front of the first query of a pooled connection; the comment hides it here.
+  Place place;
+  Client client(place);
+  client.runs(parse("s", "select 1") + sync_message(), parsed() + ready(), place.server);
+  client.to_server.clear();
+  client.says(query("DISCARD ALL;;") + query("/**/ DISCARD ALL") + parse("s", "select 1") + bind("s") +
+              execute() + sync_message());
+  CHECK(client.granted(place.server) == "stalled");
+  CHECK(client.hears(done("DISCARD ALL") + ready()) == "release");
+  CHECK(client.sent() == "Q:/**/ DISCARD ALL");
+  CHECK(client.again() == "ask");
+  client.granted(place.other);
+  CHECK(client.sent() == "P:pgweir_1 B:pgweir_1 E S");
+  CHECK(client.hears(parsed() + rows_of_batch()) == "release");
+  CHECK(client.core.statement_count() == 1);
+}
+
+TEST_CASE("a wait for statements asks the server for the answers that it may hold back") {
+  Place place;
+  Linked client(place);
+  std::string many;
+  for (int i = 0; i < 1100; ++i) many += parse(std::to_string(i), "select 1");
+  CHECK(client.says(many) == "stalled");
+  CHECK(client.sent().ends_with("C:pgweir_none H"));
+  std::string answers = parsed();
+  for (int i = 1; i < 1024; ++i) answers += closed();
+  client.hears(answers);
+  CHECK(client.again().empty());
+  CHECK(client.core.statement_count() == 1100);
+}
+
+TEST_CASE("the unnamed statement is the client's own on every server") {
+  // Go's lib/pq prepares in one batch and binds in the next.
+  Place place;
+  Client a(place), b(place);
+  CHECK(a.runs(parse("", "select 'a'") + describe('S') + sync_message(),
+               parsed() + parameters() + row_description() + ready(), place.server) == "P D S");
+  b.runs(parse("", "select 'b'") + sync_message(), parsed() + ready(), place.server);
+  a.seen();
+  a.says(bind() + execute() + sync_message());
+  a.granted(place.server);
+  CHECK(a.sent().ends_with("P B E S"));
+  CHECK(a.hears(parsed() + rows_of_batch()) == "release");
+  CHECK(a.seen() == "2 D C:SELECT 1 Z:I");
+
+  SECTION("prepared again with the client's text, once per loan") {
+    a.says(bind() + execute() + describe('S') + sync_message());
+    a.granted(place.other);
+    CHECK(a.to_server == parse("", "select 'a'") + bind() + execute() + describe('S') + sync_message());
+    a.hears(parsed() + bound() + done() + parameters() + no_data() + ready());
+  }
+  SECTION("ended by a simple query, as in Postgres") {
+    a.runs(query("select 1"), rows(), place.server);
+    a.seen();
+    CHECK(a.runs(bind() + execute() + sync_message(), error("26000") + ready(), place.server) ==
+          "B:pgweir_none E S");
+    CHECK(a.seen() == "E:26000 Z:I");
+  }
+  SECTION("or by Close") {
+    a.runs(close('S', "") + sync_message(), closed() + ready(), place.server);
+    CHECK(a.runs(describe('S') + sync_message(), error("26000") + ready(), place.server) ==
+          "B:pgweir_none S");
+  }
+  SECTION("never another client's") {
+    Client c(place);
+    CHECK(c.runs(bind() + execute() + sync_message(), error("26000") + ready(), place.server) ==
+          "B:pgweir_none E S");
+  }
+  SECTION("its state is its own too") {
+    a.runs(parse("", "set a b c") + sync_message(), parsed() + ready(), place.server);
+    CHECK_FALSE(place.other.dirty);
+    a.runs(bind() + execute() + sync_message(), parsed() + bound() + done("SET") + ready(), place.other);
+    CHECK(place.other.dirty);
+  }
+  SECTION("when it fails there the next use prepares it once more") {
+    a.runs(bind() + sync_message(), error("42P01") + ready(), place.other);
+    a.to_server.clear();
+    CHECK(a.runs(bind() + sync_message(), parsed() + bound() + ready(), place.other) == "P B S");
+  }
+}

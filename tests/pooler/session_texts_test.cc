@@ -1,0 +1,386 @@
+// What SQL texts do to the virtual session: audits, pins, and what needs no server.
+#include "tests/pooler/session_help.h"
+
+using namespace pgweir;
+using namespace pgweir::test;
+
+using State = SessionCore::State;
+
+namespace {
+
+// The answer to one question: its rows.
+std::string answered(const std::string& rows) { return bound() + rows + done() + ready(); }
+
+std::string two_values(const std::string& value, const std::optional<std::string>& source) {
+  std::string out;
+  protocol::put_data_row(out, {value, source});
+  return out;
+}
+
+// Runs a text up to the audit that must follow; answers what the server was asked.
+std::string suspected(Client& client, Bytes sql, Bytes tag, ServerCore& server) {
+  REQUIRE(client.says(query(sql)) == "ask");
+  REQUIRE(client.granted(server).empty());
+  client.to_server.clear();
+  REQUIRE(client.hears(done(tag) + ready()).empty());
+  REQUIRE(client.core.state() == State::Linked);
+  return client.sent();
+}
+
+struct Pinned : Client {
+  explicit Pinned(Place& p) : Client(p) {
+    suspected(*this, "create temp table t (i int)", "CREATE TABLE", p.server);
+    REQUIRE(hears(parsed() + answered(row())).empty());
+    REQUIRE(core.pins() == pin::kTemp);
+    to_client.clear();
+  }
+};
+
+}  // namespace
+
+// --- settings
+
+TEST_CASE("a SET follows the client with the value that the server tells") {
+  Place place;
+  Client client(place);
+  CHECK(suspected(client, "set work_mem = '5120kB'", "SET", place.server) ==
+        "P:pgweir_value B:pgweir_value E S");
+  CHECK(client.seen() == "C:SET Z:I");
+  CHECK(client.hears(parsed() + answered(row("5MB"))) == "release");
+  CHECK(client.seen().empty());
+  CHECK(client.core.wanted()->values == SettingsMap::Values{{"work_mem", "5MB"}});
+  CHECK(place.server.clean());
+  CHECK(place.server.applied == client.core.wanted());
+  CHECK(client.runs(query("select 1"), parsed() + bound() + row("5MB") + done() + ready() + rows(),
+                    place.other) == "P:pgweir_set B:pgweir_set E S Q:select 1");
+  CHECK(client.runs(query("select 1"), rows(), place.server) == "Q:select 1");
+}
+
+TEST_CASE("a setting that is back at its default is forgotten") {
+  for (const Bytes sql : {"reset work_mem", "set work_mem to default", "select 1; reset all"}) {
+    CAPTURE(sql);
+    Place place;
+    Client client(place, {{"work_mem", "5MB"}});
+    // Not the client's own from the start: else it would be given back.
+    client.runs(query("select 1"), parsed() + bound() + row("5MB") + done() + ready() + rows(), place.server);
+    suspected(client, sql, "RESET", place.server);
+    CHECK(client.core.wanted()->values.size() == 1);
+    client.hears(closed() + parsed() + bound() + row("5MB") + done() + ready());
+    CHECK(client.hears(parsed() + answered(two_values("5MB", "session"))) == "release");
+    CHECK(client.core.wanted()->values.size() == 1);
+  }
+  Place place;
+  Client client(place);
+  suspected(client, "set work_mem = '5MB'", "SET", place.server);
+  client.hears(parsed() + answered(row("5MB")));
+  CHECK(suspected(client, "reset work_mem", "RESET", place.server) == "P:pgweir_origin B:pgweir_origin E S");
+  CHECK(client.hears(parsed() + answered(two_values("4MB", "default"))) == "release");
+  CHECK(client.core.wanted() == place.books.settings.empty());
+}
+
+TEST_CASE("what servers report by themselves needs no question") {
+  Place place;
+  place.books.settings.set_baseline({{"TimeZone", "Etc/UTC"}});
+  Client client(place);
+  CHECK(client.runs(query("set timezone = 'UTC'"), done("SET") + parameter("TimeZone", "UTC") + ready(),
+                    place.server) == "Q:set timezone = 'UTC'");
+  CHECK(client.core.wanted()->values == SettingsMap::Values{{"TimeZone", "UTC"}});
+}
+
+TEST_CASE("settings of a transaction only are not asked for") {
+  for (const Bytes sql : {"set local work_mem = '5MB'", "set transaction read only",
+                          "select set_config('a.b', 'x', true)", "set constraints all deferred"}) {
+    CAPTURE(sql);
+    Place place;
+    Client client(place);
+    CHECK_FALSE(client.runs(query(sql), done("SET") + ready(), place.server).empty());
+    CHECK(place.server.clean());
+  }
+}
+
+TEST_CASE("a SET inside a transaction is asked for when it has ended") {
+  Place place;
+  Linked client(place);
+  CHECK(client.says(query("set work_mem = '5MB'")).empty());
+  CHECK(client.hears(done("SET") + ready('T')).empty());
+  client.sent();
+  CHECK(client.says(query("rollback")).empty());
+  CHECK(client.hears(done("ROLLBACK") + ready()).empty());
+  CHECK(client.sent() == "Q:rollback P:pgweir_value B:pgweir_value E S");
+  CHECK(client.hears(parsed() + answered(row("4MB"))) == "release");
+  CHECK(client.core.wanted()->values.at("work_mem") == "4MB");
+}
+
+TEST_CASE("a prepared SET counts when it is bound, on whatever server") {
+  Place place;
+  Client client(place);
+  client.runs(parse("s", "set work_mem = '5MB'") + sync_message(), parsed() + ready(), place.server);
+  client.says(bind("s") + execute() + sync_message());
+  client.granted(place.other);
+  client.sent();
+  CHECK(client.hears(parsed() + bound() + done("SET") + ready()).empty());
+  CHECK(client.sent() == "P:pgweir_value B:pgweir_value E S");
+  CHECK(client.hears(parsed() + answered(row("5MB"))) == "release");
+}
+
+TEST_CASE("requests behind an audit wait for it") {
+  Place place;
+  Client client(place);
+  suspected(client, "set work_mem = '5MB'", "SET", place.server);
+  CHECK(client.says(query("select 1")) == "stalled");
+  CHECK(client.sent().empty());
+  CHECK(client.hears(parsed() + answered(row("5MB"))) == "release");
+  CHECK(client.again() == "ask");
+}
+
+TEST_CASE("an audit that fails or makes no sense ends the client and the server") {
+  for (const std::string& answer :
+       {error("57014") + ready(), bound() + message('D', "\x01") + done() + ready()}) {
+    Place place;
+    Client client(place);
+    suspected(client, "set work_mem = '5MB'", "SET", place.server);
+    client.seen();
+    CHECK(client.hears(parsed() + answer) == "close drop");
+    CHECK(client.seen() == "E:08006:FATAL");
+  }
+}
+
+// --- what a client began with
+
+TEST_CASE("what a client began with is given back behind a RESET ALL") {
+  Place place;
+  place.books.settings.set_baseline({{"application_name", ""}});
+  Client client(place, {{"application_name", "tea"}});
+  const std::string given = bound() + row("tea") + done();
+  client.says(query("select 1; reset all"));
+  client.granted(place.server);
+  CHECK(client.sent() ==
+        "P:pgweir_set B:pgweir_set E S Q:select 1; reset all C:pgweir_set P:pgweir_set B:pgweir_set E S");
+  client.hears(parsed() + given + ready());
+  SECTION("and was never gone") {
+    CHECK(client
+              .hears(row_description() + row() + done() + done("RESET") + parameter("application_name", "") +
+                     ready())
+              .empty());
+    CHECK(client.hears(closed() + parsed() + given + parameter("application_name", "tea") + ready()) ==
+          "release");
+    CHECK(client.seen() == "T D C:SELECT 1 C:RESET Z:I");
+    CHECK(client.core.wanted()->values.at("application_name") == "tea");
+  }
+  SECTION("but for a failed transaction, where nothing was lost") {
+    client.hears(error("25P02") + ready('E'));
+    CHECK(client.hears(closed() + error("25P02") + ready('E')).empty());
+    CHECK(client.seen() == "E:25P02 Z:E");
+    CHECK(client.says(query("rollback")).empty());
+    CHECK(client.hears(done("ROLLBACK") + ready()) == "release");
+  }
+  SECTION("any other failure ends it") {
+    client.hears(done("RESET") + ready());
+    CHECK(client.hears(closed() + error("22023") + ready()) == "close drop");
+  }
+}
+
+TEST_CASE("a RESET gives back only its own setting") {
+  Place place;
+  Client client(place, {{"application_name", "tea"}, {"work_mem", "5MB"}});
+  client.says(query("reset work_mem"));
+  client.granted(place.server);
+  CHECK(client.sent() ==
+        "P:pgweir_set B:pgweir_set E B:pgweir_set E S Q:reset work_mem C:pgweir_set P:pgweir_set "
+        "B:pgweir_set E S");
+}
+
+// --- without a server
+
+TEST_CASE("what concerns the virtual session only is answered without a server") {
+  struct Row {
+    Bytes sql, seen;
+  };
+  for (const Row& row : {Row{"DISCARD ALL", "C:DISCARD ALL Z:I"}, Row{" discard all;", "C:DISCARD ALL Z:I"},
+                         Row{"DISCARD TEMP", "C:DISCARD TEMP Z:I"}, Row{"RESET ALL", "C:RESET Z:I"},
+                         Row{"DEALLOCATE ALL", "C:DEALLOCATE ALL Z:I"}, Row{"UNLISTEN *", "C:UNLISTEN Z:I"},
+                         Row{"CLOSE ALL", "C:CLOSE CURSOR ALL Z:I"}}) {
+    CAPTURE(row.sql);
+    Place place;
+    Client client(place);
+    CHECK(client.says(query(row.sql)).empty());
+    CHECK(client.seen() == row.seen);
+    CHECK(client.held.empty());
+  }
+}
+
+TEST_CASE("what is more than that is not") {
+  for (const Bytes sql : {"DISCARD ALL; SELECT 1", "DEALLOCATE s", "RESET work_mem", "UNLISTEN a", "CLOSE c",
+                          "DISCARD nonsense", "drop table t"}) {
+    CAPTURE(sql);
+    Place place;
+    Client client(place);
+    CHECK(client.says(query(sql)) == "ask");
+  }
+}
+
+TEST_CASE("DISCARD ALL forgets statements, and settings but for those from the start") {
+  Place place;
+  place.books.settings.set_baseline({{"application_name", ""}, {"TimeZone", "Etc/UTC"}});
+  Client client(place, {{"application_name", "tea"}});
+  client.runs(parse("s", "select 1") + sync_message(),
+              parsed() + bound() + row("tea") + done() + ready() + parsed() + ready(), place.server);
+  client.runs(query("set timezone = 'UTC'"), done("SET") + parameter("TimeZone", "UTC") + ready(),
+              place.server);
+  client.seen();
+  CHECK(client.says(query("discard all") + parse("s", "select 2") + sync_message()) == "ask");
+  CHECK(client.seen() == "C:DISCARD ALL S:TimeZone Z:I");
+  CHECK(client.core.statement_count() == 0);
+  CHECK(client.core.wanted()->values == SettingsMap::Values{{"application_name", "tea"}});
+}
+
+TEST_CASE("DEALLOCATE of a statement prepared by the protocol") {
+  Place place;
+  Client client(place);
+  client.runs(parse("s", "select 1") + sync_message(), parsed() + ready(), place.server);
+  client.seen();
+  SECTION("needs no server") {
+    CHECK(client.says(query("deallocate prepare \"s\"")).empty());
+    CHECK(client.seen() == "C:DEALLOCATE Z:I");
+    CHECK(client.core.statement_count() == 0);
+  }
+  SECTION("inside a transaction waits for what was asked before") {
+    client.says(query("begin") + query("deallocate s"));
+    CHECK(client.granted(place.server) == "stalled");
+    CHECK(client.hears(done("BEGIN") + ready('T')).empty());
+    CHECK(client.again().empty());
+    CHECK(client.seen() == "C:BEGIN Z:T C:DEALLOCATE Z:T");
+    CHECK(client.core.statement_count() == 0);
+  }
+  SECTION("inside a failed one is Postgres's to refuse") {
+    client.says(query("begin; select 1/0"));
+    client.granted(place.server);
+    client.hears(done("BEGIN") + error("22012") + ready('E'));
+    client.sent();
+    CHECK(client.says(query("deallocate s")).empty());
+    CHECK(client.sent() == "Q:deallocate s");
+    client.hears(error("25P02") + ready('E'));
+    CHECK(client.core.statement_count() == 1);
+  }
+  SECTION("in a batch is done with a statement that nobody needs") {
+    client.says(parse("", "DEALLOCATE s") + bind() + describe() + execute() + sync_message());
+    client.granted(place.other);
+    CHECK(client.sent() == "P:pgweir_1 S C:pgweir_gone P:pgweir_gone P B D E S");
+    CHECK(client.hears(closed() + parsed() + parsed() + bound() + no_data() + done("DEALLOCATE") + ready()) ==
+          "release");
+    CHECK(client.seen() == "1 2 n C:DEALLOCATE Z:I");
+    CHECK(client.core.statement_count() == 0);
+  }
+}
+
+// --- pins
+
+TEST_CASE("what may stay on the server is asked for, by its kind") {
+  struct Row {
+    Bytes sql, asked;
+    Pins pin;
+  };
+  for (const Row& each :
+       {Row{"create temp table t (i int)", "temp", pin::kTemp},
+        Row{"select 1 into temp t", "temp", pin::kTemp},
+        Row{"declare c cursor with hold for select 1", "cursors", pin::kCursor},
+        Row{"select pg_advisory_lock(1)", "locks", pin::kLock}, Row{"listen a", "listens", pin::kListen},
+        Row{"prepare p as select 1", "statements", pin::kStatement}}) {
+    CAPTURE(each.sql);
+    const std::string name = "pgweir_" + std::string(each.asked);
+    Place place;
+    Client client(place);
+    CHECK(suspected(client, each.sql, "OK", place.server) == "P:" + name + " B:" + name + " E S");
+    SECTION(std::string(each.asked) + " are there") {
+      CHECK(client.hears(parsed() + answered(row())).empty());
+      CHECK(client.core.pins() == each.pin);
+      CHECK(client.core.resting());
+    }
+    SECTION(std::string(each.asked) + " are not") {
+      CHECK(client.hears(parsed() + answered("")) == "release");
+      CHECK(client.core.pins() == 0);
+    }
+  }
+}
+
+TEST_CASE("a pinned client goes on with its server until nothing of it is there") {
+  Place place;
+  Pinned client(place);
+  CHECK(client.says(query("insert into t values (1)")).empty());
+  CHECK(client.sent().ends_with("Q:insert into t values (1)"));
+  CHECK(client.hears(done("INSERT 0 1") + ready()).empty());
+  CHECK(client.out.transactions == 1);
+  CHECK(client.core.resting());
+  CHECK(client.says(query("DROP TABLE t")).empty());
+  CHECK_FALSE(client.core.resting());
+  client.sent();
+  CHECK(client.hears(done("DROP TABLE") + ready()).empty());
+  CHECK(client.sent() == "B:pgweir_temp E S");
+  CHECK(client.hears(answered("")) == "release");
+  CHECK(place.server.clean());
+}
+
+TEST_CASE("DISCARD ALL of a pinned client is Postgres's to do") {
+  Place place;
+  Pinned client(place);
+  CHECK(client.says(query("discard all")).empty());
+  CHECK(client.hears(done("DISCARD ALL") + ready()).empty());
+  CHECK(client.hears(parsed() + answered("")) == "release");
+}
+
+TEST_CASE("the server of a pinned client that leaves is to be cleaned") {
+  Place place;
+  Pinned client(place);
+  CHECK(client.step([&] { client.core.client_gone(client.out); }) == "release");
+  CHECK(place.server.dirty);
+}
+
+TEST_CASE("a pinned client that says goodbye is let go") {
+  Place place;
+  Pinned client(place);
+  CHECK(client.says(terminate()) == "close release");
+  CHECK(place.server.dirty);
+}
+
+TEST_CASE("state that nobody can be asked for pins for good, and spoils the server") {
+  Place place;
+  Client client(place);
+  client.says(query("select setseed(0.5)"));
+  client.granted(place.server);
+  CHECK(client.hears(rows()).empty());
+  CHECK(client.core.pins() == pin::kSettings);
+  CHECK(client.says(query("discard all")).empty());
+  CHECK(client.hears(done("DISCARD ALL") + ready()).empty());
+  CHECK(client.core.pins() == pin::kSettings);
+  CHECK(client.step([&] { client.core.client_gone(client.out); }) == "drop");
+}
+
+TEST_CASE("settings that cannot be named pin until all are discarded") {
+  Place place;
+  Client client(place);
+  client.says(query("select set_config('a.' || 'b', 'x', false)"));
+  client.granted(place.server);
+  CHECK(client.hears(rows()).empty());
+  CHECK(client.core.pins() == pin::kSettings);
+  CHECK(client.says(query("discard all")).empty());
+  CHECK(client.hears(done("DISCARD ALL") + ready()) == "release");
+}
+
+TEST_CASE("what cannot be read is looked for everywhere, and the server is cleaned") {
+  Place place;
+  Client client(place);
+  CHECK(told_to_server(client.sent()).empty());
+  CHECK(suspected(client, "call p()", "CALL", place.server) ==
+        "P:pgweir_temp B:pgweir_temp E P:pgweir_cursors B:pgweir_cursors E P:pgweir_locks B:pgweir_locks E "
+        "P:pgweir_listens B:pgweir_listens E P:pgweir_statements B:pgweir_statements E S");
+  const std::string none = parsed() + bound() + done();
+  CHECK(client.hears(none + none + none + none + none + ready()) == "release");
+  CHECK(place.server.dirty);
+}
+
+TEST_CASE("what the grammar does not know is cleaned away") {
+  Place place;
+  Client client(place);
+  client.runs(query("set nonsense"), error("42601") + ready(), place.server);
+  CHECK(place.server.dirty);
+}
