@@ -36,7 +36,7 @@ constexpr std::array kSettings{
               "Connections that the kernel keeps waiting to be accepted."},
     // client
     ConfigRow{"client.max", &Config::max_clients, Form::Plain, 1, 1'000'000, kReload,
-              "Clients that may be connected at a time, over all tenants."},
+              "Clients that may be connected at a time, over all tenants; some more may be about to log in."},
     ConfigRow{"client.login_timeout", &Config::client_login_timeout, Form::Plain, 100, kHourMs, kReload,
               "How long a client may take from connecting to the end of its login."},
     ConfigRow{"client.idle_timeout", &Config::client_idle_timeout, Form::Plain, 0, kTimeMax, kReload,
@@ -119,10 +119,11 @@ constexpr std::array kBackendSettings{
                "PEM file with our certificate, shown to it."},
     BackendRow{"tls_key_file", &Backend::tls_key_file, Form::Path, 0, kPathMax, kReload,
                "PEM file with the key of that certificate."},
-    BackendRow{
-        "auth_methods", &Backend::auth_methods, Form::AuthMethod, 0, 8, kReload,
-        "Methods by which we may log in to it; empty: any but a clear-text password over an unverified "
-        "connection."},
+    BackendRow{"auth_methods", &Backend::auth_methods, Form::AuthMethod, 0, 8, kReload,
+               "Methods by which we may log in to it. Empty: any, trust and md5 among them, and password "
+               "only over a "
+               "unix socket or verify-full; who must not believe a host that asks for no proof writes "
+               "scram-sha-256."},
 };
 
 template <class Enum>

@@ -83,11 +83,13 @@ void add_users(Snapshot& snapshot, const conf::ReadFile& read, Problems& problem
   for (const conf::User& user : config.users) {
     auto secret = protocol::parse_secret(user.secret);
     if (!secret) {
-      complain(problems, origin("users"), "users." + user.name, secret.error().message);
+      complain(problems, origin("users." + user.name + ".secret"), "users." + user.name,
+               secret.error().message);
       continue;
     }
     if (!snapshot.users.emplace(user.name, std::move(*secret)).second)
-      complain(problems, origin("users"), "users." + user.name, "is also named in auth.users_file");
+      complain(problems, origin("users." + user.name + ".secret"), "users." + user.name,
+               "is also named in auth.users_file");
   }
   for (const auto& [name, secret] : snapshot.users) ++snapshot.secret_kinds[secret.index()];
 }

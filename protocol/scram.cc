@@ -99,8 +99,10 @@ std::optional<std::uint32_t> decode_count(Bytes text) {
   return result.ec == std::errc{} ? count : std::numeric_limits<std::uint32_t>::max();
 }
 
-std::string too_many_iterations() {
-  return "SCRAM iterations must lie between 1 and " + std::to_string(kScramIterationsMax);
+std::string too_many_iterations(std::uint32_t given) {
+  const bool fits = given < std::numeric_limits<std::uint32_t>::max();  // see decode_count
+  return "SCRAM iterations must lie between 1 and " + std::to_string(kScramIterationsMax) +
+         (fits ? ", not " + std::to_string(given) : "");
 }
 
 bool equal(const ScramKey& a, const ScramKey& b) { return equal_constant_time(as_bytes(a), as_bytes(b)); }
@@ -152,7 +154,8 @@ Expected<ScramVerifier> parse_scram_verifier(Bytes text) {
 
   const auto iterations = decode_count(how.substr(0, how_colon));
   if (!iterations) return bad("the iterations are not a positive number");
-  if (*iterations > kScramIterationsMax) return fail(sqlstate::kInvalidParameterValue, too_many_iterations());
+  if (*iterations > kScramIterationsMax)
+    return fail(sqlstate::kInvalidParameterValue, too_many_iterations(*iterations));
   auto salt = decode_salt(how.substr(how_colon + 1));
   if (!salt) return bad("the salt is not base64 of 1 to 1024 bytes");
   const auto stored_key = decode_key(keys.substr(0, keys_colon));
@@ -306,7 +309,8 @@ Expected<ScramClient::Challenge> ScramClient::server_first(Bytes message) {
   if (!count_text) return malformed("the iterations (i=) are missing");
   const auto iterations = decode_count(*count_text);
   if (!iterations) return malformed("the iterations are not a positive number");
-  if (*iterations > kScramIterationsMax) return fail(sqlstate::kProgramLimit, too_many_iterations());
+  if (*iterations > kScramIterationsMax)
+    return fail(sqlstate::kProgramLimit, too_many_iterations(*iterations));
   if (!only_extensions(rest)) return malformed("trash behind the iterations");
 
   server_first_ = message;

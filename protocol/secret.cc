@@ -112,7 +112,7 @@ Expected<std::map<std::string, Secret, std::less<>>> parse_user_list(Bytes text)
     if (line_of_user.size() > kUserListUsersMax) return bad("the list must have at most 100000 users");
     if (entry->secret.empty()) continue;
     auto secret = parse_secret(entry->secret);
-    if (!secret) return bad(secret.error().message);
+    if (!secret) return bad("user \"" + entry->user + "\": " + secret.error().message);
     secrets.emplace(std::move(entry->user), *std::move(secret));
   }
   return secrets;

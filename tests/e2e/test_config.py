@@ -1,5 +1,6 @@
 """The command line and the configuration: what is taken, and how mistakes are told."""
 
+import base64
 import subprocess
 import time
 import unittest
@@ -89,6 +90,24 @@ class CommandLine(PgweirCase):
                 self.assertRegex(done.stderr, rf"tried\.yaml:{line}:\d+: ")
                 for word in words:
                     self.assertIn(word, done.stderr)
+
+    def test_scram_secrets_with_too_many_iterations(self):
+        """No login could ever take so long: told at once, with the user, and not when he comes."""
+        salt, key = base64.b64encode(b"salt").decode(), base64.b64encode(b"k" * 32).decode()
+        for iterations, code in ((100_000, 0), (100_001, 78)):
+            secret = f"SCRAM-SHA-256${iterations}:{salt}${key}:{key}"
+            listed = write(self.tool.dir / "listed.txt", f'"bob" "x"\n"alice" "{secret}"\n')
+            for text, place in (
+                (self.good("  method: trust", f"  method: scram-sha-256\n  users_file: {listed}"), "line 2: user \"alice\""),
+                (self.good("  app: s3cret", f"  alice: '{secret}'"), "tried.yaml:7:10: users.alice"),
+            ):
+                with self.subTest(iterations=iterations, place=place):
+                    done = self.check(text)
+                    self.assertEqual(done.returncode, code, done.stderr)
+                    if code:
+                        self.assertIn(place, done.stderr)
+                        self.assertIn("between 1 and 100000, not 100001", done.stderr)
+                        self.assertNotIn(key, done.stderr)
 
     def test_all_mistakes_at_once(self):
         text = self.good("  method: trust", "  method: scram").replace("    host:", "    hots:")

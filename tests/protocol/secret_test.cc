@@ -147,7 +147,11 @@ TEST_CASE("a broken user list names its line and what is wrong") {
       {"\"a\" \"\"\n\"a\" \"x\"", "2", "the user already stands in line 1; keep one of the two"},
       {"\"a\" \"x\0\""sv, "1", "the line holds a NUL byte"},
       {"\n\n\"a\" \"SCRAM-SHA-256$4096:tellnobody\"", "3",
-       "malformed SCRAM verifier: the second $ is missing"},
+       "user \"a\": malformed SCRAM verifier: the second $ is missing"},
+      {"\"a\" \"SCRAM-SHA-256$100001:c2FsdA==$AAAA:AAAA\"", "1",
+       "user \"a\": SCRAM iterations must lie between 1 and 100000, not 100001"},
+      {"\"a\" \"SCRAM-SHA-256$99999999999:c2FsdA==$AAAA:AAAA\"", "1",
+       "user \"a\": SCRAM iterations must lie between 1 and 100000"},
   }));
   CAPTURE(row.text);
   CHECK(describe_list(row.text) == "error: user list, line " + row.line + ": " + row.what);
