@@ -196,10 +196,9 @@ struct Quantity {
   const char* totals_column;    // STATS_TOTALS
   const char* averages_column;  // STATS_AVERAGES
   const char* totals_row;       // TOTALS: total_<...> and avg_<...>
-  std::uint64_t Traffic::*sum;  // null: not counted yet
+  std::uint64_t Traffic::*sum;
   std::uint64_t Traffic::*per = nullptr;
 };
-constexpr std::uint64_t Traffic::*kUncounted = nullptr;
 constexpr std::array kQuantities{
     Quantity{"server_assignment_count", "server_assignment_count", "server_assignment_count",
              "server_assignment_count", "server_assignment_count", &Traffic::assignments},
@@ -213,18 +212,15 @@ constexpr std::array kQuantities{
              &Traffic::queries},
     Quantity{"wait_time", "wait_time", "wait_time", "wait_time", "wait_time", &Traffic::wait_us},
     Quantity{"client_parse_count", "client_parse_count", "client_parse_count", "avg_client_parse_count",
-             "ps_client_parse_count", kUncounted},
+             "ps_client_parse_count", &Traffic::client_parses},
     Quantity{"server_parse_count", "server_parse_count", "server_parse_count", "avg_server_parse_count",
-             "ps_server_parse_count", kUncounted},
-    Quantity{"bind_count", "bind_count", "bind_count", "avg_bind_count", "ps_bind_count", kUncounted},
+             "ps_server_parse_count", &Traffic::server_parses},
+    Quantity{"bind_count", "bind_count", "bind_count", "avg_bind_count", "ps_bind_count", &Traffic::binds},
 };
 
-std::uint64_t total(const StatsRow& row, const Quantity& quantity) {
-  return quantity.sum ? row.total.*quantity.sum : 0;
-}
+std::uint64_t total(const StatsRow& row, const Quantity& quantity) { return row.total.*quantity.sum; }
 
 std::uint64_t average(const StatsRow& row, const Quantity& quantity) {
-  if (!quantity.sum) return 0;
   const auto passed = [&](std::uint64_t Traffic::*what) {
     return row.period.to.*what - row.period.from.*what;
   };

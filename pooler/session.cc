@@ -178,6 +178,9 @@ void Session::keep(Bytes rest) {
 void Session::note_time(const Actions& out) {
   Traffic& traffic = tenant_.traffic;
   traffic.queries += out.queries;
+  traffic.client_parses += out.client_parses;
+  traffic.server_parses += out.server_parses;
+  traffic.binds += out.binds;
   if (out.queries == 0 && out.transactions == 0) return;
   const Time now = worker_.loop().now();
   traffic.query_us += static_cast<std::uint64_t>((now - busy_since_).count());

@@ -49,7 +49,7 @@ void Actions::clear() {
   ask_server = leave_queue = proven = stalled = close_client = reset_client = false;
   server = Server::Keep;
   reason.clear();
-  queries = transactions = 0;
+  queries = transactions = client_parses = server_parses = binds = 0;
 }
 
 SessionCore::~SessionCore() { PGWEIR_CHECK(server_ == nullptr); }
@@ -335,6 +335,8 @@ SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actio
   if (push_op(known ? Owed::ParseKnown : Owed::Parse, Whose::Clients,
               {StatementOp::Kind::Prepare, 0, statement->id, std::string(name), statement}))
     names_->set(name, statement);
+  ++out.client_parses;
+  if (!known) ++out.server_parses;
 #ifdef PGWEIR_PLANT_REGISTER_EARLY
   server_->statements.add(statement->id);
 #endif
@@ -365,6 +367,7 @@ SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Action
   }
   server_->pipeline.push(Owed::Bind);
   if (name_size == 0) return forward(frame, rest, out), Step::Next;
+  ++out.binds;
   const std::size_t head = kHeaderBytes + name_at + name_size + 1;  // through the statement's name
   out.to_server.own([&](std::string& bytes) {
     char length[4];
@@ -497,6 +500,7 @@ SessionCore::Name SessionCore::find_statement(Bytes name, Bytes& server_name, Ac
   if (statement.leaves_state || pins_ != 0 || !books_->settings.plain_sql(*wanted_))
     note_text(statement.content);
   if (server_->statements.use(statement.id) || coming(statement)) return Name::Ready;
+  ++out.server_parses;
   out.to_server.own([&](std::string& bytes) {
     if (server_->statements.size() > 0 && server_->statements.size() >= books_->statements_per_server) {
       const StatementId oldest = server_->statements.take_oldest();

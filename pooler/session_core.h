@@ -63,6 +63,8 @@ struct Actions {
   std::string reason;
   unsigned queries = 0;       // answered in this step
   unsigned transactions = 0;  // ended in this step
+  // Of named statements: the client's Parses, the Parses for the server, the client's Binds.
+  unsigned client_parses = 0, server_parses = 0, binds = 0;
 
   void clear();
 };

@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "pooler/base/list.h"
 #include "pooler/base/time.h"
 #include "tiers/tier.h"
 
@@ -23,8 +24,24 @@ struct Traffic {
   std::uint64_t transaction_us = 0;
   std::uint64_t query_us = 0;
   std::uint64_t wait_us = 0;
+  // Of named statements: Parses that clients sent, that servers were sent, and Binds.
+  std::uint64_t client_parses = 0;
+  std::uint64_t server_parses = 0;
+  std::uint64_t binds = 0;
   std::uint64_t errors = 0;
+
+  Traffic& operator+=(const Traffic& other) {
+    for (const auto sum :
+         {&Traffic::assignments, &Traffic::transactions, &Traffic::queries, &Traffic::received,
+          &Traffic::sent, &Traffic::transaction_us, &Traffic::query_us, &Traffic::wait_us,
+          &Traffic::client_parses, &Traffic::server_parses, &Traffic::binds, &Traffic::errors})
+      this->*sum += other.*sum;
+    return *this;
+  }
+  friend bool operator==(const Traffic&, const Traffic&) = default;
 };
+// Every one of them is in the sum.
+static_assert(sizeof(Traffic) == 12 * sizeof(std::uint64_t));
 
 // What passed in the last whole period, from which the avg_ figures are made; in the first period, what has
 // passed of it.
@@ -53,7 +70,7 @@ class TrafficPeriod {
   Duration length_{};
 };
 
-struct Tenant {
+struct Tenant : ListLink<Tenant> {
   tiers::Tenant record;
   std::uint32_t clients = 0;
   std::uint32_t lent = 0;  // servers that its sessions hold

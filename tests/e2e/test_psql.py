@@ -240,6 +240,19 @@ class Console(PgweirCase):
             config = {row["key"]: row["value"] for row in self.rows("CONFIG")}
             self.assertIn(str(self.weir.port), config.values())
 
+    def test_statements_are_counted(self):
+        def counted():
+            rows = [row for row in self.rows("STATS") if row["database"] == "app"]
+            names = ("client_parse", "server_parse", "bind")
+            return [int(rows[0][f"total_{name}_count"]) for name in names] if rows else [0, 0, 0]
+
+        before = counted()
+        with self.weir.connect("app", "app") as client:
+            for n in range(5):
+                client.execute("select %s::int", (n,), prepare=True)
+            client.execute("select 'no name'", prepare=False)
+        self.assertEqual([after - b for after, b in zip(counted(), before)], [1, 1, 5])
+
     def test_secrets_do_not_show(self):
         for what in ("CONFIG", "CLIENTS", "SERVERS", "DATABASES"):
             done = self.console_psql(f"SHOW {what}")

@@ -43,6 +43,11 @@ struct Client {
     if (core.state() != SessionCore::State::Closed) step([&] { core.client_gone(out); });
   }
 
+  unsigned client_parses = 0, server_parses = 0, binds = 0;
+  std::string counted() const {
+    return std::to_string(client_parses) + " " + std::to_string(server_parses) + " " + std::to_string(binds);
+  }
+
   // What the step did; the bytes for both sides are added up in to_client and to_server.
   std::string step(const std::function<void()>& event) {
     out.clear();
@@ -50,6 +55,9 @@ struct Client {
     to_client += out.to_client.text();
     to_server += out.to_server.text();
     held.erase(0, out.consumed);
+    client_parses += out.client_parses;
+    server_parses += out.server_parses;
+    binds += out.binds;
     return named(out);
   }
   std::string says(Bytes in) {

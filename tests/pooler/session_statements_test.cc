@@ -185,6 +185,22 @@ TEST_CASE("a name that an earlier batch decides about waits for that batch") {
   }
 }
 
+TEST_CASE("named statements are counted where the client and where the server is told of them") {
+  Place place;
+  Client first(place), second(place);
+  first.runs(parse("s", "select 1") + bind("s") + sync_message(), parsed() + bound() + ready(), place.server);
+  CHECK(first.counted() == "1 1 1");
+  // Known here already, and not known there.
+  second.runs(parse("t", "select 1") + bind("t") + sync_message(), closed() + bound() + ready(),
+              place.server);
+  CHECK(second.counted() == "1 0 1");
+  second.runs(bind("t") + bind("t") + sync_message(), parsed() + bound() + bound() + ready(), place.other);
+  CHECK(second.counted() == "1 1 3");
+  // Without a name nothing is tracked.
+  second.runs(parse("", "select 1") + bind("") + sync_message(), parsed() + bound() + ready(), place.other);
+  CHECK(second.counted() == "1 1 3");
+}
+
 TEST_CASE("a server that knows too many statements forgets the one that was used least recently") {
   Place place;
   place.books.statements_per_server = 2;
