@@ -296,10 +296,6 @@ void ClientLogin::finish() {
                    "replication connections are not supported",
                    {},
                    "Connect to Postgres directly for replication."});
-  if (worker_->shared().clients.load() >= config.max_clients)
-    return refuse({sqlstate::kTooManyConnections, "sorry, too many clients already",
-                   fmt::format("client.max allows {} connections.", config.max_clients),
-                   "Close connections that are not needed, or raise client.max."});
   Tenant& tenant = worker_->tenant(*record_);
   const tiers::Tier& limits = record_->limits;
   if (tenant.clients >= limits.max_clients)
@@ -308,6 +304,10 @@ void ClientLogin::finish() {
                    fmt::format("max_clients of tier {}: {} of {} connections are in use.", limits.name,
                                tenant.clients, limits.max_clients),
                    "Close connections that are not needed, or choose a tier that allows more."});
+  if (!worker_->shared().take_session(config.max_clients))
+    return refuse({sqlstate::kTooManyConnections, "sorry, too many clients already",
+                   fmt::format("client.max allows {} connections.", config.max_clients),
+                   "Close connections that are not needed, or raise client.max."});
   ServerCredentials credentials;
   std::string secret_text;
   if (!record_->user.empty()) {

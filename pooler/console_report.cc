@@ -140,6 +140,7 @@ void collect_stats(Worker& worker, Report& report) {
   const Time now = worker.loop().now();
   for (const auto& [name, tenant] : worker.tenants())
     report.stats.push_back({name, tenant->traffic, tenant->period.view(tenant->traffic, now)});
+  report.forgotten += worker.tenants().forgotten();
 }
 
 void collect_clients(Worker& worker, Report& report) {
@@ -216,6 +217,7 @@ void merge(Report& to, Report&& from) {
   append(to.databases, std::move(from.databases));
   append(to.stats, std::move(from.stats));
   append(to.connections, std::move(from.connections));
+  to.forgotten += from.forgotten;
   to.clients += from.clients;
   to.logins += from.logins;
   to.servers += from.servers;
@@ -263,6 +265,8 @@ void gather(Worker& asking, Action action, std::function<void(Report)> done) {
         merge(all->report, std::move(*part));
         if (--all->left > 0) return;
         add_unused_tenants(asking, all->report);
+        if (all->report.forgotten != Traffic{})
+          all->report.stats.push_back({"(forgotten)", all->report.forgotten, {}});
         sort(all->report);
         all->done(std::move(all->report));
       });

@@ -19,6 +19,7 @@ struct Report {
   std::vector<DatabaseRow> databases;
   std::vector<StatsRow> stats;
   std::vector<ConnectionRow> connections;  // of SHOW CLIENTS or SHOW SERVERS
+  Traffic forgotten;                       // of tenants that no worker remembers; a row of stats in the end
   std::uint64_t clients = 0, logins = 0, servers = 0;
 };
 

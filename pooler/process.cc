@@ -22,6 +22,7 @@
 #include "pooler/net/listen.h"
 #include "pooler/net/random.h"
 #include "pooler/net/uv_loop.h"
+#include "pooler/shared.h"
 #include "pooler/snapshot.h"
 #include "pooler/spdlog_log.h"
 #include "pooler/version.h"
@@ -95,7 +96,7 @@ void raise_descriptor_limit(const conf::Config& config, Log& log) {
   limit.rlim_cur = limit.rlim_max;
   setrlimit(RLIMIT_NOFILE, &limit);
   getrlimit(RLIMIT_NOFILE, &limit);
-  std::uint64_t needed = 64 + std::uint64_t{config.max_clients};
+  std::uint64_t needed = 64 + std::uint64_t{config.max_clients} + Shared::kSpareLogins;
   for (const conf::Backend& backend : config.backends) needed += backend.max_server_connections;
   if (limit.rlim_cur >= needed) return;
   log.warn("few file descriptors",

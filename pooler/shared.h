@@ -63,10 +63,23 @@ struct Shared {
   explicit Shared(Log& l) : log(l) {}
 
   Log& log;
-  std::vector<Worker*> workers;           // fixed before the first connection
-  std::atomic<std::uint32_t> clients{0};  // logged in or logging in, console included
-  protocol::ScramKey process_secret{};    // for stand-in secrets of unknown users
+  std::vector<Worker*> workers;  // fixed before the first connection
+  // client.max bounds both together, and some logins more, so that the console can be reached and queries can
+  // be cancelled when it is full. Consoles do not count.
+  static constexpr std::uint32_t kSpareLogins = 64;
+  std::atomic<std::uint32_t> sessions{0};
+  std::atomic<std::uint32_t> logins{0};  // under way, of whomever
+  protocol::ScramKey process_secret{};   // for stand-in secrets of unknown users
   App* app = nullptr;
+
+  std::uint32_t connections() const { return sessions.load() + logins.load(); }
+  // A place for one more session; false when `most` are taken. Its worker gives it back.
+  bool take_session(std::uint32_t most) {
+    std::uint32_t taken = sessions.load();
+    while (taken < most)
+      if (sessions.compare_exchange_weak(taken, taken + 1)) return true;
+    return false;
+  }
 
   // Lives as long as the process; the same object for the same name over reloads.
   BackendBudget& budget(std::string_view backend) {

@@ -50,15 +50,24 @@ void Worker::on_accept(std::unique_ptr<net::Stream> stream) {
   ClientLogin* raw = login.get();
   logins_[raw] = {++last_ticket_, std::move(login)};
   tickets_[last_ticket_] = raw;
-  // Room is made by those who have taken longest: an honest client is through in no time.
-  if (logins_.size() > config().max_clients)
-    tickets_.begin()->second->end(
-        {sqlstate::kTooManyConnections, "sorry, too many clients are logging in", {}, {}});
+  ++shared_.logins;
+  if (shared_.connections() > config().max_clients + Shared::kSpareLogins) make_room();
+}
+
+// Room is made by those who have taken longest: an honest client is through in no time. Who was told to go
+// before goes now, whether he has read it or not.
+void Worker::make_room() {
+  const Error full{sqlstate::kTooManyConnections, "sorry, too many clients are logging in", {}, {}};
+  if (ClientLogin* told = login_of(last_told_)) told->end(full);
+  const auto oldest = tickets_.upper_bound(last_told_);
+  if (oldest == tickets_.end() || oldest->first == last_ticket_) return;
+  last_told_ = oldest->first;
+  oldest->second->end(full);
 }
 
 void Worker::adopt_login(std::unique_ptr<ClientLogin> login) {
   // Posted before it was known that we stop, maybe after we were found empty: it goes with its connection.
-  if (draining_) return;
+  if (draining_) return void(--shared_.logins);
   ClientLogin* raw = login.get();
   logins_[raw] = {++last_ticket_, std::move(login)};
   tickets_[last_ticket_] = raw;
@@ -76,6 +85,7 @@ std::unique_ptr<ClientLogin> Worker::release_login(ClientLogin& login) {
 
 void Worker::login_ended(ClientLogin& login) {
   release_login(login);
+  --shared_.logins;
   after_change();
 }
 
@@ -124,15 +134,7 @@ Worker& Worker::home_of(const tiers::Tenant& tenant) const {
   return *shared_.workers[hash % shared_.workers.size()];
 }
 
-Tenant& Worker::tenant(const tiers::Tenant& record) {
-  std::unique_ptr<Tenant>& place = tenants_[record.name];
-  if (!place) {
-    place = std::make_unique<Tenant>(loop_.now());
-    place->paused = all_paused_;
-  }
-  place->record = record;
-  return *place;
-}
+Tenant& Worker::tenant(const tiers::Tenant& record) { return tenants_.get(record, loop_.now(), all_paused_); }
 
 Group& Worker::group(const GroupKey& key, const ServerCredentials& credentials) {
   std::unique_ptr<Group>& place = groups_[key];
@@ -148,15 +150,17 @@ std::uint32_t Worker::add_session(Session&) {
 }
 
 void Worker::own_session(std::unique_ptr<Session> session) {
-  ++shared_.clients;
+  tenants_.settle(session->tenant());
   const std::uint32_t id = session->id();
   sessions_[id] = std::move(session);
   if (!period_timer_.armed()) loop_.arm(period_timer_, loop_.now() + TrafficPeriod::kLength);
 }
 
 void Worker::session_ended(Session& session) {
-  --shared_.clients;
+  Tenant& tenant = session.tenant();
   sessions_.erase(session.id());
+  tenants_.settle(tenant);
+  --shared_.sessions;
   after_change();
 }
 
@@ -282,8 +286,8 @@ bool Worker::pause_settled(const std::string* name) const {
   return std::none_of(groups_.begin(), groups_.end(), [&](const auto& entry) {
     const Group& group = *entry.second;
     if (name) {
-      const auto place = tenants_.find(*name);
-      if (place == tenants_.end() || !group.serves(*place->second)) return false;
+      const Tenant* tenant = tenants_.find(*name);
+      if (!tenant || !group.serves(*tenant)) return false;
     }
     const bool unused = group.tenants().empty();  // may have a server that logs in for somebody who has left
     if (!unused && !group.paused()) return false;
@@ -296,7 +300,7 @@ bool Worker::pause_settled(const std::string* name) const {
 
 // Goes on as long as anybody is here, and once more, so that the figures of a silent minute are zero.
 void Worker::roll_periods() {
-  std::uint64_t assignments = 0;
+  std::uint64_t assignments = tenants_.forgotten().assignments;
   for (auto& [name, each] : tenants_) {
     each->period.roll(each->traffic, loop_.now());
     assignments += each->traffic.assignments;

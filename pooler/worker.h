@@ -19,7 +19,7 @@
 #include "pooler/session.h"
 #include "pooler/shared.h"
 #include "pooler/snapshot.h"
-#include "pooler/tenant.h"
+#include "pooler/tenants.h"
 
 namespace pgweir {
 
@@ -97,7 +97,7 @@ class Worker final : public net::Acceptor {
   void give_up_one(const std::string& backend, std::uint32_t asked_by);
 
   const std::map<GroupKey, std::unique_ptr<Group>>& groups() const { return groups_; }
-  const std::unordered_map<std::string, std::unique_ptr<Tenant>>& tenants() const { return tenants_; }
+  const Tenants& tenants() const { return tenants_; }
   const std::unordered_map<std::uint32_t, std::unique_ptr<Session>>& sessions() const { return sessions_; }
   const std::unordered_map<ConsoleSession*, std::unique_ptr<ConsoleSession>>& consoles() const {
     return consoles_;
@@ -129,7 +129,7 @@ class Worker final : public net::Acceptor {
   protocol::SqlCache texts_{kTextsBytes};  // outlives the groups
   std::vector<std::unique_ptr<net::Listener>> listeners_;
   std::map<GroupKey, std::unique_ptr<Group>> groups_;
-  std::unordered_map<std::string, std::unique_ptr<Tenant>> tenants_;
+  Tenants tenants_;
   struct LoginPlace {
     std::uint64_t ticket = 0;
     std::unique_ptr<ClientLogin> login;
@@ -137,6 +137,7 @@ class Worker final : public net::Acceptor {
   std::unordered_map<const ClientLogin*, LoginPlace> logins_;
   std::map<std::uint64_t, ClientLogin*> tickets_;  // the oldest first
   std::uint64_t last_ticket_ = 0;
+  std::uint64_t last_told_ = 0;  // ticket; whoever is older has been told to go for lack of room
   struct Verifier {
     std::string password;
     std::optional<protocol::ScramVerifier> verifier;  // empty while it is derived
@@ -149,6 +150,7 @@ class Worker final : public net::Acceptor {
   std::unordered_map<ConsoleSession*, std::unique_ptr<ConsoleSession>> consoles_;
   std::unordered_map<CancelConnection*, std::unique_ptr<CancelConnection>> cancels_;
   void roll_periods();
+  void make_room();
 
   bool all_paused_ = false;
   net::Timer period_timer_;

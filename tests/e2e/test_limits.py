@@ -80,6 +80,29 @@ class Limits(PgweirCase):
         for client in clients:
             self.assertEqual(client.value("select 1"), "1")
 
+    def test_logins_under_way_count(self):
+        """Those who say nothing keep out neither clients, nor the console when clients have filled it."""
+        weir = self.weir(client={"max": 4})
+        silent = [Wire(weir.port) for _ in range(150)]
+        for wire in silent:
+            self.addCleanup(wire.close)
+        clients = [self.wire(weir) for _ in range(4)]
+
+        def connections():
+            return self.count(weir, "login_clients") + len(clients)
+
+        # 64 more may be about to log in; each of two workers has the newest and one that was told to go.
+        wait_until(lambda: connections() <= 4 + 64 + 4, what="the oldest logins ended")
+        self.assertGreater(connections(), 60)
+        self.assert_answered(self.refused_login(weir), "53300")
+        for client in clients:
+            self.assertEqual(client.value("select 1"), "1")
+        clients.pop().close()
+        wait_until(lambda: self.may_enter(weir), what="the place of a client that left")
+
+    def count(self, weir, what):
+        return dict(weir.console("SHOW LISTS")[1])[what]
+
     def test_the_queue(self):
         weir = self.weir({"pool_size": 1, "max_server_connections": 1, "queue_timeout": "1s"})
         holder, queued = self.wire(weir), self.wire(weir)

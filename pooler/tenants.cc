@@ -1,0 +1,52 @@
+#include "pooler/tenants.h"
+
+#include "pooler/base/check.h"
+
+namespace pgweir {
+
+Tenants::~Tenants() {
+  while (Tenant* tenant = unused_.front()) unused_.remove(*tenant);
+}
+
+Tenant& Tenants::get(const tiers::Tenant& record, Time now, bool all_paused) {
+  std::unique_ptr<Tenant>& place = tenants_[record.name];
+  if (!place) {
+    place = std::make_unique<Tenant>(now);
+    place->paused = all_paused;
+  }
+  Tenant& tenant = *place;
+  tenant.record = record;
+  if (unused_.has(tenant)) unused_.remove(tenant);
+  forget(all_paused);
+  settle(tenant);
+  return tenant;
+}
+
+void Tenants::settle(Tenant& tenant) {
+  if (tenant.clients == 0 && !unused_.has(tenant)) unused_.push_back(tenant);
+  if (tenant.clients > 0 && unused_.has(tenant)) unused_.remove(tenant);
+}
+
+Tenant* Tenants::find(const std::string& name) const {
+  const auto place = tenants_.find(name);
+  return place == tenants_.end() ? nullptr : place->second.get();
+}
+
+// Makes room for one more.
+void Tenants::forget(bool all_paused) {
+  const std::size_t size = unused_.size();
+  std::size_t surplus = size < unused_max_ ? 0 : size - unused_max_ + 1;
+  for (; surplus > 0 && !unused_.empty(); --surplus) {
+    Tenant& oldest = *unused_.front();
+    PGWEIR_CHECK(oldest.clients == 0 && oldest.lent == 0);
+    unused_.remove(oldest);
+    if (oldest.paused != all_paused) {
+      unused_.push_back(oldest);
+      continue;
+    }
+    forgotten_ += oldest.traffic;
+    tenants_.erase(tenants_.find(oldest.record.name));
+  }
+}
+
+}  // namespace pgweir

@@ -1,0 +1,50 @@
+// pooler/tenants.h - the tenants of one worker that have clients, and of the others those that were used
+// last.
+//
+// A tenant is made by its first login, and anybody may name one where a pattern or pool.unknown_tenants lets
+// him, so those without clients are forgotten beyond a bound, longest unused first. What they have done stays
+// in one sum, so that no total ever falls.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "pooler/base/list.h"
+#include "pooler/tenant.h"
+
+namespace pgweir {
+
+class Tenants {
+ public:
+  static constexpr std::size_t kUnusedMax = 10'000;
+  using Map = std::unordered_map<std::string, std::unique_ptr<Tenant>>;
+
+  explicit Tenants(std::size_t unused_max = kUnusedMax) : unused_max_(unused_max) {}
+  ~Tenants();
+  Tenants(const Tenants&) = delete;
+  Tenants& operator=(const Tenants&) = delete;
+
+  // Found or made, with this record. It stays as long as it has clients; without any, it may be gone after
+  // the next call. A pause is not forgotten: whoever differs from `all_paused` stays.
+  Tenant& get(const tiers::Tenant& record, Time now, bool all_paused);
+  // Its first client has come or its last one has gone.
+  void settle(Tenant& tenant);
+
+  Tenant* find(const std::string& name) const;
+  Map::const_iterator begin() const { return tenants_.begin(); }
+  Map::const_iterator end() const { return tenants_.end(); }
+  std::size_t size() const { return tenants_.size(); }
+  const Traffic& forgotten() const { return forgotten_; }
+
+ private:
+  void forget(bool all_paused);
+
+  std::size_t unused_max_;
+  Map tenants_;
+  List<Tenant> unused_;  // longest unused first
+  Traffic forgotten_;
+};
+
+}  // namespace pgweir

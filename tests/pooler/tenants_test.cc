@@ -1,0 +1,84 @@
+#include "pooler/tenants.h"
+
+#include <catch2/catch.hpp>
+
+using namespace pgweir;
+
+namespace {
+
+struct Register {
+  Tenant& get(const std::string& name) {
+    tiers::Tenant record;
+    record.name = name;
+    return tenants.get(record, Time{}, all_paused);
+  }
+  void join(const std::string& name) {
+    Tenant& tenant = get(name);
+    ++tenant.clients;
+    tenants.settle(tenant);
+  }
+  void part(const std::string& name) {
+    Tenant& tenant = *tenants.find(name);
+    --tenant.clients;
+    tenants.settle(tenant);
+  }
+  std::string known() const {
+    std::string names;
+    for (const char* name : {"a", "b", "c", "d", "e"})
+      if (tenants.find(name)) names += name;
+    return names;
+  }
+  bool all_paused = false;
+  Tenants tenants{2};
+};
+
+}  // namespace
+
+TEST_CASE("tenants without clients are forgotten, longest unused first") {
+  Register all;
+  for (const char* name : {"a", "b", "c", "d"}) all.get(name);
+  CHECK(all.known() == "cd");
+  all.get("c");
+  all.get("e");
+  CHECK(all.known() == "ce");
+}
+
+TEST_CASE("tenants with clients stay, however many others come") {
+  Register all;
+  all.join("a");
+  all.join("a");
+  for (const char* name : {"b", "c", "d"}) all.get(name);
+  CHECK(all.known() == "acd");
+  all.part("a");
+  for (const char* name : {"b", "c", "d"}) all.get(name);
+  CHECK(all.known() == "acd");
+  all.part("a");
+  all.get("b");
+  CHECK(all.known() == "ab");
+}
+
+TEST_CASE("what forgotten tenants have done stays in one sum") {
+  Register all;
+  all.get("a").traffic.queries = 3;
+  all.get("b").traffic.queries = 4;
+  all.get("b").traffic.errors = 1;
+  for (const char* name : {"c", "d"}) all.get(name);
+  CHECK(all.known() == "cd");
+  CHECK(all.tenants.forgotten().queries == 7);
+  CHECK(all.tenants.forgotten().errors == 1);
+  CHECK(all.get("a").traffic.queries == 0);
+}
+
+TEST_CASE("a pause is not forgotten") {
+  Register all;
+  all.get("a").paused = true;
+  for (const char* name : {"b", "c", "d", "e"}) all.get(name);
+  CHECK(all.tenants.find("a"));
+  SECTION("unless all are paused") {
+    all.all_paused = true;
+    all.tenants.find("d");
+    for (const char* name : {"b", "c"}) all.get(name);
+    CHECK_FALSE(all.tenants.find("a"));
+    CHECK(all.get("b").paused);
+  }
+}
