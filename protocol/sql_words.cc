@@ -13,18 +13,52 @@ namespace {
 
 constexpr char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
 
+bool starts(Bytes word, Bytes lower_prefix) {
+  if (word.size() < lower_prefix.size()) return false;
+  for (std::size_t i = 0; i < lower_prefix.size(); ++i)
+    if (lower(word[i]) != lower_prefix[i]) return false;
+  return true;
+}
 bool equals(Bytes word, Bytes lower_word) {
-  return std::equal(word.begin(), word.end(), lower_word.begin(), lower_word.end(),
-                    [](char a, char b) { return lower(a) == b; });
+  return word.size() == lower_word.size() && starts(word, lower_word);
 }
 template <std::size_t Count>
 bool is_one_of(Bytes word, const std::array<Bytes, Count>& words) {
   return std::any_of(words.begin(), words.end(), [&](Bytes each) { return equals(word, each); });
 }
 
-// Change the session when a statement begins with them.
-constexpr std::array<Bytes, 11> kOpeners = {"reset",    "discard", "deallocate", "declare", "do",  "listen",
-                                            "unlisten", "load",    "prepare",    "execute", "call"};
+// Whether the length of a word, its first letter and one other make it worth a look. Longer ones count as of
+// 31 bytes.
+template <std::size_t kOther>
+class Looks {
+ public:
+  // The words, also with an ending if the longest is longer.
+  template <std::size_t Count>
+  constexpr Looks& add(const std::array<Bytes, Count>& words, std::size_t longest = 0) {
+    for (const Bytes word : words)
+      for (std::size_t size = word.size(); size <= std::max(longest, word.size()); ++size)
+        lengths_[place(word[0], word[kOther])] |= std::uint32_t{1} << size;
+    return *this;
+  }
+  [[gnu::always_inline]] bool match(Bytes word) const {
+    if (word.size() <= kOther) return false;
+    const std::size_t size = word.size() < 31 ? word.size() : 31;
+    return (lengths_[place(word[0], word[kOther])] >> size & 1U) != 0;
+  }
+
+ private:
+  // Letters of either case share a place; with what else is there, too, which does no harm.
+  static constexpr std::size_t place(char first, char second) {
+    return (static_cast<std::size_t>(first) & 31U) << 5U | (static_cast<std::size_t>(second) & 31U);
+  }
+  std::array<std::uint32_t, 1024> lengths_{};
+};
+
+// Change the session when a statement begins with them; SET and EXPLAIN depend on what follows.
+constexpr std::array<Bytes, 13> kOpeners = {"reset",  "discard",  "deallocate", "declare", "do",
+                                            "listen", "unlisten", "load",       "prepare", "execute",
+                                            "call",   "set",      "explain"};
+constexpr auto kOpenerLooks = Looks<1>().add(kOpeners);
 // ... wherever they stand,
 constexpr std::array<Bytes, 8> kAnywhere = {"set_config", "setseed",    "set_limit",       "pg_settings",
                                             "ts_stat",    "ts_rewrite", "pg_backup_start", "pg_start_backup"};
@@ -36,69 +70,51 @@ constexpr std::array<Bytes, 10> kBeginnings = {
 // ... behind certain words.
 constexpr std::array<Bytes, 3> kBehind = {"temp", "temporary", "execute"};
 constexpr std::array<Bytes, 5> kBeforeTemp = {"create", "replace", "local", "global", "into"};
-
-// Which first letter and which length make it worth to look at a word. Longer words count as of 63 bytes.
-class Looks {
- public:
-  constexpr Looks() {
-    for (const Bytes word : kAnywhere) add(word, word.size());
-    for (const Bytes word : kBehind) add(word, word.size());
-    for (const Bytes word : kBeginnings) add(word, 63);
-  }
-  bool suspicious(Bytes word) const {
-    return (lengths_[static_cast<unsigned char>(word[0])] >> std::min<std::size_t>(word.size(), 63) & 1U) !=
-           0;
-  }
-
- private:
-  constexpr void add(Bytes word, std::size_t longest) {
-    for (std::size_t size = word.size(); size <= longest; ++size) {
-      lengths_[static_cast<unsigned char>(word[0])] |= std::uint64_t{1} << size;
-      lengths_[static_cast<unsigned char>(word[0]) - 0x20U] |= std::uint64_t{1} << size;
-    }
-  }
-
-  std::array<std::uint64_t, 256> lengths_{};
-};
-constexpr Looks kLooks;
+// Few words but those of Postgres itself have an underscore for a third letter.
+constexpr auto kLooks = Looks<2>().add(kAnywhere).add(kBehind).add(kBeginnings, 31);
 
 enum class Code : std::uint8_t { Sql, Body };
 
+template <Code code>
 class Scanner {
  public:
-  Scanner(Bytes sql, Code code) : lexer_(sql), code_(code) {}
-
-  bool found() {
+  bool found(Bytes sql) {
+    SqlLexer lexer(sql);
     for (;;) {
-      const SqlToken token = lexer_.next();
+      const SqlToken token = lexer.next();
+      const Bytes text = lexer.text_of(token);
       switch (token.kind) {
-        case SqlToken::Kind::End: return place_ == Place::Set;
         case SqlToken::Kind::Word:
-          if (word_is_trouble(lexer_.text_of(token))) return true;
+          if (kLooks.match(text) && is_trouble(text)) return true;
+          previous_ = text;
+          if (place_ != Place::Inside && place_is_trouble(text)) return true;
+          if (code == Code::Body && body_is_trouble(text)) return true;
           continue;
-        case SqlToken::Kind::Unicode: return true;  // may spell any name
-        case SqlToken::Kind::Quoted:
-          if (place_ == Place::Set || name_is_trouble(lexer_.text_of(token))) return true;
-          break;
-        case SqlToken::Kind::Symbol: {
-          const char symbol = lexer_.text_of(token)[0];
-          // What follows SET or SET LOCAL must be a name, or it is not what it looks like ("set local.name =
-          // 1").
-          if (place_ == Place::Set || place_ == Place::SetOnce) return true;
-          if (symbol == '(') continue;
-          if (symbol == ';') {
+        case SqlToken::Kind::Symbol:
+          if (text[0] == ';') {
+            if (ends_trouble()) return true;
             place_ = Place::Start;
             continue;
           }
-          break;
-        }
+          if (place_ == Place::Inside) continue;
+          // What follows SET or SET LOCAL must be a name, or it is not what it looks like ("set local.name =
+          // 1").
+          if (ends_trouble()) return true;
+          if (text[0] != '(') leave_start();
+          continue;
+        case SqlToken::Kind::Quoted:
+          if (name_is_trouble(text)) return true;
+          leave_start();
+          continue;
         case SqlToken::Kind::String:
         case SqlToken::Kind::Number:
         case SqlToken::Kind::Parameter:
-          if (place_ == Place::Set || place_ == Place::SetOnce) return true;
-          break;
+          if (ends_trouble()) return true;
+          leave_start();
+          continue;
+        case SqlToken::Kind::Unicode: return true;  // may spell any name
+        case SqlToken::Kind::End: return place_ == Place::Set;
       }
-      if (place_ != Place::Explain) place_ = Place::Inside;
     }
   }
 
@@ -111,31 +127,30 @@ class Scanner {
     Inside,
   };
 
-  bool word_is_trouble(Bytes word) {
-    if (kLooks.suspicious(word) && is_trouble(word)) return true;
-    previous_ = word;
-    if (place_ != Place::Inside && place_is_trouble(word)) return true;
-    if (code_ == Code::Body) {
-      if (equals(word, "execute")) return true;
-      if (is_one_of(word, kBeforeStatements)) place_ = Place::Start;
-    }
-    return false;
+  void leave_start() {
+    if (place_ != Place::Explain) place_ = Place::Inside;
   }
-  static constexpr std::array<Bytes, 4> kBeforeStatements = {"begin", "then", "else", "loop"};
+  bool ends_trouble() const { return place_ == Place::Set || place_ == Place::SetOnce; }
 
+  bool body_is_trouble(Bytes word) {
+    constexpr std::array<Bytes, 4> kBeforeStatements = {"begin", "then", "else", "loop"};
+    if (is_one_of(word, kBeforeStatements)) place_ = Place::Start;
+    return equals(word, "execute");
+  }
   bool is_trouble(Bytes word) const {
     if (is_one_of(word, kAnywhere)) return true;
     for (const Bytes beginning : kBeginnings)
-      if (equals(word.substr(0, beginning.size()), beginning)) return true;
+      if (starts(word, beginning)) return true;
     if (equals(word, "execute")) return equals(previous_, "as");  // CREATE TABLE t AS EXECUTE s
     return (equals(word, "temp") || equals(word, "temporary")) && is_one_of(previous_, kBeforeTemp);
   }
   bool name_is_trouble(Bytes quoted) const {
+    if (place_ == Place::Set) return true;
     Bytes name = quoted.substr(1);
     if (name.ends_with('"')) name.remove_suffix(1);
     if (name.empty()) return false;
     if (place_ == Place::SetOnce && outlives_transaction(name)) return true;
-    return kLooks.suspicious(name) && !is_one_of(name, kBehind) && is_trouble(name);
+    return kLooks.match(name) && !is_one_of(name, kBehind) && is_trouble(name);
   }
   // What SET LOCAL of these leads to: a new object may be a temporary one, a seed stays.
   static bool outlives_transaction(Bytes setting) {
@@ -145,14 +160,15 @@ class Scanner {
   bool place_is_trouble(Bytes word) {
     switch (place_) {
       case Place::Start:
+        place_ = Place::Inside;
+        if (!kOpenerLooks.match(word) || !is_one_of(word, kOpeners)) return false;
         if (equals(word, "set")) {
           place_ = Place::Set;
         } else if (equals(word, "explain")) {
           place_ = Place::Explain;
         } else {
-          place_ = Place::Inside;
-          if (code_ == Code::Body && equals(word, "declare")) return false;
-          return is_one_of(word, kOpeners);
+          // In a body it opens a block.
+          return code == Code::Sql || !equals(word, "declare");
         }
         return false;
       case Place::Explain: return equals(word, "execute");
@@ -165,15 +181,13 @@ class Scanner {
     return true;
   }
 
-  SqlLexer lexer_;
-  Code code_;
   Place place_ = Place::Start;
   Bytes previous_;
 };
 
 }  // namespace
 
-bool may_leave_state(Bytes sql) { return Scanner(sql, Code::Sql).found(); }
-bool body_may_leave_state(Bytes code) { return Scanner(code, Code::Body).found(); }
+bool may_leave_state(Bytes sql) { return Scanner<Code::Sql>().found(sql); }
+bool body_may_leave_state(Bytes code) { return Scanner<Code::Body>().found(code); }
 
 }  // namespace pgweir::protocol
