@@ -395,14 +395,16 @@ void read_statement(const PgQuery__Node* node, SqlStatement& out) {
 
 // ---------------------------------------------------------------- where things stand
 
-// An upper bound for the depth of the tree. A path down the tree passes the tokens of one item of a list,
-// those around the list, and the deepest list beside them. UNION takes down what stands before it, commas and
-// all.
-class Nesting {
+// Counts tokens, and an upper bound for the depth of the tree. A path down the tree passes the tokens of one
+// item of a list, those around the list, and the deepest list beside them. UNION takes down what stands
+// before it, commas and all.
+class Extent {
  public:
-  bool too_deep(Bytes sql) {
+  bool too_much(Bytes sql) {
     SqlLexer lexer(sql);
+    std::size_t tokens = 0;
     for (SqlToken token = lexer.next(); token.kind != SqlToken::Kind::End; token = lexer.next()) {
+      if (++tokens > kSqlTokensMax) return true;
       const char symbol = token.kind == SqlToken::Kind::Symbol ? sql[token.at] : '\0';
       if (symbol == ';') {
         levels_.assign(1, Level{});
@@ -612,7 +614,7 @@ const char* name(SqlStatement::Kind kind) {
 }
 
 SqlEffects read_sql(Bytes text) {
-  if (text.size() > kSqlTextMax || text.find('\0') != Bytes::npos || Nesting().too_deep(text))
+  if (text.size() > kSqlTextMax || text.find('\0') != Bytes::npos || Extent().too_much(text))
     return unknown();
   const SqlTree tree{std::string(text)};
   if (tree.root() == nullptr) return unknown();

@@ -109,12 +109,13 @@ struct SqlEffects {
   SqlChanges changes;                    // of all statements together, but for the bodies of PREPARE
 };
 
-// Longer texts, and texts nested deeper, are Unknown: the parser's stack and time must have an end.
+// What is beyond these is Unknown: the parser's time and stack must have an end.
 inline constexpr std::size_t kSqlTextMax = 64UL * 1024;
+inline constexpr std::size_t kSqlTokensMax = 8000;
 inline constexpr std::size_t kSqlNestingMax = 1000;
 
-// Parses always, without the word filter: the answer is never Plain. Microseconds for a short text, some 10
-// ms for the longest; 4 MB of stack must be there. From any thread.
+// Parses always, without the word filter: the answer is never Plain. Microseconds for a short text, up to
+// some 10 ms for the largest; 4 MB of stack must be there. From any thread.
 SqlEffects read_sql(Bytes text);
 
 }  // namespace pgweir::protocol

@@ -377,7 +377,7 @@ TEST_CASE("statements know where they stand") {
   CHECK(text.substr(effects.statements[2].name_at, effects.statements[2].name_size) == "\"P\"");
 }
 
-TEST_CASE("a text that is too long, holds a NUL or is nested too deep is not understood") {
+TEST_CASE("a text that is too long, holds too much or a NUL, or is nested too deep is not understood") {
   CHECK(told("select '" + std::string(kSqlTextMax - 9, 'a') + "'") == "Other");
   CHECK(told("select '" + std::string(kSqlTextMax - 8, 'a') + "'") == "Unknown");
   CHECK(told(std::string("select 1\0", 9)) == "Unknown");
@@ -406,13 +406,15 @@ TEST_CASE("a text that is too long, holds a NUL or is nested too deep is not und
     CHECK(told(text) == "Unknown");
   }
   CHECK(told(times(1000000, "(")) == "Unknown");
+  CHECK(told("select 1" + times(kSqlTokensMax / 2 - 1, ",1")) == "Other");
+  CHECK(told("select 1" + times(kSqlTokensMax / 2, ",1")) == "Unknown");
 }
 
 TEST_CASE("a long list is not a deep one, and what may be deep is read") {
   const std::string texts[] = {
-      "insert into t values (1)" + times(10000, ",(1)"),
-      "select * from t where a in (1" + times(20000, ", 1") + ")",
-      "select 1" + times(5000, ";select 1"),
+      "insert into t values (1)" + times(1998, ",(1)"),
+      "select * from t where a in (1" + times(3990, ", 1") + ")",
+      "select 1" + times(2660, ";select 1"),
       "select " + times(kSqlNestingMax / 2 - 10, "1+") + "1",
       "select " + times(kSqlNestingMax / 2 - 10, "(select ") + "1" + times(kSqlNestingMax / 2 - 10, ")"),
       "select " + times(kSqlNestingMax - 10, "not ") + "true",
