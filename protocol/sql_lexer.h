@@ -1,9 +1,8 @@
 // protocol/sql_lexer.h - cuts a SQL text into tokens as Postgres does, without looking up any word.
 //
-// The word filter runs it over every text of every client. Never fails: what is not closed
-// runs to the end of the text, and a byte that means nothing is a symbol. Needs standard_conforming_strings =
-// on. Two strings that Postgres would join over a line break are two tokens here, unless the first has
-// escapes.
+// The word filter runs it over every text of every client. Never fails: what is not closed runs to the end of
+// the text, and a byte that means nothing is a symbol. Needs standard_conforming_strings = on. Two strings
+// that Postgres would join over a line break are two tokens here, unless the first has escapes.
 #pragma once
 
 #include <array>

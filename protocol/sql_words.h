@@ -1,7 +1,9 @@
 // protocol/sql_words.h - a quick look at a SQL text: could it leave something behind in its session?
 //
-// Errs on the side of yes: a yes costs one DISCARD ALL after the transaction, a wrong no would let one
-// client's state reach the next. It knows comments, strings and quoted names, and reads words only; functions
+// Errs on the side of yes: a yes costs a look into the cache of protocol/sql_cache.h, and now and then a
+// parse; a wrong no would let one client's state reach the next. Says yes to whatever read_sql() finds to
+// leave something, and to the statements on prepared statements, channels and DISCARD; no to what only takes
+// away (DROP, CLOSE, ROLLBACK). It knows comments, strings and quoted names, and reads words only; functions
 // that the user wrote are not looked into. Strings must follow the standard (standard_conforming_strings =
 // on); with another setting the caller takes every text for a yes.
 #pragma once
