@@ -18,8 +18,8 @@ namespace pgweir::protocol {
 // What is left in the session, or gone from it, once the text has run and its transaction has ended.
 struct SqlChanges {
   // Settings that SET, RESET or set_config may have changed for the session: lower case, sorted, each once,
-  // obsolete names replaced. Some are no rows of pg_settings: role is, seed and session_authorization too,
-  // but SHOW seed tells nothing (so it is unfollowable as well).
+  // obsolete names replaced. SHOW knows role and session_authorization, pg_settings does not; nobody knows
+  // seed, which is unfollowable as well.
   std::vector<std::string> settings;
   bool any_setting = false;  // and settings whose names cannot be told, or all of them
   bool temp = false;         // temporary objects made
