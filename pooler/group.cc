@@ -80,10 +80,26 @@ void Group::release(Server& server) {
   --server.session->tenant().lent;
   server.session = nullptr;
   server.place = Server::Place::Settling;
-  if (server.unsent() > 0 || server.core.pipeline.unfit() || server.core.spoiled) return drop(server);
+  if (server.unsent() > 0) return drop(server);
+  settle(server);
+}
+
+void Group::abandon(Server& server) {
+  PGWEIR_CHECK(server.place == Server::Place::Lent && server.session != nullptr);
+  --server.session->tenant().lent;
+  server.session = nullptr;
+  server.place = Server::Place::Settling;
+  server.abandon();
+  settle(server);
+}
+
+void Group::settle(Server& server) {
+  if (server.place != Server::Place::Settling || !server.core.settled()) return;
 #ifndef PGWEIR_PLANT_RELEASE_LEASED
   if (server.leases > 0) return;
 #endif
+  if (server.core.pipeline.unfit() || server.core.spoiled) return drop(server);
+  if (server.core.tx_status != 'I') return server.roll_back();
   if (server.core.dirty) return server.clean();
   to_idle(server);
   serve();
@@ -92,16 +108,7 @@ void Group::release(Server& server) {
 void Group::lease_ended(Server& server) {
   PGWEIR_CHECK(server.leases > 0);
   --server.leases;
-  if (server.leases > 0 || server.place != Server::Place::Settling || !server.core.quiet()) return;
-  if (server.core.dirty) return server.clean();
-  to_idle(server);
-  serve();
-}
-
-void Group::server_cleaned(Server& server) {
-  if (server.leases > 0) return;
-  to_idle(server);
-  serve();
+  settle(server);
 }
 
 void Group::unsettle(Server& server) {

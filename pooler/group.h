@@ -49,6 +49,8 @@ class Group {
   void leave(Session& session);
   // The session is through with it. May run other sessions before it returns.
   void release(Server& server);
+  // The session has vanished, and the server is not through with its requests.
+  void abandon(Server& server);
   // The server is in a state that nobody else may see: it is closed.
   void drop(Server& server);
 
@@ -61,7 +63,8 @@ class Group {
   // From servers.
   void server_started(Server& server, const SettingsMap::Values& parameters);
   void server_login_failed(Server& server, const Error& error, bool from_server);
-  void server_cleaned(Server& server);
+  // Goes on with one that was given back: to the next client when it is proven clean.
+  void settle(Server& server);
   void unsettle(Server& server);  // an idle one has begun to say something: Settling until it is clean again
   void server_lost(Server& server);  // the connection is gone; Server is destroyed
   void lease_ended(Server& server);

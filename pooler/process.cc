@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <pthread.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -87,6 +88,26 @@ LogStyle log_style(const conf::Config& config) {
 std::uint32_t thread_count(const conf::Config& config) {
   const std::uint32_t wanted = config.threads > 0 ? config.threads : std::thread::hardware_concurrency();
   return std::clamp<std::uint32_t>(wanted, 1, kThreadsMax);
+}
+
+// A hostile text takes the SQL parser down to kSqlNestingMax; that needs 4 MB. Where the shell's limit is
+// "unlimited", threads would get 2.
+void make_room_for_stacks(Log& log) {
+  constexpr rlim_t kNeeded = 4 << 20, kWanted = 8 << 20;
+  rlimit limit{};
+  getrlimit(RLIMIT_STACK, &limit);
+  if (limit.rlim_cur < kWanted) {
+    limit.rlim_cur = std::min(kWanted, limit.rlim_max);
+    setrlimit(RLIMIT_STACK, &limit);
+  }
+  if (limit.rlim_cur < kNeeded)
+    log.warn("the stack limit is too low to read deeply nested SQL safely",
+             {{"limit_bytes", limit.rlim_cur}, {"needed_bytes", kNeeded}});
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, kWanted);
+  pthread_setattr_default_np(&attributes);
+  pthread_attr_destroy(&attributes);
 }
 
 // Each client and each server takes a descriptor; the soft limit that a shell gives is for select().
@@ -256,6 +277,7 @@ Exit serve(const std::string& path) {
   size_thread_pool(thread_count(config));
   SpdlogLog log(STDOUT_FILENO, log_style(config), config.log_level);
   raise_descriptor_limit(config, log);
+  make_room_for_stacks(log);
 
   Doors doors;
   if (const auto opened = doors.open(**snapshot, log); !opened) {

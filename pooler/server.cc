@@ -158,8 +158,10 @@ void Server::on_bytes(Bytes in) {
       NoAudience nobody;
       protocol::Gather nowhere;
       const ServerCore::Outcome outcome = core.read(in, nowhere, nobody);
-      if (nobody.parameter_changed) group_.books.settings.forget_baseline();
-      if (outcome.broken || outcome.fatal || outcome.poisoned || nobody.failed || nobody.parameter_changed)
+      // Unless by a request of the client that has vanished: that goes with the cleaning.
+      const bool changed = nobody.parameter_changed && !abandoned_;
+      if (changed) group_.books.settings.forget_baseline();
+      if (outcome.broken || outcome.fatal || outcome.poisoned || nobody.failed || changed)
         return group_.drop(*this);
       if (place == Place::Idle && !core.clean()) {
         // Half a message: it comes back when the rest is here.
@@ -167,7 +169,7 @@ void Server::on_bytes(Bytes in) {
         group_.worker().loop().arm(deadline_, now + kCleaningMax);
         return group_.unsettle(*this);
       }
-      if (place == Place::Settling && core.clean()) group_.server_cleaned(*this);
+      if (place == Place::Settling) group_.settle(*this);
       return;
     }
     case Place::Closing: return;
@@ -189,11 +191,29 @@ void Server::on_closed(const net::Closed& why) {
   group_.server_lost(*this);
 }
 
+void Server::send_to_settle(protocol::Gather& out) {
+  if (!out.empty()) stream_->write(out.slices());
+  group_.worker().loop().arm(deadline_, group_.worker().loop().now() + kCleaningMax);
+}
+
+void Server::abandon() {
+  abandoned_ = true;
+  protocol::Gather out;
+  core.wind_up(out);
+  send_to_settle(out);
+  if (core.pipeline.owed() > 0) group_.worker().send_cancel(*this, nullptr);
+}
+
+void Server::roll_back() {
+  protocol::Gather out;
+  core.begin_rollback(out);
+  send_to_settle(out);
+}
+
 void Server::clean() {
   protocol::Gather out;
   core.begin_cleaning(out);
-  stream_->write(out.slices());
-  group_.worker().loop().arm(deadline_, group_.worker().loop().now() + kCleaningMax);
+  send_to_settle(out);
 }
 
 CancelTarget Server::cancel_target() const {

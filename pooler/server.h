@@ -34,10 +34,16 @@ class Server final : public net::Handler, public ListLink<Server> {
   std::size_t unsent() const { return stream_ ? stream_->unsent() : 0; }
   void pause_reads() { stream_->pause_reads(); }
   void resume_reads() { stream_->resume_reads(); }
-  // Starts DISCARD ALL; ends in Group::server_cleaned or Group::server_lost.
+  // Its client has vanished: what still runs is canceled, then it may be cleaned.
+  void abandon();
+  // ROLLBACK, DISCARD ALL: end in Group::settle or Group::server_lost.
+  void roll_back();
   void clean();
   void lease_ended();
-  void settled(net::Loop& loop) { loop.disarm(deadline_); }
+  void settled(net::Loop& loop) {
+    abandoned_ = false;
+    loop.disarm(deadline_);
+  }
   // Says goodbye and closes. With a request still running, Postgres is asked to cancel it first.
   void close();
 
@@ -63,6 +69,7 @@ class Server final : public net::Handler, public ListLink<Server> {
   void on_closed(const net::Closed& why) override;
   void obey(ServerLogin::Out& out);
   void fail_login(const Error& error);
+  void send_to_settle(protocol::Gather& out);
 
   Group& group_;
   net::Endpoint endpoint_, address_;      // as configured when it was dialled; what answered
@@ -70,6 +77,7 @@ class Server final : public net::Handler, public ListLink<Server> {
   std::unique_ptr<net::Stream> stream_;
   std::unique_ptr<ServerLogin> login_;
   net::Timer deadline_;
+  bool abandoned_ = false;
   std::string cancel_key_;
   std::uint32_t cancel_pid_ = 0;
 };

@@ -240,12 +240,8 @@ Verdict ServerCore::on_parameter(Bytes body, Verdict verdict, Audience& audience
   const bool restoring = !errands_.empty() && errands_.front().kind == Errand::Kind::Restore;
   if (!in.ok() || (verdict == Verdict::Swallow && !restoring)) return verdict;
   if (verdict == Verdict::Swallow) return audience.on_parameter(name, value) ? Verdict::Forward : verdict;
-  if (restoring) {
-    const auto& given_back = errands_.front().questions;
-    if (std::any_of(given_back.begin(), given_back.end(),
-                    [name](const Question& question) { return question.name == name; }))
-      return Verdict::Swallow;
-  }
+  if (restoring && errands_.front().to->values.contains(name) && errands_.front().to->told(name) != value)
+    return Verdict::Swallow;
   audience.on_parameter(name, value);
   return verdict;
 }
@@ -357,16 +353,16 @@ void ServerCore::apply_settings(const SettingsRef& wanted, Gather& to_server) {
   errands_.push_back(std::move(errand));
 }
 
-void ServerCore::restore_settings(const SettingsMap& values, Gather& to_server) {
-  PGWEIR_CHECK(!pipeline.batch_open() && !values.values.empty());
-  Errand errand{Errand::Kind::Restore};
+void ServerCore::restore_settings(const SettingsRef& values, Gather& to_server) {
+  PGWEIR_CHECK(!pipeline.batch_open() && !values->values.empty());
+  Errand errand{Errand::Kind::Restore, values};
   to_server.own([&](std::string& out) {
     // The request in front may have deallocated the statement, or not: it is made anew.
     protocol::put_close_statement(out, kSetStatement);
     pipeline.push(Owed::Close, Pipeline::Whose::Ours);
     protocol::put_parse(out, kSetStatement, kSetContent);
     pipeline.push(Owed::Parse, Pipeline::Whose::Ours);
-    for (const auto& [name, value] : values.values) put_set(out, name, value, errand);
+    for (const auto& [name, value] : values->values) put_set(out, name, value, errand);
     protocol::put_sync(out);
     pipeline.push(Owed::Sync, Pipeline::Whose::Ours);
   });
@@ -395,6 +391,20 @@ void ServerCore::audit(std::vector<Question> questions, Gather& to_server) {
     pipeline.push(Owed::Sync, Pipeline::Whose::Ours);
   });
   errands_.push_back({Errand::Kind::Audit, {}, std::move(questions)});
+}
+
+void ServerCore::wind_up(Gather& to_server) {
+  PGWEIR_CHECK(!pipeline.copy_in());
+  dirty = true;
+  if (!pipeline.batch_open()) return;
+  to_server.own([](std::string& out) { protocol::put_sync(out); });
+  pipeline.push(Owed::Sync);
+}
+
+void ServerCore::begin_rollback(Gather& to_server) {
+  PGWEIR_CHECK(settled() && errands_.empty());
+  to_server.own([](std::string& out) { protocol::put_query(out, "ROLLBACK"); });
+  pipeline.push(Owed::Query, Pipeline::Whose::Ours);
 }
 
 void ServerCore::begin_cleaning(Gather& to_server) {

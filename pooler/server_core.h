@@ -53,9 +53,13 @@ class ServerCore {
   // Sends what gives `values` back to the client, behind a request of it that may have taken them away. The
   // client is told of them as of changes of its own; when its request has failed, with
   // the transaction, so may this.
-  void restore_settings(const SettingsMap& values, protocol::Gather& to_server);
+  void restore_settings(const SettingsRef& values, protocol::Gather& to_server);
   // Asks; ends in on_audited() or on_ours_failed().
   void audit(std::vector<Question> questions, protocol::Gather& to_server);
+  // Sends what lets the requests of a client that has vanished come to their end.
+  void wind_up(protocol::Gather& to_server);
+  // Sends ROLLBACK.
+  void begin_rollback(protocol::Gather& to_server);
   // Sends DISCARD ALL; when its answer has come in full and clean() holds, nothing of the last client is
   // left. If clean() does not hold then, it failed.
   void begin_cleaning(protocol::Gather& to_server);
@@ -82,7 +86,7 @@ class ServerCore {
   struct Errand {
     enum class Kind : std::uint8_t { Settings, Restore, Audit, Clean };
     Kind kind;
-    SettingsRef to = {};                   // Settings
+    SettingsRef to = {};                   // Settings, Restore
     std::vector<Question> questions = {};  // one for each Execute of the batch, in order
     std::size_t answered = 0;
     Findings findings = {};  // Audit

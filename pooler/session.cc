@@ -140,14 +140,7 @@ void Session::settle(Actions& out, Bytes in) {
     arm();
   }
   if (out.server == Actions::Server::Keep) return;
-  Server& server = *server_;
-  server_ = nullptr;
-  if (server_paused_) server.resume_reads();
-  server_paused_ = false;
-  if (out.server == Actions::Server::Release)
-    group_.release(server);
-  else
-    group_.drop(server);
+  give_back(out.server);
   if (!closing_) update_flow();
   // Requests that came behind the transaction's end begin a new one.
   if (!closing_ && core_.state() == State::Idle) {
@@ -161,6 +154,18 @@ void Session::link(Server& server) {
   const Time now = worker_.loop().now();
   tenant_.traffic.wait_us += static_cast<std::uint64_t>((now - since_).count());
   since_ = busy_since_ = now;
+}
+
+// May run other sessions.
+void Session::give_back(Actions::Server how) {
+  Server& server = *std::exchange(server_, nullptr);
+  if (std::exchange(server_paused_, false)) server.resume_reads();
+  switch (how) {
+    case Actions::Server::Release: return group_.release(server);
+    case Actions::Server::Abandon: return group_.abandon(server);
+    case Actions::Server::Drop: return group_.drop(server);
+    case Actions::Server::Keep: PGWEIR_CHECK(false);
+  }
 }
 
 void Session::keep(Bytes rest) {
@@ -265,13 +270,7 @@ void Session::on_closed(const net::Closed& why) {
     worker_.log().debug("client disconnected",
                         {{"tenant", tenant_.record.name}, {"client", id_}, {"error", why.error}});
   closing_ = true;
-  if (Server* server = std::exchange(server_, nullptr)) {
-    if (server_paused_) server->resume_reads();
-    if (out.server == Actions::Server::Release)
-      group_.release(*server);
-    else
-      group_.drop(*server);
-  }
+  if (server_) give_back(out.server);
   worker_.session_ended(*this);
 }
 

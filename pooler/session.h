@@ -65,6 +65,7 @@ class Session final : public net::Handler, public ListLink<Session> {
   void pump(Bytes in);
   void settle(Actions& out, Bytes in);
   void link(Server& server);
+  void give_back(Actions::Server how);
   void keep(Bytes rest);
   void welcome();
   void update_flow();

@@ -600,17 +600,24 @@ void SessionCore::client_gone(Actions& out) {
     case State::Closed: break;
     case State::Waiting: out.leave_queue = true; break;
     case State::Linked: {
-#ifdef PGWEIR_PLANT_LEAVE_CLEAN
-      const bool clean = true;
-#else
-      const bool clean = server_->quiet() && body_left_ == 0 && out.to_server.empty() && !server_->spoiled;
       if (pins_ != 0 || suspicion_) server_->dirty = true;
-#endif
-      unlink(clean ? Actions::Server::Release : Actions::Server::Drop, out);
+      unlink(left_behind(out), out);
       break;
     }
   }
   state_ = State::Closed;
+}
+
+// What becomes of the server whose client has vanished.
+Actions::Server SessionCore::left_behind(Actions& out) const {
+#ifdef PGWEIR_PLANT_LEAVE_CLEAN
+  return Actions::Server::Release;
+#endif
+  const bool half_sent = body_left_ > 0 && !skip_body_;
+  if (half_sent || !out.to_server.empty() || server_->spoiled || server_->pipeline.unfit())
+    return Actions::Server::Drop;
+  if (server_->quiet()) return Actions::Server::Release;
+  return server_->pipeline.copy_in() ? Actions::Server::Drop : Actions::Server::Abandon;
 }
 
 void SessionCore::server_gone(const std::string& why, Actions& out) {

@@ -58,7 +58,12 @@ struct Actions {
   bool stalled = false;       // the rest must wait for answers: try again after the next server bytes
   bool close_client = false;  // after what is to be sent
   bool reset_client = false;  // at once: it stands in the middle of a message
-  enum class Server : std::uint8_t { Keep, Release, Drop } server = Server::Keep;
+  enum class Server : std::uint8_t {
+    Keep,
+    Release,  // nothing is owed
+    Abandon,  // what is owed concerns nobody any more
+    Drop,
+  } server = Server::Keep;
   // Why a connection ends, for the log; empty for the ordinary end.
   std::string reason;
   unsigned queries = 0;       // answered in this step
@@ -144,6 +149,7 @@ class SessionCore final : private ServerCore::Audience {
   void violation(const char* what, Actions& out);
   void end(const Error& error, Actions& out);
   void after_step(Actions& out);
+  Actions::Server left_behind(Actions& out) const;
   void unlink(Actions::Server how, Actions& out);
 
   bool on_parameter(Bytes name, Bytes value) override;

@@ -176,7 +176,7 @@ void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
   const auto note = [&](Pins pin, bool came, bool went) {
     if (came || (went && (pins_ & pin))) suspicion().pins |= pin;
   };
-  note(pin::kTemp, changes.temp, changes.temp_gone);
+  note(pin::kTemp, changes.temp || changes.temp_path, changes.temp_gone);
   note(pin::kCursor, changes.hold_cursor, changes.cursor_gone);
   note(pin::kLock, changes.advisory_lock, changes.advisory_unlock);
   note(pin::kListen, changes.listens, changes.unlistens);
@@ -198,7 +198,7 @@ void SessionCore::end_batch() {
 void SessionCore::end_with_restore(Actions& out) {
   const SettingsRef restored = std::exchange(restore_, nullptr);
 #ifndef PGWEIR_PLANT_FORGET_RESTORE
-  if (restored && !restored->values.empty()) server_->restore_settings(*restored, out.to_server);
+  if (restored && !restored->values.empty()) server_->restore_settings(restored, out.to_server);
 #endif
 }
 
@@ -226,6 +226,9 @@ void SessionCore::on_audited(Findings& findings) {
   PGWEIR_CHECK(auditing_ && suspicion_);
   wanted_ = books_->settings.learned(wanted_, findings.settings);
   server_->applied = wanted_;
+  // Under such a path tables are temporary without saying so.
+  const auto path = wanted_->values.find(Bytes("search_path"));
+  if (path != wanted_->values.end() && mentions(path->second, "pg_temp")) suspicion_->pins |= pin::kSettings;
   const Pins asked = suspicion_->pins & pin::kProvable;
   pins_ = static_cast<Pins>((pins_ & ~asked) | findings.pins | (suspicion_->pins & pin::kSettings));
   suspicion_.reset();

@@ -53,6 +53,11 @@ bool is_tracked_setting(Bytes name) {
   return std::find(std::begin(kTracked), std::end(kTracked), name) != std::end(kTracked);
 }
 
+const std::string& SettingsMap::told(Bytes name) const {
+  const auto spelt = reported.find(name);
+  return spelt != reported.end() ? spelt->second : values.find(name)->second;
+}
+
 SettingsBook::SettingsBook() : empty_(std::make_shared<SettingsMap>()) { empty_->proven = true; }
 
 void SettingsBook::set_baseline(SettingsMap::Values reported) {
@@ -82,10 +87,7 @@ SettingsRef SettingsBook::changed(const SettingsRef& map, Bytes name, Bytes valu
   const bool is_default = base != baseline_.end() && base->second == value;
   const auto held = map->values.find(name);
   if (is_default && held == map->values.end()) return map;
-  if (held != map->values.end()) {
-    const auto spelt = map->reported.find(name);
-    if ((spelt != map->reported.end() ? spelt->second : held->second) == value) return map;
-  }
+  if (held != map->values.end() && map->told(name) == value) return map;
   SettingsMap::Values values = map->values;
   if (is_default)
     values.erase(std::string(name));
@@ -128,6 +130,7 @@ SettingsRef SettingsBook::with(SettingsRef map, const SettingsMap& from,
     if (value == from.values.end()) continue;
     map = map ? std::make_shared<SettingsMap>(*map) : std::make_shared<SettingsMap>();
     map->values.insert(*value);
+    map->reported[value->first] = from.told(value->first);
   }
   return map;
 }
@@ -136,8 +139,7 @@ SettingsMap::Values SettingsBook::welcome(const SettingsMap& map) const {
   SettingsMap::Values told = baseline_;
   for (const auto& [name, value] : map.values) {
     if (!is_tracked_setting(name)) continue;
-    const auto spelt = map.reported.find(name);
-    told[name] = spelt != map.reported.end() ? spelt->second : value;
+    told[name] = map.told(name);
   }
   return told;
 }

@@ -25,6 +25,9 @@ struct SettingsMap {
   Values reported;  // what Postgres reports for values that it spells differently ("utf8" -> "UTF8")
   bool proven = false;
   bool plain_sql = true;  // see SettingsBook::plain_sql
+
+  // How Postgres reports the value of a setting that the map has.
+  const std::string& told(Bytes name) const;
 };
 using SettingsRef = std::shared_ptr<SettingsMap>;
 

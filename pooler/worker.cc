@@ -193,7 +193,7 @@ void Worker::cancel_request(std::uint32_t id, std::string key, std::function<voi
 }
 
 void Worker::send_cancel(Server& server, std::function<void()> done) {
-  const bool keeps = server.place == Server::Place::Lent;
+  const bool keeps = server.place != Server::Place::Closing;
   CancelTarget target = server.cancel_target();
   if (target.key.empty() || server.leases >= kCancelsAtOnce) {
     if (done) done();

@@ -100,7 +100,6 @@ class Psycopg(Drivers):
 
         self.each_crowd(lambda clients: self.at_once(clients, work, prepare_threshold=0))
 
-    @unittest.skip("SQL-level DEALLOCATE belongs to the virtual session, which is not built yet")
     def test_more_statements_than_the_driver_keeps(self):
         """psycopg drops its oldest statement with DEALLOCATE once it holds 100."""
 

@@ -193,3 +193,27 @@ TEST_CASE("no sequence of bytes makes a server say more than was asked") {
         CHECK((outcome.broken != nullptr || server.to_client.size() <= bytes.size()));
       }
 }
+
+TEST_CASE("what a vanished client has begun is brought to its end") {
+  Server server;
+  protocol::Gather out;
+  SECTION("a batch without its Sync gets one") {
+    server.core.pipeline.push(Owed::Parse);
+    server.core.wind_up(out);
+    CHECK(told_to_server(out.text()) == "S");
+    server.says(parsed() + ready());
+  }
+  SECTION("all else ends by itself") {
+    server.core.pipeline.push(Owed::Query);
+    server.core.wind_up(out);
+    CHECK(out.empty());
+    server.says(error("57014") + ready('T'));
+    CHECK(server.core.settled());
+    CHECK_FALSE(server.core.quiet());
+    server.core.begin_rollback(out);
+    CHECK(told_to_server(out.text()) == "Q:ROLLBACK");
+    server.says(done("ROLLBACK") + ready());
+  }
+  CHECK(server.core.quiet());
+  CHECK(server.core.dirty);
+}

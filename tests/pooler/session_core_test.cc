@@ -286,11 +286,11 @@ TEST_CASE("a client may leave in any state, and its server goes back only if it 
   }
   SECTION("with an answer owed") {
     Linked client(place, query("select 1"));
-    CHECK(client.step([&] { client.core.client_gone(client.out); }) == "drop");
+    CHECK(client.step([&] { client.core.client_gone(client.out); }) == "abandon");
   }
   SECTION("in a transaction") {
     Linked client(place);
-    CHECK(client.step([&] { client.core.client_gone(client.out); }) == "drop");
+    CHECK(client.step([&] { client.core.client_gone(client.out); }) == "abandon");
   }
   SECTION("in the middle of a message") {
     Linked client(place, query(std::string(50'000, ' ')).substr(0, 30'000));
@@ -299,7 +299,7 @@ TEST_CASE("a client may leave in any state, and its server goes back only if it 
   SECTION("in the middle of an answer") {
     Linked client(place, query("select 1"));
     client.hears(rows().substr(0, 20));
-    CHECK(client.step([&] { client.core.client_gone(client.out); }) == "drop");
+    CHECK(client.step([&] { client.core.client_gone(client.out); }) == "abandon");
   }
   SECTION("in COPY") {
     Linked client(place, query("copy t from stdin"));
@@ -326,11 +326,11 @@ TEST_CASE("goodbye is heard after what was asked before it") {
   }
   SECTION("in a transaction: the server rolls back by losing us") {
     Linked client(place);
-    CHECK(client.says(terminate()) == "close drop");
+    CHECK(client.says(terminate()) == "close abandon");
   }
   SECTION("behind a batch without Sync, which will never be answered") {
     Linked client(place, parse("", "select 1"));
-    CHECK(client.says(terminate()) == "close drop");
+    CHECK(client.says(terminate()) == "close abandon");
   }
 }
 

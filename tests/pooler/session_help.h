@@ -23,6 +23,7 @@ inline std::string named(const Actions& out) {
   add(out.close_client, "close");
   add(out.reset_client, "reset");
   add(out.server == Actions::Server::Release, "release");
+  add(out.server == Actions::Server::Abandon, "abandon");
   add(out.server == Actions::Server::Drop, "drop");
   return names;
 }

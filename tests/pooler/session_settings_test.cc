@@ -106,7 +106,7 @@ TEST_CASE("settings are proven on a server before the client is welcomed") {
     CHECK(other.seen() == "E:53300:FATAL");
   }
   SECTION("it leaves meanwhile") {
-    CHECK(client.step([&] { client.core.client_gone(client.out); }) == "drop");
+    CHECK(client.step([&] { client.core.client_gone(client.out); }) == "abandon");
   }
   SECTION("the server dies meanwhile") {
     CHECK(client.step([&] { client.core.server_gone("x", client.out); }) == "close drop");

@@ -361,9 +361,18 @@ TEST_CASE("settings that cannot be named pin until all are discarded") {
   client.says(query("select set_config('a.' || 'b', 'x', false)"));
   client.granted(place.server);
   CHECK(client.hears(rows()).empty());
+  CHECK(client.hears(parsed() + answered("")).empty());  // it might have been search_path
   CHECK(client.core.pins() == pin::kSettings);
   CHECK(client.says(query("discard all")).empty());
   CHECK(client.hears(done("DISCARD ALL") + ready()) == "release");
+}
+
+TEST_CASE("a search_path of temporary objects pins, because what is made there does not say so") {
+  Place place;
+  Client client(place);
+  suspected(client, "set search_path = pg_temp", "SET", place.server);
+  CHECK(client.hears(parsed() + bound() + row("pg_temp") + done() + parsed() + answered("")).empty());
+  CHECK(client.core.pins() == pin::kSettings);
 }
 
 TEST_CASE("what cannot be read is looked for everywhere, and the server is cleaned") {
