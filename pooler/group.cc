@@ -80,7 +80,7 @@ void Group::release(Server& server) {
   --server.session->tenant().lent;
   server.session = nullptr;
   server.place = Server::Place::Settling;
-  if (server.unsent() > 0) return drop(server);
+  if (server.unsent() > 0) return drop(server, "a request was half sent");
   settle(server);
 }
 
@@ -98,7 +98,8 @@ void Group::settle(Server& server) {
 #ifndef PGWEIR_PLANT_RELEASE_LEASED
   if (server.leases > 0) return;
 #endif
-  if (server.core.pipeline.unfit() || server.core.spoiled) return drop(server);
+  if (server.core.pipeline.unfit() || server.core.spoiled)
+    return drop(server, "it holds state that cannot be taken away");
   if (server.core.tx_status != 'I') return server.roll_back();
   if (server.core.dirty) return server.clean();
   to_idle(server);
@@ -121,7 +122,8 @@ void Group::to_idle(Server& server) {
   const Time now = worker_.loop().now();
   const bool yield =
       budget_.starved() && (waiters_.empty() || now - server.started_at > Duration(kRunWhileOthersStarve));
-  if (now >= server.expires || worker_.draining() || yield || paused() || budget_.shed()) return drop(server);
+  if (now >= server.expires) return drop(server, "server.lifetime, or made before a reload");
+  if (worker_.draining() || yield || paused() || budget_.shed()) return drop(server, "not needed now");
   server.settled(worker_.loop());
   server.place = Server::Place::Idle;
   server.since = now;
@@ -149,8 +151,9 @@ void Group::serve() {
   serving_ = false;
 }
 
-void Group::drop(Server& server) {
+void Group::drop(Server& server, const char* why) {
   if (server.place == Server::Place::Closing) return;
+  server.why_closed = why;
   if (server.place == Server::Place::Lent) --server.session->tenant().lent;
   if (server.place == Server::Place::Idle) idle_.remove(server);
   if (server.place == Server::Place::Starting) --starting_;
@@ -247,7 +250,7 @@ void Group::server_login_failed(Server& server, const Error& error, bool from_se
                                              {"server", server.id},
                                              {"sqlstate", error.sqlstate},
                                              {"error", error.message}});
-  drop(server);
+  drop(server, "login failed");
   // Postgres is full: an idle server of another group may be what fills it.
   if (from_server && std::string_view(error.sqlstate) == sqlstate::kTooManyConnections)
     worker_.ask_for_budget(key_.backend);
@@ -256,11 +259,14 @@ void Group::server_login_failed(Server& server, const Error& error, bool from_se
 }
 
 void Group::server_lost(Server& server) {
-  drop(server);  // where it was not yet
+  drop(server, server.why_closed);  // where it was not yet
   const std::uint64_t id = server.id;
   worker_.forget_server(server);
   worker_.log().info("server closed",
-                     {{"backend", key_.backend}, {"database", key_.database}, {"server", id}});
+                     {{"backend", key_.backend},
+                      {"database", key_.database},
+                      {"server", id},
+                      {"reason", server.why_closed}});
   servers_.erase(id);
   if (budget_.give_back()) worker_.budget_freed(key_.backend);
   grow();
@@ -312,12 +318,12 @@ void Group::part(Tenant& tenant) {
 
 bool Group::close_one_idle() {
   if (idle_.empty() || !waiters_.empty()) return false;
-  drop(*idle_.front());
+  drop(*idle_.front(), "not needed now");
   return true;
 }
 
 void Group::close_idle() {
-  while (!idle_.empty()) drop(*idle_.front());
+  while (!idle_.empty()) drop(*idle_.front(), "not needed now");
   const Time now = worker_.loop().now();
   for (auto& [id, server] : servers_) server->expires = std::min(server->expires, now);
 }
@@ -363,12 +369,12 @@ void Group::renew(const BackendView* was) {
   plain_refused_ = false;
   close_idle();
   for (auto& [id, server] : servers_)
-    if (server->place == Server::Place::Starting) drop(*server);
+    if (server->place == Server::Place::Starting) drop(*server, "the backend has changed");
 }
 
 // Beyond what the tenants' tiers and the backend allow since a reload.
 void Group::close_surplus() {
-  while (!idle_.empty() && budget_.shed()) drop(*idle_.front());
+  while (!idle_.empty() && budget_.shed()) drop(*idle_.front(), "not needed now");
   if (tenants_.empty()) return;
   const Time now = worker_.loop().now();
   const auto stays = [now](const auto& entry) {
@@ -376,7 +382,7 @@ void Group::close_surplus() {
   };
   const auto staying = static_cast<std::size_t>(std::count_if(servers_.begin(), servers_.end(), stays));
   std::size_t surplus = staying - std::min<std::size_t>(staying, capacity());
-  for (; surplus > 0 && !idle_.empty(); --surplus) drop(*idle_.front());
+  for (; surplus > 0 && !idle_.empty(); --surplus) drop(*idle_.front(), "not needed now");
   for (auto& [id, server] : servers_) {
     if (surplus == 0) return;
     if (server->place != Server::Place::Lent && server->place != Server::Place::Settling) continue;
@@ -401,7 +407,7 @@ void Group::pause_changed() {
 
 void Group::close_unused() {
   for (auto& [id, server] : servers_)
-    if (server->place != Server::Place::Lent) drop(*server);
+    if (server->place != Server::Place::Lent) drop(*server, "shutting down");
 }
 
 // The strictest of the configuration's and its tenants'; when the last client has left, what held last goes
@@ -428,7 +434,7 @@ void Group::tick() {
     const bool spare = staying > floor() && idle_max.count() > 0;
     const Time due = std::min(server->expires, spare ? server->since + idle_max : kNever);
     if (due <= now) {
-      drop(*server);
+      drop(*server, "server.idle_timeout or server.lifetime");
       --staying;
     } else {
       next = std::min(next, due);

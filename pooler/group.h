@@ -51,8 +51,8 @@ class Group {
   void release(Server& server);
   // The session has vanished, and the server is not through with its requests.
   void abandon(Server& server);
-  // The server is in a state that nobody else may see: it is closed.
-  void drop(Server& server);
+  // The server is in a state that nobody else may see, or not needed: it is closed. `why` is for the log.
+  void drop(Server& server, const char* why);
 
   void join(Tenant& tenant);
   void part(Tenant& tenant);

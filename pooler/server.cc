@@ -142,7 +142,7 @@ void Server::fail_login(const Error& error) {
   if (place == Place::Starting)
     group_.server_login_failed(*this, error, false);
   else
-    group_.drop(*this);
+    group_.drop(*this, "it did not become clean in time");
 }
 
 void Server::on_bytes(Bytes in) {
@@ -158,11 +158,17 @@ void Server::on_bytes(Bytes in) {
       NoAudience nobody;
       protocol::Gather nowhere;
       const ServerCore::Outcome outcome = core.read(in, nowhere, nobody);
-      // Unless by a request of the client that has vanished: that goes with the cleaning.
+      // What is still answered to the client that has vanished goes with the cleaning.
       const bool changed = nobody.parameter_changed && !abandoned_;
+      const bool failed = nobody.failed && !abandoned_;
       if (changed) group_.books.settings.forget_baseline();
-      if (outcome.broken || outcome.fatal || outcome.poisoned || nobody.failed || changed)
-        return group_.drop(*this);
+      const char* const why = outcome.broken     ? outcome.broken
+                              : outcome.fatal    ? "server is going away"
+                              : outcome.poisoned ? "requests pipelined behind COPY"
+                              : failed           ? "it could not be cleaned"
+                              : changed          ? "its configuration has changed"
+                                                 : nullptr;
+      if (why) return group_.drop(*this, why);
       if (place == Place::Idle && !core.clean()) {
         // Half a message: it comes back when the rest is here.
         const Time now = group_.worker().loop().now();
@@ -201,16 +207,18 @@ void Server::abandon() {
   protocol::Gather out;
   core.wind_up(out);
   send_to_settle(out);
-  if (core.pipeline.owed() > 0) group_.worker().send_cancel(*this, nullptr);
+  if (core.pipeline.owes_client()) group_.worker().send_cancel(*this, nullptr);
 }
 
 void Server::roll_back() {
+  abandoned_ = false;
   protocol::Gather out;
   core.begin_rollback(out);
   send_to_settle(out);
 }
 
 void Server::clean() {
+  abandoned_ = false;
   protocol::Gather out;
   core.begin_cleaning(out);
   send_to_settle(out);

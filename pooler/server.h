@@ -40,10 +40,7 @@ class Server final : public net::Handler, public ListLink<Server> {
   void roll_back();
   void clean();
   void lease_ended();
-  void settled(net::Loop& loop) {
-    abandoned_ = false;
-    loop.disarm(deadline_);
-  }
+  void settled(net::Loop& loop) { loop.disarm(deadline_); }
   // Says goodbye and closes. With a request still running, Postgres is asked to cancel it first.
   void close();
 
@@ -55,6 +52,7 @@ class Server final : public net::Handler, public ListLink<Server> {
   Time since{};  // in this place
   Time started_at{};
   Time expires{};  // server_lifetime, with jitter
+  const char* why_closed = "server closed the connection";
   // Its key is empty when the server cannot be asked.
   CancelTarget cancel_target() const;
   std::uint32_t cancel_pid() const { return cancel_pid_; }
@@ -77,7 +75,7 @@ class Server final : public net::Handler, public ListLink<Server> {
   std::unique_ptr<net::Stream> stream_;
   std::unique_ptr<ServerLogin> login_;
   net::Timer deadline_;
-  bool abandoned_ = false;
+  bool abandoned_ = false;  // requests of a client that has vanished may still be answered
   std::string cancel_key_;
   std::uint32_t cancel_pid_ = 0;
 };

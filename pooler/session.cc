@@ -163,7 +163,7 @@ void Session::give_back(Actions::Server how) {
   switch (how) {
     case Actions::Server::Release: return group_.release(server);
     case Actions::Server::Abandon: return group_.abandon(server);
-    case Actions::Server::Drop: return group_.drop(server);
+    case Actions::Server::Drop: return group_.drop(server, "its session ended in the middle");
     case Actions::Server::Keep: PGWEIR_CHECK(false);
   }
 }

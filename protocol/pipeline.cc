@@ -59,6 +59,11 @@ bool Pipeline::owes_ready() const {
                                   [](Entry entry) { return !is_extended(kind_of(entry)); });
 }
 
+bool Pipeline::owes_client() const {
+  return std::any_of(entries_.begin() + static_cast<std::ptrdiff_t>(head_), entries_.end(),
+                     [](Entry entry) { return !(entry & kOurs); });
+}
+
 bool Pipeline::front_ours() const { return head_ < entries_.size() && (entries_[head_] & kOurs); }
 
 void Pipeline::pop() {
@@ -93,7 +98,8 @@ Pipeline::Reply Pipeline::reply(char type) {
   // Notices, parameter changes and notifications may come at any time.
   if (type == 'N' || type == 'S' || type == 'A') {
     Reply reply;
-    reply.verdict = front_ours() ? Verdict::Swallow : Verdict::Forward;
+    // A notification is for who listens, whatever we may be asking meanwhile.
+    reply.verdict = front_ours() && type != 'A' ? Verdict::Swallow : Verdict::Forward;
     return reply;
   }
   if (type == 'Z' && spare_readies_ > 0 &&

@@ -96,6 +96,8 @@ class Pipeline {
   bool copy_in() const { return copy_in_; }
   // It cannot be proven how many answers will still come: the server must not be used again.
   bool unfit() const { return unfit_; }
+  // An answer is owed to a client, not only to us.
+  bool owes_client() const;
   // The next answer belongs to a request of ours.
   bool front_ours() const;
   // Syncs pushed so far: two messages with equal counts stand or fall together.

@@ -85,7 +85,7 @@ TEST_CASE("each kind of request may be answered by these messages and by no othe
         }
         const Verdict shown =
             kKinds[i] == Owed::ParseKnown && !any_time ? Verdict::ShowParsed : Verdict::Forward;
-        CHECK(reply.verdict == (whose == Whose::Ours ? Verdict::Swallow : shown));
+        CHECK(reply.verdict == (whose == Whose::Ours && type != 'A' ? Verdict::Swallow : shown));
         const bool completes = !any_time && completing[i].find(type) != std::string::npos;
         CHECK(reply.finished == completes);
         CHECK(reply.ready == (type == 'Z'));
@@ -130,7 +130,7 @@ TEST_CASE("answers come in the order of requests, and errors skip to the next Sy
       {"one of ours fails: the client sees it", "pBES", "EZ", "ff", 0, true},
       {"a batch of ours, then the client's", "bsQ", "2ZCZ", "wwff", 0, true},
       {"a batch of ours fails", "bsQ", "EZCZ", "wwff", 0, true},
-      {"news is for whom the answer is", "bsQ", "NS2AZNZ", "wwwwwff", 0, true},
+      {"news is for whom the answer is, but for notifications", "bsQ", "NS2AZNZ", "wwwfwff", 0, true},
       {"COPY out", "Q", "HddcCZ", "ffffff", 0, true},
       {"COPY out does not end with C", "Q", "HdC", "ff!", 1, false},
       {"COPY out fails", "Q", "HdEZ", "ffff", 0, true},
@@ -192,6 +192,16 @@ TEST_CASE("what is sent while the server skips is not owed") {
   CHECK(pipeline.owes_ready());
   CHECK(verdicts(pipeline, "Z") == "f");
   CHECK(pipeline.empty());
+}
+
+TEST_CASE("what is owed to a client is told from what is owed to us") {
+  for (const auto& [requests, owes] : {std::pair<std::string, bool>{"", false}, {"Q", true}, {"pbs", false},
+                                       {"bsQ", true}, {"bE", true}}) {
+    CAPTURE(requests);
+    Pipeline pipeline;
+    push(pipeline, requests);
+    CHECK(pipeline.owes_client() == owes);
+  }
 }
 
 TEST_CASE("statement operations are counted when an error drops them") {

@@ -1,0 +1,325 @@
+"""What a session remembers, though each transaction runs on another server and eight clients share four."""
+
+import socket
+import time
+import unittest
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+
+from harness import PgweirCase
+
+SERVERS = 4
+TIER = {"pool_size": SERVERS, "max_server_connections": SERVERS, "max_clients": 100}
+
+
+class VirtualSession(PgweirCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.postgres.create_user("app", "s3cret")
+        cls.postgres.create_database("app", owner="app")
+        with cls.postgres.connect("app") as connection:
+            connection.execute("create role reader; grant reader to app")
+        cls.weir = cls.class_pgweir(
+            {
+                "server": {"rotation": True},
+                "tiers": {"rotating": TIER},
+                "tenants": {"app": {"tier": "rotating", "backend": "main", "database": "app"}},
+            },
+            users={"app": "s3cret", "admin": "adm1n"},
+        )
+        clients = [cls.connect() for _ in range(SERVERS)]
+        for client in clients:
+            client.execute("begin")
+        for client in clients:
+            client.execute("commit")
+            client.close()
+
+    @classmethod
+    def connect(cls, **options):
+        return cls.weir.connect("app", "app", **{"autocommit": True, "prepare_threshold": None, **options})
+
+    def at_once(self, work, clients=8):
+        """Runs work(connection, me) for clients of their own."""
+
+        def one(me):
+            with self.connect() as connection:
+                return work(connection, me)
+
+        with ThreadPoolExecutor(clients) as threads:
+            return list(threads.map(one, range(1, clients + 1)))
+
+    def value(self, connection, sql, *parameters):
+        return connection.execute(sql, parameters or None).fetchone()[0]
+
+    def pids(self, connection, count=12):
+        return {self.value(connection, "select pg_backend_pid()") for _ in range(count)}
+
+    def assert_free(self, connection):
+        self.assertEqual(len(self.pids(connection)), SERVERS, "still pinned")
+
+    def assert_pinned(self, connection):
+        self.assertEqual(len(self.pids(connection)), 1, "not pinned")
+
+
+class Settings(VirtualSession):
+    def test_every_way_to_set_one(self):
+        def work(connection, me):
+            ways = [
+                ("set work_mem = '{}MB'", "work_mem"),
+                ("set session statement_timeout to '{}min'", "statement_timeout"),
+                ("set app.token = 'c{}'", "app.token"),
+                ("set search_path = s{}, public", "search_path"),
+                ("select set_config('app.other', 'o{}', false)", "app.other"),
+                ("begin; set lock_timeout = '{}s'; commit", "lock_timeout"),
+            ]
+            for sql, name in ways:
+                connection.execute(sql.format(me + 4))
+                said = {self.value(connection, f"show {name}") for _ in range(8)}
+                self.assertEqual(len(said), 1, name)
+                self.assertIn(str(me + 4), said.pop())
+            self.assertEqual(self.value(connection, "show work_mem"), f"{me + 4}MB")
+            self.assertEqual(self.value(connection, "show app.token"), f"c{me + 4}")
+
+        self.at_once(work)
+        with self.connect() as fresh:
+            self.assertEqual({self.value(fresh, "show work_mem") for _ in range(8)}, {"4MB"})
+            self.assertEqual({self.value(fresh, "show search_path") for _ in range(8)}, {'"$user", public'})
+
+    def test_a_parameter_in_an_extended_query(self):
+        with self.connect() as connection:
+            self.value(connection, "select set_config('app.token', %s, false)", "mine")
+            self.assertEqual({self.value(connection, "show app.token") for _ in range(8)}, {"mine"})
+
+    def test_rollbacks_and_savepoints(self):
+        with self.connect(autocommit=False) as connection:
+            connection.execute("set work_mem = '5MB'")
+            connection.commit()
+            connection.execute("set work_mem = '6MB'")
+            connection.rollback()
+            self.assertEqual(self.value(connection, "show work_mem"), "5MB")
+            connection.commit()
+            connection.execute("set work_mem = '7MB'")
+            connection.execute("savepoint s")
+            connection.execute("set work_mem = '8MB'")
+            connection.execute("set local lock_timeout = '9s'")
+            connection.execute("rollback to s")
+            connection.commit()
+            for _ in range(6):
+                self.assertEqual(self.value(connection, "show work_mem"), "7MB")
+                self.assertEqual(self.value(connection, "show lock_timeout"), "0")
+                connection.commit()
+
+    def test_set_local_is_over_with_its_transaction(self):
+        with self.connect() as connection:
+            connection.execute("begin; set local work_mem = '9MB'")
+            self.assertEqual(self.value(connection, "show work_mem"), "9MB")
+            connection.execute("commit")
+            self.assertEqual({self.value(connection, "show work_mem") for _ in range(8)}, {"4MB"})
+
+    def test_reset_returns_to_what_the_client_began_with(self):
+        with self.connect(options="-c work_mem=11MB -c app.token=start", application_name="tea") as connection:
+            for reset in ("reset all", "discard all", "select 1; reset all", "begin; reset all; commit"):
+                with self.subTest(reset=reset):
+                    connection.execute("set work_mem = '5MB'")
+                    connection.execute("set application_name = 'milk'")
+                    connection.execute("set app.token = 'other'")
+                    connection.execute("set lock_timeout = '5s'")
+                    connection.execute(reset)
+                    for _ in range(6):
+                        self.assertEqual(self.value(connection, "show work_mem"), "11MB")
+                        self.assertEqual(self.value(connection, "show application_name"), "tea")
+                        self.assertEqual(self.value(connection, "show app.token"), "start")
+                        self.assertEqual(self.value(connection, "show lock_timeout"), "0")
+                    self.assertEqual(connection.info.parameter_status("application_name"), "tea")
+            connection.execute("set work_mem = '5MB'")
+            connection.execute("reset work_mem")
+            self.assertEqual({self.value(connection, "show work_mem") for _ in range(8)}, {"11MB"})
+
+    def test_a_role_follows_and_does_not_stay(self):
+        with self.connect() as connection, self.connect() as other:
+            connection.execute("set role reader")
+            connection.execute("set work_mem = '5MB'")
+            for _ in range(8):
+                self.assertEqual(self.value(connection, "select current_user"), "reader")
+                self.assertEqual(self.value(other, "select current_user"), "app")
+            connection.execute("reset role")
+            self.assertEqual({self.value(connection, "select current_user") for _ in range(8)}, {"app"})
+
+    def test_a_bad_value_is_postgres_business(self):
+        with self.connect() as connection:
+            with self.assertRaises(psycopg.errors.InvalidParameterValue):
+                connection.execute("set work_mem = 'plenty'")
+            with self.assertRaises(psycopg.errors.UndefinedObject):
+                connection.execute("set no_such_thing = 1")
+            self.assertEqual(self.value(connection, "show work_mem"), "4MB")
+
+
+class Pins(VirtualSession):
+    def test_temporary_tables(self):
+        def work(connection, me):
+            connection.execute("create temp table t (who int)")
+            connection.execute("insert into t values (%s)", (me,))
+            for _ in range(5):
+                self.assertEqual(self.value(connection, "select who from t"), me)
+            connection.execute("drop table t")
+
+        self.at_once(work)
+        with self.connect() as connection:
+            connection.execute("create temp table t (who int)")
+            self.assert_pinned(connection)
+            connection.execute("drop table t")
+            self.assert_free(connection)
+            connection.execute("begin; create temp table t (who int) on commit drop; commit")
+            self.assert_free(connection)
+            connection.execute("begin; create temp table t (who int); rollback")
+            self.assert_free(connection)
+            connection.execute("create temp table t (who int)")
+            connection.execute("discard all")
+            self.assert_free(connection)
+
+    def test_a_client_that_leaves_leaves_nothing(self):
+        for _ in range(SERVERS):
+            connection = self.connect()
+            connection.execute("create temp table left_over (who int)")
+            connection.execute("select pg_advisory_lock(7)")
+            connection.close()
+        with self.connect() as connection:
+            for _ in range(2 * SERVERS):
+                with self.assertRaises(psycopg.errors.UndefinedTable):
+                    connection.execute("select * from left_over")
+                locks = "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"
+                self.assertEqual(self.value(connection, locks), 0)
+
+    def test_held_cursors(self):
+        def work(connection, me):
+            connection.execute(f"begin; declare c cursor with hold for select {me} from generate_series(1, 9); commit")
+            for _ in range(5):
+                self.assertEqual(self.value(connection, "fetch c"), me)
+            connection.execute("close c")
+
+        self.at_once(work)
+        with self.connect() as connection:
+            connection.execute("declare c cursor with hold for select 1")
+            self.assert_pinned(connection)
+            connection.execute("close all")
+            self.assert_free(connection)
+
+    def test_advisory_locks(self):
+        with self.connect() as one, self.connect() as two:
+            self.assertTrue(self.value(one, "select pg_try_advisory_lock(42)"))
+            self.assert_pinned(one)
+            for _ in range(SERVERS):
+                self.assertFalse(self.value(two, "select pg_try_advisory_lock(42)"))
+            self.assertTrue(self.value(one, "select pg_advisory_unlock(42)"))
+            self.assert_free(one)
+            self.assertTrue(self.value(two, "select pg_try_advisory_lock(42)"))
+            two.execute("select pg_advisory_unlock_all()")
+            self.assert_free(two)
+            one.execute("begin; select pg_advisory_xact_lock(42); commit")
+            self.assert_free(one)
+
+    def test_listen(self):
+        with self.connect() as ears, self.connect() as mouth:
+            ears.execute("listen news")
+            mouth.execute("notify news, 'hello'")
+            mouth.execute("notify other, 'not for you'")
+            heard = None
+            deadline = time.monotonic() + 20
+            while heard is None and time.monotonic() < deadline:
+                ears.pgconn.consume_input()
+                heard = ears.pgconn.notifies()
+                time.sleep(0.01)
+            self.assertEqual((heard.relname, heard.extra), (b"news", b"hello"))
+            ears.execute("unlisten *")
+            self.assert_free(ears)
+
+    def test_sql_level_statements(self):
+        def work(connection, me):
+            connection.execute(f"prepare p (int) as select $1 + {me}")
+            for n in range(5):
+                self.assertEqual(self.value(connection, f"execute p({n})"), n + me)
+            with self.assertRaises(psycopg.errors.DuplicatePreparedStatement):
+                connection.execute("prepare p as select 1")
+            connection.execute("deallocate p")
+            with self.assertRaises(psycopg.errors.InvalidSqlStatementName):
+                connection.execute("execute p(1)")
+
+        self.at_once(work)
+
+    def test_what_only_looks_like_state_pins_nobody(self):
+        with self.connect() as connection:
+            for sql in (
+                "do $$ begin perform 1; end $$",
+                "create table if not exists plain (temp int)",
+                "select 'create temp table t (i int)'",
+                "set transaction isolation level serializable",
+            ):
+                connection.execute(sql)
+            self.assert_free(connection)
+
+
+class Statements(VirtualSession):
+    def test_deallocate_finds_what_the_protocol_prepared(self):
+        def work(connection, me):
+            for n in range(5):
+                name = f"s{me}"
+                connection.pgconn.prepare(name.encode(), f"select {me}::int".encode())
+                result = connection.pgconn.exec_prepared(name.encode(), [])
+                self.assertEqual(result.get_value(0, 0), str(me).encode())
+                if n % 2:
+                    connection.execute(f"begin; select 1")
+                    connection.execute(f"deallocate {name}")
+                    connection.execute("commit")
+                else:
+                    connection.execute(f"deallocate prepare {name}")
+                self.assertIn(b"does not exist", connection.pgconn.exec_prepared(name.encode(), []).error_message)
+
+        self.at_once(work)
+
+    def test_deallocate_in_a_pipeline(self):
+        with self.connect() as connection:
+            connection.pgconn.prepare(b"s", b"select 1")
+            with connection.pipeline():
+                before = connection.execute("select 'before'")
+                connection.execute("deallocate s")
+                after = connection.execute("select 'after'")
+            self.assertEqual((before.fetchone()[0], after.fetchone()[0]), ("before", "after"))
+            self.assertIn(b"does not exist", connection.pgconn.exec_prepared(b"s", []).error_message)
+
+    def test_discard_all_forgets_them(self):
+        with self.connect() as connection:
+            connection.pgconn.prepare(b"s", b"select 1")
+            connection.execute("discard all")
+            self.assertIn(b"does not exist", connection.pgconn.exec_prepared(b"s", []).error_message)
+            connection.pgconn.prepare(b"s", b"select 2")
+            self.assertEqual(connection.pgconn.exec_prepared(b"s", []).get_value(0, 0), b"2")
+
+
+class Vanishing(VirtualSession):
+    def test_the_query_is_canceled_and_the_server_used_again(self):
+        with self.connect() as watcher:
+            before = self.pids(watcher, 20)
+            for sql in ("select pg_sleep(60)", "begin; select pg_sleep(60)", "begin"):
+                client = self.connect()
+                client.pgconn.send_query(sql.encode())
+                client.pgconn.flush()
+                time.sleep(0.2)
+                fd = socket.socket(fileno=client.pgconn.socket)
+                fd.shutdown(socket.SHUT_RDWR)
+                fd.detach()
+            running = "select count(*) from pg_stat_activity where state <> 'idle' and pid <> pg_backend_pid() " \
+                      "and usename = 'app'"
+            deadline = time.monotonic() + 20
+            while self.value(watcher, running) > 0 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            self.assertEqual(self.value(watcher, running), 0)
+            deadline = time.monotonic() + 20
+            while self.pids(watcher, 20) != before and time.monotonic() < deadline:
+                time.sleep(0.05)
+            self.assertEqual(self.pids(watcher, 20), before)
+
+
+if __name__ == "__main__":
+    unittest.main()
