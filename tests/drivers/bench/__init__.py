@@ -1,0 +1,1 @@
+"""The runner of tests/drivers, one noun per file."""

@@ -1,0 +1,86 @@
+"""What must be made before drivers run: node modules, compiled programs."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent.parent
+OUT = HERE.parent.parent / "build" / "drivers"
+NODE = HERE / "node"
+JDBC = "/usr/share/java/postgresql.jar"
+
+
+def command(driver):
+    """The words that start it."""
+    return [str(word).format(here=HERE, out=OUT, jdbc=JDBC) for word in driver.command]
+
+
+def make(drivers):
+    """Makes what they need; driver -> what went wrong."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    made, broken = {}, {}
+    for driver in drivers:
+        for step in driver.needs:
+            if step not in made:
+                made[step] = STEPS[step[0]](*step[1:])
+            if made[step]:
+                broken[driver.name] = made[step]
+    return broken
+
+
+def fresh(target, *sources):
+    return target.exists() and all(target.stat().st_mtime > source.stat().st_mtime for source in sources)
+
+
+def call(*words, cwd=None, env=None, seconds=400):
+    """The last lines of its output when it fails."""
+    if not shutil.which(str(words[0])):
+        return f"{words[0]} is not installed"
+    done = subprocess.run(
+        [*map(str, words)], cwd=cwd, env=env, capture_output=True, text=True, timeout=seconds, check=False
+    )
+    return "" if done.returncode == 0 else f"{words[0]}: {(done.stdout + done.stderr).strip()[-1500:]}"
+
+
+def npm():
+    if fresh(NODE / "node_modules" / ".package-lock.json", NODE / "package-lock.json"):
+        return ""
+    return call("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", cwd=NODE)
+
+
+def prisma():
+    """The generator asks for an engine that the generated client does without; any program passes for it."""
+    generated = NODE / "generated" / "prisma" / "schema.prisma"
+    trouble = npm()
+    if trouble or fresh(generated, NODE / "prisma" / "schema.prisma", NODE / "package-lock.json"):
+        return trouble
+    return call(
+        *("env", "PRISMA_SCHEMA_ENGINE_BINARY=/bin/true", "CHECKPOINT_DISABLE=1", "PRISMA_HIDE_UPDATE_MESSAGE=1"),
+        *("DATABASE_URL=postgres://unused", NODE / "node_modules/.bin/prisma", "generate"),
+        *("--schema", NODE / "prisma" / "schema.prisma"),
+    )
+
+
+def go(name):
+    """Debian's packages are a GOPATH; the driver's own file and the contract make one program."""
+    target, sources = OUT / name, [HERE / "go" / "contract.go", HERE / "go" / f"{name}.go"]
+    if fresh(target, *sources):
+        return ""
+    settings = ["GO111MODULE=off", "GOPATH=/usr/share/gocode", "GOFLAGS=-p=2", f"GOCACHE={OUT / 'go-cache'}"]
+    return call("env", *settings, "go", "build", "-o", target, *sources)
+
+
+def java(name):
+    target, source = OUT / f"{name}.class", HERE / "java" / f"{name}.java"
+    return "" if fresh(target, source) else call("javac", "-cp", JDBC, "-d", OUT, source)
+
+
+def cpp(name, source, *flags):
+    target, sources = OUT / name, [HERE / "cpp" / source, HERE / "cpp" / "contract.h"]
+    if fresh(target, *sources):
+        return ""
+    options = ["-std=c++17", "-O1", "-w", "-pthread", "-I/usr/include/postgresql"]
+    return call("g++", *options, "-o", target, sources[0], *flags)
+
+
+STEPS = {"npm": npm, "prisma": prisma, "go": go, "java": java, "cpp": cpp}

@@ -1,0 +1,29 @@
+"""The drivers: one row each."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Driver:
+    name: str
+    command: tuple
+    needs: tuple = ()  # steps of builds.STEPS with their arguments
+    ci: bool = True
+    timeout: int = 90  # seconds, for all clients of one phase
+
+
+def python(name, **more):
+    return Driver(name, ("/usr/bin/python3", "-B", f"{{here}}/python/{name.replace('-', '_')}_driver.py"), **more)
+
+
+def node(name, *, needs=(("npm",),), **more):
+    return Driver(name, ("node", f"{{here}}/node/{name}.js"), needs=needs, **more)
+
+
+def go(name, **more):
+    return Driver(name, (f"{{out}}/{name}",), needs=(("go", name),), **more)
+
+
+DRIVERS = (
+    python("psycopg3"),
+)
