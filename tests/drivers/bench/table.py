@@ -25,5 +25,11 @@ def go(name, **more):
 
 
 DRIVERS = (
+    python("psycopg2"),
     python("psycopg3"),
+    python("asyncpg"),
+    python("sqlalchemy"),
+    python("django"),
+    node("pg"),
+    node("postgres"),
 )
