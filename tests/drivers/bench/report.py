@@ -31,8 +31,9 @@ def differences(outcome, phase):
 def progress(outcome):
     if outcome.trouble:
         return f"{outcome.driver.name}: {outcome.trouble}"
-    shown = ", ".join(f"{phase} {counts(programs)}" for phase, programs in outcome.phases.items())
-    return f"{outcome.driver.name}: {shown} ({outcome.seconds:.0f} s)"
+    phases = outcome.phases.items()
+    shown = ", ".join(f"{phase} {counts(programs)} in {outcome.seconds[phase]:.1f} s" for phase, programs in phases)
+    return f"{outcome.driver.name}: {shown}"
 
 
 def table(outcomes):
@@ -51,7 +52,7 @@ def table(outcomes):
                 outcome.driver.name,
                 outcome.phases["direct"][0].version or "?",
                 *(counts(outcome.phases[phase]) for phase in ("direct", "single", "crowd")),
-                f"{outcome.seconds:.0f}",
+                f"{sum(outcome.seconds.values()):.0f}",
                 " ".join(differing) or "nothing",
             )
         )

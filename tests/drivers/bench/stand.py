@@ -37,7 +37,7 @@ class Outcome:
     driver: object
     trouble: str = ""  # it could not be built
     phases: dict = field(default_factory=dict)  # phase -> [Program]
-    seconds: float = 0
+    seconds: dict = field(default_factory=dict)  # phase -> how long it took
 
 
 class Stand:
@@ -88,18 +88,13 @@ class Stand:
 def measure(stand, driver, trouble):
     """All phases of one driver."""
     outcome = Outcome(driver, trouble or "")
-    started = time.monotonic()
     if not trouble:
-        for phase, port, clients in (
-            ("direct", stand.postgres.port, 1),
-            ("single", stand.weir.port, 1),
-            ("crowd", stand.weir.port, CROWD),
-        ):
-            outcome.phases[phase] = run_phase(stand, driver, phase, port, clients)
+        run_phase(stand, outcome, "direct", stand.postgres.port, 1)
+        run_phase(stand, outcome, "single", stand.weir.port, 1)
+        run_phase(stand, outcome, "crowd", stand.weir.port, CROWD)
         if crowd_differs(outcome):
             # Is it the crowd or pgweir?
-            outcome.phases["direct crowd"] = run_phase(stand, driver, "dcrowd", stand.postgres.port, CROWD)
-    outcome.seconds = time.monotonic() - started
+            run_phase(stand, outcome, "direct crowd", stand.postgres.port, CROWD)
     return outcome
 
 
@@ -113,14 +108,17 @@ def crowd_differs(outcome):
     )
 
 
-def run_phase(stand, driver, phase, port, clients):
-    database = stand.database(f"{driver.name}_{phase}".replace("-", "_"))
+def run_phase(stand, outcome, phase, port, clients):
+    driver = outcome.driver
+    database = stand.database(re.sub("[^a-z0-9]", "_", f"{driver.name}_{phase}"))
+    started = time.monotonic()
     try:
         if port == stand.weir.port:
             stand.warm(database)
-        return run_programs(driver, database, port, clients)
+        outcome.phases[phase] = run_programs(driver, database, port, clients)
     finally:
         stand.drop(database)
+        outcome.seconds[phase] = time.monotonic() - started
 
 
 def run_programs(driver, database, port, clients):

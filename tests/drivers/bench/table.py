@@ -32,4 +32,12 @@ DRIVERS = (
     python("django"),
     node("pg"),
     node("postgres"),
+    node("knex"),
+    node("kysely", ci=False),
+    node("drizzle"),
+    node("typeorm"),
+    node("sequelize", ci=False),
+    node("prisma", needs=(("prisma",),)),
+    node("pg-boss"),
+    node("graphile-worker"),
 )
