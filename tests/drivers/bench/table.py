@@ -40,4 +40,17 @@ DRIVERS = (
     node("prisma", needs=(("prisma",),)),
     node("pg-boss"),
     node("graphile-worker"),
+    go("lib_pq"),
+    go("pgx"),
+    Driver(
+        "pgjdbc",
+        ("java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", "{jdbc}:{out}", "PgJdbc", "{here}/session.txt"),
+        (("java", "PgJdbc"),),
+    ),
+    Driver("ruby-pg", ("/usr/bin/ruby", "{here}/ruby/pg.rb")),
+    Driver("dbd_pg", ("/usr/bin/perl", "{here}/perl/dbd_pg.pl")),
+    Driver("php", ("php", "{here}/php/pdo_and_pgsql.php")),
+    Driver("libpq", ("{out}/libpq_pipeline",), (("cpp", "libpq_pipeline", "libpq_pipeline.cc", "-lpq"),)),
+    Driver("libpqxx", ("{out}/libpqxx",), (("cpp", "libpqxx", "libpqxx.cc", "-lpqxx", "-lpq"),)),
+    Driver("active_record", ("/usr/bin/ruby", "{here}/ruby/active_record.rb"), ci=False),
 )
