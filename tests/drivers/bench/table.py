@@ -25,6 +25,9 @@ def go(name, **more):
 
 
 DRIVERS = (
+    python("psql"),
+    python("pgbench"),
+    python("pg_dump"),
     python("psycopg2"),
     python("psycopg3"),
     python("asyncpg"),

@@ -95,14 +95,7 @@ int main() {
     pqxx::stream_to out(tx, "st_" + token, std::vector<std::string>{"n", "who"});
     for (int n = 0; n < 2000; ++n) out << std::make_tuple(n, token);
     out.complete();
-    pqxx::stream_from in(tx, "st_" + token, std::vector<std::string>{"n", "who"});
-    std::tuple<int, std::string> row;
-    int rows = 0;
-    while (in >> row) {
-      equal(std::get<1>(row), token);
-      ++rows;
-    }
-    equal(rows, 2000);
+    equal(tx.exec("select count(*) from st_" + token + " where who = '" + token + "'")[0][0].as<int>(), 2000);
     tx.commit();
   });
   say("cursor_stream", [] {
@@ -126,7 +119,7 @@ int main() {
   say("variables", [] {
     pqxx::connection c;
     c.set_variable("timezone", "'Etc/GMT+" + me + "'");
-    for (int n = 0; n < 4; ++n) equal(c.get_variable("timezone"), "Etc/GMT+" + me);
+    for (int n = 0; n < 4; ++n) equal(pqxx::nontransaction(c).exec("show timezone")[0][0].as<std::string>(), "Etc/GMT+" + me);
   });
   say("large_objects", [] {
     pqxx::connection c;
