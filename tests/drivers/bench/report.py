@@ -36,7 +36,9 @@ def progress(outcome):
     return f"{outcome.driver.name}: {shown}"
 
 
-def table(outcomes):
+def table(outcomes, listed):
+    """What is known of every driver stands below, once."""
+    common = {scenario: None for name, scenario, _ in listed.reasons if name == "*"}
     rows = [("driver", "version", "direct", "single", "crowd of 8", "s", "differs")]
     for outcome in outcomes:
         if outcome.trouble:
@@ -46,7 +48,11 @@ def table(outcomes):
         both = {phase: differences(outcome, phase) for phase in known.PHASES}
         for name in dict.fromkeys(name for phase in known.PHASES for name in both[phase]):
             phases = [phase for phase in known.PHASES if name in both[phase]]
+            if len(phases) == 2 and name in common:
+                continue
             differing.append(name if len(phases) == 2 else f"{name}@{phases[0]}")
+        shared = sum(all(name in both[phase] for phase in known.PHASES) for name in common)
+        differing += [f"+{shared} of all"] if shared else []
         rows.append(
             (
                 outcome.driver.name,
@@ -58,7 +64,7 @@ def table(outcomes):
         )
     widths = [max(len(row[column]) for row in rows) for column in range(6)]
     lines = ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[-1]]) for row in rows]
-    return "\n" + "\n".join(lines) + "\n"
+    return "\n" + "\n".join(lines) + f"\n\nof all: {' '.join(common)}\n"
 
 
 def verdict(outcomes, listed):
