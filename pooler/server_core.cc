@@ -51,6 +51,13 @@ bool tells_of_statements(const char* complete) {
   return complete[kHeaderBytes] == 'D' && std::string_view(complete + kHeaderBytes, 3) != "DEL";
 }
 
+// "cached plan must not change result type", in any language.
+bool says_stale(Bytes error) {
+  constexpr char kRoutine[] = "\0RRevalidateCachedQuery";
+  return error.find(Bytes(kRoutine, sizeof kRoutine)) != Bytes::npos &&
+         protocol::parse_error(error.substr(kHeaderBytes)).sqlstate == sqlstate::kFeatureNotSupported;
+}
+
 bool is_last_word(Bytes error_body) {
   const std::string severity = protocol::parse_error(error_body).severity;
   return severity == "FATAL" || severity == "PANIC";
@@ -205,6 +212,11 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
     if (op.id != 0 && reply.kind == Owed::Parse) statements.add(op.id);
   }
   if (reply.dropped_ops > 0) drop_ops(reply.dropped_ops, audience);
+  if (type == 'E' && reply.kind == Owed::Bind && reply.verdict == Verdict::Forward && says_stale(whole)) {
+    const auto use =
+        std::find_if(uses.begin(), uses.end(), [&](const Use& each) { return each.bind == reply.bind; });
+    if (use != uses.end()) audience.on_stale(*use->statement);
+  }
   if (reply.ours_failed && !outcome.fatal) on_ours_failed(whole.substr(kHeaderBytes), audience);
   if ((type == 'C' || type == 'Z') && whole.size() > kHeaderBytes)
     on_whole(type, whole.substr(kHeaderBytes), reply, audience);

@@ -30,9 +30,10 @@ class ServerCore {
     virtual ~Audience() = default;
     // A parameter's value, changed by the client's own request. Answers whether that is news to the client.
     virtual bool on_parameter(Bytes /*name*/, Bytes /*value*/) { return true; }
-    virtual void on_op_dropped(StatementOp&) {}           // newest first
-    virtual void on_all_deallocated() {}                  // DISCARD ALL or DEALLOCATE ALL succeeded
-    virtual void on_all_discarded() {}                    // the former
+    virtual void on_op_dropped(StatementOp&) {}  // newest first
+    virtual void on_all_deallocated() {}         // DISCARD ALL or DEALLOCATE ALL succeeded
+    virtual void on_all_discarded() {}           // the former
+    virtual void on_stale(Statement&) {}         // its result has other columns than when it was prepared
     virtual void on_ours_failed(Bytes /*error_body*/) {}  // a request of ours was refused
     virtual void on_audited(Findings&) {}                 // the answers to audit(); theirs to take
   };
@@ -78,6 +79,12 @@ class ServerCore {
   bool dirty = false;    // a request ran that may have left state behind, which DISCARD ALL takes away
   bool spoiled = false;  // the same, and DISCARD ALL would not
   ServerStatements statements;
+  // Binds of named statements, by their number in the pipeline; of those answered already some may remain.
+  struct Use {
+    std::uint32_t bind;
+    StatementRef statement;
+  };
+  std::vector<Use> uses;
   std::deque<StatementOp> ops;  // of the pipeline's entries that have Op::Statement
   SettingsRef applied;
 

@@ -18,7 +18,7 @@ namespace {
 // A client that is slow to finish a message of ordinary size does not hold a server meanwhile.
 constexpr std::size_t kWholeBeforeServer = 16 << 10;
 constexpr std::size_t kNamedParseMax = 1 << 20;
-constexpr std::size_t kUnnamedKeptMax = 16 << 10;
+constexpr std::size_t kUnnamedKeptMax = 256 << 10;
 constexpr std::size_t kStatementNameMax = 8 << 10;
 constexpr std::size_t kOpsMax = 1024;
 // No statement has this name: closing it finds nothing, binding it fails.
@@ -30,11 +30,11 @@ Bytes sql_of(Bytes text) { return text.substr(0, text.find('\0')); }
 
 bool whole(const Frame& frame, Bytes rest) { return rest.size() >= frame.size; }
 
-// A named Parse is sent on as a whole; of all else its first bytes are enough.
+// A Parse that is kept is looked at as a whole; of all else its first bytes are enough.
 bool enough_to_begin(const Frame& frame, Bytes rest) {
   if (whole(frame, rest)) return true;
   if (rest.size() < kWholeBeforeServer) return false;
-  return frame.type != 'P' || rest[kHeaderBytes] == '\0' || frame.size > kNamedParseMax;
+  return frame.type != 'P' || frame.size > (rest[kHeaderBytes] == '\0' ? kUnnamedKeptMax : kNamedParseMax);
 }
 
 bool is_copy_message(char type) {
@@ -251,7 +251,7 @@ SessionCore::Step SessionCore::relay_unnamed_parse(const Frame& frame, Bytes res
   if (whole(frame, rest)) {
     if (deallocates_ours(text)) return replace_deallocate(frame, text, out);
     unnamed_noteworthy_ = !books_->settings.plain_sql(*wanted_) || protocol::may_leave_state(sql_of(text));
-  } else if (frame.size <= kWholeBeforeServer) {
+  } else if (frame.size <= kUnnamedKeptMax) {
     return Step::NeedMore;
   }
   if (server_->pipeline.push(Owed::Parse)) {
@@ -332,6 +332,7 @@ SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actio
     return Step::Next;
   }
   const bool known = server_->statements.use(statement->id) || coming(*statement);
+  if (!known) make_room_on_server(out);
   if (push_op(known ? Owed::ParseKnown : Owed::Parse, Whose::Clients,
               {StatementOp::Kind::Prepare, 0, statement->id, std::string(name), statement}))
     names_->set(name, statement);
@@ -359,11 +360,25 @@ SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Action
     if (!whole(frame, rest) && body.size() < 2 * kStatementNameMax) return Step::NeedMore;
     return violation("invalid name in Bind message", out), Step::Stop;
   }
+  const Bytes name = body.substr(name_at, name_size);
+  const StatementRef* held = names_ ? names_->find(name) : nullptr;
+  if (held && (*held)->stale && !replace_stale(name, rest.substr(std::min(rest.size(), frame.size)))) {
+    refuse_statement({sqlstate::kFeatureNotSupported, "cached plan must not change result type", {}, {}},
+                     out);
+    return skip(frame, rest, out), Step::Next;
+  }
   Bytes server_name;
-  switch (find_statement(body.substr(name_at, name_size), server_name, out)) {
+  switch (find_statement(name, server_name, out)) {
     case Name::Ready: break;
     case Name::Refused: return skip(frame, rest, out), Step::Next;
     case Name::Later: return stall(out);
+  }
+  if (const StatementRef* used = names_ && !name.empty() ? names_->find(name) : nullptr) {
+    // Where answers never pause, the oldest have come by then.
+    if (server_->pipeline.owed() == 0) server_->uses.clear();
+    if (server_->uses.size() == kOpsMax)
+      server_->uses.erase(server_->uses.begin(), server_->uses.begin() + kOpsMax / 2);
+    server_->uses.push_back({server_->pipeline.binds(), *used});
   }
   server_->pipeline.push(Owed::Bind);
   if (name_size == 0) return forward(frame, rest, out), Step::Next;
@@ -501,17 +516,32 @@ SessionCore::Name SessionCore::find_statement(Bytes name, Bytes& server_name, Ac
     note_text(statement.content);
   if (server_->statements.use(statement.id) || coming(statement)) return Name::Ready;
   ++out.server_parses;
+  make_room_on_server(out);
   out.to_server.own([&](std::string& bytes) {
-    if (server_->statements.size() > 0 && server_->statements.size() >= books_->statements_per_server) {
-      const StatementId oldest = server_->statements.take_oldest();
-      protocol::put_close_statement(bytes, std::string(kOurPrefix) + std::to_string(oldest));
-      if (!push_op(Owed::Close, Whose::Ours, {StatementOp::Kind::Evict, 0, oldest, {}, {}}))
-        server_->statements.add(oldest);
-    }
     protocol::put_parse(bytes, statement.server_name, statement.content);
     push_op(Owed::Parse, Whose::Ours, {StatementOp::Kind::Inject, 0, statement.id, {}, *held});
   });
   return Name::Ready;
+}
+
+void SessionCore::make_room_on_server(Actions& out) {
+  if (server_->statements.size() == 0 || server_->statements.size() < books_->statements_per_server) return;
+  const StatementId oldest = server_->statements.take_oldest();
+  out.to_server.own([&](std::string& bytes) {
+    protocol::put_close_statement(bytes, std::string(kOurPrefix) + std::to_string(oldest));
+  });
+  if (!push_op(Owed::Close, Whose::Ours, {StatementOp::Kind::Evict, 0, oldest, {}, {}}))
+    server_->statements.add(oldest);
+}
+
+bool SessionCore::replace_stale(Bytes name, Bytes after_bind) {
+  const bool told_anew =
+      after_bind.size() > kHeaderBytes && after_bind[0] == 'D' && after_bind[kHeaderBytes] == 'P';
+  if (!told_anew) return false;
+  StatementRef fresh = books_->statements.intern((*names_->find(name))->content);
+  if (!fresh) return false;
+  names_->set(name, std::move(fresh));
+  return true;
 }
 
 SessionCore::Name SessionCore::find_unnamed(Actions& out) {
@@ -659,6 +689,7 @@ void SessionCore::unlink(Actions::Server how, Actions& out) {
   out.server = how;
   if (how == Actions::Server::Drop) {
     server_->ops.clear();
+    server_->uses.clear();
     state_ = State::Closed;
   }
   server_ = nullptr;

@@ -143,6 +143,10 @@ class SessionCore final : private ServerCore::Audience {
   // `server_name`: what the server calls the statement that the client calls `name`. Lives until the next
   // change of names.
   Name find_statement(Bytes name, Bytes& server_name, Actions& out);
+  // The client's statement has gone stale. It was told what columns come, and may only be given others where
+  // it is told anew.
+  bool replace_stale(Bytes name, Bytes after_bind);
+  void make_room_on_server(Actions& out);
   Name find_unnamed(Actions& out);
   bool coming(const Statement& statement) const;
   bool pending_elsewhere(Bytes name, StatementId id) const;
@@ -156,6 +160,7 @@ class SessionCore final : private ServerCore::Audience {
   void on_op_dropped(StatementOp& op) override;
   void on_all_deallocated() override;
   void on_all_discarded() override;
+  void on_stale(Statement& statement) override { books_->statements.retire(statement); }
   void on_ours_failed(Bytes error_body) override;
   void on_audited(Findings& findings) override;
 

@@ -9,7 +9,7 @@ void StatementRef::release() {
   statement_ = nullptr;
 }
 
-StatementBook::~StatementBook() { PGWEIR_CHECK(unused_.size() == statements_.size()); }
+StatementBook::~StatementBook() { PGWEIR_CHECK(unused_.size() == statements_.size() && stale_.empty()); }
 
 StatementRef StatementBook::intern(Bytes content) {
   const auto known = statements_.find(content);
@@ -43,7 +43,21 @@ bool StatementBook::make_room(std::size_t bytes) {
   return true;
 }
 
+void StatementBook::retire(Statement& statement) {
+  if (statement.stale) return;
+  PGWEIR_CHECK(statement.refs > 0);
+  const auto place = statements_.find(statement.content);
+  stale_.emplace(&statement, std::move(place->second));
+  statements_.erase(place);
+  statement.stale = true;
+}
+
 void StatementBook::put_down(Statement& statement) {
+  if (statement.stale) {
+    bytes_ -= statement.content.size() + kStatementCost;
+    stale_.erase(&statement);
+    return;
+  }
   statement.unused = unused_.insert(unused_.end(), &statement);
 }
 

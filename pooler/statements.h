@@ -29,6 +29,7 @@ struct Statement {
   std::string server_name;  // "pgweir_<id>", the same on every server of the group
   StatementId id = 0;
   bool leaves_state = false;
+  bool stale = false;  // see StatementBook::retire
   StatementBook* book = nullptr;
   std::uint32_t refs = 0;
   std::list<Statement*>::iterator unused;  // place among the unused while refs is 0
@@ -70,6 +71,10 @@ class StatementBook {
 
   // Empty when the group's budget is used up.
   StatementRef intern(Bytes content);
+  // Its tables have changed so that its result would have other columns: who prepares the text from now on
+  // gets a statement of its own, known to no server yet. Those who hold this one were told of its old
+  // columns.
+  void retire(Statement& statement);
   // Forgets unused statements, oldest first, until `bytes` more fit. False when they cannot.
   bool make_room(std::size_t bytes);
   std::size_t bytes() const { return bytes_; }
@@ -90,6 +95,7 @@ class StatementBook {
   StatementId next_ = 1;
   std::unordered_map<Bytes, std::unique_ptr<Statement>> statements_;  // key: into content
   std::list<Statement*> unused_;                                      // longest unused first
+  std::unordered_map<Statement*, std::unique_ptr<Statement>> stale_;  // until nobody holds them
 };
 
 // What one server has prepared, least recently used first.

@@ -47,6 +47,7 @@ bool Pipeline::push(Owed kind, Whose whose, Op op) {
   }
   if (skipping_) return false;
   if (kind != Owed::CopyEnd) batch_open_ = is_extended(kind);
+  if (kind == Owed::Bind) ++binds_;
   auto entry = static_cast<Entry>(kind);
   if (whose == Whose::Ours) entry |= kOurs;
   if (op == Op::Statement) entry |= kOp;
@@ -68,6 +69,7 @@ bool Pipeline::front_ours() const { return head_ < entries_.size() && (entries_[
 
 void Pipeline::pop() {
   if (runs_statements(kind_of(entries_[head_]))) syncs_in_copy_ = 0;
+  if (kind_of(entries_[head_]) == Owed::Bind) ++binds_answered_;
   ++head_;
   drop_stray_copy_ends();
   if (head_ == entries_.size()) {
@@ -197,8 +199,10 @@ Pipeline::Reply Pipeline::on_error() {
   spare_readies_ += std::exchange(syncs_in_copy_, 0);
   copy_in_ = copy_out_ = false;
   if (!is_extended(reply.kind)) return reply;
+  reply.bind = binds_answered_;
   while (head_ < entries_.size() && kind_of(entries_[head_]) != Owed::Sync) {
     if (entries_[head_] & kOp) ++reply.dropped_ops;
+    if (kind_of(entries_[head_]) == Owed::Bind) ++binds_answered_;
     ++head_;
   }
   if (head_ == entries_.size()) {

@@ -50,6 +50,7 @@ class Pipeline {
     bool op = false;              // it was one with Op::Statement
     bool ready = false;           // ReadyForQuery
     bool ours_failed = false;     // an error answered a request of ours other than Parse
+    std::uint32_t bind = 0;       // of an error that answers a Bind: its number, from 0, see binds()
     std::size_t dropped_ops = 0;  // statement operations that the server skips after an error, oldest first
   };
 
@@ -100,6 +101,8 @@ class Pipeline {
   bool owes_client() const;
   // The next answer belongs to a request of ours.
   bool front_ours() const;
+  // Binds pushed so far.
+  std::uint32_t binds() const { return binds_; }
   // Syncs pushed so far: two messages with equal counts stand or fall together.
   std::uint32_t batch() const { return batch_; }
 
@@ -120,6 +123,7 @@ class Pipeline {
   std::vector<Entry> entries_;
   std::size_t head_ = 0;
   std::uint32_t batch_ = 0;
+  std::uint32_t binds_ = 0, binds_answered_ = 0;
   std::uint32_t syncs_in_copy_ = 0;  // ignored by the server if the COPY goes well
   std::uint32_t spare_readies_ = 0;  // may come or not: it failed, and nobody knows before which of them
   bool batch_open_ = false;

@@ -206,8 +206,10 @@ TEST_CASE("a server that knows too many statements forgets the one that was used
   place.books.statements_per_server = 2;
   Client client(place);
   for (const Bytes name : {"1", "2", "3"})
-    client.runs(parse(name, "select " + std::string(name)) + sync_message(), parsed() + ready(),
-                place.server);
+    client.runs(parse(name, "select " + std::string(name)) + sync_message(),
+                (name == "3" ? closed() : std::string()) + parsed() + ready(), place.server);
+  CHECK(place.server.statements.size() == 2);
+  CHECK_FALSE(place.server.statements.knows(1));
   client.runs(bind("1") + sync_message(), parsed() + bound() + ready(), place.other);
   client.runs(bind("2") + sync_message(), parsed() + bound() + ready(), place.other);
   client.runs(bind("1") + sync_message(), bound() + ready(), place.other);
@@ -225,6 +227,58 @@ TEST_CASE("a server that knows too many statements forgets the one that was used
     CHECK(place.other.statements.knows(2));
     CHECK_FALSE(place.other.statements.knows(3));
   }
+}
+
+TEST_CASE("a statement whose result has changed is prepared anew, but not behind the back of who holds it") {
+  const std::string stale =
+      message('E', std::string("SERROR\0VERROR\0C0A000\0Mcached plan\0RRevalidateCachedQuery\0", 56) +
+                       std::string(1, '\0'));
+  Place place;
+  Client holder(place), other(place);
+  holder.runs(parse("s", "select * from t") + sync_message(), parsed() + ready(), place.server);
+  holder.runs(bind("s") + execute() + sync_message(), stale + ready(), place.server);
+  holder.seen();
+  SECTION("other clients get a new statement") {
+    CHECK(other.runs(parse("x", "select * from t") + bind("x") + execute() + sync_message(),
+                     parsed() + rows_of_batch(), place.server) == "P:pgweir_2 B:pgweir_2 E S");
+  }
+  SECTION("so does the holder when it prepares again") {
+    CHECK(holder.runs(parse("s2", "select * from t") + bind("s2") + execute() + sync_message(),
+                      parsed() + rows_of_batch(), place.server) == "P:pgweir_2 B:pgweir_2 E S");
+  }
+  SECTION("under the old name it hears the error on every server") {
+    CHECK(holder.runs(bind("s") + execute() + sync_message(), error("26000") + ready(), place.other) ==
+          "B:pgweir_none E S");
+    CHECK(holder.seen() == "E:0A000 Z:I");
+  }
+  SECTION("unless it is told of the columns in the same breath") {
+    CHECK(holder.runs(bind("s") + describe() + execute() + sync_message(),
+                      parsed() + bound() + row_description() + row() + done() + ready(),
+                      place.other) == "P:pgweir_2 B:pgweir_2 D E S");
+  }
+  SECTION("another error changes nothing") {
+    other.runs(parse("y", "select 1") + sync_message(), parsed() + ready(), place.server);
+    other.runs(bind("y") + sync_message(), error("0A000") + ready(), place.server);
+    CHECK(other.runs(bind("y") + sync_message(), bound() + ready(), place.server) == "B:pgweir_2 S");
+  }
+}
+
+TEST_CASE("in a pipeline it is the statement of the Bind that failed") {
+  const std::string stale =
+      message('E', std::string("SERROR\0VERROR\0C0A000\0Mcached plan\0RRevalidateCachedQuery\0", 56) +
+                       std::string(1, '\0'));
+  Place place;
+  Client client(place);
+  for (const Bytes name : {"1", "2", "3"})
+    client.runs(parse(name, "select " + std::string(name)) + sync_message(), parsed() + ready(),
+                place.server);
+  client.runs(bind("1") + bind("2") + bind("3") + sync_message() + bind("1") + sync_message(),
+              bound() + stale + ready() + bound() + ready(), place.server);
+  client.seen();
+  CHECK(client.runs(bind("1") + bind("3") + sync_message(), bound() + bound() + ready(), place.server) ==
+        "B:pgweir_1 B:pgweir_3 S");
+  client.runs(bind("2") + sync_message(), error("26000") + ready(), place.server);
+  CHECK(client.seen().ends_with("E:0A000 Z:I"));
 }
 
 TEST_CASE("statements beyond their limits are refused, and the session goes on") {
