@@ -180,6 +180,24 @@ TEST_CASE("what a client began with is given back behind a RESET ALL") {
   }
 }
 
+TEST_CASE("what is given back and is the server's own value is told by the server's own report") {
+  Place place;
+  Client client(place, {{"TimeZone", "UTC"}});
+  place.books.settings.set_baseline({{"TimeZone", "UTC"}});  // its first server tells
+  client.runs(query("set timezone = 'Asia/Tokyo'"),
+              parsed() + bound() + row("UTC") + done() + ready() + done("SET") +
+                  parameter("TimeZone", "Asia/Tokyo") + ready(),
+              place.server);
+  client.seen();
+  client.says(query("select 1; reset all"));
+  client.granted(place.server);
+  client.hears(rows().substr(0, rows().size() - ready().size()) + done("RESET") +
+               parameter("TimeZone", "UTC") + ready());
+  CHECK(client.hears(closed() + parsed() + bound() + row("UTC") + done() + ready()) == "release");
+  CHECK(client.seen() == "T D C:SELECT 1 C:RESET S:TimeZone Z:I");
+  CHECK(client.core.wanted()->values.empty());
+}
+
 TEST_CASE("a RESET gives back only its own setting") {
   Place place;
   Client client(place, {{"application_name", "tea"}, {"work_mem", "5MB"}});

@@ -261,7 +261,12 @@ void ModelClient::answer(Bytes message) {
   while (expected_.empty()) expect_more(type, message);
   // A value that a RESET takes away is given back behind it, and the client told then: before the answer to
   // its next request.
-  while (type == 'Z' && expected_.front().bytes[0] == 'S') {
+  const auto late = [&] {
+    const bool told = std::any_of(expected_.begin(), expected_.end(),
+                                  [&](const Answer& each) { return each.bytes == message; });
+    return type == 'Z' || (type == 'S' && expected_.front().bytes != message && told);
+  };
+  while (expected_.front().bytes[0] == 'S' && late()) {
     owed_.emplace(std::move(expected_.front().bytes), 0);
     expected_.pop_front();
   }
