@@ -142,8 +142,14 @@ class Finder {
     }
     if (message.descriptor == &pg_query__a__const__descriptor) return;  // a string of the user, not a name
     if (const auto* table = PGWEIR_AS(RangeVar, range_var, &message)) {
-      if (text_of(table->relpersistence) == "t" || is_temp_schema(text_of(table->schemaname)))
-        changes_.temp = names_temp_ = true;
+      if (text_of(table->relpersistence) == "t" || is_temp_schema(text_of(table->schemaname))) {
+        names_temp_ = true;
+        if (table != dropped_) changes_.temp = true;
+      }
+    } else if (const auto* create = PGWEIR_AS(CreateStmt, create_stmt, &message)) {
+      if (create->oncommit == kOnCommitDrop) dropped_ = create->relation;
+    } else if (const auto* into = PGWEIR_AS(IntoClause, into_clause, &message)) {
+      if (into->on_commit == kOnCommitDrop) dropped_ = into->rel;
     } else if (const auto* update = PGWEIR_AS(UpdateStmt, update_stmt, &message)) {
       if (update->relation != nullptr && text_of(update->relation->relname) == "pg_settings")
         changes_.any_setting = true;
@@ -211,8 +217,10 @@ class Finder {
       become_opaque(changes_);
   }
 
+  static constexpr auto kOnCommitDrop = PG_QUERY__ON_COMMIT_ACTION__ONCOMMIT_DROP;
   SqlWalk walk_;
   SqlChanges& changes_;
+  const PgQuery__RangeVar* dropped_ = nullptr;  // a table that ends with its transaction
   bool names_temp_ = false;
 };
 

@@ -27,11 +27,13 @@ std::vector<char> server_types() {
   return types;
 }
 
-// Requests as letters (Q F S P K B D E C, c for CopyEnd; small: ours), answers behind them.
+// Requests as letters (Q F S P K B D E C, R for a Q with an operation, c for CopyEnd; small: ours), answers
+// behind them.
 void push(Pipeline& pipeline, const std::string& requests) {
   for (const char c : requests) {
     switch (c) {
       case 'Q': pipeline.push(Owed::Query); break;
+      case 'R': pipeline.push(Owed::Query, Whose::Clients, Op::Statement); break;
       case 'F': pipeline.push(Owed::Function); break;
       case 'S': pipeline.push(Owed::Sync); break;
       case 'P': pipeline.push(Owed::Parse, Whose::Clients, Op::Statement); break;
@@ -276,4 +278,29 @@ TEST_CASE("thousands of Syncs in front of COPY data cost one pass") {
   push(pipeline, "E" + std::string(Pipeline::kMaxOwed - 1, 'S'));
   CHECK(verdicts(pipeline, "G") == "f");
   CHECK(pipeline.owed() == 1);
+}
+
+TEST_CASE("a simple query's operation is told with its error, and over with its ReadyForQuery") {
+  Pipeline pipeline;
+  push(pipeline, "RQ");
+  CHECK_FALSE(pipeline.pass('C'));
+  const Pipeline::Reply failed = pipeline.reply('E');
+  CHECK(failed.op);
+  CHECK_FALSE(failed.finished);
+  CHECK(failed.dropped_ops == 0);
+  CHECK(pipeline.owed() == 2);
+  CHECK_FALSE(pipeline.pass('Z'));
+  const Pipeline::Reply ready = pipeline.reply('Z');
+  CHECK((ready.op && ready.finished && ready.ready));
+  CHECK_FALSE(pipeline.reply('E').op);
+  CHECK_FALSE(pipeline.reply('Z').op);
+  CHECK(pipeline.empty());
+}
+
+TEST_CASE("a simple query that a failed batch skips drops its operation") {
+  Pipeline pipeline;
+  push(pipeline, "BRS");
+  CHECK(pipeline.reply('E').dropped_ops == 1);
+  CHECK(verdicts(pipeline, "Z") == "f");
+  CHECK(pipeline.empty());
 }
