@@ -56,7 +56,6 @@ bool read_value(protocol::Reader& in, std::optional<std::string>& value) {
 }  // namespace
 
 std::string pin::names(Pins pins) {
-  constexpr std::array<Bytes, 6> kNames = {"temp", "cursor", "lock", "listen", "statement", "settings"};
   std::string all;
   for (std::size_t i = 0; i < kNames.size(); ++i)
     if (pins & (1u << i)) all.append(all.empty() ? "" : ",").append(kNames[i]);

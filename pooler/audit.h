@@ -6,6 +6,7 @@
 // need no model of ours.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -25,6 +26,7 @@ inline constexpr Pins kListen = 8;      // LISTEN
 inline constexpr Pins kStatement = 16;  // PREPARE
 inline constexpr Pins kSettings = 32;   // settings that cannot be named from outside
 inline constexpr Pins kProvable = kTemp | kCursor | kLock | kListen | kStatement;
+inline constexpr std::array<Bytes, 6> kNames = {"temp", "cursor", "lock", "listen", "statement", "settings"};
 // "temp,cursor", in the order above.
 std::string names(Pins pins);
 }  // namespace pin

@@ -27,7 +27,7 @@ Session::Session(Worker& worker, Tenant& tenant, Group& group, std::unique_ptr<n
       tenant_(tenant),
       group_(group),
       stream_(std::move(stream)),
-      core_(group.books, std::move(wanted)),
+      core_(group.books, tenant.pins, std::move(wanted)),
       user_(std::move(user)),
       timer_(this, [](void* self) { static_cast<Session*>(self)->on_timer(); }),
       connected_at_(worker.loop().now()),

@@ -25,6 +25,8 @@ constexpr std::size_t kOpsMax = 1024;
 constexpr Bytes kNoStatement = "pgweir_none";
 constexpr Bytes kGoneStatement = "pgweir_gone";
 constexpr Bytes kOurPrefix = "pgweir_";
+// No statement: Postgres refuses it before it looks at anything else, and its log tells who sent it.
+constexpr Bytes kNoQuery = "refused_by_pgweir";
 
 Bytes sql_of(Bytes text) { return text.substr(0, text.find('\0')); }
 
@@ -219,6 +221,7 @@ SessionCore::Step SessionCore::relay_message(const Frame& frame, Bytes rest, Act
 }
 
 SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actions& out) {
+  Pins no_room = 0;
   if (!whole(frame, rest)) {
     if (frame.size <= kWholeBeforeServer) return Step::NeedMore;
     server_->dirty = dirty_batch_ = true;  // too long to be looked through
@@ -234,11 +237,17 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
         return Step::Next;
       }
     }
-    note_text(text);
+    no_room = note_text(text);
   }
-  const bool runs = server_->pipeline.push(Owed::Query);
+  const bool runs =
+      no_room ? push_refusal(Owed::Query, pin_book_->refuse(no_room)) : server_->pipeline.push(Owed::Query);
   end_batch();
-  forward(frame, rest, out);
+  if (no_room) {
+    out.to_server.own([](std::string& bytes) { protocol::put_query(bytes, kNoQuery); });
+    skip(frame, rest, out);
+  } else {
+    forward(frame, rest, out);
+  }
   if (!runs) return restore_.reset(), Step::Next;
   unnamed_.clear();
   end_with_restore(out);
@@ -468,11 +477,16 @@ bool SessionCore::push_op(Owed kind, Whose whose, StatementOp op) {
 }
 
 // The server must raise the error itself, so that it aborts the transaction and skips to Sync as always; then
-// its text is replaced by ours. Binding a statement that does not exist is the cheapest error there is.
-void SessionCore::refuse_statement(const Error& error, Actions& out) {
+// its text is replaced by ours.
+bool SessionCore::push_refusal(Owed kind, const Error& error) {
   StatementOp op{StatementOp::Kind::Refuse, 0, 0, {}, {}};
   protocol::put_error(op.name, "ERROR", error);
-  push_op(Owed::Bind, Whose::Clients, std::move(op));
+  return push_op(kind, Whose::Clients, std::move(op));
+}
+
+// Binding a statement that does not exist is the cheapest error there is.
+void SessionCore::refuse_statement(const Error& error, Actions& out) {
+  push_refusal(Owed::Bind, error);
   out.to_server.own([](std::string& bytes) { protocol::put_bind_text(bytes, kNoStatement, {}); });
 }
 
@@ -513,7 +527,8 @@ SessionCore::Name SessionCore::find_statement(Bytes name, Bytes& server_name, Ac
   const Statement& statement = **held;
   server_name = statement.server_name;
   if (statement.leaves_state || pins_ != 0 || !books_->settings.plain_sql(*wanted_))
-    note_text(statement.content);
+    if (const Pins no_room = note_text(statement.content))
+      return refuse_statement(pin_book_->refuse(no_room), out), Name::Refused;
   if (server_->statements.use(statement.id) || coming(statement)) return Name::Ready;
   ++out.server_parses;
   make_room_on_server(out);
@@ -545,7 +560,9 @@ bool SessionCore::replace_stale(Bytes name, Bytes after_bind) {
 }
 
 SessionCore::Name SessionCore::find_unnamed(Actions& out) {
-  if (unnamed_noteworthy_ || pins_ != 0) note_unnamed();
+  if (unnamed_noteworthy_ || pins_ != 0)
+    if (const Pins no_room = note_unnamed())
+      return refuse_statement(pin_book_->refuse(no_room), out), Name::Refused;
   if (unnamed_here_) return Name::Ready;
   if (unnamed_.empty()) {
     refuse_statement({sqlstate::kInvalidStatementName, "unnamed prepared statement does not exist", {}, {}},
@@ -695,8 +712,14 @@ void SessionCore::unlink(Actions::Server how, Actions& out) {
   server_ = nullptr;
   suspicion_.reset();
   restore_.reset();
-  pins_ = 0;
+  set_pins(0);
   auditing_ = false;
+}
+
+void SessionCore::set_pins(Pins pins) {
+  pin_book_->change(pins_, pins);
+  pins_ = pins;
+  if (std::exchange(claimed_, false)) pin_book_->drop_claim();
 }
 
 bool SessionCore::on_parameter(Bytes name, Bytes value) {
@@ -727,7 +750,7 @@ void SessionCore::on_op_dropped(StatementOp& op) {
 void SessionCore::on_all_deallocated() { names_.reset(); }
 
 void SessionCore::on_all_discarded() {
-  if (!server_->spoiled) pins_ &= static_cast<Pins>(~pin::kSettings);
+  if (!server_->spoiled && (pins_ & pin::kSettings)) set_pins(pins_ & static_cast<Pins>(~pin::kSettings));
 }
 
 void SessionCore::on_ours_failed(Bytes error_body) {

@@ -19,7 +19,8 @@
 // When a transaction has ended whose texts may have changed the session, the server is asked what they have
 // left (pooler/audit.h) before it is given back: settings go with the client, and what can live on that
 // server only pins the client to it, until another audit finds it gone. A pinned client is Linked between
-// its transactions, too.
+// its transactions, too. How many clients of a tenant may be is in its PinBook: beyond that, a request that
+// might pin its client is not run, and Postgres raises our error in its place.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +29,7 @@
 
 #include "pooler/audit.h"
 #include "pooler/base/error.h"
+#include "pooler/pins.h"
 #include "pooler/server_core.h"
 #include "pooler/settings.h"
 #include "pooler/statements.h"
@@ -78,9 +80,9 @@ class SessionCore final : private ServerCore::Audience {
  public:
   enum class State : std::uint8_t { Idle, Waiting, Linked, Closed };
 
-  // `started`: the settings that the client asked for when it connected.
-  SessionCore(GroupBooks& books, SettingsRef started)
-      : books_(&books), started_(std::move(started)), wanted_(started_) {}
+  // `started`: the settings that the client asked for when it connected. The books outlive this.
+  SessionCore(GroupBooks& books, PinBook& pin_book, SettingsRef started)
+      : books_(&books), pin_book_(&pin_book), started_(std::move(started)), wanted_(started_) {}
   ~SessionCore() override;
 
   State state() const { return state_; }
@@ -123,9 +125,12 @@ class SessionCore final : private ServerCore::Audience {
   Step relay_parse(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_bind(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_describe_or_close(const protocol::Frame& frame, Bytes rest, Actions& out);
-  void note_text(Bytes text);
+  // Answers the pins for which there is no room: then nothing was noted, and the text must not be run.
+  [[nodiscard]] Pins note_text(Bytes text);
   void note_effects(const protocol::SqlEffects& effects, Bytes sql);
-  void note_unnamed();
+  [[nodiscard]] Pins note_unnamed();
+  Pins find_room(const protocol::SqlEffects& effects);
+  void set_pins(Pins pins);
   void end_batch();
   void end_with_restore(Actions& out);
   // What the virtual session can do by itself, without a server: DISCARD ALL, DEALLOCATE and their like.
@@ -139,6 +144,7 @@ class SessionCore final : private ServerCore::Audience {
   void forward(const protocol::Frame& frame, Bytes rest, Actions& out);
   void skip(const protocol::Frame& frame, Bytes rest, Actions& out);
   bool push_op(protocol::Owed kind, protocol::Pipeline::Whose whose, StatementOp op);
+  bool push_refusal(protocol::Owed kind, const Error& error);
   void refuse_statement(const Error& error, Actions& out);
   // `server_name`: what the server calls the statement that the client calls `name`. Lives until the next
   // change of names.
@@ -165,6 +171,7 @@ class SessionCore final : private ServerCore::Audience {
   void on_audited(Findings& findings) override;
 
   GroupBooks* books_;
+  PinBook* pin_book_;
   ServerCore* server_ = nullptr;
   SettingsRef started_;
   SettingsRef wanted_;
@@ -175,7 +182,8 @@ class SessionCore final : private ServerCore::Audience {
   std::unique_ptr<std::string> ours_failed_;  // body of the ErrorResponse that answered a request of ours
   std::size_t body_left_ = 0;                 // of the client's message that is being passed on or skipped
   State state_ = State::Idle;
-  Pins pins_ = 0;
+  Pins pins_ = 0;         // set_pins() changes them
+  bool claimed_ = false;  // a place in pin_book_, for what the open transaction will leave
   bool auditing_ = false;
   bool worked_ = false;              // requests were sent since the last end of a transaction
   bool unnamed_noteworthy_ = false;  // the unnamed statement is more than a plain query

@@ -58,6 +58,26 @@ const Local* local_of(const protocol::SqlEffects& effects) {
   });
   return local == kLocal.end() ? nullptr : local;
 }
+
+// What the text may leave on the server.
+Pins may_come(const protocol::SqlEffects& effects) {
+  using Statement = protocol::SqlStatement;
+  const auto has = [&](std::initializer_list<Kind> kinds) {
+    return std::any_of(effects.statements.begin(), effects.statements.end(),
+                       [kinds](const Statement& statement) {
+                         return std::find(kinds.begin(), kinds.end(), statement.kind) != kinds.end();
+                       });
+  };
+  const protocol::SqlChanges& changes = effects.changes;
+  const auto pin_if = [](bool yes, Pins pin) { return yes ? pin : Pins{0}; };
+  // An opaque text's other flags say nothing.
+  const bool settings = changes.any_setting && !changes.opaque && !has({Kind::DiscardAll, Kind::ResetAll});
+  return static_cast<Pins>(pin_if(changes.opaque, pin::kProvable) | pin_if(changes.temp, pin::kTemp) |
+                           pin_if(changes.hold_cursor, pin::kCursor) |
+                           pin_if(changes.advisory_lock, pin::kLock) | pin_if(changes.listens, pin::kListen) |
+                           pin_if(has({Kind::Prepare}), pin::kStatement) |
+                           pin_if(settings || changes.unfollowable, pin::kSettings));
+}
 }  // namespace
 
 bool SessionCore::needs_no_server(Bytes text) const {
@@ -111,31 +131,47 @@ Suspicion& SessionCore::suspicion() {
   return *suspicion_;
 }
 
-void SessionCore::note_text(Bytes text) {
+Pins SessionCore::note_text(Bytes text) {
   const Bytes sql = sql_of(text);
   if (!books_->settings.plain_sql(*wanted_)) {
     server_->dirty = dirty_batch_ = true;
     if (pins_ != 0) suspicion().pins |= pins_ & pin::kProvable;
-    return;
+    return 0;
   }
   // What holds a pinned client to its server may go by words that are harmless for all others.
   if (pins_ != 0 && (mentions(sql, "drop") || mentions(sql, "close")))
     suspicion().pins |= pins_ & pin::kProvable;
   const protocol::SqlEffects& effects = books_->texts.read(sql);
   switch (effects.read) {
-    case protocol::SqlEffects::Read::Plain: return;
-    case protocol::SqlEffects::Read::Parsed: return note_effects(effects, sql);
+    case protocol::SqlEffects::Read::Plain: break;
+    case protocol::SqlEffects::Read::Parsed:
+      if (const Pins no_room = find_room(effects)) return no_room;
+      note_effects(effects, sql);
+      break;
     case protocol::SqlEffects::Read::Unknown:
 #ifndef PGWEIR_PLANT_KEEP_DIRTY
       server_->dirty = dirty_batch_ = true;
 #endif
-      return;
+      break;
   }
+  return 0;
 }
 
-void SessionCore::note_unnamed() {
+Pins SessionCore::note_unnamed() {
   if (!unnamed_.empty()) return note_text(unnamed_);
   if (unnamed_here_) server_->dirty = dirty_batch_ = true;  // too long to be kept and looked through
+  return 0;
+}
+
+// Answers the pins for which there is none.
+Pins SessionCore::find_room(const protocol::SqlEffects& effects) {
+  const Pins pins = may_come(effects);
+  if (pins == 0 || pins_ != 0 || claimed_) return 0;
+  if (!pin_book_->has_room()) return pins;
+  if (effects.changes.opaque) return 0;
+  claimed_ = true;
+  pin_book_->claim();
+  return 0;
 }
 
 void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
@@ -155,7 +191,6 @@ void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
         suspicion().pins |= pins_ & pin::kStatement;
         break;
       case Kind::Prepare:
-        suspicion().pins |= pin::kStatement;
         // What an EXECUTE of it will do is not followed; it goes with the server's cleaning.
         if (statement.changes.leave_something()) server_->dirty = true;
         break;
@@ -163,23 +198,16 @@ void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
       default: break;
     }
   }
-  if (changes.opaque) {
-    server_->dirty = dirty_batch_ = true;
-    suspicion().pins |= pin::kProvable;
-  } else if (changes.any_setting && !resets_all) {
-    suspicion().pins |= pin::kSettings;
-  }
-  if (changes.unfollowable) {
-    server_->spoiled = true;
-    suspicion().pins |= pin::kSettings;
-  }
-  const auto note = [&](Pins pin, bool came, bool went) {
-    if (came || (went && (pins_ & pin))) suspicion().pins |= pin;
-  };
-  note(pin::kTemp, changes.temp || changes.temp_path, changes.temp_gone);
-  note(pin::kCursor, changes.hold_cursor, changes.cursor_gone);
-  note(pin::kLock, changes.advisory_lock, changes.advisory_unlock);
-  note(pin::kListen, changes.listens, changes.unlistens);
+  if (changes.opaque) server_->dirty = dirty_batch_ = true;
+  if (changes.unfollowable) server_->spoiled = true;
+  const auto pin_if = [](bool yes, Pins pin) { return yes ? pin : Pins{0}; };
+  const auto gone = static_cast<Pins>(
+      pin_if(changes.temp_gone, pin::kTemp) | pin_if(changes.cursor_gone, pin::kCursor) |
+      pin_if(changes.advisory_unlock, pin::kLock) | pin_if(changes.unlistens, pin::kListen));
+  // A path that cannot be read is hardly ever one that makes tables temporary: no room is needed for it.
+  const auto pins =
+      static_cast<Pins>(may_come(effects) | pin_if(changes.temp_path, pin::kTemp) | (gone & pins_));
+  if (pins) suspicion().pins |= pins;
   for (const std::string& name : changes.settings) suspicion().add_setting(name);
   if (!resets_all && !(resets_some && !changes.settings.empty())) return;
   suspicion().origins = true;
@@ -213,7 +241,7 @@ bool SessionCore::begin_audit(Actions& out) {
   for (const Proof& proof : kProofs)
     if (suspicion_->pins & proof.pin) questions.push_back({proof.question});
   if (questions.empty()) {
-    pins_ = static_cast<Pins>(pins_ | (suspicion_->pins & pin::kSettings));
+    set_pins(static_cast<Pins>(pins_ | (suspicion_->pins & pin::kSettings)));
     suspicion_.reset();
     return false;
   }
@@ -230,7 +258,7 @@ void SessionCore::on_audited(Findings& findings) {
   const auto path = wanted_->values.find(Bytes("search_path"));
   if (path != wanted_->values.end() && mentions(path->second, "pg_temp")) suspicion_->pins |= pin::kSettings;
   const Pins asked = suspicion_->pins & pin::kProvable;
-  pins_ = static_cast<Pins>((pins_ & ~asked) | findings.pins | (suspicion_->pins & pin::kSettings));
+  set_pins(static_cast<Pins>((pins_ & ~asked) | findings.pins | (suspicion_->pins & pin::kSettings)));
   suspicion_.reset();
 }
 

@@ -10,6 +10,7 @@
 
 #include "pooler/base/list.h"
 #include "pooler/base/time.h"
+#include "pooler/pins.h"
 #include "tiers/tier.h"
 
 namespace pgweir {
@@ -75,6 +76,7 @@ struct Tenant : ListLink<Tenant> {
   std::uint32_t clients = 0;
   std::uint32_t lent = 0;  // servers that its sessions hold
   bool paused = false;     // PAUSE: whoever asks for a server waits
+  PinBook pins{record};
   Traffic traffic;
   TrafficPeriod period;
 

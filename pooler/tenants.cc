@@ -38,13 +38,14 @@ void Tenants::forget(bool all_paused) {
   std::size_t surplus = size < unused_max_ ? 0 : size - unused_max_ + 1;
   for (; surplus > 0 && !unused_.empty(); --surplus) {
     Tenant& oldest = *unused_.front();
-    PGWEIR_CHECK(oldest.clients == 0 && oldest.lent == 0);
+    PGWEIR_CHECK(oldest.clients == 0 && oldest.lent == 0 && oldest.pins.pinned() == 0);
     unused_.remove(oldest);
     if (oldest.paused != all_paused) {
       unused_.push_back(oldest);
       continue;
     }
     forgotten_ += oldest.traffic;
+    forgotten_pins_ += oldest.pins.totals();
     tenants_.erase(tenants_.find(oldest.record.name));
   }
 }

@@ -37,6 +37,7 @@ class Tenants {
   Map::const_iterator end() const { return tenants_.end(); }
   std::size_t size() const { return tenants_.size(); }
   const Traffic& forgotten() const { return forgotten_; }
+  const PinBook::Totals& forgotten_pins() const { return forgotten_pins_; }
 
  private:
   void forget(bool all_paused);
@@ -45,6 +46,7 @@ class Tenants {
   Map tenants_;
   List<Tenant> unused_;  // longest unused first
   Traffic forgotten_;
+  PinBook::Totals forgotten_pins_;
 };
 
 }  // namespace pgweir

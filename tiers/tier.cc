@@ -24,6 +24,10 @@ constexpr std::array kTierFields{
     TierField{
         "queue_timeout", &Tier::queue_timeout, 0, kHourMs,
         "How long a client may wait while the pool is full; never: only client.query_wait_timeout holds."},
+    TierField{
+        "max_pinned_clients", &Tier::max_pinned_clients, 0, 10'000,
+        "Clients that may keep a server between transactions, because of a temporary table, a LISTEN, a "
+        "lock or other state that lives on that server only."},
 };
 
 constexpr std::array kTenantFields{

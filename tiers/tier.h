@@ -21,8 +21,9 @@ struct Tier {
   std::uint32_t max_server_connections = 5;  // when the backend has room
   std::uint32_t min_server_connections = 0;  // kept open while the tenant has clients
   std::uint32_t max_clients = 20;
-  milliseconds server_idle_timeout{0};  // 0: never; otherwise closes even the last idle server
-  milliseconds queue_timeout{0};        // wait at a full pool; 0: client.query_wait_timeout alone
+  milliseconds server_idle_timeout{0};   // 0: never; otherwise closes even the last idle server
+  milliseconds queue_timeout{0};         // wait at a full pool; 0: client.query_wait_timeout alone
+  std::uint32_t max_pinned_clients = 2;  // that keep a server between transactions
 };
 
 // A tenant as configured. Fields that its row does not give come from its tier.

@@ -10,7 +10,7 @@ import psycopg
 from harness import PgweirCase
 
 SERVERS = 4
-TIER = {"pool_size": SERVERS, "max_server_connections": SERVERS, "max_clients": 100}
+TIER = {"pool_size": SERVERS, "max_server_connections": SERVERS, "max_clients": 100, "max_pinned_clients": 100}
 
 
 class VirtualSession(PgweirCase):

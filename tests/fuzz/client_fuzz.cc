@@ -109,6 +109,8 @@ struct Client {
 struct World {
   protocol::SqlCache texts{1 << 16};
   GroupBooks books{4096, texts};
+  tiers::Tenant tenant{.name = "t", .limits = {.max_pinned_clients = 1}};
+  PinBook pins{tenant};
   std::unique_ptr<ServerCore> servers[2];
   Model models[2];
   Client clients[2];
@@ -120,7 +122,8 @@ struct World {
       connect(i);
       SettingsMap::Values settings;
       if (i) settings = {{"work_mem", "8MB"}};
-      clients[i].core = std::make_unique<SessionCore>(books, books.settings.intern(std::move(settings)));
+      clients[i].core =
+          std::make_unique<SessionCore>(books, pins, books.settings.intern(std::move(settings)));
     }
   }
   ~World() {

@@ -48,10 +48,12 @@ struct End {
 End play(const std::string& requests, Bytes answers, bool settings, std::size_t step) {
   protocol::SqlCache texts{1 << 16};
   GroupBooks books(1 << 20, texts);
+  const tiers::Tenant tenant;
+  PinBook pins(tenant);
   ServerCore server(books.settings.empty());
   SettingsMap::Values values;
   if (settings) values = {{"work_mem", "8MB"}};
-  SessionCore core(books, books.settings.intern(values));
+  SessionCore core(books, pins, books.settings.intern(values));
   Actions out;
   End end;
   std::string held = requests;

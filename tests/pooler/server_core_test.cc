@@ -217,3 +217,48 @@ TEST_CASE("what a vanished client has begun is brought to its end") {
   CHECK(server.core.quiet());
   CHECK(server.core.dirty);
 }
+
+TEST_CASE("an error of ours replaces the server's, for a query once and with its ReadyForQuery") {
+  Server server;
+  const auto refuse = [&](Owed kind) {
+    StatementOp op{StatementOp::Kind::Refuse, 0, 0, error("53400"), {}};
+    if (server.core.pipeline.push(kind, Pipeline::Whose::Clients, Pipeline::Op::Statement))
+      server.core.ops.push_back(std::move(op));
+  };
+  SECTION("a simple query") {
+    refuse(Owed::Query);
+    server.core.pipeline.push(Owed::Query);
+    CHECK(server.says(error("42601")).readies == 0);
+    CHECK(server.says(ready()).readies == 1);
+    CHECK(server.core.ops.empty());
+    server.says(error("42601") + ready());
+    CHECK(told(server.to_client) == "E:53400 Z:I E:42601 Z:I");
+  }
+  SECTION("a simple query, its error in pieces") {
+    refuse(Owed::Query);
+    for (const char byte : error("42601") + ready()) server.says({&byte, 1});
+    CHECK(told(server.to_client) == "E:53400 Z:I");
+  }
+  SECTION("the server's last words are its own") {
+    refuse(Owed::Query);
+    CHECK(server.says(error("57P01", "bye", "FATAL")).fatal);
+    CHECK(told(server.to_client) == "E:57P01:FATAL");
+    return;
+  }
+  SECTION("a batch") {
+    refuse(Owed::Bind);
+    server.core.pipeline.push(Owed::Execute);
+    server.core.pipeline.push(Owed::Sync);
+    server.says(error("26000") + ready());
+    CHECK(told(server.to_client) == "E:53400 Z:I");
+  }
+  SECTION("a query that the server skips") {
+    server.core.pipeline.push(Owed::Parse);
+    refuse(Owed::Query);
+    server.core.pipeline.push(Owed::Sync);
+    server.says(error("42601") + ready());
+    CHECK(told(server.to_client) == "E:42601 Z:I");
+  }
+  CHECK(server.core.ops.empty());
+  CHECK(server.core.quiet());
+}

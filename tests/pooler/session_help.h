@@ -28,10 +28,20 @@ inline std::string named(const Actions& out) {
   return names;
 }
 
+inline tiers::Tenant tenant_with(std::uint32_t max_pinned_clients) {
+  tiers::Tenant tenant;
+  tenant.name = "acme";
+  tenant.limits.name = "free";
+  tenant.limits.max_pinned_clients = max_pinned_clients;
+  return tenant;
+}
+
 struct Place {
   explicit Place(std::size_t statement_bytes = 1 << 20) : books(statement_bytes, texts) {}
   protocol::SqlCache texts{1 << 16};
   GroupBooks books;
+  tiers::Tenant tenant = tenant_with(2);
+  PinBook pins{tenant};
   ServerCore server{books.settings.empty()};
   ServerCore other{books.settings.empty()};
 };
@@ -39,7 +49,7 @@ struct Place {
 // A session and the least of a driver: it keeps what was not consumed and gives it again.
 struct Client {
   explicit Client(Place& p, SettingsMap::Values settings = {})
-      : place(p), core(p.books, p.books.settings.intern(std::move(settings))) {}
+      : place(p), core(p.books, p.pins, p.books.settings.intern(std::move(settings))) {}
   ~Client() {
     if (core.state() != SessionCore::State::Closed) step([&] { core.client_gone(out); });
   }

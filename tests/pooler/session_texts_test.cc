@@ -411,3 +411,167 @@ TEST_CASE("what the grammar does not know is cleaned away") {
   client.runs(query("set nonsense"), error("42601") + ready(), place.server);
   CHECK(place.server.dirty);
 }
+
+// --- the budget of pins
+
+TEST_CASE("a request that might pin is not run where there is no room for it") {
+  enum class How { Simple, Unnamed, Named };
+  struct Row {
+    Bytes sql, reason;
+  };
+  for (const Row& each :
+       {Row{"create temp table t (i int)", "(temp)"}, Row{"select 1; listen a; select 2", "(listen)"},
+        Row{"declare c cursor with hold for select 1", "(cursor)"},
+        Row{"select pg_advisory_lock(1)", "(lock)"}, Row{"prepare p as select 1", "(statement)"},
+        Row{"select set_config('a.' || 'b', 'x', false)", "(settings)"}, Row{"load 'a'", "(settings)"},
+        Row{"call p()", "(temp,cursor,lock,listen,statement)"}}) {
+    for (const How how : {How::Simple, How::Unnamed, How::Named}) {
+      CAPTURE(each.sql, static_cast<int>(how));
+      Place place;
+      place.tenant.limits.max_pinned_clients = 0;
+      Client client(place);
+      switch (how) {
+        case How::Simple:
+          client.says(query(each.sql));
+          client.granted(place.server);
+          CHECK(client.sent() == "Q:refused_by_pgweir");
+          CHECK(client.hears(error("42601") + ready()) == "release");
+          break;
+        case How::Unnamed:
+          client.says(parse("", each.sql) + bind() + execute() + sync_message());
+          client.granted(place.server);
+          CHECK(client.sent() == "P B:pgweir_none E S");
+          CHECK(client.hears(parsed() + error("26000") + ready()) == "release");
+          break;
+        case How::Named:  // on whatever server
+          client.runs(parse("s", each.sql) + sync_message(), parsed() + ready(), place.other);
+          client.seen();
+          client.sent();
+          client.says(bind("s") + execute() + sync_message());
+          client.granted(place.server);
+          CHECK(client.sent() == "B:pgweir_none E S");
+          CHECK(client.hears(error("26000") + ready()) == "release");
+          break;
+      }
+      CHECK_THAT(client.to_client, Catch::Contains(std::string(each.reason)));
+      CHECK(client.seen() == (how == How::Unnamed ? "1 E:53400 Z:I" : "E:53400 Z:I"));
+      CHECK(place.server.clean());
+      CHECK_FALSE(place.server.spoiled);
+      CHECK(place.pins.totals().refused == 1);
+    }
+  }
+}
+
+TEST_CASE("what ends with its transaction needs no room") {
+  for (const Bytes sql :
+       {"create temp table t (i int) on commit drop", "select pg_advisory_xact_lock(1)",
+        "set local work_mem = '5MB'", "declare c cursor for select 1", "unlisten a", "select 1; reset all",
+        "deallocate p", "select set_config('search_path', current_schema, true)"}) {
+    CAPTURE(sql);
+    Place place;
+    place.tenant.limits.max_pinned_clients = 0;
+    Client client(place);
+    client.says(query(sql));
+    client.granted(place.server);
+    CHECK(client.sent().ends_with("Q:" + std::string(sql)));
+  }
+}
+
+TEST_CASE("a refusal aborts the transaction, and what waits behind it") {
+  Place place;
+  place.tenant.limits.max_pinned_clients = 0;
+  Linked client(place);
+  client.says(query("listen a") + query("select 1"));
+  CHECK(client.sent() == "Q:refused_by_pgweir Q:select 1");
+  client.hears(error("42601") + ready('E') + error("25P02") + ready('E'));
+  CHECK(client.seen() == "E:53400 Z:E E:25P02 Z:E");
+  CHECK(client.says(query("rollback")).empty());
+  CHECK(client.hears(done("ROLLBACK") + ready()) == "release");
+}
+
+TEST_CASE("a refusal behind a failed batch is not told") {
+  Place place;
+  place.tenant.limits.max_pinned_clients = 0;
+  Linked client(place);
+  client.says(parse("", "select 1/0") + bind() + execute() + query("listen a") + sync_message());
+  CHECK(client.hears(parsed() + bound() + error("22012") + ready('E')).empty());
+  CHECK(client.seen() == "1 2 E:22012 Z:E");
+  CHECK(place.server.ops.empty());
+}
+
+TEST_CASE("clients are counted by what pins them") {
+  Place place;
+  {
+    Pinned one(place);
+    CHECK(place.pins.pinned() == 1);
+    CHECK(place.pins.reasons() == PinBook::Reasons{1});
+    CHECK(one.says(query("listen a")).empty());
+    one.hears(done("LISTEN") + ready());
+    one.hears(parsed() + answered(row()));
+    CHECK(one.core.pins() == (pin::kTemp | pin::kListen));
+    CHECK(place.pins.pinned() == 1);
+    CHECK(place.pins.reasons() == PinBook::Reasons{1, 0, 0, 1});
+    CHECK(one.says(query("drop table t")).empty());
+    one.hears(done("DROP TABLE") + ready());
+    one.hears(bound() + done() + bound() + row() + done() + ready());
+    CHECK(place.pins.reasons() == PinBook::Reasons{0, 0, 0, 1});
+  }
+  CHECK(place.pins.pinned() == 0);
+  CHECK(place.pins.reasons() == PinBook::Reasons{});
+  CHECK(place.pins.totals() == PinBook::Totals{1, 1, 0});
+}
+
+TEST_CASE("a pinned client needs no more room, and makes some when it is free of its pins") {
+  Place place;
+  place.tenant.limits.max_pinned_clients = 1;
+  Pinned one(place);
+  CHECK_FALSE(place.pins.has_room());
+  CHECK(one.says(query("listen a")).empty());
+  one.hears(done("LISTEN") + ready());
+  one.hears(parsed() + answered(row()));
+  SECTION("as all is gone") {
+    CHECK(one.says(query("discard all")).empty());
+    one.hears(done("DISCARD ALL") + ready());
+    CHECK(one.hears(parsed() + bound() + done() + parsed() + answered("")) == "release");
+  }
+  SECTION("as it leaves") { one.says(terminate()); }
+  SECTION("as its server is lost") {
+    one.step([&] { one.core.server_gone("crash", one.out); });
+  }
+  CHECK(place.pins.has_room());
+}
+
+TEST_CASE("who will be pinned when its transaction ends has a place from the request on") {
+  Place place;
+  place.tenant.limits.max_pinned_clients = 1;
+  Client one(place), other(place);
+  one.says(query("begin; listen a; listen b"));
+  one.granted(place.server);
+  one.hears(done("BEGIN") + done("LISTEN") + done("LISTEN") + ready('T'));
+  CHECK_FALSE(place.pins.has_room());
+  other.says(query("listen a"));
+  other.granted(place.other);
+  CHECK(other.sent() == "Q:refused_by_pgweir");
+  CHECK(other.hears(error("42601") + ready()) == "release");
+  CHECK_THAT(other.to_client, Catch::Contains("free: 1 of 1"));
+  SECTION("until it turns out that nothing is left") {
+    one.says(query("rollback"));
+    one.hears(done("ROLLBACK") + ready());
+    CHECK(one.hears(parsed() + answered("")) == "release");
+  }
+  SECTION("until it leaves") {
+    CHECK(one.step([&] { one.core.client_gone(one.out); }) == "abandon");
+  }
+  CHECK(place.pins.has_room());
+  CHECK(place.pins.totals() == PinBook::Totals{0, 0, 1});
+}
+
+TEST_CASE("what cannot be read holds no place") {
+  Place place;
+  place.tenant.limits.max_pinned_clients = 1;
+  Client one(place);
+  one.says(query("call p()"));
+  one.granted(place.server);
+  CHECK(one.sent() == "Q:call p()");
+  CHECK(place.pins.has_room());
+}

@@ -62,10 +62,15 @@ TEST_CASE("what forgotten tenants have done stays in one sum") {
   all.get("a").traffic.queries = 3;
   all.get("b").traffic.queries = 4;
   all.get("b").traffic.errors = 1;
+  PinBook& pins = all.get("a").pins;
+  pins.change(0, pin::kTemp);
+  pins.change(pin::kTemp, 0);
+  pins.refuse(pin::kTemp);
   for (const char* name : {"c", "d"}) all.get(name);
   CHECK(all.known() == "cd");
   CHECK(all.tenants.forgotten().queries == 7);
   CHECK(all.tenants.forgotten().errors == 1);
+  CHECK(all.tenants.forgotten_pins() == PinBook::Totals{1, 1, 1});
   CHECK(all.get("a").traffic.queries == 0);
 }
 

@@ -192,6 +192,9 @@ void PgSession::run_simple() {
 
 void PgSession::refused(char type, std::string error) {
   put(std::move(error));
+  abort();
+  if (tx_ == 'T') tx_ = 'E';
+  implicit_ = false;
   if (type == 'Q' || type == 'F') {
     ready();
   } else {

@@ -52,11 +52,12 @@ class PgSession {
   std::uint32_t sleep_ms() const { return sleep_ms_; }  // while busy: how long before resume()
   void resume();
   void cancel();
-  // The request was refused from outside with this ErrorResponse (the client's side of a pooler).
+  // The request was refused from outside with this ErrorResponse (the client's side of a pooler), and a
+  // transaction aborted with it.
   void refused(char type, std::string error);
   // This message, now, is answered by nothing.
   bool silent(char type) const;
-  // A request may be refused as a whole: no transaction, no open batch.
+  // No transaction, no open batch.
   bool at_rest() const { return tx_ == 'I' && !implicit_ && !skip_ && !copy_in_ && !busy_; }
   char tx_status() const { return tx_; }
   bool copying_in() const { return copy_in_; }

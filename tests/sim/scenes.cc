@@ -40,6 +40,14 @@ void settings(Stage& stage, World& world) {
   stage.manners.leave = world.chance(50) ? 8 : 0;
 }
 
+void pins(Stage& stage, World& world) {
+  settings(stage, world);
+  stage.manners.traces = 40;
+  stage.manners.extended = 20;
+  stage.max_pinned = static_cast<unsigned>(world.between(0, 2));
+  stage.tenants = 1;
+}
+
 void bulk(Stage& stage, World& world) {
   stage.manners.bulk = 30;
   stage.manners.copy = 20;
@@ -148,6 +156,7 @@ const std::vector<Scene>& scenes() {
       {"leavers", "clients leave in the middle of everything", leavers},
       {"statements", "named prepared statements, few of them per server", statements},
       {"settings", "settings that follow a client, and traces that must not", settings},
+      {"pins", "few places for clients that leave traces", pins},
       {"bulk", "big rows, COPY, slow readers", bulk},
       {"cancels", "cancel requests, running and queued", cancels},
       {"logins", "passwords, right and wrong; unknown databases, bad settings", logins},

@@ -34,6 +34,7 @@ struct Stage {
   unsigned max_servers = 3;  // of a tenant
   unsigned backend_servers = 200;
   unsigned max_clients = 100;  // of a tenant
+  unsigned max_pinned = 100;   // of a tenant
   std::size_t postgres_connections = 100;
   Manners manners;
   bool startup_settings = false;

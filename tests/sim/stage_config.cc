@@ -27,9 +27,10 @@ std::string stage_yaml(const Stage& stage, const net::Endpoint& postgres, unsign
       postgres.host, postgres.port,
       round % 2 == 1 && stage.backend_servers > 1 ? stage.backend_servers - 1 : stage.backend_servers);
   text += fmt::format(
-      "tiers:\n  sim: {{ pool_size: {}, max_server_connections: {}, max_clients: {}, queue_timeout: {}s }}\n",
+      "tiers:\n  sim: {{ pool_size: {}, max_server_connections: {}, max_clients: {}, queue_timeout: {}s,"
+      " max_pinned_clients: {} }}\n",
       round % 3 == 0 ? stage.pool_size : 1, round % 3 == 2 ? 1 : stage.max_servers, stage.max_clients,
-      100 + round);
+      100 + round, stage.max_pinned);
   text += "tenants:\n";
   for (unsigned i = 0; i < stage.tenants; ++i) {
     const std::string database = stage.shared_group ? "real" : "real" + std::to_string(i);
