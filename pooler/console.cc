@@ -279,6 +279,8 @@ void ConsoleSession::State::run(const Request& request) {
     case Action::ShowClients:
     case Action::ShowDatabases:
     case Action::ShowLists:
+    case Action::ShowPinnedClients:
+    case Action::ShowPins:
     case Action::ShowPools:
     case Action::ShowServers:
     case Action::ShowState:
@@ -313,6 +315,8 @@ void ConsoleSession::State::show(Action action, const Report& report) {
     case Action::ShowConfig: console::put_config(out, conf::show(worker.snapshot().loaded)); break;
     case Action::ShowDatabases: console::put_databases(out, report.databases); break;
     case Action::ShowHelp: protocol::put_notice(out, "Console commands:" + console::help(role())); break;
+    case Action::ShowPinnedClients: console::put_pinned_clients(out, report.connections); break;
+    case Action::ShowPins: console::put_pins(out, report.pins); break;
     case Action::ShowPools: console::put_pools(out, report.pools); break;
     case Action::ShowStats: console::put_stats(out, report.stats); break;
     case Action::ShowStatsAverages: console::put_stats_averages(out, report.stats); break;

@@ -21,6 +21,8 @@ enum class Action : std::uint8_t {
   ShowDatabases,
   ShowHelp,
   ShowLists,
+  ShowPinnedClients,
+  ShowPins,
   ShowPools,
   ShowServers,
   ShowState,

@@ -143,6 +143,18 @@ void collect_stats(Worker& worker, Report& report) {
   report.forgotten += worker.tenants().forgotten();
 }
 
+// Of those that have anything to tell.
+void collect_pins(Worker& worker, Report& report) {
+  for (const auto& [name, tenant] : worker.tenants()) {
+    const PinBook& pins = tenant->pins;
+    if (pins.totals() == PinBook::Totals{}) continue;
+    const tiers::Tier& tier = tenant->record.limits;
+    report.pins.push_back(
+        {name, tier.name, pins.pinned(), tier.max_pinned_clients, pins.reasons(), pins.totals()});
+  }
+  report.forgotten_pins += worker.tenants().forgotten_pins();
+}
+
 void collect_clients(Worker& worker, Report& report) {
   const Time now = worker.loop().now();
   for (const auto& [id, session] : worker.sessions()) {
@@ -158,6 +170,7 @@ void collect_clients(Worker& worker, Report& report) {
     if (const Server* server = session->server()) row.link = name_of(worker, *server);
     row.application_name = application_name(session->core().wanted());
     row.prepared_statements = session->core().statement_count();
+    row.pins = pin::names(session->core().pins());
     row.id = id;
   }
   for (const auto& [raw, console] : worker.consoles()) {
@@ -200,7 +213,9 @@ void collect_servers(Worker& worker, Report& report) {
 void collect(Worker& worker, Action action, Report& report) {
   report.clients += worker.sessions().size() + worker.consoles().size();
   report.logins += worker.login_count();
-  if (action == Action::ShowClients) return collect_clients(worker, report);
+  if (action == Action::ShowClients || action == Action::ShowPinnedClients)
+    return collect_clients(worker, report);
+  if (action == Action::ShowPins) return collect_pins(worker, report);
   if (action == Action::ShowServers) return collect_servers(worker, report);
   collect_stats(worker, report);
   collect_pools(worker, report);
@@ -216,8 +231,10 @@ void merge(Report& to, Report&& from) {
   append(to.pools, std::move(from.pools));
   append(to.databases, std::move(from.databases));
   append(to.stats, std::move(from.stats));
+  append(to.pins, std::move(from.pins));
   append(to.connections, std::move(from.connections));
   to.forgotten += from.forgotten;
+  to.forgotten_pins += from.forgotten_pins;
   to.clients += from.clients;
   to.logins += from.logins;
   to.servers += from.servers;
@@ -244,6 +261,7 @@ void sort(Report& report) {
   by(report.pools, [](const PoolRow& row) { return std::tie(row.database, row.user); });
   by(report.databases, [](const DatabaseRow& row) { return std::tie(row.name); });
   by(report.stats, [](const StatsRow& row) { return std::tie(row.database); });
+  by(report.pins, [](const PinRow& row) { return std::tie(row.database); });
   by(report.connections, [](const ConnectionRow& row) { return std::tie(row.database, row.id); });
 }
 
@@ -267,6 +285,8 @@ void gather(Worker& asking, Action action, std::function<void(Report)> done) {
         add_unused_tenants(asking, all->report);
         if (all->report.forgotten != Traffic{})
           all->report.stats.push_back({"(forgotten)", all->report.forgotten, {}});
+        if (all->report.forgotten_pins != PinBook::Totals{})
+          all->report.pins.push_back({"(forgotten)", {}, 0, 0, {}, all->report.forgotten_pins});
         sort(all->report);
         all->done(std::move(all->report));
       });

@@ -18,8 +18,11 @@ struct Report {
   std::vector<PoolRow> pools;
   std::vector<DatabaseRow> databases;
   std::vector<StatsRow> stats;
-  std::vector<ConnectionRow> connections;  // of SHOW CLIENTS or SHOW SERVERS
-  Traffic forgotten;                       // of tenants that no worker remembers; a row of stats in the end
+  std::vector<PinRow> pins;
+  std::vector<ConnectionRow> connections;  // of SHOW CLIENTS, SHOW PINNED_CLIENTS or SHOW SERVERS
+  // Of tenants that no worker remembers; rows of stats and pins in the end.
+  Traffic forgotten;
+  PinBook::Totals forgotten_pins;
   std::uint64_t clients = 0, logins = 0, servers = 0;
 };
 

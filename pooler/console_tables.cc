@@ -8,6 +8,7 @@
 #include <ctime>
 #include <limits>
 #include <type_traits>
+#include <utility>
 #include <variant>
 
 #include "protocol/messages.h"
@@ -153,6 +154,40 @@ constexpr std::array kConnections{
     Connection{"id", kI, &of<&ConnectionRow::id>},
 };
 
+constexpr std::array kPinnedClients{
+    Connection{"database", kS, &of<&ConnectionRow::database>},
+    Connection{"user", kS, &of<&ConnectionRow::user>},
+    Connection{"pins", kS, &of<&ConnectionRow::pins>},
+    Connection{"addr", kS, &of<&ConnectionRow::addr>},
+    Connection{"port", kI, &of<&ConnectionRow::port>},
+    Connection{"application_name", kS, &of<&ConnectionRow::application_name>},
+    Connection{"ptr", kS, &of<&ConnectionRow::ptr>},
+    Connection{"link", kS, &of<&ConnectionRow::link>},
+    Connection{"id", kI, &of<&ConnectionRow::id>},
+};
+
+template <std::size_t reason>
+Text pinned_by(const PinRow& row) {
+  return int4(row.reasons[reason]);
+}
+using Pin = Figure<PinRow>;
+// A column for every reason.
+template <std::size_t... reason>
+constexpr auto pin_figures(std::index_sequence<reason...>) {
+  return std::array{
+      Pin{"database", kS, &PinRow::database},
+      Pin{"tier", kS, &PinRow::tier},
+      Pin{"pinned_clients", kI, &PinRow::clients},
+      Pin{"max_pinned_clients", kI, &PinRow::most},
+      Pin{pin::kNames[reason].data(), kI, &pinned_by<reason>}...,
+      Pin{"pinned_total", kN, [](const PinRow& row) -> Text { return std::to_string(row.totals.pinned); }},
+      Pin{"unpinned_total", kN,
+          [](const PinRow& row) -> Text { return std::to_string(row.totals.unpinned); }},
+      Pin{"refused_total", kN, [](const PinRow& row) -> Text { return std::to_string(row.totals.refused); }},
+  };
+}
+constexpr auto kPins = pin_figures(std::make_index_sequence<pin::kNames.size()>());
+
 using Database = Figure<DatabaseRow>;
 constexpr std::array kDatabases{
     Database{"name", kS, &DatabaseRow::name},
@@ -262,6 +297,14 @@ void put_connections(std::string& out, std::span<const ConnectionRow> rows, std:
   put_table(out, kConnections, std::span<const Shown>(shown));
 }
 
+void put_pinned_clients(std::string& out, std::span<const ConnectionRow> rows) {
+  std::vector<Shown> shown;
+  for (const ConnectionRow& row : rows)
+    if (!row.pins.empty()) shown.push_back({row, 0});
+  put_table(out, kPinnedClients, std::span<const Shown>(shown));
+}
+
+void put_pins(std::string& out, std::span<const PinRow> rows) { put_table(out, kPins, rows); }
 void put_databases(std::string& out, std::span<const DatabaseRow> rows) { put_table(out, kDatabases, rows); }
 void put_config(std::string& out, std::span<const conf::Shown> rows) { put_table(out, kConfig, rows); }
 void put_lists(std::string& out, std::span<const NamedCount> rows) { put_table(out, kLists, rows); }

@@ -40,6 +40,15 @@ struct ConnectionRow {
   std::string tls, application_name;
   std::uint64_t prepared_statements = 0;
   std::uint64_t id = 0;
+  std::string pins;  // of a client: why it keeps its server
+};
+
+// One database's clients that keep a server between transactions.
+struct PinRow {
+  std::string database, tier;
+  std::uint32_t clients = 0, most = 0;
+  PinBook::Reasons reasons{};
+  PinBook::Totals totals;
 };
 
 struct DatabaseRow {
@@ -72,6 +81,8 @@ struct KeyValue {
 // Each appends a RowDescription and the DataRows. `now_s` is the time of day, in seconds since 1970.
 void put_pools(std::string& out, std::span<const PoolRow> rows);
 void put_connections(std::string& out, std::span<const ConnectionRow> rows, std::int64_t now_s);
+void put_pinned_clients(std::string& out, std::span<const ConnectionRow> rows);
+void put_pins(std::string& out, std::span<const PinRow> rows);
 void put_databases(std::string& out, std::span<const DatabaseRow> rows);
 void put_config(std::string& out, std::span<const conf::Shown> rows);
 void put_lists(std::string& out, std::span<const NamedCount> rows);

@@ -92,6 +92,40 @@ TEST_CASE("POOLS has PgBouncer's columns") {
   CHECK(rows(out) == "app me 1 2 0 0 3 0 4 5 0 6 7 2 3 transaction -");
 }
 
+TEST_CASE("PINS has a column for every reason") {
+  PinRow row;
+  row.database = "app";
+  row.tier = "free";
+  row.clients = 2;
+  row.most = 3;
+  row.reasons = {1, 0, 0, 2};
+  row.totals = {1ULL << 40, 5, 6};
+  std::string out;
+  put_pins(out, {&row, 1});
+  CHECK(columns(out) ==
+        "database:s tier:s pinned_clients:i max_pinned_clients:i temp:i cursor:i lock:i listen:i statement:i "
+        "settings:i pinned_total:N unpinned_total:N refused_total:N");
+  CHECK(rows(out) == "app free 2 3 1 0 0 2 0 0 1099511627776 5 6");
+}
+
+TEST_CASE("PINNED_CLIENTS are those that have a reason") {
+  ConnectionRow all[2];
+  all[0].database = "other";
+  all[1].database = "app";
+  all[1].user = "me";
+  all[1].pins = "temp,listen";
+  all[1].addr = "::1";
+  all[1].port = 5;
+  all[1].application_name = "psql";
+  all[1].ptr = "c7";
+  all[1].link = "s1";
+  all[1].id = 7;
+  std::string out;
+  put_pinned_clients(out, all);
+  CHECK(columns(out) == "database:s user:s pins:s addr:s port:i application_name:s ptr:s link:s id:i");
+  CHECK(rows(out) == "app me temp,listen ::1 5 psql c7 s1 7");
+}
+
 TEST_CASE("CLIENTS and SERVERS have PgBouncer's columns, and times of day") {
   ConnectionRow row;
   row.user = "me";
