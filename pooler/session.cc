@@ -198,8 +198,8 @@ void Session::note_time(const Actions& out) {
 
 void Session::update_flow() {
   const std::size_t high = worker_.config().buffer_high_water;
-  // What a linked session holds without being stalled is the rest of one message, which the core bounds.
-  const bool waits = core_.state() != State::Linked || stalled_;
+  // What is held otherwise is the beginning of one message, which the core bounds.
+  const bool waits = core_.state() == State::Waiting || stalled_;
   const bool pause = (waits && held_.size() > high) || (server_ && server_->unsent() > high);
   if (pause == reads_paused_) return;
   reads_paused_ = pause;

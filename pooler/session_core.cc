@@ -647,7 +647,9 @@ void SessionCore::client_gone(Actions& out) {
     case State::Closed: break;
     case State::Waiting: out.leave_queue = true; break;
     case State::Linked: {
+#ifndef PGWEIR_PLANT_LEAVE_PINNED
       if (pins_ != 0 || suspicion_) server_->dirty = true;
+#endif
       unlink(left_behind(out), out);
       break;
     }

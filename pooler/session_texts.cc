@@ -152,6 +152,7 @@ Pins SessionCore::note_text(Bytes text) {
 #ifndef PGWEIR_PLANT_KEEP_DIRTY
       server_->dirty = dirty_batch_ = true;
 #endif
+      suspicion().pins |= pin::kProvable;
       break;
   }
   return 0;
@@ -225,13 +226,18 @@ void SessionCore::end_batch() {
 
 void SessionCore::end_with_restore(Actions& out) {
   const SettingsRef restored = std::exchange(restore_, nullptr);
-#ifndef PGWEIR_PLANT_FORGET_RESTORE
-  if (restored && !restored->values.empty()) server_->restore_settings(restored, out.to_server);
+  if (!restored || restored->values.empty()) return;
+#ifdef PGWEIR_PLANT_FORGET_RESTORE
+  return;
 #endif
+  server_->restore_settings(restored, out.to_server);
 }
 
 bool SessionCore::begin_audit(Actions& out) {
   if (!suspicion_) return false;
+#ifdef PGWEIR_PLANT_SKIP_AUDIT
+  return suspicion_.reset(), false;
+#endif
   std::vector<Question> questions;
   const Question::Kind kind = suspicion_->origins ? Question::Kind::Origin : Question::Kind::Value;
   if (suspicion_->all_settings)

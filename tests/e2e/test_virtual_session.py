@@ -278,6 +278,16 @@ class Statements(VirtualSession):
 
         self.at_once(work)
 
+    def test_long_ones(self):
+        with self.connect() as connection:
+            for size in (10_000, 70_000, 200_000):
+                text = f"select {size} /* {'x' * size} */".encode()
+                for name in (b"", b"named%d" % size):
+                    connection.pgconn.prepare(name, text)
+                    for _ in range(SERVERS):
+                        result = connection.pgconn.exec_prepared(name, [])
+                        self.assertEqual(result.get_value(0, 0), str(size).encode(), result.error_message)
+
     def test_deallocate_in_a_pipeline(self):
         with self.connect() as connection:
             connection.pgconn.prepare(b"s", b"select 1")

@@ -106,6 +106,12 @@ struct Client {
   std::string held, to_client, to_server;
 };
 
+// What a server answers that was asked for every kind of pin for the first time and has none.
+inline std::string nothing_left() {
+  const std::string none = parsed() + bound() + done();
+  return none + none + none + none + none + ready();
+}
+
 struct Linked : Client {
   explicit Linked(Place& p, Bytes request = {}) : Client(p) {
     REQUIRE(says(request.empty() ? Bytes(query("begin")) : request) == "ask");

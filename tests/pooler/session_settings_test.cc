@@ -156,9 +156,9 @@ TEST_CASE("cleaning counts only when DISCARD ALL has succeeded") {
   ServerCore::Audience nobody;
   Place place;
   Client client(place, {{"TimeZone", "UTC"}});
-  client.says(query("set a b c"));
+  client.says(function_call());
   client.granted(place.server);
-  client.hears(parsed() + bound() + row() + done() + ready() + done("SET") + ready());
+  client.hears(parsed() + bound() + row() + done() + ready() + function_result() + ready());
   CHECK_FALSE(place.server.clean());
   protocol::Gather to_server, to_client;
   place.server.begin_cleaning(to_server);

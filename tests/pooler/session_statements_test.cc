@@ -400,7 +400,10 @@ TEST_CASE("the unnamed statement is the client's own on every server") {
   SECTION("its state is its own too") {
     a.runs(parse("", "set a b c") + sync_message(), parsed() + ready(), place.server);
     CHECK_FALSE(place.other.dirty);
-    a.runs(bind() + execute() + sync_message(), parsed() + bound() + done("SET") + ready(), place.other);
+    a.says(bind() + execute() + sync_message());
+    a.granted(place.other);
+    a.hears(parsed() + bound() + done("SET") + ready());
+    CHECK(a.hears(nothing_left()) == "release");
     CHECK(place.other.dirty);
   }
   SECTION("when it fails there the next use prepares it once more") {

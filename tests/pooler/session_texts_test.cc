@@ -400,15 +400,22 @@ TEST_CASE("what cannot be read is looked for everywhere, and the server is clean
   CHECK(suspected(client, "call p()", "CALL", place.server) ==
         "P:pgweir_temp B:pgweir_temp E P:pgweir_cursors B:pgweir_cursors E P:pgweir_locks B:pgweir_locks E "
         "P:pgweir_listens B:pgweir_listens E P:pgweir_statements B:pgweir_statements E S");
-  const std::string none = parsed() + bound() + done();
-  CHECK(client.hears(none + none + none + none + none + ready()) == "release");
+  CHECK(client.hears(nothing_left()) == "release");
   CHECK(place.server.dirty);
 }
 
-TEST_CASE("what the grammar does not know is cleaned away") {
+TEST_CASE("what the grammar does not know is looked for, and cleaned away") {
   Place place;
   Client client(place);
-  client.runs(query("set nonsense"), error("42601") + ready(), place.server);
+  suspected(client, "set nonsense of the future", "SET", place.server);
+  SECTION("it pins like all else") {
+    CHECK(client
+              .hears(parsed() + bound() + row() + done() +
+                     nothing_left().substr(parsed().size() + bound().size() + done().size()))
+              .empty());
+    CHECK(client.core.pins() == pin::kTemp);
+  }
+  SECTION("nothing is there that could be asked for") { CHECK(client.hears(nothing_left()) == "release"); }
   CHECK(place.server.dirty);
 }
 

@@ -10,7 +10,7 @@ namespace pgweir::sim {
 
 namespace {
 constexpr std::uint64_t kRowsAtOnce = 8;
-const char* const kTraces[] = {"temp", "listen"};
+const char* const kTraces[] = {"mark", "temp", "listen"};
 
 bool is_trace(Bytes name) {
   return std::find(std::begin(kTraces), std::end(kTraces), name) != std::end(kTraces);

@@ -7,8 +7,9 @@
 //   echo W | rows N SIZE W | begin | commit | rollback | error STATE W | sleep MS W | show NAME |
 //   set NAME = 'VALUE' | reset NAME | reset all | select set_config('NAME', $1, false) |
 //   create temp table W () | drop table W | listen W | unlisten W | insert W | where | whoami | notice W |
-//   copyin W | copyout N W | discard all | deallocate all
+//   copyin W | copyout N W | discard all | deallocate all | set mark W
 //
+// (the last is nothing that Postgres's grammar knows, and what it leaves behind nobody can be asked for)
 // and what the pooler asks on its own. What changes a session is written as Postgres would read it, because
 // the pooler reads it, too. W may be $1. Commands of one simple query are separated by ';'.
 #pragma once

@@ -293,6 +293,7 @@ std::vector<Phase> Script::traces() {
   const char* const names[] = {"show app.mark", "show temp", "show listen"};
   const std::string show = names[world_.rng().below(3)];
   std::vector<Phase> phases;
+  if (world_.chance(25)) return {await(query("set mark " + token())), await(query("show app.mark"))};
   switch (world_.rng().below(4)) {
     case 0: phases = {await(query(trace_command())), await(query(show))}; break;
     case 1: phases = {await(query(trace_command() + ";" + trace_command())), await(query(show))}; break;

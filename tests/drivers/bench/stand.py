@@ -18,7 +18,7 @@ from . import builds
 CROWD = 8
 WARM = 5
 # Clients that keep a server to themselves leave enough for second connections of all others.
-TIER = {"pool_size": 24, "max_server_connections": 24, "max_clients": 200}
+TIER = {"pool_size": 24, "max_server_connections": 24, "max_clients": 200, "max_pinned_clients": 20}
 USER, PASSWORD = "app", "s3cret"
 LINE = re.compile(r"(ok|FAIL) (\S+)(?: (.*))?")
 
