@@ -25,8 +25,10 @@ inline constexpr Pins kLock = 4;        // session-level advisory locks
 inline constexpr Pins kListen = 8;      // LISTEN
 inline constexpr Pins kStatement = 16;  // PREPARE
 inline constexpr Pins kSettings = 32;   // settings that cannot be named from outside
+inline constexpr Pins kSession = 64;    // session mode: for as long as the client stays
 inline constexpr Pins kProvable = kTemp | kCursor | kLock | kListen | kStatement;
-inline constexpr std::array<Bytes, 6> kNames = {"temp", "cursor", "lock", "listen", "statement", "settings"};
+inline constexpr std::array<Bytes, 7> kNames = {"temp",      "cursor",   "lock",   "listen",
+                                                "statement", "settings", "session"};
 // "temp,cursor", in the order above.
 std::string names(Pins pins);
 }  // namespace pin

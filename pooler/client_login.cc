@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "pooler/base/check.h"
+#include "pooler/base/quoted.h"
 #include "pooler/console.h"
 #include "pooler/group.h"
 #include "pooler/session.h"
@@ -52,6 +53,26 @@ SettingsMap::Values wanted_settings(const protocol::Settings& given) {
     wanted[key] = value;
   }
   return wanted;
+}
+
+// Takes our own settings out of those that are for Postgres, and answers the pool mode that they ask for.
+Expected<tiers::PoolMode> take_pool_mode(SettingsMap::Values& settings, const tiers::Tenant& record) {
+  static constexpr const char* kName = "pgweir.pool_mode";
+  const auto asked = settings.find(kName);
+  if (asked == settings.end()) return record.limits.pool_mode;
+  const std::string word = std::move(asked->second);
+  settings.erase(asked);
+  const auto mode = tiers::pool_mode(word);
+  if (!mode)
+    return fail(sqlstate::kInvalidParameterValue,
+                fmt::format("{} must be transaction or session, not {}", kName, quoted(word)));
+  if (*mode == tiers::PoolMode::Session && record.limits.pool_mode != *mode && !record.limits.session_mode)
+    return tl::unexpected(
+        Error{sqlstate::kInsufficientPrivilege,
+              fmt::format("session mode is not allowed for tenant \"{}\"", record.name),
+              fmt::format("session_mode of tier {} is false.", record.limits.name),
+              fmt::format("Connect without {}, or choose a tier that allows session mode.", kName)});
+  return mode.value();
 }
 
 std::string random_bytes(Rng& rng, std::size_t size) {
@@ -296,6 +317,9 @@ void ClientLogin::finish() {
                    "replication connections are not supported",
                    {},
                    "Connect to Postgres directly for replication."});
+  SettingsMap::Values wanted = wanted_settings(startup.settings);
+  const auto mode = take_pool_mode(wanted, *record_);
+  if (!mode) return refuse(mode.error());
   Tenant& tenant = worker_->tenant(*record_);
   const tiers::Tier& limits = record_->limits;
   if (tenant.clients >= limits.max_clients)
@@ -333,7 +357,7 @@ void ClientLogin::finish() {
   over_ = true;
   worker_->loop().disarm(deadline_);
   auto session = std::make_unique<Session>(*worker_, tenant, group, std::move(stream_),
-                                           group.books.settings.intern(wanted_settings(startup.settings)),
+                                           group.books.settings.intern(std::move(wanted)), *mode,
                                            startup.user, startup.version);
   Session& started = *session;
   worker_->own_session(std::move(session));

@@ -85,6 +85,7 @@ void collect_pools(Worker& worker, Report& report) {
     PoolRow& row = rows[{tenant, &group}];
     row.database = tenant;
     row.user = group.key().user;
+    if (const Tenant* known = worker.tenants().find(tenant)) row.pool_mode = known->record.limits.pool_mode;
     return row;
   };
   for (const auto& [key, group] : worker.groups()) {
@@ -120,6 +121,7 @@ DatabaseRow database_row(const Snapshot& snapshot, const tiers::Tenant& record) 
   row.min_pool_size = record.limits.min_server_connections;
   row.max_connections = record.limits.max_server_connections;
   row.max_clients = record.limits.max_clients;
+  row.pool_mode = record.limits.pool_mode;
   row.server_lifetime_s = static_cast<std::uint64_t>(snapshot.config().server_lifetime.count() / 1000);
   return row;
 }

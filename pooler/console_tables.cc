@@ -49,8 +49,8 @@ Text zero(const Row&) {
   return "0";
 }
 template <class Row>
-Text transaction(const Row&) {
-  return "transaction";
+Text pool_mode(const Row& row) {
+  return std::string(tiers::name(row.pool_mode));
 }
 
 template <class Row>
@@ -104,7 +104,7 @@ constexpr std::array kPools{
     Pool{"sv_login", kI, &PoolRow::sv_login},
     Pool{"maxwait", kI, [](const PoolRow& row) -> Text { return whole_seconds(row.maxwait); }},
     Pool{"maxwait_us", kI, [](const PoolRow& row) -> Text { return rest_us(row.maxwait); }},
-    Pool{"pool_mode", kS, &transaction<PoolRow>},
+    Pool{"pool_mode", kS, &pool_mode<PoolRow>},
     Pool{"load_balance_hosts", kS, &nothing<PoolRow>},
 };
 
@@ -199,7 +199,7 @@ constexpr std::array kDatabases{
     Database{"min_pool_size", kI, &DatabaseRow::min_pool_size},
     Database{"reserve_pool_size", kI, &zero<DatabaseRow>},
     Database{"server_lifetime", kI, &DatabaseRow::server_lifetime_s},
-    Database{"pool_mode", kS, &transaction<DatabaseRow>},
+    Database{"pool_mode", kS, &pool_mode<DatabaseRow>},
     Database{"load_balance_hosts", kS, &nothing<DatabaseRow>},
     Database{"max_connections", kI, &DatabaseRow::max_connections},
     Database{"current_connections", kI, &DatabaseRow::current_connections},

@@ -24,6 +24,7 @@ struct PoolRow {
   std::uint32_t cl_active = 0, cl_waiting = 0;
   std::uint32_t sv_active = 0, sv_being_canceled = 0, sv_idle = 0, sv_tested = 0, sv_login = 0;
   Duration maxwait{};
+  tiers::PoolMode pool_mode = tiers::PoolMode::Transaction;
 };
 
 struct ConnectionRow {
@@ -61,6 +62,7 @@ struct DatabaseRow {
   std::uint64_t server_lifetime_s = 0;
   std::uint32_t max_connections = 0, current_connections = 0, max_clients = 0, clients = 0;
   bool paused = false;
+  tiers::PoolMode pool_mode = tiers::PoolMode::Transaction;
 };
 
 struct StatsRow {

@@ -12,13 +12,14 @@ struct WayOut {
   Pins pin;
   const char* hint;
 };
-constexpr std::array<WayOut, 6> kWaysOut = {{
+constexpr std::array<WayOut, 7> kWaysOut = {{
     {pin::kTemp, "Make temporary tables inside a transaction and ON COMMIT DROP"},
     {pin::kCursor, "Read cursors inside their transaction instead of WITH HOLD"},
     {pin::kLock, "Take locks by pg_advisory_xact_lock(), which end with the transaction"},
     {pin::kListen, "LISTEN on fewer connections"},
     {pin::kStatement, "Prepare statements by the protocol, as drivers do, instead of PREPARE"},
     {pin::kSettings, "Use SET LOCAL, or write the setting's name into the text"},
+    {pin::kSession, "Connect in transaction mode"},
 }};
 
 const char* way_out(Pins why) {
@@ -32,8 +33,8 @@ Error PinBook::refuse(Pins why) {
   ++totals_.refused;
   const tiers::Tier& tier = record_->limits;
   return {sqlstate::kConfigurationLimit,
-          fmt::format("no room for another pinned client of tenant \"{}\": this request may leave session "
-                      "state behind ({})",
+          fmt::format("no room for another pinned client of tenant \"{}\": this request may make its client "
+                      "keep a server connection ({})",
                       record_->name, pin::names(why)),
           fmt::format("max_pinned_clients of tier {}: {} of {} clients keep a server connection between "
                       "transactions, or will when theirs ends.",

@@ -22,12 +22,12 @@ Time after(Time since, Duration limit) { return limit.count() > 0 ? since + limi
 }  // namespace
 
 Session::Session(Worker& worker, Tenant& tenant, Group& group, std::unique_ptr<net::Stream> stream,
-                 SettingsRef wanted, std::string user, std::uint32_t protocol_version)
+                 SettingsRef wanted, tiers::PoolMode mode, std::string user, std::uint32_t protocol_version)
     : worker_(worker),
       tenant_(tenant),
       group_(group),
       stream_(std::move(stream)),
-      core_(group.books, tenant.pins, std::move(wanted)),
+      core_(group.books, tenant.pins, std::move(wanted), mode),
       user_(std::move(user)),
       timer_(this, [](void* self) { static_cast<Session*>(self)->on_timer(); }),
       connected_at_(worker.loop().now()),

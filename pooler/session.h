@@ -24,7 +24,7 @@ struct Tenant;
 class Session final : public net::Handler, public ListLink<Session> {
  public:
   Session(Worker& worker, Tenant& tenant, Group& group, std::unique_ptr<net::Stream> stream,
-          SettingsRef wanted, std::string user, std::uint32_t protocol_version);
+          SettingsRef wanted, tiers::PoolMode mode, std::string user, std::uint32_t protocol_version);
   ~Session() override;
 
   // Welcomes the client, now if its settings are known to be good, else after a server has tried them.

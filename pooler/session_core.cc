@@ -54,7 +54,7 @@ void Actions::clear() {
   queries = transactions = client_parses = server_parses = binds = 0;
 }
 
-SessionCore::~SessionCore() { PGWEIR_CHECK(server_ == nullptr); }
+SessionCore::~SessionCore() { PGWEIR_CHECK(server_ == nullptr && pins_ == 0 && !claimed_); }
 
 void SessionCore::prove(Actions& out) {
   PGWEIR_CHECK(state_ == State::Idle && !proving_);
@@ -119,6 +119,11 @@ SessionCore::Step SessionCore::idle_message(const Frame& frame, Bytes rest, Acti
     out.consumed += frame.size;
     return Step::Next;
   }
+  if (mode_ == tiers::PoolMode::Session) {
+    if (!pin_book_->has_room())
+      return refuse_request(frame, rest, pin_book_->refuse(pin::kSession), out), Step::Next;
+    claim();
+  }
   state_ = State::Waiting;
   out.ask_server = true;
   return Step::Stop;
@@ -133,6 +138,7 @@ void SessionCore::granted(ServerCore& server, Bytes held, Actions& out) {
 #ifndef PGWEIR_PLANT_FORGET_SETTINGS
   server.apply_settings(wanted_, out.to_server);
 #endif
+  if (mode_ == tiers::PoolMode::Session && !proving_) set_pins(pin::kSession);
   if (!proving_) relay(held, out);
   after_step(out);
 }
@@ -141,10 +147,16 @@ void SessionCore::refused(const Error& error, Bytes held, Actions& out) {
   PGWEIR_CHECK(state_ == State::Waiting);
   out.leave_queue = true;
   if (proving_) return fail(error, out);
+  set_pins(0);
   state_ = State::Idle;
   Frame frame;
   PGWEIR_CHECK(held.size() >= kHeaderBytes &&
                protocol::read_header(held, protocol::kClientMessageLimits, frame));
+  refuse_request(frame, held, error, out);
+  idle(held, out);
+}
+
+void SessionCore::refuse_request(const Frame& frame, Bytes rest, const Error& error, Actions& out) {
   out.to_client.own([&](std::string& bytes) {
     protocol::put_error(bytes, "ERROR", error);
     if (frame.type == 'Q' || frame.type == 'F')
@@ -152,8 +164,7 @@ void SessionCore::refused(const Error& error, Bytes held, Actions& out) {
     else
       skip_to_sync_ = true;
   });
-  skip(frame, held, out);
-  idle(held, out);
+  skip(frame, rest, out);
 }
 
 void SessionCore::relay(Bytes in, Actions& out) {
@@ -526,7 +537,7 @@ SessionCore::Name SessionCore::find_statement(Bytes name, Bytes& server_name, Ac
   }
   const Statement& statement = **held;
   server_name = statement.server_name;
-  if (statement.leaves_state || pins_ != 0 || !books_->settings.plain_sql(*wanted_))
+  if (statement.leaves_state || (pins_ & pin::kProvable) || !books_->settings.plain_sql(*wanted_))
     if (const Pins no_room = note_text(statement.content))
       return refuse_statement(pin_book_->refuse(no_room), out), Name::Refused;
   if (server_->statements.use(statement.id) || coming(statement)) return Name::Ready;
@@ -560,7 +571,7 @@ bool SessionCore::replace_stale(Bytes name, Bytes after_bind) {
 }
 
 SessionCore::Name SessionCore::find_unnamed(Actions& out) {
-  if (unnamed_noteworthy_ || pins_ != 0)
+  if (unnamed_noteworthy_ || (pins_ & pin::kProvable))
     if (const Pins no_room = note_unnamed())
       return refuse_statement(pin_book_->refuse(no_room), out), Name::Refused;
   if (unnamed_here_) return Name::Ready;
@@ -645,7 +656,10 @@ void SessionCore::client_gone(Actions& out) {
   switch (state_) {
     case State::Idle:
     case State::Closed: break;
-    case State::Waiting: out.leave_queue = true; break;
+    case State::Waiting:
+      out.leave_queue = true;
+      set_pins(0);
+      break;
     case State::Linked: {
 #ifndef PGWEIR_PLANT_LEAVE_PINNED
       if (pins_ != 0 || suspicion_) server_->dirty = true;
@@ -680,7 +694,10 @@ void SessionCore::server_gone(const std::string& why, Actions& out) {
 
 void SessionCore::fail(const Error& error, Actions& out) {
   if (state_ == State::Closed) return;
-  if (state_ == State::Waiting) out.leave_queue = true;
+  if (state_ == State::Waiting) {
+    out.leave_queue = true;
+    set_pins(0);
+  }
 #ifdef PGWEIR_PLANT_ERROR_INSIDE_ROW
   const bool boundary = true;
 #else
@@ -722,6 +739,12 @@ void SessionCore::set_pins(Pins pins) {
   pin_book_->change(pins_, pins);
   pins_ = pins;
   if (std::exchange(claimed_, false)) pin_book_->drop_claim();
+}
+
+void SessionCore::claim() {
+  PGWEIR_CHECK(!claimed_ && pins_ == 0);
+  claimed_ = true;
+  pin_book_->claim();
 }
 
 bool SessionCore::on_parameter(Bytes name, Bytes value) {

@@ -20,7 +20,8 @@
 // left (pooler/audit.h) before it is given back: settings go with the client, and what can live on that
 // server only pins the client to it, until another audit finds it gone. A pinned client is Linked between
 // its transactions, too. How many clients of a tenant may be is in its PinBook: beyond that, a request that
-// might pin its client is not run, and Postgres raises our error in its place.
+// might pin its client is not run, and Postgres raises our error in its place. In session mode a client is
+// pinned by its first request until it leaves, and nothing is audited.
 #pragma once
 
 #include <cstdint>
@@ -81,8 +82,9 @@ class SessionCore final : private ServerCore::Audience {
   enum class State : std::uint8_t { Idle, Waiting, Linked, Closed };
 
   // `started`: the settings that the client asked for when it connected. The books outlive this.
-  SessionCore(GroupBooks& books, PinBook& pin_book, SettingsRef started)
-      : books_(&books), pin_book_(&pin_book), started_(std::move(started)), wanted_(started_) {}
+  SessionCore(GroupBooks& books, PinBook& pin_book, SettingsRef started,
+              tiers::PoolMode mode = tiers::PoolMode::Transaction)
+      : books_(&books), pin_book_(&pin_book), started_(std::move(started)), wanted_(started_), mode_(mode) {}
   ~SessionCore() override;
 
   State state() const { return state_; }
@@ -131,6 +133,8 @@ class SessionCore final : private ServerCore::Audience {
   [[nodiscard]] Pins note_unnamed();
   Pins find_room(const protocol::SqlEffects& effects);
   void set_pins(Pins pins);
+  void claim();
+  void refuse_request(const protocol::Frame& frame, Bytes rest, const Error& error, Actions& out);
   void end_batch();
   void end_with_restore(Actions& out);
   // What the virtual session can do by itself, without a server: DISCARD ALL, DEALLOCATE and their like.
@@ -182,6 +186,7 @@ class SessionCore final : private ServerCore::Audience {
   std::unique_ptr<std::string> ours_failed_;  // body of the ErrorResponse that answered a request of ours
   std::size_t body_left_ = 0;                 // of the client's message that is being passed on or skipped
   State state_ = State::Idle;
+  tiers::PoolMode mode_;
   Pins pins_ = 0;         // set_pins() changes them
   bool claimed_ = false;  // a place in pin_book_, for what the open transaction will leave
   bool auditing_ = false;

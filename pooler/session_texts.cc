@@ -83,7 +83,8 @@ Pins may_come(const protocol::SqlEffects& effects) {
 bool SessionCore::needs_no_server(Bytes text) const {
   const Bytes sql = sql_of(text);
   if (!may_be_local(sql) || !books_->settings.plain_sql(*wanted_)) return false;
-  return deallocates_ours(text) || local_of(books_->texts.read_fully(sql)) != nullptr;
+  if (deallocates_ours(text)) return true;
+  return mode_ == tiers::PoolMode::Transaction && local_of(books_->texts.read_fully(sql)) != nullptr;
 }
 
 bool SessionCore::answer_here(Bytes text, Actions& out) {
@@ -139,7 +140,7 @@ Pins SessionCore::note_text(Bytes text) {
     return 0;
   }
   // What holds a pinned client to its server may go by words that are harmless for all others.
-  if (pins_ != 0 && (mentions(sql, "drop") || mentions(sql, "close")))
+  if ((pins_ & pin::kProvable) && (mentions(sql, "drop") || mentions(sql, "close")))
     suspicion().pins |= pins_ & pin::kProvable;
   const protocol::SqlEffects& effects = books_->texts.read(sql);
   switch (effects.read) {
@@ -169,9 +170,7 @@ Pins SessionCore::find_room(const protocol::SqlEffects& effects) {
   const Pins pins = may_come(effects);
   if (pins == 0 || pins_ != 0 || claimed_) return 0;
   if (!pin_book_->has_room()) return pins;
-  if (effects.changes.opaque) return 0;
-  claimed_ = true;
-  pin_book_->claim();
+  if (!effects.changes.opaque) claim();
   return 0;
 }
 
@@ -234,6 +233,7 @@ void SessionCore::end_with_restore(Actions& out) {
 }
 
 bool SessionCore::begin_audit(Actions& out) {
+  if (pins_ & pin::kSession) suspicion_.reset();  // it goes with the server's cleaning
   if (!suspicion_) return false;
 #ifdef PGWEIR_PLANT_SKIP_AUDIT
   return suspicion_.reset(), false;

@@ -27,7 +27,11 @@ constexpr std::array kTierFields{
     TierField{
         "max_pinned_clients", &Tier::max_pinned_clients, 0, 10'000,
         "Clients that may keep a server between transactions, because of a temporary table, a LISTEN, a "
-        "lock or other state that lives on that server only."},
+        "lock or other state that lives on that server only, or because they are in session mode."},
+    TierField{"pool_mode", &Tier::pool_mode, 0, 0,
+              "When a client gives its server back: at the end of each transaction, or when it leaves."},
+    TierField{"session_mode", &Tier::session_mode, 0, 0,
+              "Whether a client may ask for session mode, by `options=-c pgweir.pool_mode=session`."},
 };
 
 constexpr std::array kTenantFields{
@@ -44,6 +48,36 @@ constexpr std::array kTenantFields{
 };
 
 constexpr std::size_t kKeys = kTierFields.size() + kTenantFields.size() + 1;
+
+// What fields that are no numbers may say; the first of each value is how it is printed.
+struct Word {
+  std::string_view text;
+  std::uint8_t value;
+};
+constexpr std::array kSwitches{Word{"true", 1}, Word{"false", 0}, Word{"on", 1},
+                               Word{"off", 0},  Word{"yes", 1},   Word{"no", 0}};
+constexpr std::array kPoolModes{Word{"transaction", static_cast<std::uint8_t>(PoolMode::Transaction)},
+                                Word{"session", static_cast<std::uint8_t>(PoolMode::Session)}};
+
+// None for a number.
+std::span<const Word> words_of(const TierField& field) {
+  if (std::holds_alternative<PoolMode Tier::*>(field.member)) return kPoolModes;
+  if (std::holds_alternative<bool Tier::*>(field.member)) return kSwitches;
+  return {};
+}
+
+std::string listed(std::span<const Word> words) {
+  std::string list;
+  for (const Word& word : words) list += (list.empty() ? "" : ", ") + std::string(word.text);
+  return "one of " + list;
+}
+
+template <class Key>
+const Word* word_for(std::span<const Word> words, Key Word::*key, const Key& wanted) {
+  const auto place =
+      std::find_if(words.begin(), words.end(), [&](const Word& word) { return word.*key == wanted; });
+  return place == words.end() ? nullptr : &*place;
+}
 
 Unit unit_of(const TierField& field) {
   return std::holds_alternative<milliseconds Tier::*>(field.member) ? Unit::Milliseconds : Unit::Count;
@@ -71,6 +105,15 @@ bool has_control(std::string_view text) {
 
 }  // namespace
 
+std::string_view name(PoolMode mode) {
+  return word_for<std::uint8_t>(kPoolModes, &Word::value, static_cast<std::uint8_t>(mode))->text;
+}
+
+std::optional<PoolMode> pool_mode(std::string_view word) {
+  const Word* known = word_for<std::string_view>(kPoolModes, &Word::text, word);
+  return known ? std::optional(static_cast<PoolMode>(known->value)) : std::nullopt;
+}
+
 std::span<const TierField> tier_fields() { return kTierFields; }
 std::span<const TenantField> tenant_fields() { return kTenantFields; }
 
@@ -80,6 +123,17 @@ Expected<void> set_tier_field(Tier& tier, std::string_view key, std::string_view
     std::vector<std::string_view> keys;
     for (const TierField& known : kTierFields) keys.push_back(known.key);
     return fail(sqlstate::kConfigFileError, quoted(key) + " is no field of a tier" + did_you_mean(key, keys));
+  }
+  if (const auto words = words_of(*field); !words.empty()) {
+    const Word* word = word_for<std::string_view>(words, &Word::text, value);
+    if (!word)
+      return fail(sqlstate::kConfigFileError,
+                  std::string(key) + " must be " + listed(words) + ", not " + quoted(value));
+    if (const auto* const flag = std::get_if<bool Tier::*>(&field->member))
+      tier.*(*flag) = word->value != 0;
+    else
+      tier.*(std::get<PoolMode Tier::*>(field->member)) = static_cast<PoolMode>(word->value);
+    return {};
   }
   const auto number = parse_within(value, unit_of(*field), field->least, field->most);
   if (!number) return fail(sqlstate::kConfigFileError, std::string(key) + " " + number.error().message);
@@ -112,6 +166,10 @@ std::string tier_text(const Tier& tier, const TierField& field) {
   if (const auto* const time = std::get_if<milliseconds Tier::*>(&field.member)) {
     return format_duration(tier.*(*time));
   }
+  if (const auto* const flag = std::get_if<bool Tier::*>(&field.member))
+    return tier.*(*flag) ? "true" : "false";
+  if (const auto* const mode = std::get_if<PoolMode Tier::*>(&field.member))
+    return std::string(name(tier.*(*mode)));
   return std::to_string(tier.*(std::get<std::uint32_t Tier::*>(field.member)));
 }
 
@@ -139,13 +197,16 @@ std::string reference() {
       "| field | default | allowed | meaning |\n|---|---|---|---|\n";
   const Tier fresh;
   for (const auto& field : kTierFields) {
+    const auto words = words_of(field);
     out += "| `" + std::string(field.key) + "` | " + tier_text(fresh, field) + " | " +
-           allowed_range(unit_of(field), field.least, field.most) + " | " + std::string(field.help) + " |\n";
+           (words.empty() ? allowed_range(unit_of(field), field.least, field.most) : listed(words)) + " | " +
+           std::string(field.help) + " |\n";
   }
   out +=
       "\n`pool_size` and `min_server_connections` must not exceed `max_server_connections`. Limits that a "
       "reload "
-      "changes hold for connected clients, too; with a lower `max_clients` nobody is disconnected.\n\n"
+      "changes hold for connected clients, too; with a lower `max_clients` nobody is disconnected, with a "
+      "lower `max_pinned_clients` nobody loses his server, and `pool_mode` holds for those who come.\n\n"
       "## Fields of a tenant\n\n| field | allowed | meaning |\n|---|---|---|\n"
       "| `tier` | name of a tier | Tier whose values hold where the tenant's row has none; "
       "`pool.default_tier` if none. |\n";

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,6 +16,12 @@ namespace pgweir::tiers {
 
 using std::chrono::milliseconds;
 
+// When a client gives its server back: at the end of each transaction, or when it leaves.
+enum class PoolMode : std::uint8_t { Transaction, Session };
+std::string_view name(PoolMode mode);
+// Nothing for a word that is none.
+std::optional<PoolMode> pool_mode(std::string_view word);
+
 struct Tier {
   std::string name;
   std::uint32_t pool_size = 2;               // server connections it is sure of
@@ -24,6 +31,8 @@ struct Tier {
   milliseconds server_idle_timeout{0};   // 0: never; otherwise closes even the last idle server
   milliseconds queue_timeout{0};         // wait at a full pool; 0: client.query_wait_timeout alone
   std::uint32_t max_pinned_clients = 2;  // that keep a server between transactions
+  PoolMode pool_mode = PoolMode::Transaction;
+  bool session_mode = false;  // a client may ask for it
 };
 
 // A tenant as configured. Fields that its row does not give come from its tier.
@@ -39,10 +48,11 @@ struct Tenant {
 
 inline constexpr std::size_t kNameMax = 63;  // bytes of a name that Postgres keeps
 
-// One row per field of a tier: parsing, bounds, printing and tiers/reference.md come from it.
+// One row per field of a tier: parsing, bounds, printing and tiers/reference.md come from it. Only numbers
+// and durations have bounds.
 struct TierField {
   std::string_view key;
-  std::variant<std::uint32_t Tier::*, milliseconds Tier::*> member;
+  std::variant<std::uint32_t Tier::*, milliseconds Tier::*, PoolMode Tier::*, bool Tier::*> member;
   std::int64_t least = 0, most = 0;
   std::string_view help;
 };

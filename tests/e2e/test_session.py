@@ -181,5 +181,132 @@ class Pins(Session):
         self.assertEqual(self.wait_pinned(weir, 2)["listen"], 2)
 
 
+class SessionMode(Session):
+    ASKED = {"options": "-c pgweir.pool_mode=session"}
+
+    def live_there(self, client):
+        """Everything that lasts as long as a session of Postgres does, on one server and without a question."""
+        pid = client.info.backend_pid  # ours, not Postgres's
+        server = self.value(client, "select pg_backend_pid()")
+        self.assertNotEqual(pid, server)
+        client.execute("create temp table mine (a int)")
+        client.execute("set work_mem = '7MB'")
+        client.execute("select set_config('a.' || 'b', 'x', false)")
+        client.execute("prepare mine as select count(*) from mine")
+        client.execute("listen mine")
+        client.execute("select pg_advisory_lock(7)")
+        client.execute("do $$ begin execute 'create temp table made (a int)'; end $$")
+        client.execute("insert into mine values (1)")
+        for _ in range(3):
+            self.assertEqual(self.value(client, "execute mine"), 1)
+            self.assertEqual(self.value(client, "show work_mem"), "7MB")
+            self.assertEqual(self.value(client, "show a.b"), "x")
+            self.assertEqual(self.value(client, "select count(*) from made"), 0)
+            self.assertEqual(self.value(client, "select pg_backend_pid()"), server)
+        return server
+
+    def assert_nothing_left(self, server):
+        """Of that server's last client; it may be used by others."""
+        text = f"select count(*) from pg_locks where pid = {server} and locktype = 'advisory'"
+        wait_until(lambda: self.postgres.sql(text)[0][0] == 0, what="DISCARD ALL on the server of a client that left")
+
+    def test_of_a_tenant(self):
+        weir = self.weir(tenant={"pool_mode": "session"})
+        client = self.client(weir)
+        server = self.live_there(client)
+        row = self.wait_pinned(weir, 1)
+        self.assertEqual((row["session"], row["temp"], row["listen"]), (1, 0, 0))
+        self.assertEqual([row["pins"] for row in self.shown(weir, "SHOW PINNED_CLIENTS")], ["session"])
+        for command, key in (("SHOW POOLS", "database"), ("SHOW DATABASES", "name")):
+            modes = {row[key]: row["pool_mode"] for row in self.shown(weir, command)}
+            self.assertEqual(modes["app"], "session", command)
+            self.assertEqual(modes.get("other", "transaction"), "transaction", command)
+        client.execute("discard all")
+        self.assertEqual(self.value(client, "select pg_backend_pid()"), server)
+        self.assertRaises(psycopg.errors.UndefinedTable, client.execute, "select from mine")
+        self.assertEqual(self.value(client, "select count(*) from pg_prepared_statements where from_sql"), 0)
+        self.live_there(client)
+        client.close()
+        self.wait_pinned(weir, 0)
+        self.assert_nothing_left(server)
+        for _ in range(4):
+            after = self.client(weir)
+            self.assertRaises(psycopg.errors.UndefinedTable, after.execute, "select from mine")
+            self.assertEqual(self.value(after, "show work_mem"), "4MB")
+            self.assertEqual(self.value(after, "select count(*) from pg_listening_channels()"), 0)
+            after.close()
+            self.wait_pinned(weir, 0)
+
+    def test_on_demand(self):
+        weir = self.weir({"session_mode": True})
+        client = self.client(weir, **self.ASKED)
+        server = self.live_there(client)
+        self.assertEqual(self.wait_pinned(weir, 1)["session"], 1)
+        with self.assertRaises(psycopg.errors.UndefinedObject):
+            client.execute("show pgweir.pool_mode")  # not Postgres's business
+        ordinary = self.client(weir)
+        self.assertNotEqual(self.value(ordinary, "select pg_backend_pid()"), server)
+        ordinary.execute("select 1")
+        self.assertEqual(self.pinned(weir), 1)
+        client.close()
+        self.wait_pinned(weir, 0)
+        self.assert_nothing_left(server)
+        direct = self.wire(weir, **{"pgweir.pool_mode": "session"})
+        pids = {direct.value("select pg_backend_pid()") for _ in range(5)}
+        self.assertEqual(len(pids), 1)
+
+    def refused(self, weir, mode):
+        with self.assertRaises(psycopg.OperationalError) as caught:
+            weir.connect("app", "app", options=f"-c pgweir.pool_mode={mode}")
+        return str(caught.exception)
+
+    def test_on_demand_where_it_is_not_allowed(self):
+        weir = self.weir()
+        text = self.refused(weir, "session")
+        self.assertIn("session mode is not allowed", text)
+        self.assertIn("tier test", text)
+        self.assertIn("HINT", text)
+        self.assertIn("must be transaction or session", self.refused(weir, "statement"))
+        client = self.client(weir, options="-c pgweir.pool_mode=transaction")
+        self.assertEqual(self.value(client, "select 1"), 1)
+
+    def test_transactions_where_the_tenant_has_sessions(self):
+        weir = self.weir(tenant={"pool_mode": "session"})
+        client = self.client(weir, options="-c pgweir.pool_mode=transaction -c work_mem=5MB")
+        self.assertEqual(self.value(client, "show work_mem"), "5MB")
+        self.assertEqual(self.pinned(weir), 0)
+
+    def test_the_budget(self):
+        weir = self.weir({"max_pinned_clients": 1}, {"pool_mode": "session"})
+        first, second = self.client(weir), self.client(weir)
+        first.execute("select 1")
+        with self.assertRaises(psycopg.errors.ConfigurationLimitExceeded) as caught:
+            second.execute("select 1")
+        self.assertIn("session", caught.exception.diag.message_primary)
+        self.assertIn("1 of 1", caught.exception.diag.message_detail)
+        first.close()
+        self.wait_pinned(weir, 0)
+        self.assertEqual(self.value(second, "select 2"), 2)
+
+    def test_prepared_statements(self):
+        """By name, on a server that may hold those of others."""
+        weir = self.weir(tenant={"pool_mode": "session"})
+        for n in (1, 2):
+            client = self.client(weir, prepare_threshold=0)
+            for _ in range(3):
+                self.assertEqual(client.execute("select %s + 1", (n,)).fetchone()[0], n + 1)
+            client.execute("deallocate all")
+            client.close()
+
+    def test_a_server_that_cannot_be_cleaned_is_closed(self):
+        weir = self.weir(tenant={"pool_mode": "session"})
+        client = self.client(weir)
+        server = self.value(client, "select pg_backend_pid()")
+        client.execute("select setseed(0.5)")
+        client.close()
+        text = f"select count(*) from pg_stat_activity where pid = {server}"
+        wait_until(lambda: self.postgres.sql(text)[0][0] == 0, what="its server is closed")
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -81,6 +81,7 @@ TEST_CASE("POOLS has PgBouncer's columns") {
   row.sv_tested = 6;
   row.sv_login = 7;
   row.maxwait = 2s + 3us;
+  row.pool_mode = tiers::PoolMode::Session;
   std::string out;
   put_pools(out, {&row, 1});
   CHECK(
@@ -89,7 +90,7 @@ TEST_CASE("POOLS has PgBouncer's columns") {
       "sv_active_cancel:i sv_being_canceled:i sv_idle:i sv_used:i sv_tested:i sv_login:i maxwait:i "
       "maxwait_us:i "
       "pool_mode:s load_balance_hosts:s");
-  CHECK(rows(out) == "app me 1 2 0 0 3 0 4 5 0 6 7 2 3 transaction -");
+  CHECK(rows(out) == "app me 1 2 0 0 3 0 4 5 0 6 7 2 3 session -");
 }
 
 TEST_CASE("PINS has a column for every reason") {
@@ -104,8 +105,8 @@ TEST_CASE("PINS has a column for every reason") {
   put_pins(out, {&row, 1});
   CHECK(columns(out) ==
         "database:s tier:s pinned_clients:i max_pinned_clients:i temp:i cursor:i lock:i listen:i statement:i "
-        "settings:i pinned_total:N unpinned_total:N refused_total:N");
-  CHECK(rows(out) == "app free 2 3 1 0 0 2 0 0 1099511627776 5 6");
+        "settings:i session:i pinned_total:N unpinned_total:N refused_total:N");
+  CHECK(rows(out) == "app free 2 3 1 0 0 2 0 0 0 1099511627776 5 6");
 }
 
 TEST_CASE("PINNED_CLIENTS are those that have a reason") {

@@ -48,8 +48,9 @@ struct Place {
 
 // A session and the least of a driver: it keeps what was not consumed and gives it again.
 struct Client {
-  explicit Client(Place& p, SettingsMap::Values settings = {})
-      : place(p), core(p.books, p.pins, p.books.settings.intern(std::move(settings))) {}
+  explicit Client(Place& p, SettingsMap::Values settings = {},
+                  tiers::PoolMode mode = tiers::PoolMode::Transaction)
+      : place(p), core(p.books, p.pins, p.books.settings.intern(std::move(settings)), mode) {}
   ~Client() {
     if (core.state() != SessionCore::State::Closed) step([&] { core.client_gone(out); });
   }

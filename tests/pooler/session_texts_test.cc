@@ -582,3 +582,137 @@ TEST_CASE("what cannot be read holds no place") {
   CHECK(one.sent() == "Q:call p()");
   CHECK(place.pins.has_room());
 }
+
+// --- session mode
+
+namespace {
+struct Resident : Client {
+  explicit Resident(Place& p, SettingsMap::Values settings = {})
+      : Client(p, std::move(settings), tiers::PoolMode::Session) {}
+  // Its first request is through.
+  void settles() {
+    says(query("select 1"));
+    granted(place.server);
+    REQUIRE(hears(rows()).empty());
+    to_client.clear();
+    to_server.clear();
+  }
+};
+}  // namespace
+
+TEST_CASE("in session mode a client keeps its server until it leaves") {
+  Place place;
+  Resident client(place);
+  CHECK(place.pins.pinned() == 0);
+  client.settles();
+  CHECK(client.core.pins() == pin::kSession);
+  CHECK(client.core.resting());
+  CHECK(place.pins.reasons() == PinBook::Reasons{0, 0, 0, 0, 0, 0, 1});
+  CHECK(client.says(query("select 2")).empty());
+  CHECK(client.hears(rows()).empty());
+  CHECK(client.out.transactions == 1);
+  CHECK(client.says(terminate()) == "close release");
+  CHECK(place.server.dirty);
+  CHECK(place.pins.pinned() == 0);
+}
+
+TEST_CASE("in session mode texts pass as they are and nothing is asked") {
+  for (const Bytes sql :
+       {"create temp table t (i int)", "listen a", "set work_mem = '5MB'", "discard all", "deallocate all",
+        "reset all", "close all", "unlisten *", "call p()", "select set_config('a.' || 'b', 'x', false)"}) {
+    for (const bool first : {true, false}) {
+      CAPTURE(sql, first);
+      Place place;
+      place.tenant.limits.max_pinned_clients = 1;
+      Resident client(place);
+      if (!first) client.settles();
+      CHECK(client.says(query(sql)) == (first ? "ask" : ""));
+      if (first) client.granted(place.server);
+      CHECK(client.sent() == "Q:" + std::string(sql));
+      CHECK(client.hears(done("DONE") + ready()).empty());
+      CHECK(client.sent().empty());
+      CHECK(client.core.resting());
+      CHECK(client.core.pins() == pin::kSession);
+    }
+  }
+}
+
+TEST_CASE(
+    "in session mode DISCARD ALL on the server takes statements, and gives back the client's settings") {
+  Place place;
+  Resident client(place, {{"work_mem", "5MB"}});
+  client.says(parse("s", "select 1") + sync_message());
+  client.granted(place.server);
+  CHECK(client.sent() == "P:pgweir_set B:pgweir_set E S P:pgweir_1 S");
+  client.hears(parsed() + bound() + row("5MB") + done() + ready() + parsed() + ready());
+  CHECK(client.core.statement_count() == 1);
+  client.says(query("discard all"));
+  CHECK(client.sent() == "Q:discard all C:pgweir_set P:pgweir_set B:pgweir_set E S");
+  client.hears(done("DISCARD ALL") + ready());
+  CHECK(client.hears(closed() + parsed() + bound() + row("5MB") + done() + ready()).empty());
+  CHECK(client.core.statement_count() == 0);
+  CHECK(client.core.resting());
+}
+
+TEST_CASE("in session mode a statement prepared by the protocol is deallocated by its name") {
+  Place place;
+  Resident client(place);
+  client.says(parse("s", "select 1") + sync_message());
+  client.granted(place.server);
+  client.hears(parsed() + ready());
+  client.seen();
+  CHECK(client.says(query("deallocate s")).empty());
+  CHECK(client.seen() == "C:DEALLOCATE Z:I");
+}
+
+TEST_CASE("in session mode what DISCARD ALL leaves spoils the server") {
+  Place place;
+  Resident client(place);
+  client.settles();
+  client.says(query("load 'a'"));
+  CHECK(client.hears(done("LOAD") + ready()).empty());
+  CHECK(client.core.pins() == pin::kSession);
+  CHECK(place.server.spoiled);
+}
+
+TEST_CASE("a client in session mode has its place in the budget from its first request on") {
+  Place place;
+  place.tenant.limits.max_pinned_clients = 1;
+  Resident one(place), other(place);
+  CHECK(one.says(query("select 1")) == "ask");
+  CHECK_FALSE(place.pins.has_room());
+  CHECK(other.says(query("select 2") + parse("", "select 3") + bind() + execute() + sync_message()).empty());
+  CHECK(other.seen() == "E:53400 Z:I E:53400 Z:I");
+  CHECK(other.core.state() == State::Idle);
+  SECTION("until it gets no server") {
+    one.step([&] { one.core.refused({sqlstate::kTooManyConnections, "full", {}, {}}, one.held, one.out); });
+    CHECK(one.seen() == "E:53300 Z:I");
+  }
+  SECTION("until it leaves the queue") {
+    one.step([&] { one.core.client_gone(one.out); });
+  }
+  SECTION("until it is ended in the queue") {
+    one.step([&] { one.core.fail({sqlstate::kAdminShutdown, "bye", {}, {}}, one.out); });
+  }
+  SECTION("until it leaves") {
+    one.granted(place.server);
+    CHECK_FALSE(place.pins.has_room());
+    one.hears(rows());
+    CHECK(one.says(terminate()) == "close release");
+  }
+  SECTION("until its server is lost") {
+    one.granted(place.server);
+    one.step([&] { one.core.server_gone("crash", one.out); });
+  }
+  CHECK(place.pins.has_room());
+  CHECK(other.says(query("select 4")) == "ask");
+}
+
+TEST_CASE("a client in session mode needs no place to have its settings tried") {
+  Place place;
+  place.tenant.limits.max_pinned_clients = 0;
+  Resident client(place, {{"work_mem", "5MB"}});
+  CHECK(client.step([&] { client.core.prove(client.out); }) == "ask");
+  CHECK(client.granted(place.server).empty());
+  CHECK(client.hears(parsed() + bound() + row("5MB") + done() + ready()) == "proven release");
+}

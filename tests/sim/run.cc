@@ -99,6 +99,7 @@ ModelClient::Plan Run::plan(int id) {
       plan.may_refuse.insert(code);
     }
   }
+  plan.session_mode = stage_.session_mode;
   if (stage_.max_pinned < stage_.clients && pooled) plan.may_refuse.insert("53400");
   if (stage_.shutdown_midway && pooled) {
     plan.may_fail.insert("57P01");

@@ -48,6 +48,15 @@ void pins(Stage& stage, World& world) {
   stage.tenants = 1;
 }
 
+void residents(Stage& stage, World& world) {
+  settings(stage, world);
+  stage.session_mode = true;
+  stage.pool_size = 1;
+  stage.manners.cancel = 5;
+  stage.max_servers = static_cast<unsigned>(world.between(2, 4));
+  if (world.chance(50)) stage.max_pinned = static_cast<unsigned>(world.between(1, 4));
+}
+
 void bulk(Stage& stage, World& world) {
   stage.manners.bulk = 30;
   stage.manners.copy = 20;
@@ -157,6 +166,7 @@ const std::vector<Scene>& scenes() {
       {"statements", "named prepared statements, few of them per server", statements},
       {"settings", "settings that follow a client, and traces that must not", settings},
       {"pins", "few places for clients that leave traces", pins},
+      {"residents", "session mode", residents},
       {"bulk", "big rows, COPY, slow readers", bulk},
       {"cancels", "cancel requests, running and queued", cancels},
       {"logins", "passwords, right and wrong; unknown databases, bad settings", logins},

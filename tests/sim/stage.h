@@ -35,6 +35,7 @@ struct Stage {
   unsigned backend_servers = 200;
   unsigned max_clients = 100;  // of a tenant
   unsigned max_pinned = 100;   // of a tenant
+  bool session_mode = false;
   std::size_t postgres_connections = 100;
   Manners manners;
   bool startup_settings = false;
