@@ -164,7 +164,7 @@ void Group::drop(Server& server, const char* why) {
 
 const Group::Sums& Group::sums() const {
   if (sums_) return *sums_;
-  sums_.emplace();
+  sums_ = Sums{};  // clang 14 knows of no emplace()
   for (const auto& [tenant, sessions] : tenants_) {
     sums_->capacity += tenant->record.limits.max_server_connections;
     if (!tenant->paused) sums_->floor += tenant->record.limits.min_server_connections;

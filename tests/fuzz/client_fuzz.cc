@@ -154,7 +154,7 @@ struct World {
     if (how == Actions::Server::Keep) return;
     Model& model = *std::exchange(client.model, nullptr);
     const std::size_t i = static_cast<std::size_t>(&model - models);
-    if (how == Actions::Server::Drop) return connect(i);
+    if (how != Actions::Server::Release) return connect(i);
     // What is given back is as the model sees it: idle, everything read and answered.
     while (model.read_one()) {
     }
