@@ -1,0 +1,124 @@
+"""The database, all clients at once, and what must be left when they have gone."""
+
+import asyncio
+import random
+import time
+
+from .client import Client
+from .peer import ANSWER_WITHIN, Violation
+from .texts import ROLES, SCHEMAS
+
+# What is left out of the mix because pgweir is known to answer otherwise than Postgres. PGWEIR_ISOLATION_KNOWN=1
+# puts it back in.
+KNOWN = {
+    "own_names_in_errors": "x",
+    "sequences": "x",
+    "search_path_at_login": "x",
+    "bad_text_for_used_name": "x",
+    "settings_in_do": "x",
+    "constants": "x",
+    "paths": "x",
+    "temp_names": "x",
+    "resets_to_startup": "x",
+    "deallocates_in_batches": "x",
+    "parse_of_known_in_failed": "x",
+    "parse_again_after_ddl": "x",
+    "execute_named": "x",
+    "failed_unnamed": "x",
+    "late_cancels": "x",
+    "listen_for_mail": "x",
+    "cancel_at_any_time": "x",
+}
+
+STICKY_AT_ONCE = 3  # clients that keep a server; fewer than there are servers
+
+
+class Crowd:
+    """`port` and `database` are under test; the twin is always Postgres."""
+
+    def __init__(self, *, seed, seconds, clients, port, database, twin_port, twin_database, without=(), keep_going=0):
+        self.seed = seed
+        self.seconds = seconds
+        self.port, self.database = port, database
+        self.twin_port, self.twin_database = twin_port, twin_database
+        self.without = set(without)
+        self.keep_going = keep_going
+        self.sticky = asyncio.Semaphore(STICKY_AT_ONCE)
+        self.chance = random.Random(f"{seed}/crowd")
+        self.reports = []
+        self.scenes = {}
+        self.clients = [Client(self, number) for number in range(1, clients + 1)]
+
+    def allowed(self, ingredient):
+        return ingredient not in self.without
+
+    def over(self):
+        return time.monotonic() > self.end or len(self.reports) > self.keep_going
+
+    async def run(self):
+        self.end = time.monotonic() + self.seconds
+        lives = [asyncio.ensure_future(self._live(client)) for client in self.clients]
+        late = self.seconds + ANSWER_WITHIN + 30
+        done, stuck = await asyncio.wait(lives, timeout=late, return_when=asyncio.FIRST_EXCEPTION)
+        for client, life in zip(self.clients, lives):
+            if life in stuck and not any(each.exception() for each in done):
+                self.reports.append(self._report(client, Violation(f"did not end within {late:.0f} s")))
+            life.cancel()
+        await asyncio.gather(*done)
+
+    async def _live(self, client):
+        while not self.over():
+            try:
+                return await client.live()
+            except Violation as violation:
+                self.reports.append(self._report(client, violation))
+                client.mailbox = None
+                if self.over():
+                    return
+
+    def _report(self, client, violation):
+        lines = [
+            f"seed {self.seed}, client {client.number}, life {client.texts.life}, scene {client.scene},"
+            f" connected with {client.parameters}: {violation}"
+        ]
+        for peer in (client.pooled, client.twin):
+            lines.append(f"  last messages of {peer.name}:")
+            lines += [f"    {line}" for line in peer.history]
+        return "\n".join(lines)
+
+    @property
+    def answers(self):
+        return sum(client.pooled.answers for client in self.clients)
+
+
+def prepare(postgres, database, clients):
+    """Everything that the clients find, the same in the database under test and in the twin's."""
+    postgres.create_database(database, owner="app")
+    texts = [
+        "create table shared (id int primary key, v text)",
+        "insert into shared select g, 'everybody''s' from generate_series(1, 200) g",
+        "create table crash (v text)",
+    ]
+    for number in range(1, clients + 1):
+        texts += [
+            f"create table own{number} (id int primary key check (id < 1000), v text)",
+            f"create sequence seq{number} start {number * 1_000_000}",
+        ]
+    columns = ("a text default 'schema sa'", "b int default 5, a text default 'schema sb'", "c date default '2021-03-04'")
+    for schema, column in zip(SCHEMAS, columns):
+        texts += [
+            f"create schema {schema}",
+            f"create table {schema}.item ({column})",
+            f"insert into {schema}.item default values",
+            f"grant usage on schema {schema} to public; grant select on {schema}.item to public",
+        ]
+    texts.append("grant select on shared to public")
+    with postgres.connect(database, "app") as connection:
+        for text in texts:
+            connection.execute(text)
+
+
+def prepare_users(postgres):
+    postgres.create_user("app", "s3cret")
+    for role in ROLES:
+        postgres.sql(f"create role {role}; grant {role} to app")
