@@ -179,7 +179,10 @@ class Client:
         self.pipelining = units > 1
         said = m.Said()
         for _ in range(units):
+            open_batch = said.owed.rpartition("S")[2].strip("Q") != ""  # a query behind an error does not close it
+            self.texts.behind_flush = open_batch and not self.crowd.allowed("local_answers_behind_flush")
             said += self.unit()
+        self.texts.behind_flush = False
         await self.say(said)
         if self.twin.batch_open or self.twin.skipping:
             # Flushed so far: more of the same batch, or its end.
@@ -328,7 +331,7 @@ class Client:
         text = self.rng.choice(
             (
                 f"copy (select g, '{self.texts.token()}' from generate_series(1, 300) g) to stdout",
-                f"copy public.own{self.number} to stdout",
+                f"copy (select * from public.own{self.number} order by id) to stdout",
                 f"copy (select repeat('{self.texts.token()}', 5000) from generate_series(1, 5)) to stdout",
                 f"copy (select 1/(5 - g), '{self.texts.token()}' from generate_series(1, 9) g) to stdout",
                 f"select '{self.texts.token()}'; copy (values ('{self.texts.token()}')) to stdout; select 1",
