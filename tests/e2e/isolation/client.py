@@ -68,7 +68,7 @@ class Client:
 
     async def connect(self):
         self.texts.life += 1
-        self.texts.must_discard = False
+        self.texts.must_discard = self.texts.role_set = False
         self.named = {}
         await asyncio.gather(*(self._close(peer) for peer in (self.pooled, self.twin)))
         self.parameters = self._startup() if self.rng.random() < 0.5 else {}
@@ -137,7 +137,7 @@ class Client:
             (1, self.cancel_at_any_time),
             (2, self.vanish_somehow),
             (1, self.reconnect),
-            (2, self.two_phases),
+            (2, self.savepoints),
             (3, self.send_mail),
             (4, self.keep_things),
             (1, self.listen_for_mail),
@@ -486,7 +486,7 @@ class Client:
             await asyncio.sleep(self.rng.random() * 0.03)
         await self.vanish(how)
 
-    async def two_phases(self):
+    async def savepoints(self):
         """A transaction with savepoints around settings, checked at each point."""
         await self.ask("begin")
         for _ in range(self.rng.randrange(2, 7)):

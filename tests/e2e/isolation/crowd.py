@@ -24,6 +24,7 @@ KNOWN = {
     "resets_to_startup": "the values asked for at startup are given back when they must not be (RESET described, skipped"
     " or failed; the word default anywhere), told at the wrong time, or not given back (SET TIME ZONE LOCAL, SET LOCAL x"
     " TO DEFAULT, set_config to NULL); and the Sync behind it ends the skipping of a failed batch",
+    "role_over_reset_all": "RESET ALL outside of a transaction takes back SET ROLE, which Postgres keeps",
     "failed_unnamed": "a Parse without a name that fails or is skipped replaces the statement before it",
     "parse_of_known_in_failed": "Parse of a text that the server knows succeeds in a failed transaction",
     # Not followed.

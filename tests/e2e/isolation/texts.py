@@ -49,6 +49,7 @@ class Texts:
         self.count = 0
         self.sticky = False  # what keeps its server may be made now
         self.forgetful = True  # what takes away many things at once may be said
+        self.role_set = False  # perhaps, in this life
         self.behind_flush = False  # a batch is open, and what comes now must not be answered without a server
         self.must_discard = False  # something was made that only DISCARD ALL ends
         self.life = 0  # connections so far
@@ -146,6 +147,7 @@ class Texts:
         )
         if name.startswith("default") and not self.allowed("resets"):
             name, value = "work_mem", "'3MB'"
+        self.role_set = self.role_set or name == "role"
         quoted = name.strip('"').replace('"."', ".")
         return self.weighted(
             (6, lambda: f"set {name} = {value}"),
@@ -233,7 +235,9 @@ class Texts:
             "select pg_advisory_unlock_all()",
         ]
         if self.allowed("resets"):
-            texts += ["reset all", "reset session authorization"]
+            texts.append("reset session authorization")
+            if not self.role_set or self.allowed("role_over_reset_all"):
+                texts.append("reset all")
         if alone or self.allowed("deallocates_in_batches"):
             texts += ["deallocate all", "deallocate prepare all"]
             texts += [f"deallocate {self.pick(*NAMES)}", f"DEALLOCATE PREPARE {self.pick(*NAMES)}"]
@@ -280,7 +284,7 @@ class Texts:
             (1, lambda: "drop view if exists scratch_view"),
             (1, lambda: "drop sequence if exists scratch_seq"),
             (1, lambda: "drop table if exists scratch cascade"),
-            (1, lambda: "discard temp"),
+            (0 if self.behind_flush else 1, lambda: "discard temp"),
             (1, self.temp_function),
             (1, lambda: "alter table scratch rename to scratch2"),
             (1, lambda: "select * from scratch2"),
