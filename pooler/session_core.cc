@@ -240,7 +240,7 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
     const Bytes text = rest.substr(kHeaderBytes, frame.size - kHeaderBytes);
     // Outside of a transaction no server is needed, inside of one not for a name that it does not know: what
     // it is to be depends on the answers to what came before.
-    if (needs_no_server(text)) {
+    if (!server_->pipeline.batch_open() && needs_no_server(text)) {
       if (!server_->settled()) return stall(out);
       if (deallocates_ours(text) && server_->tx_status != 'E') {
         PGWEIR_CHECK(answer_here(text, out));
@@ -250,6 +250,8 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
     }
     no_room = note_text(text);
   }
+  // An error in an open batch may make the server skip this, too: then only the Sync may be followed by us.
+  const bool in_batch = server_->pipeline.batch_open();
   const bool runs =
       no_room ? push_refusal(Owed::Query, pin_book_->refuse(no_room)) : server_->pipeline.push(Owed::Query);
   end_batch();
@@ -261,7 +263,7 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
   }
   if (!runs) return restore_.reset(), Step::Next;
   unnamed_.clear();
-  end_with_restore(out);
+  if (!in_batch) end_with_restore(out);
   return Step::Next;
 }
 
@@ -329,7 +331,7 @@ SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actio
   const Bytes content = body.substr(name_size + 1);
   if (content.find('\0') == Bytes::npos) return violation("invalid Parse message", out), Step::Stop;
   if (names_unsure_) return stall(out);
-  StatementRef statement = books_->statements.intern(content);
+  StatementRef statement = books_->statements.intern(content, wanted_->parsing);
   if (pending_elsewhere(name, statement ? statement->id : 0)) return stall(out);
   out.consumed += frame.size;
   if (!names_) names_ = std::make_unique<ClientStatements>(books_->statements);
@@ -388,7 +390,7 @@ SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Action
     return skip(frame, rest, out), Step::Next;
   }
   Bytes server_name;
-  switch (find_statement(name, server_name, out)) {
+  switch (find_statement(name, For::Running, server_name, out)) {
     case Name::Ready: break;
     case Name::Refused: return skip(frame, rest, out), Step::Next;
     case Name::Later: return stall(out);
@@ -431,7 +433,7 @@ SessionCore::Step SessionCore::relay_describe_or_close(const Frame& frame, Bytes
   }
   if (kind == Owed::Describe) {
     Bytes server_name;
-    switch (find_statement(name, server_name, out)) {
+    switch (find_statement(name, For::Describing, server_name, out)) {
       case Name::Ready: break;
       case Name::Refused: return skip(frame, rest, out), Step::Next;
       case Name::Later: return stall(out);
@@ -518,8 +520,8 @@ bool SessionCore::coming(const Statement& statement) const {
   return last != server_->ops.rend() && last->kind != StatementOp::Kind::Evict;
 }
 
-SessionCore::Name SessionCore::find_statement(Bytes name, Bytes& server_name, Actions& out) {
-  if (name.empty()) return find_unnamed(out);
+SessionCore::Name SessionCore::find_statement(Bytes name, For use, Bytes& server_name, Actions& out) {
+  if (name.empty()) return find_unnamed(use, out);
   if (names_unsure_) return Name::Later;
   const StatementRef* held = names_ ? names_->find(name) : nullptr;
   if (!server_->ops.empty() && pending_elsewhere(name, held ? (*held)->id : 0)) return Name::Later;
@@ -537,7 +539,9 @@ SessionCore::Name SessionCore::find_statement(Bytes name, Bytes& server_name, Ac
   }
   const Statement& statement = **held;
   server_name = statement.server_name;
-  if (statement.leaves_state || (pins_ & pin::kProvable) || !books_->settings.plain_sql(*wanted_))
+  const bool noteworthy =
+      statement.leaves_state || (pins_ & pin::kProvable) || !books_->settings.plain_sql(*wanted_);
+  if (use == For::Running && noteworthy)
     if (const Pins no_room = note_text(statement.content))
       return refuse_statement(pin_book_->refuse(no_room), out), Name::Refused;
   if (server_->statements.use(statement.id) || coming(statement)) return Name::Ready;
@@ -564,14 +568,14 @@ bool SessionCore::replace_stale(Bytes name, Bytes after_bind) {
   const bool told_anew =
       after_bind.size() > kHeaderBytes && after_bind[0] == 'D' && after_bind[kHeaderBytes] == 'P';
   if (!told_anew) return false;
-  StatementRef fresh = books_->statements.intern((*names_->find(name))->content);
+  StatementRef fresh = books_->statements.intern((*names_->find(name))->content, wanted_->parsing);
   if (!fresh) return false;
   names_->set(name, std::move(fresh));
   return true;
 }
 
-SessionCore::Name SessionCore::find_unnamed(Actions& out) {
-  if (unnamed_noteworthy_ || (pins_ & pin::kProvable))
+SessionCore::Name SessionCore::find_unnamed(For use, Actions& out) {
+  if (use == For::Running && (unnamed_noteworthy_ || (pins_ & pin::kProvable)))
     if (const Pins no_room = note_unnamed())
       return refuse_statement(pin_book_->refuse(no_room), out), Name::Refused;
   if (unnamed_here_) return Name::Ready;
@@ -640,6 +644,7 @@ void SessionCore::after_step(Actions& out) {
     books_->settings.mark_proven(wanted_);
   } else if (auditing_) {
     auditing_ = false;
+    if (std::exchange(audit_canceled_, false) && begin_audit(out)) return;
   } else {
     if (worked_) ++out.transactions;
     worked_ = false;
@@ -779,6 +784,10 @@ void SessionCore::on_all_discarded() {
 }
 
 void SessionCore::on_ours_failed(Bytes error_body) {
+  if (auditing_ && protocol::parse_error(error_body).sqlstate == sqlstate::kQueryCanceled) {
+    audit_canceled_ = true;
+    return;
+  }
   if (!ours_failed_) ours_failed_ = std::make_unique<std::string>(error_body);
 }
 

@@ -152,12 +152,13 @@ class SessionCore final : private ServerCore::Audience {
   void refuse_statement(const Error& error, Actions& out);
   // `server_name`: what the server calls the statement that the client calls `name`. Lives until the next
   // change of names.
-  Name find_statement(Bytes name, Bytes& server_name, Actions& out);
+  enum class For : std::uint8_t { Running, Describing };
+  Name find_statement(Bytes name, For use, Bytes& server_name, Actions& out);
   // The client's statement has gone stale. It was told what columns come, and may only be given others where
   // it is told anew.
   bool replace_stale(Bytes name, Bytes after_bind);
   void make_room_on_server(Actions& out);
-  Name find_unnamed(Actions& out);
+  Name find_unnamed(For use, Actions& out);
   bool coming(const Statement& statement) const;
   bool pending_elsewhere(Bytes name, StatementId id) const;
   void violation(const char* what, Actions& out);
@@ -190,6 +191,7 @@ class SessionCore final : private ServerCore::Audience {
   Pins pins_ = 0;         // set_pins() changes them
   bool claimed_ = false;  // a place in pin_book_, for what the open transaction will leave
   bool auditing_ = false;
+  bool audit_canceled_ = false;      // it met a cancel that was meant for the client's request
   bool worked_ = false;              // requests were sent since the last end of a transaction
   bool unnamed_noteworthy_ = false;  // the unnamed statement is more than a plain query
   bool unnamed_here_ = false;        // the unnamed statement of this server is the client's

@@ -11,6 +11,8 @@ namespace pgweir {
 using Kind = protocol::SqlStatement::Kind;
 
 namespace {
+constexpr Bytes kDefaultWords[] = {"default", "local"};
+
 Bytes sql_of(Bytes text) { return text.substr(0, text.find('\0')); }
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
@@ -59,6 +61,15 @@ const Local* local_of(const protocol::SqlEffects& effects) {
   return local == kLocal.end() ? nullptr : local;
 }
 
+// SET ... TO DEFAULT, SET TIME ZONE LOCAL.
+bool sets_to_default(Bytes statement) {
+  const std::size_t end = statement.find_last_not_of(" \t\r\n");
+  statement = statement.substr(0, end == Bytes::npos ? 0 : end + 1);
+  return std::any_of(std::begin(kDefaultWords), std::end(kDefaultWords), [statement](Bytes word) {
+    return statement.size() > word.size() && mentions(statement.substr(statement.size() - word.size()), word);
+  });
+}
+
 // What the text may leave on the server.
 Pins may_come(const protocol::SqlEffects& effects) {
   using Statement = protocol::SqlStatement;
@@ -96,7 +107,8 @@ bool SessionCore::answer_here(Bytes text, Actions& out) {
     names_->erase(effects.statements[0].name);
   else if (local->statements)
     names_.reset();
-  if (local && local->settings) wanted_ = started_;
+  if (local && local->settings)
+    wanted_ = local->kind == Kind::ResetAll ? books_->settings.reset(*wanted_, started_) : started_;
   say_done(local ? local->tag : "DEALLOCATE", *before, out);
   return true;
 }
@@ -176,15 +188,30 @@ Pins SessionCore::find_room(const protocol::SqlEffects& effects) {
 
 void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
   const protocol::SqlChanges& changes = effects.changes;
-  bool resets_all = false, resets_some = mentions(sql, "default");
+  bool resets_all = false;
+  std::vector<std::string> back, set_again;  // back at their defaults, and set since
+  const auto forget = [](std::vector<std::string>& names, const std::string& name) {
+    names.erase(std::remove(names.begin(), names.end(), name), names.end());
+  };
   for (const protocol::SqlStatement& statement : effects.statements) {
     switch (statement.kind) {
       case Kind::DiscardAll:
         resets_all = dirty_batch_ = true;
+        set_again.clear();
         suspicion().pins |= pins_ & pin::kProvable;
         break;
-      case Kind::ResetAll: resets_all = true; break;
-      case Kind::Reset: resets_some = true; break;
+      case Kind::ResetAll:
+        resets_all = true;
+        set_again.clear();
+        break;
+      case Kind::Reset:
+      case Kind::Set:
+        forget(back, statement.name);
+        if (statement.kind == Kind::Reset || sets_to_default(sql.substr(statement.at, statement.size)))
+          back.push_back(statement.name);
+        else
+          set_again.push_back(statement.name);
+        break;
       case Kind::Deallocate:
       case Kind::DeallocateAll:
         dirty_batch_ = true;
@@ -209,13 +236,13 @@ void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
       static_cast<Pins>(may_come(effects) | pin_if(changes.temp_path, pin::kTemp) | (gone & pins_));
   if (pins) suspicion().pins |= pins;
   for (const std::string& name : changes.settings) suspicion().add_setting(name);
-  if (!resets_all && !(resets_some && !changes.settings.empty())) return;
+  if (!resets_all && back.empty()) return;
   suspicion().origins = true;
   suspicion().all_settings |= resets_all;
   if (resets_all)
-    restore_ = started_;
-  else
-    restore_ = SettingsBook::with(restore_, *started_, changes.settings);
+    for (const auto& [name, value] : started_->values) back.push_back(name);
+  for (const std::string& name : set_again) forget(back, name);
+  restore_ = SettingsBook::with(restore_, *started_, back);
 }
 
 void SessionCore::end_batch() {

@@ -42,6 +42,20 @@ bool reads_plainly(const SettingsMap::Values& values) {
                       [&](Bytes odd) { return name.compare(0, odd.size(), odd) == 0; });
 }
 
+// Literals are read when a statement is prepared, and names looked up by the path.
+constexpr Bytes kParsing[] = {"DateStyle",
+                              "IntervalStyle",
+                              "TimeZone",
+                              "client_encoding",
+                              "search_path",
+                              "role",
+                              "session_authorization",
+                              "standard_conforming_strings",
+                              "timezone_abbreviations"};
+bool decides_parsing(Bytes name) {
+  return std::find(std::begin(kParsing), std::end(kParsing), name) != std::end(kParsing);
+}
+
 // Postgres takes any printable application name of this length as it is.
 bool plain_application_name(Bytes value) {
   return value.size() < 64 &&
@@ -74,6 +88,8 @@ SettingsRef SettingsBook::intern(SettingsMap::Values given) {
   auto map = std::make_shared<SettingsMap>();
   map->values = std::move(values);
   map->plain_sql = reads_plainly(map->values);
+  for (const auto& [name, value] : map->values)
+    if (decides_parsing(name)) map->parsing.append(name).append(1, '\0').append(value).append(1, '\0');
   map->proven = map->values.size() == 1 && map->values.begin()->first == "application_name" &&
                 plain_application_name(map->values.begin()->second);
   place = map;
@@ -119,6 +135,13 @@ SettingsRef SettingsBook::grown(const SettingsMap& map, SettingsMap::Values valu
     if (value != next->values.end() && value->second == map.values.at(name)) next->reported[name] = spelling;
   }
   return next;
+}
+
+SettingsRef SettingsBook::reset(const SettingsMap& map, const SettingsRef& started) {
+  SettingsMap::Values values = started->values;
+  for (const Bytes name : {"role", "session_authorization"})
+    if (const auto kept = map.values.find(name); kept != map.values.end()) values[kept->first] = kept->second;
+  return values == started->values ? started : grown(map, std::move(values));
 }
 
 bool SettingsBook::reported(Bytes name) const { return baseline_.contains(canonical(name)); }

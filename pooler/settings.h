@@ -25,6 +25,8 @@ struct SettingsMap {
   Values reported;  // what Postgres reports for values that it spells differently ("utf8" -> "UTF8")
   bool proven = false;
   bool plain_sql = true;  // see SettingsBook::plain_sql
+  // The settings that decide what a text means when it is parsed, in one string; empty: the defaults.
+  std::string parsing;
 
   // How Postgres reports the value of a setting that the map has.
   const std::string& told(Bytes name) const;
@@ -48,6 +50,8 @@ class SettingsBook {
   // fresh session. What servers report by themselves is left to changed().
   SettingsRef learned(const SettingsRef& map, const std::vector<Findings::Setting>& told);
 
+  // What RESET ALL makes of `map`, of a client that began with `started`: who speaks remains.
+  SettingsRef reset(const SettingsMap& map, const SettingsRef& started);
   // Whether servers report changes of this setting, whose name is given in any case.
   bool reported(Bytes name) const;
   // A map for nobody else: `map`, which may be null, and the values that `from` has for some of `names`. Null

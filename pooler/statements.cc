@@ -11,23 +11,27 @@ void StatementRef::release() {
 
 StatementBook::~StatementBook() { PGWEIR_CHECK(unused_.size() == statements_.size() && stale_.empty()); }
 
-StatementRef StatementBook::intern(Bytes content) {
-  const auto known = statements_.find(content);
+StatementRef StatementBook::intern(Bytes content, Bytes parsing) {
+  std::string key;
+  key.reserve(parsing.size() + 1 + content.size());
+  key.append(parsing).append(1, '\0').append(content);
+  const auto known = statements_.find(key);
   if (known != statements_.end()) {
     Statement& statement = *known->second;
     if (statement.refs == 0) unused_.erase(statement.unused);
     return StatementRef(&statement);
   }
-  if (!make_room(content.size() + kStatementCost)) return {};
+  if (!make_room(key.size() + kStatementCost)) return {};
   auto statement = std::make_unique<Statement>();
-  statement->content = content;
+  statement->key = std::move(key);
+  statement->content = Bytes(statement->key).substr(parsing.size() + 1);
   statement->id = next_++;
   statement->server_name = "pgweir_" + std::to_string(statement->id);
   statement->leaves_state = protocol::may_leave_state(content.substr(0, content.find('\0')));
   statement->book = this;
-  bytes_ += content.size() + kStatementCost;
+  bytes_ += statement->key.size() + kStatementCost;
   Statement* raw = statement.get();
-  statements_.emplace(raw->content, std::move(statement));
+  statements_.emplace(raw->key, std::move(statement));
   return StatementRef(raw);
 }
 
@@ -36,8 +40,8 @@ bool StatementBook::make_room(std::size_t bytes) {
   while (bytes_ > bytes_max_ - bytes) {
     if (unused_.empty()) return false;
     const Statement& oldest = *unused_.front();
-    bytes_ -= oldest.content.size() + kStatementCost;
-    statements_.erase(statements_.find(oldest.content));
+    bytes_ -= oldest.key.size() + kStatementCost;
+    statements_.erase(statements_.find(oldest.key));
     unused_.pop_front();
   }
   return true;
@@ -46,7 +50,7 @@ bool StatementBook::make_room(std::size_t bytes) {
 void StatementBook::retire(Statement& statement) {
   if (statement.stale) return;
   PGWEIR_CHECK(statement.refs > 0);
-  const auto place = statements_.find(statement.content);
+  const auto place = statements_.find(statement.key);
   stale_.emplace(&statement, std::move(place->second));
   statements_.erase(place);
   statement.stale = true;
@@ -54,7 +58,7 @@ void StatementBook::retire(Statement& statement) {
 
 void StatementBook::put_down(Statement& statement) {
   if (statement.stale) {
-    bytes_ -= statement.content.size() + kStatementCost;
+    bytes_ -= statement.key.size() + kStatementCost;
     stale_.erase(&statement);
     return;
   }

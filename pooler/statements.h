@@ -25,7 +25,8 @@ class StatementBook;
 using StatementId = std::uint64_t;  // 0: none
 
 struct Statement {
-  std::string content;      // what follows the name in a Parse: text, NUL, parameter types
+  std::string key;          // `parsing` (see SettingsMap), NUL, content
+  Bytes content;            // in key: what follows the name in a Parse: text, NUL, parameter types
   std::string server_name;  // "pgweir_<id>", the same on every server of the group
   StatementId id = 0;
   bool leaves_state = false;
@@ -69,8 +70,8 @@ class StatementBook {
   StatementBook(const StatementBook&) = delete;
   StatementBook& operator=(const StatementBook&) = delete;
 
-  // Empty when the group's budget is used up.
-  StatementRef intern(Bytes content);
+  // Empty when the group's budget is used up. Equal texts under different `parsing` are different statements.
+  StatementRef intern(Bytes content, Bytes parsing = {});
   // Its tables have changed so that its result would have other columns: who prepares the text from now on
   // gets a statement of its own, known to no server yet. Those who hold this one were told of its old
   // columns.
@@ -93,7 +94,7 @@ class StatementBook {
   std::size_t bytes_max_;
   std::size_t bytes_ = 0;
   StatementId next_ = 1;
-  std::unordered_map<Bytes, std::unique_ptr<Statement>> statements_;  // key: into content
+  std::unordered_map<Bytes, std::unique_ptr<Statement>> statements_;  // by Statement::key
   std::list<Statement*> unused_;                                      // longest unused first
   std::unordered_map<Statement*, std::unique_ptr<Statement>> stale_;  // until nobody holds them
 };

@@ -263,6 +263,20 @@ TEST_CASE("a statement whose result has changed is prepared anew, but not behind
   }
 }
 
+TEST_CASE("what a text means depends on settings, so clients with other ones share no statement") {
+  Place place;
+  Client ymd(place), dmy(place, {{"DateStyle", "ISO, DMY"}}), named(place, {{"application_name", "tea"}});
+  const std::string request = parse("s", "select date '03/04/2021'") + sync_message();
+  const std::string set = parsed() + bound() + row("ISO, DMY") + done() + ready();
+  CHECK(ymd.runs(request, parsed() + ready(), place.server) == "P:pgweir_1 S");
+  CHECK(dmy.runs(request, set + parsed() + ready(), place.server).ends_with("P:pgweir_2 S"));
+  CHECK(named
+            .runs(request,
+                  bound() + row("tea") + done() + bound() + row() + done() + ready() + closed() + ready(),
+                  place.server)
+            .ends_with("C:pgweir_none S"));
+}
+
 TEST_CASE("in a pipeline it is the statement of the Bind that failed") {
   const std::string stale =
       message('E', std::string("SERROR\0VERROR\0C0A000\0Mcached plan\0RRevalidateCachedQuery\0", 56) +

@@ -135,7 +135,7 @@ TEST_CASE("requests behind an audit wait for it") {
 
 TEST_CASE("an audit that fails or makes no sense ends the client and the server") {
   for (const std::string& answer :
-       {error("57014") + ready(), bound() + message('D', "\x01") + done() + ready()}) {
+       {error("42501") + ready(), bound() + message('D', "\x01") + done() + ready()}) {
     Place place;
     Client client(place);
     suspected(client, "set work_mem = '5MB'", "SET", place.server);
@@ -143,6 +143,16 @@ TEST_CASE("an audit that fails or makes no sense ends the client and the server"
     CHECK(client.hears(parsed() + answer) == "close drop");
     CHECK(client.seen() == "E:08006:FATAL");
   }
+}
+
+TEST_CASE("an audit that a late cancel meets is asked again") {
+  Place place;
+  Client client(place);
+  suspected(client, "set work_mem = '5MB'", "SET", place.server);
+  CHECK(client.hears(parsed() + error("57014") + ready()).empty());
+  CHECK(client.sent() == "B:pgweir_value E S");
+  CHECK(client.hears(answered(row("5MB"))) == "release");
+  CHECK(client.core.wanted()->values.at("work_mem") == "5MB");
 }
 
 // --- what a client began with
@@ -206,6 +216,48 @@ TEST_CASE("a RESET gives back only its own setting") {
   CHECK(client.sent() ==
         "P:pgweir_set B:pgweir_set E B:pgweir_set E S Q:reset work_mem C:pgweir_set P:pgweir_set "
         "B:pgweir_set E S");
+}
+
+TEST_CASE(
+    "nothing is given back for a SET, whatever words its text has, nor for a text that only is described") {
+  for (const Bytes sql : {"set work_mem = '6MB' /* default */ ", "set app.x = 'default'",
+                          "reset all; set work_mem = '6MB'", "set default_transaction_read_only = off"}) {
+    CAPTURE(sql);
+    Place place;
+    place.server.applied = place.books.settings.intern({{"work_mem", "5MB"}});
+    Client client(place, {{"work_mem", "5MB"}});
+    client.says(query(sql));
+    client.granted(place.server);
+    CHECK(client.sent() == "Q:" + std::string(sql));
+  }
+  Place place;
+  place.server.applied = place.books.settings.intern({{"work_mem", "5MB"}});
+  Client client(place, {{"work_mem", "5MB"}});
+  client.says(parse("s", "reset all") + describe('S', "s") + sync_message());
+  client.granted(place.server);
+  CHECK(client.sent() == "P:pgweir_1 D:pgweir_1 S");
+}
+
+TEST_CASE("RESET ALL leaves the role") {
+  Place place;
+  Client client(place);
+  suspected(client, "set role reader", "SET", place.server);
+  client.hears(parsed() + answered(row("reader")));
+  CHECK(client.says(query("reset all")).empty());
+  CHECK(client.core.wanted()->values == SettingsMap::Values{{"role", "reader"}});
+  CHECK(client.says(query("discard all")).empty());
+  CHECK(client.core.wanted()->values.empty());
+}
+
+TEST_CASE("behind an open batch the server is asked, for it must end the batch") {
+  Place place;
+  Client client(place);
+  client.says(parse("", "select 1") + bind() + execute() + flush());
+  client.granted(place.server);
+  client.hears(parsed() + bound() + row() + done());
+  client.sent();
+  CHECK(client.says(query("discard plans")).empty());
+  CHECK(client.sent() == "Q:discard plans");
 }
 
 // --- without a server

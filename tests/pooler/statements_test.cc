@@ -6,7 +6,7 @@
 using namespace pgweir;
 
 namespace {
-constexpr std::size_t kCost = StatementBook::kStatementCost;
+constexpr std::size_t kCost = StatementBook::kStatementCost + 1;  // and the NUL that ends no settings
 }
 
 TEST_CASE("a text exists once, under one name") {
