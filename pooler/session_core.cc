@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "pooler/base/check.h"
+#include "pooler/session_parts.h"
 #include "protocol/messages.h"
-#include "protocol/sql_words.h"
 
 namespace pgweir {
 
@@ -15,22 +15,8 @@ using protocol::Pipeline;
 using Whose = Pipeline::Whose;
 
 namespace {
-// A client that is slow to finish a message of ordinary size does not hold a server meanwhile.
-constexpr std::size_t kWholeBeforeServer = 16 << 10;
-constexpr std::size_t kNamedParseMax = 1 << 20;
-constexpr std::size_t kUnnamedKeptMax = 256 << 10;
-constexpr std::size_t kStatementNameMax = 8 << 10;
-constexpr std::size_t kOpsMax = 1024;
-// No statement has this name: closing it finds nothing, binding it fails.
-constexpr Bytes kNoStatement = "pgweir_none";
-constexpr Bytes kGoneStatement = "pgweir_gone";
-constexpr Bytes kOurPrefix = "pgweir_";
 // No statement: Postgres refuses it before it looks at anything else, and its log tells who sent it.
 constexpr Bytes kNoQuery = "refused_by_pgweir";
-
-Bytes sql_of(Bytes text) { return text.substr(0, text.find('\0')); }
-
-bool whole(const Frame& frame, Bytes rest) { return rest.size() >= frame.size; }
 
 // A Parse that is kept is looked at as a whole; of all else its first bytes are enough.
 bool enough_to_begin(const Frame& frame, Bytes rest) {
@@ -267,198 +253,6 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
   return Step::Next;
 }
 
-SessionCore::Step SessionCore::relay_unnamed_parse(const Frame& frame, Bytes rest, Actions& out) {
-  const Bytes text = rest.substr(kHeaderBytes + 1, frame.size - kHeaderBytes - 1);
-  unnamed_noteworthy_ = true;
-  if (whole(frame, rest)) {
-    if (deallocates_ours(text)) return replace_deallocate(frame, text, out);
-    unnamed_noteworthy_ = !books_->settings.plain_sql(*wanted_) || protocol::may_leave_state(sql_of(text));
-  } else if (frame.size <= kUnnamedKeptMax) {
-    return Step::NeedMore;
-  }
-  if (server_->pipeline.push(Owed::Parse)) {
-    if (whole(frame, rest) && frame.size <= kUnnamedKeptMax)
-      unnamed_.assign(text);
-    else
-      unnamed_.clear();
-    unnamed_here_ = true;
-  }
-  forward(frame, rest, out);
-  return Step::Next;
-}
-
-// Shown to the server as the deallocation of a statement that is there for nothing else, so that its answers
-// come at their time and a second execution fails.
-SessionCore::Step SessionCore::replace_deallocate(const Frame& frame, Bytes text, Actions& out) {
-  Pipeline& pipeline = server_->pipeline;
-  out.to_server.own([&](std::string& bytes) {
-    protocol::put_close_statement(bytes, kGoneStatement);
-    if (pipeline.push(Owed::Close, Whose::Ours))
-      names_->erase(books_->texts.read(sql_of(text)).statements[0].name);
-    protocol::put_parse(bytes, kGoneStatement, Bytes("\0\0\0", 3));
-    pipeline.push(Owed::Parse, Whose::Ours);
-    unnamed_.assign("DEALLOCATE ").append(kGoneStatement).append(3, '\0');
-    protocol::put_parse(bytes, "", unnamed_);
-    pipeline.push(Owed::Parse);
-  });
-  unnamed_here_ = true;
-  unnamed_noteworthy_ = false;
-  out.consumed += frame.size;
-  return Step::Next;
-}
-
-SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actions& out) {
-  const Bytes body = rest.substr(kHeaderBytes, frame.size - kHeaderBytes);
-  const std::size_t name_size = body.substr(0, kStatementNameMax).find('\0');
-  if (name_size == Bytes::npos) {
-    if (!whole(frame, rest) && body.size() < kStatementNameMax) return Step::NeedMore;
-    return violation("invalid statement name in Parse message", out), Step::Stop;
-  }
-  if (name_size == 0) return relay_unnamed_parse(frame, rest, out);
-
-  if (frame.size > kNamedParseMax) {
-    refuse_statement({sqlstate::kProgramLimit,
-                      "prepared statement too long: " + std::to_string(frame.size) + " bytes, allowed are " +
-                          std::to_string(kNamedParseMax),
-                      {},
-                      "Send it without a name, or shorten it by parameters."},
-                     out);
-    skip(frame, rest, out);
-    return Step::Next;
-  }
-  if (!whole(frame, rest)) return Step::NeedMore;
-  const Bytes name = body.substr(0, name_size);
-  const Bytes content = body.substr(name_size + 1);
-  if (content.find('\0') == Bytes::npos) return violation("invalid Parse message", out), Step::Stop;
-  if (names_unsure_) return stall(out);
-  StatementRef statement = books_->statements.intern(content, wanted_->parsing);
-  if (pending_elsewhere(name, statement ? statement->id : 0)) return stall(out);
-  out.consumed += frame.size;
-  if (!names_) names_ = std::make_unique<ClientStatements>(books_->statements);
-  if (names_->find(name)) {
-    refuse_statement({sqlstate::kDuplicateStatement,
-                      "prepared statement \"" + std::string(name) + "\" already exists",
-                      {},
-                      {}},
-                     out);
-    return Step::Next;
-  }
-  if (!statement || !names_->room_for(name)) {
-    refuse_statement(
-        {sqlstate::kConfigurationLimit,
-         "no room for another prepared statement: " + std::to_string(books_->statements.bytes()) + " of " +
-             std::to_string(books_->statements.bytes_max()) + " bytes are used",
-         {},
-         "Close statements that are not needed, or raise pool.prepared_statement_bytes."},
-        out);
-    return Step::Next;
-  }
-  const bool known = server_->statements.use(statement->id) || coming(*statement);
-  if (!known) make_room_on_server(out);
-  if (push_op(known ? Owed::ParseKnown : Owed::Parse, Whose::Clients,
-              {StatementOp::Kind::Prepare, 0, statement->id, std::string(name), statement}))
-    names_->set(name, statement);
-  ++out.client_parses;
-  if (!known) ++out.server_parses;
-#ifdef PGWEIR_PLANT_REGISTER_EARLY
-  server_->statements.add(statement->id);
-#endif
-  out.to_server.own([&](std::string& bytes) {
-    if (known)
-      protocol::put_close_statement(bytes, kNoStatement);
-    else
-      protocol::put_parse(bytes, statement->server_name, content);
-  });
-  return Step::Next;
-}
-
-SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Actions& out) {
-  const Bytes body = rest.substr(kHeaderBytes, frame.size - kHeaderBytes);
-  const std::size_t portal_size = body.substr(0, kStatementNameMax).find('\0');
-  const std::size_t name_at = portal_size == Bytes::npos ? Bytes::npos : portal_size + 1;
-  const std::size_t name_size =
-      name_at == Bytes::npos ? Bytes::npos : body.substr(name_at, kStatementNameMax).find('\0');
-  if (name_size == Bytes::npos) {
-    if (!whole(frame, rest) && body.size() < 2 * kStatementNameMax) return Step::NeedMore;
-    return violation("invalid name in Bind message", out), Step::Stop;
-  }
-  const Bytes name = body.substr(name_at, name_size);
-  const StatementRef* held = names_ ? names_->find(name) : nullptr;
-  if (held && (*held)->stale && !replace_stale(name, rest.substr(std::min(rest.size(), frame.size)))) {
-    refuse_statement({sqlstate::kFeatureNotSupported, "cached plan must not change result type", {}, {}},
-                     out);
-    return skip(frame, rest, out), Step::Next;
-  }
-  Bytes server_name;
-  switch (find_statement(name, For::Running, server_name, out)) {
-    case Name::Ready: break;
-    case Name::Refused: return skip(frame, rest, out), Step::Next;
-    case Name::Later: return stall(out);
-  }
-  if (const StatementRef* used = names_ && !name.empty() ? names_->find(name) : nullptr) {
-    // Where answers never pause, the oldest have come by then.
-    if (server_->pipeline.owed() == 0) server_->uses.clear();
-    if (server_->uses.size() == kOpsMax)
-      server_->uses.erase(server_->uses.begin(), server_->uses.begin() + kOpsMax / 2);
-    server_->uses.push_back({server_->pipeline.binds(), *used});
-  }
-  server_->pipeline.push(Owed::Bind);
-  if (name_size == 0) return forward(frame, rest, out), Step::Next;
-  ++out.binds;
-  const std::size_t head = kHeaderBytes + name_at + name_size + 1;  // through the statement's name
-  out.to_server.own([&](std::string& bytes) {
-    char length[4];
-    protocol::store_u32(length, static_cast<std::uint32_t>(frame.size - 1 - name_size + server_name.size()));
-    bytes.push_back('B');
-    bytes.append(length, 4).append(body.substr(0, name_at)).append(server_name).push_back('\0');
-  });
-  const Bytes tail = rest.substr(head, frame.size - head);
-  out.to_server.borrow(tail);
-  body_left_ = frame.size - head - tail.size();
-  skip_body_ = false;
-  out.consumed += head + tail.size();
-  return Step::Next;
-}
-
-SessionCore::Step SessionCore::relay_describe_or_close(const Frame& frame, Bytes rest, Actions& out) {
-  if (!whole(frame, rest)) return Step::NeedMore;
-  const Bytes body = rest.substr(kHeaderBytes, frame.size - kHeaderBytes);
-  if (body.size() < 2 || body.find('\0', 1) != body.size() - 1)
-    return violation("invalid Describe or Close message", out), Step::Stop;
-  const Bytes name = body.substr(1, body.size() - 2);
-  const Owed kind = frame.type == 'D' ? Owed::Describe : Owed::Close;
-  if (body[0] != 'S') {
-    server_->pipeline.push(kind);
-    return forward(frame, rest, out), Step::Next;
-  }
-  if (kind == Owed::Describe) {
-    Bytes server_name;
-    switch (find_statement(name, For::Describing, server_name, out)) {
-      case Name::Ready: break;
-      case Name::Refused: return skip(frame, rest, out), Step::Next;
-      case Name::Later: return stall(out);
-    }
-    server_->pipeline.push(kind);
-    if (name.empty()) return forward(frame, rest, out), Step::Next;
-    out.to_server.own(
-        [&](std::string& bytes) { protocol::Writer(bytes, 'D').u8('S').c_string(server_name); });
-  } else if (name.empty()) {
-    if (server_->pipeline.push(kind)) unnamed_.clear();
-    return forward(frame, rest, out), Step::Next;
-  } else {
-    if (names_unsure_ || pending_elsewhere(name, 0)) return stall(out);
-    if (const StatementRef* held = names_ ? names_->find(name) : nullptr) {
-      if (push_op(kind, Whose::Clients, {StatementOp::Kind::Forget, 0, 0, std::string(name), *held}))
-        names_->erase(name);
-    } else {
-      server_->pipeline.push(kind);
-    }
-    out.to_server.own([](std::string& bytes) { protocol::put_close_statement(bytes, kNoStatement); });
-  }
-  out.consumed += frame.size;
-  return Step::Next;
-}
-
 SessionCore::Step SessionCore::stall(Actions& out) {
   // The answers that we wait for may lie in the server's buffer until it is asked for them.
   if (server_->pipeline.batch_open())
@@ -480,113 +274,6 @@ void SessionCore::skip(const Frame& frame, Bytes rest, Actions& out) {
   body_left_ = frame.size - part;
   skip_body_ = true;
   out.consumed += part;
-}
-
-bool SessionCore::push_op(Owed kind, Whose whose, StatementOp op) {
-  op.batch = server_->pipeline.batch();
-  if (!server_->pipeline.push(kind, whose, Pipeline::Op::Statement)) return false;
-  server_->ops.push_back(std::move(op));
-  return true;
-}
-
-// The server must raise the error itself, so that it aborts the transaction and skips to Sync as always; then
-// its text is replaced by ours.
-bool SessionCore::push_refusal(Owed kind, const Error& error) {
-  StatementOp op{StatementOp::Kind::Refuse, 0, 0, {}, {}};
-  protocol::put_error(op.name, "ERROR", error);
-  return push_op(kind, Whose::Clients, std::move(op));
-}
-
-// Binding a statement that does not exist is the cheapest error there is.
-void SessionCore::refuse_statement(const Error& error, Actions& out) {
-  push_refusal(Owed::Bind, error);
-  out.to_server.own([](std::string& bytes) { protocol::put_bind_text(bytes, kNoStatement, {}); });
-}
-
-// Whether an earlier batch, which may yet fail, has something to say about this name or statement.
-bool SessionCore::pending_elsewhere(Bytes name, StatementId id) const {
-  const std::uint32_t batch = server_->pipeline.batch();
-  return std::any_of(server_->ops.begin(), server_->ops.end(), [&](const StatementOp& op) {
-    if (op.batch == batch || op.kind == StatementOp::Kind::Refuse) return false;
-    return (!name.empty() && op.name == name) || (id != 0 && op.id == id);
-  });
-}
-
-// Whether a request of this batch makes the statement known.
-bool SessionCore::coming(const Statement& statement) const {
-  // The last word about it counts: an Evict may stand behind a Parse.
-  const auto last = std::find_if(server_->ops.rbegin(), server_->ops.rend(),
-                                 [&](const StatementOp& op) { return op.id == statement.id; });
-  return last != server_->ops.rend() && last->kind != StatementOp::Kind::Evict;
-}
-
-SessionCore::Name SessionCore::find_statement(Bytes name, For use, Bytes& server_name, Actions& out) {
-  if (name.empty()) return find_unnamed(use, out);
-  if (names_unsure_) return Name::Later;
-  const StatementRef* held = names_ ? names_->find(name) : nullptr;
-  if (!server_->ops.empty() && pending_elsewhere(name, held ? (*held)->id : 0)) return Name::Later;
-  if (!held) {
-    // It may have been prepared by SQL in this transaction; but a name like ours must not reach another
-    // client's statement.
-    server_name = name;
-    if (name.substr(0, kOurPrefix.size()) != kOurPrefix) return Name::Ready;
-    refuse_statement({sqlstate::kInvalidStatementName,
-                      "prepared statement \"" + std::string(name) + "\" does not exist",
-                      {},
-                      {}},
-                     out);
-    return Name::Refused;
-  }
-  const Statement& statement = **held;
-  server_name = statement.server_name;
-  const bool noteworthy =
-      statement.leaves_state || (pins_ & pin::kProvable) || !books_->settings.plain_sql(*wanted_);
-  if (use == For::Running && noteworthy)
-    if (const Pins no_room = note_text(statement.content))
-      return refuse_statement(pin_book_->refuse(no_room), out), Name::Refused;
-  if (server_->statements.use(statement.id) || coming(statement)) return Name::Ready;
-  ++out.server_parses;
-  make_room_on_server(out);
-  out.to_server.own([&](std::string& bytes) {
-    protocol::put_parse(bytes, statement.server_name, statement.content);
-    push_op(Owed::Parse, Whose::Ours, {StatementOp::Kind::Inject, 0, statement.id, {}, *held});
-  });
-  return Name::Ready;
-}
-
-void SessionCore::make_room_on_server(Actions& out) {
-  if (server_->statements.size() == 0 || server_->statements.size() < books_->statements_per_server) return;
-  const StatementId oldest = server_->statements.take_oldest();
-  out.to_server.own([&](std::string& bytes) {
-    protocol::put_close_statement(bytes, std::string(kOurPrefix) + std::to_string(oldest));
-  });
-  if (!push_op(Owed::Close, Whose::Ours, {StatementOp::Kind::Evict, 0, oldest, {}, {}}))
-    server_->statements.add(oldest);
-}
-
-bool SessionCore::replace_stale(Bytes name, Bytes after_bind) {
-  const bool told_anew =
-      after_bind.size() > kHeaderBytes && after_bind[0] == 'D' && after_bind[kHeaderBytes] == 'P';
-  if (!told_anew) return false;
-  StatementRef fresh = books_->statements.intern((*names_->find(name))->content, wanted_->parsing);
-  if (!fresh) return false;
-  names_->set(name, std::move(fresh));
-  return true;
-}
-
-SessionCore::Name SessionCore::find_unnamed(For use, Actions& out) {
-  if (use == For::Running && (unnamed_noteworthy_ || (pins_ & pin::kProvable)))
-    if (const Pins no_room = note_unnamed())
-      return refuse_statement(pin_book_->refuse(no_room), out), Name::Refused;
-  if (unnamed_here_) return Name::Ready;
-  if (unnamed_.empty()) {
-    refuse_statement({sqlstate::kInvalidStatementName, "unnamed prepared statement does not exist", {}, {}},
-                     out);
-    return Name::Refused;
-  }
-  out.to_server.own([&](std::string& bytes) { protocol::put_parse(bytes, "", unnamed_); });
-  if (push_op(Owed::Parse, Whose::Ours, {StatementOp::Kind::Inject, 0, 0, {}, {}})) unnamed_here_ = true;
-  return Name::Ready;
 }
 
 void SessionCore::server_bytes(Bytes in, Actions& out) {
@@ -737,7 +424,7 @@ void SessionCore::unlink(Actions::Server how, Actions& out) {
   suspicion_.reset();
   restore_.reset();
   set_pins(0);
-  auditing_ = false;
+  auditing_ = audit_canceled_ = false;
 }
 
 void SessionCore::set_pins(Pins pins) {
@@ -757,27 +444,6 @@ bool SessionCore::on_parameter(Bytes name, Bytes value) {
   const SettingsRef before = std::exchange(wanted_, books_->settings.changed(wanted_, name, value));
   return before != wanted_;
 }
-
-void SessionCore::on_op_dropped(StatementOp& op) {
-  switch (op.kind) {
-    case StatementOp::Kind::Prepare:
-#ifndef PGWEIR_PLANT_KEEP_SKIPPED_PARSE
-      if (names_) names_->erase(op.name);
-#endif
-      break;
-    case StatementOp::Kind::Forget:
-      if (!names_) names_ = std::make_unique<ClientStatements>(books_->statements);
-      names_->set(op.name, std::move(op.statement));
-      break;
-    case StatementOp::Kind::Inject:
-      if (op.id == 0) unnamed_here_ = false;
-      break;
-    case StatementOp::Kind::Evict:
-    case StatementOp::Kind::Refuse: break;
-  }
-}
-
-void SessionCore::on_all_deallocated() { names_.reset(); }
 
 void SessionCore::on_all_discarded() {
   if (!server_->spoiled && (pins_ & pin::kSettings)) set_pins(pins_ & static_cast<Pins>(~pin::kSettings));

@@ -4,6 +4,7 @@
 
 #include "pooler/base/check.h"
 #include "pooler/session_core.h"
+#include "pooler/session_parts.h"
 #include "protocol/messages.h"
 
 namespace pgweir {
@@ -12,8 +13,6 @@ using Kind = protocol::SqlStatement::Kind;
 
 namespace {
 constexpr Bytes kDefaultWords[] = {"default", "local"};
-
-Bytes sql_of(Bytes text) { return text.substr(0, text.find('\0')); }
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
 
