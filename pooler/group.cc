@@ -262,11 +262,10 @@ void Group::server_lost(Server& server) {
   drop(server, server.why_closed);  // where it was not yet
   const std::uint64_t id = server.id;
   worker_.forget_server(server);
-  worker_.log().info("server closed",
-                     {{"backend", key_.backend},
-                      {"database", key_.database},
-                      {"server", id},
-                      {"reason", server.why_closed}});
+  worker_.log().info("server closed", {{"backend", key_.backend},
+                                       {"database", key_.database},
+                                       {"server", id},
+                                       {"reason", server.why_closed}});
   servers_.erase(id);
   if (budget_.give_back()) worker_.budget_freed(key_.backend);
   grow();

@@ -125,4 +125,26 @@ struct Linked : Client {
   }
 };
 
+// The answer to one question: its rows.
+inline std::string answered(const std::string& rows) { return bound() + rows + done() + ready(); }
+
+// Runs a text up to the audit that must follow; answers what the server was asked.
+inline std::string suspected(Client& client, Bytes sql, Bytes tag, ServerCore& server) {
+  REQUIRE(client.says(query(sql)) == "ask");
+  REQUIRE(client.granted(server).empty());
+  client.to_server.clear();
+  REQUIRE(client.hears(done(tag) + ready()).empty());
+  REQUIRE(client.core.state() == SessionCore::State::Linked);
+  return client.sent();
+}
+
+struct Pinned : Client {
+  explicit Pinned(Place& p) : Client(p) {
+    suspected(*this, "create temp table t (i int)", "CREATE TABLE", p.server);
+    REQUIRE(hears(parsed() + answered(row())).empty());
+    REQUIRE(core.pins() == pin::kTemp);
+    to_client.clear();
+  }
+};
+
 }  // namespace pgweir::test

@@ -197,8 +197,8 @@ TEST_CASE("what is sent while the server skips is not owed") {
 }
 
 TEST_CASE("what is owed to a client is told from what is owed to us") {
-  for (const auto& [requests, owes] : {std::pair<std::string, bool>{"", false}, {"Q", true}, {"pbs", false},
-                                       {"bsQ", true}, {"bE", true}}) {
+  for (const auto& [requests, owes] :
+       {std::pair<std::string, bool>{"", false}, {"Q", true}, {"pbs", false}, {"bsQ", true}, {"bE", true}}) {
     CAPTURE(requests);
     Pipeline pipeline;
     push(pipeline, requests);

@@ -1,5 +1,5 @@
-// The contract of tests/drivers for programs in C++; see ../README.md. session.txt is played by other drivers of
-// libpq; these programs show what only they do.
+// The contract of tests/drivers for programs in C++; see ../README.md. session.txt is played by other drivers
+// of libpq; these programs show what only they do.
 #pragma once
 
 #include <cstdio>

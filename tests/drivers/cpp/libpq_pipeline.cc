@@ -14,7 +14,9 @@ struct Connection {
 };
 
 static std::string text(PGresult* r) {
-  std::string found = PQntuples(r) ? PQgetvalue(r, 0, 0) : PQresultStatus(r) == PGRES_TUPLES_OK ? "no row" : PQresStatus(PQresultStatus(r));
+  std::string found = PQntuples(r)                           ? PQgetvalue(r, 0, 0)
+                      : PQresultStatus(r) == PGRES_TUPLES_OK ? "no row"
+                                                             : PQresStatus(PQresultStatus(r));
   if (const char* state = PQresultErrorField(r, PG_DIAG_SQLSTATE)) found = state;
   PQclear(r);
   return found;
@@ -27,7 +29,8 @@ static std::string next(PGconn* c) {
 
 static void ask(PGconn* c, const std::string& sql, const std::string& parameter) {
   const char* values[] = {parameter.c_str()};
-  if (!PQsendQueryParams(c, sql.c_str(), 1, nullptr, values, nullptr, nullptr, 0)) throw std::runtime_error(PQerrorMessage(c));
+  if (!PQsendQueryParams(c, sql.c_str(), 1, nullptr, values, nullptr, nullptr, 0))
+    throw std::runtime_error(PQerrorMessage(c));
 }
 
 int main() {
@@ -72,7 +75,9 @@ int main() {
       PQpipelineSync(c);
       ask(c, "select $1::text", token);
       PQpipelineSync(c);
-      for (const char* wanted : {token.c_str(), "nothing", "22012", "nothing", "PGRES_PIPELINE_ABORTED", "nothing", "PGRES_PIPELINE_SYNC", token.c_str(), "nothing", "PGRES_PIPELINE_SYNC"})
+      for (const char* wanted :
+           {token.c_str(), "nothing", "22012", "nothing", "PGRES_PIPELINE_ABORTED", "nothing",
+            "PGRES_PIPELINE_SYNC", token.c_str(), "nothing", "PGRES_PIPELINE_SYNC"})
         equal(next(c), std::string(wanted));
     }
   });
@@ -80,7 +85,8 @@ int main() {
     Connection c;
     PQenterPipelineMode(c);
     for (int turn = 0; turn < 10; ++turn) {
-      std::string name = "s" + std::to_string(turn), sql = "select $1::text || '/" + std::to_string(turn) + "'";
+      std::string name = "s" + std::to_string(turn),
+                  sql = "select $1::text || '/" + std::to_string(turn) + "'";
       const char* values[] = {token.c_str()};
       PQsendPrepare(c, name.c_str(), sql.c_str(), 0, nullptr);
       for (int n = 0; n < 3; ++n) PQsendQueryPrepared(c, name.c_str(), 1, values, nullptr, nullptr, 0);
@@ -107,7 +113,8 @@ int main() {
       PQpipelineSync(c);
       PQsendQueryParams(c, turn % 2 ? "commit" : "rollback", 0, nullptr, nullptr, nullptr, nullptr, 0);
       PQpipelineSync(c);
-      for (const char* wanted : {"PGRES_COMMAND_OK", "nothing", "PGRES_COMMAND_OK", "nothing", "PGRES_PIPELINE_SYNC", "PGRES_COMMAND_OK", "nothing", "PGRES_PIPELINE_SYNC"})
+      for (const char* wanted : {"PGRES_COMMAND_OK", "nothing", "PGRES_COMMAND_OK", "nothing",
+                                 "PGRES_PIPELINE_SYNC", "PGRES_COMMAND_OK", "nothing", "PGRES_PIPELINE_SYNC"})
         equal(next(c), std::string(wanted));
     }
     PQexitPipelineMode(c);
@@ -133,7 +140,8 @@ int main() {
       const char* values[] = {token.c_str()};
       equal(text(PQprepare(c, "", sql.c_str(), 0, nullptr)), std::string("PGRES_COMMAND_OK"));
       equal(text(PQdescribePrepared(c, "")), std::string("PGRES_COMMAND_OK"));
-      for (int k = 0; k < 2; ++k) equal(text(PQexecPrepared(c, "", 1, values, nullptr, nullptr, 0)), token + "/" + std::to_string(n));
+      for (int k = 0; k < 2; ++k)
+        equal(text(PQexecPrepared(c, "", 1, values, nullptr, nullptr, 0)), token + "/" + std::to_string(n));
     }
   });
   say("function_call", [] {

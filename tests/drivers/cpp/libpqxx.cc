@@ -113,13 +113,16 @@ int main() {
     pqxx::work tx(c);
     pqxx::pipeline pipe(tx);
     std::vector<pqxx::pipeline::query_id> ids;
-    for (int n = 0; n < 30; ++n) ids.push_back(pipe.insert("select '" + token + "/" + std::to_string(n) + "'"));
-    for (int n = 0; n < 30; ++n) equal(pipe.retrieve(ids[n])[0][0].as<std::string>(), token + "/" + std::to_string(n));
+    for (int n = 0; n < 30; ++n)
+      ids.push_back(pipe.insert("select '" + token + "/" + std::to_string(n) + "'"));
+    for (int n = 0; n < 30; ++n)
+      equal(pipe.retrieve(ids[n])[0][0].as<std::string>(), token + "/" + std::to_string(n));
   });
   say("variables", [] {
     pqxx::connection c;
     c.set_variable("timezone", "'Etc/GMT+" + me + "'");
-    for (int n = 0; n < 4; ++n) equal(pqxx::nontransaction(c).exec("show timezone")[0][0].as<std::string>(), "Etc/GMT+" + me);
+    for (int n = 0; n < 4; ++n)
+      equal(pqxx::nontransaction(c).exec("show timezone")[0][0].as<std::string>(), "Etc/GMT+" + me);
   });
   say("large_objects", [] {
     pqxx::connection c;

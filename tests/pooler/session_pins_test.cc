@@ -1,0 +1,433 @@
+// What keeps a client on its server, for how many clients, and session mode.
+#include "tests/pooler/session_help.h"
+
+using namespace pgweir;
+using namespace pgweir::test;
+
+using State = SessionCore::State;
+
+// --- pins
+
+TEST_CASE("what may stay on the server is asked for, by its kind") {
+  struct Row {
+    Bytes sql, asked;
+    Pins pin;
+  };
+  for (const Row& each :
+       {Row{"create temp table t (i int)", "temp", pin::kTemp},
+        Row{"select 1 into temp t", "temp", pin::kTemp},
+        Row{"declare c cursor with hold for select 1", "cursors", pin::kCursor},
+        Row{"select pg_advisory_lock(1)", "locks", pin::kLock}, Row{"listen a", "listens", pin::kListen},
+        Row{"prepare p as select 1", "statements", pin::kStatement}}) {
+    CAPTURE(each.sql);
+    const std::string name = "pgweir_" + std::string(each.asked);
+    Place place;
+    Client client(place);
+    CHECK(suspected(client, each.sql, "OK", place.server) == "P:" + name + " B:" + name + " E S");
+    SECTION(std::string(each.asked) + " are there") {
+      CHECK(client.hears(parsed() + answered(row())).empty());
+      CHECK(client.core.pins() == each.pin);
+      CHECK(client.core.resting());
+    }
+    SECTION(std::string(each.asked) + " are not") {
+      CHECK(client.hears(parsed() + answered("")) == "release");
+      CHECK(client.core.pins() == 0);
+    }
+  }
+}
+
+TEST_CASE("a pinned client goes on with its server until nothing of it is there") {
+  Place place;
+  Pinned client(place);
+  CHECK(client.says(query("insert into t values (1)")).empty());
+  CHECK(client.sent().ends_with("Q:insert into t values (1)"));
+  CHECK(client.hears(done("INSERT 0 1") + ready()).empty());
+  CHECK(client.out.transactions == 1);
+  CHECK(client.core.resting());
+  CHECK(client.says(query("DROP TABLE t")).empty());
+  CHECK_FALSE(client.core.resting());
+  client.sent();
+  CHECK(client.hears(done("DROP TABLE") + ready()).empty());
+  CHECK(client.sent() == "B:pgweir_temp E S");
+  CHECK(client.hears(answered("")) == "release");
+  CHECK(place.server.clean());
+}
+
+TEST_CASE("DISCARD ALL of a pinned client is Postgres's to do") {
+  Place place;
+  Pinned client(place);
+  CHECK(client.says(query("discard all")).empty());
+  CHECK(client.hears(done("DISCARD ALL") + ready()).empty());
+  CHECK(client.hears(parsed() + answered("")) == "release");
+}
+
+TEST_CASE("the server of a pinned client that leaves is to be cleaned") {
+  Place place;
+  Pinned client(place);
+  CHECK(client.step([&] { client.core.client_gone(client.out); }) == "release");
+  CHECK(place.server.dirty);
+}
+
+TEST_CASE("a pinned client that says goodbye is let go") {
+  Place place;
+  Pinned client(place);
+  CHECK(client.says(terminate()) == "close release");
+  CHECK(place.server.dirty);
+}
+
+TEST_CASE("state that nobody can be asked for pins for good, and spoils the server") {
+  Place place;
+  Client client(place);
+  client.says(query("select setseed(0.5)"));
+  client.granted(place.server);
+  CHECK(client.hears(rows()).empty());
+  CHECK(client.core.pins() == pin::kSettings);
+  CHECK(client.says(query("discard all")).empty());
+  CHECK(client.hears(done("DISCARD ALL") + ready()).empty());
+  CHECK(client.core.pins() == pin::kSettings);
+  CHECK(client.step([&] { client.core.client_gone(client.out); }) == "drop");
+}
+
+TEST_CASE("settings that cannot be named pin until all are discarded") {
+  Place place;
+  Client client(place);
+  client.says(query("select set_config('a.' || 'b', 'x', false)"));
+  client.granted(place.server);
+  CHECK(client.hears(rows()).empty());
+  CHECK(client.hears(parsed() + answered("")).empty());  // it might have been search_path
+  CHECK(client.core.pins() == pin::kSettings);
+  CHECK(client.says(query("discard all")).empty());
+  CHECK(client.hears(done("DISCARD ALL") + ready()) == "release");
+}
+
+TEST_CASE("a search_path of temporary objects pins, because what is made there does not say so") {
+  Place place;
+  Client client(place);
+  suspected(client, "set search_path = pg_temp", "SET", place.server);
+  CHECK(client.hears(parsed() + bound() + row("pg_temp") + done() + parsed() + answered("")).empty());
+  CHECK(client.core.pins() == pin::kSettings);
+}
+
+TEST_CASE("what cannot be read is looked for everywhere, and the server is cleaned") {
+  Place place;
+  Client client(place);
+  CHECK(told_to_server(client.sent()).empty());
+  CHECK(suspected(client, "call p()", "CALL", place.server) ==
+        "P:pgweir_temp B:pgweir_temp E P:pgweir_cursors B:pgweir_cursors E P:pgweir_locks B:pgweir_locks E "
+        "P:pgweir_listens B:pgweir_listens E P:pgweir_statements B:pgweir_statements E S");
+  CHECK(client.hears(nothing_left()) == "release");
+  CHECK(place.server.dirty);
+}
+
+TEST_CASE("what the grammar does not know is looked for, and cleaned away") {
+  Place place;
+  Client client(place);
+  suspected(client, "set nonsense of the future", "SET", place.server);
+  SECTION("it pins like all else") {
+    CHECK(client
+              .hears(parsed() + bound() + row() + done() +
+                     nothing_left().substr(parsed().size() + bound().size() + done().size()))
+              .empty());
+    CHECK(client.core.pins() == pin::kTemp);
+  }
+  SECTION("nothing is there that could be asked for") { CHECK(client.hears(nothing_left()) == "release"); }
+  CHECK(place.server.dirty);
+}
+
+// --- the budget of pins
+
+TEST_CASE("a request that might pin is not run where there is no room for it") {
+  enum class How { Simple, Unnamed, Named };
+  struct Row {
+    Bytes sql, reason;
+  };
+  for (const Row& each :
+       {Row{"create temp table t (i int)", "(temp)"}, Row{"select 1; listen a; select 2", "(listen)"},
+        Row{"declare c cursor with hold for select 1", "(cursor)"},
+        Row{"select pg_advisory_lock(1)", "(lock)"}, Row{"prepare p as select 1", "(statement)"},
+        Row{"select set_config('a.' || 'b', 'x', false)", "(settings)"}, Row{"load 'a'", "(settings)"},
+        Row{"call p()", "(temp,cursor,lock,listen,statement)"}}) {
+    for (const How how : {How::Simple, How::Unnamed, How::Named}) {
+      CAPTURE(each.sql, static_cast<int>(how));
+      Place place;
+      place.tenant.limits.max_pinned_clients = 0;
+      Client client(place);
+      switch (how) {
+        case How::Simple:
+          client.says(query(each.sql));
+          client.granted(place.server);
+          CHECK(client.sent() == "Q:refused_by_pgweir");
+          CHECK(client.hears(error("42601") + ready()) == "release");
+          break;
+        case How::Unnamed:
+          client.says(parse("", each.sql) + bind() + execute() + sync_message());
+          client.granted(place.server);
+          CHECK(client.sent() == "P B:pgweir_none E S");
+          CHECK(client.hears(parsed() + error("26000") + ready()) == "release");
+          break;
+        case How::Named:  // on whatever server
+          client.runs(parse("s", each.sql) + sync_message(), parsed() + ready(), place.other);
+          client.seen();
+          client.sent();
+          client.says(bind("s") + execute() + sync_message());
+          client.granted(place.server);
+          CHECK(client.sent() == "B:pgweir_none E S");
+          CHECK(client.hears(error("26000") + ready()) == "release");
+          break;
+      }
+      CHECK_THAT(client.to_client, Catch::Contains(std::string(each.reason)));
+      CHECK(client.seen() == (how == How::Unnamed ? "1 E:53400 Z:I" : "E:53400 Z:I"));
+      CHECK(place.server.clean());
+      CHECK_FALSE(place.server.spoiled);
+      CHECK(place.pins.totals().refused == 1);
+    }
+  }
+}
+
+TEST_CASE("what ends with its transaction needs no room") {
+  for (const Bytes sql :
+       {"create temp table t (i int) on commit drop", "select pg_advisory_xact_lock(1)",
+        "set local work_mem = '5MB'", "declare c cursor for select 1", "unlisten a", "select 1; reset all",
+        "deallocate p", "select set_config('search_path', current_schema, true)"}) {
+    CAPTURE(sql);
+    Place place;
+    place.tenant.limits.max_pinned_clients = 0;
+    Client client(place);
+    client.says(query(sql));
+    client.granted(place.server);
+    CHECK(client.sent().ends_with("Q:" + std::string(sql)));
+  }
+}
+
+TEST_CASE("a refusal aborts the transaction, and what waits behind it") {
+  Place place;
+  place.tenant.limits.max_pinned_clients = 0;
+  Linked client(place);
+  client.says(query("listen a") + query("select 1"));
+  CHECK(client.sent() == "Q:refused_by_pgweir Q:select 1");
+  client.hears(error("42601") + ready('E') + error("25P02") + ready('E'));
+  CHECK(client.seen() == "E:53400 Z:E E:25P02 Z:E");
+  CHECK(client.says(query("rollback")).empty());
+  CHECK(client.hears(done("ROLLBACK") + ready()) == "release");
+}
+
+TEST_CASE("a refusal behind a failed batch is not told") {
+  Place place;
+  place.tenant.limits.max_pinned_clients = 0;
+  Linked client(place);
+  client.says(parse("", "select 1/0") + bind() + execute() + query("listen a") + sync_message());
+  CHECK(client.hears(parsed() + bound() + error("22012") + ready('E')).empty());
+  CHECK(client.seen() == "1 2 E:22012 Z:E");
+  CHECK(place.server.ops.empty());
+}
+
+TEST_CASE("clients are counted by what pins them") {
+  Place place;
+  {
+    Pinned one(place);
+    CHECK(place.pins.pinned() == 1);
+    CHECK(place.pins.reasons() == PinBook::Reasons{1});
+    CHECK(one.says(query("listen a")).empty());
+    one.hears(done("LISTEN") + ready());
+    one.hears(parsed() + answered(row()));
+    CHECK(one.core.pins() == (pin::kTemp | pin::kListen));
+    CHECK(place.pins.pinned() == 1);
+    CHECK(place.pins.reasons() == PinBook::Reasons{1, 0, 0, 1});
+    CHECK(one.says(query("drop table t")).empty());
+    one.hears(done("DROP TABLE") + ready());
+    one.hears(bound() + done() + bound() + row() + done() + ready());
+    CHECK(place.pins.reasons() == PinBook::Reasons{0, 0, 0, 1});
+  }
+  CHECK(place.pins.pinned() == 0);
+  CHECK(place.pins.reasons() == PinBook::Reasons{});
+  CHECK(place.pins.totals() == PinBook::Totals{1, 1, 0});
+}
+
+TEST_CASE("a pinned client needs no more room, and makes some when it is free of its pins") {
+  Place place;
+  place.tenant.limits.max_pinned_clients = 1;
+  Pinned one(place);
+  CHECK_FALSE(place.pins.has_room());
+  CHECK(one.says(query("listen a")).empty());
+  one.hears(done("LISTEN") + ready());
+  one.hears(parsed() + answered(row()));
+  SECTION("as all is gone") {
+    CHECK(one.says(query("discard all")).empty());
+    one.hears(done("DISCARD ALL") + ready());
+    CHECK(one.hears(parsed() + bound() + done() + parsed() + answered("")) == "release");
+  }
+  SECTION("as it leaves") { one.says(terminate()); }
+  SECTION("as its server is lost") {
+    one.step([&] { one.core.server_gone("crash", one.out); });
+  }
+  CHECK(place.pins.has_room());
+}
+
+TEST_CASE("who will be pinned when its transaction ends has a place from the request on") {
+  Place place;
+  place.tenant.limits.max_pinned_clients = 1;
+  Client one(place), other(place);
+  one.says(query("begin; listen a; listen b"));
+  one.granted(place.server);
+  one.hears(done("BEGIN") + done("LISTEN") + done("LISTEN") + ready('T'));
+  CHECK_FALSE(place.pins.has_room());
+  other.says(query("listen a"));
+  other.granted(place.other);
+  CHECK(other.sent() == "Q:refused_by_pgweir");
+  CHECK(other.hears(error("42601") + ready()) == "release");
+  CHECK_THAT(other.to_client, Catch::Contains("free: 1 of 1"));
+  SECTION("until it turns out that nothing is left") {
+    one.says(query("rollback"));
+    one.hears(done("ROLLBACK") + ready());
+    CHECK(one.hears(parsed() + answered("")) == "release");
+  }
+  SECTION("until it leaves") {
+    CHECK(one.step([&] { one.core.client_gone(one.out); }) == "abandon");
+  }
+  CHECK(place.pins.has_room());
+  CHECK(place.pins.totals() == PinBook::Totals{0, 0, 1});
+}
+
+TEST_CASE("what cannot be read holds no place") {
+  Place place;
+  place.tenant.limits.max_pinned_clients = 1;
+  Client one(place);
+  one.says(query("call p()"));
+  one.granted(place.server);
+  CHECK(one.sent() == "Q:call p()");
+  CHECK(place.pins.has_room());
+}
+
+// --- session mode
+
+namespace {
+struct Resident : Client {
+  explicit Resident(Place& p, SettingsMap::Values settings = {})
+      : Client(p, std::move(settings), tiers::PoolMode::Session) {}
+  // Its first request is through.
+  void settles() {
+    says(query("select 1"));
+    granted(place.server);
+    REQUIRE(hears(rows()).empty());
+    to_client.clear();
+    to_server.clear();
+  }
+};
+}  // namespace
+
+TEST_CASE("in session mode a client keeps its server until it leaves") {
+  Place place;
+  Resident client(place);
+  CHECK(place.pins.pinned() == 0);
+  client.settles();
+  CHECK(client.core.pins() == pin::kSession);
+  CHECK(client.core.resting());
+  CHECK(place.pins.reasons() == PinBook::Reasons{0, 0, 0, 0, 0, 0, 1});
+  CHECK(client.says(query("select 2")).empty());
+  CHECK(client.hears(rows()).empty());
+  CHECK(client.out.transactions == 1);
+  CHECK(client.says(terminate()) == "close release");
+  CHECK(place.server.dirty);
+  CHECK(place.pins.pinned() == 0);
+}
+
+TEST_CASE("in session mode texts pass as they are and nothing is asked") {
+  for (const Bytes sql :
+       {"create temp table t (i int)", "listen a", "set work_mem = '5MB'", "discard all", "deallocate all",
+        "reset all", "close all", "unlisten *", "call p()", "select set_config('a.' || 'b', 'x', false)"}) {
+    for (const bool first : {true, false}) {
+      CAPTURE(sql, first);
+      Place place;
+      place.tenant.limits.max_pinned_clients = 1;
+      Resident client(place);
+      if (!first) client.settles();
+      CHECK(client.says(query(sql)) == (first ? "ask" : ""));
+      if (first) client.granted(place.server);
+      CHECK(client.sent() == "Q:" + std::string(sql));
+      CHECK(client.hears(done("DONE") + ready()).empty());
+      CHECK(client.sent().empty());
+      CHECK(client.core.resting());
+      CHECK(client.core.pins() == pin::kSession);
+    }
+  }
+}
+
+TEST_CASE(
+    "in session mode DISCARD ALL on the server takes statements, and gives back the client's settings") {
+  Place place;
+  Resident client(place, {{"work_mem", "5MB"}});
+  client.says(parse("s", "select 1") + sync_message());
+  client.granted(place.server);
+  CHECK(client.sent() == "P:pgweir_set B:pgweir_set E S P:pgweir_1 S");
+  client.hears(parsed() + bound() + row("5MB") + done() + ready() + parsed() + ready());
+  CHECK(client.core.statement_count() == 1);
+  client.says(query("discard all"));
+  CHECK(client.sent() == "Q:discard all C:pgweir_set P:pgweir_set B:pgweir_set E S");
+  client.hears(done("DISCARD ALL") + ready());
+  CHECK(client.hears(closed() + parsed() + bound() + row("5MB") + done() + ready()).empty());
+  CHECK(client.core.statement_count() == 0);
+  CHECK(client.core.resting());
+}
+
+TEST_CASE("in session mode a statement prepared by the protocol is deallocated by its name") {
+  Place place;
+  Resident client(place);
+  client.says(parse("s", "select 1") + sync_message());
+  client.granted(place.server);
+  client.hears(parsed() + ready());
+  client.seen();
+  CHECK(client.says(query("deallocate s")).empty());
+  CHECK(client.seen() == "C:DEALLOCATE Z:I");
+}
+
+TEST_CASE("in session mode what DISCARD ALL leaves spoils the server") {
+  Place place;
+  Resident client(place);
+  client.settles();
+  client.says(query("load 'a'"));
+  CHECK(client.hears(done("LOAD") + ready()).empty());
+  CHECK(client.core.pins() == pin::kSession);
+  CHECK(place.server.spoiled);
+}
+
+TEST_CASE("a client in session mode has its place in the budget from its first request on") {
+  Place place;
+  place.tenant.limits.max_pinned_clients = 1;
+  Resident one(place), other(place);
+  CHECK(one.says(query("select 1")) == "ask");
+  CHECK_FALSE(place.pins.has_room());
+  CHECK(other.says(query("select 2") + parse("", "select 3") + bind() + execute() + sync_message()).empty());
+  CHECK(other.seen() == "E:53400 Z:I E:53400 Z:I");
+  CHECK(other.core.state() == State::Idle);
+  SECTION("until it gets no server") {
+    one.step([&] { one.core.refused({sqlstate::kTooManyConnections, "full", {}, {}}, one.held, one.out); });
+    CHECK(one.seen() == "E:53300 Z:I");
+  }
+  SECTION("until it leaves the queue") {
+    one.step([&] { one.core.client_gone(one.out); });
+  }
+  SECTION("until it is ended in the queue") {
+    one.step([&] { one.core.fail({sqlstate::kAdminShutdown, "bye", {}, {}}, one.out); });
+  }
+  SECTION("until it leaves") {
+    one.granted(place.server);
+    CHECK_FALSE(place.pins.has_room());
+    one.hears(rows());
+    CHECK(one.says(terminate()) == "close release");
+  }
+  SECTION("until its server is lost") {
+    one.granted(place.server);
+    one.step([&] { one.core.server_gone("crash", one.out); });
+  }
+  CHECK(place.pins.has_room());
+  CHECK(other.says(query("select 4")) == "ask");
+}
+
+TEST_CASE("a client in session mode needs no place to have its settings tried") {
+  Place place;
+  place.tenant.limits.max_pinned_clients = 0;
+  Resident client(place, {{"work_mem", "5MB"}});
+  CHECK(client.step([&] { client.core.prove(client.out); }) == "ask");
+  CHECK(client.granted(place.server).empty());
+  CHECK(client.hears(parsed() + bound() + row("5MB") + done() + ready()) == "proven release");
+}
