@@ -46,9 +46,17 @@ std::size_t SqlLexer::after_escaped(Bytes sql, std::size_t at) {
 std::size_t SqlLexer::after_number(Bytes sql, std::size_t at) {
   while (is_digit(sql, at)) ++at;
   if (is('.', sql, at) && !is('.', sql, at + 1)) {
-    ++at;
-    while (is_digit(sql, at)) ++at;
+    return after_fraction(sql, at + 1);
   }
+  return after_exponent(sql, at);
+}
+
+std::size_t SqlLexer::after_fraction(Bytes sql, std::size_t at) {
+  while (is_digit(sql, at)) ++at;
+  return after_exponent(sql, at);
+}
+
+std::size_t SqlLexer::after_exponent(Bytes sql, std::size_t at) {
   if (is('e', sql, at) || is('E', sql, at)) {
     std::size_t digits = is('+', sql, at + 1) || is('-', sql, at + 1) ? at + 2 : at + 1;
     if (!is_digit(sql, digits)) return at;

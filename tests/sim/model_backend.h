@@ -72,7 +72,6 @@ class ModelBackend final : public net::Handler {
   std::optional<protocol::ScramServer> scram_;
   std::string salt_;
   int owner_ = -1;                 // the client that it works for
-  std::uint64_t last_serial_ = 0;  // of that client's last token here
   bool waits_ = false;
 };
 
