@@ -51,6 +51,12 @@ std::size_t SqlLexer::after_number(Bytes sql, std::size_t at) {
   return after_exponent(sql, at);
 }
 
+// ".5" ends where its digits do: ".5.e3" is a number, a point and a word. ".." is one symbol.
+std::size_t SqlLexer::after_point(Bytes sql, std::size_t at) {
+  if (is('.', sql, at + 1)) return at + 2;
+  return is_digit(sql, at + 1) ? after_fraction(sql, at + 1) : at + 1;
+}
+
 std::size_t SqlLexer::after_fraction(Bytes sql, std::size_t at) {
   while (is_digit(sql, at)) ++at;
   return after_exponent(sql, at);

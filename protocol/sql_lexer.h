@@ -80,10 +80,7 @@ class SqlLexer {
           if (at == begin + 1 && at < end && (data[at] == '\'' || data[at] == '&'))
             at = after_prefix(sql_, begin, kind);
           break;
-        case Class::Symbol:
-          // ".5" ends where its digits do: ".5.e3" is a number, a point and a word.
-          at = data[at] == '.' && is_digit(sql_, at + 1) ? after_fraction(sql_, at + 1) : at + 1;
-          break;
+        case Class::Symbol: at = data[at] == '.' ? after_point(sql_, at) : at + 1; break;
         case Class::DoubleQuote:
           at = after_quoted(sql_, at);
           kind = SqlToken::Kind::Quoted;
@@ -136,6 +133,7 @@ class SqlLexer {
   static std::size_t after_prefix(Bytes sql, std::size_t at, SqlToken::Kind& kind);
   static std::size_t after_escaped(Bytes sql, std::size_t at);
   static std::size_t after_number(Bytes sql, std::size_t at);
+  static std::size_t after_point(Bytes sql, std::size_t at);
   static std::size_t after_fraction(Bytes sql, std::size_t at);
   static std::size_t after_exponent(Bytes sql, std::size_t at);
   static std::size_t after_dollar(Bytes sql, std::size_t at, SqlToken::Kind& kind);

@@ -98,6 +98,7 @@ class Isolation(PgweirCase):
                     "crowd": {
                         "pool_size": SERVERS,
                         "max_server_connections": SERVERS,
+                        "max_pinned_clients": CLIENTS * 4,
                         "min_server_connections": SERVERS,
                         "max_clients": CLIENTS * 4,
                     }
