@@ -57,7 +57,7 @@ void ModelBackend::look_at_arrivals() {
       return violation("a request of client " + std::to_string(owner) + " while client " +
                        std::to_string(owner_) + " is still owed an answer");
     owner_ = owner;
-    }
+  }
 }
 
 void ModelBackend::check_traces(int owner) const {

@@ -71,7 +71,7 @@ class ModelBackend final : public net::Handler {
   std::optional<PgSession> session_;
   std::optional<protocol::ScramServer> scram_;
   std::string salt_;
-  int owner_ = -1;                 // the client that it works for
+  int owner_ = -1;  // the client that it works for
   bool waits_ = false;
 };
 
