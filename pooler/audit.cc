@@ -66,6 +66,10 @@ Bytes statement_of(Question::Kind kind) { return text_of(kind).statement; }
 Bytes content_of(Question::Kind kind) { return text_of(kind).content; }
 
 bool Findings::add(const Question& question, Bytes row) {
+  if (row.empty()) {  // longer than a row that is read
+    pins |= pin::kSettings;
+    return true;
+  }
   protocol::Reader in(row);
   const std::uint16_t columns = in.u16();
   if (const Pins found = pin_of(question.kind)) {
@@ -93,7 +97,11 @@ void Suspicion::add_setting(const std::string& name) {
   constexpr std::array<Bytes, 4> kNotKept = {"seed", "transaction_isolation", "transaction_read_only",
                                              "transaction_deferrable"};
   if (std::find(kNotKept.begin(), kNotKept.end(), name) != kNotKept.end()) return;
-  if (std::find(settings.begin(), settings.end(), name) == settings.end()) settings.push_back(name);
+  if (std::find(settings.begin(), settings.end(), name) != settings.end()) return;
+  if (settings.size() < kSettingsMost)
+    settings.push_back(name);
+  else
+    pins |= pin::kSettings;
 }
 
 }  // namespace pgweir

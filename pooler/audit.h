@@ -77,6 +77,10 @@ struct Findings {
   bool add(const Question& question, Bytes row);
 };
 
+// Settings that are carried from server to server for one client: beyond either it keeps its server.
+inline constexpr std::size_t kSettingsMost = 256;
+inline constexpr std::size_t kSettingsBytesMost = 64 << 10;
+
 // What the texts of one transaction may have done.
 struct Suspicion {
   std::vector<std::string> settings;  // set, or set back
@@ -84,7 +88,7 @@ struct Suspicion {
   bool all_settings = false;          // all of the client's may have been set back
   Pins pins = 0;                      // what may have come or gone
 
-  bool empty() const { return settings.empty() && !all_settings && pins == 0; }
+  // More names than a client may have settings pin it instead.
   void add_setting(const std::string& name);
 };
 

@@ -284,8 +284,12 @@ bool SessionCore::begin_audit(Actions& out) {
 
 void SessionCore::on_audited(Findings& findings) {
   PGWEIR_CHECK(auditing_ && suspicion_);
-  wanted_ = books_->settings.learned(wanted_, findings.settings);
-  server_->applied = wanted_;
+  const SettingsRef learned = books_->settings.learned(wanted_, findings.settings);
+  if (learned->small())
+    server_->applied = wanted_ = learned;
+  else
+    findings.pins |= pin::kSettings;
+  if ((findings.pins | suspicion_->pins) & pin::kSettings) server_->dirty = true;
   // Under such a path tables are temporary without saying so.
   const auto path = wanted_->values.find(Bytes("search_path"));
   if (path != wanted_->values.end() && mentions(path->second, "pg_temp")) suspicion_->pins |= pin::kSettings;

@@ -67,6 +67,12 @@ bool is_tracked_setting(Bytes name) {
   return std::find(std::begin(kTracked), std::end(kTracked), name) != std::end(kTracked);
 }
 
+bool SettingsMap::small() const {
+  std::size_t bytes = 0;
+  for (const auto& [name, value] : values) bytes += name.size() + value.size();
+  return values.size() <= kSettingsMost && bytes <= kSettingsBytesMost;
+}
+
 const std::string& SettingsMap::told(Bytes name) const {
   const auto spelt = reported.find(name);
   return spelt != reported.end() ? spelt->second : values.find(name)->second;

@@ -28,6 +28,8 @@ struct SettingsMap {
   // The settings that decide what a text means when it is parsed, in one string; empty: the defaults.
   std::string parsing;
 
+  // Within kSettingsMost and kSettingsBytesMost.
+  bool small() const;
   // How Postgres reports the value of a setting that the map has.
   const std::string& told(Bytes name) const;
 };

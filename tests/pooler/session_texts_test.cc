@@ -129,6 +129,32 @@ TEST_CASE("an audit that a late cancel meets is asked again") {
   CHECK(client.core.wanted()->values.at("work_mem") == "5MB");
 }
 
+TEST_CASE("settings beyond what is carried along pin the client instead") {
+  Place place;
+  Client client(place);
+  SECTION("too many names") {
+    std::string sql;
+    for (int i = 0; i < 300; ++i) sql += "set a.b" + std::to_string(i) + " = 1;";
+    suspected(client, sql, "SET", place.server);
+    std::string answer = parsed();
+    for (int i = 0; i < 256; ++i) answer += bound() + row() + done();
+    CHECK(client.hears(answer + ready()).empty());
+  }
+  SECTION("too many bytes") {
+    suspected(client, "set a.b = 'long'", "SET", place.server);
+    CHECK(client.hears(parsed() + answered(row(std::string(70'000, 'x')))).empty());
+    CHECK(client.core.wanted() == place.books.settings.empty());
+  }
+  SECTION("a row that comes in pieces") {
+    suspected(client, "set a.b = 'long'", "SET", place.server);
+    const std::string answer = parsed() + answered(row(std::string(70'000, 'x')));
+    CHECK(client.hears(answer.substr(0, 1000)).empty());
+    CHECK(client.hears(answer.substr(1000)).empty());
+  }
+  CHECK(client.core.pins() == pin::kSettings);
+  CHECK(place.server.dirty);
+}
+
 // --- what a client began with
 
 TEST_CASE("what a client began with is given back behind a RESET ALL") {
