@@ -21,7 +21,7 @@ constexpr std::array<Text, Question::kKinds> kTexts = {{
     {"pgweir_value", content("SELECT pg_catalog.current_setting($1, true)\0\0")},
     {"pgweir_origin",
      content("SELECT pg_catalog.current_setting($1, true), (SELECT s.source FROM pg_catalog.pg_settings s"
-             " WHERE pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) $1)\0\0")},
+             " WHERE pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) pg_catalog.lower($1))\0\0")},
     {"pgweir_temp",
      content(
          "SELECT 1 WHERE EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.refclassid"
@@ -102,6 +102,14 @@ void Suspicion::add_setting(const std::string& name) {
     settings.push_back(name);
   else
     pins |= pin::kSettings;
+}
+
+void Suspicion::add_set_back(std::string key) {
+  if (!may_set_back(key)) set_back.push_back(std::move(key));
+}
+
+bool Suspicion::may_set_back(Bytes key) const {
+  return all_set_back || std::find(set_back.begin(), set_back.end(), key) != set_back.end();
 }
 
 }  // namespace pgweir

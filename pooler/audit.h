@@ -84,12 +84,15 @@ inline constexpr std::size_t kSettingsBytesMost = 64 << 10;
 // What the texts of one transaction may have done.
 struct Suspicion {
   std::vector<std::string> settings;  // set, or set back
-  bool origins = false;               // some were set back
-  bool all_settings = false;          // all of the client's may have been set back
+  std::vector<std::string> set_back;  // those to their defaults, which for Postgres are not the client's
+  bool all_set_back = false;          // all of the client's may have been
   Pins pins = 0;                      // what may have come or gone
 
   // More names than a client may have settings pin it instead.
   void add_setting(const std::string& name);
+  // `key`: see setting_key.
+  void add_set_back(std::string key);
+  bool may_set_back(Bytes key) const;
 };
 
 }  // namespace pgweir

@@ -18,7 +18,10 @@ constexpr std::chrono::seconds kCleaningMax{10};
 // Nobody listens: between two clients a server has nothing to say but notices.
 class NoAudience final : public ServerCore::Audience {
  public:
-  bool on_parameter(Bytes, Bytes) override { return parameter_changed = true; }
+  std::optional<Bytes> on_parameter(Bytes, Bytes value) override {
+    parameter_changed = true;
+    return value;
+  }
   void on_ours_failed(Bytes) override { failed = true; }
   bool parameter_changed = false;
   bool failed = false;

@@ -46,9 +46,15 @@ bool is_ready(Bytes message) {
          (message.back() == 'I' || message.back() == 'T' || message.back() == 'E');
 }
 
-// DISCARD ALL and DEALLOCATE ALL, and not the DELETE that many rows are told of.
-bool tells_of_statements(const char* complete) {
-  return complete[kHeaderBytes] == 'D' && std::string_view(complete + kHeaderBytes, 3) != "DEL";
+// CREATE, ALTER and DROP of whatever.
+bool changes_definitions(const char* tag) {
+  return (tag[0] == 'C' && tag[1] == 'R') || (tag[0] == 'A' && tag[1] == 'L') ||
+         (tag[0] == 'D' && tag[1] == 'R');
+}
+
+// These, DISCARD ALL and DEALLOCATE ALL, and not the DELETE that many rows are told of.
+bool tells_of_statements(const char* tag) {
+  return changes_definitions(tag) || (tag[0] == 'D' && !(tag[1] == 'E' && tag[2] == 'L'));
 }
 
 // "cached plan must not change result type", in any language.
@@ -152,7 +158,8 @@ std::size_t ServerCore::pass_on(Bytes in, Outcome& outcome) {
         if (size == kHeaderBytes || !pipeline.pass(message[0])) return end;
         break;
       case 'C':
-        if (size == kHeaderBytes || tells_of_statements(message) || !pipeline.pass('C')) return end;
+        if (size < kHeaderBytes + 4 || tells_of_statements(message + kHeaderBytes) || !pipeline.pass('C'))
+          return end;
         break;
       case 'Z':
         if (!is_ready({message, size}) || !pipeline.pass('Z')) return end;
@@ -180,7 +187,9 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
     outcome.fatal = true;
     reply.verdict = Verdict::Forward;
   }
-  if (type == 'S') reply.verdict = on_parameter(whole.substr(kHeaderBytes), reply.verdict, audience);
+  if (type == 'S' && reply.verdict == Verdict::Forward &&
+      tell_parameter(whole.substr(kHeaderBytes), to_client, audience))
+    return true;
   switch (reply.verdict) {
     case Verdict::Violation: outcome.broken = "sent a message that answers nothing"; return false;
     case Verdict::Poisoned: outcome.poisoned = true; return false;
@@ -194,9 +203,6 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
         to_client.borrow(whole);
       break;
     }
-    case Verdict::ShowParsed:
-      to_client.own([](std::string& out) { protocol::put_parse_complete(out); });
-      break;
     case Verdict::Swallow:
 #ifdef PGWEIR_PLANT_SHOW_OURS
       to_client.borrow(whole);
@@ -208,7 +214,6 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
     PGWEIR_CHECK(!ops.empty());
     const StatementOp op = std::move(ops.front());
     ops.pop_front();
-    // Not for ParseKnown: an Evict sent behind it may have taken the statement away meanwhile.
     if (op.id != 0 && reply.kind == Owed::Parse) statements.add(op.id);
   }
   if (reply.dropped_ops > 0) drop_ops(reply.dropped_ops, audience);
@@ -221,7 +226,7 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
   if ((type == 'C' || type == 'Z') && whole.size() > kHeaderBytes)
     on_whole(type, whole.substr(kHeaderBytes), reply, audience);
   if (reply.verdict == Verdict::Swallow && !errands_.empty() &&
-      !on_ours(type, whole.substr(kHeaderBytes), reply, audience)) {
+      !on_ours(type, whole.substr(kHeaderBytes), reply, to_client, audience)) {
     outcome.broken = "answered a question of ours with a malformed row";
     return false;
   }
@@ -241,25 +246,26 @@ void ServerCore::on_whole(char type, Bytes body, const Pipeline::Reply& reply, A
     if (reply.verdict != Verdict::Forward) return;
     audience.on_all_deallocated();
     if (body.substr(0, 3) == "DIS") audience.on_all_discarded();
+  } else if (reply.verdict == Verdict::Forward && body.size() > 1 && changes_definitions(body.data())) {
+    audience.on_definitions_changed();
   }
 }
 
-// Whether the client hears of it. What it loses by its own request and is given back at once was never gone.
-Verdict ServerCore::on_parameter(Bytes body, Verdict verdict, Audience& audience) {
+// False when the message is the client's as it is.
+bool ServerCore::tell_parameter(Bytes body, Gather& to_client, Audience& audience) {
   protocol::Reader in(body);
   const Bytes name = in.c_string();
   const Bytes value = in.c_string();
-  const bool restoring = !errands_.empty() && errands_.front().kind == Errand::Kind::Restore;
-  if (!in.ok() || (verdict == Verdict::Swallow && !restoring)) return verdict;
-  if (verdict == Verdict::Swallow) return audience.on_parameter(name, value) ? Verdict::Forward : verdict;
-  if (restoring && errands_.front().to->values.contains(name) && errands_.front().to->told(name) != value)
-    return Verdict::Swallow;
-  audience.on_parameter(name, value);
-  return verdict;
+  if (!in.ok()) return false;
+  const std::optional<Bytes> told = audience.on_parameter(name, value);
+  if (told == value) return false;
+  if (told) to_client.own([&](std::string& out) { protocol::put_parameter_status(out, name, *told); });
+  return true;
 }
 
 // False when the answer is no answer.
-bool ServerCore::on_ours(char type, Bytes body, const Pipeline::Reply& reply, Audience& audience) {
+bool ServerCore::on_ours(char type, Bytes body, const Pipeline::Reply& reply, Gather& to_client,
+                         Audience& audience) {
   Errand& errand = errands_.front();
   if (type == 'D' && errand.answered < errand.questions.size()) {
     if (errand.kind == Errand::Kind::Audit)
@@ -268,26 +274,19 @@ bool ServerCore::on_ours(char type, Bytes body, const Pipeline::Reply& reply, Au
   } else if (type == 'C' && reply.kind == Owed::Execute && reply.finished) {
     ++errand.answered;
   } else if (reply.ready) {
-    end_errand(audience);
+    end_errand(to_client, audience);
   }
   return true;
 }
 
 void ServerCore::on_ours_failed(Bytes error_body, Audience& audience) {
-  if (!errands_.empty()) {
-    errands_.front().failed = true;
-    // The client's request in front of it has failed, so nothing is to be given back.
-    if (errands_.front().kind == Errand::Kind::Restore &&
-        protocol::parse_error(error_body).sqlstate == sqlstate::kInFailedTransaction)
-      return;
-  }
+  if (!errands_.empty()) errands_.front().failed = true;
   audience.on_ours_failed(error_body);
 }
 
-void ServerCore::end_errand(Audience& audience) {
+void ServerCore::end_errand(Gather& to_client, Audience& audience) {
   Errand done = std::move(errands_.front());
   errands_.erase(errands_.begin());
-  if (done.kind == Errand::Kind::Restore) set_prepared_ = !done.failed;  // it was closed and made anew
   if (done.failed) return;
   switch (done.kind) {
     case Errand::Kind::Settings: applied = std::move(done.to); break;
@@ -295,8 +294,7 @@ void ServerCore::end_errand(Audience& audience) {
       dirty = false;
       applied = empty_settings_;
       break;
-    case Errand::Kind::Restore: break;
-    case Errand::Kind::Audit: audience.on_audited(done.findings); break;
+    case Errand::Kind::Audit: audience.on_audited(done.findings, to_client); break;
   }
 }
 
@@ -327,13 +325,14 @@ void ServerCore::drop_ops(std::size_t count, Audience& audience) {
 void ServerCore::put_set(std::string& out, Bytes name, std::optional<Bytes> value, Errand& errand) {
   protocol::put_bind_text(out, kSetStatement, {name, value});
   protocol::put_execute(out);
-  errand.questions.push_back({Question::Kind::Value, std::string(name)});
+  // What a setting that is taken back becomes says nothing of how one that is set is spelt.
+  errand.questions.push_back({Question::Kind::Value, value ? std::string(name) : std::string()});
   pipeline.push(Owed::Bind, Pipeline::Whose::Ours);
   pipeline.push(Owed::Execute, Pipeline::Whose::Ours);
 }
 
 void ServerCore::apply_settings(const SettingsRef& wanted, Gather& to_server) {
-  PGWEIR_CHECK(quiet() && errands_.empty());
+  PGWEIR_CHECK(settled() && errands_.empty());
   if (applied == wanted) return;
   Errand errand{Errand::Kind::Settings, wanted};
   to_server.own([&](std::string& out) {
@@ -365,24 +364,8 @@ void ServerCore::apply_settings(const SettingsRef& wanted, Gather& to_server) {
   errands_.push_back(std::move(errand));
 }
 
-void ServerCore::restore_settings(const SettingsRef& values, Gather& to_server) {
-  PGWEIR_CHECK(!pipeline.batch_open() && !values->values.empty());
-  Errand errand{Errand::Kind::Restore, values};
-  to_server.own([&](std::string& out) {
-    // The request in front may have deallocated the statement, or not: it is made anew.
-    protocol::put_close_statement(out, kSetStatement);
-    pipeline.push(Owed::Close, Pipeline::Whose::Ours);
-    protocol::put_parse(out, kSetStatement, kSetContent);
-    pipeline.push(Owed::Parse, Pipeline::Whose::Ours);
-    for (const auto& [name, value] : values->values) put_set(out, name, value, errand);
-    protocol::put_sync(out);
-    pipeline.push(Owed::Sync, Pipeline::Whose::Ours);
-  });
-  errands_.push_back(std::move(errand));
-}
-
 void ServerCore::audit(std::vector<Question> questions, Gather& to_server) {
-  PGWEIR_CHECK(quiet() && errands_.empty() && !questions.empty());
+  PGWEIR_CHECK(settled() && errands_.empty() && !questions.empty());
   to_server.own([&](std::string& out) {
     for (const Question& question : questions) {
       const Bytes statement = statement_of(question.kind);

@@ -9,6 +9,7 @@
 #include <array>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,14 +29,16 @@ class ServerCore {
   class Audience {
    public:
     virtual ~Audience() = default;
-    // A parameter's value, changed by the client's own request. Answers whether that is news to the client.
-    virtual bool on_parameter(Bytes /*name*/, Bytes /*value*/) { return true; }
+    // A parameter's value, changed by the client's own request. Answers the value that the client is
+    // told, if any.
+    virtual std::optional<Bytes> on_parameter(Bytes /*name*/, Bytes value) { return value; }
     virtual void on_op_dropped(StatementOp&) {}  // newest first
     virtual void on_all_deallocated() {}         // DISCARD ALL or DEALLOCATE ALL succeeded
     virtual void on_all_discarded() {}           // the former
+    virtual void on_definitions_changed() {}     // CREATE, ALTER or DROP succeeded
     virtual void on_stale(Statement&) {}         // its result has other columns than when it was prepared
-    virtual void on_ours_failed(Bytes /*error_body*/) {}  // a request of ours was refused
-    virtual void on_audited(Findings&) {}                 // the answers to audit(); theirs to take
+    virtual void on_ours_failed(Bytes /*error_body*/) {}                    // a request of ours was refused
+    virtual void on_audited(Findings&, protocol::Gather& /*to_client*/) {}  // the answers to audit()
   };
 
   struct Outcome {
@@ -51,10 +54,6 @@ class ServerCore {
 
   // Sends, if need be, what gives this server the settings `wanted`, ahead of the client's own requests.
   void apply_settings(const SettingsRef& wanted, protocol::Gather& to_server);
-  // Sends what gives `values` back to the client, behind a request of it that may have taken them away. The
-  // client is told of them as of changes of its own; when its request has failed, with
-  // the transaction, so may this.
-  void restore_settings(const SettingsRef& values, protocol::Gather& to_server);
   // Asks; ends in on_audited() or on_ours_failed().
   void audit(std::vector<Question> questions, protocol::Gather& to_server);
   // Sends what lets the requests of a client that has vanished come to their end.
@@ -91,9 +90,9 @@ class ServerCore {
  private:
   // What a batch of ours is for, from its sending to its ReadyForQuery.
   struct Errand {
-    enum class Kind : std::uint8_t { Settings, Restore, Audit, Clean };
+    enum class Kind : std::uint8_t { Settings, Audit, Clean };
     Kind kind;
-    SettingsRef to = {};                   // Settings, Restore
+    SettingsRef to = {};                   // Settings
     std::vector<Question> questions = {};  // one for each Execute of the batch, in order
     std::size_t answered = 0;
     Findings findings = {};  // Audit
@@ -104,11 +103,11 @@ class ServerCore {
   bool on_message(char type, Bytes whole, protocol::Gather& to_client, Audience& audience, Outcome& outcome);
   std::size_t pass_on(Bytes in, Outcome& outcome);
   void on_whole(char type, Bytes body, const protocol::Pipeline::Reply& reply, Audience& audience);
-  protocol::Pipeline::Reply::Verdict on_parameter(Bytes body, protocol::Pipeline::Reply::Verdict verdict,
-                                                  Audience& audience);
-  bool on_ours(char type, Bytes body, const protocol::Pipeline::Reply& reply, Audience& audience);
+  bool tell_parameter(Bytes body, protocol::Gather& to_client, Audience& audience);
+  bool on_ours(char type, Bytes body, const protocol::Pipeline::Reply& reply, protocol::Gather& to_client,
+               Audience& audience);
   void on_ours_failed(Bytes error_body, Audience& audience);
-  void end_errand(Audience& audience);
+  void end_errand(protocol::Gather& to_client, Audience& audience);
   bool rows_matter() const;
   void learn_spelling(Errand& errand, Bytes row);
   void drop_ops(std::size_t count, Audience& audience);

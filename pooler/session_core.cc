@@ -120,7 +120,7 @@ void SessionCore::granted(ServerCore& server, Bytes held, Actions& out) {
   PGWEIR_CHECK(server.clean() && server.ops.empty());  // pairs with the check in Group::lend
   server_ = &server;
   state_ = State::Linked;
-  unnamed_here_ = dirty_batch_ = names_unsure_ = worked_ = false;
+  unnamed_here_ = dirty_batch_ = names_unsure_ = worked_ = wait_behind_ = redefined_ = false;
 #ifndef PGWEIR_PLANT_FORGET_SETTINGS
   server.apply_settings(wanted_, out.to_server);
 #endif
@@ -169,6 +169,11 @@ void SessionCore::relay(Bytes in, Actions& out) {
       return violation("invalid message type or length from client", out);
     if (server_->pipeline.full() || (!server_->ops.empty() && server_->ops.size() >= kOpsMax))
       return void(stall(out));
+    if (wait_behind_ && !server_->pipeline.batch_open()) {
+      if (!server_->settled()) return void(stall(out));
+      wait_behind_ = false;
+      if (server_->tx_status == 'T' && begin_recovery(out)) return void(out.stalled = true);
+    }
     if (server_->pipeline.copy_in() && !is_copy_message(frame.type))
       return violation("unexpected message during COPY from stdin", out);
     if (relay_message(frame, rest, out) != Step::Next) return;
@@ -193,8 +198,7 @@ SessionCore::Step SessionCore::relay_message(const Frame& frame, Bytes rest, Act
       if (frame.type == 'S') {
         pipeline.push(Owed::Sync);
         end_batch();
-        forward(frame, rest, out);
-        return end_with_restore(out), Step::Next;
+        return forward(frame, rest, out), Step::Next;
       }
       break;
     case 'F':
@@ -236,8 +240,6 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
     }
     no_room = note_text(text);
   }
-  // An error in an open batch may make the server skip this, too: then only the Sync may be followed by us.
-  const bool in_batch = server_->pipeline.batch_open();
   const bool runs =
       no_room ? push_refusal(Owed::Query, pin_book_->refuse(no_room)) : server_->pipeline.push(Owed::Query);
   end_batch();
@@ -247,9 +249,7 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
   } else {
     forward(frame, rest, out);
   }
-  if (!runs) return restore_.reset(), Step::Next;
-  unnamed_.clear();
-  if (!in_batch) end_with_restore(out);
+  if (runs) unnamed_.clear();
   return Step::Next;
 }
 
@@ -309,6 +309,11 @@ void SessionCore::server_bytes(Bytes in, Actions& out) {
 }
 
 void SessionCore::after_step(Actions& out) {
+  if (state_ == State::Linked && auditing_ && server_->settled() && server_->tx_status != 'I') {
+    auditing_ = audit_canceled_ = false;
+    if (server_->tx_status == 'T') server_->apply_settings(wanted_, out.to_server);
+    return;
+  }
 #ifdef PGWEIR_PLANT_RELEASE_EARLY
   if (state_ != State::Linked || (!server_->quiet() && (server_->tx_status != 'I' || out.queries == 0)))
     return;
@@ -334,10 +339,16 @@ void SessionCore::after_step(Actions& out) {
     if (std::exchange(audit_canceled_, false) && begin_audit(out)) return;
   } else {
     if (worked_) ++out.transactions;
+    if (std::exchange(redefined_, false)) books_->statements.definitions_changed();
     worked_ = false;
     if (begin_audit(out)) return;
   }
-  if (pins_ != 0) return;
+  wait_behind_ = false;
+  if (pins_ != 0) {
+    // What a RESET took away of what the client connected with.
+    if (server_->applied != wanted_) server_->apply_settings(wanted_, out.to_server);
+    return;
+  }
   // A server whose answers can no longer be counted is of no use to anybody.
   const bool useless = server_->pipeline.unfit() || server_->spoiled;
   unlink(useless ? Actions::Server::Drop : Actions::Server::Release, out);
@@ -422,7 +433,6 @@ void SessionCore::unlink(Actions::Server how, Actions& out) {
   }
   server_ = nullptr;
   suspicion_.reset();
-  restore_.reset();
   set_pins(0);
   auditing_ = audit_canceled_ = false;
 }
@@ -439,14 +449,30 @@ void SessionCore::claim() {
   pin_book_->claim();
 }
 
-bool SessionCore::on_parameter(Bytes name, Bytes value) {
-  server_->applied = books_->settings.changed(server_->applied, name, value);
-  const SettingsRef before = std::exchange(wanted_, books_->settings.changed(wanted_, name, value));
-  return before != wanted_;
+std::optional<Bytes> SessionCore::on_parameter(Bytes name, Bytes value) {
+  SettingsBook& book = books_->settings;
+  server_->applied = book.changed(server_->applied, name, value);
+  if (!set_back(name)) {
+    wanted_ = book.changed(wanted_, name, value);
+    return value;
+  }
+  // The default of a server is not what the client connected with. It has that again as soon as the
+  // transaction has ended, and is told so now, when Postgres would.
+  const SettingsRef before = wanted_;
+  wanted_ = book.is_baseline(name, value) ? book.taken_back(wanted_, name, *started_)
+                                          : book.changed(wanted_, name, value);
+  if (before == wanted_) return std::nullopt;
+  return wanted_->values.contains(name) ? Bytes(wanted_->told(name)) : value;
 }
 
 void SessionCore::on_all_discarded() {
   if (!server_->spoiled && (pins_ & pin::kSettings)) set_pins(pins_ & static_cast<Pins>(~pin::kSettings));
+}
+
+// Now for this client, at the end of its transaction for all others.
+void SessionCore::on_definitions_changed() {
+  redefined_ = true;
+  books_->statements.definitions_changed();
 }
 
 void SessionCore::on_ours_failed(Bytes error_body) {

@@ -26,6 +26,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "pooler/audit.h"
@@ -136,13 +137,16 @@ class SessionCore final : private ServerCore::Audience {
   void claim();
   void refuse_request(const protocol::Frame& frame, Bytes rest, const Error& error, Actions& out);
   void end_batch();
-  void end_with_restore(Actions& out);
   // What the virtual session can do by itself, without a server: DISCARD ALL, DEALLOCATE and their like.
   bool needs_no_server(Bytes text) const;
   bool answer_here(Bytes text, Actions& out);
   bool deallocates_ours(Bytes text) const;
   void say_done(Bytes tag, const SettingsMap& before, Actions& out);
   bool begin_audit(Actions& out);
+  bool begin_recovery(Actions& out);
+  bool set_back(Bytes name) const;
+  bool loses_start() const;
+  void put_news(const SettingsMap& before, std::string& bytes) const;
   Suspicion& suspicion();
   Step stall(Actions& out);
   void forward(const protocol::Frame& frame, Bytes rest, Actions& out);
@@ -150,6 +154,7 @@ class SessionCore final : private ServerCore::Audience {
   bool push_op(protocol::Owed kind, protocol::Pipeline::Whose whose, StatementOp op);
   bool push_refusal(protocol::Owed kind, const Error& error);
   void refuse_statement(const Error& error, Actions& out);
+  bool put_gone(Bytes content, std::string& bytes);
   // `server_name`: what the server calls the statement that the client calls `name`. Lives until the next
   // change of names.
   enum class For : std::uint8_t { Running, Describing };
@@ -158,6 +163,7 @@ class SessionCore final : private ServerCore::Audience {
   // it is told anew.
   bool replace_stale(Bytes name, Bytes after_bind);
   void make_room_on_server(Actions& out);
+  void evict(StatementId id, Actions& out);
   Name find_unnamed(For use, Actions& out);
   bool coming(const Statement& statement) const;
   bool pending_elsewhere(Bytes name, StatementId id) const;
@@ -167,20 +173,20 @@ class SessionCore final : private ServerCore::Audience {
   Actions::Server left_behind(Actions& out) const;
   void unlink(Actions::Server how, Actions& out);
 
-  bool on_parameter(Bytes name, Bytes value) override;
+  std::optional<Bytes> on_parameter(Bytes name, Bytes value) override;
   void on_op_dropped(StatementOp& op) override;
   void on_all_deallocated() override;
   void on_all_discarded() override;
+  void on_definitions_changed() override;
   void on_stale(Statement& statement) override { books_->statements.retire(statement); }
   void on_ours_failed(Bytes error_body) override;
-  void on_audited(Findings& findings) override;
+  void on_audited(Findings& findings, protocol::Gather& to_client) override;
 
   GroupBooks* books_;
   PinBook* pin_book_;
   ServerCore* server_ = nullptr;
   SettingsRef started_;
   SettingsRef wanted_;
-  SettingsRef restore_;                   // of started_, what the open batch may take away; null: nothing
   std::unique_ptr<Suspicion> suspicion_;  // null: nothing is suspected
   std::unique_ptr<ClientStatements> names_;
   std::string unnamed_;                       // content of the unnamed statement; empty: there is none
@@ -200,6 +206,8 @@ class SessionCore final : private ServerCore::Audience {
   bool skip_body_ = false;
   bool skip_to_sync_ = false;  // an error of ours stands in an extended batch
   bool proving_ = false;
+  bool redefined_ = false;    // definitions were changed in the open transaction
+  bool wait_behind_ = false;  // what was sent last may take away what the client connected with
 };
 
 }  // namespace pgweir

@@ -48,11 +48,8 @@ SessionCore::Step SessionCore::relay_unnamed_parse(const Frame& frame, Bytes res
 SessionCore::Step SessionCore::replace_deallocate(const Frame& frame, Bytes text, Actions& out) {
   Pipeline& pipeline = server_->pipeline;
   out.to_server.own([&](std::string& bytes) {
-    protocol::put_close_statement(bytes, kGoneStatement);
-    if (pipeline.push(Owed::Close, Whose::Ours))
+    if (put_gone(Bytes("\0\0\0", 3), bytes))
       names_->erase(books_->texts.read(sql_of(text)).statements[0].name);
-    protocol::put_parse(bytes, kGoneStatement, Bytes("\0\0\0", 3));
-    pipeline.push(Owed::Parse, Whose::Ours);
     unnamed_.assign("DEALLOCATE ").append(kGoneStatement).append(3, '\0');
     protocol::put_parse(bytes, "", unnamed_);
     pipeline.push(Owed::Parse);
@@ -61,6 +58,15 @@ SessionCore::Step SessionCore::replace_deallocate(const Frame& frame, Bytes text
   unnamed_noteworthy_ = false;
   out.consumed += frame.size;
   return Step::Next;
+}
+
+// Prepares `content` under a name that nobody uses. False when the server will skip it.
+bool SessionCore::put_gone(Bytes content, std::string& bytes) {
+  protocol::put_close_statement(bytes, kGoneStatement);
+  protocol::put_parse(bytes, kGoneStatement, content);
+  const bool runs = server_->pipeline.push(Owed::Close, Whose::Ours);
+  push_op(Owed::Parse, Whose::Ours, {StatementOp::Kind::Try, 0, 0, {}, {}});
+  return runs;
 }
 
 SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actions& out) {
@@ -89,9 +95,12 @@ SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actio
   if (names_unsure_) return stall(out);
   StatementRef statement = books_->statements.intern(content, wanted_->parsing);
   if (pending_elsewhere(name, statement ? statement->id : 0)) return stall(out);
+  if (statement && coming(*statement)) return stall(out);
   out.consumed += frame.size;
   if (!names_) names_ = std::make_unique<ClientStatements>(books_->statements);
   if (names_->find(name)) {
+    // What is wrong with the text, or with the transaction, comes first.
+    out.to_server.own([&](std::string& bytes) { put_gone(content, bytes); });
     refuse_statement({sqlstate::kDuplicateStatement,
                       "prepared statement \"" + std::string(name) + "\" already exists",
                       {},
@@ -109,22 +118,20 @@ SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actio
         out);
     return Step::Next;
   }
-  const bool known = server_->statements.use(statement->id) || coming(*statement);
-  if (!known) make_room_on_server(out);
-  if (push_op(known ? Owed::ParseKnown : Owed::Parse, Whose::Clients,
+  // Also where the server knows the text: what this client is told must be true now, and in this transaction.
+  if (server_->statements.take(statement->id))
+    evict(statement->id, out);
+  else
+    make_room_on_server(out);
+  if (push_op(Owed::Parse, Whose::Clients,
               {StatementOp::Kind::Prepare, 0, statement->id, std::string(name), statement}))
     names_->set(name, statement);
   ++out.client_parses;
-  if (!known) ++out.server_parses;
+  ++out.server_parses;
 #ifdef PGWEIR_PLANT_REGISTER_EARLY
   server_->statements.add(statement->id);
 #endif
-  out.to_server.own([&](std::string& bytes) {
-    if (known)
-      protocol::put_close_statement(bytes, kNoStatement);
-    else
-      protocol::put_parse(bytes, statement->server_name, content);
-  });
+  out.to_server.own([&](std::string& bytes) { protocol::put_parse(bytes, statement->server_name, content); });
   return Step::Next;
 }
 
@@ -289,12 +296,16 @@ SessionCore::Name SessionCore::find_statement(Bytes name, For use, Bytes& server
 
 void SessionCore::make_room_on_server(Actions& out) {
   if (server_->statements.size() == 0 || server_->statements.size() < books_->statements_per_server) return;
-  const StatementId oldest = server_->statements.take_oldest();
+  evict(server_->statements.take_oldest(), out);
+}
+
+// `id` has been taken from the server's statements.
+void SessionCore::evict(StatementId id, Actions& out) {
   out.to_server.own([&](std::string& bytes) {
-    protocol::put_close_statement(bytes, std::string(kOurPrefix) + std::to_string(oldest));
+    protocol::put_close_statement(bytes, std::string(kOurPrefix) + std::to_string(id));
   });
-  if (!push_op(Owed::Close, Whose::Ours, {StatementOp::Kind::Evict, 0, oldest, {}, {}}))
-    server_->statements.add(oldest);
+  if (!push_op(Owed::Close, Whose::Ours, {StatementOp::Kind::Evict, 0, id, {}, {}}))
+    server_->statements.add(id);
 }
 
 bool SessionCore::replace_stale(Bytes name, Bytes after_bind) {
@@ -336,6 +347,7 @@ void SessionCore::on_op_dropped(StatementOp& op) {
     case StatementOp::Kind::Inject:
       if (op.id == 0) unnamed_here_ = false;
       break;
+    case StatementOp::Kind::Try:
     case StatementOp::Kind::Evict:
     case StatementOp::Kind::Refuse: break;
   }

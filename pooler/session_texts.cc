@@ -118,14 +118,18 @@ void SessionCore::say_done(Bytes tag, const SettingsMap& before, Actions& out) {
   unnamed_here_ = false;
   out.to_client.own([&](std::string& bytes) {
     protocol::put_command_complete(bytes, tag);
-    if (&before != wanted_.get() && books_->settings.has_baseline()) {
-      const SettingsMap::Values was = books_->settings.welcome(before);
-      for (const auto& [name, value] : books_->settings.welcome(*wanted_))
-        if (const auto old = was.find(name); old == was.end() || old->second != value)
-          protocol::put_parameter_status(bytes, name, value);
-    }
+    put_news(before, bytes);
     protocol::put_ready(bytes, server_ ? server_->tx_status : 'I');
   });
+}
+
+// What the client is told of a change from `before`.
+void SessionCore::put_news(const SettingsMap& before, std::string& bytes) const {
+  if (&before == wanted_.get() || !books_->settings.has_baseline()) return;
+  const SettingsMap::Values was = books_->settings.welcome(before);
+  for (const auto& [name, value] : books_->settings.welcome(*wanted_))
+    if (const auto old = was.find(name); old == was.end() || old->second != value)
+      protocol::put_parameter_status(bytes, name, value);
 }
 
 // Whether the text is one DEALLOCATE of a statement that the client prepared by the protocol: the server
@@ -187,29 +191,17 @@ Pins SessionCore::find_room(const protocol::SqlEffects& effects) {
 
 void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
   const protocol::SqlChanges& changes = effects.changes;
-  bool resets_all = false;
-  std::vector<std::string> back, set_again;  // back at their defaults, and set since
-  const auto forget = [](std::vector<std::string>& names, const std::string& name) {
-    names.erase(std::remove(names.begin(), names.end(), name), names.end());
-  };
   for (const protocol::SqlStatement& statement : effects.statements) {
     switch (statement.kind) {
       case Kind::DiscardAll:
-        resets_all = dirty_batch_ = true;
-        set_again.clear();
+        suspicion().all_set_back = dirty_batch_ = true;
         suspicion().pins |= pins_ & pin::kProvable;
         break;
-      case Kind::ResetAll:
-        resets_all = true;
-        set_again.clear();
-        break;
+      case Kind::ResetAll: suspicion().all_set_back = true; break;
       case Kind::Reset:
       case Kind::Set:
-        forget(back, statement.name);
         if (statement.kind == Kind::Reset || sets_to_default(sql.substr(statement.at, statement.size)))
-          back.push_back(statement.name);
-        else
-          set_again.push_back(statement.name);
+          suspicion().add_set_back(setting_key(statement.name));
         break;
       case Kind::Deallocate:
       case Kind::DeallocateAll:
@@ -235,13 +227,21 @@ void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
       static_cast<Pins>(may_come(effects) | pin_if(changes.temp_path, pin::kTemp) | (gone & pins_));
   if (pins) suspicion().pins |= pins;
   for (const std::string& name : changes.settings) suspicion().add_setting(name);
-  if (!resets_all && back.empty()) return;
-  suspicion().origins = true;
-  suspicion().all_settings |= resets_all;
-  if (resets_all)
-    for (const auto& [name, value] : started_->values) back.push_back(name);
-  for (const std::string& name : set_again) forget(back, name);
-  restore_ = SettingsBook::with(restore_, *started_, back);
+  wait_behind_ = wait_behind_ || loses_start();
+}
+
+// Whether the open transaction may have taken back something that the client connected with.
+bool SessionCore::loses_start() const {
+  const SettingsMap::Values& values = started_->values;
+  return std::any_of(values.begin(), values.end(), [&](const auto& each) { return set_back(each.first); });
+}
+
+// ... this.
+bool SessionCore::set_back(Bytes name) const {
+#ifdef PGWEIR_PLANT_FORGET_STARTED
+  return false;
+#endif
+  return suspicion_ && suspicion_->may_set_back(name) && started_->values.contains(name);
 }
 
 void SessionCore::end_batch() {
@@ -249,27 +249,24 @@ void SessionCore::end_batch() {
   dirty_batch_ = false;
 }
 
-void SessionCore::end_with_restore(Actions& out) {
-  const SettingsRef restored = std::exchange(restore_, nullptr);
-  if (!restored || restored->values.empty()) return;
-#ifdef PGWEIR_PLANT_FORGET_RESTORE
-  return;
-#endif
-  server_->restore_settings(restored, out.to_server);
-}
-
 bool SessionCore::begin_audit(Actions& out) {
-  if (pins_ & pin::kSession) suspicion_.reset();  // it goes with the server's cleaning
   if (!suspicion_) return false;
+  // In session mode what is left goes with the server's cleaning.
+  if ((pins_ & pin::kSession) && !loses_start()) return suspicion_.reset(), false;
 #ifdef PGWEIR_PLANT_SKIP_AUDIT
   return suspicion_.reset(), false;
 #endif
   std::vector<Question> questions;
-  const Question::Kind kind = suspicion_->origins ? Question::Kind::Origin : Question::Kind::Value;
-  if (suspicion_->all_settings)
-    for (const auto& [name, value] : wanted_->values) suspicion_->add_setting(name);
-  for (const std::string& name : suspicion_->settings)
-    if (!books_->settings.reported(name)) questions.push_back({kind, name});
+  if (suspicion_->all_set_back)
+    for (const SettingsRef& map : {wanted_, started_})
+      for (const auto& [name, value] : map->values) suspicion_->add_setting(name);
+  for (const std::string& name : suspicion_->settings) {
+    const std::string key = setting_key(name);
+    // What servers report by themselves needs no question, but for whose it is.
+    if (books_->settings.reported(key) && !set_back(key)) continue;
+    const bool origin = suspicion_->may_set_back(key);
+    questions.push_back({origin ? Question::Kind::Origin : Question::Kind::Value, name});
+  }
   for (const Proof& proof : kProofs)
     if (suspicion_->pins & proof.pin) questions.push_back({proof.question});
   if (questions.empty()) {
@@ -282,13 +279,35 @@ bool SessionCore::begin_audit(Actions& out) {
   return true;
 }
 
-void SessionCore::on_audited(Findings& findings) {
+// Inside of a transaction, what a RESET has taken of the start is given back before anything else is run.
+bool SessionCore::begin_recovery(Actions& out) {
+  if (!suspicion_) return false;
+  std::vector<Question> questions;
+  for (const auto& [name, value] : started_->values)
+    if (set_back(name)) questions.push_back({Question::Kind::Origin, name});
+  if (questions.empty()) return false;
+  server_->audit(std::move(questions), out.to_server);
+  return auditing_ = true;
+}
+
+void SessionCore::on_audited(Findings& findings, protocol::Gather& to_client) {
   PGWEIR_CHECK(auditing_ && suspicion_);
-  const SettingsRef learned = books_->settings.learned(wanted_, findings.settings);
-  if (learned->small())
-    server_->applied = wanted_ = learned;
-  else
+  SettingsBook& book = books_->settings;
+  const SettingsRef before = wanted_;
+#ifdef PGWEIR_PLANT_FORGET_STARTED
+  const SettingsMap& defaults = *book.empty();
+#else
+  const SettingsMap& defaults = *started_;
+#endif
+  const SettingsRef learned = book.learned(wanted_, findings.settings, defaults);
+  if (learned->small()) {
+    wanted_ = learned;
+    server_->applied = book.learned(server_->applied, findings.settings, *book.empty());
+    if (before != wanted_) to_client.own([&](std::string& bytes) { put_news(*before, bytes); });
+  } else {
     findings.pins |= pin::kSettings;
+  }
+  if (server_->tx_status != 'I') return;  // all is asked once more when it has ended
   if ((findings.pins | suspicion_->pins) & pin::kSettings) server_->dirty = true;
   // Under such a path tables are temporary without saying so.
   const auto path = wanted_->values.find(Bytes("search_path"));

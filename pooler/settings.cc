@@ -18,14 +18,6 @@ std::string lower(Bytes text) {
   return out;
 }
 
-// Setting names mean the same in any case ("timezone" is what libpq sends for PGTZ).
-std::string canonical(Bytes name) {
-  std::string lowered = lower(name);
-  for (const Bytes tracked : kTracked)
-    if (lower(tracked) == lowered) return std::string(tracked);
-  return lowered;
-}
-
 // In the others a byte of a letter can look like a backslash.
 constexpr Bytes kOddEncodings[] = {"big5",  "gb18030", "gbk", "johab",    "mskanji", "shiftjis",
                                    "shift", "sjis",    "uhc", "windows9", "win9"};
@@ -56,12 +48,27 @@ bool decides_parsing(Bytes name) {
   return std::find(std::begin(kParsing), std::end(kParsing), name) != std::end(kParsing);
 }
 
+void carry_spellings(const SettingsMap& from, SettingsMap& to) {
+  for (const auto& [name, spelling] : from.reported) {
+    const auto value = to.values.find(name);
+    if (value != to.values.end() && value->second == from.values.at(name)) to.reported[name] = spelling;
+  }
+}
+
 // Postgres takes any printable application name of this length as it is.
 bool plain_application_name(Bytes value) {
   return value.size() < 64 &&
          std::all_of(value.begin(), value.end(), [](char c) { return c >= 32 && c < 127; });
 }
 }  // namespace
+
+// "timezone" is what libpq sends for PGTZ.
+std::string setting_key(Bytes name) {
+  std::string lowered = lower(name);
+  for (const Bytes tracked : kTracked)
+    if (lower(tracked) == lowered) return std::string(tracked);
+  return lowered;
+}
 
 bool is_tracked_setting(Bytes name) {
   return std::find(std::begin(kTracked), std::end(kTracked), name) != std::end(kTracked);
@@ -88,7 +95,7 @@ void SettingsBook::set_baseline(SettingsMap::Values reported) {
 SettingsRef SettingsBook::intern(SettingsMap::Values given) {
   if (given.empty()) return empty_;
   SettingsMap::Values values;
-  for (auto& [name, value] : given) values[canonical(name)] = std::move(value);
+  for (auto& [name, value] : given) values[setting_key(name)] = std::move(value);
   std::weak_ptr<SettingsMap>& place = maps_[values];
   if (SettingsRef known = place.lock()) return known;
   auto map = std::make_shared<SettingsMap>();
@@ -105,8 +112,7 @@ SettingsRef SettingsBook::intern(SettingsMap::Values given) {
 
 SettingsRef SettingsBook::changed(const SettingsRef& map, Bytes name, Bytes value) {
   if (!is_tracked_setting(name)) return map;
-  const auto base = baseline_.find(name);
-  const bool is_default = base != baseline_.end() && base->second == value;
+  const bool is_default = is_baseline(name, value);
   const auto held = map->values.find(name);
   if (is_default && held == map->values.end()) return map;
   if (held != map->values.end() && map->told(name) == value) return map;
@@ -118,28 +124,42 @@ SettingsRef SettingsBook::changed(const SettingsRef& map, Bytes name, Bytes valu
   return grown(*map, std::move(values));
 }
 
-SettingsRef SettingsBook::learned(const SettingsRef& map, const std::vector<Findings::Setting>& told) {
+SettingsRef SettingsBook::learned(const SettingsRef& map, const std::vector<Findings::Setting>& told,
+                                  const SettingsMap& defaults) {
   SettingsMap::Values values = map->values;
   for (const auto& [given, value] : told) {
-    const std::string name = canonical(given);
-    if (baseline_.contains(name)) continue;
-    if (value)
+    const std::string name = setting_key(given);
+    const auto preset = defaults.values.find(name);
+    const auto held = values.find(name);
+    if (value && held != values.end() && map->told(name) == *value) continue;
+    if (value && !is_baseline(name, *value))
       values[name] = *value;
+    else if (!value && preset != defaults.values.end())
+      values[name] = preset->second;
     else
       values.erase(name);
   }
-  return values == map->values ? map : grown(*map, std::move(values));
+  if (values == map->values) return map;
+  SettingsRef next = grown(*map, std::move(values));
+  carry_spellings(defaults, *next);
+  return next;
 }
 
-// A server of the group has these values now, so they are good; and how it spells those that `map` had is
-// known.
+SettingsRef SettingsBook::taken_back(const SettingsRef& map, Bytes name, const SettingsMap& defaults) {
+  return learned(map, {{std::string(name), {}}}, defaults);
+}
+
+bool SettingsBook::is_baseline(Bytes name, Bytes value) const {
+  const auto base = baseline_.find(name);
+  return base != baseline_.end() && base->second == value;
+}
+
+// A server of the group has these values now, or had them, so they are good; and how it spells those that
+// `map` had is known.
 SettingsRef SettingsBook::grown(const SettingsMap& map, SettingsMap::Values values) {
   SettingsRef next = intern(std::move(values));
   next->proven = true;
-  for (const auto& [name, spelling] : map.reported) {
-    const auto value = next->values.find(name);
-    if (value != next->values.end() && value->second == map.values.at(name)) next->reported[name] = spelling;
-  }
+  carry_spellings(map, *next);
   return next;
 }
 
@@ -150,25 +170,12 @@ SettingsRef SettingsBook::reset(const SettingsMap& map, const SettingsRef& start
   return values == started->values ? started : grown(map, std::move(values));
 }
 
-bool SettingsBook::reported(Bytes name) const { return baseline_.contains(canonical(name)); }
-
-SettingsRef SettingsBook::with(SettingsRef map, const SettingsMap& from,
-                               const std::vector<std::string>& names) {
-  for (const std::string& name : names) {
-    const auto value = from.values.find(canonical(name));
-    if (value == from.values.end()) continue;
-    map = map ? std::make_shared<SettingsMap>(*map) : std::make_shared<SettingsMap>();
-    map->values.insert(*value);
-    map->reported[value->first] = from.told(value->first);
-  }
-  return map;
-}
+bool SettingsBook::reported(Bytes name) const { return baseline_.contains(setting_key(name)); }
 
 SettingsMap::Values SettingsBook::welcome(const SettingsMap& map) const {
   SettingsMap::Values told = baseline_;
   for (const auto& [name, value] : map.values) {
-    if (!is_tracked_setting(name)) continue;
-    told[name] = map.told(name);
+    if (const auto reported = told.find(name); reported != told.end()) reported->second = map.told(name);
   }
   return told;
 }

@@ -35,6 +35,9 @@ struct SettingsMap {
 };
 using SettingsRef = std::shared_ptr<SettingsMap>;
 
+// The name as maps have it: names mean the same in any case.
+std::string setting_key(Bytes name);
+
 // Settings whose changes Postgres reports and a client may make (Postgres manual, "Asynchronous Operations").
 bool is_tracked_setting(Bytes name);
 
@@ -49,17 +52,18 @@ class SettingsBook {
   SettingsRef changed(const SettingsRef& map, Bytes name, Bytes value);
 
   // The map that results when a server tells what a client's transaction has left: no value means that of a
-  // fresh session. What servers report by themselves is left to changed().
-  SettingsRef learned(const SettingsRef& map, const std::vector<Findings::Setting>& told);
+  // fresh session, for which `defaults` has some.
+  SettingsRef learned(const SettingsRef& map, const std::vector<Findings::Setting>& told,
+                      const SettingsMap& defaults);
+  // The map in which `name` is what it is in `defaults`, which has it.
+  SettingsRef taken_back(const SettingsRef& map, Bytes name, const SettingsMap& defaults);
+  // Whether `value` is what servers report for `name` to a fresh session.
+  bool is_baseline(Bytes name, Bytes value) const;
 
   // What RESET ALL makes of `map`, of a client that began with `started`: who speaks remains.
   SettingsRef reset(const SettingsMap& map, const SettingsRef& started);
   // Whether servers report changes of this setting, whose name is given in any case.
   bool reported(Bytes name) const;
-  // A map for nobody else: `map`, which may be null, and the values that `from` has for some of `names`. Null
-  // when it would be empty.
-  static SettingsRef with(SettingsRef map, const SettingsMap& from, const std::vector<std::string>& names);
-
   // What a fresh server reports; empty until one has logged in, and again after forget_baseline().
   bool has_baseline() const { return !baseline_.empty(); }
   void set_baseline(SettingsMap::Values reported);
@@ -69,7 +73,7 @@ class SettingsBook {
   // SQL texts under these settings read as sql_words.h expects: standard strings, and an encoding in which
   // no letter contains the byte of a quote or a backslash.
   bool plain_sql(const SettingsMap& map) const { return map.plain_sql && baseline_plain_sql_; }
-  // What a client with this map is told at login.
+  // What a client with this map is told at login: the settings that servers report, which vary by version.
   SettingsMap::Values welcome(const SettingsMap& map) const;
 
  private:

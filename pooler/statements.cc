@@ -9,7 +9,7 @@ void StatementRef::release() {
   statement_ = nullptr;
 }
 
-StatementBook::~StatementBook() { PGWEIR_CHECK(unused_.size() == statements_.size() && stale_.empty()); }
+StatementBook::~StatementBook() { PGWEIR_CHECK(unused_.size() == statements_.size() && superseded_.empty()); }
 
 StatementRef StatementBook::intern(Bytes content, Bytes parsing) {
   std::string key;
@@ -19,13 +19,16 @@ StatementRef StatementBook::intern(Bytes content, Bytes parsing) {
   if (known != statements_.end()) {
     Statement& statement = *known->second;
     if (statement.refs == 0) unused_.erase(statement.unused);
-    return StatementRef(&statement);
+    StatementRef found(&statement);
+    if (statement.definitions == definitions_) return found;
+    supersede(statement);
   }
   if (!make_room(key.size() + kStatementCost)) return {};
   auto statement = std::make_unique<Statement>();
   statement->key = std::move(key);
   statement->content = Bytes(statement->key).substr(parsing.size() + 1);
   statement->id = next_++;
+  statement->definitions = definitions_;
   statement->server_name = "pgweir_" + std::to_string(statement->id);
   statement->leaves_state = protocol::may_leave_state(content.substr(0, content.find('\0')));
   statement->book = this;
@@ -48,18 +51,23 @@ bool StatementBook::make_room(std::size_t bytes) {
 }
 
 void StatementBook::retire(Statement& statement) {
-  if (statement.stale) return;
-  PGWEIR_CHECK(statement.refs > 0);
-  const auto place = statements_.find(statement.key);
-  stale_.emplace(&statement, std::move(place->second));
-  statements_.erase(place);
+  supersede(statement);
   statement.stale = true;
 }
 
+void StatementBook::supersede(Statement& statement) {
+  if (!statement.current) return;
+  PGWEIR_CHECK(statement.refs > 0);
+  const auto place = statements_.find(statement.key);
+  superseded_.emplace(&statement, std::move(place->second));
+  statements_.erase(place);
+  statement.current = false;
+}
+
 void StatementBook::put_down(Statement& statement) {
-  if (statement.stale) {
+  if (!statement.current) {
     bytes_ -= statement.key.size() + kStatementCost;
-    stale_.erase(&statement);
+    superseded_.erase(&statement);
     return;
   }
   statement.unused = unused_.insert(unused_.end(), &statement);

@@ -30,7 +30,9 @@ struct Statement {
   std::string server_name;  // "pgweir_<id>", the same on every server of the group
   StatementId id = 0;
   bool leaves_state = false;
-  bool stale = false;  // see StatementBook::retire
+  bool current = true;  // who prepares the text now gets this one
+  bool stale = false;   // see StatementBook::retire
+  std::uint32_t definitions = 0;
   StatementBook* book = nullptr;
   std::uint32_t refs = 0;
   std::list<Statement*>::iterator unused;  // place among the unused while refs is 0
@@ -76,6 +78,9 @@ class StatementBook {
   // gets a statement of its own, known to no server yet. Those who hold this one were told of its old
   // columns.
   void retire(Statement& statement);
+  // Tables, views or the like were made, altered or dropped: the same for all statements, but whether theirs
+  // are concerned is not known.
+  void definitions_changed() { ++definitions_; }
   // Forgets unused statements, oldest first, until `bytes` more fit. False when they cannot.
   bool make_room(std::size_t bytes);
   std::size_t bytes() const { return bytes_; }
@@ -91,12 +96,14 @@ class StatementBook {
   friend class StatementRef;
   friend class ClientStatements;
   void put_down(Statement& statement);
+  void supersede(Statement& statement);
   std::size_t bytes_max_;
   std::size_t bytes_ = 0;
+  std::uint32_t definitions_ = 0;
   StatementId next_ = 1;
-  std::unordered_map<Bytes, std::unique_ptr<Statement>> statements_;  // by Statement::key
-  std::list<Statement*> unused_;                                      // longest unused first
-  std::unordered_map<Statement*, std::unique_ptr<Statement>> stale_;  // until nobody holds them
+  std::unordered_map<Bytes, std::unique_ptr<Statement>> statements_;       // by Statement::key
+  std::list<Statement*> unused_;                                           // longest unused first
+  std::unordered_map<Statement*, std::unique_ptr<Statement>> superseded_;  // until nobody holds them
 };
 
 // What one server has prepared, least recently used first.
@@ -112,6 +119,14 @@ class ServerStatements {
   }
   void add(StatementId id) {
     if (!use(id)) places_[id] = order_.insert(order_.end(), id);
+  }
+  // False when the server does not know it.
+  bool take(StatementId id) {
+    const auto place = places_.find(id);
+    if (place == places_.end()) return false;
+    order_.erase(place->second);
+    places_.erase(place);
+    return true;
   }
   StatementId take_oldest() {
     PGWEIR_CHECK(!order_.empty());
@@ -166,8 +181,9 @@ struct StatementOp {
   enum class Kind : std::uint8_t {
     Prepare,  // the client's Parse under `name`; when it fails the name means nothing again
     Inject,   // our Parse, because this server did not know the statement
+    Try,      // our Parse for the sake of its errors
     Forget,   // the client's Close of `name`; when it is skipped the name means `statement` again
-    Evict,    // our Close, because the server knew too many
+    Evict,    // our Close, because the server knew too many, or is to learn it anew
     Refuse,   // a request that we refuse: `name` holds the ErrorResponse that replaces the server's
   };
   Kind kind = Kind::Inject;

@@ -16,7 +16,6 @@ bool is_extended(Owed kind) {
     case Owed::Function:
     case Owed::Sync: return false;
     case Owed::Parse:
-    case Owed::ParseKnown:
     case Owed::Bind:
     case Owed::Describe:
     case Owed::Execute:
@@ -138,7 +137,6 @@ Pipeline::Reply Pipeline::reply(char type) {
       if (kind != Owed::Bind) break;
       return accept(Verdict::Forward, entry, true);
     case '3':
-      if (kind == Owed::ParseKnown) return accept(Verdict::ShowParsed, entry, true);
       if (kind != Owed::Close) break;
       return accept(Verdict::Forward, entry, true);
     case 't':

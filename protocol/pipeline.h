@@ -15,16 +15,15 @@
 namespace pgweir::protocol {
 
 enum class Owed : std::uint8_t {
-  Query,       // simple query: ends with ReadyForQuery
-  Function,    // FunctionCall: ends with ReadyForQuery
-  Sync,        // ReadyForQuery
-  Parse,       // ParseComplete
-  ParseKnown,  // sent as a Close that finds nothing; its CloseComplete is shown as ParseComplete
-  Bind,        // BindComplete
-  Describe,    // RowDescription or NoData, a ParameterDescription before them for statements
-  Execute,     // CommandComplete, EmptyQueryResponse or PortalSuspended
-  Close,       // CloseComplete
-  CopyEnd,     // CopyDone or CopyFail sent before the server asked for COPY data: answered by nothing
+  Query,     // simple query: ends with ReadyForQuery
+  Function,  // FunctionCall: ends with ReadyForQuery
+  Sync,      // ReadyForQuery
+  Parse,     // ParseComplete
+  Bind,      // BindComplete
+  Describe,  // RowDescription or NoData, a ParameterDescription before them for statements
+  Execute,   // CommandComplete, EmptyQueryResponse or PortalSuspended
+  Close,     // CloseComplete
+  CopyEnd,   // CopyDone or CopyFail sent before the server asked for COPY data: answered by nothing
 };
 
 class Pipeline {
@@ -38,11 +37,10 @@ class Pipeline {
 
   struct Reply {
     enum class Verdict : std::uint8_t {
-      Forward,     // to the client
-      Swallow,     // belongs to a request of ours
-      ShowParsed,  // CloseComplete that the client must see as ParseComplete
-      Violation,   // the server may not say this now: it is broken or lying
-      Poisoned,    // the client pipelined requests behind a COPY FROM STDIN: nobody can tell what is owed
+      Forward,    // to the client
+      Swallow,    // belongs to a request of ours
+      Violation,  // the server may not say this now: it is broken or lying
+      Poisoned,   // the client pipelined requests behind a COPY FROM STDIN: nobody can tell what is owed
     };
     Verdict verdict = Verdict::Violation;
     Owed kind = Owed::Query;
@@ -76,7 +74,6 @@ class Pipeline {
       case Owed::Bind: return type == '2' && pass_end();
       case Owed::Close: return type == '3' && pass_end();
       case Owed::Describe: return type == 't' || ((type == 'T' || type == 'n') && pass_end());
-      case Owed::ParseKnown:
       case Owed::CopyEnd: return false;
     }
     return false;

@@ -13,14 +13,14 @@ using protocol::Pipeline;
 namespace {
 
 struct Witness final : ServerCore::Audience {
-  bool on_parameter(Bytes name, Bytes value) override {
+  std::optional<Bytes> on_parameter(Bytes name, Bytes value) override {
     heard += std::string(name) + "=" + std::string(value) + ";";
-    return true;
+    return value;
   }
   void on_op_dropped(StatementOp& op) override { heard += "dropped " + op.name + ";"; }
   void on_all_deallocated() override { heard += "deallocated;"; }
   void on_all_discarded() override { heard += "discarded;"; }
-  void on_audited(Findings& findings) override {
+  void on_audited(Findings& findings, Gather&) override {
     heard += "audited " + pin::names(findings.pins);
     for (const auto& [name, value] : findings.settings) heard += " " + name + "=" + value.value_or("default");
     heard += ";";

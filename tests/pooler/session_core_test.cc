@@ -587,7 +587,7 @@ TEST_CASE("messages mean the same wherever they are cut, in both directions") {
       {query("copy t from stdin") + copy_data("1\n2\n") + copy_done(),
        copy_in() + done("COPY 2") + ready('T')},
       {parse("b", "select 1") + bind("b") + execute() + parse("b", "select 2") + sync_message(),
-       closed() + bound() + row() + done() + error("26000") + ready('E')},
+       closed() + parsed() + bound() + row() + done() + closed() + parsed() + error("26000") + ready('E')},
       {query("commit"), parameter("TimeZone", "UTC") + notification() + done("COMMIT") + ready('I')},
   };
   // Cuts `in` before each byte that `cuts_here` names.

@@ -362,9 +362,14 @@ TEST_CASE(
   client.hears(parsed() + bound() + row("5MB") + done() + ready() + parsed() + ready());
   CHECK(client.core.statement_count() == 1);
   client.says(query("discard all"));
-  CHECK(client.sent() == "Q:discard all C:pgweir_set P:pgweir_set B:pgweir_set E S");
+  CHECK(client.sent() == "Q:discard all");
   client.hears(done("DISCARD ALL") + ready());
-  CHECK(client.hears(closed() + parsed() + bound() + row("5MB") + done() + ready()).empty());
+  CHECK(client.sent() == "P:pgweir_origin B:pgweir_origin E S");
+  std::string values;
+  protocol::put_data_row(values, {"4MB", "default"});
+  client.hears(parsed() + answered(values));
+  CHECK(client.sent() == "P:pgweir_set B:pgweir_set E S");
+  client.hears(parsed() + bound() + row("5MB") + done() + ready());
   CHECK(client.core.statement_count() == 0);
   CHECK(client.core.resting());
 }

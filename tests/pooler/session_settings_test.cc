@@ -67,6 +67,7 @@ TEST_CASE("settings that the server refuses in the middle of a session end it be
 
 TEST_CASE("settings are proven on a server before the client is welcomed") {
   Place place;
+  place.books.settings.set_baseline({{"client_encoding", "SQL_ASCII"}});
   Client client(place, {{"work_mem", "8MB"}, {"client_encoding", "utf8"}});
   CHECK_FALSE(client.core.wanted()->proven);
   CHECK(client.step([&] { client.core.prove(client.out); }) == "ask");
@@ -150,6 +151,21 @@ TEST_CASE("how Postgres spells a value stays known when another one changes") {
   client.runs(query("set timezone = 'UTC'"), done("SET") + parameter("TimeZone", "UTC") + ready(),
               place.server);
   CHECK(place.books.settings.welcome(*client.core.wanted()).at("client_encoding") == "UTF8");
+}
+
+TEST_CASE("what a role is taken back to is no spelling of the next one") {
+  Place place;
+  place.server.applied = place.books.settings.intern({{"role", "reader"}});
+  Client client(place, {{"role", "writer"}});
+  client.runs(query("select 1"),
+              parsed() + bound() + row("none") + done() + bound() + row("writer") + done() + ready() + rows(),
+              place.server);
+  Client other(place, {{"role", "writer"}});
+  other.says(query("set role none"));
+  other.granted(place.other);
+  other.hears(parsed() + bound() + row("writer") + done() + ready() + done("SET") + ready());
+  CHECK(other.hears(parsed() + answered(row("none"))) == "release");
+  CHECK(other.core.wanted()->values.at("role") == "none");
 }
 
 TEST_CASE("cleaning counts only when DISCARD ALL has succeeded") {

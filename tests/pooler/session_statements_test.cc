@@ -24,15 +24,42 @@ TEST_CASE("a named statement is prepared once per server and found again from an
   }
   SECTION("by another client under another name") {
     Client b(place);
-    CHECK(b.runs(parse("t", "select 1") + bind("t") + execute() + sync_message(), closed() + rows_of_batch(),
-                 place.server) == "C:pgweir_none B:pgweir_1 E S");
-    CHECK(b.seen() == "1 2 D C:SELECT 1 Z:I");  // the Close is shown as a Parse
+    CHECK(b.runs(parse("t", "select 1") + bind("t") + execute() + sync_message(),
+                 closed() + parsed() + rows_of_batch(),
+                 place.server) == "C:pgweir_1 P:pgweir_1 B:pgweir_1 E S");
+    CHECK(b.seen() == "1 2 D C:SELECT 1 Z:I");
+    CHECK(a.runs(bind("s") + execute() + sync_message(), rows_of_batch(), place.server) == "B:pgweir_1 E S");
   }
   SECTION("a second time, after its owner has gone") {
     a.step([&] { a.core.client_gone(a.out); });
     Client b(place);
-    CHECK(b.runs(parse("s", "select 1") + sync_message(), closed() + ready(), place.server) ==
-          "C:pgweir_none S");
+    CHECK(b.runs(parse("s", "select 1") + sync_message(), closed() + parsed() + ready(), place.server) ==
+          "C:pgweir_1 P:pgweir_1 S");
+  }
+  SECTION("a Parse of it that fails says so, and takes it from this server only") {
+    Client b(place);
+    CHECK(b.runs(parse("t", "select 1") + bind("t") + sync_message(), closed() + error("25P02") + ready(),
+                 place.server) == "C:pgweir_1 P:pgweir_1 B:pgweir_1 S");
+    CHECK(b.seen() == "E:25P02 Z:I");
+    CHECK(b.core.statement_count() == 0);
+    CHECK_FALSE(place.server.statements.knows(1));
+    CHECK(a.runs(bind("s") + execute() + sync_message(), parsed() + rows_of_batch(), place.server) ==
+          "P:pgweir_1 B:pgweir_1 E S");
+  }
+  SECTION("a Parse of it that is skipped changes nothing") {
+    Client b(place);
+    b.runs(bind("unknown") + parse("t", "select 1") + sync_message(), error("26000") + ready(), place.server);
+    CHECK(place.server.statements.knows(1));
+  }
+  SECTION("one under way is waited for") {
+    Client b(place);
+    b.says(parse("t", "select 2") + parse("u", "select 2") + sync_message());
+    CHECK(b.granted(place.server) == "stalled");
+    CHECK(b.sent() == "P:pgweir_2 H");
+    CHECK(b.hears(parsed()).empty());
+    CHECK(b.again().empty());
+    CHECK(b.sent() == "C:pgweir_2 P:pgweir_2 S");
+    CHECK(b.hears(closed() + parsed() + ready()) == "release");
   }
 }
 
@@ -110,11 +137,17 @@ TEST_CASE("a name that is taken is refused in the client's words, and the transa
   client.seen();
   client.sent();
   client.says(parse("my name", "select 2") + bind("my name") + execute() + sync_message());
-  CHECK(client.sent() == "B:pgweir_none B:pgweir_1 E S");
-  client.hears(error("26000", "prepared statement \"pgweir_none\" does not exist"));
-  CHECK(client.error_text() == "prepared statement \"my name\" already exists");
-  CHECK(client.hears(ready('E')).empty());
-  CHECK(client.seen() == "E:42P05 Z:E");
+  CHECK(client.sent() == "C:pgweir_gone P:pgweir_gone B:pgweir_none B:pgweir_1 E S");
+  SECTION("") {
+    client.hears(closed() + parsed() + error("26000", "prepared statement \"pgweir_none\" does not exist"));
+    CHECK(client.error_text() == "prepared statement \"my name\" already exists");
+    CHECK(client.hears(ready('E')).empty());
+    CHECK(client.seen() == "E:42P05 Z:E");
+  }
+  SECTION("what is wrong with the text comes first") {
+    CHECK(client.hears(closed() + error("42601") + ready('E')).empty());
+    CHECK(client.seen() == "E:42601 Z:E");
+  }
   CHECK(client.core.statement_count() == 1);
 }
 
@@ -151,8 +184,8 @@ TEST_CASE("Close frees the client's name and leaves the statement on the server 
   CHECK(client.core.statement_count() == 0);
   CHECK(client.runs(close('S', "never") + sync_message(), closed() + ready(), place.server) ==
         "C:pgweir_none S");
-  CHECK(client.runs(parse("s", "select 1") + sync_message(), closed() + ready(), place.server) ==
-        "C:pgweir_none S");
+  CHECK(client.runs(parse("s", "select 1") + sync_message(), closed() + parsed() + ready(), place.server) ==
+        "C:pgweir_1 P:pgweir_1 S");
   SECTION("a Close that is skipped gives the name back") {
     client.runs(bind("unknown") + close('S', "s") + parse("s", "select 2") + sync_message(),
                 error("26000") + ready(), place.server);
@@ -190,15 +223,14 @@ TEST_CASE("named statements are counted where the client and where the server is
   Client first(place), second(place);
   first.runs(parse("s", "select 1") + bind("s") + sync_message(), parsed() + bound() + ready(), place.server);
   CHECK(first.counted() == "1 1 1");
-  // Known here already, and not known there.
-  second.runs(parse("t", "select 1") + bind("t") + sync_message(), closed() + bound() + ready(),
+  second.runs(parse("t", "select 1") + bind("t") + sync_message(), closed() + parsed() + bound() + ready(),
               place.server);
-  CHECK(second.counted() == "1 0 1");
+  CHECK(second.counted() == "1 1 1");
   second.runs(bind("t") + bind("t") + sync_message(), parsed() + bound() + bound() + ready(), place.other);
-  CHECK(second.counted() == "1 1 3");
+  CHECK(second.counted() == "1 2 3");
   // Without a name nothing is tracked.
   second.runs(parse("", "select 1") + bind("") + sync_message(), parsed() + bound() + ready(), place.other);
-  CHECK(second.counted() == "1 1 3");
+  CHECK(second.counted() == "1 2 3");
 }
 
 TEST_CASE("a server that knows too many statements forgets the one that was used least recently") {
@@ -272,9 +304,43 @@ TEST_CASE("what a text means depends on settings, so clients with other ones sha
   CHECK(dmy.runs(request, set + parsed() + ready(), place.server).ends_with("P:pgweir_2 S"));
   CHECK(named
             .runs(request,
-                  bound() + row("tea") + done() + bound() + row() + done() + ready() + closed() + ready(),
+                  bound() + row("tea") + done() + bound() + row() + done() + ready() + closed() + parsed() +
+                      ready(),
                   place.server)
-            .ends_with("C:pgweir_none S"));
+            .ends_with("C:pgweir_1 P:pgweir_1 S"));
+}
+
+TEST_CASE("who prepares a text after a change of definitions shares no statement with those before") {
+  for (const Bytes tag : {"ALTER TABLE", "CREATE VIEW", "DROP TABLE"}) {
+    CAPTURE(tag);
+    Place place;
+    Client before(place), after(place);
+    before.runs(parse("s", "select * from t") + sync_message(), parsed() + ready(), place.server);
+    Linked changer(place, query("begin"));
+    changer.hears(done("BEGIN") + ready('T'));
+    changer.says(query("alter table"));
+    changer.hears(done(tag) + ready('T'));
+    // Seen by itself at once ...
+    CHECK(changer.says(parse("s", "select * from t") + sync_message()).empty());
+    CHECK(changer.sent().ends_with("P:pgweir_2 S"));
+    changer.hears(parsed() + ready('T'));
+    changer.says(query("commit"));
+    CHECK(changer.hears(done("COMMIT") + ready()) == "release");
+    // ... and by all others when it is committed.
+    CHECK(after.runs(parse("s", "select * from t") + sync_message(), parsed() + ready(), place.server) ==
+          "P:pgweir_3 S");
+    CHECK(before.runs(bind("s") + sync_message(), bound() + ready(), place.server) == "B:pgweir_1 S");
+  }
+  Place place;
+  Client client(place);
+  for (const Bytes tag : {"COMMIT", "DO", "DELETE 1", "COPY 1", "CLOSE CURSOR", "DECLARE CURSOR"}) {
+    CAPTURE(tag);
+    client.runs(query("select 1"), done(tag) + ready(), place.server);
+    client.runs(parse("s", "select 1") + close('S', "s") + sync_message(),
+                (tag == "COMMIT" ? parsed() : closed() + parsed()) + closed() + ready(), place.server);
+    CHECK(client.seen().ends_with("1 3 Z:I"));
+  }
+  CHECK(place.books.statements.size() == 1);
 }
 
 TEST_CASE("in a pipeline it is the statement of the Bind that failed") {
@@ -320,7 +386,7 @@ TEST_CASE("statements beyond their limits are refused, and the session goes on")
       client.says(parse(name + std::to_string(given), "select 1") + sync_message());
       client.granted(place.server);
       const bool refused = client.sent() == "B:pgweir_none S";
-      client.hears((refused ? error("26000") : given == 0 ? parsed() : closed()) + ready());
+      client.hears((refused ? error("26000") : given == 0 ? parsed() : closed() + parsed()) + ready());
       if (refused) break;
       ++given;
     }
@@ -364,11 +430,12 @@ TEST_CASE("a wait for statements asks the server for the answers that it may hol
   Place place;
   Linked client(place);
   std::string many;
-  for (int i = 0; i < 1100; ++i) many += parse(std::to_string(i), "select 1");
+  place.books.statements_per_server = 2000;
+  for (int i = 0; i < 1100; ++i) many += parse(std::to_string(i), "select " + std::to_string(i));
   CHECK(client.says(many) == "stalled");
-  CHECK(client.sent().ends_with("C:pgweir_none H"));
-  std::string answers = parsed();
-  for (int i = 1; i < 1024; ++i) answers += closed();
+  CHECK(client.sent().ends_with("P:pgweir_1024 H"));
+  std::string answers;
+  for (int i = 0; i < 1024; ++i) answers += parsed();
   client.hears(answers);
   CHECK(client.again().empty());
   CHECK(client.core.statement_count() == 1100);

@@ -31,18 +31,6 @@ TEST_CASE("a SET follows the client with the value that the server tells") {
 }
 
 TEST_CASE("a setting that is back at its default is forgotten") {
-  for (const Bytes sql : {"reset work_mem", "set work_mem to default", "select 1; reset all"}) {
-    CAPTURE(sql);
-    Place place;
-    Client client(place, {{"work_mem", "5MB"}});
-    // Not the client's own from the start: else it would be given back.
-    client.runs(query("select 1"), parsed() + bound() + row("5MB") + done() + ready() + rows(), place.server);
-    suspected(client, sql, "RESET", place.server);
-    CHECK(client.core.wanted()->values.size() == 1);
-    client.hears(closed() + parsed() + bound() + row("5MB") + done() + ready());
-    CHECK(client.hears(parsed() + answered(two_values("5MB", "session"))) == "release");
-    CHECK(client.core.wanted()->values.size() == 1);
-  }
   Place place;
   Client client(place);
   suspected(client, "set work_mem = '5MB'", "SET", place.server);
@@ -157,85 +145,159 @@ TEST_CASE("settings beyond what is carried along pin the client instead") {
 
 // --- what a client began with
 
-TEST_CASE("what a client began with is given back behind a RESET ALL") {
-  Place place;
-  place.books.settings.set_baseline({{"application_name", ""}});
-  Client client(place, {{"application_name", "tea"}});
-  const std::string given = bound() + row("tea") + done();
-  client.says(query("select 1; reset all"));
-  client.granted(place.server);
-  CHECK(client.sent() ==
-        "P:pgweir_set B:pgweir_set E S Q:select 1; reset all C:pgweir_set P:pgweir_set B:pgweir_set E S");
-  client.hears(parsed() + given + ready());
-  SECTION("and was never gone") {
-    CHECK(client
-              .hears(row_description() + row() + done() + done("RESET") + parameter("application_name", "") +
-                     ready())
-              .empty());
-    CHECK(client.hears(closed() + parsed() + given + parameter("application_name", "tea") + ready()) ==
-          "release");
-    CHECK(client.seen() == "T D C:SELECT 1 C:RESET Z:I");
-    CHECK(client.core.wanted()->values.at("application_name") == "tea");
-  }
-  SECTION("but for a failed transaction, where nothing was lost") {
-    client.hears(error("25P02") + ready('E'));
-    CHECK(client.hears(closed() + error("25P02") + ready('E')).empty());
-    CHECK(client.seen() == "E:25P02 Z:E");
-    CHECK(client.says(query("rollback")).empty());
-    CHECK(client.hears(done("ROLLBACK") + ready()) == "release");
-  }
-  SECTION("any other failure ends it") {
-    client.hears(done("RESET") + ready());
-    CHECK(client.hears(closed() + error("22023") + ready()) == "close drop");
-  }
-}
-
-TEST_CASE("what is given back and is the server's own value is told by the server's own report") {
-  Place place;
-  Client client(place, {{"TimeZone", "UTC"}});
-  place.books.settings.set_baseline({{"TimeZone", "UTC"}});  // its first server tells
-  client.runs(query("set timezone = 'Asia/Tokyo'"),
-              parsed() + bound() + row("UTC") + done() + ready() + done("SET") +
-                  parameter("TimeZone", "Asia/Tokyo") + ready(),
-              place.server);
-  client.seen();
-  client.says(query("select 1; reset all"));
-  client.granted(place.server);
-  client.hears(rows().substr(0, rows().size() - ready().size()) + done("RESET") +
-               parameter("TimeZone", "UTC") + ready());
-  CHECK(client.hears(closed() + parsed() + bound() + row("UTC") + done() + ready()) == "release");
-  CHECK(client.seen() == "T D C:SELECT 1 C:RESET S:TimeZone Z:I");
-  CHECK(client.core.wanted()->values.empty());
-}
-
-TEST_CASE("a RESET gives back only its own setting") {
-  Place place;
-  Client client(place, {{"application_name", "tea"}, {"work_mem", "5MB"}});
-  client.says(query("reset work_mem"));
-  client.granted(place.server);
-  CHECK(client.sent() ==
-        "P:pgweir_set B:pgweir_set E B:pgweir_set E S Q:reset work_mem C:pgweir_set P:pgweir_set "
-        "B:pgweir_set E S");
-}
-
-TEST_CASE(
-    "nothing is given back for a SET, whatever words its text has, nor for a text that only is described") {
-  for (const Bytes sql : {"set work_mem = '6MB' /* default */ ", "set app.x = 'default'",
-                          "reset all; set work_mem = '6MB'", "set default_transaction_read_only = off"}) {
+TEST_CASE("what a client began with is its own again behind a RESET") {
+  for (const Bytes sql :
+       {"reset work_mem", "set work_mem to default", "select 1; reset all", "discard all"}) {
     CAPTURE(sql);
     Place place;
-    place.server.applied = place.books.settings.intern({{"work_mem", "5MB"}});
+    const SettingsRef start = place.books.settings.intern({{"work_mem", "5MB"}});
+    place.server.applied = start;
     Client client(place, {{"work_mem", "5MB"}});
-    client.says(query(sql));
+    suspected(client, "set work_mem = '6MB'", "SET", place.server);
+    client.hears(parsed() + answered(row("6MB")));
+    CHECK(client.core.wanted()->values.at("work_mem") == "6MB");
+    client.says(parse("", sql) + bind() + execute() + sync_message());
     client.granted(place.server);
-    CHECK(client.sent() == "Q:" + std::string(sql));
+    client.sent();
+    client.hears(parsed() + bound() + done("RESET") + ready());
+    CHECK(client.sent() == "P:pgweir_origin B:pgweir_origin E S");
+    CHECK(client.hears(parsed() + answered(two_values("4MB", "configuration file"))) == "release");
+    CHECK(client.core.wanted() == start);
+    CHECK(place.server.applied == place.books.settings.empty());
   }
+}
+
+TEST_CASE("what a RESET that failed has left is what was before") {
   Place place;
   place.server.applied = place.books.settings.intern({{"work_mem", "5MB"}});
   Client client(place, {{"work_mem", "5MB"}});
-  client.says(parse("s", "reset all") + describe('S', "s") + sync_message());
+  suspected(client, "set work_mem = '6MB'", "SET", place.server);
+  client.hears(parsed() + answered(row("6MB")));
+  client.says(query("reset work_mem; select 1/0"));
   client.granted(place.server);
-  CHECK(client.sent() == "P:pgweir_1 D:pgweir_1 S");
+  client.hears(done("RESET") + error("22012") + ready());
+  CHECK(client.hears(parsed() + answered(two_values("6MB", "session"))) == "release");
+  CHECK(client.core.wanted()->values.at("work_mem") == "6MB");
+  CHECK(place.server.applied == client.core.wanted());
+}
+
+TEST_CASE("a client is told of what it began with, not of the server's default") {
+  Place place;
+  place.books.settings.set_baseline({{"TimeZone", "UTC"}});
+  place.server.applied = place.books.settings.intern({{"TimeZone", "Asia/Tokyo"}});
+  Client client(place, {{"TimeZone", "Asia/Tokyo"}});
+  SECTION("and of nothing that it has already") {
+    client.says(query("reset timezone"));
+    client.granted(place.server);
+    client.hears(done("RESET") + parameter("TimeZone", "UTC") + ready());
+    CHECK(client.seen() == "C:RESET Z:I");
+    CHECK(client.hears(parsed() + answered(two_values("UTC", "default"))) == "release");
+    CHECK(client.seen().empty());
+  }
+  SECTION("when it had another value") {
+    client.runs(query("set timezone = 'Asia/Seoul'"),
+                done("SET") + parameter("TimeZone", "Asia/Seoul") + ready(), place.server);
+    client.seen();
+    client.says(query("set time zone local"));
+    client.granted(place.server);
+    client.hears(done("SET") + parameter("TimeZone", "UTC") + ready());
+    CHECK(client.to_client == done("SET") + parameter("TimeZone", "Asia/Tokyo") + ready());
+    client.seen();
+    CHECK(client.hears(parsed() + answered(two_values("UTC", "default"))) == "release");
+    CHECK(client.seen().empty());
+  }
+  SECTION("unless it has chosen that") {
+    client.says(query("reset timezone; set timezone = 'UTC'"));
+    client.granted(place.server);
+    client.hears(done("RESET") + done("SET") + parameter("TimeZone", "UTC") + ready());
+    CHECK(client.seen() == "C:RESET C:SET Z:I");
+    CHECK(client.hears(parsed() + answered(two_values("UTC", "session"))) == "release");
+    CHECK(client.to_client == parameter("TimeZone", "UTC"));
+    CHECK(client.core.wanted()->values.empty());
+    return;
+  }
+  CHECK(client.core.wanted()->values == SettingsMap::Values{{"TimeZone", "Asia/Tokyo"}});
+  CHECK(place.server.applied == place.books.settings.empty());
+}
+
+TEST_CASE("requests behind a RESET of what a client began with wait for the end of the transaction") {
+  Place place;
+  place.server.applied = place.books.settings.intern({{"work_mem", "5MB"}});
+  Client client(place, {{"work_mem", "5MB"}});
+  client.says(query("reset work_mem") + query("select 1"));
+  CHECK(client.granted(place.server) == "stalled");
+  CHECK(client.sent() == "Q:reset work_mem");
+  CHECK(client.hears(done("RESET") + ready()).empty());
+  CHECK(client.hears(parsed() + answered(two_values("4MB", "default"))) == "release");
+  CHECK(client.again() == "ask");
+}
+
+TEST_CASE("inside of a transaction what a RESET took of the start is given back before the next request") {
+  Place place;
+  place.books.settings.set_baseline({{"TimeZone", "UTC"}});
+  const SettingsRef start = place.books.settings.intern({{"TimeZone", "Asia/Tokyo"}});
+  place.server.applied = start;
+  Client client(place, {{"TimeZone", "Asia/Tokyo"}});
+  client.says(query("begin"));
+  client.granted(place.server);
+  client.hears(done("BEGIN") + ready('T'));
+  client.says(query("reset all") + query("select 1"));
+  client.hears(done("RESET") + parameter("TimeZone", "UTC") + ready('T'));
+  client.sent();
+  client.seen();
+  CHECK(client.again() == "stalled");
+  CHECK(client.sent() == "P:pgweir_origin B:pgweir_origin E S");
+  const std::string origin = bound() + two_values("UTC", "default") + done();
+  SECTION("and stays, or goes with it") {
+    CHECK(client.hears(parsed() + origin + ready('T')).empty());
+    CHECK(client.sent() == "P:pgweir_set B:pgweir_set E S");
+    CHECK(client.again().empty());
+    CHECK(client.sent() == "Q:select 1");
+    client.hears(parsed() + bound() + row("Asia/Tokyo") + done() + parameter("TimeZone", "Asia/Tokyo") +
+                 ready('T') + rows('T'));
+    CHECK(client.seen() == "T D C:SELECT 1 Z:T");
+    CHECK(place.server.applied == start);
+    client.says(query("rollback"));
+    client.hears(done("ROLLBACK") + ready());
+    CHECK(client.sent().ends_with("B:pgweir_origin E S"));
+    CHECK(client.hears(bound() + two_values("Asia/Tokyo", "session") + done() + ready()) == "release");
+    CHECK(client.core.wanted() == start);
+    CHECK(place.server.applied == start);
+  }
+  SECTION("unless a cancel meets the question: then the transaction has failed") {
+    CHECK(client.hears(error("57014") + ready('E')).empty());
+    CHECK(client.again().empty());
+    CHECK(client.sent() == "Q:select 1");
+    client.hears(error("25P02") + ready('E'));
+    CHECK(client.seen() == "E:25P02 Z:E");
+    client.says(query("rollback"));
+    client.hears(done("ROLLBACK") + parameter("TimeZone", "Asia/Tokyo") + ready());
+    client.hears(parsed() + origin + ready());
+  }
+}
+
+TEST_CASE("a pinned client has what it began with at once") {
+  Place place;
+  place.server.applied = place.books.settings.intern({{"work_mem", "5MB"}});
+  Client client(place, {{"work_mem", "5MB"}});
+  suspected(client, "create temp table t (i int); reset work_mem", "RESET", place.server);
+  client.hears(parsed() + bound() + two_values("4MB", "default") + done() + parsed() + answered(row()));
+  CHECK(client.core.pins() == pin::kTemp);
+  CHECK(client.sent() == "P:pgweir_set B:pgweir_set E S");
+  CHECK_FALSE(client.core.resting());
+  CHECK(client.says(query("select 1")).empty());
+  client.seen();
+  client.hears(parsed() + bound() + row("5MB") + done() + ready() + rows());
+  CHECK(client.seen() == "T D C:SELECT 1 Z:I");
+  CHECK(client.core.resting());
+}
+
+TEST_CASE("a RESET that only is described takes nothing back") {
+  Place place;
+  place.server.applied = place.books.settings.intern({{"work_mem", "5MB"}});
+  Client client(place, {{"work_mem", "5MB"}});
+  CHECK(client.runs(parse("s", "reset all") + describe('S', "s") + sync_message(),
+                    parsed() + no_data() + ready(), place.server) == "P:pgweir_1 D:pgweir_1 S");
 }
 
 TEST_CASE("RESET ALL leaves the role") {

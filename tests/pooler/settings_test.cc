@@ -62,10 +62,11 @@ TEST_CASE("a report changes the map of whoever caused it") {
 TEST_CASE("a client is welcomed with the baseline under its own settings") {
   SettingsBook book;
   CHECK_FALSE(book.has_baseline());
-  book.set_baseline({{"TimeZone", "Etc/UTC"}, {"server_version", "15.7"}});
+  book.set_baseline({{"TimeZone", "Etc/UTC"}, {"application_name", ""}, {"server_version", "15.7"}});
   CHECK(book.has_baseline());
-  const SettingsRef map =
-      book.intern({{"timezone", "utc"}, {"application_name", "psql"}, {"work_mem", "1MB"}});
+  // Not of what this server does not report, like Postgres 15 its search_path.
+  const SettingsRef map = book.intern(
+      {{"timezone", "utc"}, {"application_name", "psql"}, {"search_path", "app"}, {"work_mem", "1MB"}});
   map->reported["TimeZone"] = "UTC";
   CHECK(book.welcome(*map) ==
         Values{{"TimeZone", "UTC"}, {"application_name", "psql"}, {"server_version", "15.7"}});

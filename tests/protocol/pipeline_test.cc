@@ -14,9 +14,9 @@ using Op = Pipeline::Op;
 
 namespace {
 
-constexpr Owed kKinds[] = {Owed::Query, Owed::Function, Owed::Sync,    Owed::Parse, Owed::ParseKnown,
+constexpr Owed kKinds[] = {Owed::Query, Owed::Function, Owed::Sync,    Owed::Parse,
                            Owed::Bind,  Owed::Describe, Owed::Execute, Owed::Close};
-constexpr const char* kKindNames[] = {"Query", "Function", "Sync",    "Parse", "ParseKnown",
+constexpr const char* kKindNames[] = {"Query", "Function", "Sync",    "Parse",
                                       "Bind",  "Describe", "Execute", "Close"};
 
 std::vector<char> server_types() {
@@ -27,7 +27,7 @@ std::vector<char> server_types() {
   return types;
 }
 
-// Requests as letters (Q F S P K B D E C, R for a Q with an operation, c for CopyEnd; small: ours), answers
+// Requests as letters (Q F S P B D E C, R for a Q with an operation, c for CopyEnd; small: ours), answers
 // behind them.
 void push(Pipeline& pipeline, const std::string& requests) {
   for (const char c : requests) {
@@ -37,7 +37,6 @@ void push(Pipeline& pipeline, const std::string& requests) {
       case 'F': pipeline.push(Owed::Function); break;
       case 'S': pipeline.push(Owed::Sync); break;
       case 'P': pipeline.push(Owed::Parse, Whose::Clients, Op::Statement); break;
-      case 'K': pipeline.push(Owed::ParseKnown, Whose::Clients, Op::Statement); break;
       case 'B': pipeline.push(Owed::Bind); break;
       case 'D': pipeline.push(Owed::Describe); break;
       case 'E': pipeline.push(Owed::Execute); break;
@@ -50,14 +49,13 @@ void push(Pipeline& pipeline, const std::string& requests) {
     }
   }
 }
-// f forward, w swallow, k shown as ParseComplete, ! violation, * poisoned
+// f forward, w swallow, ! violation, * poisoned
 std::string verdicts(Pipeline& pipeline, const std::string& types) {
   std::string out;
   for (const char type : types) {
     switch (pipeline.reply(type).verdict) {
       case Verdict::Forward: out += 'f'; break;
       case Verdict::Swallow: out += 'w'; break;
-      case Verdict::ShowParsed: out += 'k'; break;
       case Verdict::Violation: out += '!'; break;
       case Verdict::Poisoned: out += '*'; break;
     }
@@ -69,8 +67,8 @@ std::string verdicts(Pipeline& pipeline, const std::string& types) {
 
 TEST_CASE("each kind of request may be answered by these messages and by no other") {
   // N, S and A may come at any time, E to anything. A capital letter completes the request.
-  const std::string answers[] = {"TDCIGHZ", "VZ", "Z", "1", "3", "2", "tTn", "DCIsGH", "3"};
-  const std::string completing[] = {"Z", "Z", "Z", "1", "3", "2", "Tn", "CIs", "3"};
+  const std::string answers[] = {"TDCIGHZ", "VZ", "Z", "1", "2", "tTn", "DCIsGH", "3"};
+  const std::string completing[] = {"Z", "Z", "Z", "1", "2", "Tn", "CIs", "3"};
   for (std::size_t i = 0; i < std::size(kKinds); ++i)
     for (const Whose whose : {Whose::Clients, Whose::Ours})
       for (const char type : server_types()) {
@@ -85,9 +83,7 @@ TEST_CASE("each kind of request may be answered by these messages and by no othe
           CHECK(pipeline.owed() == 1);
           continue;
         }
-        const Verdict shown =
-            kKinds[i] == Owed::ParseKnown && !any_time ? Verdict::ShowParsed : Verdict::Forward;
-        CHECK(reply.verdict == (whose == Whose::Ours && type != 'A' ? Verdict::Swallow : shown));
+        CHECK(reply.verdict == (whose == Whose::Ours && type != 'A' ? Verdict::Swallow : Verdict::Forward));
         const bool completes = !any_time && completing[i].find(type) != std::string::npos;
         CHECK(reply.finished == completes);
         CHECK(reply.ready == (type == 'Z'));
@@ -126,8 +122,6 @@ TEST_CASE("answers come in the order of requests, and errors skip to the next Sy
       {"an error skips a query too", "PQS", "EZ", "ff", 0, true},
       {"an error at Sync", "BES", "2CEZ", "ffff", 0, true},
       {"an answer that was skipped", "PBES", "E2", "f!", 1, false},
-      {"a known statement", "KBES", "32CZ", "kfff", 0, true},
-      {"a known statement is not parsed", "K", "1", "!", 1, false},
       {"one of ours in front", "pBES", "12CZ", "wfff", 0, true},
       {"one of ours fails: the client sees it", "pBES", "EZ", "ff", 0, true},
       {"a batch of ours, then the client's", "bsQ", "2ZCZ", "wwff", 0, true},
@@ -159,8 +153,8 @@ TEST_CASE("answers come in the order of requests, and errors skip to the next Sy
 }
 
 TEST_CASE("what passes is what reply() would forward, and leaves the same behind") {
-  for (const std::string requests : {"Q", "QQ", "E", "ES", "Es", "b", "bQ", "P", "pS", "D", "DE", "C", "F",
-                                     "S", "SQ", "K", "Ec", "Qc", ""})
+  for (const std::string requests :
+       {"Q", "QQ", "E", "ES", "Es", "b", "bQ", "P", "pS", "D", "DE", "C", "F", "S", "SQ", "Ec", "Qc", ""})
     for (const std::string before : {"", "G", "H", "T", "1", "C", "E"})
       for (const char type : server_types()) {
         CAPTURE(requests, before, type);
@@ -209,7 +203,7 @@ TEST_CASE("what is owed to a client is told from what is owed to us") {
 TEST_CASE("statement operations are counted when an error drops them") {
   Pipeline pipeline;
   push(pipeline,
-       "PBKpES"
+       "PBPpES"
        "P");
   CHECK(pipeline.reply('1').op);
   const Pipeline::Reply reply = pipeline.reply('E');

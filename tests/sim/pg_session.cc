@@ -231,9 +231,9 @@ void PgSession::extended(char type, Bytes body) {
     const std::string name(in.c_string());
     const std::string sql(in.c_string());
     if (tx_ == 'E' && !ends_block(sql)) return run(sql, {}, From::Extended);
+    if (sql.substr(0, 8) == "badparse") return fail("42601", "syntax error in " + sql);
     if (!name.empty() && statements_.contains(name))
       return fail("42P05", "prepared statement \"" + name + "\" already exists");
-    if (sql.substr(0, 8) == "badparse") return fail("42601", "syntax error in " + sql);
     statements_[name] = sql;
     put(bare_message('1'));
   } else if (type == 'B') {
