@@ -47,7 +47,7 @@ select pg_backend_pid(),
 
 
 class Isolation(PgweirCase):
-    postgres_options = {"hba": TRUST, "settings": {"max_connections": "250"}}
+    postgres_options = {"hba": TRUST, "settings": {"max_connections": "250", "autovacuum": "off"}}
 
     @classmethod
     def setUpClass(cls):

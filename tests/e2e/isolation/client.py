@@ -68,7 +68,7 @@ class Client:
 
     async def connect(self):
         self.texts.life += 1
-        self.texts.must_discard = self.texts.role_set = False
+        self.texts.must_discard = False
         self.named = {}
         await asyncio.gather(*(self._close(peer) for peer in (self.pooled, self.twin)))
         self.parameters = self._startup() if self.rng.random() < 0.5 else {}
@@ -96,8 +96,6 @@ class Client:
             "client_encoding": "UTF8",
             "extra_float_digits": "2",
         }
-        if not self.crowd.allowed("search_path_at_login"):
-            del choices["search_path"]
         return {name: choices[name] for name in rng.sample(sorted(choices), rng.randrange(1, 4))}
 
     async def _close(self, peer):
@@ -179,10 +177,7 @@ class Client:
         self.pipelining = units > 1
         said = m.Said()
         for _ in range(units):
-            open_batch = said.owed.rpartition("S")[2].strip("Q") != ""  # a query behind an error does not close it
-            self.texts.behind_flush = open_batch and not self.crowd.allowed("local_answers_behind_flush")
             said += self.unit()
-        self.texts.behind_flush = False
         await self.say(said)
         if self.twin.batch_open or self.twin.skipping:
             # Flushed so far: more of the same batch, or its end.
@@ -217,10 +212,6 @@ class Client:
             if self.rng.random() < 0.1:
                 said += m.flush()
         return said + (m.flush() if self.rng.random() < 0.15 else m.sync())
-
-    def in_transaction(self):
-        """Or what is said now may be read in one."""
-        return self.status != "I" or self.pipelining
 
     def portion(self):
         return self.unnamed() if self.rng.random() < 0.5 else self.named_request()
@@ -262,11 +253,6 @@ class Client:
             said = m.Said()
             if self.rng.random() < 0.85:
                 said += m.close("S", name)
-            elif not self.crowd.allowed("bad_text_for_used_name"):
-                text, values = f"select $1::text, '{self.texts.token()}'", self.values(1)
-            if not self.crowd.allowed("parse_of_known_in_failed") and self.in_transaction():
-                said = m.close("S", name)
-                text = f"/* {self.texts.token()} */ {text}"
             self.named[name] = len(values)
             said += m.parse(text, name)
             if self.rng.random() < 0.4:
@@ -276,7 +262,7 @@ class Client:
             if self.rng.random() < 0.9:
                 self.named.pop(name)
             return m.close("S", name)
-        if roll < 0.42 and (self.crowd.allowed("parse_of_known_in_failed") or not self.in_transaction()):
+        if roll < 0.42:
             return m.describe("S", name)
         if roll < 0.44 and self.texts.sticky:
             return m.bind(self.rng.choice(("p1", "p2"))) + m.execute()
@@ -547,8 +533,7 @@ class Client:
                 theirs = await self.twin.answer()
                 now = lambda said: [each for each in m.comparable(said) if each[0] not in b"2ZC"]  # noqa: E731
                 self.compare(now(ours), now(theirs))
-        if self.crowd.allowed("parse_again_after_ddl"):
-            await self.say(m.close("S", "s9"), m.parse(text, "s9"), m.describe("S", "s9"), m.sync())
+        await self.say(m.close("S", "s9"), m.parse(text, "s9"), m.describe("S", "s9"), m.sync())
         await self.say(m.close("S", "s9"), m.sync())
         await self.ask(f"drop table public.{table}")
 

@@ -12,21 +12,13 @@ from .texts import ROLES, SCHEMAS
 # decides that it is not. PGWEIR_ISOLATION_KNOWN=name,name (or all) puts it back in.
 KNOWN = {
     # Wrong answers.
-    "constants": "a shared named statement keeps the constants that its first preparer's DateStyle, TimeZone and"
-    " client_encoding made",
+    "constants": "the constants of a named statement are read under the DateStyle and TimeZone of its first use on"
+    " each server, not of its Parse",
     "sequences": "lastval() and currval() answer for whoever used the server before",
-    "paths": "0A000 for a text that others prepared under another search_path, where it means another table",
-    "temp_names": "0A000 for a text that was prepared when a temporary table of that name had other columns",
-    "parse_again_after_ddl": "after 0A000, Close and Parse of the same text find the stale statement again",
-    "listen_for_mail": "a notification that arrives while pgweir asks its own questions is swallowed",
-    "cancel_at_any_time": "a cancel that meets pgweir's own questions or settings ends the client's connection",
-    "local_answers_behind_flush": "RESET ALL and its like as a simple query behind Flush without Sync hang for ever",
-    "resets_to_startup": "the values asked for at startup are given back when they must not be (RESET described, skipped"
-    " or failed; the word default anywhere), told at the wrong time, or not given back (SET TIME ZONE LOCAL, SET LOCAL x"
-    " TO DEFAULT, set_config to NULL); and the Sync behind it ends the skipping of a failed batch",
-    "role_over_reset_all": "RESET ALL outside of a transaction takes back SET ROLE, which Postgres keeps",
+    "cancel_at_any_time": "a cancel that meets pgweir's settings ends the client's connection",
+    "resets_to_startup": "what was asked for at startup is given back behind the text, batch or SET LOCAL that took it"
+    " away, not inside of it, and not for a set_config to NULL",
     "failed_unnamed": "a Parse without a name that fails or is skipped replaces the statement before it",
-    "parse_of_known_in_failed": "Parse of a text that the server knows succeeds in a failed transaction",
     # Not followed.
     "deallocates_in_batches": "DEALLOCATE of a protocol-level statement beside other statements; names used behind"
     " DEALLOCATE ALL or DISCARD ALL in their batch",
@@ -34,8 +26,6 @@ KNOWN = {
     "settings_in_do": "settings changed in a DO or by EXECUTE of a PREPARE last as long as the server is kept",
     # Looks.
     "own_names_in_errors": "errors of Bind call statements pgweir_<n>",
-    "bad_text_for_used_name": "42P05 comes before the errors that Postgres finds in the text",
-    "search_path_at_login": "Postgres 15 does not report search_path",
 }
 
 STICKY_AT_ONCE = 3  # clients that keep a server; fewer than there are servers

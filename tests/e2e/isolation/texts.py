@@ -34,9 +34,9 @@ BY_SESSION = (
     ("select timestamptz '2021-07-01 12:00'", 0, "constants"),
     ("select date '03/04/2021'", 0, "constants"),
     ("select $1::text, timestamptz '2021-01-01 00:00' < '2021-01-01 00:00+00'", 1, "constants"),
-    ("select * from item", 0, "paths"),
-    ("select i.*, $1::text from item i", 1, "paths"),
-    ("select * from scratch", 0, "temp_names"),
+    ("select * from item", 0),
+    ("select i.*, $1::text from item i", 1),
+    ("select * from scratch", 0),
 )
 
 
@@ -49,8 +49,6 @@ class Texts:
         self.count = 0
         self.sticky = False  # what keeps its server may be made now
         self.forgetful = True  # what takes away many things at once may be said
-        self.role_set = False  # perhaps, in this life
-        self.behind_flush = False  # a batch is open, and what comes now must not be answered without a server
         self.must_discard = False  # something was made that only DISCARD ALL ends
         self.life = 0  # connections so far
 
@@ -79,7 +77,7 @@ class Texts:
             (4, self.shown),
             (2, self.failing),
             (2, self.transaction),
-            (1 if self.forgetful and not self.behind_flush else 0, lambda: self.forgetting(alone)),
+            (1 if self.forgetful else 0, lambda: self.forgetting(alone)),
             (1 if self.allowed("sequences") else 0, self.sequence),
             (8 if self.sticky else 0, self.keeping),
         )
@@ -93,7 +91,7 @@ class Texts:
             f"values ('{self.token()}', null), (null, '{self.token()}')",
             f"select '\\x{self.client:04x}'::bytea, 1.5::float8 / 7, interval '1 day 2 hours', now() is not null",
             f"select count(*), '{self.token()}' from public.shared",
-            f"explain (costs off) select '{self.token()}' from public.shared where id = {self.client}",
+            f"explain (costs off) select g, '{self.token()}' from generate_series(1, {self.client}) g",
             "select null::text",
             "select",
             "",
@@ -147,7 +145,6 @@ class Texts:
         )
         if name.startswith("default") and not self.allowed("resets"):
             name, value = "work_mem", "'3MB'"
-        self.role_set = self.role_set or name == "role"
         quoted = name.strip('"').replace('"."', ".")
         return self.weighted(
             (6, lambda: f"set {name} = {value}"),
@@ -182,7 +179,7 @@ class Texts:
             "select current_user, session_user",
             "select current_schemas(false)",
             "select application_name from pg_stat_activity where pid = pg_backend_pid()",
-            "select * from item" if self.allowed("paths") else "select 2",
+            "select * from item",
             "select '2021-07-01 12:00+00'::timestamptz::text, '2021-02-03'::date::text",
         )
 
@@ -235,9 +232,7 @@ class Texts:
             "select pg_advisory_unlock_all()",
         ]
         if self.allowed("resets"):
-            texts.append("reset session authorization")
-            if not self.role_set or self.allowed("role_over_reset_all"):
-                texts.append("reset all")
+            texts += ["reset session authorization", "reset all"]
         if alone or self.allowed("deallocates_in_batches"):
             texts += ["deallocate all", "deallocate prepare all"]
             texts += [f"deallocate {self.pick(*NAMES)}", f"DEALLOCATE PREPARE {self.pick(*NAMES)}"]
@@ -284,7 +279,7 @@ class Texts:
             (1, lambda: "drop view if exists scratch_view"),
             (1, lambda: "drop sequence if exists scratch_seq"),
             (1, lambda: "drop table if exists scratch cascade"),
-            (0 if self.behind_flush else 1, lambda: "discard temp"),
+            (1, lambda: "discard temp"),
             (1, self.temp_function),
             (1, lambda: "alter table scratch rename to scratch2"),
             (1, lambda: "select * from scratch2"),
