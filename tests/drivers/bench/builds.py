@@ -61,13 +61,22 @@ def prisma():
     )
 
 
+def go_environment():
+    """Debian's packages are a GOPATH."""
+    return ["env", "GO111MODULE=off", "GOPATH=/usr/share/gocode", "GOFLAGS=-p=2", f"GOCACHE={OUT / 'go-cache'}"]
+
+
 def go(name):
-    """Debian's packages are a GOPATH; the driver's own file and the contract make one program."""
+    """The driver's own file and the contract make one program."""
     target, sources = OUT / name, [HERE / "go" / "contract.go", HERE / "go" / f"{name}.go"]
     if fresh(target, *sources):
         return ""
-    settings = ["GO111MODULE=off", "GOPATH=/usr/share/gocode", "GOFLAGS=-p=2", f"GOCACHE={OUT / 'go-cache'}"]
-    return call("env", *settings, "go", "build", "-o", target, *sources)
+    return call(*go_environment(), "go", "build", "-o", target, *sources)
+
+
+def go_suite(name, package):
+    """A package's own tests as a program; Go knows itself what is new."""
+    return call(*go_environment(), "go", "test", "-c", "-o", OUT / f"{name}.test", package)
 
 
 def java(name):
@@ -83,4 +92,4 @@ def cpp(name, source, *flags):
     return call("g++", *options, "-o", target, sources[0], *flags)
 
 
-STEPS = {"npm": npm, "prisma": prisma, "go": go, "java": java, "cpp": cpp}
+STEPS = {"npm": npm, "prisma": prisma, "go": go, "go_suite": go_suite, "java": java, "cpp": cpp}

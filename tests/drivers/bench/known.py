@@ -34,7 +34,7 @@ class Known:
         return own if own in self.reasons or own in self.excepted else ("*", scenario, phase)
 
 
-def read(path, drivers):
+def read(path, drivers, phases=PHASES):
     listed = Known()
     reason = None
     for number, line in enumerate(path.read_text().splitlines(), 1):
@@ -51,11 +51,11 @@ def read(path, drivers):
             word, _, phase = word.partition("@")
             chance = word.endswith("?")
             scenario = word.rstrip("?")
-            for each in [phase] if phase else PHASES:
+            for each in [phase] if phase else phases:
                 if scenario.startswith("-"):
                     listed.excepted.add((driver, scenario[1:], each))
                     continue
-                if each not in PHASES or (driver, scenario, each) in listed.reasons:
+                if each not in phases or (driver, scenario, each) in listed.reasons:
                     sys.exit(f"{path}:{number}: {word}: listed twice, or no phase is called {each}")
                 listed.reasons[driver, scenario, each] = reason
                 if chance:

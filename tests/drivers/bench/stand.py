@@ -20,6 +20,7 @@ WARM = 5
 # Clients that keep a server to themselves leave enough for second connections of all others.
 TIER = {"pool_size": 24, "max_server_connections": 24, "max_clients": 200, "max_pinned_clients": 20}
 USER, PASSWORD = "app", "s3cret"
+SUPERUSER = "suite"  # what the drivers' own tests expect to be
 LINE = re.compile(r"(ok|FAIL) (\S+)(?: (.*))?")
 
 
@@ -44,6 +45,7 @@ class Stand:
     def __enter__(self):
         self.postgres = Postgres(settings={"max_connections": "300", "max_prepared_transactions": "10"})
         self.postgres.create_user(USER, PASSWORD)
+        self.postgres.create_user(SUPERUSER, PASSWORD, options="superuser")
         self.weir = Pgweir(
             self.postgres,
             {
@@ -52,7 +54,7 @@ class Stand:
                 "pool": {"default_tier": "drivers"},
                 "backends": {"main": {"max_server_connections": 200}},
             },
-            users={USER: PASSWORD, "admin": "adm1n"},
+            users={USER: PASSWORD, SUPERUSER: PASSWORD, "admin": "adm1n"},
         )
         self.weir.start()
         return self
@@ -63,24 +65,24 @@ class Stand:
         finally:
             self.postgres.stop()
 
-    def database(self, name):
-        self.postgres.create_database(name, owner=USER)
+    def database(self, name, owner=USER):
+        self.postgres.create_database(name, owner)
         return name
 
     def drop(self, name):
         """The servers of a finished phase would only use up connections."""
         self.postgres.sql(f'drop database "{name}" with (force)')
 
-    def warm(self, database):
+    def warm(self, database, user=USER):
         """Opens servers: as many transactions at once. They take turns from then on."""
-        clients = [self.weir.connect(database, USER) for _ in range(WARM)]
+        clients = [self.weir.connect(database, user) for _ in range(WARM)]
         for client in clients:
             client.execute("begin")
         for client in clients:
             client.execute("commit")
             client.close()
         servers = self.postgres.sql(
-            f"select count(*) from pg_stat_activity where datname = '{database}' and usename = '{USER}'"
+            f"select count(*) from pg_stat_activity where datname = '{database}' and usename = '{user}'"
         )[0][0]
         assert servers >= 4, f"only {servers} servers are warm"
 
