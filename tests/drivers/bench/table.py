@@ -33,6 +33,8 @@ DRIVERS = (
     python("asyncpg"),
     python("sqlalchemy"),
     python("django"),
+    python("peewee"),
+    python("psqlodbc"),
     node("pg"),
     node("postgres"),
     node("knex"),

@@ -64,8 +64,10 @@ def fails(state, function, *arguments, **named):
 
 
 def sqlstate(error):
-    """psycopg2, psycopg 3, asyncpg; wrapped by SQLAlchemy or Django."""
+    """psycopg2, psycopg 3, asyncpg; wrapped by SQLAlchemy, Django or peewee; pyodbc."""
     while error is not None:
+        if type(error).__module__ == "pyodbc":
+            return error.args[0]
         for name in ("sqlstate", "pgcode"):
             if getattr(error, name, None):
                 return getattr(error, name)
