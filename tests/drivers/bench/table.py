@@ -57,5 +57,6 @@ DRIVERS = (
     Driver("php", ("php", "{here}/php/pdo_and_pgsql.php")),
     Driver("libpq", ("{out}/libpq_pipeline",), (("cpp", "libpq_pipeline", "libpq_pipeline.cc", "-lpq"),)),
     Driver("libpqxx", ("{out}/libpqxx",), (("cpp", "libpqxx", "libpqxx.cc", "-lpqxx", "-lpq"),)),
+    Driver("tokio_postgres", ("{out}/tokio_postgres", "{here}/session.txt"), (("rust", "tokio_postgres"),), ci=False),
     Driver("active_record", ("/usr/bin/ruby", "{here}/ruby/active_record.rb"), ci=False),
 )
