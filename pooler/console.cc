@@ -327,8 +327,14 @@ void ConsoleSession::State::show(Action action, const Report& report) {
       break;
     case Action::ShowState: {
       const bool paused = worker.all_paused();
-      const console::KeyValue rows[] = {
-          {"active", paused ? "no" : "yes"}, {"paused", paused ? "yes" : "no"}, {"suspended", "no"}};
+      // How much of the clients' SQL was looked at, and how: behind the rows that tools know.
+      const auto& [by_words, remembered, parsed] = report.texts;
+      const console::KeyValue rows[] = {{"active", paused ? "no" : "yes"},
+                                        {"paused", paused ? "yes" : "no"},
+                                        {"suspended", "no"},
+                                        {"texts_read_by_words", std::to_string(by_words)},
+                                        {"texts_remembered", std::to_string(remembered)},
+                                        {"texts_parsed", std::to_string(parsed)}};
       console::put_state(out, rows);
       break;
     }

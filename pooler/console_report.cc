@@ -215,6 +215,7 @@ void collect_servers(Worker& worker, Report& report) {
 void collect(Worker& worker, Action action, Report& report) {
   report.clients += worker.sessions().size() + worker.consoles().size();
   report.logins += worker.login_count();
+  report.texts += worker.texts().counts();
   if (action == Action::ShowClients || action == Action::ShowPinnedClients)
     return collect_clients(worker, report);
   if (action == Action::ShowPins) return collect_pins(worker, report);
@@ -237,6 +238,7 @@ void merge(Report& to, Report&& from) {
   append(to.connections, std::move(from.connections));
   to.forgotten += from.forgotten;
   to.forgotten_pins += from.forgotten_pins;
+  to.texts += from.texts;
   to.clients += from.clients;
   to.logins += from.logins;
   to.servers += from.servers;

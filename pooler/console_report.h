@@ -7,6 +7,7 @@
 
 #include "pooler/console_core.h"
 #include "pooler/console_tables.h"
+#include "protocol/sql_cache.h"
 
 namespace pgweir {
 class Worker;
@@ -23,6 +24,7 @@ struct Report {
   // Of tenants that no worker remembers; rows of stats and pins in the end.
   Traffic forgotten;
   PinBook::Totals forgotten_pins;
+  protocol::SqlCache::Counts texts;  // how SQL was read
   std::uint64_t clients = 0, logins = 0, servers = 0;
 };
 

@@ -33,6 +33,13 @@ class SqlCache {
     std::uint64_t filtered = 0;  // by the words: Plain
     std::uint64_t hits = 0;
     std::uint64_t parsed = 0;
+
+    Counts& operator+=(const Counts& other) {
+      filtered += other.filtered;
+      hits += other.hits;
+      parsed += other.parsed;
+      return *this;
+    }
   };
   const Counts& counts() const { return counts_; }
   std::size_t bytes() const { return bytes_; }

@@ -29,6 +29,8 @@ def timed(pooler, workload, seconds):
             spent = process.cpu_seconds(pooler.pid) - before
             result["cpu_us"] = spent * 1e6 / run.work
             result["rss_mb"] = process.resident_bytes(pooler.pid) / 1e6
+        if hasattr(pooler, "texts"):
+            result["queries"], result["parsed"] = pooler.texts()
     return result
 
 

@@ -7,6 +7,7 @@ import socket
 import subprocess
 from pathlib import Path
 
+import psycopg
 from harness import machine
 from harness.pgweir import environment
 
@@ -23,6 +24,7 @@ class Pooler:
 
     name = ""
     shares_prepared = True  # named statements work for more clients than servers
+    keeps_listeners = True  # LISTEN lasts longer than its transaction
 
     def __init__(self, postgres, tls=None):
         self.postgres = postgres
@@ -111,6 +113,8 @@ client:
   method: trust
 users:
   {USER}: unused
+console:
+  admins: [{USER}]
 backends:
   main:
     host: 127.0.0.1
@@ -122,6 +126,7 @@ tiers:
     pool_size: {POOL}
     max_server_connections: {POOL}
     max_clients: {CLIENTS_MAX}
+    max_pinned_clients: {POOL // 2}
 tenants:
   {DATABASE}:
     tier: bench
@@ -129,6 +134,17 @@ tenants:
     database: {DATABASE}
 """
         return [binary, "--config", machine.write(self.dir / "pgweir.yaml", config)]
+
+    def texts(self):
+        """Queries of all clients so far, and how many of their texts reached the SQL parser."""
+        with psycopg.connect(
+            **{"host": "127.0.0.1", "port": self.port, "dbname": "pgweir", "user": USER, "autocommit": True},
+            cursor_factory=psycopg.ClientCursor,
+        ) as console:
+            cursor = console.execute("SHOW TOTALS")
+            totals = dict(cursor.fetchall())
+            state = dict(console.execute("SHOW STATE").fetchall())
+        return int(totals["total_query_count"]), int(state["texts_parsed"])
 
 
 class PgweirOneThread(Pgweir):
@@ -138,6 +154,7 @@ class PgweirOneThread(Pgweir):
 
 class Pgbouncer(Pooler):
     name = "pgbouncer"
+    keeps_listeners = False
 
     def version(self):
         done = machine.run(["/usr/sbin/pgbouncer", "--version"])
@@ -179,6 +196,7 @@ ignore_startup_parameters = extra_float_digits
 class Floor(Pooler):
     name = "floor"
     shares_prepared = False
+    keeps_listeners = False
 
     def command(self):
         binary = machine.readable_binary(os.environ.get("PERF_FLOOR", ROOT / "build/release/perf/perf_floor"))

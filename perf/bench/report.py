@@ -2,7 +2,7 @@
 
 from statistics import median
 
-FIELDS = ("rate", "p50_us", "p95_us", "p99_us", "cpu_us", "rss_mb")
+FIELDS = ("rate", "p50_us", "p95_us", "p99_us", "cpu_us", "rss_mb", "queries", "parsed")
 BASE = "pgbouncer"
 
 # What we are held to: CPU as a ratio to pgbouncer's in the same run.
@@ -38,7 +38,7 @@ def summary(rounds):
                 row["cpu_ratio"] = row["cpu_us"] / base
                 row["cpu_ratio_note"] = note
             base_rate = rows.get(BASE, {}).get("rate")
-            if base_rate:
+            if base_rate and row.get("rate") is not None:
                 row["rate_ratio"] = row["rate"] / base_rate
     return table
 
@@ -77,4 +77,15 @@ def text(table, units):
         for line in body:
             cells = [line[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(line[1:], widths[1:])]
             lines.append("  " + "  ".join(cells).rstrip())
-    return "\n".join(lines)
+    return "\n".join([*lines, *parsed_texts(table)])
+
+
+def parsed_texts(table):
+    """How many of a workload's queries the SQL parser had to read; its words or its memory did for the others."""
+    lines = []
+    for workload, rows in table.items():
+        for pooler, row in rows.items():
+            if row.get("queries"):
+                share = 100 * row["parsed"] / row["queries"]
+                lines.append(f"  {workload}, {pooler}: {row['parsed']:.0f} of {row['queries']:.0f} queries, {share:.4f} %")
+    return ["\nread by libpg_query:", *lines] if lines else []

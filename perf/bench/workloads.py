@@ -9,6 +9,8 @@ from pathlib import Path
 
 from harness import machine
 
+from .listeners import Listeners
+
 from .poolers import DATABASE, POOL, USER
 
 
@@ -30,11 +32,12 @@ class Workload:
     """pgbench with a script of its own."""
 
     name: str
-    script: str = "SELECT 1;\n"
+    script: str = "SELECT 1;\n"  # none: pgbench's own
     mode: str = "simple"
     clients: int = 1
     per_transaction: bool = False  # a new connection for each
     megabytes: int = 0  # in each transaction; then work is counted in MB
+    variables: dict = field(default_factory=dict)
 
     @property
     def unit(self):
@@ -47,13 +50,16 @@ class Workload:
         return not (pooler.name == "direct" and self.clients > 120)
 
     def prepare(self, directory):
-        machine.write(Path(directory) / "script.sql", self.script)
+        if self.script:
+            machine.write(Path(directory) / "script.sql", self.script)
 
     def run(self, pooler, directory, *, seconds=None, transactions=None, latencies=True):
         """For a time, or for so many transactions of each client."""
         logs = Path(directory) / "latency"
         command = [machine.pg_program("pgbench"), "-n", "-h", "127.0.0.1", "-p", pooler.port, "-U", USER]
-        command += ["-M", self.mode, "-c", self.clients, "-j", min(2, self.clients), "-f", Path(directory) / "script.sql"]
+        command += ["-M", self.mode, "-c", self.clients, "-j", min(2, self.clients)]
+        command += ["-f", Path(directory) / "script.sql"] if self.script else ["-b", "tpcb-like"]
+        command += [f"-D{name}={value}" for name, value in self.variables.items()]
         command += ["-T", math.ceil(seconds)] if seconds else ["-t", transactions]
         if self.per_transaction:
             command.append("-C")
@@ -80,6 +86,85 @@ class Workload:
                 values += [int(line.split()[2]) for line in lines if line.count(" ") >= 2]
             path.unlink()
         return values
+
+
+# Settings of the client's own, told once and followed from then on. Postgres' own statements, so that a pooler
+# that does not follow them can take part: its clients mix up theirs.
+OWN_SETTINGS = """\
+\\if :told
+\\else
+SET application_name = 'worker :client_id';
+SET search_path = tenant_:client_id, public;
+\\set told true
+\\endif
+SELECT 1;
+"""
+
+# ... and changed between transactions.
+SET_HEAVY = """\
+\\set n random(1, 3)
+SET application_name = 'worker :client_id';
+SELECT 1;
+SET search_path = tenant_:client_id, archive_:n, public;
+SELECT 1;
+"""
+
+
+@dataclass
+class Listen(Workload):
+    """One transaction in ten notifies clients that only listen; each must hear of all."""
+
+    script: str = "\\set n random(1, 10)\n\\if :n = 1\nNOTIFY heard;\n\\else\nSELECT 1;\n\\endif\n"
+    listeners: int = 8
+
+    def possible(self, pooler):
+        return pooler.keeps_listeners
+
+    def run(self, pooler, directory, **options):
+        with Listeners(pooler.port, USER, DATABASE, "heard", self.listeners) as listeners:
+            result = super().run(pooler, directory, **options)
+            listeners.settle()
+            if options.get("seconds") and not all(listeners.heard):
+                raise RuntimeError("nobody was heard")
+        return result
+
+
+@dataclass
+class Orm:
+    """Requests of a web application through SQLAlchemy; see orm.py."""
+
+    name: str
+    clients: int = 2
+    unit: str = "tx"
+
+    PROGRAM = Path(__file__).resolve().parent / "orm.py"
+
+    def possible(self, pooler):
+        return pooler.name != "floor"  # SQLAlchemy asks what the session is like, which it does not tell
+
+    def prepare(self, directory):
+        pass
+
+    def run(self, pooler, directory, *, seconds=None, transactions=None, latencies=True):
+        url = f"postgresql://{USER}@127.0.0.1:{pooler.port}/{DATABASE}"
+        amount = ["--seconds", seconds] if seconds else ["--transactions", transactions]
+        running = [
+            subprocess.Popen(
+                ["/usr/bin/python3", "-B", self.PROGRAM, url, str(number), *map(str, amount)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for number in range(self.clients)
+        ]
+        work, took = 0, 0.0
+        for process in running:
+            output, errors = process.communicate(timeout=60 + 20 * (seconds or 0) + (transactions or 0))
+            if process.returncode != 0:
+                raise RuntimeError(f"orm.py: {errors.strip()[-500:]}")
+            count, each = output.split()
+            work, took = work + int(count), max(took, float(each))
+        return Run(work, took)
 
 
 @dataclass
@@ -135,6 +220,11 @@ def all_workloads():
     for mode in ("simple", "extended", "prepared"):
         for clients in (1, 16, 100):
             found.append(Workload(f"{mode}-{clients}", mode=mode, clients=clients))
+    found.append(Workload("own-settings-16", script=OWN_SETTINGS, clients=16, variables={"told": "false"}))
+    found.append(Workload("set-heavy-16", script=SET_HEAVY, clients=16))
+    found.append(Listen("listen-16", clients=16))
+    found.append(Workload("tpcb-16", script=None, clients=16))
+    found.append(Orm("orm"))
     found.append(Workload("churn", clients=8, per_transaction=True))
     found.append(Workload("rows-10mb", script="SELECT repeat('x', 10000000);\n", clients=2, megabytes=10))
     found.append(Copy("copy-out"))
@@ -148,3 +238,10 @@ def prepare_database(postgres):
     with postgres.connect(DATABASE, USER) as connection:
         connection.execute("create unlogged table copied (n bigint, t text)")
         connection.execute("alter table copied alter t set storage plain")
+    machine.run(
+        [machine.pg_program("pgbench"), "-iq", "-s", "5", "--unlogged-tables", "-h", postgres.socket_dir]
+        + ["-p", postgres.port, "-U", USER, DATABASE],
+        check=True,
+    )
+    url = f"postgresql://{USER}@127.0.0.1:{postgres.port}/{DATABASE}"
+    machine.run(["/usr/bin/python3", "-B", Orm.PROGRAM, url, "0", "--prepare"], check=True)

@@ -4,6 +4,8 @@ import os
 import subprocess
 import unittest
 
+import psycopg
+
 from harness import PgweirCase, pg_program, run, scratch, wait_until
 from harness.machine import has_ipv6, own, write
 
@@ -252,6 +254,21 @@ class Console(PgweirCase):
                 client.execute("select %s::int", (n,), prepare=True)
             client.execute("select 'no name'", prepare=False)
         self.assertEqual([after - b for after, b in zip(counted(), before)], [1, 1, 5])
+
+    def test_texts_are_counted_by_how_they_were_read(self):
+        """Most by their words; one that may change the session is parsed once, and remembered."""
+        names = ("texts_read_by_words", "texts_remembered", "texts_parsed")
+
+        def counted():
+            rows = {row["key"]: row["value"] for row in self.rows("STATE")}
+            return [int(rows[name]) for name in names]
+
+        before = counted()
+        with self.weir.connect("app", "app", cursor_factory=psycopg.ClientCursor) as client:
+            for _ in range(5):
+                client.execute("select 'only words'")
+                client.execute("set app.counted = 'seen'")
+        self.assertEqual([after - b for after, b in zip(counted(), before)], [5, 4, 1])
 
     def test_secrets_do_not_show(self):
         for what in ("CONFIG", "CLIENTS", "SERVERS", "DATABASES"):
