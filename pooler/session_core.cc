@@ -223,6 +223,7 @@ SessionCore::Step SessionCore::relay_message(const Frame& frame, Bytes rest, Act
 
 SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actions& out) {
   Pins no_room = 0;
+  std::string renamed;  // the text, if the server is to be sent another one
   if (!whole(frame, rest)) {
     if (frame.size <= kWholeBeforeServer) return Step::NeedMore;
     server_->dirty = dirty_batch_ = true;  // too long to be looked through
@@ -238,13 +239,18 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
         return Step::Next;
       }
     }
+    if (!server_->pipeline.batch_open() && deallocates_ours_among(text)) {
+      if (!server_->settled()) return stall(out);
+      if (server_->tx_status != 'E') renamed = rename_deallocated(text, out);
+    }
     no_room = note_text(text);
   }
   const bool runs =
       no_room ? push_refusal(Owed::Query, pin_book_->refuse(no_room)) : server_->pipeline.push(Owed::Query);
   end_batch();
-  if (no_room) {
-    out.to_server.own([](std::string& bytes) { protocol::put_query(bytes, kNoQuery); });
+  if (no_room) renamed = kNoQuery;
+  if (!renamed.empty()) {
+    out.to_server.own([&](std::string& bytes) { protocol::put_query(bytes, renamed); });
     skip(frame, rest, out);
   } else {
     forward(frame, rest, out);

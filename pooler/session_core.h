@@ -125,6 +125,7 @@ class SessionCore final : private ServerCore::Audience {
   Step relay_query(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_unnamed_parse(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step replace_deallocate(const protocol::Frame& frame, Bytes text, Actions& out);
+  std::string rename_deallocated(Bytes text, Actions& out);
   Step relay_parse(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_bind(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_describe_or_close(const protocol::Frame& frame, Bytes rest, Actions& out);
@@ -141,6 +142,7 @@ class SessionCore final : private ServerCore::Audience {
   bool needs_no_server(Bytes text) const;
   bool answer_here(Bytes text, Actions& out);
   bool deallocates_ours(Bytes text) const;
+  bool deallocates_ours_among(Bytes text) const;
   void say_done(Bytes tag, const SettingsMap& before, Actions& out);
   bool begin_audit(Actions& out);
   bool begin_recovery(Actions& out);
@@ -154,7 +156,7 @@ class SessionCore final : private ServerCore::Audience {
   bool push_op(protocol::Owed kind, protocol::Pipeline::Whose whose, StatementOp op);
   bool push_refusal(protocol::Owed kind, const Error& error);
   void refuse_statement(const Error& error, Actions& out);
-  bool put_gone(Bytes content, std::string& bytes);
+  bool put_gone(Bytes name, Bytes content, std::string& bytes);
   // `server_name`: what the server calls the statement that the client calls `name`. Lives until the next
   // change of names.
   enum class For : std::uint8_t { Running, Describing };

@@ -21,6 +21,7 @@ constexpr std::size_t kStatementNameMax = 8 << 10;
 constexpr Bytes kNoStatement = "pgweir_none";
 constexpr Bytes kGoneStatement = "pgweir_gone";
 constexpr Bytes kOurPrefix = "pgweir_";
+constexpr Bytes kEmptyContent{"\0\0\0", 3};
 }  // namespace
 
 SessionCore::Step SessionCore::relay_unnamed_parse(const Frame& frame, Bytes rest, Actions& out) {
@@ -48,7 +49,7 @@ SessionCore::Step SessionCore::relay_unnamed_parse(const Frame& frame, Bytes res
 SessionCore::Step SessionCore::replace_deallocate(const Frame& frame, Bytes text, Actions& out) {
   Pipeline& pipeline = server_->pipeline;
   out.to_server.own([&](std::string& bytes) {
-    if (put_gone(Bytes("\0\0\0", 3), bytes))
+    if (put_gone(kGoneStatement, kEmptyContent, bytes))
       names_->erase(books_->texts.read(sql_of(text)).statements[0].name);
     unnamed_.assign("DEALLOCATE ").append(kGoneStatement).append(3, '\0');
     protocol::put_parse(bytes, "", unnamed_);
@@ -60,10 +61,32 @@ SessionCore::Step SessionCore::replace_deallocate(const Frame& frame, Bytes text
   return Step::Next;
 }
 
+// The same among other statements: the text, with each name replaced by that of a statement made for this.
+// Should another statement of it fail, the client's names are gone all the same.
+std::string SessionCore::rename_deallocated(Bytes text, Actions& out) {
+  const Bytes sql = sql_of(text);
+  std::string renamed;
+  std::size_t from = 0;
+  out.to_server.own([&](std::string& bytes) {
+    std::size_t count = 0;
+    for (const protocol::SqlStatement& each : books_->texts.read(sql).statements) {
+      if (each.kind != protocol::SqlStatement::Kind::Deallocate || !names_->find(each.name)) continue;
+      const std::string name = std::string(kGoneStatement) + std::to_string(++count);
+      put_gone(name, kEmptyContent, bytes);
+      renamed.append(sql.substr(from, each.name_at - from)).append(name);
+      from = each.name_at + each.name_size;
+      names_->erase(each.name);
+    }
+    protocol::put_sync(bytes);
+    server_->pipeline.push(Owed::Sync, Whose::Ours);
+  });
+  return renamed.append(sql.substr(from));
+}
+
 // Prepares `content` under a name that nobody uses. False when the server will skip it.
-bool SessionCore::put_gone(Bytes content, std::string& bytes) {
-  protocol::put_close_statement(bytes, kGoneStatement);
-  protocol::put_parse(bytes, kGoneStatement, content);
+bool SessionCore::put_gone(Bytes name, Bytes content, std::string& bytes) {
+  protocol::put_close_statement(bytes, name);
+  protocol::put_parse(bytes, name, content);
   const bool runs = server_->pipeline.push(Owed::Close, Whose::Ours);
   push_op(Owed::Parse, Whose::Ours, {StatementOp::Kind::Try, 0, 0, {}, {}});
   return runs;
@@ -100,7 +123,7 @@ SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actio
   if (!names_) names_ = std::make_unique<ClientStatements>(books_->statements);
   if (names_->find(name)) {
     // What is wrong with the text, or with the transaction, comes first.
-    out.to_server.own([&](std::string& bytes) { put_gone(content, bytes); });
+    out.to_server.own([&](std::string& bytes) { put_gone(kGoneStatement, content, bytes); });
     refuse_statement({sqlstate::kDuplicateStatement,
                       "prepared statement \"" + std::string(name) + "\" already exists",
                       {},

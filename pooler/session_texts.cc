@@ -142,6 +142,16 @@ bool SessionCore::deallocates_ours(Bytes text) const {
          names_->find(effects.statements[0].name);
 }
 
+// The same of a text with other statements, too.
+bool SessionCore::deallocates_ours_among(Bytes text) const {
+  const Bytes sql = sql_of(text);
+  if (!names_ || !mentions(sql, "deallocate") || !books_->settings.plain_sql(*wanted_)) return false;
+  const auto& statements = books_->texts.read(sql).statements;
+  return std::any_of(statements.begin(), statements.end(), [this](const auto& each) {
+    return each.kind == Kind::Deallocate && names_->find(each.name);
+  });
+}
+
 Suspicion& SessionCore::suspicion() {
   if (!suspicion_) suspicion_ = std::make_unique<Suspicion>();
   return *suspicion_;

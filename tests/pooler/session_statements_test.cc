@@ -151,6 +151,37 @@ TEST_CASE("a name that is taken is refused in the client's words, and the transa
   CHECK(client.core.statement_count() == 1);
 }
 
+TEST_CASE("DEALLOCATE among other statements finds what the protocol prepared") {
+  Place place;
+  Linked client(place);
+  client.says(parse("my \"p", "select 1") + parse("q", "select 2") + sync_message());
+  client.hears(parsed() + parsed() + ready('T'));
+  client.seen();
+  client.sent();
+  SECTION("by the names of statements made for it") {
+    client.says(query("savepoint s;DEALLOCATE \"my \"\"p\"; deallocate prepare q;release s"));
+    CHECK(client.sent() ==
+          "C:pgweir_gone1 P:pgweir_gone1 C:pgweir_gone2 P:pgweir_gone2 S "
+          "Q:savepoint s;DEALLOCATE pgweir_gone1; deallocate prepare pgweir_gone2;release s");
+    client.hears(closed() + parsed() + closed() + parsed() + ready('T') + done("SAVEPOINT") +
+                 done("DEALLOCATE") + done("DEALLOCATE") + done("RELEASE") + ready('T'));
+    CHECK(client.seen() == "C:SAVEPOINT C:DEALLOCATE C:DEALLOCATE C:RELEASE Z:T");
+    CHECK(client.core.statement_count() == 0);
+  }
+  SECTION("but not in a failed transaction") {
+    client.says(query("x"));
+    client.hears(error("42601") + ready('E'));
+    client.sent();
+    client.says(query("select 1; deallocate q"));
+    CHECK(client.sent() == "Q:select 1; deallocate q");
+    client.hears(error("25P02") + ready('E'));
+    CHECK(client.core.statement_count() == 2);
+  }
+  SECTION("nor before what came before it is answered") {
+    CHECK(client.says(query("x") + query("select 1; deallocate q")) == "stalled");
+  }
+}
+
 TEST_CASE("an unknown name is 26000 in the client's words, even when it looks like one of ours") {
   Place place;
   Client a(place), b(place);
