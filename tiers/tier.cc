@@ -45,6 +45,12 @@ constexpr std::array kTenantFields{
                 "User for its server connections; the client's own user and secret if none."},
     TenantField{"password", &Tenant::password, true, 1024,
                 "Password of that user; see also `password_file`."},
+    TenantField{
+        "state", &Tenant::state, false, 0,
+        "Of a suspended tenant new clients are refused, and connected ones end with their transaction."},
+    TenantField{"reason", &Tenant::reason, false, 200, "Why it is suspended, as its clients are told."},
+    TenantField{"version", &Tenant::version, false, 4'294'967'295,
+                "Number of the row, as its owner counts; shown where a change is logged."},
 };
 
 constexpr std::size_t kKeys = kTierFields.size() + kTenantFields.size() + 1;
@@ -58,6 +64,8 @@ constexpr std::array kSwitches{Word{"true", 1}, Word{"false", 0}, Word{"on", 1},
                                Word{"off", 0},  Word{"yes", 1},   Word{"no", 0}};
 constexpr std::array kPoolModes{Word{"transaction", static_cast<std::uint8_t>(PoolMode::Transaction)},
                                 Word{"session", static_cast<std::uint8_t>(PoolMode::Session)}};
+constexpr std::array kStates{Word{"active", static_cast<std::uint8_t>(TenantState::Active)},
+                             Word{"suspended", static_cast<std::uint8_t>(TenantState::Suspended)}};
 
 // None for a number.
 std::span<const Word> words_of(const TierField& field) {
@@ -70,6 +78,14 @@ std::string listed(std::span<const Word> words) {
   std::string list;
   for (const Word& word : words) list += (list.empty() ? "" : ", ") + std::string(word.text);
   return "one of " + list;
+}
+
+// What a tenant's own field may be.
+std::string allowed(const TenantField& field) {
+  if (std::holds_alternative<TenantState Tenant::*>(field.member)) return listed(kStates);
+  if (std::holds_alternative<std::uint32_t Tenant::*>(field.member))
+    return allowed_range(Unit::Count, 0, static_cast<std::int64_t>(field.most));
+  return "at most " + std::to_string(field.most) + " bytes";
 }
 
 template <class Key>
@@ -107,6 +123,10 @@ bool has_control(std::string_view text) {
 
 std::string_view name(PoolMode mode) {
   return word_for<std::uint8_t>(kPoolModes, &Word::value, static_cast<std::uint8_t>(mode))->text;
+}
+
+std::string_view name(TenantState state) {
+  return word_for<std::uint8_t>(kStates, &Word::value, static_cast<std::uint8_t>(state))->text;
 }
 
 std::optional<PoolMode> pool_mode(std::string_view word) {
@@ -153,12 +173,26 @@ Expected<void> set_tenant_field(Tenant& tenant, std::string_view key, std::strin
                 quoted(key) + " is no field of a tenant" + did_you_mean(key, all_keys()));
   }
   const std::string name(key);
+  if (const auto* const state = std::get_if<TenantState Tenant::*>(&field->member)) {
+    const Word* word = word_for<std::string_view>(kStates, &Word::text, value);
+    if (!word)
+      return fail(sqlstate::kConfigFileError,
+                  name + " must be " + listed(kStates) + ", not " + quoted(value));
+    tenant.*(*state) = static_cast<TenantState>(word->value);
+    return {};
+  }
+  if (const auto* const count = std::get_if<std::uint32_t Tenant::*>(&field->member)) {
+    const auto number = parse_within(value, Unit::Count, 0, static_cast<std::int64_t>(field->most));
+    if (!number) return fail(sqlstate::kConfigFileError, name + " " + number.error().message);
+    tenant.*(*count) = static_cast<std::uint32_t>(*number);
+    return {};
+  }
   if (value.size() > field->most) {
     return fail(sqlstate::kConfigFileError, name + " must have at most " + std::to_string(field->most) +
                                                 " bytes, not " + std::to_string(value.size()));
   }
   if (has_control(value)) return fail(sqlstate::kConfigFileError, name + " must not hold control characters");
-  tenant.*(field->member) = value;
+  tenant.*(std::get<std::string Tenant::*>(field->member)) = value;
   return {};
 }
 
@@ -211,13 +245,20 @@ std::string reference() {
       "| `tier` | name of a tier | Tier whose values hold where the tenant's row has none; "
       "`pool.default_tier` if none. |\n";
   for (const auto& field : kTenantFields) {
-    out += "| `" + std::string(field.key) + "` | at most " + std::to_string(field.most) + " bytes | " +
-           std::string(field.help) + " |\n";
+    out +=
+        "| `" + std::string(field.key) + "` | " + allowed(field) + " | " + std::string(field.help) + " |\n";
   }
   out +=
       "\nA reload that changes one of these holds for clients that log in after it; who is connected stays "
       "where "
-      "he is.\n";
+      "he is, unless `state` says otherwise.\n"
+      "\n## Rows of a tenant store\n\n"
+      "With `tenant_store.kind: redis` the same fields are those of the hashes `pgweir:tier:<name>` and "
+      "`pgweir:tenant:<id>`; `PUBLISH pgweir:changed <id>` (or `*`, or `tier:<name>`) makes a change known. "
+      "A row "
+      "of a tier lies over the tier of the same name in the configuration. Fields that are not in the tables "
+      "are ignored, and a row with a wrong value is refused as a whole: the last good one goes on. When a "
+      "tenant's own values and its tier's contradict each other, the lower ceiling holds.\n";
   return out;
 }
 

@@ -35,6 +35,11 @@ struct Tier {
   bool session_mode = false;  // a client may ask for it
 };
 
+// Whether a tenant is served. Of a suspended one new clients are refused, and connected ones end with their
+// transaction.
+enum class TenantState : std::uint8_t { Active, Suspended };
+std::string_view name(TenantState state);
+
 // A tenant as configured. Fields that its row does not give come from its tier.
 struct Tenant {
   std::string name;      // the database name that clients connect to, or a pattern with one '*'
@@ -44,6 +49,10 @@ struct Tenant {
                          // name's '*' took
   std::string user;      // server user; empty: the client's user with the client's secret
   std::string password;  // of that user; plain, md5... or SCRAM-SHA-256$...
+  TenantState state = TenantState::Active;
+  std::string reason;          // of a state that is not active, as clients are told it
+  std::uint32_t version = 0;   // as its owner counts; only shown
+  std::uint64_t revision = 0;  // counted by a Catalog: of two records the higher one is newer; 0: of a file
 };
 
 inline constexpr std::size_t kNameMax = 63;  // bytes of a name that Postgres keeps
@@ -62,9 +71,9 @@ std::span<const TierField> tier_fields();
 // up.
 struct TenantField {
   std::string_view key;
-  std::string Tenant::*member;
+  std::variant<std::string Tenant::*, TenantState Tenant::*, std::uint32_t Tenant::*> member;
   bool secret = false;
-  std::size_t most = 0;  // bytes
+  std::size_t most = 0;  // bytes of a text; greatest number
   std::string_view help;
 };
 std::span<const TenantField> tenant_fields();

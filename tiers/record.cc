@@ -1,0 +1,149 @@
+#include "tiers/record.h"
+
+#include <algorithm>
+#include <variant>
+
+#include "pooler/base/check.h"
+#include "pooler/base/quoted.h"
+
+namespace pgweir::tiers {
+namespace {
+
+constexpr std::string_view kTierKey = "tier";  // of a tenant; beside the tables
+
+bool is_tier_field(std::string_view key) {
+  const auto fields = tier_fields();
+  return std::any_of(fields.begin(), fields.end(), [&](const TierField& field) { return field.key == key; });
+}
+
+bool is_tenant_field(std::string_view key) {
+  const auto fields = tenant_fields();
+  return key == kTierKey || is_tier_field(key) ||
+         std::any_of(fields.begin(), fields.end(),
+                     [&](const TenantField& field) { return field.key == key; });
+}
+
+// A ceiling above what any tier may have, so that only what the row itself says can contradict it.
+Tier widest() {
+  Tier tier;
+  for (const TierField& field : tier_fields())
+    if (field.key == "max_server_connections")
+      tier.*std::get<std::uint32_t Tier::*>(field.member) = static_cast<std::uint32_t>(field.most);
+  return tier;
+}
+
+}  // namespace
+
+template <class Set>
+Expected<Row> Row::checked(const Fields& fields, std::string_view what, Set set) {
+  const std::string subject = "a row of a " + std::string(what) + " must have at most ";
+  if (fields.size() > kRowFieldsMax)
+    return fail(sqlstate::kConfigFileError,
+                subject + std::to_string(kRowFieldsMax) + " fields, not " + std::to_string(fields.size()));
+  std::size_t bytes = 0, kept = 0;
+  for (const auto& [key, value] : fields) bytes += key.size() + value.size();
+  if (bytes > kRowBytesMax)
+    return fail(sqlstate::kConfigFileError,
+                subject + std::to_string(kRowBytesMax) + " bytes, not " + std::to_string(bytes));
+  Row row;
+  const bool tenant = what == "tenant";
+  const auto known = [tenant](std::string_view key) {
+    return tenant ? is_tenant_field(key) : is_tier_field(key);
+  };
+  for (const auto& [key, value] : fields) {
+    if (!known(key)) {
+      ++row.unknown_;
+      continue;
+    }
+    const auto same = [&key = key](const auto& field) { return field.first == key; };
+    if (std::count_if(fields.begin(), fields.end(), same) > 1)
+      return fail(sqlstate::kConfigFileError, key + " is given twice");
+    if (auto good = set(key, value); !good) return tl::unexpected(good.error());
+    kept += key.size() + value.size() + 2;
+  }
+  row.packed_.reserve(kept);
+  for (const auto& [key, value] : fields) {
+    if (!known(key)) continue;
+    row.packed_.append(key).push_back('\0');
+    row.packed_.append(value).push_back('\0');
+  }
+  return row;
+}
+
+Expected<Row> Row::of_tier(const Fields& fields) {
+  Tier tier = widest();
+  auto row = checked(fields, "tier", [&](const std::string& key, const std::string& value) {
+    return set_tier_field(tier, key, value);
+  });
+  if (!row) return row;
+  if (auto good = check_tier(tier); !good) return tl::unexpected(good.error());
+  return row;
+}
+
+Expected<Row> Row::of_tenant(const Fields& fields) {
+  Tenant tenant;
+  tenant.limits = widest();
+  auto row =
+      checked(fields, "tenant", [&](const std::string& key, const std::string& value) -> Expected<void> {
+        if (key != kTierKey) return set_tenant_field(tenant, key, value);
+        if (value.empty() || value.size() > kNameMax || value.find('\0') != std::string::npos)
+          return fail(sqlstate::kConfigFileError,
+                      "tier must be the name of a tier, of 1 to " + std::to_string(kNameMax) + " bytes");
+        return {};
+      });
+  if (!row) return row;
+  if (auto good = check_tier(tenant.limits); !good) return tl::unexpected(good.error());
+  return row;
+}
+
+template <class Visit>
+void Row::each(Visit visit) const {
+  std::string_view rest = packed_;
+  const auto take = [&rest] {
+    const std::size_t end = rest.find('\0');
+    PGWEIR_CHECK(end != std::string_view::npos);
+    const std::string_view head = rest.substr(0, end);
+    rest.remove_prefix(end + 1);
+    return head;
+  };
+  while (!rest.empty()) {
+    const std::string_view key = take();
+    visit(key, take());
+  }
+}
+
+std::string_view Row::get(std::string_view key) const {
+  std::string_view found;
+  each([&](std::string_view name, std::string_view value) {
+    if (name == key) found = value;
+  });
+  return found;
+}
+
+void Row::apply(Tier& tier) const {
+  each([&](std::string_view key, std::string_view value) {
+    PGWEIR_CHECK(set_tier_field(tier, key, value).has_value());  // pairs with the check in checked()
+  });
+  lower_floors(tier);
+}
+
+void Row::apply(Tenant& tenant) const {
+  each([&](std::string_view key, std::string_view value) {
+    if (key != kTierKey) PGWEIR_CHECK(set_tenant_field(tenant, key, value).has_value());
+  });
+  lower_floors(tenant.limits);
+}
+
+void lower_floors(Tier& tier) {
+  tier.pool_size = std::min(tier.pool_size, tier.max_server_connections);
+  tier.min_server_connections = std::min(tier.min_server_connections, tier.max_server_connections);
+}
+
+Tier lower_of(Tier a, const Tier& b) {
+  for (const TierField& field : tier_fields())
+    if (const auto* const count = std::get_if<std::uint32_t Tier::*>(&field.member))
+      a.*(*count) = std::min(a.*(*count), b.*(*count));
+  return a;
+}
+
+}  // namespace pgweir::tiers

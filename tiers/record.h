@@ -1,0 +1,62 @@
+// tiers/record.h - one row of a tenant store: fields as a Redis hash or a table has them, checked once and
+// kept small.
+//
+// Whoever fills the store is believed in nothing (R14): number of fields and bytes are bounded, a wrong value
+// refuses the whole row, unknown fields are counted and dropped. Reasons name the key and what is allowed,
+// never a secret.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "pooler/base/error.h"
+#include "tiers/tier.h"
+
+namespace pgweir::tiers {
+
+using Fields = std::vector<std::pair<std::string, std::string>>;
+
+inline constexpr std::size_t kRowFieldsMax = 128;
+inline constexpr std::size_t kRowBytesMax = 16 << 10;  // keys and values together
+
+// A row whose known fields are right, each by itself and those of a pair together. 100,000 of them are kept,
+// so it is one string.
+class Row {
+ public:
+  static Expected<Row> of_tier(const Fields& fields);
+  static Expected<Row> of_tenant(const Fields& fields);
+
+  bool empty() const { return packed_.empty(); }
+  std::size_t bytes() const { return packed_.capacity(); }
+  // The value of a field, empty if it has none.
+  std::string_view get(std::string_view key) const;
+  // Over what `tier` says already.
+  void apply(Tier& tier) const;
+  // As above; `tenant.limits` is its tier already. Floors that exceed the ceiling afterwards are lowered to
+  // it.
+  void apply(Tenant& tenant) const;
+  std::uint32_t unknown_fields() const { return unknown_; }
+
+  friend bool operator==(const Row& a, const Row& b) { return a.packed_ == b.packed_; }
+
+ private:
+  template <class Set>
+  static Expected<Row> checked(const Fields& fields, std::string_view what, Set set);
+  template <class Visit>
+  void each(Visit visit) const;
+
+  std::string packed_;  // key NUL value NUL ..., known fields only
+  std::uint32_t unknown_ = 0;
+};
+
+// Neither is above the other: counts are the lower ones, all else is a's.
+Tier lower_of(Tier a, const Tier& b);
+
+// pool_size and min_server_connections at most max_server_connections.
+void lower_floors(Tier& tier);
+
+}  // namespace pgweir::tiers
