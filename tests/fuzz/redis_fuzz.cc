@@ -1,0 +1,71 @@
+// tests/fuzz/redis_fuzz.cc - whatever a Redis answers, and however it is cut: bounded replies or an error,
+// the same ones at once and byte by byte; and any hash as a row of a tenant or tier.
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "pooler/base/check.h"
+#include "tiers/redis_codec.h"
+
+using namespace pgweir;
+using namespace pgweir::tiers;
+
+namespace {
+
+std::string text(const RedisReply& reply) {
+  std::string all = std::to_string(static_cast<int>(reply.kind)) + " " + std::to_string(reply.integer) + " " +
+                    reply.text + "\n";
+  PGWEIR_CHECK(reply.elements.size() <= RedisReader::kElementsMax);
+  for (const RedisReply& each : reply.elements) {
+    PGWEIR_CHECK(each.kind != RedisReply::Kind::Array);
+    all += text(each);
+  }
+  PGWEIR_CHECK(all.size() < 2 * RedisReader::kReplyBytesMax);
+  return all;
+}
+
+void try_rows(const RedisReply& reply) {
+  const auto fields = redis_fields(reply);
+  if (!fields) return;
+  Tier base;
+  base.max_server_connections = 3;
+  if (const auto row = Row::of_tier(*fields)) {
+    Tier tier = base;
+    row->apply(tier);
+    PGWEIR_CHECK(check_tier(tier).has_value());
+  }
+  if (const auto row = Row::of_tenant(*fields)) {
+    Tenant tenant;
+    tenant.limits = base;
+    row->apply(tenant);
+    PGWEIR_CHECK(check_tier(tenant.limits).has_value());
+    PGWEIR_CHECK(row->bytes() <= kRowBytesMax + 2 * kRowFieldsMax + 16);
+  }
+}
+
+std::string read(Bytes in, std::size_t step) {
+  RedisReader reader;
+  std::string all;
+  while (!in.empty()) {
+    const Bytes part = in.substr(0, step);
+    in.remove_prefix(part.size());
+    if (!reader.feed(part)) return all + "error";
+    for (;;) {
+      const auto reply = reader.next();
+      if (!reply) return all + "error";
+      if (!*reply) break;
+      all += text(**reply);
+      (void)redis_message(**reply);
+      if (step > 1) try_rows(**reply);
+    }
+  }
+  return all;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  const Bytes input(reinterpret_cast<const char*>(data), size);
+  if (size < RedisReader::kReplyBytesMax) PGWEIR_CHECK(read(input, size + 2) == read(input, 1));
+  return 0;
+}

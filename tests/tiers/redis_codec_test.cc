@@ -1,0 +1,120 @@
+#include "tiers/redis_codec.h"
+
+#include <catch2/catch.hpp>
+
+using namespace pgweir;
+using namespace pgweir::tiers;
+using Catch::Matchers::Contains;
+
+namespace {
+
+std::string text(const RedisReply& reply) {
+  switch (reply.kind) {
+    case RedisReply::Kind::Nil: return "nil";
+    case RedisReply::Kind::Integer: return std::to_string(reply.integer);
+    case RedisReply::Kind::Text: return "'" + reply.text + "'";
+    case RedisReply::Kind::Failure: return "!" + reply.text;
+    case RedisReply::Kind::Array: break;
+  }
+  std::string all = "[";
+  for (const RedisReply& each : reply.elements) all += (all.size() > 1 ? " " : "") + text(each);
+  return all + "]";
+}
+
+// All replies in these bytes, given in pieces of this size; the error at the end if there is one.
+std::string read(Bytes in, std::size_t step) {
+  RedisReader reader;
+  std::string all;
+  while (!in.empty()) {
+    const Bytes part = in.substr(0, step);
+    in.remove_prefix(part.size());
+    if (auto fed = reader.feed(part); !fed) return all + "error: " + fed.error().message;
+    for (;;) {
+      auto reply = reader.next();
+      if (!reply) return all + "error: " + reply.error().message;
+      if (!*reply) break;
+      all += text(**reply) + "\n";
+    }
+  }
+  return all;
+}
+
+std::string bulk(const std::string& value) {
+  return "$" + std::to_string(value.size()) + "\r\n" + value + "\r\n";
+}
+
+}  // namespace
+
+TEST_CASE("replies are read however they are cut") {
+  const std::string in =
+      "+OK\r\n-WRONGTYPE "
+      "no\r\n:-7\r\n$-1\r\n*-1\r\n*0\r\n$0\r\n\r\n*4\r\n$1\r\na\r\n$2\r\n\r\n\r\n$-1\r\n:3\r\n";
+  const std::string expected = "'OK'\n!WRONGTYPE no\n-7\nnil\nnil\n[]\n''\n['a' '\r\n' nil 3]\n";
+  CHECK(read(in, in.size()) == expected);
+  CHECK(read(in, 1) == expected);
+  CHECK(read(in, 3) == expected);
+}
+
+TEST_CASE("a reply that is too much ends the connection before anything is kept") {
+  const std::string long_text(RedisReader::kReplyBytesMax + 1, 'x');
+  std::string many;
+  for (int i = 0; i < 500; ++i) many += bulk(std::string(200, 'x'));
+  const struct {
+    std::string in;
+    const char* says;
+  } rows[] = {
+      {"*1000000\r\n", "too many elements"},
+      {"*513\r\n", "too many elements"},
+      {"*-7\r\n", "out of range"},
+      {"*1\r\n*1\r\n$1\r\na\r\n", "nested"},
+      {bulk(long_text), "too long"},
+      {"*500\r\n" + many, "too long"},
+      {"$999999999999\r\n" + long_text + long_text, "too long"},
+      {"+" + long_text + long_text, "too long"},
+      {"hello\r\n", "Protocol error"},
+      {"%1\r\n+a\r\n+b\r\n", "Protocol error"},
+  };
+  for (const auto& row : rows)
+    for (const std::size_t step : {std::size_t{1000}, row.in.size()})
+      CHECK_THAT(read(row.in, step), Contains("error: Redis: ") && Contains(row.says));
+}
+
+TEST_CASE("commands are written with their lengths, whatever is in a name") {
+  std::string out;
+  put_redis(out, {"AUTH", "us er", std::string_view("\0\r\n", 3)});
+  CHECK(out == std::string("*3\r\n$4\r\nAUTH\r\n$5\r\nus er\r\n$3\r\n\0\r\n\r\n", 34));
+  out.clear();
+  put_redis_fetch(out, kRedisTenantKey, "a\r\nDEL x");
+  CHECK(out == "*2\r\n$7\r\nHGETALL\r\n$23\r\npgweir:tenant:a\r\nDEL x\r\n");
+}
+
+TEST_CASE("a hash becomes fields, anything else is refused") {
+  const auto fields = [](const std::string& in) {
+    RedisReader reader;
+    REQUIRE(reader.feed(in));
+    auto reply = reader.next();
+    REQUIRE((reply && *reply));
+    return redis_fields(std::move(**reply));
+  };
+  const auto good = fields("*4\r\n$4\r\ntier\r\n$3\r\npro\r\n$1\r\na\r\n$0\r\n\r\n");
+  REQUIRE(good);
+  CHECK(*good == Fields{{"tier", "pro"}, {"a", ""}});
+  CHECK(fields("*0\r\n")->empty());
+  for (const char* wrong :
+       {"*1\r\n$1\r\na\r\n", "*2\r\n:1\r\n:2\r\n", "*2\r\n$1\r\na\r\n$-1\r\n", "+OK\r\n", "$-1\r\n"})
+    CHECK(fields(wrong).error().message == "must be a hash of texts");
+  CHECK_THAT(fields("-WRONGTYPE Operation\r\n").error().message, Contains("WRONGTYPE"));
+}
+
+TEST_CASE("only messages of our channel are heard") {
+  const auto message = [](const std::string& in) {
+    RedisReader reader;
+    REQUIRE(reader.feed(in));
+    return redis_message(reader.next()->value());
+  };
+  CHECK(message("*3\r\n$7\r\nmessage\r\n$14\r\npgweir:changed\r\n$4\r\nacme\r\n") == "acme");
+  CHECK(message("*3\r\n$7\r\nmessage\r\n$5\r\nother\r\n$4\r\nacme\r\n") == std::nullopt);
+  CHECK(message("*3\r\n$9\r\nsubscribe\r\n$14\r\npgweir:changed\r\n:1\r\n") == std::nullopt);
+  CHECK(message("*3\r\n$7\r\nmessage\r\n$14\r\npgweir:changed\r\n:4\r\n") == std::nullopt);
+  CHECK(message("+PONG\r\n") == std::nullopt);
+}

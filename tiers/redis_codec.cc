@@ -1,0 +1,141 @@
+#include "tiers/redis_codec.h"
+
+#include <hiredis/hiredis.h>
+
+#include <utility>
+
+#include "pooler/base/check.h"
+#include "pooler/base/quoted.h"
+
+namespace pgweir::tiers {
+
+// Makes one reply, and refuses what is too much. hiredis takes a null for "out of memory" and stops.
+struct RedisReader::Keeper {
+  RedisReply root;
+  std::size_t bytes = 0;
+  const char* refused = nullptr;  // why
+
+  static Keeper& of(const redisReadTask* task) { return *static_cast<Keeper*>(task->privdata); }
+
+  void* put(const redisReadTask* task, RedisReply reply) {
+    bytes += reply.text.size() + 1;
+    if (bytes > kReplyBytesMax) return refuse("a reply is too long");
+    if (task->parent == nullptr) {
+      root = std::move(reply);
+      return &root;
+    }
+    // hiredis keeps the address of an array alone, and the only array is the root.
+    root.elements.push_back(std::move(reply));
+    return &root.elements.back();
+  }
+  void* refuse(const char* why) {
+    refused = why;
+    return nullptr;
+  }
+
+  static void* text(const redisReadTask* task, char* bytes, std::size_t size) {
+    Keeper& keeper = of(task);
+    if (size > kReplyBytesMax) return keeper.refuse("a reply is too long");
+    RedisReply reply;
+    reply.kind = task->type == REDIS_REPLY_ERROR ? RedisReply::Kind::Failure : RedisReply::Kind::Text;
+    reply.text.assign(bytes, size);
+    return keeper.put(task, std::move(reply));
+  }
+  static void* array(const redisReadTask* task, int size) {
+    Keeper& keeper = of(task);
+    if (task->parent != nullptr) return keeper.refuse("a reply is nested");
+    if (size < 0 || static_cast<std::size_t>(size) > kElementsMax)
+      return keeper.refuse("a reply has too many elements");
+    RedisReply reply;
+    reply.kind = RedisReply::Kind::Array;
+    reply.elements.reserve(static_cast<std::size_t>(size));
+    return keeper.put(task, std::move(reply));
+  }
+  static void* integer(const redisReadTask* task, long long value) {
+    RedisReply reply;
+    reply.kind = RedisReply::Kind::Integer;
+    reply.integer = value;
+    return of(task).put(task, std::move(reply));
+  }
+  static void* nil(const redisReadTask* task) { return of(task).put(task, {}); }
+};
+
+void RedisReader::Free::operator()(redisReader* reader) const { redisReaderFree(reader); }
+
+RedisReader::RedisReader() : keeper_(std::make_unique<Keeper>()) {
+  // The reader owns nothing of what is made, so there is nothing to free.
+  static redisReplyObjectFunctions functions{&Keeper::text, &Keeper::array, &Keeper::integer, &Keeper::nil,
+                                             [](void*) {}};
+  reader_.reset(redisReaderCreateWithFunctions(&functions));
+  PGWEIR_CHECK(reader_ != nullptr);
+  reader_->privdata = keeper_.get();
+}
+
+RedisReader::~RedisReader() = default;
+
+Error RedisReader::broken() const {
+  const char* why = keeper_->refused ? keeper_->refused : reader_->errstr;
+  return {sqlstate::kProtocolViolation, std::string("Redis: ") + why, {}, {}};
+}
+
+Expected<void> RedisReader::feed(Bytes in) {
+  // Whole replies have been taken out before: what is left is the beginning of one.
+  if (reader_->len - reader_->pos + in.size() > 2 * kReplyBytesMax) keeper_->refused = "a reply is too long";
+  if (keeper_->refused || redisReaderFeed(reader_.get(), in.data(), in.size()) != REDIS_OK)
+    return tl::unexpected(broken());
+  return {};
+}
+
+Expected<std::optional<RedisReply>> RedisReader::next() {
+  if (keeper_->refused) return tl::unexpected(broken());
+  void* reply = nullptr;
+  if (redisReaderGetReply(reader_.get(), &reply) != REDIS_OK) return tl::unexpected(broken());
+  if (reply == nullptr) return std::optional<RedisReply>();
+  PGWEIR_CHECK(reply == &keeper_->root);
+  keeper_->bytes = 0;
+  return std::optional(std::exchange(keeper_->root, {}));
+}
+
+void put_redis(std::string& out, std::initializer_list<std::string_view> words) {
+  std::vector<const char*> texts;
+  std::vector<std::size_t> sizes;
+  for (const std::string_view word : words) {
+    texts.push_back(word.data());
+    sizes.push_back(word.size());
+  }
+  char* command = nullptr;
+  const int size =
+      redisFormatCommandArgv(&command, static_cast<int>(texts.size()), texts.data(), sizes.data());
+  PGWEIR_CHECK(size > 0);
+  out.append(command, static_cast<std::size_t>(size));
+  redisFreeCommand(command);
+}
+
+void put_redis_fetch(std::string& out, std::string_view key_prefix, std::string_view name) {
+  put_redis(out, {"HGETALL", std::string(key_prefix) + std::string(name)});
+}
+
+Expected<Fields> redis_fields(RedisReply reply) {
+  if (reply.kind == RedisReply::Kind::Failure)
+    return fail(sqlstate::kConfigFileError, "is not to be read: " + quoted(reply.text));
+  if (reply.kind != RedisReply::Kind::Array || reply.elements.size() % 2 != 0)
+    return fail(sqlstate::kConfigFileError, "must be a hash of texts");
+  Fields fields;
+  for (std::size_t i = 0; i < reply.elements.size(); i += 2) {
+    RedisReply& key = reply.elements[i];
+    RedisReply& value = reply.elements[i + 1];
+    if (key.kind != RedisReply::Kind::Text || value.kind != RedisReply::Kind::Text)
+      return fail(sqlstate::kConfigFileError, "must be a hash of texts");
+    fields.emplace_back(std::move(key.text), std::move(value.text));
+  }
+  return fields;
+}
+
+std::optional<std::string> redis_message(const RedisReply& reply) {
+  if (reply.kind != RedisReply::Kind::Array || reply.elements.size() != 3) return {};
+  if (reply.elements[0].text != "message" || reply.elements[1].text != kRedisChannel) return {};
+  if (reply.elements[2].kind != RedisReply::Kind::Text) return {};
+  return reply.elements[2].text;
+}
+
+}  // namespace pgweir::tiers

@@ -1,0 +1,75 @@
+// tiers/redis_codec.h - what we say to Redis, and what it answers, as bytes.
+//
+// hiredis reads and writes the protocol; the limits are ours, because a Redis that lies must cost nothing
+// (R14): a reply is bounded in depth, elements and bytes before anything is kept of it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "pooler/base/bytes.h"
+#include "pooler/base/error.h"
+#include "tiers/record.h"
+
+struct redisReader;
+
+namespace pgweir::tiers {
+
+// A reply of protocol 2. Elements of an array hold no arrays themselves: nothing that we ask is answered so.
+struct RedisReply {
+  enum class Kind : std::uint8_t { Nil, Integer, Text, Failure, Array };
+  Kind kind = Kind::Nil;
+  std::int64_t integer = 0;
+  std::string text;  // Text; what Redis says of a Failure
+  std::vector<RedisReply> elements;
+};
+
+class RedisReader {
+ public:
+  static constexpr std::size_t kReplyBytesMax = 64 << 10;  // of one reply, as it is sent
+  static constexpr std::size_t kElementsMax = 512;         // of its one array
+
+  RedisReader();
+  ~RedisReader();
+  RedisReader(const RedisReader&) = delete;
+  RedisReader& operator=(const RedisReader&) = delete;
+
+  // All of `in` is taken. After an error the reader is dead: the connection has to go.
+  Expected<void> feed(Bytes in);
+  // The next whole reply that was fed; empty: more bytes are needed.
+  Expected<std::optional<RedisReply>> next();
+
+ private:
+  struct Keeper;  // what hiredis' callbacks make
+  struct Free {
+    void operator()(redisReader* reader) const;
+  };
+  Error broken() const;
+
+  std::unique_ptr<Keeper> keeper_;
+  std::unique_ptr<redisReader, Free> reader_;
+};
+
+// Appends one command.
+void put_redis(std::string& out, std::initializer_list<std::string_view> words);
+
+// What we ask for and listen to.
+inline constexpr std::string_view kRedisTenantKey = "pgweir:tenant:";
+inline constexpr std::string_view kRedisTierKey = "pgweir:tier:";
+inline constexpr std::string_view kRedisChannel = "pgweir:changed";
+void put_redis_fetch(std::string& out, std::string_view key_prefix, std::string_view name);
+
+// The answer to HGETALL. An error tells what it is instead, as no row can be read from it.
+Expected<Fields> redis_fields(RedisReply reply);
+
+// The payload of a message on our channel; empty when the reply is something else.
+std::optional<std::string> redis_message(const RedisReply& reply);
+
+}  // namespace pgweir::tiers
