@@ -33,6 +33,7 @@ struct Tier {
   std::uint32_t max_pinned_clients = 2;  // that keep a server between transactions
   PoolMode pool_mode = PoolMode::Transaction;
   bool session_mode = false;  // a client may ask for it
+  friend bool operator==(const Tier&, const Tier&) = default;
 };
 
 // Whether a tenant is served. Of a suspended one new clients are refused, and connected ones end with their
@@ -53,6 +54,7 @@ struct Tenant {
   std::string reason;          // of a state that is not active, as clients are told it
   std::uint32_t version = 0;   // as its owner counts; only shown
   std::uint64_t revision = 0;  // counted by a Catalog: of two records the higher one is newer; 0: of a file
+  friend bool operator==(const Tenant&, const Tenant&) = default;
 };
 
 inline constexpr std::size_t kNameMax = 63;  // bytes of a name that Postgres keeps

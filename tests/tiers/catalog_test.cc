@@ -1,0 +1,368 @@
+#include "tiers/catalog.h"
+
+#include <catch2/catch.hpp>
+
+#ifdef __SANITIZE_ADDRESS__
+// From sanitizer/allocator_interface.h, which g++ does not bring.
+extern "C" std::size_t __sanitizer_get_current_allocated_bytes();
+#else
+#include <malloc.h>
+#endif
+
+using namespace pgweir;
+using namespace pgweir::tiers;
+using namespace std::chrono_literals;
+using Kind = Catalog::Answer::Kind;
+
+namespace {
+
+std::size_t allocated() {
+#ifdef __SANITIZE_ADDRESS__
+  return __sanitizer_get_current_allocated_bytes();
+#else
+  return mallinfo2().uordblks;
+#endif
+}
+
+// A catalog with the tiers free (20 clients) and pro (200), a store that the test answers for, and a clock.
+struct Stand {
+  std::shared_ptr<Directory> directory = std::make_shared<Directory>();
+  bool serves_unknown = true;
+  Time now{1000s};
+  Catalog catalog{rules()};
+
+  Catalog::Rules rules() {
+    Tier free, pro;
+    free.name = "free";
+    pro.name = "pro";
+    pro.max_clients = 200;
+    REQUIRE(directory->add_tier(free));
+    REQUIRE(directory->add_tier(pro));
+    Catalog::Rules rules;
+    rules.default_tier = "free";
+    rules.first_backend = "main";
+    rules.known_max = 1000;
+    rules.directory = directory;
+    rules.check = [](const Tenant& tenant) -> Expected<void> {
+      if (tenant.backend == "main") return {};
+      return fail(sqlstate::kConfigFileError, "no backend is named " + tenant.backend);
+    };
+    rules.unknown = [this](std::string_view name) -> std::optional<Tenant> {
+      if (!serves_unknown) return {};
+      Tenant record;
+      record.name = record.database = name;
+      record.limits = *directory->tier("free");
+      return record;
+    };
+    return rules;
+  }
+
+  // "known 200", "unknown 20", "unknown none", "pending".
+  static std::string text(const Catalog::Answer& answer) {
+    const std::string with =
+        answer.record ? std::to_string(answer.record->limits.max_clients) : std::string("none");
+    switch (answer.kind) {
+      case Kind::Known: return "known " + with;
+      case Kind::Unknown: return "unknown " + with;
+      case Kind::Unreachable: return "unreachable " + with;
+      case Kind::Pending: return "pending";
+    }
+    return {};
+  }
+  std::string ask(const std::string& name) { return text(catalog.ask(name, now)); }
+  void row(const std::string& name, const Fields& fields) {
+    catalog.row(Catalog::Of::Tenant, name, fields, now);
+  }
+  void tier(const std::string& name, const Fields& fields) {
+    catalog.row(Catalog::Of::Tier, name, fields, now);
+  }
+  void fail_tenant(const std::string& name) { catalog.failed(Catalog::Of::Tenant, name, now); }
+  // "fetch acme; settled acme known 200; ..." with tiers as "tier:pro".
+  std::string actions() {
+    std::string all;
+    for (const auto& action : catalog.take_actions()) {
+      if (!all.empty()) all += "; ";
+      const std::string name = (action.of == Catalog::Of::Tier ? "tier:" : "") + action.name;
+      switch (action.kind) {
+        case Catalog::Action::Kind::Fetch: all += "fetch " + name; break;
+        case Catalog::Action::Kind::Settled: all += "settled " + name + " " + text(action.answer); break;
+        case Catalog::Action::Kind::Changed: all += "changed " + name + " " + text(action.answer); break;
+        case Catalog::Action::Kind::Refused: all += "refused " + name + ": " + action.reason; break;
+      }
+    }
+    return all;
+  }
+  // A tenant of tier pro, known now.
+  void know(const std::string& name, const Fields& fields = {{"tier", "pro"}}) {
+    ask(name);
+    row(name, fields);
+    tier("pro", {});
+    actions();
+  }
+  Tenant watch(const std::string& name) {
+    const auto answer = catalog.ask(name, now);
+    REQUIRE(answer.record);
+    catalog.watch(*answer.record, now);
+    actions();
+    return *answer.record;
+  }
+  void tick(Duration passes) {
+    now += passes;
+    catalog.tick(now);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a cold tenant waits for one lookup, and for its tier's once") {
+  Stand s;
+  CHECK(s.ask("acme") == "pending");
+  CHECK(s.ask("acme") == "pending");
+  CHECK(s.actions() == "fetch acme");
+  s.row("acme", {{"tier", "pro"}});
+  CHECK(s.actions() == "fetch tier:pro");
+  s.tier("pro", {});
+  CHECK(s.actions() == "settled acme known 200");
+  CHECK(s.ask("acme") == "known 200");
+  CHECK(s.ask("beta") == "pending");
+  s.row("beta", {{"tier", "pro"}, {"max_clients", "7"}});
+  CHECK(s.actions() == "fetch beta; settled beta known 7");
+}
+
+TEST_CASE("a known tenant never waits: its last good row answers while a fresh one is fetched") {
+  Stand s;
+  s.know("acme");
+  s.now += 61s;
+  CHECK(s.ask("acme") == "known 200");
+  CHECK(s.actions() == "fetch acme");
+  s.row("acme", {{"tier", "free"}});
+  s.tier("free", {});
+  CHECK(s.ask("acme") == "known 20");
+}
+
+TEST_CASE("names that the store does not know are remembered for a while") {
+  Stand s;
+  s.ask("nobody");
+  s.row("nobody", {});
+  CHECK(s.actions() == "fetch nobody; settled nobody unknown 20");
+  CHECK(s.ask("nobody") == "unknown 20");
+  CHECK(s.actions().empty());
+  s.serves_unknown = false;
+  CHECK(s.ask("nobody") == "unknown none");
+  s.now += 11s;
+  CHECK(s.ask("nobody") == "pending");
+  CHECK(s.actions() == "fetch nobody");
+}
+
+TEST_CASE("a store that cannot be asked is not the same as one that does not know") {
+  Stand s;
+  s.ask("acme");
+  s.fail_tenant("acme");
+  CHECK(s.actions() == "fetch acme; settled acme unreachable 20");
+  CHECK(s.catalog.size() == 0);
+  CHECK(s.ask("acme") == "pending");
+}
+
+TEST_CASE("while the store is down the last good row holds up to stale_max, then the lower tier") {
+  Stand s;
+  s.know("acme");
+  s.know("tiny", {{"tier", "pro"}, {"max_clients", "3"}});
+  s.watch("acme");
+  for (int second = 0; second < 15 * 60; ++second) {
+    s.tick(1s);
+    REQUIRE(s.ask("acme") == "known 200");
+    s.fail_tenant("acme");
+    REQUIRE(s.actions().find("changed") == std::string::npos);
+  }
+  s.tick(1s);
+  CHECK(s.actions().find("changed acme known 20") != std::string::npos);
+  CHECK(s.ask("acme") == "known 20");
+  CHECK(s.ask("tiny") == "known 3");  // a ceiling never rises
+  s.row("acme", {{"tier", "pro"}});
+  CHECK(s.actions().find("changed acme known 200") != std::string::npos);
+}
+
+TEST_CASE("garbage never replaces a good row, and is told once") {
+  Stand s;
+  s.know("acme");
+  for (int round = 0; round < 3; ++round) s.row("acme", {{"max_clients", "-1"}});
+  CHECK(s.actions() == "refused acme: max_clients must be a whole number between 1 and 100000, not '-1'");
+  CHECK(s.ask("acme") == "known 200");
+  CHECK(s.catalog.totals().refused == 3);
+  s.catalog.row(Catalog::Of::Tenant, "acme", fail(sqlstate::kConfigFileError, "must be a hash"), s.now);
+  CHECK(s.actions().empty());
+  s.row("acme", {{"tier", "pro"}, {"backend", "elsewhere"}});
+  s.row("acme", {{"tier", "no such"}});
+  s.tier("no such", {});
+  CHECK(s.ask("acme") == "known 200");
+  s.row("acme", {{"tier", "pro"}});
+  s.actions();
+  s.row("acme", {{"version", "x"}});
+  CHECK(s.actions().find("refused acme: version") == 0);
+
+  s.ask("liar");
+  s.row("liar", {{"tier", ""}});
+  CHECK(
+      s.actions() ==
+      "fetch liar; refused liar: tier must be the name of a tier, of 1 to 63 bytes; settled liar unknown 20");
+}
+
+TEST_CASE("a store that was emptied takes nobody's tier away before stale_max") {
+  Stand s;
+  s.know("acme");
+  s.watch("acme");
+  s.row("acme", {});
+  CHECK(s.actions().empty());
+  CHECK(s.ask("acme") == "known 200");
+  CHECK(s.catalog.totals().vanished == 1);
+  s.now += 16min;
+  s.row("acme", {});
+  CHECK(s.actions().find("changed acme unknown 20") != std::string::npos);
+}
+
+TEST_CASE("changes reach watched tenants, once each") {
+  Stand s;
+  s.know("acme");
+  const Tenant first = s.watch("acme");
+  s.catalog.changed("acme", s.now);
+  CHECK(s.actions() == "fetch acme");
+  // It changes again while it is fetched: what comes may be older.
+  s.catalog.changed("acme", s.now);
+  CHECK(s.actions().empty());
+  s.row("acme", {{"tier", "pro"}, {"max_clients", "50"}});
+  CHECK(s.actions() == "changed acme known 50; fetch acme");
+  s.row("acme", {{"tier", "pro"}, {"max_clients", "50"}});
+  CHECK(s.actions().empty());
+  s.catalog.changed("acme", s.now);
+  s.row("acme", {{"tier", "pro"}, {"state", "suspended"}, {"reason", "unpaid"}});
+  const auto actions = s.catalog.take_actions();
+  REQUIRE(actions.size() == 2);
+  REQUIRE(actions[1].answer.record);
+  CHECK(actions[1].answer.record->state == TenantState::Suspended);
+  CHECK(actions[1].answer.record->revision > first.revision);
+  s.catalog.unwatch("acme");
+  s.row("acme", {{"tier", "pro"}});
+  CHECK(s.actions().empty());
+}
+
+TEST_CASE("what changed between the answer and the first client is told to it") {
+  Stand s;
+  s.know("acme");
+  const auto answer = s.catalog.ask("acme", s.now);
+  s.row("acme", {{"tier", "pro"}, {"max_clients", "1"}});
+  s.catalog.watch(*answer.record, s.now);
+  CHECK(s.actions() == "changed acme known 1");
+  s.catalog.watch(*answer.record, s.now);
+  s.catalog.unwatch("acme");
+  CHECK(s.catalog.watched() == 1);
+}
+
+TEST_CASE("a tier of the store lies over the configuration's, and changing it changes its tenants") {
+  Stand s;
+  s.know("acme");
+  s.know("beta", {{"tier", "pro"}, {"max_clients", "7"}});
+  s.watch("acme");
+  s.watch("beta");
+  s.catalog.changed("tier:pro", s.now);
+  CHECK(s.actions() == "fetch tier:pro");
+  s.tier("pro", {{"max_clients", "300"}});
+  CHECK(s.actions() == "changed acme known 300");
+  CHECK(s.ask("beta") == "known 7");
+  s.tier("pro", {{"max_clients", "none"}});
+  CHECK(s.actions().find("refused tier:pro: max_clients") == 0);
+  CHECK(s.ask("acme") == "known 300");
+  // A tenant that the store does not know follows the default tier.
+  s.ask("nobody");
+  s.row("nobody", {});
+  s.tick(0s);
+  s.tier("free", {{"max_clients", "2"}});
+  CHECK(s.ask("nobody") == "unknown 2");
+}
+
+TEST_CASE("a tier that only the store has serves its tenants; one that nobody has refuses the row") {
+  Stand s;
+  s.ask("acme");
+  s.row("acme", {{"tier", "gold"}});
+  s.tier("gold", {{"max_clients", "900"}});
+  CHECK(s.actions() == "fetch acme; fetch tier:gold; settled acme known 900");
+  s.ask("beta");
+  s.row("beta", {{"tier", "lead"}});
+  s.tier("lead", {});
+  CHECK(
+      s.actions() ==
+      "fetch beta; fetch tier:lead; refused beta: tier must be the name of a tier, not 'lead'; settled beta "
+      "unknown 20");
+  s.ask("gamma");
+  s.row("gamma", {{"tier", "pro"}});
+  s.catalog.failed(Catalog::Of::Tier, "pro", s.now);
+  CHECK(s.actions() == "fetch gamma; fetch tier:pro; settled gamma known 200");
+}
+
+TEST_CASE("'*' asks for all that is watched, at most once a second") {
+  Stand s;
+  for (const char* name : {"a", "b", "c"}) {
+    s.know(name);
+    if (*name != 'c') s.watch(name);
+  }
+  s.tick(0s);
+  s.tier("free", {});
+  s.actions();
+  s.catalog.changed("*", s.now);
+  CHECK(s.actions() == "fetch tier:free; fetch tier:pro; fetch a; fetch b");
+  for (const char* name : {"a", "b"}) s.row(name, {{"tier", "pro"}});
+  for (const char* name : {"free", "pro"}) s.tier(name, {});
+  for (int i = 0; i < 1000; ++i) s.catalog.changed("*", s.now);
+  CHECK(s.actions().empty());
+  s.tick(1s);
+  CHECK(s.actions() == "fetch tier:free; fetch tier:pro; fetch a; fetch b");
+  CHECK(s.ask("c") == "known 200");
+  CHECK(s.actions() == "fetch c");
+}
+
+TEST_CASE("what nobody uses is forgotten beyond a bound, the longest unused first; who is watched stays") {
+  Stand s;
+  s.know("watched");
+  s.watch("watched");
+  for (int i = 0; i < 1500; ++i) s.know("t" + std::to_string(i));
+  CHECK(s.catalog.known() == 1001);
+  CHECK(s.ask("t1499") == "known 200");
+  CHECK(s.ask("t500") == "known 200");
+  CHECK(s.ask("t499") == "pending");
+  CHECK(s.ask("watched") == "known 200");
+  s.row("t499", {});
+  for (std::size_t i = 0; i < Catalog::kAbsentMax + 500; ++i) {
+    s.ask("n" + std::to_string(i));
+    s.row("n" + std::to_string(i), {});
+  }
+  CHECK(s.catalog.size() == 1001 + Catalog::kAbsentMax);
+  s.actions();
+  for (std::size_t i = 0; i < Catalog::kAskedMax; ++i) s.ask("q" + std::to_string(i));
+  CHECK(s.ask("one more") == "unreachable 20");
+  s.catalog.unwatch("watched");
+}
+
+TEST_CASE("a hundred thousand known tenants fit") {
+  constexpr std::size_t kTenants = 100'000;
+  Stand s;
+  Catalog::Rules rules = s.rules();
+  rules.known_max = kTenants;
+  Catalog catalog(std::move(rules));
+  catalog.ask("first", s.now);
+  catalog.row(Catalog::Of::Tenant, "first", Fields{{"tier", "pro"}}, s.now);
+  catalog.row(Catalog::Of::Tier, "pro", Fields{}, s.now);
+  catalog.take_actions();
+  const std::size_t before = allocated();
+  for (std::size_t i = 1; i < kTenants; ++i) {
+    const std::string name = "tenant_" + std::to_string(i);
+    catalog.ask(name, s.now);
+    catalog.row(
+        Catalog::Of::Tenant, name,
+        Fields{{"tier", "pro"}, {"backend", "main"}, {"database", "db_" + name}, {"user", "u_" + name}},
+        s.now);
+    catalog.take_actions();
+  }
+  const std::size_t each = (allocated() - before) / kTenants;
+  CHECK(catalog.known() == kTenants);
+  WARN("bytes per known tenant: " << each);
+  CHECK(each < 400);
+}

@@ -1,0 +1,382 @@
+#include "tiers/catalog.h"
+
+#include <algorithm>
+
+#include "pooler/base/check.h"
+#include "pooler/base/quoted.h"
+
+namespace pgweir::tiers {
+
+namespace {
+constexpr std::string_view kAll = "*";
+constexpr std::string_view kTierPrefix = "tier:";
+}  // namespace
+
+Catalog::Catalog(Rules rules) : rules_(std::move(rules)) {}
+
+Catalog::~Catalog() {
+  for (List<Entry>* list : {&watched_, &known_, &absent_})
+    while (Entry* one = list->front()) list->remove(*one);
+}
+
+void Catalog::set_rules(Rules rules, Time now) {
+  rules_ = std::move(rules);
+  update_all(now);
+}
+
+Catalog::Entry& Catalog::entry(std::string_view tenant) {
+  const auto [place, fresh] = entries_.try_emplace(std::string(tenant));
+  if (fresh) {
+    place->second.name = &place->first;
+    ++asked_count_;
+  }
+  return place->second;
+}
+
+void Catalog::set_state(Entry& one, State state) {
+  if (one.state == State::Asked) --asked_count_;
+  if (one.state == State::Known) --known_count_;
+  one.state = state;
+  if (one.state == State::Asked) ++asked_count_;
+  if (one.state == State::Known) ++known_count_;
+}
+
+// Into the list where it belongs, as the one used last; makes room there.
+void Catalog::place(Entry& one) {
+  for (List<Entry>* list : {&watched_, &known_, &absent_})
+    if (list->has(one)) list->remove(one);
+  if (one.watchers > 0) return watched_.push_back(one);
+  const auto keep = [this, &one](List<Entry>& list, std::size_t most) {
+    while (list.size() >= std::max<std::size_t>(most, 1)) forget(*list.front());
+    list.push_back(one);
+  };
+  switch (one.state) {
+    case State::Asked: return;  // until it is settled
+    case State::Known: return keep(known_, rules_.known_max);
+    case State::Absent: return keep(absent_, kAbsentMax);
+  }
+}
+
+void Catalog::forget(Entry& one) {
+  PGWEIR_CHECK(one.watchers == 0);
+  for (List<Entry>* list : {&known_, &absent_})
+    if (list->has(one)) list->remove(one);
+  if (one.state == State::Asked) --asked_count_;
+  if (one.state == State::Known) --known_count_;
+  entries_.erase(entries_.find(*one.name));
+}
+
+template <class Thing>
+void Catalog::fetch(Thing& thing, Of of, const std::string& name) {
+  if (thing.fetching) return;
+  thing.fetching = true;
+  ++totals_.fetched;
+  actions_.push_back({Action::Kind::Fetch, of, name, {}, {}});
+}
+
+Catalog::Answer Catalog::ask(std::string_view tenant, Time now) {
+  ++totals_.asked;
+  const auto at = entries_.find(std::string(tenant));
+  if (at == entries_.end() || (at->second.state == State::Absent && at->second.watchers == 0 &&
+                               at->second.next_at <= now && !at->second.fetching)) {
+    if (at != entries_.end()) forget(at->second);
+    // A flood of names must not grow; whoever comes behind it is as one whom the store cannot tell about.
+    if (asked_count_ >= kAskedMax) return {Answer::Kind::Unreachable, unknown(std::string(tenant), now)};
+    Entry& fresh = entry(tenant);
+    fetch(fresh, Of::Tenant, *fresh.name);
+    return {};
+  }
+  Entry& one = at->second;
+  if (one.state == State::Asked) {
+    fetch(one, Of::Tenant, *one.name);
+    return {};
+  }
+  ++totals_.known;
+  if (one.next_at <= now) fetch(one, Of::Tenant, *one.name);
+  place(one);
+  return answer(one, now);
+}
+
+void Catalog::watch(const Tenant& record, Time now) {
+  Entry& one = entry(record.name);
+  if (++one.watchers > 1) return;
+  one.told = std::make_unique<Tenant>(record);
+  place(one);
+  if (one.state == State::Asked)
+    fetch(one, Of::Tenant, *one.name);  // forgotten meanwhile
+  else
+    update(one, now);
+}
+
+void Catalog::unwatch(std::string_view tenant) {
+  const auto at = entries_.find(std::string(tenant));
+  PGWEIR_CHECK(at != entries_.end() && at->second.watchers > 0);
+  Entry& one = at->second;
+  if (--one.watchers > 0) return;
+  one.told.reset();
+  one.stale = false;
+  place(one);
+}
+
+void Catalog::row(Of of, std::string_view name, const Expected<Fields>& fields, Time now) {
+  if (of == Of::Tier) {
+    const auto at = tiers_.find(name);
+    if (at == tiers_.end()) return;
+    at->second.fetching = false;
+    tier_row(at->first, at->second, fields, now);
+    if (std::exchange(at->second.again, false)) fetch(at->second, of, at->first);
+    return;
+  }
+  const auto at = entries_.find(std::string(name));
+  if (at == entries_.end()) return;  // forgotten meanwhile
+  Entry& one = at->second;
+  one.fetching = false;
+  const bool again = std::exchange(one.again, false);
+  tenant_row(one, fields, now);
+  if (again) fetch(one, of, *one.name);
+}
+
+void Catalog::failed(Of of, std::string_view name, Time now) {
+  ++totals_.failed;
+  if (of == Of::Tier) {
+    const auto at = tiers_.find(name);
+    if (at == tiers_.end()) return;
+    at->second.fetching = at->second.again = false;
+    at->second.next_at = now + kRetry;
+    return serve_waiting(at->second, now);
+  }
+  const auto at = entries_.find(std::string(name));
+  if (at == entries_.end()) return;
+  Entry& one = at->second;
+  one.fetching = one.again = false;
+  one.next_at = now + kRetry;
+  if (one.state != State::Asked) return;
+  actions_.push_back(
+      {Action::Kind::Settled, of, *one.name, {Answer::Kind::Unreachable, unknown(*one.name, now)}, {}});
+  if (one.watchers == 0) forget(one);
+}
+
+void Catalog::changed(std::string_view what, Time now) {
+  if (what == kAll) {
+    if (all_at_ && now - *all_at_ < kAllAtMost)
+      all_asked_ = true;
+    else
+      all_due(now);
+    return;
+  }
+  if (what.starts_with(kTierPrefix)) {
+    const auto tier = tiers_.find(what.substr(kTierPrefix.size()));
+    if (tier == tiers_.end()) return;
+    tier->second.again = tier->second.fetching;
+    return fetch(tier->second, Of::Tier, tier->first);
+  }
+  const auto at = entries_.find(std::string(what));
+  if (at == entries_.end()) return;
+  at->second.again = at->second.fetching;
+  fetch(at->second, Of::Tenant, at->first);
+}
+
+void Catalog::all_due(Time now) {
+  all_at_ = now;
+  all_asked_ = false;
+  for (auto& [name, one] : entries_) {
+    one.next_at = now;
+    one.again = one.fetching;
+  }
+  for (auto& [name, tier] : tiers_) {
+    tier.next_at = now;
+    tier.again = tier.fetching;
+  }
+  tick(now);
+}
+
+void Catalog::tick(Time now) {
+  if (all_asked_ && now - *all_at_ >= kAllAtMost) return all_due(now);
+  tier_entry(rules_.default_tier);
+  for (auto& [name, tier] : tiers_)
+    if (tier.next_at <= now) fetch(tier, Of::Tier, name);
+  for (Entry* one = watched_.front(); one != nullptr; one = List<Entry>::next(*one)) {
+    if (one->next_at <= now) fetch(*one, Of::Tenant, *one->name);
+    if (one->state == State::Known && !one->stale && stale(one->good_at, now)) update(*one, now);
+  }
+}
+
+void Catalog::tenant_row(Entry& one, const Expected<Fields>& fields, Time now) {
+  if (!fields) return refuse(one, fields.error().message, now);
+  if (fields->empty()) return nothing(one, now);
+  auto row = Row::of_tenant(*fields);
+  if (!row) return refuse(one, row.error().message, now);
+  totals_.unknown_fields += row->unknown_fields();
+  const std::string name(tier_of(*row));
+  TierEntry* tier = tier_entry(name);
+  if (!tier) return refuse(one, "tier must be one of at most " + std::to_string(kTiersMax) + " tiers", now);
+  if (tier->answered || tier->next_at > now) return accept(one, std::move(*row), now);
+  fetch(*tier, Of::Tier, name);
+  one.fetching = true;  // not settled yet
+  tier->waiting.emplace_back(*one.name, std::move(*row));
+}
+
+void Catalog::tier_row(const std::string& name, TierEntry& one, const Expected<Fields>& fields, Time now) {
+  one.answered = true;
+  one.next_at = now + rules_.ttl;
+  const auto complain = [&](const std::string& reason) {
+    ++totals_.refused;
+    if (!std::exchange(one.complained, true))
+      actions_.push_back({Action::Kind::Refused, Of::Tier, name, {}, reason});
+  };
+  bool differs = false;
+  if (!fields) {
+    complain(fields.error().message);
+  } else if (fields->empty()) {
+    // The tier of the configuration holds again, once it is sure that the store was not just emptied.
+    if (!one.row.empty()) ++totals_.vanished;
+    if (!one.row.empty() && stale(one.good_at, now)) {
+      one.row = Row();
+      differs = true;
+    }
+  } else if (auto row = Row::of_tier(*fields); !row) {
+    complain(row.error().message);
+  } else {
+    totals_.unknown_fields += row->unknown_fields();
+    differs = !(one.row == *row) || stale(one.good_at, now);
+    one.row = std::move(*row);
+    one.good_at = now;
+    one.complained = false;
+  }
+  serve_waiting(one, now);
+  if (differs) update_all(now);
+}
+
+void Catalog::serve_waiting(TierEntry& tier, Time now) {
+  for (auto& [name, row] : std::exchange(tier.waiting, {})) {
+    const auto at = entries_.find(name);
+    if (at == entries_.end()) continue;
+    at->second.fetching = false;
+    const bool again = std::exchange(at->second.again, false);
+    accept(at->second, std::move(row), now);
+    if (again) fetch(at->second, Of::Tenant, name);
+  }
+}
+
+void Catalog::accept(Entry& one, Row row, Time now) {
+  if (!tier(tier_of(row), now))
+    return refuse(one, "tier must be the name of a tier, not " + quoted(tier_of(row)), now);
+  const Tenant record = resolve(*one.name, row, false, now);
+  if (rules_.check)
+    if (auto good = rules_.check(record); !good) return refuse(one, good.error().message, now);
+  const bool was_asked = one.state == State::Asked;
+  if (!(one.row == row)) one.row = std::move(row);
+  one.good_at = now;
+  one.next_at = now + rules_.ttl;
+  one.complained = false;
+  set_state(one, State::Known);
+  settle(one, was_asked, now);
+}
+
+void Catalog::nothing(Entry& one, Time now) {
+  const bool was_asked = one.state == State::Asked;
+  one.next_at = now + rules_.negative_ttl;
+  one.complained = false;
+  if (one.state == State::Known) {
+    ++totals_.vanished;
+    if (!stale(one.good_at, now)) return;
+    one.row = Row();
+  }
+  set_state(one, State::Absent);
+  settle(one, was_asked, now);
+}
+
+void Catalog::refuse(Entry& one, const std::string& reason, Time now) {
+  ++totals_.refused;
+  if (!std::exchange(one.complained, true))
+    actions_.push_back({Action::Kind::Refused, Of::Tenant, *one.name, {}, reason});
+  one.next_at = now + rules_.negative_ttl;
+  if (one.state != State::Asked) return;
+  set_state(one, State::Absent);
+  settle(one, true, now);
+}
+
+// Its state has been set.
+void Catalog::settle(Entry& one, bool was_asked, Time now) {
+  place(one);
+  if (was_asked) actions_.push_back({Action::Kind::Settled, Of::Tenant, *one.name, answer(one, now), {}});
+  update(one, now);
+}
+
+void Catalog::update(Entry& one, Time now) {
+  if (one.watchers == 0 || one.state == State::Asked) return;
+  one.stale = one.state == State::Known && stale(one.good_at, now);
+  Answer is = answer(one, now);
+  // Without a record its clients stay what they are; new ones are refused.
+  if (!is.record) return;
+  one.told->revision = is.record->revision;
+  if (*one.told == *is.record) return;
+  *one.told = *is.record;
+  actions_.push_back({Action::Kind::Changed, Of::Tenant, *one.name, std::move(is), {}});
+}
+
+void Catalog::update_all(Time now) {
+  for (Entry* one = watched_.front(); one != nullptr; one = List<Entry>::next(*one)) update(*one, now);
+}
+
+// Null: there are too many.
+Catalog::TierEntry* Catalog::tier_entry(const std::string& name) {
+  if (const auto at = tiers_.find(name); at != tiers_.end()) return &at->second;
+  if (tiers_.size() >= kTiersMax)
+    std::erase_if(tiers_, [](const auto& each) {
+      return each.second.row.empty() && !each.second.fetching && each.second.waiting.empty();
+    });
+  return tiers_.size() >= kTiersMax ? nullptr : &tiers_[name];
+}
+
+std::string_view Catalog::tier_of(const Row& row) const {
+  const std::string_view named = row.get("tier");
+  return named.empty() ? std::string_view(rules_.default_tier) : named;
+}
+
+std::optional<Tier> Catalog::tier(std::string_view name, Time now) const {
+  const Tier* const configured = rules_.directory->tier(name);
+  const auto at = tiers_.find(name);
+  if (at == tiers_.end() || at->second.row.empty() || stale(at->second.good_at, now))
+    return configured ? std::optional(*configured) : std::nullopt;
+  Tier made = configured ? *configured : Tier{};
+  made.name = name;
+  at->second.row.apply(made);
+  return made;
+}
+
+Tenant Catalog::resolve(const std::string& name, const Row& row, bool stale, Time now) const {
+  Tenant record;
+  const std::optional<Tier> own = tier(tier_of(row), now);
+  const std::optional<Tier> fallback = own && !stale ? std::nullopt : tier(rules_.default_tier, now);
+  record.limits = own ? *own : *fallback;
+  row.apply(record);
+  // Ceilings never rise because a store is silent.
+  if (stale) record.limits = lower_of(*fallback, record.limits);
+  record.name = name;
+  if (record.database.empty()) record.database = name;
+  if (record.backend.empty()) record.backend = rules_.first_backend;
+  return record;
+}
+
+std::optional<Tenant> Catalog::unknown(const std::string& name, Time now) {
+  if (!rules_.unknown) return {};
+  std::optional<Tenant> record = rules_.unknown(name);
+  if (!record) return {};
+  // Without values of its own, it follows the tier as the store has it.
+  const Tier* const configured = rules_.directory->tier(record->limits.name);
+  if (configured && record->limits == *configured)
+    if (const auto now_is = tier(record->limits.name, now)) record->limits = *now_is;
+  record->revision = ++revision_;
+  return record;
+}
+
+Catalog::Answer Catalog::answer(const Entry& one, Time now) {
+  PGWEIR_CHECK(one.state != State::Asked);
+  if (one.state == State::Absent) return {Answer::Kind::Unknown, unknown(*one.name, now)};
+  Tenant record = resolve(*one.name, one.row, stale(one.good_at, now), now);
+  record.revision = ++revision_;
+  return {Answer::Kind::Known, std::move(record)};
+}
+
+}  // namespace pgweir::tiers

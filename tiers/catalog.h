@@ -1,0 +1,185 @@
+// tiers/catalog.h - the tenants and tiers that a store has told us of: what is known, for how long, and what
+// must be asked for.
+//
+// The store is advice (R14). Whoever was known once never waits for it: his last good row answers while a
+// fresh one is fetched, for at most `stale_max`; then he is held to the default tier, or to his own where
+// that is lower. A row that has vanished is treated the same way, since a store that was emptied says that of
+// everybody; to stop a tenant, suspend him. Garbage never replaces a good row.
+//
+// Pure: the time is passed in, what must be done comes out as actions. One row per 250 bytes or so:
+//
+//   (none) --ask--> Asked --row--> Known <--garbage, nothing, failure--> Known
+//                     |---nothing, garbage--> Absent (until negative_ttl)
+//                     |---failure--> (none)
+//
+// A tenant that has clients is watched: it is never forgotten, and every change of its record is told.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "pooler/base/list.h"
+#include "pooler/base/time.h"
+#include "tiers/directory.h"
+#include "tiers/record.h"
+
+namespace pgweir::tiers {
+
+class Catalog {
+ public:
+  static constexpr std::size_t kTiersMax = 1000;
+  static constexpr std::size_t kAbsentMax = 10'000;     // names that the store does not know
+  static constexpr std::size_t kAskedMax = 10'000;      // lookups that somebody waits for
+  static constexpr std::chrono::seconds kRetry{2};      // after a lookup that failed
+  static constexpr std::chrono::seconds kAllAtMost{1};  // pause between two times that all is asked for anew
+
+  // What the configuration says.
+  struct Rules {
+    Duration ttl = std::chrono::minutes(1);            // of a row that is known
+    Duration negative_ttl = std::chrono::seconds(10);  // of a name that is not
+    Duration stale_max = std::chrono::minutes(15);
+    std::size_t known_max = 100'000;
+    std::string default_tier;
+    std::string first_backend;
+    // Tiers of the configuration, below those of the store; has default_tier.
+    std::shared_ptr<const Directory> directory;
+    // What a record must fit to beyond its own fields; the error is a sentence without secrets.
+    std::function<Expected<void>(const Tenant&)> check;
+    // The record of a tenant that the store does not know; nothing: it is refused.
+    std::function<std::optional<Tenant>(std::string_view)> unknown;
+  };
+
+  struct Answer {
+    enum class Kind : std::uint8_t {
+      Known,        // `record` is the store's
+      Unknown,      // the store does not have it; `record` is the configuration's, if any
+      Unreachable,  // the store could not be asked; `record` as above
+      Pending,      // a Settled will come
+    };
+    Kind kind = Kind::Pending;
+    std::optional<Tenant> record;
+  };
+
+  enum class Of : std::uint8_t { Tenant, Tier };
+  struct Action {
+    enum class Kind : std::uint8_t {
+      Fetch,    // row() or failed() must follow
+      Settled,  // `answer`, for all who wait for this tenant
+      Changed,  // the record of a watched tenant; `answer` is never Pending
+      Refused,  // a row is garbage: to be logged, `reason` says why
+    };
+    Kind kind = Kind::Fetch;
+    Of of = Of::Tenant;
+    std::string name;
+    Answer answer;
+    std::string reason;
+  };
+
+  struct Totals {
+    std::uint64_t asked = 0, known = 0;  // lookups, and those that were answered at once
+    std::uint64_t fetched = 0, failed = 0;
+    std::uint64_t refused = 0;  // rows with wrong values
+    std::uint64_t vanished = 0;
+    std::uint64_t unknown_fields = 0;
+  };
+
+  explicit Catalog(Rules rules);
+  ~Catalog();
+  Catalog(const Catalog&) = delete;
+  Catalog& operator=(const Catalog&) = delete;
+
+  // A reload. Records of watched tenants that it changes are told.
+  void set_rules(Rules rules, Time now);
+
+  Answer ask(std::string_view tenant, Time now);
+  // The tenant has its first client, with this record; its last one has gone. Calls may overlap when a tenant
+  // has clients in several places.
+  void watch(const Tenant& record, Time now);
+  void unwatch(std::string_view tenant);
+
+  // What was fetched; no fields: the store has no such row.
+  void row(Of of, std::string_view name, const Expected<Fields>& fields, Time now);
+  void failed(Of of, std::string_view name, Time now);
+  // Somebody says that it has changed: a tenant, "tier:<name>", or "*".
+  void changed(std::string_view what, Time now);
+  // To be called several times a second.
+  void tick(Time now);
+
+  std::vector<Action> take_actions() { return std::exchange(actions_, {}); }
+  const Totals& totals() const { return totals_; }
+  std::size_t known() const { return known_count_; }
+  std::size_t watched() const { return watched_.size(); }
+  std::size_t size() const { return entries_.size(); }
+
+ private:
+  enum class State : std::uint8_t { Asked, Known, Absent };
+  struct Entry : ListLink<Entry> {
+    Row row;                       // Known
+    Time good_at{};                // when the store said so last
+    Time next_at{};                // when it is to be asked again
+    std::unique_ptr<Tenant> told;  // watched: what its clients are held to
+    const std::string* name = nullptr;
+    std::uint32_t watchers = 0;
+    State state = State::Asked;
+    bool fetching = false;
+    bool again = false;       // it changed while it was fetched
+    bool complained = false;  // about garbage
+    bool stale = false;       // the watchers know
+  };
+  struct TierEntry {
+    Row row;
+    Time good_at{};
+    Time next_at{};
+    bool answered = false;
+    bool fetching = false;
+    bool again = false;
+    bool complained = false;
+    std::vector<std::pair<std::string, Row>> waiting;  // tenants' rows that name it
+  };
+
+  Entry& entry(std::string_view tenant);
+  void place(Entry& entry);
+  void forget(Entry& entry);
+  void set_state(Entry& entry, State state);
+  template <class Thing>
+  void fetch(Thing& thing, Of of, const std::string& name);
+  void tenant_row(Entry& entry, const Expected<Fields>& fields, Time now);
+  void tier_row(const std::string& name, TierEntry& tier, const Expected<Fields>& fields, Time now);
+  void accept(Entry& entry, Row row, Time now);
+  void nothing(Entry& entry, Time now);
+  void refuse(Entry& entry, const std::string& reason, Time now);
+  void settle(Entry& entry, bool was_asked, Time now);
+  void update(Entry& entry, Time now);
+  void update_all(Time now);
+  void all_due(Time now);
+  TierEntry* tier_entry(const std::string& name);
+  void serve_waiting(TierEntry& tier, Time now);
+  std::optional<Tier> tier(std::string_view name, Time now) const;
+  Tenant resolve(const std::string& name, const Row& row, bool stale, Time now) const;
+  Answer answer(const Entry& entry, Time now);
+  std::optional<Tenant> unknown(const std::string& name, Time now);
+  bool stale(Time good_at, Time now) const { return now - good_at > rules_.stale_max; }
+  std::string_view tier_of(const Row& row) const;
+
+  Rules rules_;
+  std::unordered_map<std::string, Entry> entries_;
+  List<Entry> watched_, known_, absent_;  // the last two longest unused first
+  std::size_t known_count_ = 0, asked_count_ = 0;
+  std::map<std::string, TierEntry, std::less<>> tiers_;
+  bool all_asked_ = false;  // "*" came too soon after another
+  std::optional<Time> all_at_;
+  std::uint64_t revision_ = 0;
+  std::vector<Action> actions_;
+  Totals totals_;
+};
+
+}  // namespace pgweir::tiers
