@@ -17,6 +17,9 @@ using std::chrono::milliseconds;
 
 enum class TlsMode : std::uint8_t { Disable, Allow, Prefer, Require, VerifyCa, VerifyFull };
 enum class AuthMethod : std::uint8_t { Trust, Password, Md5, ScramSha256 };
+enum class StoreKind : std::uint8_t { File, Redis };
+// What of a login names its tenant.
+enum class NamedBy : std::uint8_t { Database, User, Sni, Option };
 enum class LogFormat : std::uint8_t { Auto, Text, Json };
 using pgweir::LogLevel;
 
@@ -76,6 +79,8 @@ struct Config {
   milliseconds idle_transaction_timeout{0};
   TlsMode client_tls_mode = TlsMode::Disable;
   std::string client_tls_cert_file, client_tls_key_file, client_tls_ca_file;
+  std::vector<std::string> tenant_named_by{"database"};  // of NamedBy; the first that a login has
+  std::string sni_domain;                                // a client that asks for acme.<this> names acme
   // server
   milliseconds server_connect_timeout{15'000};
   milliseconds server_lifetime{3'600'000};  // less up to 10 % jitter
@@ -88,6 +93,14 @@ struct Config {
   // pool (values of tenants whose tier or record does not say otherwise)
   std::string default_tier = "free";
   bool unknown_tenants = true;  // a database that no tenant names: default tier on the first backend
+  // tenant_store
+  StoreKind store_kind = StoreKind::File;
+  std::string redis_url, redis_ca_file;
+  milliseconds store_timeout{1000};
+  milliseconds store_ttl{60'000};
+  milliseconds store_negative_ttl{10'000};
+  milliseconds store_stale_max{900'000};
+  std::uint32_t store_known_max = 100'000;
   // auth
   AuthMethod auth_method = AuthMethod::ScramSha256;
   std::string users_file;

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <optional>
 
+#include "conf/percent.h"
 #include "conf/settings.h"
 #include "pooler/base/near.h"
 #include "pooler/base/quoted.h"
@@ -46,29 +46,6 @@ constexpr std::array kParameters{
     Parameter{"schema", Meaning::OfTheClient, {}},
     Parameter{"tcp_user_timeout", Meaning::OfTheClient, {}},
 };
-
-int digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-std::optional<std::string> decode(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      out += text[i];
-      continue;
-    }
-    if (text.size() - i < 3) return {};
-    const int high = digit(text[i + 1]), low = digit(text[i + 2]);
-    if (high < 0 || low < 0) return {};
-    out += static_cast<char>(high * 16 + low);
-    i += 2;
-  }
-  if (has_control(out)) return {};
-  return out;
-}
 
 // Takes what stands before the mark, and the mark; all of it if there is no mark.
 std::string_view take(std::string_view& text, char mark) {
@@ -116,7 +93,7 @@ class Reader {
 
  private:
   static Read keep(std::string& place, std::string_view text, std::string_view what) {
-    auto decoded = decode(text);
+    auto decoded = percent_decoded(text);
     if (!decoded) {
       return wrong("has an invalid percent sign or control character in " + std::string(what) +
                    "; a percent sign itself is written %25");

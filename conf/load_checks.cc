@@ -4,8 +4,10 @@
 
 #include "conf/embedded_tiers.h"
 #include "conf/loader.h"
+#include "conf/redis_url.h"
 #include "pooler/base/near.h"
 #include "pooler/base/quoted.h"
+#include "pooler/base/units.h"
 
 namespace pgweir::conf {
 
@@ -34,7 +36,49 @@ void Loader::cross_check(const std::string& path) {
              "at least one is needed: write \"backends: {main: {host: localhost}}\" or set DATABASE_URL");
   }
   for (const Backend& backend : config.backends) check_backend(backend);
+  check_naming();
+  check_store();
   check_names();
+}
+
+void Loader::check_naming() {
+  const Config& config = loaded_.config;
+  const std::string key = "client.tenant_named_by";
+  const auto& ways = config.tenant_named_by;
+  for (std::size_t i = 0; i < ways.size(); ++i) {
+    if (std::find(ways.begin(), ways.begin() + static_cast<std::ptrdiff_t>(i), ways[i]) !=
+        ways.begin() + static_cast<std::ptrdiff_t>(i))
+      complain(origin(key), key, "must not name " + ways[i] + " twice");
+    if (named_by(ways[i]) == NamedBy::Database && i + 1 < ways.size())
+      complain(origin(key), key, "must have database last: every login has one, so nothing behind it counts");
+    if (named_by(ways[i]) != NamedBy::Sni) continue;
+    if (config.sni_domain.empty())
+      complain(origin(key), "client.sni_domain", "must be set, because " + key + " has sni");
+    if (config.client_tls_mode == TlsMode::Disable)
+      complain(origin(key), "client.tls_mode", "must not be disable, because " + key + " has sni");
+  }
+  if (config.sni_domain.starts_with('/') || config.sni_domain.starts_with('.') ||
+      config.sni_domain.find(':') != std::string::npos)
+    complain(origin("client.sni_domain"), "client.sni_domain",
+             "must be a domain such as db.example.com, not " + quoted(config.sni_domain));
+}
+
+void Loader::check_store() {
+  const Config& config = loaded_.config;
+  const std::string url = "tenant_store.redis_url", ca = "tenant_store.redis_ca_file";
+  const bool redis = config.store_kind == StoreKind::Redis;
+  if (redis) need(url, config.redis_url, "tenant_store.kind", "is redis");
+  if (!redis && !config.redis_url.empty())
+    complain(origin(url), url, "would not be used, because tenant_store.kind is not redis");
+  if (!config.redis_url.empty()) {
+    const auto address = parse_redis_url(config.redis_url);
+    if (!address) complain(origin(url), url, address.error());
+    if (address && !address->tls && !config.redis_ca_file.empty())
+      complain(origin(ca), ca, "would not be used, because tenant_store.redis_url is not rediss://");
+  }
+  if (config.store_stale_max < config.store_ttl)
+    complain(origin("tenant_store.stale_max"), "tenant_store.stale_max",
+             "must be at least tenant_store.ttl, which is " + format_duration(config.store_ttl));
 }
 
 bool Loader::verifies(TlsMode mode) { return mode == TlsMode::VerifyCa || mode == TlsMode::VerifyFull; }

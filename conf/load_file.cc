@@ -9,6 +9,14 @@
 namespace pgweir::conf {
 namespace {
 
+// The secret setting whose file this key names: "tenant_store.redis_url_file".
+const Setting<Config>* secret_of_file(std::string_view key) {
+  constexpr std::string_view kFile = "_file";
+  if (!key.ends_with(kFile)) return nullptr;
+  const auto* const known = find_setting(settings(), key.substr(0, key.size() - kFile.size()));
+  return known && known->secrecy == Secrecy::Secret ? known : nullptr;
+}
+
 std::string_view section_of(std::string_view key) { return key.substr(0, key.find('.')); }
 
 std::vector<std::string_view> all_sections() {
@@ -97,6 +105,18 @@ void Loader::set(Owner& owner, const Setting<Owner>& setting, const std::string&
   loaded_.origins[dotted] = at(value);
 }
 
+void Loader::set_from_file(const Setting<Config>& setting, const std::string& dotted, const Node& value) {
+  const std::string key(setting.key);
+  if (value.kind != Node::Kind::Scalar) return complain(at(value), dotted, "must be the path of a file");
+  if (origin(key) != Origin{})
+    return complain(at(value), dotted, "give " + key + " or " + dotted + ", not both");
+  const auto text = secret_file(value.text, at(value), dotted);
+  if (!text) return;
+  if (auto done = assign(loaded_.config, setting, *text); !done)
+    return complain(at(value), dotted, std::move(done.error()));
+  loaded_.origins[key] = at(value);
+}
+
 bool Loader::read_text(std::string_view text, const std::string& name) {
   auto tree = parse_yaml(text, name);
   if (!tree) {
@@ -134,6 +154,8 @@ void Loader::walk() {
                  const std::string dotted = section + "." + name;
                  if (const auto* const known = find_setting(settings(), dotted)) {
                    set(loaded_.config, *known, dotted, name_node, setting);
+                 } else if (const auto* const secret = secret_of_file(dotted)) {
+                   set_from_file(*secret, dotted, setting);
                  } else {
                    complain(at(name_node), dotted, "unknown setting" + suggest(dotted));
                  }

@@ -81,6 +81,8 @@ class Loader {
   template <class Owner>
   void set(Owner& owner, const Setting<Owner>& setting, const std::string& dotted, const Node& key,
            const Node& value);
+  // A secret setting whose file is named instead.
+  void set_from_file(const Setting<Config>& setting, const std::string& dotted, const Node& value);
   bool map_of_rows(const std::string& section, const Node& value);
   void walk_backends(const Node& section);
   void walk_users(const Node& section);
@@ -111,6 +113,8 @@ class Loader {
   static bool verifies(TlsMode mode);
   void need(const std::string& key, const std::string& value, const std::string& mode, std::string_view why);
   void check_backend(const Backend& backend);
+  void check_naming();
+  void check_store();
   void check_names();
   void check_name(const Names& names, std::string_view what, const std::string& name, const Origin& where,
                   const std::string& key);

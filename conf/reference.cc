@@ -92,7 +92,9 @@ std::string reference() {
       "that would "
       "be ignored where they matter are refused.\n"
       "\n## Secrets in files\n\n"
-      "Each variable above that holds a secret may end in `_FILE` and then names a file that holds it.\n";
+      "Each variable above that holds a secret may end in `_FILE` and then names a file that holds it; so "
+      "may "
+      "`tenant_store.redis_url` in the file, as `redis_url_file`.\n";
   return out;
 }
 

@@ -6,6 +6,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "pooler/base/check.h"
 #include "pooler/base/near.h"
 #include "pooler/base/quoted.h"
 #include "pooler/base/units.h"
@@ -59,6 +60,14 @@ constexpr std::array kSettings{
               "PEM file with the key of that certificate."},
     ConfigRow{"client.tls_ca_file", &Config::client_tls_ca_file, Form::Path, 0, kPathMax, kReload,
               "PEM file with the authorities that may sign clients' certificates."},
+    ConfigRow{
+        "client.tenant_named_by", &Config::tenant_named_by, Form::NamedBy, 1, 4, kReload,
+        "What of a login names its tenant, the first that it has: `option` (`options=-c "
+        "pgweir.tenant=acme`), `sni` (a TLS client that asks for `acme.` and client.sni_domain), `user` "
+        "(`alice.acme`), `database`, which every login has. Postgres does not see the naming part; where "
+        "it is not the database, the tenant's record says which database is meant."},
+    ConfigRow{"client.sni_domain", &Config::sni_domain, Form::Host, 0, kHostMax, kReload,
+              "Domain whose hosts are named for tenants."},
     // server
     ConfigRow{"server.connect_timeout", &Config::server_connect_timeout, Form::Plain, 100, kHourMs, kReload,
               "How long connecting and logging in to Postgres may take."},
@@ -82,6 +91,28 @@ constexpr std::array kSettings{
     ConfigRow{
         "pool.unknown_tenants", &Config::unknown_tenants, Form::Plain, 0, 0, kReload,
         "Whether a database that no tenant names is served, in the default tier, from the first backend."},
+    // tenant_store
+    ConfigRow{"tenant_store.kind", &Config::store_kind, Form::Plain, 0, 0, kRestart,
+              "Where tenants and tiers come from beside this configuration. What the store does not know is "
+              "looked up here."},
+    ConfigRow{"tenant_store.redis_url", &Config::redis_url, Form::Plain, 0, 2048, kRestart,
+              "`redis://user:password@host:port/database`, or `rediss://` for TLS.", Secrecy::Secret},
+    ConfigRow{"tenant_store.redis_ca_file", &Config::redis_ca_file, Form::Path, 0, kPathMax, kRestart,
+              "PEM file with the authorities that may sign its certificate; empty: those that the system "
+              "trusts."},
+    ConfigRow{
+        "tenant_store.timeout", &Config::store_timeout, Form::Plain, 10, kMinuteMs, kRestart,
+        "How long the store may take to connect or to answer. Only tenants that are not known yet wait."},
+    ConfigRow{"tenant_store.ttl", &Config::store_ttl, Form::Plain, 100, kDayMs, kReload,
+              "Age at which what is known of a tenant is looked up again, without waiting."},
+    ConfigRow{"tenant_store.negative_ttl", &Config::store_negative_ttl, Form::Plain, 100, kDayMs, kReload,
+              "How long it is remembered that the store does not know a tenant."},
+    ConfigRow{
+        "tenant_store.stale_max", &Config::store_stale_max, Form::Plain, 1000, 30 * kDayMs, kReload,
+        "How long a tenant's last good record holds while the store is down or tells nonsense; then he is "
+        "held to pool.default_tier, or to his own tier where that is lower."},
+    ConfigRow{"tenant_store.known_max", &Config::store_known_max, Form::Plain, 100, 10'000'000, kReload,
+              "Tenants without clients that are remembered, the last used ones."},
     // auth
     ConfigRow{"auth.method", &Config::auth_method, Form::Plain, 0, 0, kReload,
               "How clients prove who they are."},
@@ -138,6 +169,11 @@ constexpr std::array kTlsModes{
 constexpr std::array kAuthMethods{
     Choice<AuthMethod>{"trust", AuthMethod::Trust}, Choice<AuthMethod>{"password", AuthMethod::Password},
     Choice<AuthMethod>{"md5", AuthMethod::Md5}, Choice<AuthMethod>{"scram-sha-256", AuthMethod::ScramSha256}};
+constexpr std::array kStoreKinds{Choice<StoreKind>{"file", StoreKind::File},
+                                 Choice<StoreKind>{"redis", StoreKind::Redis}};
+constexpr std::array kNamedBy{Choice<NamedBy>{"database", NamedBy::Database},
+                              Choice<NamedBy>{"user", NamedBy::User}, Choice<NamedBy>{"sni", NamedBy::Sni},
+                              Choice<NamedBy>{"option", NamedBy::Option}};
 constexpr std::array kLogLevels{
     Choice<LogLevel>{"debug", LogLevel::Debug}, Choice<LogLevel>{"info", LogLevel::Info},
     Choice<LogLevel>{"warn", LogLevel::Warn}, Choice<LogLevel>{"error", LogLevel::Error}};
@@ -152,6 +188,8 @@ constexpr std::array kSwitches{Choice<bool>{"true", true}, Choice<bool>{"false",
 constexpr const auto& choices(bool) { return kSwitches; }
 constexpr const auto& choices(TlsMode) { return kTlsModes; }
 constexpr const auto& choices(AuthMethod) { return kAuthMethods; }
+constexpr const auto& choices(StoreKind) { return kStoreKinds; }
+constexpr const auto& choices(NamedBy) { return kNamedBy; }
 constexpr const auto& choices(LogLevel) { return kLogLevels; }
 constexpr const auto& choices(LogFormat) { return kLogFormats; }
 
@@ -245,7 +283,8 @@ Checked check_text(std::string_view text, Form form) {
                    std::to_string(text.size()));
     case Form::Address: return check_host(text, "an address such as 127.0.0.1, ::1 or *");
     case Form::Host:
-      if (text.size() > 0 && text[0] == '/') {
+      if (text.empty()) return {};
+      if (text[0] == '/') {
         if (text.size() <= kSocketDirMax) return {};
         return wrong("must have at most " + std::to_string(kSocketDirMax) + " bytes for a unix socket, not " +
                      std::to_string(text.size()));
@@ -255,6 +294,10 @@ Checked check_text(std::string_view text, Form form) {
       return check_host(text, "a name, an address or a directory");
     case Form::AuthMethod: {
       auto chosen = choose<AuthMethod>(text);
+      return chosen ? Checked{} : wrong(std::move(chosen.error()));
+    }
+    case Form::NamedBy: {
+      auto chosen = choose<NamedBy>(text);
       return chosen ? Checked{} : wrong(std::move(chosen.error()));
     }
   }
@@ -381,6 +424,7 @@ std::string allowed(const Setting<Owner>& setting) {
           return allowed_range(unit_of<Value>(setting.form), setting.least, setting.most);
         } else if constexpr (std::is_same_v<Value, std::vector<std::string>>) {
           const std::string list = "list of " + amount(setting.least, setting.most, "items");
+          if (setting.form == Form::NamedBy) return list + ": " + join_names(kNamedBy);
           return setting.form == Form::AuthMethod ? list + ": " + join_names(kAuthMethods) : list;
         } else if constexpr (std::is_same_v<Value, std::string>) {
           return amount(setting.least, setting.most, "bytes");
@@ -389,6 +433,12 @@ std::string allowed(const Setting<Owner>& setting) {
         }
       },
       setting.member);
+}
+
+NamedBy named_by(std::string_view item) {
+  const auto chosen = choose<NamedBy>(item);
+  PGWEIR_CHECK(chosen.has_value());
+  return *chosen;
 }
 
 std::string environment_name(std::string_view key) {

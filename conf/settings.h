@@ -21,12 +21,24 @@ enum class Applies : std::uint8_t { OnReload, OnRestart };
 enum class Secrecy : std::uint8_t { Open, Secret };
 
 // What a text or number means, beyond its member's type.
-enum class Form : std::uint8_t { Plain, Size, Octal, Name, Path, SocketDir, Address, Host, AuthMethod };
+enum class Form : std::uint8_t {
+  Plain,
+  Size,
+  Octal,
+  Name,
+  Path,
+  SocketDir,
+  Address,
+  Host,
+  AuthMethod,
+  NamedBy
+};
 
 template <class Owner>
-using Member = std::variant<bool Owner::*, std::uint16_t Owner::*, std::uint32_t Owner::*,
-                            milliseconds Owner::*, std::string Owner::*, std::vector<std::string> Owner::*,
-                            TlsMode Owner::*, AuthMethod Owner::*, LogLevel Owner::*, LogFormat Owner::*>;
+using Member =
+    std::variant<bool Owner::*, std::uint16_t Owner::*, std::uint32_t Owner::*, milliseconds Owner::*,
+                 std::string Owner::*, std::vector<std::string> Owner::*, TlsMode Owner::*,
+                 AuthMethod Owner::*, StoreKind Owner::*, LogLevel Owner::*, LogFormat Owner::*>;
 
 template <class Owner>
 struct Setting {
@@ -61,6 +73,9 @@ std::string text_of(const Owner& owner, const Setting<Owner>& setting);
 // "between 1 and 65535", "disable, allow, prefer ..."
 template <class Owner>
 std::string allowed(const Setting<Owner>& setting);
+
+// An item of client.tenant_named_by, which assign() has checked.
+NamedBy named_by(std::string_view item);
 
 // PGWEIR_LISTEN__PORT for listen.port.
 std::string environment_name(std::string_view key);
