@@ -4,6 +4,7 @@
 
 #include "pooler/base/check.h"
 #include "pooler/shared.h"
+#include "pooler/tier_control.h"
 #include "pooler/worker.h"
 
 namespace pgweir {
@@ -34,6 +35,13 @@ App::App(const std::vector<WorkerParts>& workers, Log& log, std::shared_ptr<cons
 }
 
 App::~App() = default;
+
+void App::use(TierControl& tiers) {
+  shared_->tiers = &tiers;
+  tiers.start([this](const tiers::Tenant& record) {
+    for (auto& worker : workers_) worker->loop().post([&w = *worker, record] { w.tenant_changed(record); });
+  });
+}
 
 void App::listen(const std::vector<std::vector<int>>& fds) {
   PGWEIR_CHECK(fds.size() == workers_.size());
@@ -66,6 +74,7 @@ void App::put_in_force(const Fresh& fresh) {
     shared_->log.warn("setting changes at the next start only", {{"setting", key}});
   shared_->log.set_level(config.log_level);
   set_budgets(**fresh);
+  if (shared_->tiers) shared_->tiers->take_snapshot(*fresh);
   // Counted on the first worker's thread only.
   auto left = std::make_shared<std::size_t>(workers_.size());
   for (auto& worker : workers_)

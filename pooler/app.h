@@ -15,6 +15,7 @@
 
 namespace pgweir {
 
+class TierControl;
 class Worker;
 struct Shared;
 
@@ -35,6 +36,8 @@ class App {
   App(const App&) = delete;
   App& operator=(const App&) = delete;
 
+  // Tenants come from this store, too, which outlives the App. Before listen().
+  void use(TierControl& tiers);
   // What each worker accepts from: fds[i] are the sockets of worker i, its own from now on (several workers
   // share a port by dup() of its socket).
   void listen(const std::vector<std::vector<int>>& fds);

@@ -10,6 +10,7 @@
 #include "pooler/console.h"
 #include "pooler/group.h"
 #include "pooler/session.h"
+#include "pooler/tier_control.h"
 #include "pooler/worker.h"
 #include "protocol/digest.h"
 #include "protocol/messages.h"
@@ -75,6 +76,16 @@ Expected<tiers::PoolMode> take_pool_mode(SettingsMap::Values& settings, const ti
   return mode.value();
 }
 
+// Takes the setting that may have named the tenant out of those that are for Postgres.
+Expected<void> take_tenant_option(SettingsMap::Values& settings, const Naming& naming) {
+  if (settings.erase(kTenantOption) == 0) return {};
+  if (std::find(naming.ways.begin(), naming.ways.end(), conf::NamedBy::Option) != naming.ways.end())
+    return {};
+  return fail(sqlstate::kInvalidParameterValue,
+              fmt::format("{} does not name the tenant here", kTenantOption),
+              "Leave it out, or add `option` to client.tenant_named_by.");
+}
+
 std::string random_bytes(Rng& rng, std::size_t size) {
   std::string bytes(size, '\0');
   rng.fill(bytes.data(), size);
@@ -124,7 +135,7 @@ void ClientLogin::on_bytes(Bytes in) {
 }
 
 void ClientLogin::on_drained() {
-  if (std::exchange(moves_, false) && !over_) name_tenant();
+  if (std::exchange(moves_, false) && !over_) go_home();
 }
 
 void ClientLogin::on_secured() {
@@ -156,7 +167,7 @@ void ClientLogin::obey(LoginCore::Out& out) {
       return stream_->start_tls(*tls_, "", received);
     }
     case Want::Name:
-      PGWEIR_CHECK(out.send.empty());  // pairs with the wait for on_drained in name_tenant
+      PGWEIR_CHECK(out.send.empty());  // pairs with the wait for on_drained in go_home
       return name_tenant();
     case Want::Cancel: return cancel();
     case Want::Derive: return derive();
@@ -176,9 +187,31 @@ void ClientLogin::name_tenant() {
   const protocol::Startup& startup = core_.startup();
   if (is_console_database(startup.database)) {
     console_ = true;
+    named_.user = startup.user;
     return authenticate();
   }
-  record_ = worker_->snapshot().tenant(startup.database);
+  const bool secured = stream_->secured();
+  named_ = pgweir::name_tenant(worker_->snapshot().naming, startup, secured ? stream_->tls_sni() : "");
+  if (named_.tenant.empty()) return go_home();
+  if (worker_->shared().tiers && named_.tenant.size() <= tiers::kNameMax) return look_up();
+  record_ = worker_->snapshot().tenant(named_.tenant);
+  go_home();
+}
+
+// Nothing else waits for the store: bytes that come meanwhile are kept, the login's deadline goes on.
+void ClientLogin::look_up() {
+  Worker& worker = *worker_;
+  worker.shared().tiers->ask(worker.loop(), named_.tenant,
+                             [&worker, ticket = worker.ticket(*this)](const TierControl::Answer& answer) {
+                               ClientLogin* const login = worker.login_of(ticket);
+                               if (!login || login->over_) return;
+                               login->record_ = answer.record;
+                               login->unreachable_ = answer.kind == TierControl::Answer::Kind::Unreachable;
+                               login->go_home();
+                             });
+}
+
+void ClientLogin::go_home() {
   if (!record_) return authenticate();  // refused after the verdict on the user (R8)
   Worker& home = worker_->home_of(*record_);
   if (&home == worker_) return authenticate();
@@ -197,13 +230,21 @@ void ClientLogin::authenticate() {
   enum Kind : std::size_t { Plain, Md5, Scram };  // alternatives of protocol::Secret
   const Snapshot& snapshot = worker_->snapshot();
   const conf::AuthMethod asked = snapshot.config().auth_method;
-  const std::string& user = core_.startup().user;
+  const std::string& user = named_.user;
   // Whoever may connect is believed to be who he says, on the console as well.
   if (asked == conf::AuthMethod::Trust) return authenticate_with({Method::Trust, {}, true});
 
   const auto entry = snapshot.users.find(user);
   LoginCore::Credentials credentials;
   credentials.known = entry != snapshot.users.end();
+  // Such a secret is made with the user's name, and the client has used the longer one.
+  const bool hashed_with_suffix = credentials.known && named_.suffixed &&
+                                  entry->second.index() == Kind::Md5 && asked == conf::AuthMethod::Md5;
+  if (hashed_with_suffix) {
+    worker_->log().warn("user has only an MD5 secret and cannot log in with a tenant behind his name",
+                        {{"user", user}});
+    credentials.known = false;
+  }
   // A user that does not exist looks like one of those that do, always the same one (R8).
   const protocol::ScramVerifier stand_in =
       protocol::mock_scram_verifier(user, worker_->shared().process_secret);
@@ -251,8 +292,7 @@ void ClientLogin::verified(const protocol::ScramVerifier& verifier) {
 void ClientLogin::pretended() {
   if (over_) return;
   authenticate_with({LoginCore::Method::Scram,
-                     protocol::mock_scram_verifier(core_.startup().user, worker_->shared().process_secret),
-                     false});
+                     protocol::mock_scram_verifier(named_.user, worker_->shared().process_secret), false});
 }
 
 void ClientLogin::authenticate_with(LoginCore::Credentials credentials) {
@@ -285,9 +325,9 @@ void ClientLogin::finish() {
   const protocol::Startup& startup = core_.startup();
   const Snapshot& snapshot = worker_->snapshot();
   const conf::Config& config = snapshot.config();
-  if (config.client_tls_mode == conf::TlsMode::VerifyFull && stream_->tls_peer_name() != startup.user)
+  if (config.client_tls_mode == conf::TlsMode::VerifyFull && stream_->tls_peer_name() != named_.user)
     return refuse({sqlstate::kInvalidAuthorization,
-                   "the client certificate's common name is not the user \"" + startup.user + "\"",
+                   "the client certificate's common name is not the user \"" + named_.user + "\"",
                    {},
                    "Use a certificate made for this user; client.tls_mode is verify-full."});
   if (worker_->draining()) return refuse(*worker_->drain_reason());
@@ -304,13 +344,28 @@ void ClientLogin::finish() {
     started.start(held_);
     return worker_->login_ended(*this);
   }
-  // A reload may have come since the name was looked up.
-  record_ = snapshot.tenant(startup.database);
+  // A reload may have come since the name was looked up. What the tenant store has changed since is told to
+  // the first client of a tenant, and known where it has others.
+  if (record_ && record_->revision == 0) record_ = snapshot.tenant(named_.tenant);
   if (record_ && &worker_->home_of(*record_) != worker_)
     return refuse({sqlstate::kCannotConnectNow, "the configuration has just changed", {}, "Connect again."});
-  if (!record_)
+  if (!record_) {
+    if (unreachable_)
+      return refuse({sqlstate::kCannotConnectNow,
+                     "tenant " + quoted(named_.tenant) + " cannot be looked up now",
+                     {},
+                     "Try again later; the tenant store does not answer."});
+    if (named_.tenant == startup.database)
+      return refuse(
+          {sqlstate::kInvalidCatalogName, "database \"" + startup.database + "\" does not exist", {}, {}});
+    if (named_.tenant.empty())
+      return refuse({sqlstate::kInvalidAuthorization,
+                     "no tenant is named",
+                     {},
+                     "Name it as client.tenant_named_by allows."});
     return refuse(
-        {sqlstate::kInvalidCatalogName, "database \"" + startup.database + "\" does not exist", {}, {}});
+        {sqlstate::kInvalidCatalogName, "tenant " + quoted(named_.tenant) + " does not exist", {}, {}});
+  }
   if (!startup.replication.empty() && startup.replication != "false" && startup.replication != "off" &&
       startup.replication != "no" && startup.replication != "0")
     return refuse({sqlstate::kFeatureNotSupported,
@@ -318,9 +373,12 @@ void ClientLogin::finish() {
                    {},
                    "Connect to Postgres directly for replication."});
   SettingsMap::Values wanted = wanted_settings(startup.settings);
+  if (const auto taken = take_tenant_option(wanted, snapshot.naming); !taken) return refuse(taken.error());
   const auto mode = take_pool_mode(wanted, *record_);
   if (!mode) return refuse(mode.error());
   Tenant& tenant = worker_->tenant(*record_);
+  record_ = tenant.record;
+  if (tenant.ended()) return refuse(tenant.why_refused());
   const tiers::Tier& limits = record_->limits;
   if (tenant.clients >= limits.max_clients)
     return refuse({sqlstate::kTooManyConnections,
@@ -342,23 +400,23 @@ void ClientLogin::finish() {
       secret_text = record_->password;
     }
   } else {
-    credentials.user = startup.user;
+    credentials.user = named_.user;
   }
   if (!credentials.secret) {
     const auto entry = snapshot.users.find(credentials.user);
     if (entry != snapshot.users.end()) credentials.secret = entry->second;
   }
-  if (credentials.user == startup.user) credentials.client_key = core_.client_key();
+  if (credentials.user == named_.user) credentials.client_key = core_.client_key();
   const GroupKey key{record_->backend, record_->database, credentials.user, secret_text};
   Group& group = worker_->group(key, credentials);
   group.use(credentials);
   worker_->log().debug("login",
-                       {{"tenant", record_->name}, {"user", startup.user}, {"addr", stream_->peer().host}});
+                       {{"tenant", record_->name}, {"user", named_.user}, {"addr", stream_->peer().host}});
   over_ = true;
   worker_->loop().disarm(deadline_);
   auto session = std::make_unique<Session>(*worker_, tenant, group, std::move(stream_),
-                                           group.books.settings.intern(std::move(wanted)), *mode,
-                                           startup.user, startup.version);
+                                           group.books.settings.intern(std::move(wanted)), *mode, named_.user,
+                                           startup.version);
   Session& started = *session;
   worker_->own_session(std::move(session));
   const std::string held = std::move(held_);

@@ -12,6 +12,7 @@
 
 #include "pooler/base/time.h"
 #include "pooler/login_core.h"
+#include "pooler/naming.h"
 #include "pooler/net/loop.h"
 #include "tiers/tier.h"
 
@@ -40,6 +41,8 @@ class ClientLogin final : public net::Handler {
   void pump();
   void obey(LoginCore::Out& out);
   void name_tenant();
+  void look_up();
+  void go_home();
   void authenticate();
   void authenticate_with(LoginCore::Credentials credentials);
   void pretended();
@@ -54,7 +57,9 @@ class ClientLogin final : public net::Handler {
   std::shared_ptr<net::TlsContext> tls_;  // that core_ offers, whatever a reload says meanwhile
   LoginCore core_;
   std::string held_;
+  Named named_;
   std::optional<tiers::Tenant> record_;
+  bool unreachable_ = false;  // the tenant store could not be asked
   bool console_ = false;
   bool moves_ = false;  // to its home worker, as soon as everything written is out
   bool over_ = false;   // nothing more is read; waits for on_closed or its deletion

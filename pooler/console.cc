@@ -401,7 +401,7 @@ void ConsoleSession::State::pause_or_resume(const Request& request) {
   on_all_workers(
       [record, home, pause](Worker& each) {
         if (!record) return each.set_paused(nullptr, pause);
-        if (&each == home) each.set_paused(&*record, pause);
+        if (&each == home || each.tenants().find(record->name)) each.set_paused(&*record, pause);
       },
       if_here([pause](State& state) {
         if (pause) return state.look_at_pause();

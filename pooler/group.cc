@@ -362,6 +362,14 @@ void Group::reloaded(const Snapshot& before) {
   grow();
 }
 
+void Group::limits_changed() {
+  sums_.reset();
+  close_surplus();
+  tick();
+  serve();
+  grow();
+}
+
 void Group::renew(const BackendView* was) {
   const BackendView* is = worker_.snapshot().backend(key_.backend);
   if (is && was && same_way_in(was->settings, is->settings)) return;

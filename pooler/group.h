@@ -76,6 +76,8 @@ class Group {
   // The worker has a new snapshot. Servers that would be made differently now, or are too old or too many by
   // the new settings, are replaced or closed: idle ones now, others as they come free.
   void reloaded(const Snapshot& before);
+  // A tenant of this group has other limits now.
+  void limits_changed();
   // A tenant of this group was paused or resumed.
   void pause_changed();
   bool paused() const;  // all tenants that use it are

@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -23,9 +24,11 @@
 #include "pooler/net/listen.h"
 #include "pooler/net/random.h"
 #include "pooler/net/uv_loop.h"
+#include "pooler/redis_store.h"
 #include "pooler/shared.h"
 #include "pooler/snapshot.h"
 #include "pooler/spdlog_log.h"
+#include "pooler/tier_control.h"
 #include "pooler/version.h"
 
 namespace pgweir::process {
@@ -211,10 +214,12 @@ void size_thread_pool(std::uint32_t workers) {
 // The loops and their threads; the first loop is run by whoever calls run().
 class Threads {
  public:
-  explicit Threads(std::size_t count) : rngs_(count) {
-    for (std::size_t i = 0; i < count; ++i) loops_.push_back(net::UvLoop::make());
+  Threads(std::size_t workers, bool control) : rngs_(workers) {
+    for (std::size_t i = 0; i < workers; ++i) loops_.push_back(net::UvLoop::make());
+    if (control) control_ = net::UvLoop::make();
   }
   net::UvLoop& first() { return *loops_[0]; }
+  net::UvLoop& control() { return *control_; }  // for what may wait; only if asked for
   std::size_t size() const { return loops_.size(); }
   std::vector<App::WorkerParts> parts() {
     std::vector<App::WorkerParts> parts;
@@ -224,15 +229,18 @@ class Threads {
   void run() {
     std::vector<std::thread> others;
     for (std::size_t i = 1; i < loops_.size(); ++i) others.emplace_back([&loop = *loops_[i]] { loop.run(); });
+    if (control_) others.emplace_back([this] { control_->run(); });
     loops_[0]->run();
     for (std::thread& other : others) other.join();
   }
   void stop() {
     for (auto& loop : loops_) loop->stop();
+    if (control_) control_->stop();
   }
 
  private:
   std::vector<std::unique_ptr<net::UvLoop>> loops_;
+  std::unique_ptr<net::UvLoop> control_;
   std::vector<net::SystemRng> rngs_;
 };
 
@@ -289,7 +297,8 @@ Exit serve(const std::string& path) {
     return Exit::Config;
   }
 
-  Threads threads(thread_count(config));
+  const bool stored = (*snapshot)->redis.has_value();
+  Threads threads(thread_count(config), stored);
   // On a helper thread, for which the loops wait when they go: both outlive them.
   const auto reload = [&path, &environment]() -> tl::expected<SnapshotRef, std::string> {
     auto fresh = load(path, environment);
@@ -299,6 +308,12 @@ Exit serve(const std::string& path) {
       (all += all.empty() ? "" : "; ") += conf::describe(problem);
     return tl::unexpected(std::move(all));
   };
+  net::SystemRng rng;
+  std::optional<TierControl> tiers;
+  if (stored)
+    tiers.emplace(threads.control(), log, *snapshot, [&](TierStore::Listener& listener) {
+      return std::make_unique<RedisStore>(threads.control(), rng, log, *(*snapshot)->redis, listener);
+    });
   App app(threads.parts(), log, *snapshot, reload, [&threads] { threads.stop(); });
 
   auto sockets = doors.hand_out(threads.size());
@@ -306,6 +321,7 @@ Exit serve(const std::string& path) {
     fmt::print(stderr, "pgweir: {}\n", sockets.error().message);
     return Exit::StartFailed;
   }
+  if (tiers) app.use(*tiers);
   app.listen(*sockets);
 
   int ends = 0;

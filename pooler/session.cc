@@ -139,12 +139,18 @@ void Session::settle(Actions& out, Bytes in) {
     update_flow();
     arm();
   }
-  if (out.server == Actions::Server::Keep) return;
+  if (out.server == Actions::Server::Keep) {
+    // One that is pinned ends its transactions without giving its server back.
+    if (tenant_.ended() && !closing_ && core_.state() == State::Linked && core_.resting())
+      end(tenant_.why_ended());
+    return;
+  }
   give_back(out.server);
   if (!closing_) update_flow();
   // Requests that came behind the transaction's end begin a new one.
   if (!closing_ && core_.state() == State::Idle) {
     if (worker_.draining()) return end(*worker_.drain_reason());
+    if (tenant_.ended()) return end(tenant_.why_ended());
     if (held_.size() >= protocol::kHeaderBytes) pump(held_);
   }
 }

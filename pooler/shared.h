@@ -18,6 +18,7 @@
 
 namespace pgweir {
 
+class TierControl;
 class Worker;
 
 // How many server connections one Postgres host has from this process, over all workers.
@@ -71,6 +72,7 @@ struct Shared {
   std::atomic<std::uint32_t> logins{0};  // under way, of whomever
   protocol::ScramKey process_secret{};   // for stand-in secrets of unknown users
   App* app = nullptr;
+  TierControl* tiers = nullptr;  // null: tenants come from the configuration alone
 
   std::uint32_t connections() const { return sessions.load() + logins.load(); }
   // A place for one more session; false when `most` are taken. Its worker gives it back.

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "conf/embedded_tiers.h"
+#include "conf/redis_url.h"
+#include "conf/settings.h"
 
 namespace pgweir {
 
@@ -131,6 +133,22 @@ void add_client_tls(Snapshot& snapshot, Problems& problems) {
     complain(problems, snapshot.loaded.origins["client.tls_mode"], "client.tls_mode", tls.error().message);
 }
 
+void add_store(Snapshot& snapshot, Problems& problems) {
+  const conf::Config& config = snapshot.config();
+  if (config.store_kind != conf::StoreKind::Redis) return;
+  const auto url = conf::parse_redis_url(config.redis_url);
+  if (!url) return complain(problems, {}, "tenant_store.redis_url", url.error());
+  RedisSettings redis{{url->host, url->port}, nullptr,       url->user,
+                      url->password,          url->database, config.store_timeout};
+  if (url->tls) {
+    auto tls = net::TlsContext::connecting({config.redis_ca_file, "", ""}, net::TlsVerify::Name,
+                                           net::TlsSpeaks::Other);
+    if (!tls) return complain(problems, {}, "tenant_store.redis_ca_file", tls.error().message);
+    redis.tls = std::move(*tls);
+  }
+  snapshot.redis = std::move(redis);
+}
+
 }  // namespace
 
 const BackendView* Snapshot::backend(std::string_view name) const {
@@ -177,10 +195,14 @@ tl::expected<std::shared_ptr<const Snapshot>, Problems> make_snapshot(conf::Load
   if (!embedded) return tl::unexpected(std::move(embedded.error()));
   add_tiers(*snapshot, *embedded, problems);
   add_tiers(*snapshot, snapshot->config().tiers, problems);
+  for (const std::string& way : snapshot->config().tenant_named_by)
+    snapshot->naming.ways.push_back(conf::named_by(way));
+  snapshot->naming.sni_domain = snapshot->config().sni_domain;
   add_backends(*snapshot, problems);
   add_tenants(*snapshot, problems);
   add_users(*snapshot, read, problems);
   add_client_tls(*snapshot, problems);
+  add_store(*snapshot, problems);
   if (!snapshot->directory.tier(snapshot->config().default_tier))
     complain(problems, snapshot->loaded.origins["pool.default_tier"], "pool.default_tier",
              "no tier is named \"" + snapshot->config().default_tier + "\"");

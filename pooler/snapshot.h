@@ -18,8 +18,10 @@
 
 #include "conf/load.h"
 #include "pooler/base/error.h"
+#include "pooler/naming.h"
 #include "pooler/net/loop.h"
 #include "pooler/net/tls.h"
+#include "pooler/redis_settings.h"
 #include "protocol/secret.h"
 #include "tiers/directory.h"
 
@@ -41,6 +43,8 @@ struct Snapshot {
   std::array<std::size_t, std::variant_size_v<protocol::Secret>> secret_kinds{};  // users with each
   std::shared_ptr<net::TlsContext> client_tls;                                    // null: TLS is not offered
   std::vector<BackendView> backends;
+  Naming naming;
+  std::optional<RedisSettings> redis;  // the tenant store, where it is one
 
   const BackendView* backend(std::string_view name) const;  // empty name: the first
   // The tenant that this database name stands for; empty when there is none.

@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "pooler/base/error.h"
 #include "pooler/base/list.h"
 #include "pooler/base/time.h"
 #include "pooler/pins.h"
@@ -81,6 +82,10 @@ struct Tenant : ListLink<Tenant> {
   TrafficPeriod period;
 
   explicit Tenant(Time now) : period(now) {}
+  bool ended() const { return record.state != tiers::TenantState::Active; }
+  // What its clients are told then: who logs in, and who is connected.
+  Error why_refused() const;
+  Error why_ended() const;
   bool may_have_server() const { return !paused && lent < record.limits.max_server_connections; }
 };
 

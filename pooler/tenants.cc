@@ -1,8 +1,24 @@
 #include "pooler/tenants.h"
 
 #include "pooler/base/check.h"
+#include "tiers/record.h"
 
 namespace pgweir {
+
+// Not 57P03, which drivers take for "in a moment".
+Error Tenant::why_refused() const {
+  return {sqlstate::kInvalidAuthorization,
+          "tenant \"" + record.name + "\" is suspended" + (record.reason.empty() ? "" : ": " + record.reason),
+          {},
+          "Whoever runs this platform can tell more."};
+}
+
+Error Tenant::why_ended() const {
+  Error why = why_refused();
+  why.sqlstate = sqlstate::kAdminShutdown;
+  why.message.insert(0, "terminating connection: ");
+  return why;
+}
 
 Tenants::~Tenants() {
   while (Tenant* tenant = unused_.front()) unused_.remove(*tenant);
@@ -15,7 +31,10 @@ Tenant& Tenants::get(const tiers::Tenant& record, Time now, bool all_paused) {
     place->paused = all_paused;
   }
   Tenant& tenant = *place;
+  const tiers::Tenant newest = tenant.record;
   tenant.record = record;
+  // The tenant store may have told us something newer while this login was under way.
+  if (newest.revision > record.revision && record.revision > 0) tiers::follow(tenant.record, newest);
   if (unused_.has(tenant)) unused_.remove(tenant);
   forget(all_paused);
   settle(tenant);

@@ -7,6 +7,7 @@
 #include "pooler/cancel.h"
 #include "pooler/client_login.h"
 #include "pooler/console.h"
+#include "pooler/tier_control.h"
 #include "protocol/base64.h"
 #include "protocol/messages.h"
 
@@ -40,7 +41,8 @@ void Worker::take_snapshot(std::shared_ptr<const Snapshot> snapshot) {
   verifiers_.clear();
   asked_for_.clear();
   for (auto& [name, tenant] : tenants_)
-    if (const auto record = snapshot_->tenant(name)) tenant->record.limits = record->limits;
+    if (tenant->record.revision == 0)  // otherwise the tenant store tells
+      if (const auto record = snapshot_->tenant(name)) follow(*tenant, *record);
   for (auto& [key, group] : groups_) group->reloaded(*before);
   for (auto& [id, session] : sessions_) session->reloaded();
 }
@@ -136,6 +138,40 @@ Worker& Worker::home_of(const tiers::Tenant& tenant) const {
 
 Tenant& Worker::tenant(const tiers::Tenant& record) { return tenants_.get(record, loop_.now(), all_paused_); }
 
+void Worker::tenant_changed(const tiers::Tenant& record) {
+  Tenant* const tenant = tenants_.find(record.name);
+  if (!tenant || tenant->record.revision >= record.revision) return;
+  follow(*tenant, record);
+  for (auto& [key, group] : groups_)
+    if (group->serves(*tenant)) group->limits_changed();
+}
+
+void Worker::follow(Tenant& tenant, const tiers::Tenant& record) {
+  const tiers::Tenant before = tenant.record;
+  tiers::follow(tenant.record, record);
+  const bool suspended = record.state == tiers::TenantState::Suspended;
+  switch (tiers::move_between(before.limits, record.limits)) {
+    case tiers::Move::None: break;
+    case tiers::Move::Upgrade:
+    case tiers::Move::Downgrade: {
+      const bool up = tiers::move_between(before.limits, record.limits) == tiers::Move::Upgrade;
+      log().info(up ? "tier_upgrade" : "tier_downgrade", {{"tenant", record.name},
+                                                          {"from", before.limits.name},
+                                                          {"to", record.limits.name},
+                                                          {"version", record.version}});
+    }
+  }
+  if (record.state == before.state) return;
+  log().info(suspended ? "tenant_suspended" : "tenant_resumed",
+             {{"tenant", record.name}, {"reason", record.reason}, {"version", record.version}});
+  if (!suspended) return;
+  // Whoever is in a transaction ends with it.
+  std::vector<Session*> idle;
+  for (auto& [id, session] : sessions_)
+    if (&session->tenant() == &tenant && session->between_transactions()) idle.push_back(session.get());
+  for (Session* session : idle) session->end(tenant.why_ended());
+}
+
 Group& Worker::group(const GroupKey& key, const ServerCredentials& credentials) {
   std::unique_ptr<Group>& place = groups_[key];
   if (!place) place = std::make_unique<Group>(*this, key, credentials);
@@ -151,6 +187,7 @@ std::uint32_t Worker::add_session(Session&) {
 
 void Worker::own_session(std::unique_ptr<Session> session) {
   tenants_.settle(session->tenant());
+  if (session->tenant().clients == 1 && shared_.tiers) shared_.tiers->watch(session->tenant().record);
   const std::uint32_t id = session->id();
   sessions_[id] = std::move(session);
   if (!period_timer_.armed()) loop_.arm(period_timer_, loop_.now() + TrafficPeriod::kLength);
@@ -160,6 +197,7 @@ void Worker::session_ended(Session& session) {
   Tenant& tenant = session.tenant();
   sessions_.erase(session.id());
   tenants_.settle(tenant);
+  if (tenant.clients == 0 && shared_.tiers) shared_.tiers->unwatch(tenant.record.name);
   --shared_.sessions;
   after_change();
 }
@@ -270,14 +308,17 @@ void Worker::close_all(const Error& why) {
 }
 
 void Worker::set_paused(const tiers::Tenant* record, bool paused) {
-  if (record) {
-    tenant(*record).paused = paused;
+  // Its record may be one of the tenant store, of which the console knows nothing.
+  Tenant* one = record ? tenants_.find(record->name) : nullptr;
+  if (record && !one) one = &tenant(*record);
+  if (one) {
+    one->paused = paused;
   } else {
     all_paused_ = paused;
     for (auto& [name, each] : tenants_) each->paused = paused;
   }
   for (auto& [key, group] : groups_)
-    if (!record || group->serves(tenant(*record))) group->pause_changed();
+    if (!one || group->serves(*one)) group->pause_changed();
 }
 
 bool Worker::pause_settled(const std::string* name) const {

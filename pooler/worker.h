@@ -58,6 +58,8 @@ class Worker final : public net::Acceptor {
   // The worker whose groups serve this database.
   Worker& home_of(const tiers::Tenant& tenant) const;
   Tenant& tenant(const tiers::Tenant& record);
+  // The tenant store has a newer record: it holds from now on, for connected clients, too.
+  void tenant_changed(const tiers::Tenant& record);
   Group& group(const GroupKey& key, const ServerCredentials& credentials);
 
   // Logins. A ClientLogin that was handed over is adopted by its home.
@@ -150,6 +152,7 @@ class Worker final : public net::Acceptor {
   std::unordered_map<ConsoleSession*, std::unique_ptr<ConsoleSession>> consoles_;
   std::unordered_map<CancelConnection*, std::unique_ptr<CancelConnection>> cancels_;
   void roll_periods();
+  void follow(Tenant& tenant, const tiers::Tenant& record);
   void make_room();
 
   bool all_paused_ = false;

@@ -139,6 +139,21 @@ void lower_floors(Tier& tier) {
   tier.min_server_connections = std::min(tier.min_server_connections, tier.max_server_connections);
 }
 
+void follow(Tenant& tenant, const Tenant& newer) {
+  tenant.limits = newer.limits;
+  tenant.state = newer.state;
+  tenant.reason = newer.reason;
+  tenant.version = newer.version;
+  tenant.revision = newer.revision;
+}
+
+Move move_between(const Tier& from, const Tier& to) {
+  if (from == to) return Move::None;
+  for (const auto count : {&Tier::pool_size, &Tier::max_server_connections, &Tier::max_clients})
+    if (to.*count < from.*count) return Move::Downgrade;
+  return Move::Upgrade;
+}
+
 Tier lower_of(Tier a, const Tier& b) {
   for (const TierField& field : tier_fields())
     if (const auto* const count = std::get_if<std::uint32_t Tier::*>(&field.member))

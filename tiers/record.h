@@ -56,6 +56,13 @@ class Row {
 // Neither is above the other: counts are the lower ones, all else is a's.
 Tier lower_of(Tier a, const Tier& b);
 
+// What may change under a tenant's connected clients: limits and state. Where they are connected to stays.
+void follow(Tenant& tenant, const Tenant& newer);
+
+// What a change of limits is to the tenant: with any ceiling lower than before a downgrade.
+enum class Move : std::uint8_t { None, Upgrade, Downgrade };
+Move move_between(const Tier& from, const Tier& to);
+
 // pool_size and min_server_connections at most max_server_connections.
 void lower_floors(Tier& tier);
 

@@ -115,6 +115,10 @@ void put_redis_fetch(std::string& out, std::string_view key_prefix, std::string_
   put_redis(out, {"HGETALL", std::string(key_prefix) + std::string(name)});
 }
 
+bool redis_refuses(const RedisReply& reply) {
+  return reply.kind == RedisReply::Kind::Failure && !reply.text.starts_with("WRONGTYPE");
+}
+
 Expected<Fields> redis_fields(RedisReply reply) {
   if (reply.kind == RedisReply::Kind::Failure)
     return fail(sqlstate::kConfigFileError, "is not to be read: " + quoted(reply.text));

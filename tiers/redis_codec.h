@@ -66,6 +66,9 @@ inline constexpr std::string_view kRedisTierKey = "pgweir:tier:";
 inline constexpr std::string_view kRedisChannel = "pgweir:changed";
 void put_redis_fetch(std::string& out, std::string_view key_prefix, std::string_view name);
 
+// Redis says that it cannot do it now, or not for us; an error that is about the asked key alone is none.
+bool redis_refuses(const RedisReply& reply);
+
 // The answer to HGETALL. An error tells what it is instead, as no row can be read from it.
 Expected<Fields> redis_fields(RedisReply reply);
 

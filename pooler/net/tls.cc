@@ -103,7 +103,8 @@ Expected<std::shared_ptr<TlsContext>> TlsContext::accepting(const TlsFiles& file
   return std::shared_ptr<TlsContext>(new TlsContext(std::move(state)));
 }
 
-Expected<std::shared_ptr<TlsContext>> TlsContext::connecting(const TlsFiles& files, TlsVerify verify) {
+Expected<std::shared_ptr<TlsContext>> TlsContext::connecting(const TlsFiles& files, TlsVerify verify,
+                                                             TlsSpeaks speaks) {
   ERR_clear_error();
   auto state = std::make_unique<State>();
   state->verify_name = verify == TlsVerify::Name;
@@ -111,7 +112,7 @@ Expected<std::shared_ptr<TlsContext>> TlsContext::connecting(const TlsFiles& fil
   SSL_CTX* ssl = state->ssl.get();
   PGWEIR_CHECK(ssl != nullptr);
   set_common(ssl);
-  PGWEIR_CHECK(SSL_CTX_set_alpn_protos(ssl, kAlpn, kAlpnBytes) == 0);
+  if (speaks == TlsSpeaks::Postgres) PGWEIR_CHECK(SSL_CTX_set_alpn_protos(ssl, kAlpn, kAlpnBytes) == 0);
   SSL_CTX_set_default_passwd_cb(ssl, no_passphrase);
   if (!files.cert_file.empty()) {
     if (auto loaded = load_identity(ssl, files); !loaded) return tl::unexpected(loaded.error());

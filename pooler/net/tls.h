@@ -20,13 +20,17 @@ struct TlsFiles {
 // IP.
 enum class TlsVerify { None, Chain, Name };
 
+// What is spoken inside. Other offers no ALPN: who speaks something else may refuse a name it does not know.
+enum class TlsSpeaks { Postgres, Other };
+
 // TLS 1.2 or newer, no renegotiation, no compression, no session cache or tickets, buffers released while
 // idle. ALPN "postgresql" is offered (connecting) or selected (accepting; a client that offers only others is
 // refused, one that offers nothing is not). Thread-safe once made.
 class TlsContext {
  public:
   static Expected<std::shared_ptr<TlsContext>> accepting(const TlsFiles& files, TlsVerify verify);
-  static Expected<std::shared_ptr<TlsContext>> connecting(const TlsFiles& files, TlsVerify verify);
+  static Expected<std::shared_ptr<TlsContext>> connecting(const TlsFiles& files, TlsVerify verify,
+                                                          TlsSpeaks speaks = TlsSpeaks::Postgres);
   ~TlsContext();
   TlsContext(const TlsContext&) = delete;
   TlsContext& operator=(const TlsContext&) = delete;

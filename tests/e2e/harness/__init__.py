@@ -10,6 +10,7 @@ from .machine import free_port, pg_program, run, scratch, wait_until
 from .pgweir import Pgweir
 from .postgres import Postgres
 from .recorder import Recorder
+from .redis import Redis
 from .wire import Wire
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "PgweirCase",
     "Postgres",
     "Recorder",
+    "Redis",
     "Wire",
     "free_port",
     "pg_program",

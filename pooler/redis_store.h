@@ -1,0 +1,66 @@
+// pooler/redis_store.h - rows from Redis: one connection asks, another one hears of changes.
+#pragma once
+
+#include <deque>
+#include <string>
+
+#include "pooler/redis_connection.h"
+#include "pooler/tier_store.h"
+
+namespace pgweir {
+
+class RedisStore final : public TierStore {
+ public:
+  static constexpr std::size_t kInFlightMax = 256;
+
+  RedisStore(net::Loop& loop, Rng& rng, Log& log, RedisSettings settings, Listener& listener);
+
+  void start() override;
+  void fetch(Of of, const std::string& name) override;
+  void flush() override;
+  void stop() override;
+
+ private:
+  struct Fetch {
+    Of of;
+    std::string name;
+    Time deadline;
+  };
+  // The two connections' ends.
+  struct Asks final : RedisConnection::User {
+    explicit Asks(RedisStore& s) : store(s) {}
+    void on_redis_up() override { store.flush(); }
+    void on_redis_reply(tiers::RedisReply reply) override { store.answered(std::move(reply)); }
+    void on_redis_message(const std::string&) override {}
+    void on_redis_down() override { store.fail_all(); }
+    RedisStore& store;
+  };
+  struct Hears final : RedisConnection::User {
+    explicit Hears(RedisStore& s) : store(s) {}
+    void on_redis_up() override { store.listener_.on_changed("*"); }  // of what was missed
+    void on_redis_reply(tiers::RedisReply) override {}
+    void on_redis_message(const std::string& payload) override { store.listener_.on_changed(payload); }
+    void on_redis_down() override {}
+    RedisStore& store;
+  };
+
+  void answered(tiers::RedisReply reply);
+  void fail_all();
+  void expire();
+  void arm();
+
+  net::Loop& loop_;
+  Log& log_;
+  RedisSettings settings_;
+  Listener& listener_;
+  Asks asks_{*this};
+  Hears hears_{*this};
+  RedisConnection commands_;
+  RedisConnection changes_;
+  std::deque<Fetch> waiting_;    // not sent
+  std::deque<Fetch> in_flight_;  // in the order of their answers
+  bool refused_ = false;         // has been logged since the last good answer
+  net::Timer timer_;             // for waiting_
+};
+
+}  // namespace pgweir

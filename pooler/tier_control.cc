@@ -1,0 +1,149 @@
+#include "pooler/tier_control.h"
+
+#include <utility>
+
+#include "pooler/base/check.h"
+#include "pooler/base/quoted.h"
+#include "protocol/secret.h"
+
+namespace pgweir {
+
+namespace {
+
+tiers::Catalog::Rules rules_of(const std::shared_ptr<const Snapshot>& snapshot) {
+  const conf::Config& config = snapshot->config();
+  tiers::Catalog::Rules rules;
+  rules.ttl = config.store_ttl;
+  rules.negative_ttl = config.store_negative_ttl;
+  rules.stale_max = config.store_stale_max;
+  rules.known_max = config.store_known_max;
+  rules.default_tier = config.default_tier;
+  rules.first_backend = snapshot->backends[0].settings.name;
+  rules.directory = {snapshot, &snapshot->directory};
+  rules.check = [snapshot](const tiers::Tenant& record) -> Expected<void> {
+    if (!snapshot->backend(record.backend))
+      return fail(sqlstate::kConfigFileError,
+                  "backend must be the name of a backend, not " + quoted(record.backend));
+    if (record.password.empty()) return {};
+    const auto secret = protocol::parse_secret(record.password);
+    if (!secret) return fail(sqlstate::kConfigFileError, "password " + secret.error().message);
+    return {};
+  };
+  rules.unknown = [snapshot](std::string_view tenant) { return snapshot->tenant(tenant); };
+  return rules;
+}
+
+}  // namespace
+
+TierControl::TierControl(net::Loop& loop, Log& log, std::shared_ptr<const Snapshot> snapshot,
+                         const MakeStore& make)
+    : loop_(loop),
+      log_(log),
+      snapshot_(std::move(snapshot)),
+      catalog_(rules_of(snapshot_)),
+      store_(make(*this)),
+      timer_(this, [](void* self) { static_cast<TierControl*>(self)->tick(); }) {}
+
+TierControl::~TierControl() = default;
+
+void TierControl::start(std::function<void(const tiers::Tenant&)> changed) {
+  loop_.post([this, changed = std::move(changed)] {
+    changed_ = changed;
+    store_->start();
+    tick();
+  });
+}
+
+void TierControl::stop() {
+  loop_.post([this] {
+    stopped_ = true;
+    loop_.disarm(timer_);
+    store_->stop();
+    for (auto& [tenant, waiting] : std::exchange(asking_, {}))
+      for (Asker& one : waiting)
+        one.loop->post([done = std::move(one.done)] { done({Answer::Kind::Unreachable, {}}); });
+  });
+}
+
+void TierControl::ask(net::Loop& asker, std::string tenant, std::function<void(const Answer&)> done) {
+  loop_.post([this, &asker, tenant = std::move(tenant), done = std::move(done)] {
+    Answer answer = stopped_ ? Answer{Answer::Kind::Unreachable, {}} : catalog_.ask(tenant, loop_.now());
+    if (answer.kind == Answer::Kind::Pending)
+      asking_[tenant].push_back({&asker, done});
+    else
+      asker.post([answer = std::move(answer), done] { done(answer); });
+    obey();
+  });
+}
+
+void TierControl::watch(tiers::Tenant record) {
+  loop_.post([this, record = std::move(record)] {
+    catalog_.watch(record, loop_.now());
+    obey();
+  });
+}
+
+void TierControl::unwatch(std::string tenant) {
+  loop_.post([this, tenant = std::move(tenant)] { catalog_.unwatch(tenant); });
+}
+
+void TierControl::take_snapshot(std::shared_ptr<const Snapshot> snapshot) {
+  loop_.post([this, snapshot = std::move(snapshot)] {
+    snapshot_ = snapshot;
+    catalog_.set_rules(rules_of(snapshot_), loop_.now());
+    obey();
+  });
+}
+
+void TierControl::on_row(TierStore::Of of, const std::string& name, const Expected<tiers::Fields>& fields) {
+  catalog_.row(of, name, fields, loop_.now());
+  obey();
+}
+
+void TierControl::on_failed(TierStore::Of of, const std::string& name) {
+  catalog_.failed(of, name, loop_.now());
+  obey();
+}
+
+void TierControl::on_changed(const std::string& what) {
+  catalog_.changed(what, loop_.now());
+  obey();
+}
+
+void TierControl::tick() {
+  catalog_.tick(loop_.now());
+  obey();
+  loop_.arm(timer_, loop_.now() + kTick);
+}
+
+// The store may answer a fetch() at once: then this loop goes on, not a second one inside it.
+void TierControl::obey() {
+  if (stopped_ || obeying_) return;
+  obeying_ = true;
+  for (auto actions = catalog_.take_actions(); !actions.empty(); actions = catalog_.take_actions()) {
+    for (const tiers::Catalog::Action& action : actions) {
+      switch (action.kind) {
+        case tiers::Catalog::Action::Kind::Fetch: store_->fetch(action.of, action.name); break;
+        case tiers::Catalog::Action::Kind::Settled: settle(action.name, action.answer); break;
+        case tiers::Catalog::Action::Kind::Changed: changed_(*action.answer.record); break;
+        case tiers::Catalog::Action::Kind::Refused:
+          log_.warn("row of the tenant store refused",
+                    {{action.of == TierStore::Of::Tier ? "tier" : "tenant", quoted(action.name)},
+                     {"reason", action.reason}});
+          break;
+      }
+    }
+  }
+  obeying_ = false;
+  store_->flush();
+}
+
+void TierControl::settle(const std::string& tenant, const Answer& answer) {
+  const auto place = asking_.find(tenant);
+  if (place == asking_.end()) return;
+  std::vector<Asker> waiting = std::move(place->second);
+  asking_.erase(place);
+  for (Asker& one : waiting) one.loop->post([answer, done = std::move(one.done)] { done(answer); });
+}
+
+}  // namespace pgweir

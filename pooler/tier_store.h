@@ -1,0 +1,31 @@
+// pooler/tier_store.h - where rows of tenants and tiers are fetched from. Lives on one loop.
+#pragma once
+
+#include <string>
+
+#include "tiers/catalog.h"
+
+namespace pgweir {
+
+class TierStore {
+ public:
+  using Of = tiers::Catalog::Of;
+
+  class Listener {
+   public:
+    virtual ~Listener() = default;
+    // Every fetch() is answered once, by one of these, maybe before it returns.
+    virtual void on_row(Of of, const std::string& name, const Expected<tiers::Fields>& fields) = 0;
+    virtual void on_failed(Of of, const std::string& name) = 0;
+    // A tenant, "tier:<name>" or "*" has changed, or may have: changes were missed.
+    virtual void on_changed(const std::string& what) = 0;
+  };
+
+  virtual ~TierStore() = default;
+  virtual void start() = 0;
+  virtual void fetch(Of of, const std::string& name) = 0;
+  virtual void flush() = 0;  // sends what was fetched since; nothing else does
+  virtual void stop() = 0;   // answers nothing more
+};
+
+}  // namespace pgweir

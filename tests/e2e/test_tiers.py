@@ -1,0 +1,414 @@
+"""Tenants from Redis: sized by their rows, changed while they work, unharmed by a Redis that is not."""
+
+import socket
+import threading
+import time
+import unittest
+
+import psycopg
+
+from harness import Authority, PgweirCase, Redis, Wire, wait_until
+from harness.wire import first_error, kinds, startup
+
+TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
+SOON = 5  # a change has to hold within a second; a busy machine gets more
+
+
+class FakeRedis:
+    """Takes connections on a port and answers whatever comes with the same bytes."""
+
+    def __init__(self, port, answer):
+        self._answer = answer
+        self._socket = socket.create_server(("127.0.0.1", port))
+        self._clients = []
+        self.connections = 0
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            try:
+                client, _ = self._socket.accept()
+            except OSError:
+                return
+            self.connections += 1
+            self._clients.append(client)
+            threading.Thread(target=self._talk, args=(client,), daemon=True).start()
+
+    def _talk(self, client):
+        try:
+            while client.recv(4096):
+                client.sendall(self._answer)
+        except OSError:
+            pass
+
+    def stop(self):
+        self._socket.shutdown(socket.SHUT_RDWR)
+        for each in [self._socket, *self._clients]:
+            each.close()
+
+
+class TierCase(PgweirCase):
+    postgres_options = {"hba": TRUST}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.postgres.create_user("app", "s3cret")
+        for database in ("shared", "own"):
+            cls.postgres.create_database(database, owner="app")
+
+    def redis(self, **options):
+        redis = Redis(**options)
+        self.addCleanup(redis.stop)
+        return redis
+
+    def weir(self, redis, *, store=None, url=None, **config):
+        store = {"kind": "redis", "redis_url": url or redis.url(), **(store or {})}
+        pool = {"unknown_tenants": False, **config.pop("pool", {})}
+        return self.pgweir({"tenant_store": store, "pool": pool, **config}, {"app": "s3cret", "admin": "adm1n"})
+
+    def client(self, weir, tenant, user="app", **options):
+        options.setdefault("password", "s3cret")
+        connection = weir.connect(tenant, user, **options)
+        self.addCleanup(connection.close)
+        return connection
+
+    def refusal(self, weir, tenant, user="app", **options):
+        with self.assertRaises(psycopg.OperationalError) as caught:
+            self.client(weir, tenant, user, **options)
+        return str(caught.exception)
+
+
+class Rows(TierCase):
+    def test_a_tenant_of_redis(self):
+        redis = self.redis()
+        redis.tenant("acme", tier="pro", database="shared", colour="blue")
+        weir = self.weir(redis)
+        client = self.client(weir, "acme")
+        self.assertEqual(client.execute("select current_database()").fetchone(), ("shared",))
+        self.assertIn("does not exist", self.refusal(weir, "nobody"))
+        # It comes into being while pgweir remembers that it does not exist.
+        redis.tenant("nobody", database="own")
+        wait_until(lambda: self.serves(weir, "nobody") == "own", seconds=SOON, what="a new tenant served")
+
+    def serves(self, weir, tenant):
+        try:
+            with weir.connect(tenant, "app", password="s3cret") as client:
+                return client.execute("select current_database()").fetchone()[0]
+        except psycopg.OperationalError:
+            return None
+
+    def test_unknown_tenants_get_the_default_tier_where_that_is_allowed(self):
+        redis = self.redis()
+        redis.tier("free", max_clients=1)
+        weir = self.weir(redis, pool={"unknown_tenants": True, "default_tier": "free"})
+        client = self.client(weir, "own")
+        self.assertEqual(client.execute("select current_database()").fetchone(), ("own",))
+        self.assertIn("too many connections for tenant", self.refusal(weir, "own"))
+
+    def test_the_configurations_tenants_stay(self):
+        redis = self.redis()
+        redis.tenant("acme", database="own")
+        weir = self.weir(redis, tenants={"acme": {"database": "shared"}, "beta": {"database": "shared"}})
+        self.assertEqual(self.serves(weir, "acme"), "own")
+        self.assertEqual(self.serves(weir, "beta"), "shared")
+
+    def test_a_server_user_of_its_own(self):
+        redis = self.redis()
+        self.postgres.create_user("acme_user", "t0psecret")
+        redis.tenant("acme", database="shared", user="acme_user", password="t0psecret")
+        weir = self.weir(redis)
+        client = self.client(weir, "acme")
+        self.assertEqual(client.execute("select current_user").fetchone(), ("acme_user",))
+        redis("HSET", "pgweir:tenant:acme", "password", "t0psecret\n", "backend", "nowhere")
+        redis("PUBLISH", "pgweir:changed", "acme")
+        wait_until(lambda: "row of the tenant store refused" in weir.log(), what="garbage logged")
+        self.assertNotIn("t0psecret", weir.log())
+
+    def test_login_to_redis(self):
+        redis = self.redis(password="r3dis", database=3)
+        redis.tenant("acme", database="shared")
+        redis("ACL", "SETUSER", "pooler", "on", ">acl@/s3cret", "~pgweir:*", "&pgweir:*", "+@read", "+subscribe",
+              "+select", "+ping", "+auth")
+        for url in (redis.url(), f"redis://pooler:acl%40%2Fs3cret@{redis.host}:{redis.port}/3"):
+            weir = self.weir(redis, url=url)
+            self.assertEqual(self.serves(weir, "acme"), "shared")
+            self.assertNotIn("s3cret", weir.log())
+            self.assertNotIn("r3dis", weir.log())
+        wrong = self.weir(redis, url=redis.url().replace("r3dis", "wr0ng"))
+        self.assertIn("cannot be looked up now", self.refusal(wrong, "acme"))
+        wait_until(lambda: "login refused" in wrong.log(), what="the refused login logged")
+        self.assertNotIn("wr0ng", wrong.log())
+
+    def test_redis_by_tls(self):
+        authority, stranger = Authority(), Authority("stranger")
+        redis = self.redis(certificate=authority.issue("localhost"), authority=authority.path)
+        redis.tenant("acme", database="shared")
+        weir = self.weir(redis, store={"redis_ca_file": str(authority.path)})
+        self.assertEqual(self.serves(weir, "acme"), "shared")
+        doubtful = self.weir(redis, store={"redis_ca_file": str(stranger.path)})
+        self.assertIn("cannot be looked up now", self.refusal(doubtful, "acme"))
+
+
+class Naming(TierCase):
+    def test_by_user_and_by_option(self):
+        redis = self.redis()
+        redis.tenant("acme", database="shared")
+        redis.tenant("beta", database="own")
+        weir = self.weir(redis, client={"tenant_named_by": ["option", "user", "database"]})
+        asked = "select current_database(), current_user, current_setting('pgweir.tenant', true)"
+        client = self.client(weir, "whatever", "app.acme")
+        self.assertEqual(client.execute(asked).fetchone(), ("shared", "app", None))
+        client = self.client(weir, "whatever", options="-c pgweir.tenant=beta -c work_mem=5MB")
+        self.assertEqual(client.execute(asked).fetchone(), ("own", "app", None))
+        self.assertEqual(client.execute("show work_mem").fetchone(), ("5MB",))
+        self.assertEqual(self.client(weir, "beta").execute(asked).fetchone(), ("own", "app", None))
+        self.assertIn("does not exist", self.refusal(weir, "beta", "app.nobody"))
+        self.assertIn("password authentication failed", self.refusal(weir, "x", "app.acme", password="wrong"))
+        with weir.connect("pgweir", "admin", cursor_factory=psycopg.ClientCursor) as console:
+            console.execute("SHOW VERSION")
+
+    def test_an_option_that_does_not_name_is_refused(self):
+        redis = self.redis()
+        redis.tenant("acme", database="shared")
+        weir = self.weir(redis)
+        why = self.refusal(weir, "acme", options="-c pgweir.tenant=beta")
+        self.assertIn("pgweir.tenant does not name the tenant here", why)
+
+    def test_by_sni(self):
+        redis, authority = self.redis(), Authority()
+        redis.tenant("acme", database="shared")
+        certificate = authority.issue("localhost")
+        weir = self.weir(
+            redis,
+            client={
+                "tenant_named_by": ["sni", "database"],
+                "sni_domain": "db.example.com",
+                "tls_mode": "allow",
+                "tls_cert_file": str(certificate.cert),
+                "tls_key_file": str(certificate.key),
+            },
+        )
+        client = self.client(weir, "x", host="ACME.db.example.com", hostaddr="127.0.0.1", sslmode="require")
+        self.assertEqual(client.execute("select current_database()").fetchone(), ("shared",))
+        for host in ("acme.db.example.org", "db.example.com"):
+            why = self.refusal(weir, "x", host=host, hostaddr="127.0.0.1", sslmode="require")
+            self.assertIn('database "x" does not exist', why)
+
+
+class Changes(TierCase):
+    def test_an_upgrade_holds_from_the_next_transaction(self):
+        redis = self.redis()
+        redis.tier("small", pool_size=1, max_server_connections=1, max_clients=5)
+        redis.tier("large", pool_size=2, max_server_connections=4, max_clients=5)
+        redis.tenant("acme", tier="small", database="shared", version=1)
+        weir = self.weir(redis)
+        holder, waiter = self.client(weir, "acme"), self.client(weir, "acme")
+        holder.execute("begin")
+        holder.execute("select 1")
+        done = threading.Event()
+        worker = threading.Thread(target=lambda: (waiter.execute("select 1"), done.set()), daemon=True)
+        worker.start()
+        self.assertFalse(done.wait(0.5), "the tenant had more than one server before its upgrade")
+        begun = time.monotonic()
+        redis.tenant("acme", tier="large", version=2)
+        self.assertTrue(done.wait(SOON), "the upgrade did not take effect")
+        print(f"an upgrade held after {time.monotonic() - begun:.3f} s (with two runs of redis-cli)")
+        worker.join(5)
+        holder.execute("commit")
+        wait_until(lambda: "tier_upgrade" in weir.log(), what="the event")
+
+    def test_a_tiers_change_reaches_its_tenants(self):
+        redis = self.redis()
+        redis.tier("small", max_clients=3)
+        redis.tenant("acme", tier="small", database="shared")
+        weir = self.weir(redis)
+        clients = [self.client(weir, "acme") for _ in range(2)]
+        redis.tier("small", max_clients=2)
+        wait_until(lambda: "tier_downgrade" in weir.log(), seconds=SOON, what="the event")
+        self.assertIn("max_clients of tier small", self.refusal(weir, "acme"))
+        for client in clients:
+            self.assertEqual(client.execute("select 1").fetchone(), (1,))
+
+    def test_a_suspended_tenant(self):
+        redis = self.redis()
+        redis.tenant("acme", tier="pro", database="shared")
+        redis.tenant("beta", tier="pro", database="shared")
+        weir = self.weir(redis, auth={"method": "trust"})
+        idle, busy, pinned = (self.wire(weir, "acme") for _ in range(3))
+        driver, other = self.client(weir, "acme"), self.client(weir, "beta")
+        pinned.query("create temporary table mine (i int)")
+        pinned.query("begin")
+        busy.query("begin")
+        busy.query("create table kept as select 1 as i")
+        redis.tenant("acme", state="suspended", reason="invoice 7 is open")
+        self.assert_ended(idle)
+        with self.assertRaises(psycopg.OperationalError) as caught:
+            driver.execute("select 1")
+        self.assertIn("suspended: invoice 7 is open", str(caught.exception))
+        # A transaction is not cut: it ends, and then the session does.
+        self.assertEqual(busy.value("select count(*) from kept"), "1")
+        for wire in (busy, pinned):
+            self.assertEqual(kinds(wire.query("commit")), "CZ")
+            self.assert_ended(wire)
+        self.assertIn("tenant_suspended", weir.log())
+        self.assertEqual(self.postgres.sql("select count(*) from kept", "shared"), [(1,)])
+        with Wire(weir.port) as wire:
+            wire.send(startup("app", "acme"))
+            error = first_error(wire.until_closed())
+        self.assertEqual((error["S"], error["C"]), ("FATAL", "28000"))
+        self.assertEqual(error["M"], 'tenant "acme" is suspended: invoice 7 is open')
+        self.assertEqual(other.execute("select 1").fetchone(), (1,))
+        redis.tenant("acme", state="active")
+        wait_until(lambda: self.works(weir, "acme"), seconds=SOON, what="the tenant resumed")
+
+    def wire(self, weir, tenant):
+        wire = Wire(weir.port)
+        self.addCleanup(wire.close)
+        return wire.login("app", tenant)
+
+    def assert_ended(self, wire):
+        error = first_error(wire.until_closed())
+        self.assertEqual((error["S"], error["C"]), ("FATAL", "57P01"))
+        self.assertEqual(error["M"], 'terminating connection: tenant "acme" is suspended: invoice 7 is open')
+
+    def works(self, weir, tenant):
+        try:
+            self.client(weir, tenant).execute("select 1")
+            return True
+        except psycopg.OperationalError:
+            return False
+
+
+class Trouble(TierCase):
+    """What Redis does is no business of the tenants that are known."""
+
+    STORE = {"ttl": "200ms", "negative_ttl": "200ms", "timeout": "300ms"}
+
+    def load(self, weir, tenants, seconds_after):
+        """Runs queries and logins for all tenants until the returned function is called, which tells what went wrong."""
+        over, errors, done = threading.Event(), [], [0]
+
+        def work(tenant):
+            try:
+                kept = weir.connect(tenant, "app", password="s3cret")
+                while not over.is_set():
+                    kept.execute("select 1")
+                    with weir.connect(tenant, "app", password="s3cret") as fresh:
+                        fresh.execute("select 1")
+                    done[0] += 1
+                kept.close()
+            except psycopg.Error as error:
+                errors.append(f"{tenant}: {error}")
+
+        workers = [threading.Thread(target=work, args=(tenant,), daemon=True) for tenant in tenants]
+        for worker in workers:
+            worker.start()
+
+        def finish():
+            time.sleep(seconds_after)
+            over.set()
+            for worker in workers:
+                worker.join(20)
+            self.assertEqual(errors, [])
+            self.assertGreater(done[0], 10)
+
+        return finish
+
+    def known(self, redis, weir, count=4):
+        names = [f"t{i}" for i in range(count)]
+        for name in names:
+            redis.tenant(name, tier="pro", database="shared")
+            self.client(weir, name).execute("select 1")
+        return names
+
+    def test_killed_and_back(self):
+        redis = self.redis()
+        weir = self.weir(redis, store=self.STORE)
+        finish = self.load(weir, self.known(redis, weir), 1)
+        redis.stop()
+        wait_until(lambda: "tenant store lost" in weir.log(), what="the loss logged")
+        time.sleep(1)
+        self.assertIn("cannot be looked up now", self.refusal(weir, "stranger"))
+        redis.start()
+        # Empty now, which takes nobody's tier away. What it is told is heard again.
+        wait_until(lambda: weir.log().count("tenant store connected") >= 4, seconds=20, what="both connections back")
+        redis.tenant("t0", tier="pro", database="shared", max_clients=77)
+        wait_until(lambda: "tier_downgrade" in weir.log(), seconds=SOON, what="a change after the loss")
+        finish()
+
+    def test_paused(self):
+        redis = self.redis()
+        weir = self.weir(redis, store=self.STORE)
+        finish = self.load(weir, self.known(redis, weir), 2)
+        redis.pause()
+        begun = time.monotonic()
+        self.assertIn("cannot be looked up now", self.refusal(weir, "stranger"))
+        self.assertLess(time.monotonic() - begun, 3)
+        finish()
+        redis.resume()
+        redis.tenant("late", database="shared")
+        wait_until(lambda: "t" in self.try_login(weir, "late"), seconds=20, what="an answer after the pause")
+
+    def try_login(self, weir, tenant):
+        try:
+            self.client(weir, tenant)
+            return "t"
+        except psycopg.OperationalError:
+            return ""
+
+    def test_garbage_in_rows(self):
+        redis = self.redis()
+        weir = self.weir(redis, store=self.STORE)
+        names = self.known(redis, weir)
+        finish = self.load(weir, names, 2)
+        redis("DEL", "pgweir:tenant:t0")
+        redis("SET", "pgweir:tenant:t0", "no hash")
+        redis("HSET", "pgweir:tenant:t1", "max_clients", "-1")
+        redis("HSET", "pgweir:tenant:t2", "database", "x" * 60000)
+        redis("HSET", "pgweir:tier:pro", "max_clients", "99999999999999999999", "pool_size", "abc")
+        fields = [word for i in range(600) for word in (f"field{i}", "value")]
+        redis("HSET", "pgweir:tenant:t3", *fields)
+        lines = [f"HSET pgweir:tenant:g{i} tier nonsense state {i}" for i in range(20000)]
+        lines += [f"PUBLISH pgweir:changed {word}" for word in ("*", "t0", "x" * 1000, "tier:pro", "g5") * 400]
+        redis.pipe("\n".join(lines) + "\n")
+        redis("PUBLISH", "pgweir:changed", "*")
+        wait_until(lambda: weir.log().count("row of the tenant store refused") >= 4, what="garbage logged")
+        finish()
+        log = weir.log()
+        self.assertEqual(log.count('"tenant":"\'t1\'"') + log.count("tenant='t1'"), 1, "logged more than once")
+
+    def test_garbage_instead_of_redis(self):
+        redis = self.redis()
+        weir = self.weir(redis, store=self.STORE)
+        finish = self.load(weir, self.known(redis, weir), 0.5)
+        redis.stop()
+        answers = [b"*1\r\n" * 10000, b"$999999999\r\n" + b"x" * 200000, b"HTTP/1.1 400 Bad Request\r\n\r\n", b"+OK\r\n"]
+        for answer in [*answers, b"*-7\r\n", b":1\r\n" * 1000]:
+            fake = FakeRedis(redis.port, answer)
+            try:
+                wait_until(lambda: fake.connections >= 2, seconds=20, what="a visit to the false Redis")
+                time.sleep(0.3)
+            finally:
+                fake.stop()
+        finish()
+
+    def test_too_old_rows_fall_to_the_default_tier(self):
+        redis = self.redis()
+        weir = self.weir(
+            redis,
+            store={**self.STORE, "stale_max": "2s"},
+            tiers={"free": {"max_clients": 1}},
+            pool={"default_tier": "free"},
+        )
+        redis.tenant("acme", tier="pro", database="shared")
+        clients = [self.client(weir, "acme") for _ in range(3)]
+        redis.stop()
+        wait_until(lambda: "tier_downgrade" in weir.log(), seconds=15, what="the default tier")
+        self.assertIn("max_clients of tier free", self.refusal(weir, "acme"))
+        for client in clients:
+            self.assertEqual(client.execute("select current_database()").fetchone(), ("shared",))
+
+
+if __name__ == "__main__":
+    unittest.main()
