@@ -22,7 +22,6 @@ RedisConnection::RedisConnection(net::Loop& loop, Rng& rng, Log& log, const Redi
 RedisConnection::~RedisConnection() = default;
 
 void RedisConnection::connect() {
-  if (stopped_) return;
   PGWEIR_CHECK(state_ == State::Down && !stream_);
   state_ = State::Connecting;
   reader_.emplace();
@@ -120,7 +119,7 @@ void RedisConnection::lost() {
   asked_.clear();
   out_.clear();
   deadline_ = kNever;
-  if (!stopped_) user_.on_redis_down();
+  user_.on_redis_down();
 }
 
 void RedisConnection::on_closed(const net::Closed& why) {
@@ -133,21 +132,11 @@ void RedisConnection::on_closed(const net::Closed& why) {
   }
   stream_.reset();
   state_ = State::Down;
-  if (stopped_) return;
   const auto half = retry_.count() / 2;
   deadline_ = loop_.now() +
               Duration(half + static_cast<std::int64_t>(rng_.below(static_cast<std::uint64_t>(half) + 1)));
   retry_ = std::min<Duration>(retry_ * 2, kRetryMost);
   arm();
-}
-
-void RedisConnection::stop() {
-  stopped_ = true;
-  loop_.disarm(timer_);
-  if (down()) return;
-  state_ = State::Closing;
-  stream_->reset();
-  lost();
 }
 
 // The earliest of what may be due; it asks again when it fires.

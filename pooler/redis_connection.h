@@ -1,7 +1,7 @@
 // pooler/redis_connection.h - one connection to Redis that stays: it logs in, and comes back when it is lost.
 //
 //   Down --timer--> Connecting --(TLS)--> LoggingIn --all answered--> Up
-//     ^------------------------ Closing <--error, timeout, stop()--|
+//     ^------------------------ Closing <--error, timeout--------|
 //
 // Commands are pipelined and answered in order, each with a deadline; when one is missed the connection is
 // given up, since what comes later could not be told from the answer to another. An idle connection says
@@ -46,7 +46,6 @@ class RedisConnection final : public net::Handler {
   ~RedisConnection() override;
 
   void start() { connect(); }
-  void stop();
   bool up() const { return state_ == State::Up; }
   // Lost and not yet tried again: who waits for it waits for nothing.
   bool down() const { return state_ == State::Down || state_ == State::Closing; }
@@ -83,7 +82,6 @@ class RedisConnection final : public net::Handler {
   User& user_;
   const bool subscribe_;
   State state_ = State::Down;
-  bool stopped_ = false;
   bool complained_ = false;  // since it was up last
   std::unique_ptr<net::Stream> stream_;
   std::optional<tiers::RedisReader> reader_;

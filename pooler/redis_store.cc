@@ -21,14 +21,6 @@ void RedisStore::start() {
   changes_.start();
 }
 
-void RedisStore::stop() {
-  loop_.disarm(timer_);
-  waiting_.clear();
-  in_flight_.clear();
-  commands_.stop();
-  changes_.stop();
-}
-
 void RedisStore::fetch(Of of, const std::string& name) {
   // While nobody knows when it comes back, nobody should wait for it.
   if (commands_.down()) return listener_.on_failed(of, name);

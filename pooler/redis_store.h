@@ -18,7 +18,6 @@ class RedisStore final : public TierStore {
   void start() override;
   void fetch(Of of, const std::string& name) override;
   void flush() override;
-  void stop() override;
 
  private:
   struct Fetch {

@@ -54,20 +54,9 @@ void TierControl::start(std::function<void(const tiers::Tenant&)> changed) {
   });
 }
 
-void TierControl::stop() {
-  loop_.post([this] {
-    stopped_ = true;
-    loop_.disarm(timer_);
-    store_->stop();
-    for (auto& [tenant, waiting] : std::exchange(asking_, {}))
-      for (Asker& one : waiting)
-        one.loop->post([done = std::move(one.done)] { done({Answer::Kind::Unreachable, {}}); });
-  });
-}
-
 void TierControl::ask(net::Loop& asker, std::string tenant, std::function<void(const Answer&)> done) {
   loop_.post([this, &asker, tenant = std::move(tenant), done = std::move(done)] {
-    Answer answer = stopped_ ? Answer{Answer::Kind::Unreachable, {}} : catalog_.ask(tenant, loop_.now());
+    Answer answer = catalog_.ask(tenant, loop_.now());
     if (answer.kind == Answer::Kind::Pending)
       asking_[tenant].push_back({&asker, done});
     else
@@ -95,6 +84,14 @@ void TierControl::take_snapshot(std::shared_ptr<const Snapshot> snapshot) {
   });
 }
 
+void TierControl::figures(net::Loop& asker, std::function<void(const Figures&)> done) {
+  loop_.post([this, &asker, done = std::move(done)] {
+    asker.post([done, figures = Figures{catalog_.totals(), catalog_.known(), catalog_.watched()}] {
+      done(figures);
+    });
+  });
+}
+
 void TierControl::on_row(TierStore::Of of, const std::string& name, const Expected<tiers::Fields>& fields) {
   catalog_.row(of, name, fields, loop_.now());
   obey();
@@ -118,7 +115,7 @@ void TierControl::tick() {
 
 // The store may answer a fetch() at once: then this loop goes on, not a second one inside it.
 void TierControl::obey() {
-  if (stopped_ || obeying_) return;
+  if (obeying_) return;
   obeying_ = true;
   for (auto actions = catalog_.take_actions(); !actions.empty(); actions = catalog_.take_actions()) {
     for (const tiers::Catalog::Action& action : actions) {

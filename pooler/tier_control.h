@@ -29,7 +29,6 @@ class TierControl final : TierStore::Listener {
 
   // `changed` is called on the control loop, with every new record of a watched tenant.
   void start(std::function<void(const tiers::Tenant&)> changed);
-  void stop();
 
   // `done` runs on `asker`, with anything but Pending.
   void ask(net::Loop& asker, std::string tenant, std::function<void(const Answer&)> done);
@@ -37,6 +36,13 @@ class TierControl final : TierStore::Listener {
   void watch(tiers::Tenant record);
   void unwatch(std::string tenant);
   void take_snapshot(std::shared_ptr<const Snapshot> snapshot);
+  struct Figures {
+    tiers::Catalog::Totals totals;
+    std::size_t known = 0;    // tenants with a row of the store
+    std::size_t watched = 0;  // tenants with clients
+  };
+  // `done` runs on `asker`.
+  void figures(net::Loop& asker, std::function<void(const Figures&)> done);
 
  private:
   static constexpr std::chrono::milliseconds kTick{250};
@@ -60,7 +66,6 @@ class TierControl final : TierStore::Listener {
   std::unordered_map<std::string, std::vector<Asker>> asking_;  // by tenant
   std::function<void(const tiers::Tenant&)> changed_;
   bool obeying_ = false;
-  bool stopped_ = false;
   net::Timer timer_;
 };
 

@@ -1,4 +1,5 @@
-// pooler/tier_store.h - where rows of tenants and tiers are fetched from. Lives on one loop.
+// pooler/tier_store.h - where rows of tenants and tiers are fetched from. Lives on one loop, and goes when
+// that does not run any more.
 #pragma once
 
 #include <string>
@@ -25,7 +26,6 @@ class TierStore {
   virtual void start() = 0;
   virtual void fetch(Of of, const std::string& name) = 0;
   virtual void flush() = 0;  // sends what was fetched since; nothing else does
-  virtual void stop() = 0;   // answers nothing more
 };
 
 }  // namespace pgweir

@@ -1,0 +1,225 @@
+#include "pooler/tier_control.h"
+
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <map>
+#include <thread>
+
+#include "pooler/net/random.h"
+#include "pooler/redis_store.h"
+#include "tests/net/help.h"
+
+using namespace pgweir;
+using Kind = TierControl::Answer::Kind;
+
+namespace {
+
+struct Quiet final : Log {
+  void write(LogLevel, std::string_view, Fields) override { ++lines; }
+  bool enabled(LogLevel) const override { return true; }
+  std::atomic<int> lines{0};
+};
+
+std::shared_ptr<const Snapshot> configured() {
+  const auto none = [](const std::string& path) -> tl::expected<std::string, std::string> {
+    return tl::unexpected(path);
+  };
+  auto loaded = conf::load(
+      "", {{"PGWEIR_BACKENDS__MAIN__HOST", "127.0.0.1"}, {"PGWEIR_POOL__UNKNOWN_TENANTS", "off"}}, none);
+  REQUIRE(loaded);
+  auto snapshot = make_snapshot(std::move(*loaded), none);
+  REQUIRE(snapshot);
+  return *snapshot;
+}
+
+// Rows that the test changes on the control loop's thread.
+struct Table final : TierStore {
+  explicit Table(Listener& l) : listener(l) {}
+  void start() override {}
+  void fetch(Of of, const std::string& name) override { asked.emplace_back(of, name); }
+  void flush() override {
+    for (auto& [of, name] : std::exchange(asked, {})) {
+      if (name == "down") {
+        listener.on_failed(of, name);
+        continue;
+      }
+      const auto row = rows.find(name);
+      listener.on_row(of, name, of == Of::Tenant && row != rows.end() ? row->second : tiers::Fields{});
+    }
+  }
+  Listener& listener;
+  std::map<std::string, tiers::Fields> rows;
+  std::vector<std::pair<Of, std::string>> asked;
+};
+
+}  // namespace
+
+TEST_CASE("workers ask about tenants and hear of changes, each on its own thread") {
+  Quiet log;
+  auto control_loop = net::UvLoop::make(), worker = net::UvLoop::make();
+  Table* table = nullptr;
+  TierControl control(*control_loop, log, configured(), [&](TierStore::Listener& listener) {
+    auto made = std::make_unique<Table>(listener);
+    table = made.get();
+    for (int i = 0; i < 100; ++i) table->rows["t" + std::to_string(i)] = {{"tier", "pro"}};
+    return made;
+  });
+  std::vector<tiers::Tenant> changes;
+  control.start(
+      [&](const tiers::Tenant& record) { worker->post([&, record] { changes.push_back(record); }); });
+  std::thread control_thread([&] { control_loop->run(); });
+
+  std::map<std::string, Kind> answers;
+  for (int i = 0; i < 100; ++i)
+    for (int twice = 0; twice < 2; ++twice)
+      control.ask(*worker, "t" + std::to_string(i), [&, i](const TierControl::Answer& answer) {
+        REQUIRE(answer.record);
+        CHECK(answer.record->limits.name == "pro");
+        answers["t" + std::to_string(i)] = answer.kind;
+        if (i == 7) control.watch(*answer.record);
+      });
+  for (const char* name : {"nobody", "down"})
+    control.ask(*worker, name, [&, name](const TierControl::Answer& answer) {
+      CHECK_FALSE(answer.record);
+      answers[name] = answer.kind;
+    });
+  CHECK(net::drive(*worker, [&] { return answers.size() == 102; }));
+  CHECK(answers["t7"] == Kind::Known);
+  CHECK(answers["nobody"] == Kind::Unknown);
+  CHECK(answers["down"] == Kind::Unreachable);
+
+  control_loop->post([&] {
+    table->rows["t7"] = {{"tier", "free"}, {"state", "suspended"}};
+    table->rows["t8"] = {{"tier", "free"}};
+    table->listener.on_changed("t7");
+    table->listener.on_changed("t8");
+  });
+  CHECK(net::drive(*worker, [&] { return !changes.empty(); }));
+  TierControl::Figures figures;
+  bool told = false;
+  control.figures(*worker, [&](const TierControl::Figures& are) {
+    figures = are;
+    told = true;
+  });
+  CHECK(net::drive(*worker, [&] { return told; }));
+  control_loop->stop();
+  control_thread.join();
+  REQUIRE(changes.size() == 1);  // nobody watches t8
+  CHECK(changes[0].name == "t7");
+  CHECK(changes[0].state == tiers::TenantState::Suspended);
+  CHECK(figures.known == 100);
+  CHECK(figures.watched == 1);
+  CHECK(figures.totals.failed >= 1);
+}
+
+namespace {
+
+// A Redis that says what the test wants, behind a real socket.
+struct FakeRedis : net::Net {
+  std::function<std::string(const std::string& command, int connection)> says;
+  Quiet log;
+  net::SystemRng rng;
+  std::vector<std::string> heard;  // what came of the store
+
+  struct Hears final : TierStore::Listener {
+    explicit Hears(FakeRedis& r) : redis(r) {}
+    void on_row(TierStore::Of, const std::string& name, const Expected<tiers::Fields>& fields) override {
+      redis.heard.push_back(name + (fields ? ":" + std::to_string(fields->size()) : " garbage"));
+    }
+    void on_failed(TierStore::Of, const std::string& name) override {
+      redis.heard.push_back(name + " failed");
+    }
+    void on_changed(const std::string& what) override { redis.heard.push_back("changed " + what); }
+    FakeRedis& redis;
+  } hears{*this};
+
+  FakeRedis() {
+    door.greet = [this](net::Ear& ear) {
+      const int connection = static_cast<int>(door.ears.size()) - 1;
+      ear.when_bytes = [this, &ear, connection](Bytes in) {
+        if (const std::string answer = says(std::string(in), connection); !answer.empty())
+          ear.stream->write(answer);
+      };
+    };
+  }
+  RedisSettings settings() {
+    RedisSettings made;
+    made.endpoint = here;
+    made.timeout = std::chrono::milliseconds(150);
+    return made;
+  }
+  // Answers to what every connection begins with.
+  static std::string welcome(const std::string& command) {
+    if (command.find("SUBSCRIBE") != std::string::npos)
+      return "+OK\r\n*3\r\n$9\r\nsubscribe\r\n$14\r\npgweir:changed\r\n:1\r\n";
+    return command.find("SELECT") != std::string::npos ? "+OK\r\n" : "";
+  }
+  bool has(const std::string& what) const {
+    return std::find(heard.begin(), heard.end(), what) != heard.end();
+  }
+};
+
+}  // namespace
+
+TEST_CASE("rows come in the order in which they were asked for, and garbage is told from refusals") {
+  FakeRedis redis;
+  redis.says = [](const std::string& command, int) {
+    std::string answer = FakeRedis::welcome(command);
+    for (std::size_t at = command.find("HGETALL"); at != std::string::npos;
+         at = command.find("HGETALL", at + 1)) {
+      const std::string name = command.substr(command.find("pgweir:", at), 20);
+      if (name.find("wrong") != std::string::npos)
+        answer += "-WRONGTYPE Operation\r\n";
+      else if (name.find("loads") != std::string::npos)
+        answer += "-LOADING Redis is loading\r\n";
+      else
+        answer += "*2\r\n$4\r\ntier\r\n$3\r\npro\r\n";
+    }
+    return answer;
+  };
+  RedisStore store(*redis.loop, redis.rng, redis.log, redis.settings(), redis.hears);
+  store.start();
+  for (const char* name : {"right", "wrong", "loads", "last"}) store.fetch(TierStore::Of::Tenant, name);
+  store.flush();
+  CHECK(redis.until([&] { return redis.heard.size() == 5; }));
+  std::erase(redis.heard, "changed *");
+  CHECK(redis.heard == std::vector<std::string>{"right:1", "wrong garbage", "loads failed", "last:1"});
+}
+
+TEST_CASE("a Redis that does not answer in time is given up and tried again") {
+  FakeRedis redis;
+  bool silent = true;
+  redis.says = [&](const std::string& command, int) {
+    const std::string answer = FakeRedis::welcome(command);
+    return answer.empty() && !silent && command.find("HGETALL") != std::string::npos ? "*0\r\n" : answer;
+  };
+  RedisStore store(*redis.loop, redis.rng, redis.log, redis.settings(), redis.hears);
+  store.start();
+  store.fetch(TierStore::Of::Tenant, "first");
+  CHECK(redis.until([&] { return redis.has("first failed"); }));
+  // Lost a moment ago: nobody waits for it now.
+  store.fetch(TierStore::Of::Tenant, "second");
+  CHECK(redis.heard.back() == "second failed");
+  silent = false;
+  CHECK(redis.until([&] {
+    return redis.door.ears.size() == 3 && redis.door.ears[2]->in.find("SELECT") != std::string::npos;
+  }));
+  store.fetch(TierStore::Of::Tier, "third");
+  store.flush();
+  CHECK(redis.until([&] { return redis.has("third:0"); }));
+}
+
+TEST_CASE("what nobody asked for ends the connection; changes are heard, and missed ones are asked for") {
+  FakeRedis redis;
+  redis.says = [](const std::string& command, int connection) {
+    std::string answer = FakeRedis::welcome(command);
+    if (command.find("SUBSCRIBE") == std::string::npos) return answer;
+    answer += "*3\r\n$7\r\nmessage\r\n$14\r\npgweir:changed\r\n$4\r\nacme\r\n";
+    if (connection < 2) answer += ":1\r\n";
+    return answer;
+  };
+  RedisStore store(*redis.loop, redis.rng, redis.log, redis.settings(), redis.hears);
+  store.start();
+  CHECK(redis.until([&] { return redis.heard.size() == 4; }));
+  CHECK(redis.heard == std::vector<std::string>{"changed *", "changed acme", "changed *", "changed acme"});
+}
