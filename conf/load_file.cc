@@ -84,6 +84,9 @@ void Loader::each_entry(const Node& map, const std::string& prefix, F f) {
 template <class Owner>
 void Loader::set(Owner& owner, const Setting<Owner>& setting, const std::string& dotted, const Node& key,
                  const Node& value) {
+  // No key comes twice, so its file was named before it.
+  if (setting.secrecy == Secrecy::Secret && origin(dotted) != Origin{})
+    return complain(at(key), dotted, "give " + dotted + " or " + dotted + "_file, not both");
   tl::expected<void, std::string> done;
   switch (value.kind) {
     case Node::Kind::Null: return complain(at(key), dotted, "has no value; allowed: " + allowed(setting));

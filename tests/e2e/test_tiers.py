@@ -267,6 +267,16 @@ class Changes(TierCase):
         self.addCleanup(wire.close)
         return wire.login("app", tenant)
 
+    def test_suspended_by_a_reload(self):
+        weir = self.pgweir(
+            {"auth": {"method": "trust"}, "tenants": {"acme": {"database": "shared"}}}, {"app": "s3cret"}
+        )
+        idle = self.wire(weir, "acme")
+        weir.config["tenants"]["acme"].update(state="suspended", reason="invoice 7 is open")
+        weir.reload()
+        self.assert_ended(idle)
+        self.assertIn("suspended: invoice 7 is open", self.refusal(weir, "acme"))
+
     def assert_ended(self, wire):
         error = first_error(wire.until_closed())
         self.assertEqual((error["S"], error["C"]), ("FATAL", "57P01"))
