@@ -236,6 +236,8 @@ void Catalog::tier_row(const std::string& name, TierEntry& one, const Expected<F
     }
   } else if (auto row = Row::of_tier(*fields); !row) {
     complain(row.error().message);
+  } else if (auto good = fits(name, *row); !good) {
+    complain(good.error().message);
   } else {
     totals_.unknown_fields += row->unknown_fields();
     differs = !(one.row == *row) || stale(one.good_at, now);
@@ -259,11 +261,7 @@ void Catalog::serve_waiting(TierEntry& tier, Time now) {
 }
 
 void Catalog::accept(Entry& one, Row row, Time now) {
-  if (!tier(tier_of(row), now))
-    return refuse(one, "tier must be the name of a tier, not " + quoted(tier_of(row)), now);
-  const Tenant record = resolve(*one.name, row, false, now);
-  if (rules_.check)
-    if (auto good = rules_.check(record); !good) return refuse(one, good.error().message, now);
+  if (auto good = fits(*one.name, row, now); !good) return refuse(one, good.error().message, now);
   const bool was_asked = one.state == State::Asked;
   if (!(one.row == row)) one.row = std::move(row);
   one.good_at = now;
@@ -341,8 +339,28 @@ std::optional<Tier> Catalog::tier(std::string_view name, Time now) const {
     return configured ? std::optional(*configured) : std::nullopt;
   Tier made = configured ? *configured : Tier{};
   made.name = name;
-  at->second.row.apply(made);
+  (void)at->second.row.apply(made);  // see fits()
   return made;
+}
+
+// With the tier that it names.
+Expected<void> Catalog::fits(const std::string& tenant, const Row& row, Time now) const {
+  const std::optional<Tier> base = tier(tier_of(row), now);
+  if (!base)
+    return fail(sqlstate::kConfigFileError, "tier must be the name of a tier, not " + quoted(tier_of(row)));
+  Tenant record;
+  record.limits = *base;
+  if (auto good = row.apply(record); !good) return good;
+  if (auto good = check_tier(record.limits); !good) return good;
+  return rules_.check ? rules_.check(resolve(tenant, row, false, now)) : Expected<void>();
+}
+
+// With the configuration's tier of that name.
+Expected<void> Catalog::fits(const std::string& name, const Row& row) const {
+  const Tier* const configured = rules_.directory->tier(name);
+  Tier made = configured ? *configured : Tier{};
+  if (auto good = row.apply(made); !good) return good;
+  return check_tier(made);
 }
 
 Tenant Catalog::resolve(const std::string& name, const Row& row, bool stale, Time now) const {
@@ -350,7 +368,7 @@ Tenant Catalog::resolve(const std::string& name, const Row& row, bool stale, Tim
   const std::optional<Tier> own = tier(tier_of(row), now);
   const std::optional<Tier> fallback = own && !stale ? std::nullopt : tier(rules_.default_tier, now);
   record.limits = own ? *own : *fallback;
-  row.apply(record);
+  (void)row.apply(record);  // see fits()
   // Ceilings never rise because a store is silent.
   if (stale) record.limits = lower_of(*fallback, record.limits);
   record.name = name;

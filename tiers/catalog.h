@@ -165,6 +165,8 @@ class Catalog {
   void serve_waiting(TierEntry& tier, Time now);
   std::optional<Tier> tier(std::string_view name, Time now) const;
   Tenant resolve(const std::string& name, const Row& row, bool stale, Time now) const;
+  Expected<void> fits(const std::string& tenant, const Row& row, Time now) const;
+  Expected<void> fits(const std::string& tier, const Row& row) const;
   Answer answer(const Entry& entry, Time now);
   std::optional<Tenant> unknown(const std::string& name, Time now);
   bool stale(Time good_at, Time now) const { return now - good_at > rules_.stale_max; }

@@ -55,6 +55,8 @@ Expected<Row> Row::checked(const Fields& fields, std::string_view what, Set set)
       ++row.unknown_;
       continue;
     }
+    if (value.find('\0') != std::string::npos)
+      return fail(sqlstate::kConfigFileError, key + " must not hold control characters");
     const auto same = [&key = key](const auto& field) { return field.first == key; };
     if (std::count_if(fields.begin(), fields.end(), same) > 1)
       return fail(sqlstate::kConfigFileError, key + " is given twice");
@@ -86,7 +88,7 @@ Expected<Row> Row::of_tenant(const Fields& fields) {
   auto row =
       checked(fields, "tenant", [&](const std::string& key, const std::string& value) -> Expected<void> {
         if (key != kTierKey) return set_tenant_field(tenant, key, value);
-        if (value.empty() || value.size() > kNameMax || value.find('\0') != std::string::npos)
+        if (value.empty() || value.size() > kNameMax)
           return fail(sqlstate::kConfigFileError,
                       "tier must be the name of a tier, of 1 to " + std::to_string(kNameMax) + " bytes");
         return {};
@@ -120,18 +122,23 @@ std::string_view Row::get(std::string_view key) const {
   return found;
 }
 
-void Row::apply(Tier& tier) const {
+Expected<void> Row::apply(Tier& tier) const {
+  Expected<void> good;
   each([&](std::string_view key, std::string_view value) {
-    PGWEIR_CHECK(set_tier_field(tier, key, value).has_value());  // pairs with the check in checked()
+    if (auto set = set_tier_field(tier, key, value); !set && good) good = std::move(set);
   });
   lower_floors(tier);
+  return good;
 }
 
-void Row::apply(Tenant& tenant) const {
+Expected<void> Row::apply(Tenant& tenant) const {
+  Expected<void> good;
   each([&](std::string_view key, std::string_view value) {
-    if (key != kTierKey) PGWEIR_CHECK(set_tenant_field(tenant, key, value).has_value());
+    if (key == kTierKey) return;
+    if (auto set = set_tenant_field(tenant, key, value); !set && good) good = std::move(set);
   });
   lower_floors(tenant.limits);
+  return good;
 }
 
 void lower_floors(Tier& tier) {

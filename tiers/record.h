@@ -34,11 +34,11 @@ class Row {
   std::size_t bytes() const { return packed_.capacity(); }
   // The value of a field, empty if it has none.
   std::string_view get(std::string_view key) const;
-  // Over what `tier` says already.
-  void apply(Tier& tier) const;
-  // As above; `tenant.limits` is its tier already. Floors that exceed the ceiling afterwards are lowered to
-  // it.
-  void apply(Tenant& tenant) const;
+  // Over what `tier` says already; floors that exceed the ceiling afterwards are lowered to it. The error is
+  // of the first field that does not fit to what is there; it is left out, all others are set.
+  Expected<void> apply(Tier& tier) const;
+  // As above; `tenant.limits` is its tier already.
+  Expected<void> apply(Tenant& tenant) const;
   std::uint32_t unknown_fields() const { return unknown_; }
 
   friend bool operator==(const Row& a, const Row& b) { return a.packed_ == b.packed_; }

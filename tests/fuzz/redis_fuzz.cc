@@ -31,13 +31,13 @@ void try_rows(const RedisReply& reply) {
   base.max_server_connections = 3;
   if (const auto row = Row::of_tier(*fields)) {
     Tier tier = base;
-    row->apply(tier);
+    PGWEIR_CHECK(row->apply(tier).has_value());
     PGWEIR_CHECK(check_tier(tier).has_value());
   }
   if (const auto row = Row::of_tenant(*fields)) {
     Tenant tenant;
     tenant.limits = base;
-    row->apply(tenant);
+    PGWEIR_CHECK(row->apply(tenant).has_value());
     PGWEIR_CHECK(check_tier(tenant.limits).has_value());
     PGWEIR_CHECK(row->bytes() <= kRowBytesMax + 2 * kRowFieldsMax + 16);
   }

@@ -35,7 +35,7 @@ TEST_CASE("a tenant's row becomes a record over its tier") {
   CHECK(row->unknown_fields() == 1);
   Tenant tenant;
   tenant.limits.max_server_connections = 40;
-  row->apply(tenant);
+  CHECK(row->apply(tenant));
   CHECK(tenant.backend == "eu");
   CHECK(tenant.database == "acme_prod");
   CHECK(tenant.limits.max_clients == 70);
@@ -84,7 +84,7 @@ TEST_CASE("what a row says lies over the tier, and the lower ceiling holds") {
   Tier tier;
   tier.pool_size = 20;
   tier.max_server_connections = 50;
-  row->apply(tier);
+  CHECK(row->apply(tier));
   CHECK(tier.max_server_connections == 3);
   CHECK(tier.pool_size == 3);
   CHECK(check_tier(tier));
