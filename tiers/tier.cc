@@ -11,7 +11,7 @@
 namespace pgweir::tiers {
 namespace {
 
-constexpr std::array kTierFields{
+constexpr std::array kOwnFields{
     TierField{"pool_size", &Tier::pool_size, 1, 500,
               "Server connections that a tenant of this tier is sure of."},
     TierField{"max_server_connections", &Tier::max_server_connections, 1, 10'000,
@@ -33,6 +33,21 @@ constexpr std::array kTierFields{
     TierField{"session_mode", &Tier::session_mode, 0, 0,
               "Whether a client may ask for session mode, by `options=-c pgweir.pool_mode=session`."},
 };
+
+// Those that the struct has as members, then the ceilings that are fields.
+constexpr std::size_t kCeilingFields = [] {
+  std::size_t count = 0;
+  for (const Ceiling& row : kCeilings) count += row.written == Written::Field ? 1 : 0;
+  return count;
+}();
+constexpr auto kTierFields = [] {
+  std::array<TierField, kOwnFields.size() + kCeilingFields> all{};
+  std::size_t at = 0;
+  for (const TierField& field : kOwnFields) all[at++] = field;
+  for (const Ceiling& row : kCeilings)
+    if (row.written == Written::Field) all[at++] = TierField{row.name, &row, row.least, row.most, row.help};
+  return all;
+}();
 
 constexpr std::array kTenantFields{
     TenantField{"backend", &Tenant::backend, false, kNameMax,
@@ -72,6 +87,12 @@ std::span<const Word> words_of(const TierField& field) {
   if (std::holds_alternative<PoolMode Tier::*>(field.member)) return kPoolModes;
   if (std::holds_alternative<bool Tier::*>(field.member)) return kSwitches;
   return {};
+}
+
+// A Tier has ceilings as text, not as a member of its own.
+const Ceiling* ceiling_of(const TierField& field) {
+  const auto* const ceiling = std::get_if<const Ceiling*>(&field.member);
+  return ceiling ? *ceiling : nullptr;
 }
 
 std::string listed(std::span<const Word> words) {
@@ -138,6 +159,13 @@ std::span<const TierField> tier_fields() { return kTierFields; }
 std::span<const TenantField> tenant_fields() { return kTenantFields; }
 
 Expected<void> set_tier_field(Tier& tier, std::string_view key, std::string_view value) {
+  if (const auto ceiling = ceiling_key(key)) {
+    Ceilings changed = *tier.ceilings;
+    if (auto set = set_ceiling(changed, *ceiling, value); !set)
+      return fail(sqlstate::kConfigFileError, std::string(key) + " " + set.error().message);
+    tier.ceilings = std::move(changed);
+    return {};
+  }
   const auto* const field = find(kTierFields, key);
   if (field == kTierFields.end()) {
     std::vector<std::string_view> keys;
@@ -168,7 +196,8 @@ Expected<void> set_tier_field(Tier& tier, std::string_view key, std::string_view
 Expected<void> set_tenant_field(Tenant& tenant, std::string_view key, std::string_view value) {
   const auto* const field = find(kTenantFields, key);
   if (field == kTenantFields.end()) {
-    if (find(kTierFields, key) != kTierFields.end()) return set_tier_field(tenant.limits, key, value);
+    if (ceiling_key(key) || find(kTierFields, key) != kTierFields.end())
+      return set_tier_field(tenant.limits, key, value);
     return fail(sqlstate::kConfigFileError,
                 quoted(key) + " is no field of a tenant" + did_you_mean(key, all_keys()));
   }
@@ -197,6 +226,10 @@ Expected<void> set_tenant_field(Tenant& tenant, std::string_view key, std::strin
 }
 
 std::string tier_text(const Tier& tier, const TierField& field) {
+  if (const Ceiling* ceiling = ceiling_of(field)) {
+    const auto limit = tier.ceilings->limits.find(ceiling->name);
+    return limit == tier.ceilings->limits.end() ? std::string(kNoCeiling) : limit->second;
+  }
   if (const auto* const time = std::get_if<milliseconds Tier::*>(&field.member)) {
     return format_duration(tier.*(*time));
   }
@@ -216,13 +249,59 @@ Expected<void> check_tier(const Tier& tier) {
   if (tier.pool_size > tier.max_server_connections) return too_many("pool_size", tier.pool_size);
   if (tier.min_server_connections > tier.max_server_connections)
     return too_many("min_server_connections", tier.min_server_connections);
-  return {};
+  return check_ceilings(*tier.ceilings);
 }
+
+namespace {
+
+std::string ceilings_reference() {
+  std::string out =
+      "## Ceilings, which a tenant may have too\n\n"
+      "The laxest value of a Postgres parameter that a session of the tier may have. Every server connection "
+      "is opened with it, so that it is what sessions begin with and what RESET returns to. Values are "
+      "written "
+      "as in `postgresql.conf`; `none` is no ceiling, which is the default of all. Changes hold for those "
+      "who "
+      "connect after them.\n\n"
+      "| field | allowed | meaning |\n|---|---|---|\n";
+  std::string others;
+  for (const Ceiling& row : kCeilings) {
+    if (row.written == Written::Generic) {
+      others += (others.empty() ? "`" : ", `") + std::string(row.name) + "`";
+      continue;
+    }
+    const auto spelled = [&](std::int64_t value) {
+      return spell_value(static_cast<double>(value), row.measure);
+    };
+    out += "| `" + std::string(row.name) + "` | between " + spelled(row.least) + " and " + spelled(row.most) +
+           (row.unlimited ? "; " + spelled(*row.unlimited) + " is none" : "") + " | " +
+           std::string(row.help) + " |\n";
+  }
+  out +=
+      "| `ceiling.<parameter>` | a number, or words with \\| between them | The same for any other "
+      "parameter. A number is a most; of words one must be chosen, and the first is what sessions begin "
+      "with. Known are the units and bounds of " +
+      others +
+      "; of others a value must have a unit where the ceiling has one, and must not be 0 or less, which "
+      "may mean no limit. |\n"
+      "| `inject.<parameter>` | text | A value that sessions have and cannot change, such as "
+      "`inject.app.tenant_id: \"{tenant}\"`. |\n"
+      "| `default.<parameter>` | text | A value that sessions begin with and may change, up to its ceiling. "
+      "|\n\n"
+      "In `inject` and `default`, `{tenant}` and `{tier}` are replaced by their names; neither takes a "
+      "field away that the tier has. At most 64 of each kind. In environment variables an underscore stands "
+      "for the first dot: `PGWEIR_TIERS__PRO__CEILING_JIT=off`. Tenants share server connections only where "
+      "all of this is the same. `temp_file_limit` cannot be set by a connection: give it to the role with "
+      "`ALTER ROLE`.\n\n";
+  return out;
+}
+
+}  // namespace
 
 std::string reference() {
   std::string out =
       "# Tiers and tenants\n\n"
-      "Made from the tables in `tiers/tier.cc`; edit those, not this page.\n\n"
+      "Made from the tables in `tiers/tier.cc` and `tiers/ceilings.h`; edit those, not this page.\n\n"
       "A row of the section `tiers` changes single values of a shipped tier (`conf/tiers.yaml`) or adds a "
       "tier. "
       "A row of the section `tenants` is named for the database that clients connect to; one `*` in the name "
@@ -230,7 +309,7 @@ std::string reference() {
       "## Fields of a tier, which a tenant may have too\n\n"
       "| field | default | allowed | meaning |\n|---|---|---|---|\n";
   const Tier fresh;
-  for (const auto& field : kTierFields) {
+  for (const auto& field : kOwnFields) {
     const auto words = words_of(field);
     out += "| `" + std::string(field.key) + "` | " + tier_text(fresh, field) + " | " +
            (words.empty() ? allowed_range(unit_of(field), field.least, field.most) : listed(words)) + " | " +
@@ -240,7 +319,9 @@ std::string reference() {
       "\n`pool_size` and `min_server_connections` must not exceed `max_server_connections`. Limits that a "
       "reload "
       "changes hold for connected clients, too; with a lower `max_clients` nobody is disconnected, with a "
-      "lower `max_pinned_clients` nobody loses his server, and `pool_mode` holds for those who come.\n\n"
+      "lower `max_pinned_clients` nobody loses his server, and `pool_mode` holds for those who come.\n\n";
+  out += ceilings_reference();
+  out +=
       "## Fields of a tenant\n\n| field | allowed | meaning |\n|---|---|---|\n"
       "| `tier` | name of a tier | Tier whose values hold where the tenant's row has none; "
       "`pool.default_tier` if none. |\n";

@@ -11,6 +11,7 @@
 #include <variant>
 
 #include "pooler/base/error.h"
+#include "tiers/ceilings.h"
 
 namespace pgweir::tiers {
 
@@ -33,6 +34,7 @@ struct Tier {
   std::uint32_t max_pinned_clients = 2;  // that keep a server between transactions
   PoolMode pool_mode = PoolMode::Transaction;
   bool session_mode = false;  // a client may ask for it
+  SharedCeilings ceilings;
   friend bool operator==(const Tier&, const Tier&) = default;
 };
 
@@ -59,11 +61,13 @@ struct Tenant {
 
 inline constexpr std::size_t kNameMax = 63;  // bytes of a name that Postgres keeps
 
-// One row per field of a tier: parsing, bounds, printing and tiers/reference.md come from it. Only numbers
-// and durations have bounds.
+// One row per field of a tier: parsing, bounds, printing and tiers/reference.md come from it. Words have no
+// bounds. Beside these a tier takes the fields that ceiling_key() knows.
 struct TierField {
   std::string_view key;
-  std::variant<std::uint32_t Tier::*, milliseconds Tier::*, PoolMode Tier::*, bool Tier::*> member;
+  // A ceiling is none of the struct's own members.
+  std::variant<std::uint32_t Tier::*, milliseconds Tier::*, PoolMode Tier::*, bool Tier::*, const Ceiling*>
+      member;
   std::int64_t least = 0, most = 0;
   std::string_view help;
 };
@@ -90,7 +94,7 @@ Expected<void> set_tenant_field(Tenant& tenant, std::string_view key, std::strin
 std::string tier_text(const Tier& tier, const TierField& field);
 
 // What fields say of each other: neither pool_size nor min_server_connections may exceed
-// max_server_connections.
+// max_server_connections; and check_ceilings().
 Expected<void> check_tier(const Tier& tier);
 
 // tiers/reference.md as text, made from the two tables.
