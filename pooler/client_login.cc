@@ -46,9 +46,7 @@ SettingsMap::Values wanted_settings(const protocol::Settings& given) {
   static constexpr Bytes kReported[] = {"DateStyle", "IntervalStyle", "TimeZone"};
   SettingsMap::Values wanted;
   for (const auto& [name, value] : given) {
-    std::string key(name);
-    std::transform(key.begin(), key.end(), key.begin(),
-                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; });
+    std::string key = tiers::parameter_name(name);
     for (const Bytes reported : kReported)
       if (same_word(key, reported)) key = reported;
     wanted[key] = value;
@@ -376,6 +374,7 @@ void ClientLogin::finish() {
   if (const auto taken = take_tenant_option(wanted, snapshot.naming); !taken) return refuse(taken.error());
   const auto mode = take_pool_mode(wanted, *record_);
   if (!mode) return refuse(mode.error());
+  if (auto held = hold_to_ceilings(wanted, *record_); !held) return refuse(held.error());
   Tenant& tenant = worker_->tenant(*record_);
   record_ = tenant.record;
   if (tenant.ended()) return refuse(tenant.why_refused());
@@ -407,7 +406,7 @@ void ClientLogin::finish() {
     if (entry != snapshot.users.end()) credentials.secret = entry->second;
   }
   if (credentials.user == named_.user) credentials.client_key = core_.client_key();
-  const GroupKey key{record_->backend, record_->database, credentials.user, secret_text};
+  const GroupKey key{record_->backend, record_->database, credentials.user, secret_text, *tenant.startup};
   Group& group = worker_->group(key, credentials);
   group.use(credentials);
   worker_->log().debug("login",

@@ -20,7 +20,8 @@ constexpr std::chrono::milliseconds kRunWhileOthersStarve{100};
 // Refusals that say "you", not "not now": trying again would not help those who wait.
 bool is_final(const Error& error) {
   const std::string_view code = error.sqlstate;
-  return code.substr(0, 2) == "28" || code.substr(0, 2) == "3D" || code == sqlstate::kInsufficientPrivilege;
+  return code.substr(0, 2) == "28" || code.substr(0, 2) == "3D" || code == sqlstate::kInsufficientPrivilege ||
+         code == sqlstate::kInvalidParameterValue || code == sqlstate::kUndefinedObject;
 }
 
 // Whether a connection made by `a` is one that `b` would make.
@@ -47,13 +48,23 @@ Group::~Group() { PGWEIR_CHECK(servers_.empty() && waiters_.empty()); }
 
 Server* Group::request(Session& session) {
   // Whoever still waits may not have a server now, so an idle one is free to take.
-  if (!idle_.empty() && session.tenant().may_have_server()) {
-    Server& server = worker_.config().server_rotation ? *idle_.front() : *idle_.back();
-    lend(server, session);
-    return &server;
+  if (session.tenant().may_have_server()) {
+    if (Server* server = idle_for(session.tenant())) {
+      lend(*server, session);
+      return server;
+    }
   }
   waiters_.push_back(session);
   grow();
+  return nullptr;
+}
+
+Server* Group::idle_for(const Tenant& tenant) const {
+  Server* const next = worker_.config().server_rotation ? idle_.front() : idle_.back();
+  if (!next || next->startup == tenant.startup) return next;
+  // Only after ceilings have changed.
+  for (Server* server = idle_.front(); server; server = List<Server>::next(*server))
+    if (server->startup == tenant.startup) return server;
   return nullptr;
 }
 
@@ -138,14 +149,14 @@ void Group::serve() {
   serving_ = true;
   Session* session = waiters_.front();
   while (session && !idle_.empty()) {
-    if (!session->tenant().may_have_server()) {
+    Server* server = session->tenant().may_have_server() ? idle_for(session->tenant()) : nullptr;
+    if (!server) {
       session = List<Session>::next(*session);
       continue;
     }
     waiters_.remove(*session);
-    Server& server = worker_.config().server_rotation ? *idle_.front() : *idle_.back();
-    lend(server, *session);
-    session->on_granted(server);
+    lend(*server, *session);
+    session->on_granted(*server);
     session = waiters_.front();
   }
   serving_ = false;
@@ -182,8 +193,32 @@ std::uint32_t Group::capacity() const {
 
 std::uint32_t Group::floor() const { return worker_.draining() ? 0 : sums().floor; }
 
+StartupRef Group::startup_wanted() const {
+  // Servers that are starting serve the first of those who wait.
+  std::uint32_t served = starting_;
+  for (Session* s = waiters_.front(); s; s = List<Session>::next(*s))
+    if (s->tenant().may_have_server() && served-- == 0) return s->tenant().startup;
+  const auto keeps = [](const auto& entry) {
+    return !entry.first->paused && entry.first->record.limits.min_server_connections > 0;
+  };
+  const auto tenant = std::find_if(tenants_.begin(), tenants_.end(), keeps);
+  return (tenant == tenants_.end() ? tenants_.begin() : tenant)->first->startup;
+}
+
+// Idle servers that were opened for other tenants of this group must not keep one waiting. One at a time:
+// each that is gone calls grow().
+void Group::make_room() {
+  if (idle_.empty()) return;
+  const auto closing = [](const auto& entry) { return entry.second->place == Server::Place::Closing; };
+  if (std::any_of(servers_.begin(), servers_.end(), closing)) return;
+  for (Session* s = waiters_.front(); s; s = List<Session>::next(*s))
+    if (s->tenant().may_have_server() && !idle_for(s->tenant()))
+      return drop(*idle_.front(), "opened with other ceilings");
+}
+
 void Group::grow() {
-  if (servers_.size() >= capacity() || (waiters_.empty() && servers_.size() >= floor())) return;
+  if (servers_.size() >= capacity()) return make_room();
+  if (waiters_.empty() && servers_.size() >= floor()) return;
   if (worker_.loop().now() < retry_at_) {
     if (!timer_.armed() || timer_.at() > retry_at_) worker_.loop().arm(timer_, retry_at_);
     return;
@@ -203,13 +238,13 @@ void Group::grow() {
   }
   while (starting_ < at_once && servers_.size() < capacity()) {
     if (!budget_.take()) return worker_.ask_for_budget(key_.backend);
-    start_one();
+    start_one(startup_wanted());
   }
 }
 
-void Group::start_one() {
+void Group::start_one(StartupRef startup) {
   const std::uint64_t id = worker_.next_server_id();
-  auto server = std::make_unique<Server>(*this, id);
+  auto server = std::make_unique<Server>(*this, id, std::move(startup));
   Server& started = *server;
   servers_[id] = std::move(server);
   ++starting_;
@@ -218,6 +253,12 @@ void Group::start_one() {
 
 void Group::server_started(Server& server, const SettingsMap::Values& parameters) {
   PGWEIR_CHECK(server.place == Server::Place::Starting);
+  if (const auto version = parameters.find("server_version"); version != parameters.end())
+    budget_.set_version(major_version(version->second));
+  if (!server.told_all(budget_.version())) {
+    drop(server, "opened before the version of its Postgres was known");
+    return grow();
+  }
   --starting_;
   failures_ = 0;
   last_error_.reset();
@@ -251,10 +292,14 @@ void Group::server_login_failed(Server& server, const Error& error, bool from_se
                                              {"sqlstate", error.sqlstate},
                                              {"error", error.message}});
   drop(server, "login failed");
+  // An older Postgres than the last one does not know all that it was told.
+  const bool too_new =
+      from_server && budget_.version() != 0 && std::string_view(error.sqlstate) == sqlstate::kUndefinedObject;
+  if (too_new) budget_.set_version(0);
   // Postgres is full: an idle server of another group may be what fills it.
   if (from_server && std::string_view(error.sqlstate) == sqlstate::kTooManyConnections)
     worker_.ask_for_budget(key_.backend);
-  if (is_final(error) && !(from_server && try_tls_instead())) refuse_all(error);
+  if (is_final(error) && !too_new && !(from_server && try_tls_instead())) refuse_all(error);
   grow();
 }
 
@@ -347,6 +392,7 @@ void Group::reloaded(const Snapshot& before) {
     credentials_.secret = user == users.end() ? std::nullopt : std::optional(user->second);
   }
   renew(before.backend(key_.backend));
+  startup_changed();
   for (auto& [id, server] : servers_) {
     if (server->place == Server::Place::Starting || server->expires <= now) continue;
     if (config.server_lifetime != before.config().server_lifetime) server->expires = expiry(*server);
@@ -368,6 +414,30 @@ void Group::limits_changed() {
   tick();
   serve();
   grow();
+}
+
+void Group::startup_changed() {
+  // Nobody is here to tell: its last tenant's record does.
+  StartupRef last;
+  if (tenants_.empty())
+    if (const auto record = worker_.snapshot().tenant(shown_tenant_)) last = worker_.startup_of(*record);
+  const auto usable = [&](const Server& server) {
+    return server.startup == last || std::any_of(tenants_.begin(), tenants_.end(), [&](const auto& entry) {
+             return entry.first->startup == server.startup;
+           });
+  };
+  bool changed = false;
+  const Time now = worker_.loop().now();
+  for (auto& [id, server] : servers_) {
+    if (server->place == Server::Place::Closing || usable(*server)) continue;
+    changed = true;
+    if (server->place == Server::Place::Idle || server->place == Server::Place::Starting)
+      drop(*server, "opened with other ceilings");
+    else
+      server->expires = std::min(server->expires, now);
+  }
+  // Those that come report what the new settings make of a fresh session.
+  if (changed) books.settings.forget_baseline();
 }
 
 void Group::renew(const BackendView* was) {

@@ -1,5 +1,8 @@
 // pooler/group.h - a server group: the servers that are the same to Postgres (backend, database, user,
-// secret), and the sessions that wait for one.
+// secret, what they are opened with), and the sessions that wait for one.
+//
+// When the ceilings of a tenant change, its sessions stay in their group, which opens servers with the new
+// ones for them: then a server is lent only to tenants that have the settings it was opened with.
 //
 // Waiters are served in order of arrival, except that one whose tenant is at its limit lets the next one
 // pass. Idle servers are handed out last in, first out, so that surplus ones grow old and are closed (the
@@ -34,6 +37,7 @@ struct GroupKey {
   std::string database;
   std::string user;
   std::string secret;
+  StartupSettings startup;
   friend auto operator<=>(const GroupKey&, const GroupKey&) = default;
 };
 
@@ -78,6 +82,9 @@ class Group {
   void reloaded(const Snapshot& before);
   // A tenant of this group has other limits now.
   void limits_changed();
+  // Some tenant has other startup settings now. Servers that nobody can use any more are closed: idle ones
+  // now, others as they come free.
+  void startup_changed();
   // A tenant of this group was paused or resumed.
   void pause_changed();
   bool paused() const;  // all tenants that use it are
@@ -92,6 +99,7 @@ class Group {
   GroupBooks books;
   Worker& worker() { return worker_; }
   const GroupKey& key() const { return key_; }
+  int backend_version() const { return budget_.version(); }
   bool plain_refused() const { return plain_refused_; }
   const ServerCredentials& credentials() const { return credentials_; }
   const List<Server>& idle() const { return idle_; }
@@ -108,7 +116,12 @@ class Group {
   void serve();
   bool try_tls_instead();
   void refuse_all(const Error& error);
-  void start_one();
+  void start_one(StartupRef startup);
+  // The server that this tenant is lent next; null: none is idle that it can use.
+  Server* idle_for(const Tenant& tenant) const;
+  // For the server that is started next.
+  StartupRef startup_wanted() const;
+  void make_room();
   void renew(const BackendView* was);
   void close_surplus();
   Time expiry(const Server& server);

@@ -57,8 +57,12 @@ ServerLogin::Policy login_policy(const BackendView& backend, bool plain_refused)
 
 }  // namespace
 
-Server::Server(Group& group, std::uint64_t number)
-    : core(group.books.settings.empty()), id(number), group_(group), deadline_(this, [](void* self) {
+Server::Server(Group& group, std::uint64_t number, StartupRef settings)
+    : core(group.books.settings.empty()),
+      id(number),
+      startup(std::move(settings)),
+      group_(group),
+      deadline_(this, [](void* self) {
         static_cast<Server*>(self)->fail_login(
             {sqlstate::kCannotConnectNow, "server did not answer within server.connect_timeout", {}, {}});
       }) {}
@@ -70,8 +74,9 @@ void Server::connect() {
   const BackendView* backend = worker.snapshot().backend(group_.key().backend);
   PGWEIR_CHECK(backend != nullptr);
   since = started_at = worker.loop().now();
+  told_ = startup_parameters(*startup, group_.backend_version());
   login_ = std::make_unique<ServerLogin>(login_policy(*backend, group_.plain_refused()), group_.credentials(),
-                                         group_.key().database, worker.scram_nonce());
+                                         group_.key().database, worker.scram_nonce(), told_);
   worker.loop().arm(deadline_, since + worker.config().server_connect_timeout);
   endpoint_ = address_ = backend->endpoint;
   tls_ = backend->tls;

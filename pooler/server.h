@@ -16,6 +16,7 @@
 #include "pooler/net/loop.h"
 #include "pooler/server_core.h"
 #include "pooler/server_login.h"
+#include "pooler/startup_settings.h"
 
 namespace pgweir {
 
@@ -26,7 +27,7 @@ class Server final : public net::Handler, public ListLink<Server> {
  public:
   enum class Place : std::uint8_t { Starting, Idle, Lent, Settling, Closing };
 
-  Server(Group& group, std::uint64_t id);
+  Server(Group& group, std::uint64_t id, StartupRef startup);
   ~Server() override;
 
   void connect();  // Starting; ends in Group::server_started or Group::server_lost
@@ -51,8 +52,11 @@ class Server final : public net::Handler, public ListLink<Server> {
   std::uint64_t id;
   Time since{};  // in this place
   Time started_at{};
-  Time expires{};  // server_lifetime, with jitter
+  Time expires{};      // server_lifetime, with jitter
+  StartupRef startup;  // it is lent to tenants that have the same
   const char* why_closed = "server closed the connection";
+  // Whether it was told all that this version of Postgres knows of `startup`.
+  bool told_all(int version) const { return startup_parameters(*startup, version) == told_; }
   // Its key is empty when the server cannot be asked.
   CancelTarget cancel_target() const;
   std::uint32_t cancel_pid() const { return cancel_pid_; }
@@ -74,6 +78,7 @@ class Server final : public net::Handler, public ListLink<Server> {
   std::shared_ptr<net::TlsContext> tls_;  // null: in the open; during the login TLS may yet come
   std::unique_ptr<net::Stream> stream_;
   std::unique_ptr<ServerLogin> login_;
+  protocol::Settings told_;  // of `startup`
   net::Timer deadline_;
   bool abandoned_ = false;  // requests of a client that has vanished may still be answered
   std::string cancel_key_;

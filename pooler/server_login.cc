@@ -21,18 +21,19 @@ constexpr std::size_t kCancelKeyMin = 4, kCancelKeyMax = 256;
 // Error holds a static SQLSTATE; a server's own becomes the entry of this list, or a general one.
 const char* known_sqlstate(const std::string& code) {
   static constexpr std::array kKnown = {"28000", "28P01", "3D000", "42501", "53300", "53400", "57P01",
-                                        "57P02", "57P03", "57P05", "55000", "0A000", "22023", "53000",
-                                        "53100", "53200", "58000", "XX000", "08P01"};
+                                        "57P02", "57P03", "57P05", "55000", "0A000", "22023", "42704",
+                                        "53000", "53100", "53200", "58000", "XX000", "08P01"};
   const auto* found = std::find_if(kKnown.begin(), kKnown.end(), [&](const char* k) { return code == k; });
   return found != kKnown.end() ? *found : sqlstate::kConnectionFailure;
 }
 }  // namespace
 
 ServerLogin::ServerLogin(Policy policy, ServerCredentials credentials, std::string database,
-                         std::string nonce)
+                         std::string nonce, protocol::Settings settings)
     : policy_(policy),
       credentials_(std::move(credentials)),
       database_(std::move(database)),
+      settings_(std::move(settings)),
       nonce_(std::move(nonce)) {}
 
 void ServerLogin::connected(Out& out) {
@@ -48,7 +49,7 @@ void ServerLogin::secured(Out& out) {
 }
 
 void ServerLogin::start_up(Out& out) {
-  protocol::put_startup(out.send, protocol::kVersion30, credentials_.user, database_, {});
+  protocol::put_startup(out.send, protocol::kVersion30, credentials_.user, database_, settings_);
   state_ = State::Auth;
 }
 

@@ -19,6 +19,7 @@
 #include "pooler/settings.h"
 #include "protocol/scram.h"
 #include "protocol/secret.h"
+#include "protocol/startup.h"
 
 namespace pgweir {
 
@@ -46,7 +47,9 @@ class ServerLogin {
     bool from_server = false;  // `error` is the server's own refusal
   };
 
-  ServerLogin(Policy policy, ServerCredentials credentials, std::string database, std::string nonce);
+  // `settings`: what the connection begins with.
+  ServerLogin(Policy policy, ServerCredentials credentials, std::string database, std::string nonce,
+              protocol::Settings settings = {});
 
   void connected(Out& out);
   void secured(Out& out);
@@ -91,6 +94,7 @@ class ServerLogin {
   Policy policy_;
   ServerCredentials credentials_;
   std::string database_;
+  protocol::Settings settings_;
   State state_ = State::Start;
   std::string
       held_;  // of an unfinished message, or what came while keys are derived; at most kMaxAuthMessage

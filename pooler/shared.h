@@ -52,12 +52,16 @@ class BackendBudget {
   bool starved() const { return starved_.load(std::memory_order_relaxed); }
   std::uint32_t used() const { return used_.load(); }
   std::uint32_t limit() const { return limit_.load(); }
+  // The major version that its last login has told; 0: not known, so it is told only what all versions know.
+  int version() const { return version_.load(); }
+  void set_version(int version) { version_.store(version); }
 
  private:
   std::atomic<std::uint32_t> used_{0};
   std::atomic<std::uint32_t> limit_{0};
   std::atomic<std::uint32_t> surplus_{0};  // to be shed yet
   std::atomic<bool> starved_{false};
+  std::atomic<int> version_{0};
 };
 
 struct Shared {

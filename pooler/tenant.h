@@ -12,6 +12,7 @@
 #include "pooler/base/list.h"
 #include "pooler/base/time.h"
 #include "pooler/pins.h"
+#include "pooler/startup_settings.h"
 #include "tiers/tier.h"
 
 namespace pgweir {
@@ -73,7 +74,8 @@ class TrafficPeriod {
 };
 
 struct Tenant : ListLink<Tenant> {
-  tiers::Tenant record;
+  tiers::Tenant record;  // replaced by Worker alone, because of:
+  StartupRef startup;    // what servers must have been opened with that it is lent
   std::uint32_t clients = 0;
   std::uint32_t lent = 0;  // servers that its sessions hold
   bool paused = false;     // PAUSE: whoever asks for a server waits

@@ -42,7 +42,10 @@ void Worker::take_snapshot(std::shared_ptr<const Snapshot> snapshot) {
   asked_for_.clear();
   for (auto& [name, tenant] : tenants_)
     if (tenant->record.revision == 0)  // otherwise the tenant store tells
-      if (const auto record = snapshot_->tenant(name)) follow(*tenant, *record);
+      if (const auto record = snapshot_->tenant(name)) {
+        follow(*tenant, *record);
+        tenant->startup = startups_.of(tenant->record);  // Group::reloaded does the rest
+      }
   for (auto& [key, group] : groups_) group->reloaded(*before);
   for (auto& [id, session] : sessions_) session->reloaded();
 }
@@ -136,12 +139,24 @@ Worker& Worker::home_of(const tiers::Tenant& tenant) const {
   return *shared_.workers[hash % shared_.workers.size()];
 }
 
-Tenant& Worker::tenant(const tiers::Tenant& record) { return tenants_.get(record, loop_.now(), all_paused_); }
+Tenant& Worker::tenant(const tiers::Tenant& record) {
+  Tenant& tenant = tenants_.get(record, loop_.now(), all_paused_);
+  record_changed(tenant);
+  return tenant;
+}
+
+void Worker::record_changed(Tenant& tenant) {
+  StartupRef before = std::exchange(tenant.startup, startups_.of(tenant.record));
+  if (!before || before == tenant.startup) return;
+  for (auto& [key, group] : groups_)
+    if (group->serves(tenant)) group->startup_changed();
+}
 
 void Worker::tenant_changed(const tiers::Tenant& record) {
   Tenant* const tenant = tenants_.find(record.name);
   if (!tenant || tenant->record.revision >= record.revision) return;
   follow(*tenant, record);
+  record_changed(*tenant);
   for (auto& [key, group] : groups_)
     if (group->serves(*tenant)) group->limits_changed();
 }

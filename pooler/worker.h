@@ -60,6 +60,9 @@ class Worker final : public net::Acceptor {
   Tenant& tenant(const tiers::Tenant& record);
   // The tenant store has a newer record: it holds from now on, for connected clients, too.
   void tenant_changed(const tiers::Tenant& record);
+  StartupRef startup_of(const tiers::Tenant& record) { return startups_.of(record); }
+  // The tenant's record has been replaced: its servers are opened, kept and lent by what it says now.
+  void record_changed(Tenant& tenant);
   Group& group(const GroupKey& key, const ServerCredentials& credentials);
 
   // Logins. A ClientLogin that was handed over is adopted by its home.
@@ -130,6 +133,7 @@ class Worker final : public net::Acceptor {
   Actions actions_;
   protocol::SqlCache texts_{kTextsBytes};  // outlives the groups
   std::vector<std::unique_ptr<net::Listener>> listeners_;
+  StartupBook startups_;
   std::map<GroupKey, std::unique_ptr<Group>> groups_;
   Tenants tenants_;
   struct LoginPlace {

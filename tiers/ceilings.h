@@ -120,6 +120,7 @@ struct Ceilings {
   Values limits;
   Values injected;
   Values defaults;
+  bool empty() const { return limits.empty() && injected.empty() && defaults.empty(); }
   friend bool operator==(const Ceilings&, const Ceilings&) = default;
 };
 

@@ -26,6 +26,7 @@ inline constexpr const char* kInvalidPassword = "28P01";
 inline constexpr const char* kInvalidCatalogName = "3D000";
 inline constexpr const char* kSyntaxError = "42601";
 inline constexpr const char* kInsufficientPrivilege = "42501";
+inline constexpr const char* kUndefinedObject = "42704";
 inline constexpr const char* kDuplicateStatement = "42P05";
 inline constexpr const char* kTooManyConnections = "53300";
 inline constexpr const char* kConfigurationLimit = "53400";

@@ -1,0 +1,14 @@
+// tiers/startup_names.h - the parameters that a client may set as it connects, where its tier has ceilings.
+//
+// A list of what is allowed: a name that is not in it may be another name of a parameter that has a ceiling.
+// Parameters of extensions, which have a dot, are always allowed.
+#pragma once
+
+#include <string_view>
+
+namespace pgweir::tiers {
+
+// By a parameter_name().
+bool may_start_with(std::string_view parameter);
+
+}  // namespace pgweir::tiers
