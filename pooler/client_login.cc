@@ -407,7 +407,7 @@ void ClientLogin::finish() {
   }
   if (credentials.user == named_.user) credentials.client_key = core_.client_key();
   const GroupKey key{record_->backend, record_->database, credentials.user, secret_text, *tenant.startup};
-  Group& group = worker_->group(key, credentials);
+  Group& group = worker_->group(tenant, key, credentials);
   group.use(credentials);
   worker_->log().debug("login",
                        {{"tenant", record_->name}, {"user", named_.user}, {"addr", stream_->peer().host}});

@@ -343,6 +343,7 @@ void Group::use(const ServerCredentials& credentials) {
 
 void Group::join(Tenant& tenant) {
   if (++tenants_[&tenant] > 1) return;
+  tenant.groups.push_back(this);
   sums_.reset();
   if (tenants_.size() == 1) shown_tenant_ = tenant.record.name;
 }
@@ -353,11 +354,14 @@ void Group::part(Tenant& tenant) {
   if (--place->second > 0) return;
   idle_limit();  // remembered from here on
   tenants_.erase(place);
+  std::erase(tenant.groups, this);
   sums_.reset();
   // Servers that were kept for it may grow old now.
   const Time soon = worker_.loop().now() + std::chrono::seconds(1);
   if (!idle_.empty() && (!timer_.armed() || timer_.at() > soon)) worker_.loop().arm(timer_, soon);
   if (!tenants_.empty()) shown_tenant_ = tenants_.begin()->first->record.name;
+  // It will come back to another group.
+  if (*tenant.startup != key_.startup) startup_changed();
 }
 
 bool Group::close_one_idle() {
@@ -417,10 +421,11 @@ void Group::limits_changed() {
 }
 
 void Group::startup_changed() {
-  // Nobody is here to tell: its last tenant's record does.
+  // Nobody is here to tell: the record of its last tenant does, if that finds it by its key.
   StartupRef last;
   if (tenants_.empty())
     if (const auto record = worker_.snapshot().tenant(shown_tenant_)) last = worker_.startup_of(*record);
+  if (last && *last != key_.startup) last.reset();
   const auto usable = [&](const Server& server) {
     return server.startup == last || std::any_of(tenants_.begin(), tenants_.end(), [&](const auto& entry) {
              return entry.first->startup == server.startup;

@@ -1,8 +1,9 @@
 // pooler/group.h - a server group: the servers that are the same to Postgres (backend, database, user,
 // secret, what they are opened with), and the sessions that wait for one.
 //
-// When the ceilings of a tenant change, its sessions stay in their group, which opens servers with the new
-// ones for them: then a server is lent only to tenants that have the settings it was opened with.
+// When the ceilings of a tenant change, its sessions stay in their group, and those that come join them. The
+// group opens servers with the new ones for them, and lends a server only to tenants that have the settings
+// which it was opened with.
 //
 // Waiters are served in order of arrival, except that one whose tenant is at its limit lets the next one
 // pass. Idle servers are handed out last in, first out, so that surplus ones grow old and are closed (the
@@ -39,6 +40,10 @@ struct GroupKey {
   std::string secret;
   StartupSettings startup;
   friend auto operator<=>(const GroupKey&, const GroupKey&) = default;
+  bool same_but_startup(const GroupKey& other) const {
+    return backend == other.backend && database == other.database && user == other.user &&
+           secret == other.secret;
+  }
 };
 
 class Group {

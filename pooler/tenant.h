@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "pooler/base/error.h"
 #include "pooler/base/list.h"
@@ -73,9 +74,12 @@ class TrafficPeriod {
   Duration length_{};
 };
 
+class Group;
+
 struct Tenant : ListLink<Tenant> {
-  tiers::Tenant record;  // replaced by Worker alone, because of:
-  StartupRef startup;    // what servers must have been opened with that it is lent
+  tiers::Tenant record;        // replaced by Worker alone, because of:
+  StartupRef startup;          // what servers must have been opened with that it is lent
+  std::vector<Group*> groups;  // that its sessions are in: one per user
   std::uint32_t clients = 0;
   std::uint32_t lent = 0;  // servers that its sessions hold
   bool paused = false;     // PAUSE: whoever asks for a server waits

@@ -187,7 +187,9 @@ void Worker::follow(Tenant& tenant, const tiers::Tenant& record) {
   for (Session* session : idle) session->end(tenant.why_ended());
 }
 
-Group& Worker::group(const GroupKey& key, const ServerCredentials& credentials) {
+Group& Worker::group(const Tenant& tenant, const GroupKey& key, const ServerCredentials& credentials) {
+  for (Group* group : tenant.groups)
+    if (group->key().same_but_startup(key)) return *group;
   std::unique_ptr<Group>& place = groups_[key];
   if (!place) place = std::make_unique<Group>(*this, key, credentials);
   return *place;

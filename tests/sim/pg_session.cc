@@ -28,7 +28,7 @@ const PgSession::Values& PgSession::defaults() {
 
 std::optional<std::string> PgSession::bad_setting(const Values& settings) {
   for (const auto& [name, value] : settings) {
-    if (!reports(name) && name != "work_mem" && name != "app.mark")
+    if (!reports(name) && name != "work_mem" && name != "app.mark" && name != "lock_timeout")
       return "unrecognized configuration parameter \"" + name + "\"";
     if (value.substr(0, 3) == "bad") return "invalid value for parameter \"" + name + "\": \"" + value + "\"";
   }
@@ -38,6 +38,7 @@ std::optional<std::string> PgSession::bad_setting(const Values& settings) {
 PgSession::PgSession(Identity identity, const Values& settings) : identity_(std::move(identity)) {
   settings_ = defaults();
   settings_["work_mem"] = "4MB";
+  settings_["lock_timeout"] = "0";
   settings_["app.mark"] = "";
   for (const auto& [name, value] : settings) settings_[name] = spelt(name, value);
   initial_ = settings_;

@@ -28,9 +28,9 @@ std::string stage_yaml(const Stage& stage, const net::Endpoint& postgres, unsign
       round % 2 == 1 && stage.backend_servers > 1 ? stage.backend_servers - 1 : stage.backend_servers);
   text += fmt::format(
       "tiers:\n  sim: {{ pool_size: {}, max_server_connections: {}, max_clients: {}, queue_timeout: {}s,"
-      " max_pinned_clients: {}, pool_mode: {} }}\n",
+      " max_pinned_clients: {}, pool_mode: {}, work_mem: 4MB, lock_timeout: {}s }}\n",
       round % 3 == 0 ? stage.pool_size : 1, round % 3 == 2 ? 1 : stage.max_servers, stage.max_clients,
-      100 + round, stage.max_pinned, stage.session_mode ? "session" : "transaction");
+      100 + round, stage.max_pinned, stage.session_mode ? "session" : "transaction", 8 + round % 2);
   text += "tenants:\n";
   for (unsigned i = 0; i < stage.tenants; ++i) {
     const std::string database = stage.shared_group ? "real" : "real" + std::to_string(i);

@@ -1,0 +1,253 @@
+"""Ceilings of tiers on a real Postgres: what sessions begin with, what their startup packets may say, and what
+a change of plan does to who is connected."""
+
+import random
+import unittest
+
+import psycopg
+
+from harness import PgweirCase, Wire, wait_until
+from harness.wire import error_fields, first_error, startup
+
+TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
+TIERS = {
+    "small": {
+        "statement_timeout": "10s",
+        "work_mem": "4MB",
+        "maintenance_work_mem": "32MB",
+        "temp_buffers": "4MB",
+        "hash_mem_multiplier": "1.5",
+        "max_parallel_workers_per_gather": "1",
+        "transaction_timeout": "1min",
+        "ceiling.jit": "off",
+    },
+    "large": {"statement_timeout": "1min", "work_mem": "64MB"},
+    "none": {},
+}
+# Every one of these was tried on Postgres; most are not what they look like.
+NUMBERS = "0 1 64 100 1000 4096 4097 010 0200000 0x1000 0X1001 08 010.5 0x1.8 0x1p3 1e3 1e4 1E2 1e 1e+ .5 5. +64 -1 -0 "
+NUMBERS += "1.5 2.5 0.4 -0.4 2147483647 2147483648 99999999999999999999 1e400 1e-400 inf nan 1_000 0b11 1,5 abc"
+UNITS = ["", " ", "B", "kB", "MB", "GB", "TB", "KB", "mb", "us", "ms", "s", "min", "h", "d", " kB ", "\tmin", "kBx", "m"]
+
+
+class Ceilings(PgweirCase):
+    postgres_options = {"hba": TRUST}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.postgres.create_user("app", "s3cret")
+        cls.postgres.create_database("app", owner="app")
+        cls.weir = cls.class_pgweir(cls.config(), {"app": "s3cret"})
+
+    @staticmethod
+    def config(tiers=None, **tenants):
+        rows = {name: {"tier": name, "backend": "main", "database": "app"} for name in TIERS}
+        marked = {"tier": "large", "backend": "main", "database": "app"}
+        marked.update({"inject.app.tenant_id": "{tenant}/{tier}", "inject.search_path": "mine, public"})
+        marked.update({"default.timezone": "Asia/Tokyo", "default.work_mem": "1MB"})
+        base = {"max_clients": 200, "pool_size": 2, "max_server_connections": 3, "session_mode": True}
+        tables = {name: {**base, "statement_timeout": "none", "work_mem": "none", **row} for name, row in TIERS.items()}
+        for name, row in (tiers or {}).items():
+            tables[name].update(row)
+        return {
+            "auth": {"method": "trust"},
+            "tiers": tables,
+            "tenants": {**rows, "marked": marked, "marked2": marked, **tenants},
+        }
+
+    def client(self, database, weir=None, **options):
+        connection = (weir or self.weir).connect(database, "app", prepare_threshold=None, **options)
+        self.addCleanup(connection.close)
+        return connection
+
+    @staticmethod
+    def shown(connection, *names):
+        return [connection.execute("select current_setting(%s, true)", (name,)).fetchone()[0] for name in names]
+
+    # --- servers
+
+    def test_sessions_begin_at_their_ceilings(self):
+        small, large, none = (self.client(name) for name in ("small", "large", "none"))
+        names = ("statement_timeout", "work_mem", "temp_buffers", "hash_mem_multiplier", "jit")
+        self.assertEqual(self.shown(small, *names), ["10s", "4MB", "4MB", "1.5", "off"])
+        self.assertEqual(self.shown(large, *names), ["1min", "64MB", "8MB", "2", "on"])
+        self.assertEqual(self.shown(none, *names), ["0", "4MB", "8MB", "2", "on"])
+        for _ in range(5):  # whichever server they are lent
+            self.assertEqual(self.shown(small, "statement_timeout"), ["10s"])
+            self.assertEqual(self.shown(large, "statement_timeout"), ["1min"])
+
+    def test_the_way_back_ends_at_the_ceiling(self):
+        small = self.client("small")
+        for back in ("reset work_mem", "reset all", "set work_mem to default", "discard all"):
+            with self.subTest(back=back):
+                small.execute("set work_mem = '1MB'")
+                self.assertEqual(self.shown(small, "work_mem"), ["1MB"])
+                small.execute(back)
+                self.assertEqual(self.shown(small, "work_mem"), ["4MB"])
+
+    def test_roles_and_databases_say_less_than_the_tier(self):
+        self.postgres.sql("alter role app set work_mem = '1GB'; alter database app set statement_timeout = 0")
+        self.addCleanup(self.postgres.sql, "alter role app reset all; alter database app reset all")
+        with self.pgweir(self.config(), {"app": "s3cret"}).connect("small", "app") as small:
+            self.assertEqual(self.shown(small, "work_mem", "statement_timeout"), ["4MB", "10s"])
+
+    def test_injected_values_and_defaults(self):
+        marked, other = self.client("marked"), self.client("marked2")
+        names = ("app.tenant_id", "search_path", "timezone", "work_mem")
+        self.assertEqual(self.shown(marked, *names), ["marked/large", "mine, public", "Asia/Tokyo", "1MB"])
+        self.assertEqual(self.shown(other, "app.tenant_id"), ["marked2/large"])
+        self.assertEqual(marked.info.parameter_status("TimeZone"), "Asia/Tokyo")
+        asked = self.client("marked", options="-c timezone=UTC -c work_mem=2MB")
+        self.assertEqual(self.shown(asked, "timezone", "work_mem"), ["UTC", "2MB"])
+        self.assertEqual(self.shown(marked, "timezone", "work_mem"), ["Asia/Tokyo", "1MB"])
+
+    def test_an_effect(self):
+        plan = "explain (analyze, costs off) select * from generate_series(1, 200000) g order by g desc"
+        for database, expected in (("small", "external merge"), ("large", "quicksort")):
+            rows = self.client(database).execute(plan).fetchall()
+            self.assertIn(expected, "\n".join(row[0] for row in rows))
+        brief = self.client("small", options="-c statement_timeout=100ms")
+        with self.assertRaises(psycopg.errors.QueryCanceled):
+            brief.execute("select pg_sleep(5)")
+
+    # --- startup packets
+
+    def test_startup_values_above_are_lowered(self):
+        for options in (
+            "-c work_mem=1GB",
+            "-cwork_mem=1GB",
+            "--work-mem=1GB",
+            "-c WORK_mem=1GB",
+            "-S 262144",
+            "-S262144",
+            "-c sort_mem=1GB",
+            "-c work_mem=64kB -c work_mem=5000",
+            "-c work_mem=64kB -c sort_mem=5000",
+            "-c\twork_mem=1\\GB",
+        ):
+            with self.subTest(options=options):
+                self.assertEqual(self.shown(self.client("small", options=options), "work_mem"), ["4MB"])
+        small = self.client("small", options="-c vacuum_mem=1GB -c statement_timeout=0 -c jit=on")
+        names = ("maintenance_work_mem", "statement_timeout", "jit")
+        self.assertEqual(self.shown(small, *names), ["32MB", "10s", "off"])
+        with Wire(self.weir.port) as wire:
+            wire.login("app", "small", Work_Mem="1GB")
+            self.assertEqual(wire.value("show work_mem"), "4MB")
+
+    def test_startup_values_below_are_kept(self):
+        small = self.client("small", options="-c work_mem=1MB -c statement_timeout=5s -c extra_float_digits=2")
+        self.assertEqual(self.shown(small, "work_mem", "statement_timeout"), ["1MB", "5s"])
+        small.execute("set work_mem = '2MB'")
+        small.execute("reset all")
+        self.assertEqual(self.shown(small, "work_mem"), ["1MB"])
+
+    def refused(self, database, **parameters):
+        with Wire(self.weir.port) as wire:
+            wire.send(startup("app", database, **parameters))
+            error = first_error(wire.until_closed())
+            self.assertIsNotNone(error, f"{database} {parameters} was let in")
+            return error["C"]
+
+    def test_startup_values_that_are_refused(self):
+        self.assertEqual(self.refused("small", work_mem="much"), "22023")
+        self.assertEqual(self.refused("small", work_mem="4mb"), "22023")
+        self.assertEqual(self.refused("small", work_mem="1"), "22023")  # by Postgres
+        self.assertEqual(self.refused("small", nonsense="1"), "42501")
+        self.assertEqual(self.refused("none", nonsense="1"), "42704")  # by Postgres
+        self.assertEqual(self.refused("marked", **{"app.tenant_id": "other"}), "42501")
+        self.assertEqual(self.refused("marked", **{"APP.Tenant_ID": "other"}), "42501")
+        self.assertEqual(self.refused("marked", search_path="theirs"), "42501")
+        self.client("marked", options="-c search_path=mine,\\ public")
+
+    # --- spellings: our reading of a value against that of Postgres
+
+    def through(self, weir, name, value):
+        """What a session has that asked for it at login, or the SQLSTATE of its refusal."""
+        with Wire(weir.port) as wire:
+            wire.send(startup("app", "small", **{name: value}))
+            while True:
+                kind, payload = wire.receive()
+                if kind == b"E":
+                    return error_fields(payload)["C"]
+                if kind == b"Z":
+                    break
+            return wire.value(f"show {name}")
+
+    def direct(self, connection, name, value):
+        try:
+            with connection.transaction():
+                connection.execute("select set_config(%s, %s, true)", (name, value))
+                row = connection.execute("select setting::float8 from pg_settings where name = %s", (name,))
+                return row.fetchone()[0]
+        except psycopg.Error as error:
+            return error.sqlstate
+
+    def test_values_are_read_as_postgres_reads_them(self):
+        chance = random.Random(4711)
+        ceilings = {"lock_timeout": 5000, "work_mem": 4096, "temp_buffers": 512, "hash_mem_multiplier": 1.5}
+        ceilings["max_parallel_workers_per_gather"] = 1
+        spellings = [number + unit for number in NUMBERS.split() for unit in UNITS]
+        weir = self.pgweir(self.config({"small": {"lock_timeout": "5s"}}), {"app": "s3cret"})
+        judged = 0
+        with self.postgres.connect("app", "app", prepare_threshold=None) as direct:
+            for name, ceiling in ceilings.items():
+                for value in chance.sample(spellings, 110):
+                    with self.subTest(name=name, value=value):
+                        expected = self.direct(direct, name, value)
+                        got = self.through(weir, name, value)
+                        if isinstance(expected, str):
+                            self.assertEqual(got, expected)
+                            continue
+                        if expected > ceiling or (expected == 0 and name == "lock_timeout"):
+                            expected = ceiling
+                        self.assertEqual(self.direct(direct, name, got), expected)
+                        judged += 1
+        self.assertGreater(judged, 60)
+
+    # --- a change of plan
+
+    def test_a_downgrade_holds_for_who_is_connected(self):
+        weir = self.pgweir(self.config(), {"app": "s3cret"})
+        clients = [self.client("large", weir) for _ in range(3)]
+        for client in clients:
+            client.execute("begin")
+        for client in clients:
+            self.assertEqual(self.shown(client, "work_mem"), ["64MB"])
+        clients[0].execute("commit")
+        weir.config["tiers"]["large"]["work_mem"] = "2MB"
+        weir.reload()
+        wait_until(lambda: self.shown(clients[0], "work_mem") == ["2MB"], what="the new ceiling")
+        # Who is in a transaction ends it with what it began with.
+        self.assertEqual(self.shown(clients[1], "work_mem"), ["64MB"])
+        clients[1].execute("commit")
+        clients[2].execute("commit")
+        for _ in range(5):
+            for client in clients:
+                self.assertEqual(self.shown(client, "work_mem", "statement_timeout"), ["2MB", "1min"])
+        self.assertEqual(self.shown(self.client("large", weir), "work_mem"), ["2MB"])
+
+    def test_tenants_that_part_in_one_group(self):
+        twin = {"tier": "large", "backend": "main", "database": "app"}
+        weir = self.pgweir(self.config(twin=twin), {"app": "s3cret"})
+        large, other = self.client("large", weir), self.client("twin", weir)
+        pids = {client.execute("select pg_backend_pid()").fetchone()[0] for client in (large, other)}
+        self.assertEqual(len(pids), 1, "equal ceilings share servers")
+        weir.config["tenants"]["twin"]["work_mem"] = "1MB"
+        weir.reload()
+        wait_until(lambda: self.shown(other, "work_mem") == ["1MB"], what="the new ceiling")
+        for _ in range(5):
+            self.assertEqual(self.shown(large, "work_mem"), ["64MB"])
+            self.assertEqual(self.shown(other, "work_mem"), ["1MB"])
+        late = [self.client(name, weir) for name in ("large", "twin")]
+        self.assertEqual([self.shown(client, "work_mem") for client in late], [["64MB"], ["1MB"]])
+
+    def test_a_ceiling_that_postgres_does_not_take_is_told(self):
+        weir = self.pgweir(self.config({"large": {"ceiling.nonsense": "5"}}), {"app": "s3cret"})
+        with self.assertRaises(psycopg.OperationalError) as caught:
+            self.client("large", weir)
+        self.assertIn('unrecognized configuration parameter "nonsense"', str(caught.exception))
+
+
+if __name__ == "__main__":
+    unittest.main()
