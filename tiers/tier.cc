@@ -260,9 +260,10 @@ std::string ceilings_reference() {
       "The laxest value of a Postgres parameter that a session of the tier may have. Every server connection "
       "is opened with it, so that it is what sessions begin with and what RESET returns to. Values are "
       "written "
-      "as in `postgresql.conf`; `none` is no ceiling, which is the default of all. Changes hold for those "
-      "who "
-      "connect after them.\n\n"
+      "as in `postgresql.conf`; `none` is no ceiling, which is the default of all. Changes hold for "
+      "who is connected, too, from the next transaction on; who keeps a server keeps its values. What a "
+      "client "
+      "has set itself is held to its ceiling as it connects, later values not yet.\n\n"
       "| field | allowed | meaning |\n|---|---|---|\n";
   std::string others;
   for (const Ceiling& row : kCeilings) {
@@ -284,7 +285,8 @@ std::string ceilings_reference() {
       others +
       "; of others a value must have a unit where the ceiling has one, and must not be 0 or less, which "
       "may mean no limit. |\n"
-      "| `inject.<parameter>` | text | A value that sessions have and cannot change, such as "
+      "| `inject.<parameter>` | text | A value that sessions have whatever their startup packet says, such "
+      "as "
       "`inject.app.tenant_id: \"{tenant}\"`. |\n"
       "| `default.<parameter>` | text | A value that sessions begin with and may change, up to its ceiling. "
       "|\n\n"

@@ -242,6 +242,12 @@ class Ceilings(PgweirCase):
         late = [self.client(name, weir) for name in ("large", "twin")]
         self.assertEqual([self.shown(client, "work_mem") for client in late], [["64MB"], ["1MB"]])
 
+    def test_what_only_some_versions_know_is_told_when_the_version_is_known(self):
+        weir = self.pgweir(self.config({"large": {"idle_session_timeout": "1h"}}), {"app": "s3cret"})
+        self.assertEqual(self.shown(self.client("large", weir), "idle_session_timeout"), ["1h"])
+        self.assertEqual(self.shown(self.client("small", weir), "idle_session_timeout"), ["0"])
+        self.assertEqual(weir.log().count("opened before the version of its Postgres was known"), 1)
+
     def test_a_ceiling_that_postgres_does_not_take_is_told(self):
         weir = self.pgweir(self.config({"large": {"ceiling.nonsense": "5"}}), {"app": "s3cret"})
         with self.assertRaises(psycopg.OperationalError) as caught:
