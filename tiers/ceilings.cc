@@ -275,6 +275,18 @@ Verdict judge(const Ceilings& ceilings, std::string_view name, std::string_view 
   return limit == ceilings.limits.end() ? within() : judge(name, limit->second, asked);
 }
 
+Ceilings stricter_of(Ceilings ceilings, const Ceilings& other) {
+  for (const auto& [name, limit] : other.limits) {
+    const auto [own, is_new] = ceilings.limits.emplace(name, limit);
+    if (!is_new && judge(name, own->second, limit).kind == Verdict::Kind::Within) own->second = limit;
+    const auto preset = ceilings.defaults.find(name);
+    if (preset != ceilings.defaults.end() &&
+        judge(name, own->second, preset->second).kind != Verdict::Kind::Within)
+      ceilings.defaults.erase(preset);
+  }
+  return ceilings;
+}
+
 Ceilings for_tenant(const Ceilings& ceilings, std::string_view tenant, std::string_view tier) {
   Ceilings out = ceilings;
   for (Ceilings::Values* values : {&out.injected, &out.defaults})

@@ -174,6 +174,9 @@ Verdict judge(std::string_view name, std::string_view limit, std::string_view as
 // By what a tier says, after for_tenant(): an injected value takes nothing but itself.
 Verdict judge(const Ceilings& ceilings, std::string_view name, std::string_view asked);
 
+// `ceilings` with the stricter limits of the two. Defaults above them are left out.
+Ceilings stricter_of(Ceilings ceilings, const Ceilings& other);
+
 // With {tenant} and {tier} replaced in injected values and defaults.
 Ceilings for_tenant(const Ceilings& ceilings, std::string_view tenant, std::string_view tier);
 // The startup parameters of a server connection: injected values, defaults, and ceilings that have none.

@@ -13,7 +13,8 @@ constexpr std::string_view kTierKey = "tier";  // of a tenant; beside the tables
 
 bool is_tier_field(std::string_view key) {
   const auto fields = tier_fields();
-  return std::any_of(fields.begin(), fields.end(), [&](const TierField& field) { return field.key == key; });
+  return ceiling_key(key).has_value() ||
+         std::any_of(fields.begin(), fields.end(), [&](const TierField& field) { return field.key == key; });
 }
 
 bool is_tenant_field(std::string_view key) {
@@ -165,6 +166,7 @@ Tier lower_of(Tier a, const Tier& b) {
   for (const TierField& field : tier_fields())
     if (const auto* const count = std::get_if<std::uint32_t Tier::*>(&field.member))
       a.*(*count) = std::min(a.*(*count), b.*(*count));
+  a.ceilings = stricter_of(*b.ceilings, *a.ceilings);
   return a;
 }
 

@@ -266,3 +266,17 @@ TEST_CASE("a server connection begins with ceilings, defaults and injected value
   CHECK(known_to(kOldestVersion, "work_mem"));
   CHECK(known_to(kOldestVersion, "my.size"));
 }
+
+TEST_CASE("the stricter of two tiers' ceilings holds, and no default above it") {
+  const Tier own = tier_of({{"statement_timeout", "1min"},
+                            {"work_mem", "4MB"},
+                            {"default.lock_timeout", "20s"},
+                            {"inject.app.tenant_id", "acme"}});
+  const Tier other = tier_of(
+      {{"statement_timeout", "10s"}, {"work_mem", "8MB"}, {"lock_timeout", "5s"}, {"default.role", "x"}});
+  const Ceilings both = stricter_of(*own.ceilings, *other.ceilings);
+  CHECK(both.limits ==
+        Ceilings::Values{{"lock_timeout", "5s"}, {"statement_timeout", "10s"}, {"work_mem", "4MB"}});
+  CHECK(both.defaults.empty());
+  CHECK(both.injected == own.ceilings->injected);
+}

@@ -25,6 +25,8 @@ TEST_CASE("a tenant's row becomes a record over its tier") {
                                    {"backend", "eu"},
                                    {"database", "acme_prod"},
                                    {"max_clients", "70"},
+                                   {"work_mem", "2MB"},
+                                   {"inject.app.tenant_id", "7"},
                                    {"state", "suspended"},
                                    {"reason", "unpaid"},
                                    {"version", "7"},
@@ -39,6 +41,8 @@ TEST_CASE("a tenant's row becomes a record over its tier") {
   CHECK(tenant.backend == "eu");
   CHECK(tenant.database == "acme_prod");
   CHECK(tenant.limits.max_clients == 70);
+  CHECK(tenant.limits.ceilings->limits == Ceilings::Values{{"work_mem", "2MB"}});
+  CHECK(tenant.limits.ceilings->injected == Ceilings::Values{{"app.tenant_id", "7"}});
   CHECK(tenant.limits.max_server_connections == 40);
   CHECK(tenant.state == TenantState::Suspended);
   CHECK(tenant.reason == "unpaid");
