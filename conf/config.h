@@ -109,6 +109,11 @@ struct Config {
   // console
   std::vector<std::string> console_admins;
   std::vector<std::string> console_stats;
+  // http
+  std::uint16_t http_port = 9127;  // 0: none
+  std::vector<std::string> http_addresses{"::"};
+  std::string metrics_token;            // empty: anybody may read /metrics
+  std::uint32_t metrics_tenants = 100;  // with series of their own
   // process
   milliseconds shutdown_timeout{30'000};
   LogLevel log_level = LogLevel::Info;

@@ -46,6 +46,7 @@ std::string Loader::row_name(const Rows& rows, std::string_view spelled) {
 void Loader::read_environment(const Environment& environment) {
   // First, so that single variables can refine what it makes.
   if (const auto text = secret_variable(environment, "DATABASE_URL")) take_database_url(*text);
+  take_port(environment);
   for (const auto& [name, value] : environment) {
     if (name.starts_with(kPrefix) && !value.empty()) take_variable(environment, name, value);
   }
@@ -62,6 +63,16 @@ std::optional<std::string> Loader::secret_variable(const Environment& environmen
   if (has_plain) return plain->second;
   if (has_file) return secret_file(file->second, of_environment(), name + "_FILE");
   return {};
+}
+
+// Where platforms send their health checks.
+void Loader::take_port(const Environment& environment) {
+  const auto port = environment.find("PORT");
+  if (port == environment.end() || port->second.empty()) return;
+  const auto& setting = *find_setting(settings(), "http.port");
+  if (auto done = assign(loaded_.config, setting, port->second); !done)
+    return complain(of_environment(), "PORT", std::move(done.error()));
+  loaded_.origins[std::string(setting.key)] = of_environment();
 }
 
 void Loader::take_database_url(const std::string& text) {

@@ -96,6 +96,7 @@ class Loader {
   static Origin of_environment();
   // The variable, or the content of the file that <name>_FILE names.
   std::optional<std::string> secret_variable(const Environment& environment, const std::string& name);
+  void take_port(const Environment& environment);
   void take_database_url(const std::string& text);
   void take_variable(const Environment& environment, const std::string& name, const std::string& value);
   // Names with one '_' too few are a mistake; others may be those that a container platform sets for a

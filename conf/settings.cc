@@ -123,6 +123,16 @@ constexpr std::array kSettings{
               "Users who may give any command on the console (database `pgweir`)."},
     ConfigRow{"console.stats", &Config::console_stats, Form::Name, 0, 1000, kReload,
               "Users who may only look at the console."},
+    // http
+    ConfigRow{"http.port", &Config::http_port, Form::Plain, 0, 65535, kRestart,
+              "Port of /metrics, /healthz and /readyz; 0: none of them. The variable PORT sets it, too."},
+    ConfigRow{"http.addresses", &Config::http_addresses, Form::Address, 1, 64, kRestart,
+              "Addresses on which they are served; `::` and `*` stand for all, IPv6 and IPv4."},
+    ConfigRow{"http.metrics_token", &Config::metrics_token, Form::Plain, 0, 1000, kReload,
+              "What whoever reads /metrics must show as `Authorization: Bearer`; empty: nothing.",
+              Secrecy::Secret},
+    ConfigRow{"http.metrics_tenants", &Config::metrics_tenants, Form::Plain, 0, 10'000, kReload,
+              "Tenants that have series of their own in /metrics: those with most load."},
     // process
     ConfigRow{"process.threads", &Config::threads, Form::Plain, 0, 256, kRestart,
               "Worker threads; 0: one per core."},

@@ -49,6 +49,8 @@ void App::listen(const std::vector<std::vector<int>>& fds) {
     workers_[i]->loop().post([&w = *workers_[i], own = fds[i]] {
       for (const int fd : own) w.listen(fd);
     });
+  // Connections that come before a worker accepts them wait in the sockets.
+  shared_->readiness.met(Readiness::Need::Listening);
 }
 
 void App::reload(Answer done) {
@@ -102,6 +104,7 @@ void App::reloaded(bool good) {
 void App::shutdown() {
   if (stopping_) return close_all();
   stopping_ = true;
+  shared_->readiness.stop();
   shared_->log.info("shutting down");
   Worker& first = *workers_[0];
   first.loop().arm(deadline_, first.loop().now() + first.config().shutdown_timeout);

@@ -47,6 +47,7 @@ class App {
   // Stops accepting, lets transactions end for at most shutdown_timeout, then closes what is left. A second
   // call closes at once.
   void shutdown();
+  Shared& shared() { return *shared_; }
 
  private:
   using Answer = std::function<void(bool)>;

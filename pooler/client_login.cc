@@ -104,7 +104,8 @@ ClientLogin::ClientLogin(Worker& worker, std::unique_ptr<net::Stream> stream)
                 {sqlstate::kQueryCanceled, "canceling authentication due to client.login_timeout", {}, {}});
           }),
       pretend_(this, [](void* self) { static_cast<ClientLogin*>(self)->pretended(); }),
-      deadline_at_(worker.loop().now() + worker.config().client_login_timeout) {
+      accepted_at_(worker.loop().now()),
+      deadline_at_(accepted_at_ + worker.config().client_login_timeout) {
   stream_->set_handler(*this);
   worker.loop().arm(deadline_, deadline_at_);
 }
@@ -413,6 +414,7 @@ void ClientLogin::finish() {
                        {{"tenant", record_->name}, {"user", named_.user}, {"addr", stream_->peer().host}});
   over_ = true;
   worker_->loop().disarm(deadline_);
+  tenant.meter->connect.add(static_cast<std::uint64_t>((worker_->loop().now() - accepted_at_).count()));
   auto session = std::make_unique<Session>(*worker_, tenant, group, std::move(stream_),
                                            group.books.settings.intern(std::move(wanted)), *mode, named_.user,
                                            startup.version);

@@ -65,6 +65,7 @@ class ClientLogin final : public net::Handler {
   bool over_ = false;   // nothing more is read; waits for on_closed or its deletion
   net::Timer deadline_;
   net::Timer pretend_;  // to derive keys
+  Time accepted_at_{};
   Time deadline_at_{};
 };
 

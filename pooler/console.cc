@@ -5,11 +5,15 @@
 #include <algorithm>
 #include <atomic>
 #include <deque>
+#include <map>
+#include <optional>
 #include <utility>
 
 #include "pooler/app.h"
 #include "pooler/base/check.h"
+#include "pooler/console_commands.h"
 #include "pooler/console_core.h"
+#include "pooler/console_portals.h"
 #include "pooler/console_report.h"
 #include "pooler/net/wall_clock.h"
 #include "pooler/version.h"
@@ -39,7 +43,186 @@ std::uint32_t message_limit(char type) {
   return std::min<std::uint32_t>(limit, ConsoleSession::kQueryMax);
 }
 
-bool is_extended(char type) { return Bytes("PBDEC").find(type) != Bytes::npos; }
+void put_lists(std::string& out, const Report& report, std::uint64_t users) {
+  // Free ones are none: a connection takes memory when it comes and gives it back when it goes.
+  const console::NamedCount rows[] = {{"databases", report.databases.size()},
+                                      {"users", users},
+                                      {"peers"},
+                                      {"pools", report.pools.size()},
+                                      {"peer_pools"},
+                                      {"free_clients"},
+                                      {"used_clients", report.clients},
+                                      {"login_clients", report.logins},
+                                      {"free_servers"},
+                                      {"used_servers", report.servers},
+                                      {"dns_names"},
+                                      {"dns_zones"},
+                                      {"dns_queries"},
+                                      {"dns_pending"}};
+  console::put_lists(out, rows);
+}
+
+// Of whatever a report is written for, values that do not come from the workers.
+struct Beside {
+  std::vector<std::string> users;
+  std::vector<tiers::Tier> tiers;
+  console::Page page;
+};
+
+void put_tenants(std::string& out, const Report& report, const console::Page& page) {
+  std::vector<console::DatabaseRow> rows;
+  for (const console::DatabaseRow& row : report.databases) {
+    if (rows.size() >= page.limit) break;
+    if (row.name > page.after && console::matches(row.name, page.like)) rows.push_back(row);
+  }
+  console::put_tenants(out, rows);
+}
+
+void put_tiers(std::string& out, const Report& report, const Beside& beside) {
+  std::vector<console::TierRow> rows;
+  for (const tiers::Tier& tier : beside.tiers) {
+    console::TierRow& row = rows.emplace_back();
+    row.tier = tier;
+    for (const console::DatabaseRow& database : report.databases) {
+      if (database.tier != tier.name) continue;
+      ++row.tenants;
+      row.clients += database.clients;
+      row.servers += database.current_connections;
+    }
+  }
+  console::put_tiers(out, rows);
+}
+
+void put_users(std::string& out, const Report& report, const Beside& beside) {
+  std::map<std::string, console::UserRow> rows;
+  for (const std::string& name : beside.users) rows[name];
+  for (const console::PoolRow& pool : report.pools) rows[pool.user].servers += pool.servers();
+  for (const console::ConnectionRow& client : report.connections) ++rows[client.user].clients;
+  std::vector<console::UserRow> sorted;
+  for (auto& [name, row] : rows) {
+    row.name = name;
+    sorted.push_back(row);
+  }
+  console::put_users(out, sorted);
+}
+
+void put_mem(std::string& out, const Report& report) {
+  console::WorkerRow all;
+  for (const console::WorkerRow& worker : report.workers) {
+    all.tenants += worker.tenants;
+    all.groups += worker.groups;
+    all.clients += worker.clients;
+    all.servers += worker.servers;
+  }
+  const console::MemRow rows[] = {{"tenants", sizeof(Tenant), all.tenants},
+                                  {"groups", sizeof(Group), all.groups},
+                                  {"clients", sizeof(Session), all.clients},
+                                  {"servers", sizeof(Server), all.servers}};
+  console::put_mem(out, rows);
+}
+
+// Those on which something is going on.
+std::vector<console::ConnectionRow> active(const Report& report) {
+  std::vector<console::ConnectionRow> rows;
+  for (const console::ConnectionRow& row : report.connections)
+    if (std::string_view(row.state) != "idle") rows.push_back(row);
+  return rows;
+}
+
+void put_report(std::string& out, Action action, const Report& report, const Beside& beside) {
+  switch (action) {
+    case Action::ShowActiveSockets: return console::put_sockets(out, active(report), net::wall_clock_s());
+    case Action::ShowSockets: return console::put_sockets(out, report.connections, net::wall_clock_s());
+    case Action::ShowTenants: return put_tenants(out, report, beside.page);
+    case Action::ShowTiers: return put_tiers(out, report, beside);
+    case Action::ShowUsers: return put_users(out, report, beside);
+    case Action::ShowMem: return put_mem(out, report);
+    case Action::ShowClients:
+    case Action::ShowServers: return console::put_connections(out, report.connections, net::wall_clock_s());
+    case Action::ShowDatabases: return console::put_databases(out, report.databases);
+    case Action::ShowLists: return put_lists(out, report, beside.users.size());
+    case Action::ShowPinnedClients: return console::put_pinned_clients(out, report.connections);
+    case Action::ShowPins: return console::put_pins(out, report.pins);
+    case Action::ShowPools: return console::put_pools(out, report.pools);
+    case Action::ShowStats: return console::put_stats(out, report.stats);
+    case Action::ShowStatsAverages: return console::put_stats_averages(out, report.stats);
+    case Action::ShowStatsTotals: return console::put_stats_totals(out, report.stats);
+    case Action::ShowTotals: return console::put_totals(out, report.stats);
+    case Action::ShowWorkers: return console::put_workers(out, report.workers);
+    case Action::ShowBackends:
+    case Action::ShowConfig:
+    case Action::ShowHelp:
+    case Action::ShowState:
+    case Action::ShowVersion:
+    case Action::Pause:
+    case Action::Reload:
+    case Action::Resume:
+    case Action::Shutdown:
+    case Action::Set:
+    case Action::Begin:
+    case Action::End:
+    case Action::ShowDnsHosts:
+    case Action::ShowDnsZones:
+    case Action::ShowPeerPools:
+    case Action::ShowPeers:
+    case Action::Kill:
+    case Action::KillClient:
+    case Action::Reconnect:
+    case Action::WaitClose:
+    case Action::Deallocate:
+    case Action::SelectOne:
+    case Action::SelectVersion: PGWEIR_CHECK(false);
+  }
+}
+
+// Of a request with no rows in it: the RowDescription, if it answers rows.
+std::string shape(const Request& request) {
+  std::string out;
+  switch (request.command->action) {
+    case Action::ShowBackends: console::put_backends(out, {}); break;
+    case Action::ShowConfig: console::put_config(out, {}); break;
+    case Action::ShowState: console::put_state(out, {}); break;
+    case Action::ShowVersion: console::put_value(out, "version", protocol::kTextOid, ""); break;
+    case Action::SelectOne: console::put_value(out, "?column?", protocol::kInt4Oid, "1"); break;
+    case Action::SelectVersion: console::put_value(out, "version", protocol::kTextOid, ""); break;
+    case Action::ShowClients:
+    case Action::ShowDatabases:
+    case Action::ShowLists:
+    case Action::ShowPinnedClients:
+    case Action::ShowPins:
+    case Action::ShowPools:
+    case Action::ShowServers:
+    case Action::ShowStats:
+    case Action::ShowStatsAverages:
+    case Action::ShowStatsTotals:
+    case Action::ShowTotals:
+    case Action::ShowActiveSockets:
+    case Action::ShowMem:
+    case Action::ShowSockets:
+    case Action::ShowTenants:
+    case Action::ShowTiers:
+    case Action::ShowUsers:
+    case Action::ShowWorkers: put_report(out, request.command->action, {}, {}); break;
+    case Action::ShowDnsHosts: console::put_dns_hosts(out); break;
+    case Action::ShowDnsZones: console::put_dns_zones(out); break;
+    case Action::ShowPeerPools: console::put_peer_pools(out); break;
+    case Action::ShowPeers: console::put_peers(out); break;
+    case Action::Kill:
+    case Action::KillClient:
+    case Action::Reconnect:
+    case Action::WaitClose:
+    case Action::ShowHelp:
+    case Action::Pause:
+    case Action::Reload:
+    case Action::Resume:
+    case Action::Shutdown:
+    case Action::Set:
+    case Action::Begin:
+    case Action::End:
+    case Action::Deallocate: break;
+  }
+  return out;
+}
 
 }  // namespace
 
@@ -52,7 +235,7 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
         user(std::move(u)),
         connected_at(w.loop().now()),
         id(kConsoleIds | static_cast<std::uint32_t>(w.rng().below(kConsoleIds))),
-        pause_timer(this, [](void* self) { static_cast<State*>(self)->look_at_pause(); }) {}
+        pause_timer(this, [](void* self) { static_cast<State*>(self)->look_again(); }) {}
 
   void greet();
   void pump();
@@ -60,13 +243,23 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
   void query(Bytes text);
   void next();
   void run(const Request& request);
-  void show(Action action, const Report& report);
+  void gather(const Request& request);
+  // Nothing, and the error is sent, where it does not exist.
+  std::optional<tiers::Tenant> find_tenant(const std::string& name);
+  void act_on_servers(const Request& request);
+  void look_at_closing(const std::optional<tiers::Tenant>& record);
+  void kill_client(std::uint32_t client);
   void pause_or_resume(const Request& request);
   void look_at_pause();
+  void look_again();
   void reload();
   void shut_down();
-  void done();
+  void execute(Bytes body);
+  void refuse_call();
+  void done(std::string result = {});
   void failed(const Error& error);
+  void failed_batch(std::string_view command, const Error& error);
+  void audit(std::string_view command, std::string_view argument, std::string_view outcome);
   void end_turn();
   void violation(const char* what);
   void close(const Error& error);
@@ -91,8 +284,10 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
   net::Timer pause_timer;
   std::string held;
   std::deque<Request> requests;  // the front one runs
-  std::string pausing;           // the tenant of the PAUSE that runs; empty: all
+  console::Portals portals{shape};
+  std::string pausing;  // the tenant of the PAUSE that runs; empty: all
   char tx_status = 'I';
+  bool extended = false;   // the front request comes from Execute
   bool running = false;    // the front request has not been answered
   bool turn_over = false;  // one has been answered; the loop serves others before the next
   bool reads_paused = false;
@@ -133,6 +328,8 @@ void ConsoleSession::on_drained() {
 
 void ConsoleSession::on_closed(const net::Closed&) {
   state_->closing = true;
+  if (state_->running)
+    state_->audit(state_->requests.front().command->words, state_->requests.front().argument, "client gone");
   state_->worker.console_ended(*this);
 }
 
@@ -191,6 +388,7 @@ void ConsoleSession::State::message(char type, Bytes body) {
   }
   if (type == 'S') {
     skip_to_sync = false;
+    portals.sync(tx_status == 'T');
     protocol::put_ready(out, tx_status);
     return stream->write(out);
   }
@@ -201,22 +399,58 @@ void ConsoleSession::State::message(char type, Bytes body) {
     if (!reader.ok() || !reader.empty()) return violation("malformed Query message");
     return query(text);
   }
-  if (!is_extended(type) && type != 'F') return violation("a message that has no place here");
-  protocol::put_error(
-      out, "ERROR",
-      Error{sqlstate::kFeatureNotSupported,
-            "the console does not speak the extended query protocol",
-            {},
-            "Send simple queries; in psycopg use a ClientCursor, in pgjdbc preferQueryMode=simple."});
-  skip_to_sync = type != 'F';
-  if (!skip_to_sync) protocol::put_ready(out, tx_status);
+  Expected<void> good;
+  switch (type) {
+    case 'P': good = portals.parse(body, out); break;
+    case 'B': good = portals.bind(body, out); break;
+    case 'D': good = portals.describe(body, out); break;
+    case 'C': good = portals.close(body, out); break;
+    case 'E': return execute(body);
+    case 'F': return refuse_call();
+    default: return violation("a message that has no place here");
+  }
+  if (!good) return failed_batch("(unread)", good.error());
   stream->write(out);
+}
+
+void ConsoleSession::State::execute(Bytes body) {
+  std::string out;
+  auto request = portals.execute(body, out);
+  if (!request) return failed_batch("(unread)", request.error());
+  if (!*request) return stream->write(out);
+  extended = true;
+  requests.push_back(std::move(**request));
+  next();
+}
+
+void ConsoleSession::State::refuse_call() {
+  std::string out;
+  protocol::put_error(out, "ERROR",
+                      Error{sqlstate::kFeatureNotSupported, "the console has no functions to call", {}, {}});
+  protocol::put_ready(out, tx_status);
+  stream->write(out);
+}
+
+void ConsoleSession::State::failed_batch(std::string_view command, const Error& error) {
+  audit(command, {}, error.sqlstate);
+  std::string out;
+  protocol::put_error(out, "ERROR", error);
+  skip_to_sync = true;
+  stream->write(out);
+}
+
+void ConsoleSession::State::audit(std::string_view command, std::string_view argument,
+                                  std::string_view outcome) {
+  worker.log().info(
+      "console_command",
+      {{"user", user}, {"client", id}, {"command", command}, {"argument", argument}, {"outcome", outcome}});
 }
 
 void ConsoleSession::State::query(Bytes text) {
   auto parsed = console::parse(text);
   std::string out;
   if (!parsed) {
+    audit("(unread)", {}, parsed.error().sqlstate);
     protocol::put_error(out, "ERROR", parsed.error());
   } else if (parsed->empty()) {
     protocol::Writer(out, 'I');  // EmptyQueryResponse
@@ -235,23 +469,37 @@ void ConsoleSession::State::next() {
   run(requests.front());
 }
 
-void ConsoleSession::State::done() {
-  std::string out;
-  protocol::put_command_complete(out, requests.front().command->tag);
+// `result`: rows and notices.
+void ConsoleSession::State::done(std::string result) {
+  const Request request = std::move(requests.front());
   requests.pop_front();
   running = false;
-  if (requests.empty()) protocol::put_ready(out, tx_status);
+  audit(request.command->words, request.argument, "ok");
+  std::string out;
+  if (std::exchange(extended, false)) {
+    portals.ran(std::move(result), out);
+  } else {
+    out = std::move(result);
+    protocol::put_command_complete(out, request.command->tag);
+    if (requests.empty()) protocol::put_ready(out, tx_status);
+  }
   stream->write(out);
   end_turn();
 }
 
 void ConsoleSession::State::failed(const Error& error) {
-  std::string out;
-  protocol::put_error(out, "ERROR", error);
-  protocol::put_ready(out, tx_status);
+  const Request request = std::move(requests.front());
   requests.clear();
   running = false;
-  stream->write(out);
+  if (std::exchange(extended, false)) {
+    failed_batch(request.command->words, error);
+  } else {
+    audit(request.command->words, request.argument, error.sqlstate);
+    std::string out;
+    protocol::put_error(out, "ERROR", error);
+    protocol::put_ready(out, tx_status);
+    stream->write(out);
+  }
   end_turn();
 }
 
@@ -273,9 +521,23 @@ void ConsoleSession::State::run(const Request& request) {
                    "Users named in console.admins may use all commands, those in console.stats only SHOW."});
   std::string out;
   switch (command.action) {
-    case Action::ShowConfig:
+    case Action::ShowConfig: console::put_config(out, conf::show(worker.snapshot().loaded)); break;
     case Action::ShowVersion:
-    case Action::ShowHelp: return show(command.action, {});
+      console::put_value(out, "version", protocol::kTextOid, "PgBouncer " + version());
+      break;
+    case Action::ShowHelp: protocol::put_notice(out, "Console commands:" + console::help(role())); break;
+    case Action::ShowBackends: console::put_backends(out, console::backends(worker)); break;
+    case Action::ShowDnsHosts: console::put_dns_hosts(out); break;
+    case Action::ShowDnsZones: console::put_dns_zones(out); break;
+    case Action::ShowPeerPools: console::put_peer_pools(out); break;
+    case Action::ShowPeers: console::put_peers(out); break;
+    case Action::ShowState: {
+      const bool paused = worker.all_paused();
+      const console::KeyValue rows[] = {
+          {"active", paused ? "no" : "yes"}, {"paused", paused ? "yes" : "no"}, {"suspended", "no"}};
+      console::put_state(out, rows);
+      break;
+    }
     case Action::ShowClients:
     case Action::ShowDatabases:
     case Action::ShowLists:
@@ -283,14 +545,21 @@ void ConsoleSession::State::run(const Request& request) {
     case Action::ShowPins:
     case Action::ShowPools:
     case Action::ShowServers:
-    case Action::ShowState:
     case Action::ShowStats:
     case Action::ShowStatsAverages:
     case Action::ShowStatsTotals:
     case Action::ShowTotals:
-      return console::gather(
-          worker, command.action,
-          if_here([action = command.action](State& state, Report report) { state.show(action, report); }));
+    case Action::ShowWorkers:
+    case Action::ShowActiveSockets:
+    case Action::ShowMem:
+    case Action::ShowSockets:
+    case Action::ShowTenants:
+    case Action::ShowTiers:
+    case Action::ShowUsers: return gather(request);
+    case Action::Kill:
+    case Action::Reconnect:
+    case Action::WaitClose: return act_on_servers(request);
+    case Action::KillClient: return kill_client(request.client);
     case Action::Pause:
     case Action::Resume: return pause_or_resume(request);
     case Action::Reload: return reload();
@@ -298,77 +567,29 @@ void ConsoleSession::State::run(const Request& request) {
     case Action::Set: return done();
     case Action::Begin: tx_status = 'T'; return done();
     case Action::End: tx_status = 'I'; return done();
+    case Action::Deallocate: portals.deallocate_all(); return done();
     case Action::SelectOne: console::put_value(out, "?column?", protocol::kInt4Oid, "1"); break;
     case Action::SelectVersion:
       console::put_value(out, "version", protocol::kTextOid, "PgBouncer " + version());
       break;
   }
-  stream->write(out);
-  done();
+  done(std::move(out));
 }
 
-void ConsoleSession::State::show(Action action, const Report& report) {
-  std::string out;
-  switch (action) {
-    case Action::ShowClients:
-    case Action::ShowServers: console::put_connections(out, report.connections, net::wall_clock_s()); break;
-    case Action::ShowConfig: console::put_config(out, conf::show(worker.snapshot().loaded)); break;
-    case Action::ShowDatabases: console::put_databases(out, report.databases); break;
-    case Action::ShowHelp: protocol::put_notice(out, "Console commands:" + console::help(role())); break;
-    case Action::ShowPinnedClients: console::put_pinned_clients(out, report.connections); break;
-    case Action::ShowPins: console::put_pins(out, report.pins); break;
-    case Action::ShowPools: console::put_pools(out, report.pools); break;
-    case Action::ShowStats: console::put_stats(out, report.stats); break;
-    case Action::ShowStatsAverages: console::put_stats_averages(out, report.stats); break;
-    case Action::ShowStatsTotals: console::put_stats_totals(out, report.stats); break;
-    case Action::ShowTotals: console::put_totals(out, report.stats); break;
-    case Action::ShowVersion:
-      console::put_value(out, "version", protocol::kTextOid, "PgBouncer " + version());
-      break;
-    case Action::ShowState: {
-      const bool paused = worker.all_paused();
-      // How much of the clients' SQL was looked at, and how: behind the rows that tools know.
-      const auto& [by_words, remembered, parsed] = report.texts;
-      const console::KeyValue rows[] = {{"active", paused ? "no" : "yes"},
-                                        {"paused", paused ? "yes" : "no"},
-                                        {"suspended", "no"},
-                                        {"texts_read_by_words", std::to_string(by_words)},
-                                        {"texts_remembered", std::to_string(remembered)},
-                                        {"texts_parsed", std::to_string(parsed)}};
-      console::put_state(out, rows);
-      break;
-    }
-    case Action::ShowLists: {
-      // Free ones are none: a connection takes memory when it comes and gives it back when it goes.
-      const console::NamedCount rows[] = {{"databases", report.databases.size()},
-                                          {"users", worker.snapshot().users.size()},
-                                          {"peers"},
-                                          {"pools", report.pools.size()},
-                                          {"peer_pools"},
-                                          {"free_clients"},
-                                          {"used_clients", report.clients},
-                                          {"login_clients", report.logins},
-                                          {"free_servers"},
-                                          {"used_servers", report.servers},
-                                          {"dns_names"},
-                                          {"dns_zones"},
-                                          {"dns_queries"},
-                                          {"dns_pending"}};
-      console::put_lists(out, rows);
-      break;
-    }
-    case Action::Pause:
-    case Action::Reload:
-    case Action::Resume:
-    case Action::Shutdown:
-    case Action::Set:
-    case Action::Begin:
-    case Action::End:
-    case Action::SelectOne:
-    case Action::SelectVersion: PGWEIR_CHECK(false);
-  }
-  stream->write(out);
-  done();
+void ConsoleSession::State::gather(const Request& request) {
+  const Action action = request.command->action;
+  Beside beside;
+  beside.page = request.page;
+  for (const auto& [name, secret] : worker.snapshot().users) beside.users.push_back(name);
+  for (const auto& [name, tier] : worker.snapshot().directory.tiers()) beside.tiers.push_back(tier);
+  // On a helper thread: values only.
+  const auto write = [action, beside = std::move(beside)](const Report& report) {
+    std::string out;
+    put_report(out, action, report, beside);
+    return out;
+  };
+  console::gather(worker, action, write,
+                  if_here([](State& state, std::string rows) { state.done(std::move(rows)); }));
 }
 
 void ConsoleSession::State::on_all_workers(std::function<void(Worker&)> task, std::function<void()> then) {
@@ -382,18 +603,68 @@ void ConsoleSession::State::on_all_workers(std::function<void(Worker&)> task, st
     });
 }
 
+std::optional<tiers::Tenant> ConsoleSession::State::find_tenant(const std::string& name) {
+  auto record = worker.snapshot().tenant(name);
+  if (!record)
+    failed({sqlstate::kInvalidCatalogName,
+            fmt::format("database \"{}\" does not exist", name),
+            {},
+            "SHOW DATABASES lists those that do."});
+  return record;
+}
+
+void ConsoleSession::State::act_on_servers(const Request& request) {
+  const Action action = request.command->action;
+  std::optional<tiers::Tenant> record;
+  if (!request.argument.empty() && !(record = find_tenant(request.argument))) return;
+  if (action == Action::WaitClose) return look_at_closing(record);
+  on_all_workers(
+      [record, action](Worker& each) {
+        if (record && &each.home_of(*record) != &each) return;
+        const tiers::Tenant* const only = record ? &*record : nullptr;
+        if (action == Action::Kill)
+          console::kill(each, only);
+        else
+          console::reconnect(each, only);
+      },
+      if_here([](State& state) { state.done(); }));
+}
+
+// Asks all workers, again and again.
+void ConsoleSession::State::look_at_closing(const std::optional<tiers::Tenant>& record) {
+  auto closed = std::make_shared<std::atomic<bool>>(true);
+  on_all_workers(
+      [closed, record](Worker& each) {
+        if (!console::all_closed(each, record ? &*record : nullptr)) closed->store(false);
+      },
+      if_here([closed](State& state) {
+        if (closed->load()) return state.done();
+        state.worker.loop().arm(state.pause_timer, state.worker.loop().now() + kPauseLook);
+      }));
+}
+
+void ConsoleSession::State::kill_client(std::uint32_t client) {
+  auto killed = std::make_shared<std::atomic<bool>>(false);
+  on_all_workers(
+      [killed, client](Worker& each) {
+        if (console::kill_client(each, client)) killed->store(true);
+      },
+      if_here([killed, client](State& state) {
+        if (killed->load()) return state.done();
+        state.failed({sqlstate::kInvalidParameterValue,
+                      fmt::format("there is no client {}", client),
+                      {},
+                      "SHOW CLIENTS has those that there are in the column id; consoles cannot be killed."});
+      }));
+}
+
 void ConsoleSession::State::pause_or_resume(const Request& request) {
   const bool pause = request.command->action == Action::Pause;
   pausing = request.argument;
   std::optional<tiers::Tenant> record;
   Worker* home = nullptr;
   if (!pausing.empty()) {
-    record = worker.snapshot().tenant(pausing);
-    if (!record)
-      return failed({sqlstate::kInvalidCatalogName,
-                     fmt::format("database \"{}\" does not exist", pausing),
-                     {},
-                     "SHOW DATABASES lists those that do."});
+    if (!(record = find_tenant(pausing))) return;
     home = &worker.home_of(*record);
   }
   worker.log().info(pause ? "paused" : "resumed",
@@ -420,6 +691,12 @@ void ConsoleSession::State::look_at_pause() {
         if (settled->load()) return state.done();
         state.worker.loop().arm(state.pause_timer, state.worker.loop().now() + kPauseLook);
       }));
+}
+
+void ConsoleSession::State::look_again() {
+  const Request& request = requests.front();
+  if (request.command->action == Action::Pause) return look_at_pause();
+  look_at_closing(request.argument.empty() ? std::nullopt : worker.snapshot().tenant(request.argument));
 }
 
 void ConsoleSession::State::reload() {

@@ -1,8 +1,9 @@
 // pooler/console.h - one connection to the admin console: databases `pgweir` and `pgbouncer`.
 //
-// Speaks the simple query protocol: SHOW and a few commands (console_core.h has them). What stands in a SHOW
-// is gathered from all workers by messages, without stopping them. One statement runs at a time; what is sent
-// meanwhile waits. Requests of the extended protocol are refused up to the next Sync.
+// Speaks the simple and the extended query protocol: SHOW and commands (console_core.h has them). What stands
+// in a SHOW is gathered from all workers by messages, without stopping them. One statement runs at a time;
+// what is sent meanwhile waits. Every command is logged with its user and outcome, whether it was allowed or
+// not.
 #pragma once
 
 #include <cstdint>

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <optional>
+#include <utility>
 
 #include "pooler/base/near.h"
 #include "pooler/base/quoted.h"
@@ -17,16 +19,28 @@ constexpr Role kStats = Role::Stats;
 constexpr Role kAdmin = Role::Admin;
 constexpr auto kNone = Argument::None;
 constexpr auto kDatabase = Argument::Database;
+constexpr auto kClient = Argument::Client;
+constexpr auto kPage = Argument::Page;
 
 constexpr std::array kCommands{
+    Command{"SHOW ACTIVE_SOCKETS", Action::ShowActiveSockets, kNone, "SHOW", kStats,
+            "connections on which something is going on"},
+    Command{"SHOW BACKENDS", Action::ShowBackends, kNone, "SHOW", kStats,
+            "hosts of Postgres, and how many connections each may have and has"},
     Command{"SHOW CLIENTS", Action::ShowClients, kNone, "SHOW", kStats,
             "who is connected, and what it waits for"},
     Command{"SHOW CONFIG", Action::ShowConfig, kNone, "SHOW", kStats,
             "every setting in force, secrets masked"},
     Command{"SHOW DATABASES", Action::ShowDatabases, kNone, "SHOW", kStats,
             "tenants, their backends and limits"},
+    Command{"SHOW DNS_HOSTS", Action::ShowDnsHosts, kNone, "SHOW", kStats,
+            "empty: names are looked up for every connection"},
+    Command{"SHOW DNS_ZONES", Action::ShowDnsZones, kNone, "SHOW", kStats, "empty, as well"},
     Command{"SHOW HELP", Action::ShowHelp, kNone, "SHOW", kStats, "this list"},
     Command{"SHOW LISTS", Action::ShowLists, kNone, "SHOW", kStats, "how many of each there are"},
+    Command{"SHOW MEM", Action::ShowMem, kNone, "SHOW", kStats, "objects that clients and servers take"},
+    Command{"SHOW PEER_POOLS", Action::ShowPeerPools, kNone, "SHOW", kStats, "empty: there are no peers"},
+    Command{"SHOW PEERS", Action::ShowPeers, kNone, "SHOW", kStats, "empty, as well"},
     Command{"SHOW PINNED_CLIENTS", Action::ShowPinnedClients, kNone, "SHOW", kStats,
             "who keeps a server between transactions, and why"},
     Command{"SHOW PINS", Action::ShowPins, kNone, "SHOW", kStats,
@@ -34,17 +48,31 @@ constexpr std::array kCommands{
     Command{"SHOW POOLS", Action::ShowPools, kNone, "SHOW", kStats,
             "clients and servers per database and user"},
     Command{"SHOW SERVERS", Action::ShowServers, kNone, "SHOW", kStats, "connections to Postgres"},
-    Command{"SHOW STATE", Action::ShowState, kNone, "SHOW", kStats,
-            "whether the pooler is active or paused, and how many SQL texts it read"},
+    Command{"SHOW SOCKETS", Action::ShowSockets, kNone, "SHOW", kStats,
+            "clients and servers with what waits to be sent"},
+    Command{"SHOW STATE", Action::ShowState, kNone, "SHOW", kStats, "whether the pooler is active or paused"},
     Command{"SHOW STATS", Action::ShowStats, kNone, "SHOW", kStats,
             "traffic per database: totals since the start, averages over the last minute"},
     Command{"SHOW STATS_AVERAGES", Action::ShowStatsAverages, kNone, "SHOW", kStats,
             "only the averages of it"},
     Command{"SHOW STATS_TOTALS", Action::ShowStatsTotals, kNone, "SHOW", kStats, "only the totals of it"},
+    Command{"SHOW TENANTS", Action::ShowTenants, kPage, "SHOW", kStats,
+            "tenants, their tiers and what they use; LIKE 'a%' LIMIT 100 AFTER 'acme' shows a part"},
+    Command{"SHOW TIERS", Action::ShowTiers, kNone, "SHOW", kStats, "tiers and what each allows"},
     Command{"SHOW TOTALS", Action::ShowTotals, kNone, "SHOW", kStats, "the same, of all databases together"},
+    Command{"SHOW USERS", Action::ShowUsers, kNone, "SHOW", kStats, "users and their connections"},
     Command{"SHOW VERSION", Action::ShowVersion, kNone, "SHOW", kStats, "the version"},
+    Command{"SHOW WORKERS", Action::ShowWorkers, kNone, "SHOW", kStats, "the threads, and what each carries"},
+    Command{"KILL", Action::Kill, kDatabase, "KILL", kAdmin,
+            "drop its clients and servers at once, and pause it until RESUME"},
+    Command{"KILL_CLIENT", Action::KillClient, kClient, "KILL_CLIENT", kAdmin,
+            "drop one client; SHOW CLIENTS has the ids"},
     Command{"PAUSE", Action::Pause, kDatabase, "PAUSE", kAdmin,
             "let transactions end, close servers, and make clients wait"},
+    Command{"RECONNECT", Action::Reconnect, kDatabase, "RECONNECT", kAdmin,
+            "replace server connections as they come free"},
+    Command{"WAIT_CLOSE", Action::WaitClose, kDatabase, "WAIT_CLOSE", kAdmin,
+            "wait until those that RECONNECT or RELOAD replaces are gone"},
     Command{"RESUME", Action::Resume, kDatabase, "RESUME", kAdmin, "let them go on; without a name: all"},
     Command{"RELOAD", Action::Reload, kNone, "RELOAD", kAdmin, "read the configuration again"},
     Command{"SHUTDOWN", Action::Shutdown, kNone, "SHUTDOWN", kAdmin,
@@ -57,6 +85,8 @@ constexpr std::array kCommands{
     Command{"COMMIT", Action::End, kNone, "COMMIT", kStats, ""},
     Command{"END", Action::End, kNone, "COMMIT", kStats, ""},
     Command{"ROLLBACK", Action::End, kNone, "ROLLBACK", kStats, ""},
+    Command{"DEALLOCATE ALL", Action::Deallocate, kNone, "DEALLOCATE ALL", kStats, ""},
+    Command{"DISCARD ALL", Action::Deallocate, kNone, "DISCARD ALL", kStats, ""},
     Command{"SELECT 1", Action::SelectOne, kNone, "SELECT 1", kStats, ""},
     Command{"SELECT VERSION ( )", Action::SelectVersion, kNone, "SELECT 1", kStats, ""},
 };
@@ -222,20 +252,65 @@ Expected<Request> parse_set(Tokens tokens) {
   const bool harmless =
       std::find(kSessionSettings.begin(), kSessionSettings.end(), name) != kSessionSettings.end() ||
       name == "TIME" || name == "CHARACTERISTICS" || name == "TRANSACTION";
-  if (harmless) return Request{find("SET"), {}};
+  if (harmless) return Request{find("SET"), {}, 0, {}};
   if (name.empty()) return unknown(tokens);
   return fail(
       sqlstate::kFeatureNotSupported, fmt::format("{} cannot be set on the console", quoted(rest[0].text)),
       "Change the configuration file, then RELOAD. SHOW CONFIG tells which settings a reload can change.");
 }
 
+Expected<Request> parse_client(const Command& command, Tokens rest) {
+  Request request{&command, rest.empty() ? "" : rest[0].text, 0, {}};
+  const std::string& text = request.argument;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), request.client);
+  if (rest.size() == 1 && error == std::errc() && end == text.data() + text.size()) return request;
+  return syntax_error(fmt::format("{} takes the id of one client", command.words),
+                      "SHOW CLIENTS has it in the column id.");
+}
+
+Expected<Request> parse_page(const Command& command, Tokens rest) {
+  Request request{&command, in_words(rest), 0, {}};
+  while (!rest.empty()) {
+    const std::string word = upper(rest[0].text);
+    const bool value = rest.size() > 1;
+    const bool text = value && rest[1].kind != Token::Kind::Symbol;
+    if (word == "LIKE" && text) {
+      request.page.like = rest[1].text;
+    } else if (word == "AFTER" && text) {
+      request.page.after = rest[1].text;
+    } else if (word == "LIMIT" && value) {
+      const std::string& number = rest[1].text;
+      const auto [end, error] =
+          std::from_chars(number.data(), number.data() + number.size(), request.page.limit);
+      if (error != std::errc() || end != number.data() + number.size())
+        return syntax_error(fmt::format("LIMIT takes a whole number, not {}", quoted(number)));
+    } else {
+      return syntax_error(
+          fmt::format("{} takes LIKE 'pattern', LIMIT count and AFTER 'name'", command.words));
+    }
+    rest = rest.subspan(2);
+  }
+  return request;
+}
+
+// The command whose words stand in front, and how many they are; of several the longest.
+std::pair<const Command*, std::size_t> find_in_front(Tokens tokens) {
+  for (std::size_t size = std::min<std::size_t>(tokens.size(), 2); size > 0; --size)
+    if (const Command* command = find(in_words(tokens.first(size)))) return {command, size};
+  return {nullptr, 0};
+}
+
 Expected<Request> parse_one(Tokens tokens) {
+  if (const auto [command, size] = find_in_front(tokens); command) {
+    if (command->argument == Argument::Client) return parse_client(*command, tokens.subspan(size));
+    if (command->argument == Argument::Page) return parse_page(*command, tokens.subspan(size));
+  }
   if (tokens[0].kind == Token::Kind::Word && upper(tokens[0].text) == "SET") return parse_set(tokens);
-  if (const Command* command = find(in_words(tokens))) return Request{command, {}};
+  if (const Command* command = find(in_words(tokens))) return Request{command, {}, 0, {}};
   const Command* command = tokens[0].kind == Token::Kind::Word ? find(upper(tokens[0].text)) : nullptr;
   if (!command || command->action == Action::Begin || command->action == Action::End) {
     // BEGIN ISOLATION LEVEL ..., COMMIT WORK: the same to us.
-    if (command) return Request{command, {}};
+    if (command) return Request{command, {}, 0, {}};
     return unknown(tokens);
   }
   if (command->argument == Argument::None)
@@ -245,7 +320,17 @@ Expected<Request> parse_one(Tokens tokens) {
   if (tokens.size() > 2 || !name || tokens[1].text.empty())
     return syntax_error(fmt::format("{} takes the name of one database", command->words),
                         "A name with unusual letters stands in double quotes.");
-  return Request{command, tokens[1].text};  // in the case it is written, as PgBouncer does
+  return Request{command, tokens[1].text, 0, {}};  // in the case it is written, as PgBouncer does
+}
+
+std::string_view usage_of(Argument argument) {
+  switch (argument) {
+    case Argument::None: return "";
+    case Argument::Database: return " [database]";
+    case Argument::Client: return " id";
+    case Argument::Page: return " ...";
+  }
+  return "";
 }
 
 }  // namespace
@@ -276,12 +361,33 @@ Expected<std::vector<Request>> parse(std::string_view text) {
   return statements;
 }
 
+bool matches(std::string_view name, std::string_view like) {
+  // Where the last '%' stood, and how much of the name it has taken: more is tried when the rest fails.
+  std::size_t any = std::string_view::npos, taken = 0, n = 0, l = 0;
+  while (n < name.size()) {
+    const bool literal = l + 1 < like.size() && like[l] == '\\';
+    if (!literal && l < like.size() && like[l] == '%') {
+      any = l++;
+      taken = n;
+    } else if (l < like.size() && (literal ? like[l + 1] == name[n] : like[l] == '_' || like[l] == name[n])) {
+      l += literal ? 2 : 1;
+      ++n;
+    } else if (any != std::string_view::npos) {
+      l = any + 1;
+      n = ++taken;
+    } else {
+      return false;
+    }
+  }
+  while (l < like.size() && like[l] == '%') ++l;
+  return l == like.size();
+}
+
 std::string help(Role role) {
   std::string text;
   for (const Command& command : kCommands) {
     if (command.help.empty() || !may(role, command)) continue;
-    const std::string usage =
-        fmt::format("{}{}", command.words, command.argument == Argument::Database ? " [database]" : "");
+    const std::string usage = fmt::format("{}{}", command.words, usage_of(command.argument));
     text += fmt::format("\n{:<20} {}", usage, command.help);
   }
   return text;

@@ -16,34 +16,66 @@ namespace pgweir::console {
 enum class Role : std::uint8_t { None, Stats, Admin };  // each may do what the ones before it may
 
 enum class Action : std::uint8_t {
+  ShowActiveSockets,
+  ShowBackends,
   ShowClients,
   ShowConfig,
   ShowDatabases,
+  ShowDnsHosts,
+  ShowDnsZones,
   ShowHelp,
   ShowLists,
+  ShowMem,
+  ShowPeerPools,
+  ShowPeers,
   ShowPinnedClients,
   ShowPins,
   ShowPools,
   ShowServers,
+  ShowSockets,
   ShowState,
   ShowStats,
   ShowStatsAverages,
   ShowStatsTotals,
+  ShowTenants,
+  ShowTiers,
   ShowTotals,
+  ShowUsers,
   ShowVersion,
+  ShowWorkers,
+  Kill,
+  KillClient,
   Pause,
+  Reconnect,
   Reload,
   Resume,
   Shutdown,
+  WaitClose,
   // What drivers say on every connection; nothing happens.
   Set,
   Begin,
   End,
+  Deallocate,
   SelectOne,
   SelectVersion,
 };
 
-enum class Argument : std::uint8_t { None, Database };  // a database is optional
+enum class Argument : std::uint8_t {
+  None,
+  Database,  // may be left out: all of them
+  Client,    // an id of SHOW CLIENTS
+  Page,      // [LIKE pattern] [LIMIT count] [AFTER name], in any order
+};
+
+// Which rows of a list, in the order of their names.
+struct Page {
+  static constexpr std::uint32_t kLimit = 1000;  // unless the command says otherwise
+  std::string like = "%";  // '%' is any text, '_' any letter, '\\' takes a letter as it is
+  std::uint32_t limit = kLimit;
+  std::string after;  // empty: from the first
+  friend bool operator==(const Page&, const Page&) = default;
+};
+bool matches(std::string_view name, std::string_view like);
 
 struct Command {
   std::string_view words;  // upper case, one space between
@@ -60,6 +92,8 @@ inline bool may(Role role, const Command& command) { return role != Role::None &
 struct Request {
   const Command* command = nullptr;  // static
   std::string argument;              // empty: none given
+  std::uint32_t client = 0;
+  Page page;
 };
 
 // All statements of one query text; they are separated by ';', and empty ones are left out. One that is not

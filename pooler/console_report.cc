@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
 #include <iterator>
 #include <map>
 #include <memory>
@@ -10,6 +11,7 @@
 #include <utility>
 
 #include "pooler/console.h"
+#include "pooler/walk.h"
 #include "pooler/worker.h"
 
 namespace pgweir::console {
@@ -24,10 +26,6 @@ std::string name_of(const Session& session) { return fmt::format("c{:x}", sessio
 std::uint64_t id_of(const Worker& worker, const Server& server) { return server.id << 8 | worker.index(); }
 std::string name_of(const Worker& worker, const Server& server) {
   return fmt::format("s{:x}", id_of(worker, server));
-}
-
-const std::string& tenant_of(const Group& group, const Server& server) {
-  return server.session ? server.session->tenant().record.name : group.shown_tenant();
 }
 
 bool waits(const Session& session) { return session.core().state() == ClientState::Waiting; }
@@ -64,49 +62,309 @@ const char* state_of(const Server& server) {
   return nullptr;
 }
 
-void count(PoolRow& row, const Server& server) {
-  switch (server.place) {
-    case Place::Starting: ++row.sv_login; return;
-    case Place::Idle: ++row.sv_idle; return;
-    case Place::Lent: ++row.sv_active; return;
-    case Place::Settling: ++(server.leases > 0 ? row.sv_being_canceled : row.sv_tested); return;
-    case Place::Closing: return;
+// What one worker knows; deques, because a vector that grows moves all its rows at once.
+struct Part {
+  std::deque<PoolRow> pools;  // of one database and user there may be several
+  std::deque<DatabaseRow> databases;
+  std::deque<StatsRow> stats;
+  std::deque<PinRow> pins;
+  std::deque<ConnectionRow> connections;
+  WorkerRow worker;
+  // Of tenants that no worker remembers; rows of stats and pins in the end.
+  Traffic forgotten;
+  PinBook::Totals forgotten_pins;
+};
+
+// Which rows an action needs.
+struct Needs {
+  bool tenants = false;  // databases, stats, pins
+  bool pools = false;
+  bool clients = false;
+  bool servers = false;
+};
+
+Needs needs(Action action) {
+  switch (action) {
+    case Action::ShowClients:
+    case Action::ShowPinnedClients: return {.clients = true};
+    case Action::ShowServers: return {.servers = true};
+    case Action::ShowPins:
+    case Action::ShowStats:
+    case Action::ShowStatsAverages:
+    case Action::ShowStatsTotals:
+    case Action::ShowTotals: return {.tenants = true};
+    case Action::ShowDatabases:
+    case Action::ShowLists: return {.tenants = true, .pools = true};
+    case Action::ShowTenants:
+    case Action::ShowTiers: return {.tenants = true, .pools = true};
+    case Action::ShowMem:
+    case Action::ShowPools:
+    case Action::ShowWorkers: return {.pools = true};
+    case Action::ShowUsers: return {.pools = true, .clients = true};
+    case Action::ShowActiveSockets:
+    case Action::ShowSockets: return {.clients = true, .servers = true};
+    case Action::ShowDnsHosts:
+    case Action::ShowDnsZones:
+    case Action::ShowPeerPools:
+    case Action::ShowPeers:
+    case Action::Kill:
+    case Action::KillClient:
+    case Action::Reconnect:
+    case Action::WaitClose:
+    case Action::ShowBackends:
+    case Action::ShowConfig:
+    case Action::ShowHelp:
+    case Action::ShowState:
+    case Action::ShowVersion:
+    case Action::Pause:
+    case Action::Reload:
+    case Action::Resume:
+    case Action::Shutdown:
+    case Action::Set:
+    case Action::Begin:
+    case Action::End:
+    case Action::Deallocate:
+    case Action::SelectOne:
+    case Action::SelectVersion: return {};
   }
+  return {};
 }
 
-std::uint32_t servers_of(const PoolRow& row) {
-  return row.sv_login + row.sv_idle + row.sv_active + row.sv_being_canceled + row.sv_tested;
-}
+// One worker's rows, a step at a time on its own thread.
+class Collection : public std::enable_shared_from_this<Collection> {
+ public:
+  Collection(Worker& worker, Needs needs, std::function<void(std::shared_ptr<Part>)> done)
+      : worker_(worker), needs_(needs), done_(std::move(done)) {
+    part_->worker.worker = worker.index();
+    part_->worker.groups = worker.groups().size();
+    part_->worker.tenants = worker.tenants().size();
+    part_->worker.clients = worker.sessions().size();
+    part_->worker.logins = worker.login_count();
+    part_->worker.consoles = worker.consoles().size();
+    const protocol::SqlCache::Counts& texts = worker.texts().counts();
+    part_->worker.texts_by_words = texts.filtered;
+    part_->worker.texts_remembered = texts.hits;
+    part_->worker.texts_parsed = texts.parsed;
+    // Before the walk: what is forgotten during it is missing, and not there twice.
+    part_->forgotten = worker.tenants().forgotten();
+    part_->forgotten_pins = worker.tenants().forgotten_pins();
+  }
+  void step() {
+    if (needs_.tenants) {
+      needs_.tenants = walk_tenants();
+    } else if (needs_.pools || needs_.servers) {
+      if (walk_groups()) needs_.pools = needs_.servers = false;
+    } else if (needs_.clients) {
+      needs_.clients = walk_clients();
+    } else {
+      return done_(std::move(part_));
+    }
+    worker_.loop().post([self = shared_from_this()] { self->step(); });
+  }
 
-void collect_pools(Worker& worker, Report& report) {
-  const Time now = worker.loop().now();
-  std::map<std::pair<std::string, const Group*>, PoolRow> rows;
-  const auto row_of = [&](const std::string& tenant, const Group& group) -> PoolRow& {
-    PoolRow& row = rows[{tenant, &group}];
+ private:
+  // True: there are more of them.
+  bool walk_tenants() {
+    const Time now = worker_.loop().now();
+    const Walked walked = tenants_.step(worker_.tenants().map(), [&](const auto& entry) {
+      const auto& [name, tenant] = entry;
+      DatabaseRow& database = part_->databases.emplace_back(database_row(worker_.snapshot(), tenant->record));
+      database.clients = tenant->clients;
+      database.paused = tenant->paused;
+      part_->stats.push_back({name, tenant->traffic, tenant->period.view(tenant->traffic, now)});
+      const PinBook& pins = tenant->pins;
+      const tiers::Tier& tier = tenant->record.limits;
+      if (pins.totals() != PinBook::Totals{})
+        part_->pins.push_back(
+            {name, tier.name, pins.pinned(), tier.max_pinned_clients, pins.reasons(), pins.totals()});
+    });
+    if (walked == Walked::Again) {
+      part_->databases.clear();
+      part_->stats.clear();
+      part_->pins.clear();
+    }
+    return walked != Walked::All;
+  }
+  bool walk_groups() {
+    const auto tenant = [&](const Group& group, const Tenant& user, std::uint32_t sessions) {
+      if (!needs_.pools) return;
+      PoolRow& row = new_pool(user.record.name, group);
+      row.pool_mode = user.record.limits.pool_mode;
+      row.clients = sessions;
+    };
+    return groups_.step(
+               worker_.groups(), [&](const Group& group) { visit(group); }, tenant) == Walked::All;
+  }
+  PoolRow& new_pool(const std::string& tenant, const Group& group) {
+    PoolRow& row = part_->pools.emplace_back();
     row.database = tenant;
     row.user = group.key().user;
-    if (const Tenant* known = worker.tenants().find(tenant)) row.pool_mode = known->record.limits.pool_mode;
     return row;
-  };
-  for (const auto& [key, group] : worker.groups()) {
-    for (const auto& [tenant, sessions] : group->tenants()) row_of(tenant->record.name, *group);
-    for (const auto& [id, server] : group->servers())
-      count(row_of(tenant_of(*group, *server), *group), *server);
   }
-  for (const auto& [id, session] : worker.sessions()) {
-    PoolRow& row = row_of(session->tenant().record.name, session->group());
-    if (!waits(*session)) {
-      ++row.cl_active;
-      continue;
+  void visit(const Group& group) {
+    const Time now = worker_.loop().now();
+    if (needs_.servers)
+      for (const auto& [id, server] : group.servers()) add_server(group, *server, now);
+    part_->worker.servers += group.servers().size();
+    part_->worker.waiting += group.waiters().size();
+    if (!needs_.pools) return;
+    std::map<std::string, PoolRow> rows;
+    for (const Session* session = group.waiters().front(); session; session = List<Session>::next(*session)) {
+      PoolRow& row = rows[session->tenant().record.name];
+      ++row.cl_waiting;
+      row.maxwait = std::max<Duration>(row.maxwait, now - session->since());
     }
-    ++row.cl_waiting;
-    row.maxwait = std::max<Duration>(row.maxwait, now - session->since());
+    for (const auto& [id, server] : group.servers()) count(rows[tenant_of(group, *server)], *server);
+    for (const auto& [tenant, row] : rows) {
+      PoolRow& added = new_pool(tenant, group);
+      added.add(row);
+      if (const Tenant* known = worker_.tenants().find(tenant))
+        added.pool_mode = known->record.limits.pool_mode;
+    }
   }
-  for (auto& [key, row] : rows) {
-    report.servers += servers_of(row);
-    report.pools.push_back(std::move(row));
+  bool walk_clients() {
+    const Time now = worker_.loop().now();
+    const Walked walked =
+        sessions_.step(worker_.sessions(), [&](const auto& entry) { add_client(*entry.second, now); });
+    if (walked == Walked::Again)
+      std::erase_if(part_->connections, [](const ConnectionRow& row) { return *row.type == 'C'; });
+    if (walked == Walked::All)
+      for (const auto& [raw, console] : worker_.consoles()) add_console(*console, now);
+    return walked != Walked::All;
   }
+  void add_client(const Session& session, Time now) {
+    ConnectionRow& row = part_->connections.emplace_back();
+    row.user = session.user();
+    row.database = session.tenant().record.name;
+    row.state = state_of(session);
+    put_addresses(row, session.stream());
+    row.connected = now - session.connected_at();
+    row.requested = now - session.since();
+    if (waits(session)) row.wait = row.requested;
+    row.ptr = name_of(session);
+    if (const Server* server = session.server()) row.link = name_of(worker_, *server);
+    row.application_name = application_name(session.core().wanted());
+    row.prepared_statements = session.core().statement_count();
+    row.pins = pin::names(session.core().pins());
+    row.unsent = session.stream().unsent();
+    row.id = session.id();
+  }
+  void add_console(const ConsoleSession& console, Time now) {
+    ConnectionRow& row = part_->connections.emplace_back();
+    row.user = console.user();
+    row.database = "pgweir";
+    row.state = "active";
+    put_addresses(row, console.stream());
+    row.connected = row.requested = now - console.connected_at();
+    row.ptr = fmt::format("c{:x}", console.id());
+    row.id = console.id();
+  }
+  void add_server(const Group& group, const Server& server, Time now) {
+    const char* state = state_of(server);
+    if (!state) return;
+    ConnectionRow& row = part_->connections.emplace_back();
+    row.type = "S";
+    row.user = group.key().user;
+    row.database = tenant_of(group, server);
+    row.state = state;
+    if (server.stream()) put_addresses(row, *server.stream());
+    row.connected = now - server.started_at;
+    row.requested = server.place == Place::Starting ? row.connected : now - server.since;
+    row.close_needed = server.place != Place::Starting && server.expires <= now;
+    row.ptr = name_of(worker_, server);
+    if (server.session) row.link = name_of(*server.session);
+    row.remote_pid = server.cancel_pid();
+    row.unsent = server.unsent();
+    row.application_name = application_name(server.core.applied);
+    row.prepared_statements = server.core.statements.size();
+    row.id = id_of(worker_, server);
+  }
+
+  Worker& worker_;
+  Needs needs_;
+  std::function<void(std::shared_ptr<Part>)> done_;
+  std::shared_ptr<Part> part_ = std::make_shared<Part>();
+  BucketWalk tenants_, sessions_;
+  GroupWalk groups_;
+};
+
+template <class Row>
+void append(std::vector<Row>& to, std::deque<Row>& from) {
+  to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
 }
+
+// The same order every time, so that a reader finds a row where it was.
+template <class Row, class Key>
+void sort(std::vector<Row>& rows, Key key) {
+  std::sort(rows.begin(), rows.end(), [key](const Row& a, const Row& b) { return key(a) < key(b); });
+}
+
+// Rows of one database and user become one.
+void unite(std::vector<PoolRow>& pools) {
+  const auto key = [](const PoolRow& row) { return std::tie(row.database, row.user); };
+  sort(pools, key);
+  std::size_t size = 0;
+  for (PoolRow& row : pools) {
+    if (size > 0 && key(pools[size - 1]) == key(row))
+      pools[size - 1].add(row);
+    else if (&pools[size++] != &row)
+      pools[size - 1] = std::move(row);
+  }
+  pools.resize(size);
+}
+
+// Tenants that are configured and have not been used yet have no home that knows them. `databases` is sorted.
+void add_unused_tenants(const Snapshot& snapshot, bool paused, std::vector<DatabaseRow>& databases) {
+  const auto by_name = [](const DatabaseRow& a, const DatabaseRow& b) { return a.name < b.name; };
+  const auto known = static_cast<std::ptrdiff_t>(databases.size());
+  for (const auto& [name, record] : snapshot.directory.tenants()) {
+    DatabaseRow row = database_row(snapshot, record);
+    if (std::binary_search(databases.begin(), databases.begin() + known, row, by_name)) continue;
+    row.paused = paused;
+    databases.push_back(std::move(row));
+  }
+  std::inplace_merge(databases.begin(), databases.begin() + known, databases.end(), by_name);
+}
+
+Report unite(std::vector<std::shared_ptr<Part>>& parts, const Snapshot& snapshot, bool paused) {
+  Report report;
+  Traffic forgotten;
+  PinBook::Totals forgotten_pins;
+  for (const auto& part : parts) {
+    append(report.pools, part->pools);
+    append(report.databases, part->databases);
+    append(report.stats, part->stats);
+    append(report.pins, part->pins);
+    append(report.connections, part->connections);
+    report.workers.push_back(part->worker);
+    report.clients += part->worker.clients + part->worker.consoles;
+    report.logins += part->worker.logins;
+    report.servers += part->worker.servers;
+    forgotten += part->forgotten;
+    forgotten_pins += part->forgotten_pins;
+  }
+  parts.clear();
+  if (forgotten != Traffic{}) report.stats.push_back({"(forgotten)", forgotten, {}});
+  if (forgotten_pins != PinBook::Totals{})
+    report.pins.push_back({"(forgotten)", {}, 0, 0, {}, forgotten_pins});
+  unite(report.pools);
+  sort(report.databases, [](const DatabaseRow& row) { return std::tie(row.name); });
+  add_unused_tenants(snapshot, paused, report.databases);
+  sort(report.stats, [](const StatsRow& row) { return std::tie(row.database); });
+  sort(report.pins, [](const PinRow& row) { return std::tie(row.database); });
+  sort(report.connections, [](const ConnectionRow& row) { return std::tie(row.database, row.id); });
+  sort(report.workers, [](const WorkerRow& row) { return row.worker; });
+  // Both are in the order of their names.
+  auto pool = report.pools.begin();
+  for (DatabaseRow& database : report.databases) {
+    while (pool != report.pools.end() && pool->database < database.name) ++pool;
+    for (; pool != report.pools.end() && pool->database == database.name; ++pool)
+      database.current_connections += pool->servers();
+  }
+  return report;
+}
+
+}  // namespace
 
 DatabaseRow database_row(const Snapshot& snapshot, const tiers::Tenant& record) {
   DatabaseRow row;
@@ -122,178 +380,62 @@ DatabaseRow database_row(const Snapshot& snapshot, const tiers::Tenant& record) 
   row.max_connections = record.limits.max_server_connections;
   row.max_clients = record.limits.max_clients;
   row.pool_mode = record.limits.pool_mode;
+  row.tier = record.limits.name;
+  row.backend = record.backend;
   row.server_lifetime_s = static_cast<std::uint64_t>(snapshot.config().server_lifetime.count() / 1000);
   return row;
 }
 
-void collect_databases(Worker& worker, Report& report) {
-  std::map<std::string, std::uint32_t> servers;
-  for (const PoolRow& row : report.pools) servers[row.database] += servers_of(row);
-  for (const auto& [name, tenant] : worker.tenants()) {
-    DatabaseRow row = database_row(worker.snapshot(), tenant->record);
-    row.clients = tenant->clients;
-    row.current_connections = servers[name];
-    row.paused = tenant->paused;
-    report.databases.push_back(std::move(row));
+const std::string& tenant_of(const Group& group, const Server& server) {
+  return server.session ? server.session->tenant().record.name : group.shown_tenant();
+}
+
+void count(PoolRow& row, const Server& server) {
+  switch (server.place) {
+    case Place::Starting: ++row.sv_login; return;
+    case Place::Idle: ++row.sv_idle; return;
+    case Place::Lent: ++row.sv_active; return;
+    case Place::Settling: ++(server.leases > 0 ? row.sv_being_canceled : row.sv_tested); return;
+    case Place::Closing: return;
   }
 }
 
-void collect_stats(Worker& worker, Report& report) {
-  const Time now = worker.loop().now();
-  for (const auto& [name, tenant] : worker.tenants())
-    report.stats.push_back({name, tenant->traffic, tenant->period.view(tenant->traffic, now)});
-  report.forgotten += worker.tenants().forgotten();
-}
-
-// Of those that have anything to tell.
-void collect_pins(Worker& worker, Report& report) {
-  for (const auto& [name, tenant] : worker.tenants()) {
-    const PinBook& pins = tenant->pins;
-    if (pins.totals() == PinBook::Totals{}) continue;
-    const tiers::Tier& tier = tenant->record.limits;
-    report.pins.push_back(
-        {name, tier.name, pins.pinned(), tier.max_pinned_clients, pins.reasons(), pins.totals()});
+std::vector<BackendRow> backends(Worker& asking) {
+  std::vector<BackendRow> rows;
+  for (const BackendView& backend : asking.snapshot().backends) {
+    const BackendBudget& budget = asking.shared().budget(backend.settings.name);
+    rows.push_back({backend.settings.name, backend.settings.host, backend.settings.port, budget.used(),
+                    budget.limit(), budget.starved()});
   }
-  report.forgotten_pins += worker.tenants().forgotten_pins();
+  return rows;
 }
 
-void collect_clients(Worker& worker, Report& report) {
-  const Time now = worker.loop().now();
-  for (const auto& [id, session] : worker.sessions()) {
-    ConnectionRow& row = report.connections.emplace_back();
-    row.user = session->user();
-    row.database = session->tenant().record.name;
-    row.state = state_of(*session);
-    put_addresses(row, session->stream());
-    row.connected = now - session->connected_at();
-    row.requested = now - session->since();
-    if (waits(*session)) row.wait = row.requested;
-    row.ptr = name_of(*session);
-    if (const Server* server = session->server()) row.link = name_of(worker, *server);
-    row.application_name = application_name(session->core().wanted());
-    row.prepared_statements = session->core().statement_count();
-    row.pins = pin::names(session->core().pins());
-    row.id = id;
-  }
-  for (const auto& [raw, console] : worker.consoles()) {
-    ConnectionRow& row = report.connections.emplace_back();
-    row.user = console->user();
-    row.database = "pgweir";
-    row.state = "active";
-    put_addresses(row, console->stream());
-    row.connected = row.requested = now - console->connected_at();
-    row.ptr = fmt::format("c{:x}", console->id());
-    row.id = console->id();
-  }
-}
-
-void collect_servers(Worker& worker, Report& report) {
-  const Time now = worker.loop().now();
-  for (const auto& [key, group] : worker.groups()) {
-    for (const auto& [id, server] : group->servers()) {
-      const char* state = state_of(*server);
-      if (!state) continue;
-      ConnectionRow& row = report.connections.emplace_back();
-      row.type = "S";
-      row.user = key.user;
-      row.database = tenant_of(*group, *server);
-      row.state = state;
-      if (server->stream()) put_addresses(row, *server->stream());
-      row.connected = now - server->started_at;
-      row.requested = server->place == Place::Starting ? row.connected : now - server->since;
-      row.close_needed = server->place != Place::Starting && server->expires <= now;
-      row.ptr = name_of(worker, *server);
-      if (server->session) row.link = name_of(*server->session);
-      row.remote_pid = server->cancel_pid();
-      row.application_name = application_name(server->core.applied);
-      row.prepared_statements = server->core.statements.size();
-      row.id = id_of(worker, *server);
-    }
-  }
-}
-
-void collect(Worker& worker, Action action, Report& report) {
-  report.clients += worker.sessions().size() + worker.consoles().size();
-  report.logins += worker.login_count();
-  report.texts += worker.texts().counts();
-  if (action == Action::ShowClients || action == Action::ShowPinnedClients)
-    return collect_clients(worker, report);
-  if (action == Action::ShowPins) return collect_pins(worker, report);
-  if (action == Action::ShowServers) return collect_servers(worker, report);
-  collect_stats(worker, report);
-  collect_pools(worker, report);
-  collect_databases(worker, report);
-}
-
-template <class Row>
-void append(std::vector<Row>& to, std::vector<Row>&& from) {
-  to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
-}
-
-void merge(Report& to, Report&& from) {
-  append(to.pools, std::move(from.pools));
-  append(to.databases, std::move(from.databases));
-  append(to.stats, std::move(from.stats));
-  append(to.pins, std::move(from.pins));
-  append(to.connections, std::move(from.connections));
-  to.forgotten += from.forgotten;
-  to.forgotten_pins += from.forgotten_pins;
-  to.texts += from.texts;
-  to.clients += from.clients;
-  to.logins += from.logins;
-  to.servers += from.servers;
-}
-
-// Tenants that are configured and have not been used yet have no home that knows them.
-void add_unused_tenants(Worker& worker, Report& report) {
-  std::vector<std::string> known;
-  for (const DatabaseRow& row : report.databases) known.push_back(row.name);
-  std::sort(known.begin(), known.end());
-  for (const auto& [name, record] : worker.snapshot().directory.tenants()) {
-    if (std::binary_search(known.begin(), known.end(), name)) continue;
-    DatabaseRow row = database_row(worker.snapshot(), record);
-    row.paused = worker.all_paused();
-    report.databases.push_back(std::move(row));
-  }
-}
-
-// The same order every time, so that a reader finds a row where it was.
-void sort(Report& report) {
-  const auto by = [](auto& rows, auto key) {
-    std::sort(rows.begin(), rows.end(), [key](const auto& a, const auto& b) { return key(a) < key(b); });
-  };
-  by(report.pools, [](const PoolRow& row) { return std::tie(row.database, row.user); });
-  by(report.databases, [](const DatabaseRow& row) { return std::tie(row.name); });
-  by(report.stats, [](const StatsRow& row) { return std::tie(row.database); });
-  by(report.pins, [](const PinRow& row) { return std::tie(row.database); });
-  by(report.connections, [](const ConnectionRow& row) { return std::tie(row.database, row.id); });
-}
-
-}  // namespace
-
-void gather(Worker& asking, Action action, std::function<void(Report)> done) {
+void gather(Worker& asking, Action action, std::function<std::string(const Report&)> write,
+            std::function<void(std::string)> done) {
   struct Gathering {
-    Report report;
-    std::size_t left;
-    std::function<void(Report)> done;
+    std::vector<std::shared_ptr<Part>> parts;
+    std::function<std::string(const Report&)> write;
+    std::function<void(std::string)> done;
+    std::string text;
   };
-  // Touched on the asking worker's thread only.
-  auto all = std::make_shared<Gathering>(Gathering{{}, asking.shared().workers.size(), std::move(done)});
+  // Touched by one thread at a time.
+  auto all = std::make_shared<Gathering>(Gathering{{}, std::move(write), std::move(done), {}});
+  const auto united = [&asking, all] {
+    asking.loop().offload(
+        [all, snapshot = asking.snapshot_ref(), paused = asking.all_paused()] {
+          all->text = all->write(unite(all->parts, *snapshot, paused));
+        },
+        [all] { all->done(std::move(all->text)); });
+  };
   for (Worker* worker : asking.shared().workers)
-    worker->loop().post([worker, &asking, action, all] {
-      auto part = std::make_shared<Report>();
-      collect(*worker, action, *part);
-      asking.loop().post([&asking, all, part] {
-        merge(all->report, std::move(*part));
-        if (--all->left > 0) return;
-        add_unused_tenants(asking, all->report);
-        if (all->report.forgotten != Traffic{})
-          all->report.stats.push_back({"(forgotten)", all->report.forgotten, {}});
-        if (all->report.forgotten_pins != PinBook::Totals{})
-          all->report.pins.push_back({"(forgotten)", {}, 0, 0, {}, all->report.forgotten_pins});
-        sort(all->report);
-        all->done(std::move(all->report));
-      });
+    worker->loop().post([worker, &asking, action, all, united] {
+      const auto done_here = [&asking, all, united](std::shared_ptr<Part> part) {
+        asking.loop().post([&asking, all, united, part = std::move(part)]() mutable {
+          all->parts.push_back(std::move(part));
+          if (all->parts.size() == asking.shared().workers.size()) united();
+        });
+      };
+      std::make_shared<Collection>(*worker, needs(action), done_here)->step();
     });
 }
 

@@ -7,11 +7,13 @@
 
 #include "pooler/console_core.h"
 #include "pooler/console_tables.h"
-#include "protocol/sql_cache.h"
+#include "pooler/snapshot.h"
 
 namespace pgweir {
+class Group;
+class Server;
 class Worker;
-}
+}  // namespace pgweir
 
 namespace pgweir::console {
 
@@ -20,16 +22,24 @@ struct Report {
   std::vector<DatabaseRow> databases;
   std::vector<StatsRow> stats;
   std::vector<PinRow> pins;
-  std::vector<ConnectionRow> connections;  // of SHOW CLIENTS, SHOW PINNED_CLIENTS or SHOW SERVERS
-  // Of tenants that no worker remembers; rows of stats and pins in the end.
-  Traffic forgotten;
-  PinBook::Totals forgotten_pins;
-  protocol::SqlCache::Counts texts;  // how SQL was read
+  std::vector<ConnectionRow> connections;  // of clients, servers or both
+  std::vector<WorkerRow> workers;
   std::uint64_t clients = 0, logins = 0, servers = 0;
 };
 
-// Gathers from all workers what `action` shows, and calls `done` with it, in order, on the asking worker's
-// loop. Nobody waits meanwhile.
-void gather(Worker& asking, Action action, std::function<void(Report)> done);
+// Gathers from all workers what `action` shows, some rows at a time, so that none of them stands still;
+// `write` makes a text of it on a helper thread, and `done` is given that on the asking worker's loop.
+// `write` may hold values only.
+void gather(Worker& asking, Action action, std::function<std::string(const Report&)> write,
+            std::function<void(std::string)> done);
+
+// As it is configured; nothing of it is in use.
+DatabaseRow database_row(const Snapshot& snapshot, const tiers::Tenant& record);
+// In whose rows a server is shown.
+const std::string& tenant_of(const Group& group, const Server& server);
+void count(PoolRow& row, const Server& server);
+
+// The backends of the asking worker's configuration.
+std::vector<BackendRow> backends(Worker& asking);
 
 }  // namespace pgweir::console

@@ -11,6 +11,7 @@
 #include <utility>
 #include <variant>
 
+#include "pooler/base/check.h"
 #include "protocol/messages.h"
 
 namespace pgweir::console {
@@ -20,17 +21,6 @@ namespace {
 constexpr std::uint32_t kS = protocol::kTextOid;
 constexpr std::uint32_t kI = protocol::kInt4Oid;
 constexpr std::uint32_t kN = protocol::kNumericOid;
-
-template <class Row>
-using Getter = std::variant<std::string Row::*, Text Row::*, std::uint32_t Row::*, std::uint64_t Row::*,
-                            bool Row::*, const char * Row::*, Text (*)(const Row&)>;
-
-template <class Row>
-struct Figure {
-  const char* column;
-  std::uint32_t type_oid;
-  Getter<Row> get;
-};
 
 // An int4 that tools can read, whatever we count.
 std::string int4(std::uint64_t value) {
@@ -74,35 +64,106 @@ Text value(const Row& row, const Figure<Row>& figure) {
       figure.get);
 }
 
+// Of a figure that is a number.
+template <class Row>
+double number(const Row& row, const Figure<Row>& figure) {
+  if (figure.number) return figure.number(row);
+  return std::visit(
+      [&](auto get) -> double {
+        using Get = decltype(get);
+        if constexpr (std::is_same_v<Get, std::uint32_t Row::*> ||
+                      std::is_same_v<Get, std::uint64_t Row::*> || std::is_same_v<Get, bool Row::*>)
+          return static_cast<double>(row.*get);
+        else
+          PGWEIR_CHECK(false);
+      },
+      figure.get);
+}
+
+template <class Row, std::size_t N>
+std::vector<Sampled> sample_table(const std::array<Figure<Row>, N>& figures, const Row& row) {
+  std::vector<Sampled> all;
+  for (const auto& figure : figures)
+    if (figure.metric.kind != Metric::Kind::None)
+      all.push_back({&figure.metric, number(row, figure) * figure.metric.unit});
+  return all;
+}
+
 template <class Row, std::size_t N>
 void put_table(std::string& out, const std::array<Figure<Row>, N>& figures, std::span<const Row> rows) {
   std::vector<protocol::Column> columns;
-  for (const auto& figure : figures) columns.push_back({figure.column, figure.type_oid});
+  for (const auto& figure : figures)
+    if (figure.column) columns.push_back({figure.column, figure.type_oid});
   protocol::put_row_description(out, columns);
   std::vector<Text> values;
   for (const Row& row : rows) {
     values.clear();
-    for (const auto& figure : figures) values.push_back(value(row, figure));
+    for (const auto& figure : figures)
+      if (figure.column) values.push_back(value(row, figure));
     protocol::put_data_row(out, values);
   }
 }
+
+constexpr auto kGauge = Metric::Kind::Gauge;
+constexpr auto kCounter = Metric::Kind::Counter;
+constexpr double kMicro = 1e-6;
 
 using Pool = Figure<PoolRow>;
 constexpr std::array kPools{
     Pool{"database", kS, &PoolRow::database},
     Pool{"user", kS, &PoolRow::user},
-    Pool{"cl_active", kI, &PoolRow::cl_active},
-    Pool{"cl_waiting", kI, &PoolRow::cl_waiting},
+    Pool{"cl_active",
+         kI,
+         [](const PoolRow& row) -> Text { return int4(row.cl_active()); },
+         {kGauge, "clients_active", "Clients that do not wait, idle ones among them.",
+          "pgbouncer_pools_client_active_connections"},
+         [](const PoolRow& row) -> double { return row.cl_active(); }},
+    Pool{"cl_waiting",
+         kI,
+         &PoolRow::cl_waiting,
+         {kGauge, "clients_waiting", "Clients queued for a server.",
+          "pgbouncer_pools_client_waiting_connections"}},
     Pool{"cl_active_cancel_req", kI, &zero<PoolRow>},  // a cancel is not a client of a pool here
     Pool{"cl_waiting_cancel_req", kI, &zero<PoolRow>},
-    Pool{"sv_active", kI, &PoolRow::sv_active},
+    Pool{"sv_active",
+         kI,
+         &PoolRow::sv_active,
+         {kGauge, "servers_active", "Server connections that a client holds.",
+          "pgbouncer_pools_server_active_connections"}},
     Pool{"sv_active_cancel", kI, &zero<PoolRow>},
-    Pool{"sv_being_canceled", kI, &PoolRow::sv_being_canceled},
-    Pool{"sv_idle", kI, &PoolRow::sv_idle},
-    Pool{"sv_used", kI, &zero<PoolRow>},  // idle ones are not tested again before use
-    Pool{"sv_tested", kI, &PoolRow::sv_tested},
-    Pool{"sv_login", kI, &PoolRow::sv_login},
-    Pool{"maxwait", kI, [](const PoolRow& row) -> Text { return whole_seconds(row.maxwait); }},
+    Pool{"sv_being_canceled",
+         kI,
+         &PoolRow::sv_being_canceled,
+         {kGauge, "servers_being_canceled", "Server connections that wait for a cancel to arrive.",
+          "pgbouncer_pools_server_being_canceled_connections"}},
+    Pool{"sv_idle",
+         kI,
+         &PoolRow::sv_idle,
+         {kGauge, "servers_idle", "Server connections that are free for the next client.",
+          "pgbouncer_pools_server_idle_connections"}},
+    // Idle ones are not tested again before use.
+    Pool{"sv_used",
+         kI,
+         &zero<PoolRow>,
+         {kGauge, "servers_used", "Always 0: no server waits to be tested before its next use.",
+          "pgbouncer_pools_server_used_connections"},
+         [](const PoolRow&) { return 0.0; }},
+    Pool{"sv_tested",
+         kI,
+         &PoolRow::sv_tested,
+         {kGauge, "servers_tested", "Server connections that are being cleaned after a client.",
+          "pgbouncer_pools_server_testing_connections"}},
+    Pool{"sv_login",
+         kI,
+         &PoolRow::sv_login,
+         {kGauge, "servers_login", "Server connections that log in to Postgres.",
+          "pgbouncer_pools_server_login_connections"}},
+    Pool{"maxwait",
+         kI,
+         [](const PoolRow& row) -> Text { return whole_seconds(row.maxwait); },
+         {kGauge, "client_maxwait_seconds", "How long the client has waited that waits longest.",
+          "pgbouncer_pools_client_maxwait_seconds", kMicro},
+         [](const PoolRow& row) { return static_cast<double>(row.maxwait.count()); }},
     Pool{"maxwait_us", kI, [](const PoolRow& row) -> Text { return rest_us(row.maxwait); }},
     Pool{"pool_mode", kS, &pool_mode<PoolRow>},
     Pool{"load_balance_hosts", kS, &nothing<PoolRow>},
@@ -154,6 +215,11 @@ constexpr std::array kConnections{
     Connection{"id", kI, &of<&ConnectionRow::id>},
 };
 
+// Behind the columns of a connection. Nothing that has arrived is kept: it is passed on as it comes.
+constexpr std::array<const char*, 7> kSocketColumns{"recv_pos",    "pkt_pos",   "pkt_remain", "send_pos",
+                                                    "send_remain", "pkt_avail", "send_avail"};
+constexpr std::string_view kUnsentColumn = "send_remain";
+
 constexpr std::array kPinnedClients{
     Connection{"database", kS, &of<&ConnectionRow::database>},
     Connection{"user", kS, &of<&ConnectionRow::user>},
@@ -195,18 +261,126 @@ constexpr std::array kDatabases{
     Database{"port", kI, &DatabaseRow::port},
     Database{"database", kS, &DatabaseRow::database},
     Database{"force_user", kS, &DatabaseRow::force_user},
-    Database{"pool_size", kI, &DatabaseRow::pool_size},
+    Database{"pool_size",
+             kI,
+             &DatabaseRow::pool_size,
+             {kGauge, "pool_size", "Server connections that the tenant is sure of.",
+              "pgbouncer_databases_pool_size"}},
     Database{"min_pool_size", kI, &DatabaseRow::min_pool_size},
     Database{"reserve_pool_size", kI, &zero<DatabaseRow>},
     Database{"server_lifetime", kI, &DatabaseRow::server_lifetime_s},
     Database{"pool_mode", kS, &pool_mode<DatabaseRow>},
     Database{"load_balance_hosts", kS, &nothing<DatabaseRow>},
-    Database{"max_connections", kI, &DatabaseRow::max_connections},
-    Database{"current_connections", kI, &DatabaseRow::current_connections},
-    Database{"max_client_connections", kI, &DatabaseRow::max_clients},
-    Database{"current_client_connections", kI, &DatabaseRow::clients},
-    Database{"paused", kI, &DatabaseRow::paused},
+    Database{"max_connections",
+             kI,
+             &DatabaseRow::max_connections,
+             {kGauge, "max_server_connections", "Server connections that the tenant may have.",
+              "pgbouncer_databases_max_connections"}},
+    Database{"current_connections",
+             kI,
+             &DatabaseRow::current_connections,
+             {kGauge, "server_connections", "Server connections of the tenant.",
+              "pgbouncer_databases_current_connections"}},
+    Database{"max_client_connections",
+             kI,
+             &DatabaseRow::max_clients,
+             {kGauge, "max_clients", "Clients that the tenant may have."}},
+    Database{"current_client_connections",
+             kI,
+             &DatabaseRow::clients,
+             {kGauge, "clients", "Clients of the tenant."}},
+    Database{"paused",
+             kI,
+             &DatabaseRow::paused,
+             {kGauge, "paused", "1 while the tenant is paused.", "pgbouncer_databases_paused"}},
     Database{"disabled", kI, &zero<DatabaseRow>},
+};
+
+using TenantFigure = Figure<DatabaseRow>;
+constexpr std::array kTenants{
+    TenantFigure{"tenant", kS, &DatabaseRow::name},
+    TenantFigure{"tier", kS, &DatabaseRow::tier},
+    TenantFigure{"backend", kS, &DatabaseRow::backend},
+    TenantFigure{"database", kS, &DatabaseRow::database},
+    TenantFigure{"pool_mode", kS, &pool_mode<DatabaseRow>},
+    TenantFigure{"clients", kI, &DatabaseRow::clients},
+    TenantFigure{"max_clients", kI, &DatabaseRow::max_clients},
+    TenantFigure{"servers", kI, &DatabaseRow::current_connections},
+    TenantFigure{"pool_size", kI, &DatabaseRow::pool_size},
+    TenantFigure{"max_servers", kI, &DatabaseRow::max_connections},
+    TenantFigure{"paused", kI, &DatabaseRow::paused},
+};
+
+using User = Figure<UserRow>;
+constexpr std::array kUsers{
+    User{"name", kS, &UserRow::name},
+    User{"pool_size", kS, &nothing<UserRow>},  // limits are the tenants'
+    User{"reserve_pool_size", kS, &nothing<UserRow>},
+    User{"pool_mode", kS, &nothing<UserRow>},
+    User{"max_user_connections", kI, &zero<UserRow>},
+    User{"current_connections", kI, &UserRow::servers},
+    User{"max_user_client_connections", kI, &zero<UserRow>},
+    User{"current_client_connections", kI, &UserRow::clients},
+};
+
+using Mem = Figure<MemRow>;
+constexpr std::array kMem{
+    Mem{"name", kS, &MemRow::name},
+    Mem{"size", kI, &MemRow::size},
+    Mem{"used", kI, &MemRow::used},
+    Mem{"free", kI, &zero<MemRow>},
+    Mem{"memtotal", kI, [](const MemRow& row) -> Text { return int4(row.total()); }},
+};
+
+using Thread = Figure<WorkerRow>;
+constexpr std::array kWorkers{
+    Thread{"worker", kI, &WorkerRow::worker},
+    Thread{
+        "tenants", kI, &WorkerRow::tenants, {kGauge, "worker_tenants", "Tenants that the worker remembers."}},
+    Thread{"groups",
+           kI,
+           &WorkerRow::groups,
+           {kGauge, "worker_groups", "Groups of servers that are the same to Postgres."}},
+    Thread{"clients", kI, &WorkerRow::clients, {kGauge, "worker_clients", "Clients that are logged in."}},
+    Thread{"waiting",
+           kI,
+           &WorkerRow::waiting,
+           {kGauge, "worker_clients_waiting", "Those of them that are queued for a server."}},
+    Thread{
+        "logins", kI, &WorkerRow::logins, {kGauge, "worker_logins", "Connections that are about to log in."}},
+    Thread{"consoles", kI, &WorkerRow::consoles, {kGauge, "worker_consoles", "Connections to the console."}},
+    Thread{"servers", kI, &WorkerRow::servers, {kGauge, "worker_servers", "Connections to Postgres."}},
+    Thread{"texts_by_words",
+           kN,
+           &WorkerRow::texts_by_words,
+           {kCounter, "worker_texts_by_words", "SQL texts whose words cannot change a session."}},
+    Thread{"texts_remembered",
+           kN,
+           &WorkerRow::texts_remembered,
+           {kCounter, "worker_texts_remembered", "SQL texts that had been parsed before."}},
+    Thread{"texts_parsed",
+           kN,
+           &WorkerRow::texts_parsed,
+           {kCounter, "worker_texts_parsed", "SQL texts that were parsed to see what they do to a session."}},
+};
+
+using Backend = Figure<BackendRow>;
+constexpr std::array kBackends{
+    Backend{"name", kS, &BackendRow::name},
+    Backend{"host", kS, &BackendRow::host},
+    Backend{"port", kI, &BackendRow::port},
+    Backend{"current_connections",
+            kI,
+            &BackendRow::servers,
+            {kGauge, "backend_server_connections", "Connections to this Postgres, over all tenants."}},
+    Backend{"max_connections",
+            kI,
+            &BackendRow::most,
+            {kGauge, "backend_max_server_connections", "Connections to it that are allowed."}},
+    Backend{"starved",
+            kI,
+            &BackendRow::starved,
+            {kGauge, "backend_starved", "1 while somebody waits for a connection to it because of that."}},
 };
 
 using Config = Figure<conf::Shown>;
@@ -232,26 +406,107 @@ struct Quantity {
   const char* averages_column;  // STATS_AVERAGES
   const char* totals_row;       // TOTALS: total_<...> and avg_<...>
   std::uint64_t Traffic::*sum;
-  std::uint64_t Traffic::*per = nullptr;
+  std::uint64_t Traffic::*per;
+  Metric metric;
 };
 constexpr std::array kQuantities{
-    Quantity{"server_assignment_count", "server_assignment_count", "server_assignment_count",
-             "server_assignment_count", "server_assignment_count", &Traffic::assignments},
-    Quantity{"xact_count", "xact_count", "xact_count", "xact_count", "xact_count", &Traffic::transactions},
-    Quantity{"query_count", "query_count", "query_count", "query_count", "query_count", &Traffic::queries},
-    Quantity{"received", "recv", "bytes_received", "bytes_received", "client_bytes", &Traffic::received},
-    Quantity{"sent", "sent", "bytes_sent", "bytes_sent", "server_bytes", &Traffic::sent},
-    Quantity{"xact_time", "xact_time", "xact_time", "xact_time", "xact_time", &Traffic::transaction_us,
-             &Traffic::transactions},
-    Quantity{"query_time", "query_time", "query_time", "query_time", "query_time", &Traffic::query_us,
-             &Traffic::queries},
-    Quantity{"wait_time", "wait_time", "wait_time", "wait_time", "wait_time", &Traffic::wait_us},
-    Quantity{"client_parse_count", "client_parse_count", "client_parse_count", "avg_client_parse_count",
-             "ps_client_parse_count", &Traffic::client_parses},
-    Quantity{"server_parse_count", "server_parse_count", "server_parse_count", "avg_server_parse_count",
-             "ps_server_parse_count", &Traffic::server_parses},
-    Quantity{"bind_count", "bind_count", "bind_count", "avg_bind_count", "ps_bind_count", &Traffic::binds},
+    Quantity{"server_assignment_count",
+             "server_assignment_count",
+             "server_assignment_count",
+             "server_assignment_count",
+             "server_assignment_count",
+             &Traffic::assignments,
+             nullptr,
+             {kCounter, "server_assignments", "Times that a client was given a server.",
+              "pgbouncer_stats_server_assignments_total"}},
+    Quantity{"xact_count",
+             "xact_count",
+             "xact_count",
+             "xact_count",
+             "xact_count",
+             &Traffic::transactions,
+             nullptr,
+             {kCounter, "transactions", "Transactions that have ended.",
+              "pgbouncer_stats_sql_transactions_pooled_total"}},
+    Quantity{
+        "query_count",
+        "query_count",
+        "query_count",
+        "query_count",
+        "query_count",
+        &Traffic::queries,
+        nullptr,
+        {kCounter, "queries", "Requests that have been answered.", "pgbouncer_stats_queries_pooled_total"}},
+    Quantity{"received",
+             "recv",
+             "bytes_received",
+             "bytes_received",
+             "client_bytes",
+             &Traffic::received,
+             nullptr,
+             {kCounter, "received_bytes", "Bytes from clients.", "pgbouncer_stats_received_bytes_total"}},
+    Quantity{"sent",
+             "sent",
+             "bytes_sent",
+             "bytes_sent",
+             "server_bytes",
+             &Traffic::sent,
+             nullptr,
+             {kCounter, "sent_bytes", "Bytes to clients.", "pgbouncer_stats_sent_bytes_total"}},
+    Quantity{"xact_time",
+             "xact_time",
+             "xact_time",
+             "xact_time",
+             "xact_time",
+             &Traffic::transaction_us,
+             &Traffic::transactions,
+             {kCounter, "in_transaction_seconds", "Time that clients have held servers.",
+              "pgbouncer_stats_server_in_transaction_seconds_total", kMicro}},
+    Quantity{"query_time",
+             "query_time",
+             "query_time",
+             "query_time",
+             "query_time",
+             &Traffic::query_us,
+             &Traffic::queries,
+             {kCounter, "queries_duration_seconds", "Time that requests have run.",
+              "pgbouncer_stats_queries_duration_seconds_total", kMicro}},
+    Quantity{"wait_time",
+             "wait_time",
+             "wait_time",
+             "wait_time",
+             "wait_time",
+             &Traffic::wait_us,
+             nullptr,
+             {kCounter, "client_wait_seconds", "Time that clients have waited for a server.",
+              "pgbouncer_stats_client_wait_seconds_total", kMicro}},
+    Quantity{"client_parse_count",
+             "client_parse_count",
+             "client_parse_count",
+             "avg_client_parse_count",
+             "ps_client_parse_count",
+             &Traffic::client_parses,
+             nullptr,
+             {kCounter, "client_parses", "Named statements that clients have prepared."}},
+    Quantity{"server_parse_count",
+             "server_parse_count",
+             "server_parse_count",
+             "avg_server_parse_count",
+             "ps_server_parse_count",
+             &Traffic::server_parses,
+             nullptr,
+             {kCounter, "server_parses", "Named statements that were prepared on servers for them."}},
+    Quantity{"bind_count",
+             "bind_count",
+             "bind_count",
+             "avg_bind_count",
+             "ps_bind_count",
+             &Traffic::binds,
+             nullptr,
+             {kCounter, "binds", "Times that a named statement was bound."}},
 };
+// No SHOW has a column for them.
+constexpr Metric kErrors{kCounter, "errors", "Requests that the pooler itself has refused or ended."};
 
 std::uint64_t total(const StatsRow& row, const Quantity& quantity) { return row.total.*quantity.sum; }
 
@@ -297,11 +552,80 @@ void put_connections(std::string& out, std::span<const ConnectionRow> rows, std:
   put_table(out, kConnections, std::span<const Shown>(shown));
 }
 
+void PoolRow::add(const PoolRow& other) {
+  for (const auto figure :
+       {&PoolRow::clients, &PoolRow::cl_waiting, &PoolRow::sv_active, &PoolRow::sv_being_canceled,
+        &PoolRow::sv_idle, &PoolRow::sv_tested, &PoolRow::sv_login})
+    this->*figure += other.*figure;
+  maxwait = std::max(maxwait, other.maxwait);
+}
+
+std::vector<Sampled> samples(const PoolRow& row) { return sample_table(kPools, row); }
+std::vector<Sampled> samples(const DatabaseRow& row) { return sample_table(kDatabases, row); }
+std::vector<Sampled> samples(const WorkerRow& row) { return sample_table(kWorkers, row); }
+std::vector<Sampled> samples(const BackendRow& row) { return sample_table(kBackends, row); }
+std::vector<Sampled> samples(const Traffic& total) {
+  std::vector<Sampled> all;
+  for (const Quantity& quantity : kQuantities)
+    all.push_back({&quantity.metric, static_cast<double>(total.*quantity.sum) * quantity.metric.unit});
+  all.push_back({&kErrors, static_cast<double>(total.errors)});
+  return all;
+}
+
 void put_pinned_clients(std::string& out, std::span<const ConnectionRow> rows) {
   std::vector<Shown> shown;
   for (const ConnectionRow& row : rows)
     if (!row.pins.empty()) shown.push_back({row, 0});
   put_table(out, kPinnedClients, std::span<const Shown>(shown));
+}
+
+void put_sockets(std::string& out, std::span<const ConnectionRow> rows, std::int64_t now_s) {
+  std::vector<protocol::Column> columns;
+  for (const auto& figure : kConnections) columns.push_back({figure.column, figure.type_oid});
+  for (const char* name : kSocketColumns) columns.push_back({name, kI});
+  protocol::put_row_description(out, columns);
+  for (const ConnectionRow& row : rows) {
+    const Shown shown{row, now_s};
+    std::vector<Text> values;
+    for (const auto& figure : kConnections) values.push_back(value(shown, figure));
+    for (const char* name : kSocketColumns)
+      values.emplace_back(name == kUnsentColumn ? int4(row.unsent) : "0");
+    protocol::put_data_row(out, values);
+  }
+}
+
+void put_tenants(std::string& out, std::span<const DatabaseRow> rows) { put_table(out, kTenants, rows); }
+void put_users(std::string& out, std::span<const UserRow> rows) { put_table(out, kUsers, rows); }
+void put_mem(std::string& out, std::span<const MemRow> rows) { put_table(out, kMem, rows); }
+
+void put_tiers(std::string& out, std::span<const TierRow> rows) {
+  std::vector<protocol::Column> columns{{"tier", kS}};
+  for (const tiers::TierField& field : tiers::tier_fields()) columns.push_back({std::string(field.key), kS});
+  for (const char* name : {"tenants", "clients", "servers"}) columns.push_back({name, kI});
+  protocol::put_row_description(out, columns);
+  for (const TierRow& row : rows) {
+    std::vector<Text> values{row.tier.name};
+    for (const tiers::TierField& field : tiers::tier_fields()) values.push_back(tier_text(row.tier, field));
+    for (const std::uint64_t count : {row.tenants, row.clients, row.servers}) values.push_back(int4(count));
+    protocol::put_data_row(out, values);
+  }
+}
+
+void put_peers(std::string& out) {
+  protocol::put_row_description(out, {{"peer_id", kI}, {"host", kS}, {"port", kI}, {"pool_size", kI}});
+}
+void put_peer_pools(std::string& out) {
+  protocol::put_row_description(out, {{"peer_id", kI},
+                                      {"cl_active_cancel_req", kI},
+                                      {"cl_waiting_cancel_req", kI},
+                                      {"sv_active_cancel", kI},
+                                      {"sv_login", kI}});
+}
+void put_dns_hosts(std::string& out) {
+  protocol::put_row_description(out, {{"hostname", kS}, {"ttl", protocol::kInt8Oid}, {"addrs", kS}});
+}
+void put_dns_zones(std::string& out) {
+  protocol::put_row_description(out, {{"zonename", kS}, {"serial", protocol::kInt8Oid}, {"count", kI}});
 }
 
 void put_pins(std::string& out, std::span<const PinRow> rows) { put_table(out, kPins, rows); }
@@ -324,6 +648,9 @@ void put_stats_averages(std::string& out, std::span<const StatsRow> rows) {
   put_traffic(out, rows, {Part::Average},
               [](const Quantity& quantity, Part) { return quantity.averages_column; });
 }
+
+void put_workers(std::string& out, std::span<const WorkerRow> rows) { put_table(out, kWorkers, rows); }
+void put_backends(std::string& out, std::span<const BackendRow> rows) { put_table(out, kBackends, rows); }
 
 void put_totals(std::string& out, std::span<const StatsRow> rows) {
   protocol::put_row_description(out, {{"name", kS}, {"value", kN}});

@@ -13,18 +13,23 @@
 
 #include "conf/load.h"
 #include "pooler/base/time.h"
+#include "pooler/console_figure.h"
 #include "pooler/tenant.h"
 
 namespace pgweir::console {
 
-using Text = std::optional<std::string>;  // nothing: NULL
-
+// Of one database and user; or, for metrics, of all pools of a tenant or of a tier.
 struct PoolRow {
   std::string database, user;
-  std::uint32_t cl_active = 0, cl_waiting = 0;
+  std::uint32_t clients = 0, cl_waiting = 0;  // those that wait are among the clients
   std::uint32_t sv_active = 0, sv_being_canceled = 0, sv_idle = 0, sv_tested = 0, sv_login = 0;
   Duration maxwait{};
   tiers::PoolMode pool_mode = tiers::PoolMode::Transaction;
+
+  // They are not all counted at the same moment.
+  std::uint32_t cl_active() const { return clients > cl_waiting ? clients - cl_waiting : 0; }
+  std::uint32_t servers() const { return sv_active + sv_being_canceled + sv_idle + sv_tested + sv_login; }
+  void add(const PoolRow& other);  // figures only
 };
 
 struct ConnectionRow {
@@ -42,6 +47,7 @@ struct ConnectionRow {
   std::uint64_t prepared_statements = 0;
   std::uint64_t id = 0;
   std::string pins;  // of a client: why it keeps its server
+  std::uint64_t unsent = 0;
 };
 
 // One database's clients that keep a server between transactions.
@@ -63,12 +69,47 @@ struct DatabaseRow {
   std::uint32_t max_connections = 0, current_connections = 0, max_clients = 0, clients = 0;
   bool paused = false;
   tiers::PoolMode pool_mode = tiers::PoolMode::Transaction;
+  std::string tier, backend;  // of SHOW TENANTS
+};
+
+struct UserRow {
+  std::string name;
+  std::uint32_t servers = 0, clients = 0;
+};
+
+// Objects of one kind; none is kept for later.
+struct MemRow {
+  const char* name;
+  std::uint64_t size = 0, used = 0;
+  std::uint64_t total() const { return size * used; }
+};
+
+// A tier, its fields as text in the order of tiers::tier_fields(), and who has it.
+struct TierRow {
+  tiers::Tier tier;
+  std::uint64_t tenants = 0, clients = 0, servers = 0;
 };
 
 struct StatsRow {
   std::string database;
   Traffic total;
   TrafficPeriod::View period{};
+};
+
+// One thread.
+struct WorkerRow {
+  std::uint32_t worker = 0;
+  std::uint64_t tenants = 0, groups = 0, clients = 0, waiting = 0, logins = 0, consoles = 0, servers = 0;
+  // Of clients, by how it was told what they do to a session: by their words, by memory, by the parser.
+  std::uint64_t texts_by_words = 0, texts_remembered = 0, texts_parsed = 0;
+};
+
+// One backend, over all workers.
+struct BackendRow {
+  std::string name, host;
+  std::uint32_t port = 0;
+  std::uint32_t servers = 0, most = 0;
+  bool starved = false;
 };
 
 struct NamedCount {
@@ -80,18 +121,41 @@ struct KeyValue {
   std::string key, value;
 };
 
+// The figures of a row that are metrics, in the order of its columns; the same for every row.
+struct Sampled {
+  const Metric* metric;
+  double value;
+};
+std::vector<Sampled> samples(const PoolRow& row);
+std::vector<Sampled> samples(const DatabaseRow& row);
+std::vector<Sampled> samples(const Traffic& total);
+std::vector<Sampled> samples(const WorkerRow& row);
+std::vector<Sampled> samples(const BackendRow& row);
+
 // Each appends a RowDescription and the DataRows. `now_s` is the time of day, in seconds since 1970.
 void put_pools(std::string& out, std::span<const PoolRow> rows);
 void put_connections(std::string& out, std::span<const ConnectionRow> rows, std::int64_t now_s);
+void put_sockets(std::string& out, std::span<const ConnectionRow> rows, std::int64_t now_s);
 void put_pinned_clients(std::string& out, std::span<const ConnectionRow> rows);
 void put_pins(std::string& out, std::span<const PinRow> rows);
 void put_databases(std::string& out, std::span<const DatabaseRow> rows);
+void put_tenants(std::string& out, std::span<const DatabaseRow> rows);
+void put_tiers(std::string& out, std::span<const TierRow> rows);
+void put_users(std::string& out, std::span<const UserRow> rows);
+void put_mem(std::string& out, std::span<const MemRow> rows);
+// What there is none of here.
+void put_peers(std::string& out);
+void put_peer_pools(std::string& out);
+void put_dns_hosts(std::string& out);
+void put_dns_zones(std::string& out);
 void put_config(std::string& out, std::span<const conf::Shown> rows);
 void put_lists(std::string& out, std::span<const NamedCount> rows);
 void put_state(std::string& out, std::span<const KeyValue> rows);
 void put_stats(std::string& out, std::span<const StatsRow> rows);
 void put_stats_totals(std::string& out, std::span<const StatsRow> rows);
 void put_stats_averages(std::string& out, std::span<const StatsRow> rows);
+void put_workers(std::string& out, std::span<const WorkerRow> rows);
+void put_backends(std::string& out, std::span<const BackendRow> rows);
 void put_totals(std::string& out, std::span<const StatsRow> rows);
 // One row of one column.
 void put_value(std::string& out, const char* column, std::uint32_t type_oid, const std::string& value);

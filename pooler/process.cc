@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "pooler/app.h"
+#include "pooler/http_service.h"
 #include "pooler/net/address.h"
 #include "pooler/net/listen.h"
 #include "pooler/net/random.h"
@@ -137,6 +138,11 @@ bool machine_has(const std::string& address) {
   return has;
 }
 
+bool chosen(const Snapshot& snapshot, std::string_view key) {
+  const auto origin = snapshot.loaded.origins.find(key);
+  return origin != snapshot.loaded.origins.end() && origin->second.where != "default";
+}
+
 // The sockets that clients connect to. Closes and removes what it still holds.
 class Doors {
  public:
@@ -151,11 +157,10 @@ class Doors {
   Expected<void> open(const Snapshot& snapshot, Log& log) {
     const conf::Config& config = snapshot.config();
     const net::ListenOptions options{static_cast<int>(config.backlog), config.unix_socket_mode};
-    const auto origin = snapshot.loaded.origins.find("listen.addresses");
-    const bool chosen = origin != snapshot.loaded.origins.end() && origin->second.where != "default";
+    const bool asked_for = chosen(snapshot, "listen.addresses");
     for (const std::string& address : config.listen_addresses) {
       // Nobody asked for both loopback addresses, and a machine without IPv6 has only one.
-      if (!chosen && !machine_has(address)) {
+      if (!asked_for && !machine_has(address)) {
         log.info("address left out: this machine does not have it", {{"address", address}});
         continue;
       }
@@ -201,6 +206,26 @@ class Doors {
   std::vector<std::string> paths_;
   std::string names_;
 };
+
+// The sockets of http.port. What nobody has asked for is left out where it cannot be had.
+Expected<std::vector<int>> open_http(const Snapshot& snapshot, Log& log) {
+  const conf::Config& config = snapshot.config();
+  std::vector<int> fds;
+  if (config.http_port == 0) return fds;
+  for (std::string address : config.http_addresses) {
+    if (!chosen(snapshot, "http.addresses") && !machine_has(address)) address = "0.0.0.0";
+    const auto fd = net::open_listener({address, config.http_port});
+    if (fd) {
+      fds.push_back(*fd);
+    } else if (!chosen(snapshot, "http.port") && !chosen(snapshot, "http.addresses")) {
+      log.warn("no metrics and no health checks over HTTP", {{"error", fd.error().message}});
+    } else {
+      for (const int open : fds) ::close(open);
+      return tl::unexpected(fd.error());
+    }
+  }
+  return fds;
+}
 
 // Helper threads resolve names, derive keys and read files. Every worker derives one key at a time
 // (pooler/derivations.h), so a flood of logins keeps `workers` of them busy; these four are left, of which
@@ -298,6 +323,12 @@ Exit serve(const std::string& path) {
   }
 
   const bool stored = (*snapshot)->redis.has_value();
+  const auto http_sockets = open_http(**snapshot, log);
+  if (!http_sockets) {
+    fmt::print(stderr, "pgweir: http: {}\n", http_sockets.error().message);
+    return Exit::StartFailed;
+  }
+
   Threads threads(thread_count(config), stored);
   // On a helper thread, for which the loops wait when they go: both outlive them.
   const auto reload = [&path, &environment]() -> tl::expected<SnapshotRef, std::string> {
@@ -323,6 +354,11 @@ Exit serve(const std::string& path) {
   }
   if (tiers) app.use(*tiers);
   app.listen(*sockets);
+  const auto http = HttpService::start(*http_sockets, app.shared());
+  if (!http) {
+    fmt::print(stderr, "pgweir: {}\n", http.error().message);
+    return Exit::StartFailed;
+  }
 
   int ends = 0;
   const auto end = [&](const char* name) {

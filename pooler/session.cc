@@ -158,7 +158,9 @@ void Session::settle(Actions& out, Bytes in) {
 void Session::link(Server& server) {
   server_ = &server;
   const Time now = worker_.loop().now();
-  tenant_.traffic.wait_us += static_cast<std::uint64_t>((now - since_).count());
+  const auto waited_us = static_cast<std::uint64_t>((now - since_).count());
+  tenant_.traffic.wait_us += waited_us;
+  tenant_.meter->wait.add(waited_us);
   since_ = busy_since_ = now;
 }
 
@@ -194,11 +196,15 @@ void Session::note_time(const Actions& out) {
   traffic.binds += out.binds;
   if (out.queries == 0 && out.transactions == 0) return;
   const Time now = worker_.loop().now();
-  traffic.query_us += static_cast<std::uint64_t>((now - busy_since_).count());
+  const auto query_us = static_cast<std::uint64_t>((now - busy_since_).count());
+  traffic.query_us += query_us;
+  if (out.queries > 0) tenant_.meter->query.add(query_us, out.queries);
   busy_since_ = now;
   if (out.transactions == 0) return;
+  const auto transaction_us = static_cast<std::uint64_t>((now - since_).count());
   traffic.transactions += out.transactions;
-  traffic.transaction_us += static_cast<std::uint64_t>((now - since_).count());
+  traffic.transaction_us += transaction_us;
+  tenant_.meter->transaction.add(transaction_us, out.transactions);
   since_ = now;
 }
 

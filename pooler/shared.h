@@ -14,6 +14,7 @@
 
 #include "pooler/app.h"
 #include "pooler/base/log.h"
+#include "pooler/readiness.h"
 #include "protocol/scram.h"
 
 namespace pgweir {
@@ -77,6 +78,7 @@ struct Shared {
   protocol::ScramKey process_secret{};   // for stand-in secrets of unknown users
   App* app = nullptr;
   TierControl* tiers = nullptr;  // null: tenants come from the configuration alone
+  Readiness readiness;
 
   std::uint32_t connections() const { return sessions.load() + logins.load(); }
   // A place for one more session; false when `most` are taken. Its worker gives it back.

@@ -3,10 +3,8 @@
 // Lives on the worker that is the home of its database, with all of its sessions; plain counters suffice.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "pooler/base/error.h"
@@ -14,65 +12,11 @@
 #include "pooler/base/time.h"
 #include "pooler/pins.h"
 #include "pooler/startup_settings.h"
+#include "pooler/tier_meter.h"
+#include "pooler/traffic.h"
 #include "tiers/tier.h"
 
 namespace pgweir {
-
-// Totals since the start, as SHOW STATS names them. Times in microseconds.
-struct Traffic {
-  std::uint64_t assignments = 0;
-  std::uint64_t transactions = 0;
-  std::uint64_t queries = 0;
-  std::uint64_t received = 0;
-  std::uint64_t sent = 0;
-  std::uint64_t transaction_us = 0;
-  std::uint64_t query_us = 0;
-  std::uint64_t wait_us = 0;
-  // Of named statements: Parses that clients sent, that servers were sent, and Binds.
-  std::uint64_t client_parses = 0;
-  std::uint64_t server_parses = 0;
-  std::uint64_t binds = 0;
-  std::uint64_t errors = 0;
-
-  Traffic& operator+=(const Traffic& other) {
-    for (const auto sum :
-         {&Traffic::assignments, &Traffic::transactions, &Traffic::queries, &Traffic::received,
-          &Traffic::sent, &Traffic::transaction_us, &Traffic::query_us, &Traffic::wait_us,
-          &Traffic::client_parses, &Traffic::server_parses, &Traffic::binds, &Traffic::errors})
-      this->*sum += other.*sum;
-    return *this;
-  }
-  friend bool operator==(const Traffic&, const Traffic&) = default;
-};
-// Every one of them is in the sum.
-static_assert(sizeof(Traffic) == 12 * sizeof(std::uint64_t));
-
-// What passed in the last whole period, from which the avg_ figures are made; in the first period, what has
-// passed of it.
-class TrafficPeriod {
- public:
-  static constexpr std::chrono::seconds kLength{60};
-
-  explicit TrafficPeriod(Time now) : began_(now) {}
-  void roll(const Traffic& now_total, Time now) {
-    last_begin_ = std::exchange(begin_, now_total);
-    last_end_ = now_total;
-    length_ = now - std::exchange(began_, now);
-  }
-  struct View {
-    Traffic from, to;
-    Duration length;
-  };
-  View view(const Traffic& now_total, Time now) const {
-    if (length_.count() > 0) return {last_begin_, last_end_, length_};
-    return {begin_, now_total, now - began_};
-  }
-
- private:
-  Time began_;
-  Traffic begin_, last_begin_, last_end_;
-  Duration length_{};
-};
 
 class Group;
 
@@ -86,13 +30,23 @@ struct Tenant : ListLink<Tenant> {
   PinBook pins{record};
   Traffic traffic;
   TrafficPeriod period;
+  TierMeter* meter;  // of the tier that it has now
 
-  explicit Tenant(Time now) : period(now) {}
+  Tenant(Time now, TierMeter& tier) : period(now), meter(&tier) {}
   bool ended() const { return record.state != tiers::TenantState::Active; }
   // What its clients are told then: who logs in, and who is connected.
   Error why_refused() const;
   Error why_ended() const;
+  // What it has done since the last call goes into its tier's total. Before its tier changes, before it is
+  // forgotten, and before the total is read; so that no total ever falls and none counts anything twice.
+  void settle_accounts() {
+    meter->total += traffic - accounted_;
+    accounted_ = traffic;
+  }
   bool may_have_server() const { return !paused && lent < record.limits.max_server_connections; }
+
+ private:
+  Traffic accounted_;
 };
 
 }  // namespace pgweir

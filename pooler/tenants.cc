@@ -27,7 +27,7 @@ Tenants::~Tenants() {
 Tenant& Tenants::get(const tiers::Tenant& record, Time now, bool all_paused) {
   std::unique_ptr<Tenant>& place = tenants_[record.name];
   if (!place) {
-    place = std::make_unique<Tenant>(now);
+    place = std::make_unique<Tenant>(now, meters_[record.limits.name]);
     place->paused = all_paused;
   }
   Tenant& tenant = *place;
@@ -35,10 +35,17 @@ Tenant& Tenants::get(const tiers::Tenant& record, Time now, bool all_paused) {
   tenant.record = record;
   // The tenant store may have told us something newer while this login was under way.
   if (newest.revision > record.revision && record.revision > 0) tiers::follow(tenant.record, newest);
+  change(tenant, tenant.record.limits);
   if (unused_.has(tenant)) unused_.remove(tenant);
   forget(all_paused);
   settle(tenant);
   return tenant;
+}
+
+void Tenants::change(Tenant& tenant, const tiers::Tier& limits) {
+  tenant.settle_accounts();
+  tenant.record.limits = limits;
+  tenant.meter = &meters_[limits.name];
 }
 
 void Tenants::settle(Tenant& tenant) {
@@ -63,6 +70,7 @@ void Tenants::forget(bool all_paused) {
       unused_.push_back(oldest);
       continue;
     }
+    oldest.settle_accounts();
     forgotten_ += oldest.traffic;
     forgotten_pins_ += oldest.pins.totals();
     tenants_.erase(tenants_.find(oldest.record.name));

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -29,6 +30,8 @@ class Tenants {
   // Found or made, with this record. It stays as long as it has clients; without any, it may be gone after
   // the next call. A pause is not forgotten: whoever differs from `all_paused` stays.
   Tenant& get(const tiers::Tenant& record, Time now, bool all_paused);
+  // Its tier, or what that allows, is another one now.
+  void change(Tenant& tenant, const tiers::Tier& limits);
   // Its first client has come or its last one has gone.
   void settle(Tenant& tenant);
 
@@ -36,13 +39,17 @@ class Tenants {
   Map::const_iterator begin() const { return tenants_.begin(); }
   Map::const_iterator end() const { return tenants_.end(); }
   std::size_t size() const { return tenants_.size(); }
+  // By name, of all tiers that tenants had since the start.
+  const std::map<std::string, TierMeter>& meters() const { return meters_; }
   const Traffic& forgotten() const { return forgotten_; }
   const PinBook::Totals& forgotten_pins() const { return forgotten_pins_; }
+  const Map& map() const { return tenants_; }
 
  private:
   void forget(bool all_paused);
 
   std::size_t unused_max_;
+  std::map<std::string, TierMeter> meters_;  // tenants point into it
   Map tenants_;
   List<Tenant> unused_;  // longest unused first
   Traffic forgotten_;

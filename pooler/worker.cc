@@ -164,6 +164,7 @@ void Worker::tenant_changed(const tiers::Tenant& record) {
 void Worker::follow(Tenant& tenant, const tiers::Tenant& record) {
   const tiers::Tenant before = tenant.record;
   tiers::follow(tenant.record, record);
+  tenants_.change(tenant, tenant.record.limits);
   const bool suspended = record.state == tiers::TenantState::Suspended;
   switch (tiers::move_between(before.limits, record.limits)) {
     case tiers::Move::None: break;

@@ -50,6 +50,7 @@ class Worker final : public net::Acceptor {
   Log& log() { return shared_.log; }
   Shared& shared() { return shared_; }
   const Snapshot& snapshot() const { return *snapshot_; }
+  std::shared_ptr<const Snapshot> snapshot_ref() const { return snapshot_; }
   const conf::Config& config() const { return snapshot_->config(); }
   std::uint32_t index() const { return index_; }
   Actions& actions() { return actions_; }

@@ -49,7 +49,7 @@ void put_row_description(std::string& out, const std::vector<Column>& columns) {
   w.u16(static_cast<std::uint16_t>(columns.size()));
   for (const Column& column : columns) {
     const std::uint16_t size = column.type_oid == kInt4Oid ? 4 : column.type_oid == kInt8Oid ? 8 : 0xffff;
-    w.c_string(column.name).u32(0).u16(0).u32(column.type_oid).u16(size).u32(0xffffffff).u16(0);
+    w.c_string(column.name).u32(0).u16(0).u32(column.type_oid).u16(size).u32(0xffffffff).u16(column.format);
   }
 }
 void put_data_row(std::string& out, const std::vector<std::optional<std::string>>& values) {

@@ -45,6 +45,7 @@ void put_command_complete(std::string& out, Bytes tag);
 struct Column {
   std::string name;
   std::uint32_t type_oid = 25;
+  std::uint16_t format = 0;  // 1: binary
 };
 inline constexpr std::uint32_t kTextOid = 25, kInt4Oid = 23, kInt8Oid = 20, kNumericOid = 1700;
 void put_row_description(std::string& out, const std::vector<Column>& columns);

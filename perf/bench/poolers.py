@@ -143,8 +143,10 @@ tenants:
         ) as console:
             cursor = console.execute("SHOW TOTALS")
             totals = dict(cursor.fetchall())
-            state = dict(console.execute("SHOW STATE").fetchall())
-        return int(totals["total_query_count"]), int(state["texts_parsed"])
+            workers = console.execute("SHOW WORKERS")
+            place = [column.name for column in workers.description].index("texts_parsed")
+            parsed = sum(int(row[place]) for row in workers)
+        return int(totals["total_query_count"]), parsed
 
 
 class PgweirOneThread(Pgweir):

@@ -60,6 +60,18 @@ TEST_CASE("an empty variable counts as not set, and other programs' names are le
   CHECK(loaded->config.listen_port == 1111);
 }
 
+TEST_CASE("PORT is the port of HTTP, unless our own variable says otherwise") {
+  const auto load_with = [](const Environment& environment) {
+    return load_text("http: {port: 1}\nbackends: {main: {}}\n", environment);
+  };
+  CHECK(load_with({})->config.http_port == 1);
+  CHECK(load_with({{"PORT", ""}})->config.http_port == 1);
+  CHECK(shown(*load_with({{"PORT", "8080"}}), "http.port") == "8080 from environment");
+  CHECK(load_with({{"PORT", "8080"}, {"PGWEIR_HTTP__PORT", "9"}})->config.http_port == 9);
+  CHECK(problems(load_with({{"PORT", "web"}})) ==
+        "environment: PORT: must be a whole number between 0 and 65535, not 'web'");
+}
+
 TEST_CASE("mistakes in the environment name the variable") {
   struct Row {
     std::string name, value, problem;

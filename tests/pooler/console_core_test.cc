@@ -44,6 +44,13 @@ TEST_CASE("commands are read in any case and spacing, one or many") {
       {"pause \"my;\"\"app\"", "PAUSE(my;\"app)"},
       {"resume t-1.x", "RESUME(t-1.x)"},
       {"shutdown", "SHUTDOWN"},
+      {"kill app", "KILL(app)"},
+      {"KILL_CLIENT 17", "KILL_CLIENT(17)"},
+      {"reconnect", "RECONNECT"},
+      {"wait_close \"a b\"", "WAIT_CLOSE(a b)"},
+      {"show tenants", "SHOW TENANTS"},
+      {"SHOW TENANTS limit 5 LIKE 'a%'", "SHOW TENANTS(LIMIT 5 LIKE '...')"},
+      {"deallocate all; discard all", "DEALLOCATE ALL|DISCARD ALL"},
       {"shutdown wait_for_servers", "SHUTDOWN WAIT_FOR_SERVERS"},
       {"SELECT 1", "SELECT 1"},
       {"select version()", "SELECT VERSION ( )"},
@@ -76,6 +83,14 @@ TEST_CASE("what is not a command is refused with what was probably meant") {
       {"ALTER USER u PASSWORD 'hidden'", "! 42601 unknown command 'ALTER USER u PASSWORD '...''"},
       {"RELOAD now", "! 42601 RELOAD takes no argument such as 'now'"},
       {"SHUTDOWN WAIT_FOR_CLIENTS", "! 42601 SHUTDOWN takes no argument such as 'WAIT_FOR_CLIENTS'"},
+      {"KILL_CLIENT", "! 42601 KILL_CLIENT takes the id of one client"},
+      {"KILL_CLIENT c17", "! 42601 KILL_CLIENT takes the id of one client"},
+      {"KILL_CLIENT -1", "! 42601 KILL_CLIENT takes the id of one client"},
+      {"KILL_CLIENT 1 2", "! 42601 KILL_CLIENT takes the id of one client"},
+      {"SHOW TENANTS a", "! 42601 SHOW TENANTS takes LIKE 'pattern', LIMIT count and AFTER 'name'"},
+      {"SHOW TENANTS LIKE", "! 42601 SHOW TENANTS takes LIKE 'pattern', LIMIT count and AFTER 'name'"},
+      {"SHOW TENANTS LIMIT x", "! 42601 LIMIT takes a whole number, not 'x'"},
+      {"SHOW TENANTS LIMIT -1", "! 42601 LIMIT takes a whole number, not '-1'"},
       {"PAUSE a b", "! 42601 PAUSE takes the name of one database"},
       {"PAUSE 'a'", "! 42601 PAUSE takes the name of one database"},
       {"PAUSE \"\"", "! 42601 PAUSE takes the name of one database"},
@@ -100,6 +115,34 @@ TEST_CASE("a text has a bounded number of statements") {
   for (int i = 0; i < 100; ++i) text += "SHOW CLIENTS;";
   CHECK(parse(text)->size() == 100);
   CHECK(read(text + "RELOAD") == "! 54000 more than 100 statements in one text");
+}
+
+TEST_CASE("a page says what it shows of a list, in any order") {
+  const auto page = [](std::string_view text) { return parse(text)->front().page; };
+  CHECK(page("SHOW TENANTS") == Page{"%", Page::kLimit, ""});
+  CHECK(page("SHOW TENANTS LIKE 'a%' LIMIT 100 AFTER 'acme'") == Page{"a%", 100, "acme"});
+  CHECK(page("show tenants after \"Acme\" limit 0 like b_c") == Page{"b_c", 0, "Acme"});
+}
+
+TEST_CASE("LIKE means what it means in SQL") {
+  const struct {
+    const char *name, *like;
+    bool matches;
+  } cases[] = {
+      {"", "", true},           {"", "%", true},        {"a", "", false},      {"abc", "abc", true},
+      {"abc", "a%", true},      {"abc", "%c", true},    {"abc", "%b%", true},  {"abc", "a_c", true},
+      {"abc", "_", false},      {"abc", "%%%", true},   {"abc", "ABC", false}, {"a%c", "a\\%c", true},
+      {"abc", "a\\%c", false},  {"a_c", "a\\_c", true}, {"aab", "%ab", true},  {"abab", "%ab", true},
+      {"aXbXc", "a%X%c", true}, {"abc", "abcd", false}, {"abc", "%d", false},  {"a\\", "a\\", true}};
+  for (const auto& one : cases) {
+    INFO(one.name << " like " << one.like);
+    CHECK(matches(one.name, one.like) == one.matches);
+  }
+  // Nothing takes long.
+  const std::string name(63, 'a');
+  std::string like;
+  for (int i = 0; i < 500; ++i) like += "%a";
+  CHECK_FALSE(matches(name, like + "b"));
 }
 
 TEST_CASE("any bytes are read to an end") {
@@ -128,7 +171,8 @@ TEST_CASE("every command says who may use it; nobody gets what no row gives") {
   }
   // What drivers say on every connection, and nothing that changes anything.
   CHECK(stats == std::set<std::string_view>{"SET", "BEGIN", "BEGIN TRANSACTION", "START TRANSACTION",
-                                            "COMMIT", "END", "ROLLBACK", "SELECT 1", "SELECT VERSION ( )"});
+                                            "COMMIT", "END", "ROLLBACK", "DEALLOCATE ALL", "DISCARD ALL",
+                                            "SELECT 1", "SELECT VERSION ( )"});
   CHECK_FALSE(may(Role::Stats, Command{.words = "NEW", .action = Action::Reload, .tag = "NEW", .help = ""}));
 }
 

@@ -23,6 +23,7 @@ std::string columns(const std::string& out) {
     in.bytes(6);
     const std::uint32_t type = in.u32();
     all += type == protocol::kTextOid      ? 's'
+           : type == protocol::kInt8Oid    ? 'q'
            : type == protocol::kInt4Oid    ? 'i'
            : type == protocol::kNumericOid ? 'N'
                                            : '?';
@@ -73,7 +74,7 @@ TEST_CASE("POOLS has PgBouncer's columns") {
   PoolRow row;
   row.database = "app";
   row.user = "me";
-  row.cl_active = 1;
+  row.clients = 3;
   row.cl_waiting = 2;
   row.sv_active = 3;
   row.sv_being_canceled = 4;
@@ -186,6 +187,71 @@ TEST_CASE("the small tables have PgBouncer's columns") {
   put_state(out, {&pair, 1});
   CHECK(columns(out) == "key:s value:s");
   CHECK(rows(out) == "paused no");
+}
+
+TEST_CASE("the remaining tables have PgBouncer's columns") {
+  const auto columns_of_rows = [](auto put) {
+    std::string out;
+    put(out);
+    return columns(out);
+  };
+  CHECK(columns_of_rows([](auto& out) { put_users(out, {}); }) ==
+        "name:s pool_size:s reserve_pool_size:s pool_mode:s max_user_connections:i current_connections:i "
+        "max_user_client_connections:i current_client_connections:i");
+  CHECK(columns_of_rows([](auto& out) { put_mem(out, {}); }) == "name:s size:i used:i free:i memtotal:i");
+  CHECK(columns_of_rows([](auto& out) { put_peers(out); }) == "peer_id:i host:s port:i pool_size:i");
+  CHECK(columns_of_rows([](auto& out) { put_peer_pools(out); }) ==
+        "peer_id:i cl_active_cancel_req:i cl_waiting_cancel_req:i sv_active_cancel:i sv_login:i");
+  CHECK(columns_of_rows([](auto& out) { put_dns_hosts(out); }) == "hostname:s ttl:q addrs:s");
+  CHECK(columns_of_rows([](auto& out) { put_dns_zones(out); }) == "zonename:s serial:q count:i");
+  CHECK(columns_of_rows([](auto& out) { put_sockets(out, {}, 0); }) ==
+        std::string(kConnectionColumns) +
+            " recv_pos:i pkt_pos:i pkt_remain:i send_pos:i send_remain:i pkt_avail:i send_avail:i");
+}
+
+TEST_CASE("our own tables tell of tenants, tiers, threads and hosts") {
+  std::string out;
+  DatabaseRow tenant;
+  tenant.name = "acme";
+  tenant.tier = "pro";
+  tenant.backend = "main";
+  tenant.database = "real";
+  tenant.clients = 3;
+  tenant.max_clients = 200;
+  tenant.current_connections = 2;
+  tenant.pool_size = 20;
+  tenant.max_connections = 50;
+  put_tenants(out, {&tenant, 1});
+  CHECK(columns(out) ==
+        "tenant:s tier:s backend:s database:s pool_mode:s clients:i max_clients:i servers:i pool_size:i "
+        "max_servers:i paused:i");
+  CHECK(rows(out) == "acme pro main real transaction 3 200 2 20 50 0");
+  out.clear();
+  TierRow tier;
+  tier.tier.name = "pro";
+  tier.tenants = 1;
+  tier.clients = 2;
+  tier.servers = 3;
+  put_tiers(out, {&tier, 1});
+  CHECK_THAT(columns(out),
+             Catch::StartsWith("tier:s pool_size:s ") && Catch::EndsWith(" tenants:i clients:i servers:i"));
+  CHECK_THAT(rows(out), Catch::StartsWith("pro 2 ") && Catch::EndsWith(" 1 2 3"));
+  out.clear();
+  const WorkerRow worker{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+  put_workers(out, {&worker, 1});
+  CHECK(columns(out) ==
+        "worker:i tenants:i groups:i clients:i waiting:i logins:i consoles:i servers:i "
+        "texts_by_words:N texts_remembered:N texts_parsed:N");
+  CHECK(rows(out) == "1 2 3 4 5 6 7 8 9 10 11");
+  out.clear();
+  const BackendRow backend{"main", "db", 5432, 7, 200, true};
+  put_backends(out, {&backend, 1});
+  CHECK(columns(out) == "name:s host:s port:i current_connections:i max_connections:i starved:i");
+  CHECK(rows(out) == "main db 5432 7 200 1");
+  out.clear();
+  const MemRow mem{"clients", 864, 10};
+  put_mem(out, {&mem, 1});
+  CHECK(rows(out) == "clients 864 10 0 8640");
 }
 
 TEST_CASE("averages are per second, or of what a duration is the sum of") {

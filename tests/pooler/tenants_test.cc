@@ -87,3 +87,29 @@ TEST_CASE("a pause is not forgotten") {
     CHECK(all.get("b").paused);
   }
 }
+
+TEST_CASE("a tier's total counts everything once, and keeps it when a tenant moves on or is forgotten") {
+  Register all;
+  const auto total = [&](const char* tier) {
+    for (const char* name : {"a", "b", "c", "d"})
+      if (Tenant* tenant = all.tenants.find(name)) tenant->settle_accounts();
+    const auto place = all.tenants.meters().find(tier);
+    return place == all.tenants.meters().end() ? 0 : place->second.total.queries;
+  };
+  Tenant& a = all.get("a");
+  a.traffic.queries = 5;
+  CHECK(total("") == 5);
+  CHECK(total("") == 5);
+  tiers::Tier pro;
+  pro.name = "pro";
+  a.traffic.queries += 2;
+  all.tenants.change(a, pro);
+  a.traffic.queries += 10;
+  CHECK(total("") == 7);
+  CHECK(total("pro") == 10);
+  a.traffic.queries += 1;
+  for (const char* name : {"b", "c", "d"}) all.get(name);
+  REQUIRE(all.tenants.find("a") == nullptr);
+  CHECK(total("pro") == 11);
+  CHECK(total("") == 7);
+}

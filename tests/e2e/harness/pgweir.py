@@ -44,7 +44,7 @@ def environment(extra=None):
     kept = {
         key: value
         for key, value in os.environ.items()
-        if not key.startswith(("PGWEIR_", "PG")) and key != "DATABASE_URL"
+        if not key.startswith(("PGWEIR_", "PG")) and key not in ("DATABASE_URL", "PORT")
     }
     for key, value in SANITIZERS.items():
         kept.setdefault(key, value)
@@ -90,6 +90,7 @@ class Pgweir:
             "process": {"threads": 2, "shutdown_timeout": "5s"},
             "auth": {"method": "scram-sha-256", "users_file": str(self.users_path)},
             "console": {"admins": ["admin"]},
+            "http": {"port": 0},
         }
         if postgres:
             defaults["backends"] = {"main": {"host": postgres.host, "port": postgres.port}}

@@ -1,0 +1,275 @@
+#include "pooler/metrics.h"
+
+#include <fmt/format.h>
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include <algorithm>
+#include <iterator>
+#include <limits>
+#include <tuple>
+#include <utility>
+
+#include "pooler/version.h"
+
+namespace pgweir::metrics {
+
+namespace {
+
+using console::Metric;
+using console::PoolRow;
+using console::Sampled;
+using Labels = std::vector<prometheus::ClientMetric::Label>;
+
+// By load; of equal ones those with more clients, then by name, so that a scrape tells the same as the last.
+auto rank(std::uint64_t busy_us, std::uint32_t clients, std::string_view name) {
+  return std::make_tuple(~busy_us, ~clients, name);  // the first has most
+}
+auto rank(const TenantSample& one) { return rank(one.busy_us, one.database.clients, one.name); }
+bool before(const TenantSample& a, const TenantSample& b) { return rank(a) < rank(b); }
+
+class Families {
+ public:
+  void gauge(const std::string& name, std::string_view help, Labels labels, double value) {
+    add(name, help, prometheus::MetricType::Gauge, std::move(labels)).gauge.value = value;
+  }
+  void counter(const std::string& name, std::string_view help, Labels labels, double value) {
+    add(name, help, prometheus::MetricType::Counter, std::move(labels)).counter.value = value;
+  }
+  void metric(const std::string& name, const Sampled& sampled, Labels labels) {
+    if (sampled.metric->kind == Metric::Kind::Counter)
+      counter(name, sampled.metric->help, std::move(labels), sampled.value);
+    else
+      gauge(name, sampled.metric->help, std::move(labels), sampled.value);
+  }
+  // Under its own name.
+  void ours(const char* prefix, const Sampled& sampled, Labels labels) {
+    const bool counts = sampled.metric->kind == Metric::Kind::Counter;
+    metric(fmt::format("{}{}{}", prefix, sampled.metric->name, counts ? "_total" : ""), sampled,
+           std::move(labels));
+  }
+  // Under that of PgBouncer's exporter, if it has one there.
+  void theirs(const Sampled& sampled, Labels labels) {
+    if (*sampled.metric->pgbouncer != '\0') metric(sampled.metric->pgbouncer, sampled, std::move(labels));
+  }
+  // Buckets with bounds in [least_us, most_us], and the rest.
+  void histogram(const std::string& name, std::string_view help, Labels labels, const Histogram& counted,
+                 std::uint64_t least_us = 0,
+                 std::uint64_t most_us = std::numeric_limits<std::uint64_t>::max()) {
+    auto& shown = add(name, help, prometheus::MetricType::Histogram, std::move(labels)).histogram;
+    for (std::size_t i = 0; i < Histogram::kBuckets; ++i) {
+      shown.sample_count += counted.counts()[i];
+      if (i == Histogram::kBoundsUs.size()) break;
+      const std::uint64_t bound = Histogram::kBoundsUs[i];
+      if (bound >= least_us && bound <= most_us)
+        shown.bucket.push_back({shown.sample_count, static_cast<double>(bound) / 1e6});
+    }
+    shown.bucket.push_back({shown.sample_count, std::numeric_limits<double>::infinity()});
+    shown.sample_sum = static_cast<double>(counted.sum_us()) / 1e6;
+  }
+  std::string text() const { return prometheus::TextSerializer().Serialize(all_); }
+
+ private:
+  prometheus::ClientMetric& add(const std::string& name, std::string_view help, prometheus::MetricType type,
+                                Labels labels) {
+    const auto [place, fresh] = places_.try_emplace(name, all_.size());
+    if (fresh) all_.push_back({name, std::string(help), type, {}});
+    prometheus::ClientMetric& metric = all_[place->second].metric.emplace_back();
+    metric.label = std::move(labels);
+    return metric;
+  }
+
+  std::vector<prometheus::MetricFamily> all_;
+  std::map<std::string, std::size_t, std::less<>> places_;
+};
+
+void put_tier(Families& out, const std::string& tier, const TierSample& sample, const PoolRow& pools) {
+  const Labels labels{{"tier", label(tier)}};
+  out.gauge("pgweir_tenants", "Tenants of the tier that are remembered: in use, or lately.", labels,
+            static_cast<double>(sample.tenants));
+  for (const Sampled& one : console::samples(pools)) out.ours("pgweir_", one, labels);
+  for (const Sampled& one : console::samples(sample.meter.total)) out.ours("pgweir_", one, labels);
+  const TierMeter& meter = sample.meter;
+  out.histogram("pgweir_query_duration_seconds", "How long requests ran on servers.", labels, meter.query);
+  out.histogram("pgweir_transaction_duration_seconds", "How long transactions held their servers.", labels,
+                meter.transaction);
+  out.histogram("pgweir_wait_duration_seconds",
+                "How long clients waited for a server, most of them not at all.", labels, meter.wait);
+  out.histogram("pgweir_connect_duration_seconds",
+                "How long clients took from their connection to the end of their login.", labels,
+                meter.connect);
+  out.histogram("db_query_duration_seconds", "How long requests ran on servers.", labels, meter.query, 1'000,
+                1'000'000);
+  out.gauge("db_connections_active", "Server connections that a client holds.", labels, pools.sv_active);
+}
+
+void put_tenant(Families& out, const TenantSample& tenant) {
+  const std::string name = label(tenant.name);
+  const Labels ours{{"tenant", name}, {"tier", label(tenant.tier)}}, theirs{{"database", name}};
+  const console::DatabaseRow& row = tenant.database;
+  const Labels database{{"name", name},
+                        {"host", label(row.host)},
+                        {"port", std::to_string(row.port)},
+                        {"database", label(row.database)},
+                        {"force_user", label(row.force_user.value_or(""))},
+                        {"pool_mode", std::string(tiers::name(row.pool_mode))}};
+  const auto pool = console::samples(tenant.pool), total = console::samples(tenant.total);
+  for (const auto* samples : {&pool, &total})
+    for (const Sampled& one : *samples) {
+      out.ours("pgweir_tenant_", one, ours);
+      out.theirs(one, theirs);
+    }
+  for (const Sampled& one : console::samples(row)) {
+    out.ours("pgweir_tenant_", one, ours);
+    out.theirs(one, database);
+  }
+  out.gauge("tenant_tier_current", "1 for the tier that the tenant has.", ours, 1);
+  out.gauge("tenant_queries_per_minute", "Requests of the tenant in the last whole minute.", ours,
+            tenant.queries_per_minute);
+}
+
+}  // namespace
+
+std::string label(std::string_view name) {
+  std::string out;
+  while (!name.empty()) {
+    const auto byte = [&](std::size_t i) {
+      return i < name.size() ? static_cast<unsigned char>(name[i]) : 0u;
+    };
+    const unsigned first = byte(0);
+    const std::size_t size = first < 0x80                    ? 1
+                             : first >= 0xc2 && first < 0xe0 ? 2
+                             : first >= 0xe0 && first < 0xf0 ? 3
+                             : first >= 0xf0 && first < 0xf5 ? 4
+                                                             : 0;
+    bool good = size > 0;
+    for (std::size_t i = 1; i < size; ++i) good = good && (byte(i) & 0xc0) == 0x80;
+    // Too long for what they say, surrogates, beyond the last one.
+    if ((first == 0xe0 && byte(1) < 0xa0) || (first == 0xed && byte(1) >= 0xa0) ||
+        (first == 0xf0 && byte(1) < 0x90) || (first == 0xf4 && byte(1) >= 0x90))
+      good = false;
+    if (!good) {
+      out += fmt::format("\\x{:02x}", first);
+    } else if (first == '\\') {
+      out += "\\\\";
+    } else {
+      out.append(name.substr(0, size));
+    }
+    name.remove_prefix(good ? size : 1);
+  }
+  return out;
+}
+
+bool Top::takes(std::uint64_t busy_us, std::uint32_t clients, std::string_view name) const {
+  // Its name stands for the others.
+  if (most_ == 0 || name == kOthers) return false;
+  return heap_.size() < most_ || rank(busy_us, clients, name) < rank(heap_.front());
+}
+
+void Top::add(TenantSample sample) {
+  if (!takes(sample.busy_us, sample.database.clients, sample.name)) return;
+  if (heap_.size() == most_) {
+    std::pop_heap(heap_.begin(), heap_.end(), before);
+    heap_.pop_back();
+  }
+  heap_.push_back(std::move(sample));
+  std::push_heap(heap_.begin(), heap_.end(), before);
+}
+
+std::vector<TenantSample> Top::take() { return std::exchange(heap_, {}); }
+
+Traffic Rest::update(const Traffic& total, std::span<const TenantSample> top) {
+  // Forgotten meanwhile and come again, a tenant begins at zero: what it has is new.
+  const auto known = [&](const TenantSample& tenant) {
+    const auto place = shown_.find(tenant.name);
+    return place != shown_.end() && tenant.total.received >= place->second.received ? &place->second
+                                                                                    : nullptr;
+  };
+  const auto set_apart = [&](const Traffic& own) {
+    for (const auto sum : Traffic::kSums) {
+      const std::uint64_t taken = apart_.*sum + last_.*sum;
+      apart_.*sum += std::min(own.*sum, total.*sum > taken ? total.*sum - taken : 0);
+    }
+  };
+  // Those that were shown before first: there is room for all that they have done since.
+  for (const TenantSample& tenant : top)
+    if (const Traffic* before = known(tenant)) set_apart(tenant.total - *before);
+  for (const TenantSample& tenant : top)
+    if (!known(tenant)) set_apart(tenant.total);
+  std::map<std::string, Traffic, std::less<>> shown;
+  for (const TenantSample& tenant : top) shown.emplace(tenant.name, tenant.total);
+  shown_ = std::move(shown);
+  for (const auto sum : Traffic::kSums) last_.*sum = std::max(last_.*sum, total.*sum - apart_.*sum);
+  return last_;
+}
+
+Sample unite(std::vector<Sample> parts, std::size_t most) {
+  Sample all;
+  std::vector<TenantSample> tenants;
+  for (Sample& part : parts) {
+    for (const auto& [name, tier] : part.tiers) {
+      TierSample& sum = all.tiers[name];
+      sum.tenants += tier.tenants;
+      sum.meter += tier.meter;
+      sum.rest.add(tier.rest);
+    }
+    all.workers.insert(all.workers.end(), part.workers.begin(), part.workers.end());
+    std::move(part.top.begin(), part.top.end(), std::back_inserter(tenants));
+  }
+  std::sort(tenants.begin(), tenants.end(), before);
+  for (TenantSample& tenant : tenants) {
+    if (all.top.size() < most)
+      all.top.push_back(std::move(tenant));
+    else
+      all.tiers[tenant.tier].rest.add(tenant.pool);
+  }
+  return all;
+}
+
+std::string text(const Sample& sample, const Surroundings& around, Rest& rest) {
+  Families out;
+  out.gauge("pgweir_build_info", "The version, and always 1.", {{"version", std::string(kVersion)}}, 1);
+  out.gauge("pgbouncer_up", "Always 1: the pooler answers.", {}, 1);
+  out.gauge("pgbouncer_version_info", "The version, and always 1.", {{"version", std::string(kVersion)}}, 1);
+
+  std::map<std::string, PoolRow> pools;
+  PoolRow rest_pools;
+  Traffic total;
+  for (const auto& [tier, one] : sample.tiers) {
+    pools[tier].add(one.rest);
+    rest_pools.add(one.rest);
+    total += one.meter.total;
+  }
+  for (const TenantSample& tenant : sample.top) pools[tenant.tier].add(tenant.pool);
+  for (const auto& [tier, one] : sample.tiers) put_tier(out, tier, one, pools[tier]);
+  for (const TenantSample& tenant : sample.top) put_tenant(out, tenant);
+  const Labels others{{"database", std::string(kOthers)}};
+  for (const Sampled& one : console::samples(rest_pools)) out.theirs(one, others);
+  for (const Sampled& one : console::samples(rest.update(total, sample.top))) out.theirs(one, others);
+
+  console::WorkerRow sum;
+  for (const console::WorkerRow& worker : sample.workers) {
+    for (const Sampled& one : console::samples(worker))
+      out.ours("pgweir_", one, {{"worker", std::to_string(worker.worker)}});
+    sum.clients += worker.clients + worker.consoles;
+    sum.logins += worker.logins;
+    sum.servers += worker.servers;
+  }
+  for (const console::BackendRow& backend : around.backends)
+    for (const Sampled& one : console::samples(backend))
+      out.ours("pgweir_", one, {{"backend", label(backend.name)}});
+  out.gauge("pgweir_max_clients", "Clients that may be connected at a time (client.max).", {},
+            static_cast<double>(around.max_clients));
+  out.gauge("pgbouncer_config_max_client_connections", "Clients that may be connected at a time.", {},
+            static_cast<double>(around.max_clients));
+  out.gauge("pgbouncer_databases", "Databases that are configured.", {},
+            static_cast<double>(around.databases));
+  out.gauge("pgbouncer_used_clients", "Clients, those of the console among them.", {},
+            static_cast<double>(sum.clients));
+  out.gauge("pgbouncer_login_clients", "Connections that are about to log in.", {},
+            static_cast<double>(sum.logins));
+  out.gauge("pgbouncer_used_servers", "Connections to Postgres.", {}, static_cast<double>(sum.servers));
+  return out.text();
+}
+
+}  // namespace pgweir::metrics

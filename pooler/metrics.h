@@ -1,0 +1,87 @@
+// pooler/metrics.h - the figures of all workers at one moment, and the text that Prometheus reads.
+//
+// A tier's series are of all its tenants. Series of their own have only the tenants with most load, so that a
+// scrape has a bound however many there are; under the names of PgBouncer's exporter all others stand
+// together as database "(others)". Pure: no socket, no clock.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pooler/console_tables.h"
+#include "pooler/tier_meter.h"
+#include "pooler/traffic.h"
+
+namespace pgweir::metrics {
+
+struct TenantSample {
+  std::string name, tier;
+  std::uint64_t busy_us = 0;  // in the last whole minute: time on servers and in the queue
+  double queries_per_minute = 0;
+  Traffic total;
+  console::PoolRow pool;
+  console::DatabaseRow database;
+};
+
+struct TierSample {
+  std::uint64_t tenants = 0;
+  TierMeter meter;
+  console::PoolRow rest;  // pools of its tenants that are not among the top
+};
+
+// What one worker tells, or all of them together.
+struct Sample {
+  std::map<std::string, TierSample> tiers;
+  std::vector<TenantSample> top;
+  std::vector<console::WorkerRow> workers;
+};
+
+struct Surroundings {
+  std::vector<console::BackendRow> backends;
+  std::uint64_t max_clients = 0;
+  std::uint64_t databases = 0;  // that are configured
+};
+
+// The tenants with most load, at most a number of them, whatever the order in which they come.
+class Top {
+ public:
+  explicit Top(std::size_t most) : most_(most) {}
+  // Whether one with this load would be among them now: then it is worth the copy.
+  bool takes(std::uint64_t busy_us, std::uint32_t clients, std::string_view name) const;
+  void add(TenantSample sample);
+  std::vector<TenantSample> take();
+  void clear() { heap_.clear(); }
+
+ private:
+  std::size_t most_;
+  std::vector<TenantSample> heap_;  // the one with least load in front
+};
+
+// What all tenants without series of their own have done. It never falls, though tenants come to have series
+// and cease to: whoever comes takes its history along only as far as that was not shown as the others' yet.
+class Rest {
+ public:
+  Traffic update(const Traffic& total, std::span<const TenantSample> top);
+
+ private:
+  std::map<std::string, Traffic, std::less<>> shown_;  // in the last scrape
+  Traffic apart_;                                      // of `total`, what is not in the rest
+  Traffic last_;
+};
+
+// One of all; at most `most` stay in `top`.
+Sample unite(std::vector<Sample> parts, std::size_t most);
+std::string text(const Sample& sample, const Surroundings& around, Rest& rest);
+
+// As a label may have it: valid UTF-8, and two names are never the same. A backslash becomes two, and a byte
+// that is no UTF-8 \xff.
+std::string label(std::string_view name);
+inline constexpr std::string_view kOthers = "(others)";
+
+}  // namespace pgweir::metrics

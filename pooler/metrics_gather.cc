@@ -1,0 +1,147 @@
+#include "pooler/metrics_gather.h"
+
+#include <algorithm>
+#include <memory>
+#include <unordered_map>
+#include <utility>
+
+#include "pooler/console_report.h"
+#include "pooler/walk.h"
+#include "pooler/worker.h"
+
+namespace pgweir::metrics {
+
+namespace {
+
+// One worker's sample, a step at a time on its own thread: first the tenants, so that it is known which of
+// them stand alone, then the pools.
+class Collection : public std::enable_shared_from_this<Collection> {
+ public:
+  Collection(Worker& worker, std::size_t most, std::function<void(Sample)> done)
+      : worker_(worker), done_(std::move(done)), top_(most) {}
+
+  void step() {
+    switch (stage_) {
+      case Stage::Tenants:
+        if (walk_tenants()) stage_ = Stage::Pools;
+        break;
+      case Stage::Pools:
+        if (walk_groups()) return finish();
+        break;
+    }
+    worker_.loop().post([self = shared_from_this()] { self->step(); });
+  }
+
+ private:
+  enum class Stage : std::uint8_t { Tenants, Pools };
+
+  // True: that was all of them.
+  bool walk_tenants() {
+    const Walked walked = tenants_.step(worker_.tenants().map(), [this](const auto& entry) {
+      Tenant& tenant = *entry.second;
+      tenant.settle_accounts();
+      ++sample_.tiers[tenant.record.limits.name].tenants;
+      consider(tenant);
+    });
+    if (walked == Walked::Again) {
+      for (auto& [name, tier] : sample_.tiers) tier.tenants = 0;
+      top_.clear();
+    }
+    if (walked != Walked::All) return false;
+    // A tier may have none any more.
+    for (const auto& [name, meter] : worker_.tenants().meters()) sample_.tiers[name].meter = meter;
+    sample_.top = top_.take();
+    for (TenantSample& tenant : sample_.top) places_[tenant.name] = &tenant;
+    return true;
+  }
+  void consider(const Tenant& tenant) {
+    const TrafficPeriod::View last = tenant.period.view(tenant.traffic, worker_.loop().now());
+    const Traffic passed = last.to - last.from;
+    const std::uint64_t busy_us = passed.transaction_us + passed.wait_us;
+    if (!top_.takes(busy_us, tenant.clients, tenant.record.name)) return;
+    TenantSample one;
+    one.name = tenant.record.name;
+    one.tier = tenant.record.limits.name;
+    one.busy_us = busy_us;
+    const double minutes = static_cast<double>(last.length.count()) / 60e6;
+    if (minutes > 0) one.queries_per_minute = static_cast<double>(passed.queries) / minutes;
+    one.total = tenant.traffic;
+    one.database = console::database_row(worker_.snapshot(), tenant.record);
+    one.database.clients = tenant.clients;
+    one.database.paused = tenant.paused;
+    top_.add(std::move(one));
+  }
+  bool walk_groups() {
+    const Walked walked = groups_.step(
+        worker_.groups(), [this](const Group& group) { visit(group); },
+        [this](const Group&, const Tenant& tenant, std::uint32_t sessions) {
+          row_of(tenant).clients += sessions;
+        });
+    return walked == Walked::All;
+  }
+  void visit(const Group& group) {
+    const Time now = worker_.loop().now();
+    for (const Session* session = group.waiters().front(); session; session = List<Session>::next(*session)) {
+      console::PoolRow& row = row_of(session->tenant());
+      ++row.cl_waiting;
+      row.maxwait = std::max<Duration>(row.maxwait, now - session->since());
+    }
+    for (const auto& [id, server] : group.servers())
+      console::count(row_of(console::tenant_of(group, *server)), *server);
+    servers_ += group.servers().size();
+    waiting_ += group.waiters().size();
+  }
+  console::PoolRow& row_of(const Tenant& tenant) {
+    const auto alone = places_.find(tenant.record.name);
+    return alone == places_.end() ? sample_.tiers[tenant.record.limits.name].rest : alone->second->pool;
+  }
+  console::PoolRow& row_of(const std::string& name) {
+    if (const Tenant* tenant = worker_.tenants().find(name)) return row_of(*tenant);
+    // Its last client has gone, and then it was forgotten; its servers are idle still.
+    const auto record = worker_.snapshot().tenant(name);
+    return sample_.tiers[record ? record->limits.name : worker_.config().default_tier].rest;
+  }
+  void finish() {
+    for (TenantSample& tenant : sample_.top) tenant.database.current_connections = tenant.pool.servers();
+    console::WorkerRow& row = sample_.workers.emplace_back();
+    row.worker = worker_.index();
+    row.tenants = worker_.tenants().size();
+    row.groups = worker_.groups().size();
+    row.clients = worker_.sessions().size();
+    row.waiting = waiting_;
+    row.logins = worker_.login_count();
+    row.consoles = worker_.consoles().size();
+    row.servers = servers_;
+    places_.clear();
+    done_(std::move(sample_));
+  }
+
+  Worker& worker_;
+  std::function<void(Sample)> done_;
+  Stage stage_ = Stage::Tenants;
+  Top top_;
+  Sample sample_;
+  std::unordered_map<std::string, TenantSample*> places_;  // in sample_.top
+  std::uint64_t servers_ = 0, waiting_ = 0;
+  BucketWalk tenants_;
+  GroupWalk groups_;
+};
+
+}  // namespace
+
+void gather(Worker& asking, std::size_t most, std::function<void(std::vector<Sample>)> done) {
+  auto parts = std::make_shared<std::vector<Sample>>();  // touched on the asking worker's thread only
+  const auto all = [&asking, parts, done = std::move(done)](std::shared_ptr<Sample> part) {
+    asking.loop().post([&asking, parts, done, part] {
+      parts->push_back(std::move(*part));
+      if (parts->size() == asking.shared().workers.size()) done(std::move(*parts));
+    });
+  };
+  for (Worker* worker : asking.shared().workers)
+    worker->loop().post([worker, most, all] {
+      const auto done_here = [all](Sample part) { all(std::make_shared<Sample>(std::move(part))); };
+      std::make_shared<Collection>(*worker, most, done_here)->step();
+    });
+}
+
+}  // namespace pgweir::metrics

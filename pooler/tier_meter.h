@@ -1,0 +1,27 @@
+// pooler/tier_meter.h - what one worker counts for each tier: how long things took, as they happen, and the
+// sums of its tenants, as they are accounted for.
+#pragma once
+
+#include "pooler/histogram.h"
+#include "pooler/traffic.h"
+
+namespace pgweir {
+
+struct TierMeter {
+  Histogram query;        // from the request to the end of its answer
+  Histogram transaction;  // how long a server was held for it
+  Histogram wait;         // for a server; most find one at once
+  Histogram connect;      // of a client: from its connection to its session
+  Traffic total;
+
+  TierMeter& operator+=(const TierMeter& other) {
+    query += other.query;
+    transaction += other.transaction;
+    wait += other.wait;
+    connect += other.connect;
+    total += other.total;
+    return *this;
+  }
+};
+
+}  // namespace pgweir

@@ -1,0 +1,263 @@
+"""Metrics and health over HTTP, as Prometheus and a platform ask for them."""
+
+import http.client
+import re
+import shutil
+import socket
+import threading
+import time
+import unittest
+
+from harness import PgweirCase, free_port, run, wait_until
+
+SAMPLE = re.compile(r'^([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)*)\})? (\S+)$')
+LABEL = re.compile(r'([a-z_]+)="((?:[^"\\\n]|\\.)*)"')
+
+# What dashboards made for PgBouncer's exporter and the platform's plan ask for.
+WANTED = """
+pgbouncer_up pgbouncer_version_info pgbouncer_pools_client_active_connections
+pgbouncer_pools_client_waiting_connections pgbouncer_pools_client_maxwait_seconds
+pgbouncer_pools_server_active_connections pgbouncer_pools_server_idle_connections
+pgbouncer_pools_server_used_connections pgbouncer_pools_server_login_connections
+pgbouncer_pools_server_testing_connections pgbouncer_stats_queries_pooled_total
+pgbouncer_stats_sql_transactions_pooled_total pgbouncer_stats_client_wait_seconds_total
+pgbouncer_stats_queries_duration_seconds_total pgbouncer_stats_server_in_transaction_seconds_total
+pgbouncer_stats_received_bytes_total pgbouncer_stats_sent_bytes_total pgbouncer_databases_max_connections
+pgbouncer_databases_current_connections pgbouncer_databases_pool_size pgbouncer_databases_paused
+pgbouncer_config_max_client_connections pgbouncer_used_clients pgbouncer_used_servers
+pgweir_build_info pgweir_clients_waiting pgweir_transactions_total pgweir_query_duration_seconds_bucket
+pgweir_transaction_duration_seconds_bucket pgweir_wait_duration_seconds_bucket
+pgweir_connect_duration_seconds_bucket pgweir_backend_server_connections pgweir_worker_clients
+tenant_tier_current tenant_queries_per_minute db_query_duration_seconds_bucket db_connections_active
+""".split()
+
+
+def read(text):
+    """{(name, frozenset of labels): value}; insists on the exposition format."""
+    samples, typed = {}, {}
+    for line in text.splitlines():
+        if line.startswith("# "):
+            _, what, name, _ = line.split(" ", 3)
+            if what == "TYPE":
+                if name in typed:
+                    raise AssertionError(f"type told twice: {name}")
+                typed[name] = line
+            continue
+        match = SAMPLE.match(line)
+        if not match:
+            raise AssertionError(f"no sample: {line!r}")
+        name, labels, value = match.groups()
+        key = (name, frozenset(LABEL.findall(labels or "")))
+        if key in samples:
+            raise AssertionError(f"twice: {line}")
+        samples[key] = float(value)
+    return samples
+
+
+class Http(PgweirCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.postgres.create_user("app", "s3cret")
+        for name in ("app", "b", "c"):
+            cls.postgres.create_database(name, owner="app")
+        cls.users = {"app": "s3cret", "admin": "adm1n"}
+        cls.port = free_port()
+        cls.weir = cls.class_pgweir({"http": {"port": cls.port}}, cls.users)
+
+    def ask(self, path, port=None, method="GET", host="127.0.0.1", headers=None):
+        """(status, body, headers)"""
+        connection = http.client.HTTPConnection(host, port or self.port, timeout=20)
+        try:
+            connection.request(method, path, headers=headers or {})
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode(), dict(answer.getheaders())
+        finally:
+            connection.close()
+
+    def metrics(self, port=None):
+        status, body, headers = self.ask("/metrics", port)
+        self.assertEqual(status, 200, body)
+        self.assertTrue(headers["Content-Type"].startswith("text/plain; version=0.0.4"), headers)
+        return body
+
+    def value(self, samples, metric, **labels):
+        return samples.get((metric, frozenset(labels.items())))
+
+    def test_health_on_both_families(self):
+        hosts = ["127.0.0.1"]
+        if socket.has_ipv6:
+            hosts.append("::1")
+        for host in hosts:
+            self.assertEqual(self.ask("/healthz", host=host)[:2], (200, "alive\n"))
+            self.assertEqual(self.ask("/readyz?probe=1", host=host)[:2], (200, "ready\n"))
+
+    def test_health_does_not_need_postgres(self):
+        port = free_port()
+        self.pgweir({"http": {"port": port}, "backends": {"main": {"host": "127.0.0.1", "port": free_port()}}})
+        self.assertEqual(self.ask("/healthz", port)[0], 200)
+        self.assertEqual(self.ask("/readyz", port)[0], 200)
+        read(self.metrics(port))
+
+    def test_what_is_not_there(self):
+        self.assertEqual(self.ask("/")[0], 404)
+        self.assertEqual(self.ask("/metrics/../etc/passwd")[0], 404)
+        status, _, headers = self.ask("/metrics", method="POST")
+        self.assertEqual((status, headers["Allow"]), (405, "GET, HEAD"))
+        status, body, headers = self.ask("/healthz", method="HEAD")
+        self.assertEqual((status, body, headers["Content-Length"]), (200, "", "6"))
+
+    def test_figures_are_those_of_the_console(self):
+        with self.weir.connect("app", "app") as client:
+            for _ in range(7):
+                client.execute("select 1")
+            with client.transaction():
+                client.execute("select pg_sleep(0.02)")
+                samples = read(self.metrics())
+                self.assertEqual(self.value(samples, "pgweir_tenant_servers_active", tenant="app", tier="free"), 1)
+                self.assertEqual(self.value(samples, "db_connections_active", tier="free"), 1)
+                self.assertEqual(self.value(samples, "pgbouncer_databases_current_connections", **{
+                    "name": "app", "host": self.postgres.host, "port": str(self.postgres.port),
+                    "database": "app", "force_user": "", "pool_mode": "transaction"}), 1)
+            text = self.metrics()
+            columns, rows = self.weir.console("SHOW STATS_TOTALS")
+            shown = next(dict(zip(columns, row)) for row in rows if row[0] == "app")
+            samples = read(text)
+            for metric, column in (
+                ("pgbouncer_stats_queries_pooled_total", "query_count"),
+                ("pgbouncer_stats_sql_transactions_pooled_total", "xact_count"),
+                ("pgbouncer_stats_received_bytes_total", "bytes_received"),
+                ("pgbouncer_stats_sent_bytes_total", "bytes_sent"),
+            ):
+                self.assertEqual(self.value(samples, metric, database="app"), float(shown[column]), metric)
+            names = {name for name, _ in samples}
+            self.assertEqual([name for name in WANTED if name not in names], [])
+            slow = self.value(samples, "pgweir_query_duration_seconds_count", tier="free")
+            fast = self.value(samples, "pgweir_query_duration_seconds_bucket", tier="free", le="0.01")
+            self.assertGreaterEqual(slow - fast, 1)
+            buckets = [
+                (float(dict(labels)["le"]), value)
+                for (name, labels), value in samples.items()
+                if name == "pgweir_transaction_duration_seconds_bucket" and dict(labels)["tier"] == "free"
+            ]
+            counts = [value for _, value in sorted(buckets)]
+            self.assertEqual(counts, sorted(counts))
+            done = run([shutil.which("promtool"), "check", "metrics"], input=text)
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
+
+    def test_counters_never_fall(self):
+        port = free_port()
+        self.pgweir({"http": {"port": port, "metrics_tenants": 1}}, self.users)
+        weir = self._test_weirs[-1]
+        before = {}
+        for round in range(6):
+            # Now one, now the other has series of its own.
+            for name in ("app", "b", "c"):
+                with weir.connect(name, "app", prepare_threshold=None) as client:
+                    for _ in range(1 + 5 * (name == ("app", "b", "c")[round % 3])):
+                        client.execute("select 1")
+            samples = read(self.metrics(port))
+            tenants = {dict(labels)["tenant"] for name, labels in samples if name == "tenant_tier_current"}
+            self.assertEqual(len(tenants), 1)
+            for (name, labels), value in samples.items():
+                if name.endswith("_total"):
+                    self.assertGreaterEqual(value, before.get((name, labels), 0), (name, labels))
+            before = {**before, **samples}
+            total = self.value(samples, "pgweir_queries_total", tier="free")
+            told = [value for (name, _), value in samples.items() if name == "pgbouncer_stats_queries_pooled_total"]
+            if round == 0:
+                self.assertEqual(sum(told), total)
+        self.assertEqual(total, 6 * (6 + 1 + 1))
+
+    def test_strange_names_of_databases(self):
+        port = free_port()
+        weir = self.pgweir(
+            {"http": {"port": port}, "tenants": {"*": {"tier": "free", "database": "app"}}}, self.users
+        )
+        names = ['quote"d', "back\\slash", "new\nline", "é", "(others)", "{a=b}"]
+        for name in names:
+            with weir.connect(name, "app") as client:
+                client.execute("select 1")
+        text = self.metrics(port)
+        self.assertEqual(len({labels for name, labels in read(text) if name == "tenant_tier_current"}), 5)
+        done = run([shutil.which("promtool"), "check", "metrics"], input=text)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+    def test_closed_to_the_world(self):
+        port = free_port()
+        weir = self.pgweir({"http": {"port": port, "metrics_token": "0pen sesame"}}, self.users)
+        status, body, headers = self.ask("/metrics", port)
+        self.assertEqual((status, headers["WWW-Authenticate"]), (401, 'Bearer realm="pgweir"'))
+        self.assertNotIn("0pen", body)
+        self.assertEqual(self.ask("/metrics", port, headers={"Authorization": "Bearer no"})[0], 401)
+        self.assertEqual(self.ask("/metrics", port, headers={"Authorization": "Bearer 0pen sesame"})[0], 200)
+        self.assertEqual(self.ask("/healthz", port)[0], 200)
+        self.assertNotIn("0pen", str(weir.console("SHOW CONFIG")))
+        weir.config["http"]["metrics_token"] = "other"
+        weir.write_files()
+        weir.console("RELOAD")
+        self.assertEqual(self.ask("/metrics", port, headers={"Authorization": "Bearer 0pen sesame"})[0], 401)
+        self.assertEqual(self.ask("/metrics", port, headers={"Authorization": "Bearer other"})[0], 200)
+
+    def test_the_platform_chooses_the_port(self):
+        port = free_port()
+        self.pgweir({"http": {"port": None}}, self.users, env={"PORT": str(port)})
+        self.assertEqual(self.ask("/healthz", port)[0], 200)
+
+    def test_a_port_that_is_taken(self):
+        weir = self.pgweir({"http": {"port": self.port}}, self.users, start=False)
+        weir.start(wait=False)
+        self.assertEqual(weir.wait_end(), 1)
+        self.assertIn(f"{self.port}", weir.log())
+
+    def test_ready_no_more_when_it_shuts_down(self):
+        port = free_port()
+        weir = self.pgweir({"http": {"port": port}}, self.users)
+        with weir.connect("app", "app") as client, client.transaction():
+            client.execute("select 1")
+            weir.signal()
+            wait_until(lambda: self.ask("/readyz", port)[0] == 503, what="not ready")
+            self.assertEqual(self.ask("/healthz", port)[0], 200)
+            read(self.metrics(port))
+        self.assertEqual(weir.wait_end(), 0)
+
+    def test_many_scrapes_at_once(self):
+        answers = []
+        threads = [threading.Thread(target=lambda: answers.append(self.ask("/metrics")[0])) for _ in range(30)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(answers, [200] * 30)
+
+    def test_bad_clients(self):
+        port = free_port()
+        weir = self.pgweir({"http": {"port": port}}, self.users)
+        with socket.create_connection(("127.0.0.1", port)) as large:
+            large.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 100_000 + b"\r\n\r\n")
+            large.settimeout(20)
+            try:
+                self.assertRegex(large.recv(100), rb"^HTTP/1.1 4(31|13|00) ")
+            except ConnectionResetError:
+                pass
+        with socket.create_connection(("127.0.0.1", port)) as nonsense:
+            nonsense.sendall(b"\x16\x03\x01\x00\xff" * 100 + b"\r\n\r\n")
+            nonsense.settimeout(20)
+            self.assertNotIn(b" 200 ", nonsense.recv(100))
+        # Those who say nothing keep nobody out, and their time ends.
+        slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(100)]
+        for one in slow:
+            one.sendall(b"GET /metrics HTTP/1.1\r\nHo")
+        began = time.monotonic()
+        self.assertEqual(self.ask("/healthz", port)[0], 200)
+        with weir.connect("app", "app") as client:
+            client.execute("select 1")
+        self.assertLess(time.monotonic() - began, 5)
+        slow[0].settimeout(30)
+        slow[0].recv(1000)
+        for one in slow:
+            one.close()
+
+
+if __name__ == "__main__":
+    unittest.main()

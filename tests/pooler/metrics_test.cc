@@ -1,0 +1,179 @@
+#include "pooler/metrics.h"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <set>
+#include <sstream>
+
+using namespace pgweir;
+using namespace pgweir::metrics;
+
+namespace {
+
+TenantSample tenant(const std::string& name, std::uint64_t busy_us, std::uint64_t queries = 0) {
+  TenantSample one;
+  one.name = name;
+  one.tier = "free";
+  one.busy_us = busy_us;
+  one.total.queries = queries;
+  one.total.received = queries;
+  return one;
+}
+
+std::string names(const std::vector<TenantSample>& top) {
+  std::string all;
+  for (const TenantSample& one : top) all += one.name;
+  return all;
+}
+
+Traffic queries(std::uint64_t count) {
+  Traffic traffic;
+  traffic.queries = traffic.received = count;
+  return traffic;
+}
+
+// The lines of these series.
+std::string series(const std::string& text, const std::string& name) {
+  std::istringstream in(text);
+  std::string line, found;
+  while (std::getline(in, line))
+    if (line.starts_with(name + "{") || line.starts_with(name + " ")) found += line + "\n";
+  return found;
+}
+
+}  // namespace
+
+TEST_CASE("the tenants with most load come to the top, in whatever order they are met") {
+  std::vector<TenantSample> all{tenant("a", 1), tenant("b", 5), tenant("c", 3), tenant("d", 4),
+                                tenant("e", 2)};
+  for (int round = 0; round < 20; ++round) {
+    Top top(3);
+    for (const TenantSample& one : all) top.add(one);
+    auto taken = top.take();
+    std::sort(taken.begin(), taken.end(), [](auto& x, auto& y) { return x.name < y.name; });
+    CHECK(names(taken) == "bcd");
+    std::next_permutation(all.begin(), all.end(), [](auto& x, auto& y) { return x.name < y.name; });
+  }
+  Top none(0);
+  none.add(tenant("a", 1));
+  CHECK(none.take().empty());
+  Top one(1);
+  one.add(tenant("(others)", 9));
+  CHECK(one.take().empty());
+}
+
+TEST_CASE("of equal load the tenants with more clients come first, then by name") {
+  Top top(2);
+  for (const char* name : {"d", "c", "b", "a"}) top.add(tenant(name, 0));
+  TenantSample used = tenant("z", 0);
+  used.database.clients = 1;
+  top.add(used);
+  auto taken = top.take();
+  std::sort(taken.begin(), taken.end(), [](auto& x, auto& y) { return x.name < y.name; });
+  CHECK(names(taken) == "az");
+}
+
+TEST_CASE("what all others have done never falls") {
+  Rest rest;
+  const auto update = [&](std::uint64_t total, std::vector<TenantSample> top) {
+    return rest.update(queries(total), top).queries;
+  };
+  // 30 in all, of which a has done 10.
+  CHECK(update(30, {tenant("a", 1, 10)}) == 20);
+  CHECK(update(37, {tenant("a", 1, 15)}) == 22);
+  // b comes with a history of 20, which has been shown as the others': it stays there.
+  CHECK(update(40, {tenant("a", 1, 15), tenant("b", 1, 20)}) == 22);
+  CHECK(update(50, {tenant("b", 1, 28), tenant("a", 1, 16)}) == 23);
+  // a goes: what it does from now on is the others'.
+  CHECK(update(60, {tenant("b", 1, 33)}) == 28);
+  // b was forgotten, and begins anew.
+  CHECK(update(63, {tenant("b", 1, 2)}) == 29);
+  CHECK(update(63, {}) == 29);
+}
+
+TEST_CASE("a tier's series are of all its tenants, whoever has series of his own") {
+  Sample first, second;
+  first.tiers["free"].tenants = 2;
+  first.tiers["free"].meter.total = queries(7);
+  first.tiers["free"].meter.query.add(3'000);
+  first.top = {tenant("a", 9, 4), tenant("b", 1, 3)};
+  first.top[0].pool.clients = 5;
+  first.top[0].pool.cl_waiting = 2;
+  first.top[0].pool.maxwait = std::chrono::milliseconds(1500);
+  first.top[1].pool.clients = 7;
+  first.top[1].pool.maxwait = std::chrono::seconds(4);
+  second.tiers["free"].tenants = 1;
+  second.tiers["free"].meter.total = queries(1);
+  second.tiers["free"].meter.query.add(2'000'000);
+  second.tiers["free"].rest.clients = 1;
+  const Sample all = unite({first, second}, 1);
+  CHECK(names(all.top) == "a");
+  Rest rest;
+  const std::string out = text(all, {}, rest);
+  CHECK(series(out, "pgweir_tenants") == "pgweir_tenants{tier=\"free\"} 3\n");
+  CHECK(series(out, "pgweir_clients_active") == "pgweir_clients_active{tier=\"free\"} 11\n");
+  CHECK(series(out, "pgweir_clients_waiting") == "pgweir_clients_waiting{tier=\"free\"} 2\n");
+  CHECK(series(out, "pgweir_client_maxwait_seconds") == "pgweir_client_maxwait_seconds{tier=\"free\"} 4\n");
+  CHECK(series(out, "pgweir_queries_total") == "pgweir_queries_total{tier=\"free\"} 8\n");
+  CHECK(series(out, "pgweir_tenant_queries_total") ==
+        "pgweir_tenant_queries_total{tenant=\"a\",tier=\"free\"} 4\n");
+  CHECK(series(out, "pgbouncer_stats_queries_pooled_total") ==
+        "pgbouncer_stats_queries_pooled_total{database=\"a\"} 4\n"
+        "pgbouncer_stats_queries_pooled_total{database=\"(others)\"} 4\n");
+  CHECK(series(out, "pgbouncer_pools_client_maxwait_seconds") ==
+        "pgbouncer_pools_client_maxwait_seconds{database=\"a\"} 1.5\n"
+        "pgbouncer_pools_client_maxwait_seconds{database=\"(others)\"} 4\n");
+  CHECK_THAT(series(out, "db_query_duration_seconds_bucket"),
+             Catch::StartsWith("db_query_duration_seconds_bucket{tier=\"free\",le=\"0.001\"} 0\n"
+                               "db_query_duration_seconds_bucket{tier=\"free\",le=\"0.0025\"} 0\n"
+                               "db_query_duration_seconds_bucket{tier=\"free\",le=\"0.005\"} 1\n") &&
+                 Catch::EndsWith("{tier=\"free\",le=\"1\"} 1\n"
+                                 "db_query_duration_seconds_bucket{tier=\"free\",le=\"+Inf\"} 2\n"));
+  CHECK(series(out, "pgweir_query_duration_seconds_sum") ==
+        "pgweir_query_duration_seconds_sum{tier=\"free\"} 2.003\n");
+}
+
+TEST_CASE("a label is valid UTF-8, and two names never share one") {
+  const struct {
+    std::string_view name;
+    const char* label;
+  } cases[] = {{"app", "app"},
+               {"caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x90\x98", "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x90\x98"},
+               {"a\\xffb", "a\\\\xffb"},
+               {"a\xff"
+                "b",
+                "a\\xffb"},
+               {"\xc3", "\\xc3"},
+               {"\xc0\x80", "\\xc0\\x80"},
+               {"\xed\xa0\x80", "\\xed\\xa0\\x80"},
+               {"\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80"},
+               {"\xe2\x82", "\\xe2\\x82"},
+               {"quote\" line\n", "quote\" line\n"}};
+  for (const auto& one : cases) CHECK(label(one.name) == one.label);
+}
+
+TEST_CASE("every series has a name that Prometheus takes, and none comes twice") {
+  Sample sample;
+  sample.tiers["free"].tenants = 1;
+  sample.tiers["pro"].tenants = 1;
+  sample.top = {tenant("a", 1), tenant("\xff", 1), tenant("\\xff", 1)};
+  sample.workers.resize(2);
+  sample.workers[1].worker = 1;
+  Surroundings around;
+  around.backends.resize(1);
+  Rest rest;
+  std::istringstream in(text(sample, around, rest));
+  std::set<std::string> seen, told;
+  std::string line;
+  while (std::getline(in, line)) {
+    INFO(line);
+    if (line.starts_with("# ")) {
+      CHECK(told.insert(line.substr(0, line.find(' ', 7))).second);
+      continue;
+    }
+    const std::size_t end = line.rfind(' ');
+    CHECK(seen.insert(line.substr(0, end)).second);
+    CHECK(line.find_first_not_of("abcdefghijklmnopqrstuvwxyz_") >= std::min(line.find('{'), end));
+  }
+  CHECK(seen.size() > 200);
+}
