@@ -32,7 +32,7 @@ constexpr std::array<Text, Question::kKinds> kTexts = {{
     {"pgweir_locks",
      content("SELECT 1 WHERE EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.pid OPERATOR(pg_catalog.=)"
              " pg_catalog.pg_backend_pid() AND l.locktype OPERATOR(pg_catalog.=) 'advisory')\0\0")},
-    {"pgweir_listens", content("SELECT 1 WHERE EXISTS (SELECT FROM pg_catalog.pg_listening_channels())\0\0")},
+    {"pgweir_listens", content("SELECT c FROM pg_catalog.pg_listening_channels() c\0\0")},
     {"pgweir_statements",
      content("SELECT 1 WHERE EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql)\0\0")},
 }};
@@ -72,6 +72,15 @@ bool Findings::add(const Question& question, Bytes row) {
   }
   protocol::Reader in(row);
   const std::uint16_t columns = in.u16();
+  if (question.kind == Question::Kind::Listens) {
+    std::optional<std::string> name;
+    if (columns != 1 || !read_value(in, name) || !name) return false;
+    if (channels.size() == kChannelsRead)
+      pins |= pin::kListen;
+    else
+      channels.push_back(std::move(*name));
+    return true;
+  }
   if (const Pins found = pin_of(question.kind)) {
     pins |= found;
     return in.ok() && columns == 1;

@@ -22,10 +22,11 @@ namespace pin {
 inline constexpr Pins kTemp = 1;        // temporary tables, views, functions ...
 inline constexpr Pins kCursor = 2;      // WITH HOLD, after its transaction
 inline constexpr Pins kLock = 4;        // session-level advisory locks
-inline constexpr Pins kListen = 8;      // LISTEN
+inline constexpr Pins kListen = 8;      // LISTEN, where nobody else can listen for the client
 inline constexpr Pins kStatement = 16;  // PREPARE
 inline constexpr Pins kSettings = 32;   // settings that cannot be named from outside
 inline constexpr Pins kSession = 64;    // session mode: for as long as the client stays
+inline constexpr Pins kSharing = 128;   // LISTEN, until the shared connection has it: not counted as a pin
 inline constexpr Pins kProvable = kTemp | kCursor | kLock | kListen | kStatement;
 inline constexpr std::array<Bytes, 7> kNames = {"temp",      "cursor",   "lock",   "listen",
                                                 "statement", "settings", "session"};
@@ -40,7 +41,7 @@ struct Question {
     Temp,        // whether there is any
     Cursors,     // the same
     Locks,       // the same
-    Listens,     // the same
+    Listens,     // to which channels
     Statements,  // the same
   };
   static constexpr std::size_t kKinds = 7;
@@ -71,8 +72,10 @@ struct Findings {
     std::optional<std::string> value;  // none: back at what the server gives a fresh session
   };
   std::vector<Setting> settings;
+  std::vector<std::string> channels;  // at most kChannelsRead, else the pin
   Pins pins = 0;
 
+  static constexpr std::size_t kChannelsRead = 1000;
   // `row` is the body of a DataRow. False when it does not answer the question.
   bool add(const Question& question, Bytes row);
 };

@@ -57,6 +57,7 @@ const char* state_of(const Server& server) {
     case Place::Idle: return "idle";
     case Place::Lent: return "active";
     case Place::Settling: return server.leases > 0 ? "being_canceled" : "tested";
+    case Place::Listening:
     case Place::Closing: return nullptr;
   }
   return nullptr;
@@ -396,6 +397,7 @@ void count(PoolRow& row, const Server& server) {
     case Place::Idle: ++row.sv_idle; return;
     case Place::Lent: ++row.sv_active; return;
     case Place::Settling: ++(server.leases > 0 ? row.sv_being_canceled : row.sv_tested); return;
+    case Place::Listening:
     case Place::Closing: return;
   }
 }

@@ -42,6 +42,9 @@ Group::Group(Worker& worker, GroupKey key, ServerCredentials credentials)
       budget_(worker.shared().budget(key_.backend)),
       timer_(this, [](void* self) { static_cast<Group*>(self)->tick(); }) {
   books.statements_per_server = worker.config().max_prepared_statements;
+  std::string fence = "pgweir_fence_";
+  for (int i = 0; i < 24; ++i) fence.push_back(static_cast<char>('a' + worker.rng().below(26)));
+  books.listener.name_fence(std::move(fence));
 }
 
 Group::~Group() { PGWEIR_CHECK(servers_.empty() && waiters_.empty()); }
@@ -162,6 +165,12 @@ void Group::serve() {
   serving_ = false;
 }
 
+Server* Group::server(std::uint64_t id) const {
+  if (listener_.server() && listener_.server()->id == id) return listener_.server();
+  const auto found = servers_.find(id);
+  return found == servers_.end() ? nullptr : found->second.get();
+}
+
 void Group::drop(Server& server, const char* why) {
   if (server.place == Server::Place::Closing) return;
   server.why_closed = why;
@@ -253,6 +262,7 @@ void Group::start_one(StartupRef startup) {
 
 void Group::server_started(Server& server, const SettingsMap::Values& parameters) {
   PGWEIR_CHECK(server.place == Server::Place::Starting);
+  if (server.role == Server::Role::Listener) return listener_.started();
   if (const auto version = parameters.find("server_version"); version != parameters.end())
     budget_.set_version(major_version(version->second));
   if (!server.told_all(budget_.version())) {
@@ -272,12 +282,14 @@ void Group::server_started(Server& server, const SettingsMap::Values& parameters
                                           {"pid", server.cancel_pid()}});
   server.place = Server::Place::Settling;
   to_idle(server);
+  listener_.retry();
   serve();
   grow();
 }
 
 void Group::server_login_failed(Server& server, const Error& error, bool from_server) {
   if (server.place != Server::Place::Starting) return;
+  if (server.role == Server::Role::Listener) return listener_.login_failed(error);
   const Time now = worker_.loop().now();
   last_error_ = error;
   ++failures_;
@@ -304,6 +316,7 @@ void Group::server_login_failed(Server& server, const Error& error, bool from_se
 }
 
 void Group::server_lost(Server& server) {
+  if (server.role == Server::Role::Listener) return listener_.lost();
   drop(server, server.why_closed);  // where it was not yet
   const std::uint64_t id = server.id;
   worker_.forget_server(server);
@@ -371,6 +384,7 @@ bool Group::close_one_idle() {
 }
 
 void Group::close_idle() {
+  listener_.tend();
   while (!idle_.empty()) drop(*idle_.front(), "not needed now");
   const Time now = worker_.loop().now();
   for (auto& [id, server] : servers_) server->expires = std::min(server->expires, now);
@@ -407,6 +421,7 @@ void Group::reloaded(const Snapshot& before) {
   }
   close_surplus();
   retry_at_ = {};  // what failed may be what has changed
+  listener_.retry();
   tick();
   serve();
   grow();
@@ -449,6 +464,7 @@ void Group::renew(const BackendView* was) {
   const BackendView* is = worker_.snapshot().backend(key_.backend);
   if (is && was && same_way_in(was->settings, is->settings)) return;
   plain_refused_ = false;
+  listener_.close();
   close_idle();
   for (auto& [id, server] : servers_)
     if (server->place == Server::Place::Starting) drop(*server, "the backend has changed");
@@ -488,6 +504,7 @@ void Group::pause_changed() {
 }
 
 void Group::close_unused() {
+  listener_.close();
   for (auto& [id, server] : servers_)
     if (server->place != Server::Place::Lent) drop(*server, "shutting down");
 }

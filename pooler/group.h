@@ -24,6 +24,7 @@
 #include "pooler/server_login.h"
 #include "pooler/session_core.h"
 #include "pooler/shared.h"
+#include "pooler/shared_listener.h"
 #include "pooler/snapshot.h"
 #include "pooler/tenant.h"
 
@@ -96,12 +97,17 @@ class Group {
   bool serves(const Tenant& tenant) const {
     return key_.backend == tenant.record.backend && key_.database == tenant.record.database;
   }
-  bool unused() const { return tenants_.empty() && servers_.empty(); }
+  bool unused() const { return tenants_.empty() && servers_.empty() && listener_.gone(); }
+  // No connection to Postgres is left.
+  bool disconnected() const { return servers_.empty() && listener_.gone(); }
 
   // Why a session that waits has no server, for its error and its notice.
   Error why_waiting(const Tenant& tenant, Duration waited) const;
 
   GroupBooks books;
+  SharedListener& listener() { return listener_; }
+  BackendBudget& budget() { return budget_; }
+  Server* server(std::uint64_t id) const;  // also the listener's; null: it is gone
   Worker& worker() { return worker_; }
   const GroupKey& key() const { return key_; }
   int backend_version() const { return budget_.version(); }
@@ -160,6 +166,7 @@ class Group {
   bool serving_ = false;
   bool plain_refused_ = false;  // tls_mode allow: the server wants TLS after all
   net::Timer timer_;
+  SharedListener listener_{*this};
 };
 
 }  // namespace pgweir

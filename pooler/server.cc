@@ -57,9 +57,10 @@ ServerLogin::Policy login_policy(const BackendView& backend, bool plain_refused)
 
 }  // namespace
 
-Server::Server(Group& group, std::uint64_t number, StartupRef settings)
+Server::Server(Group& group, std::uint64_t number, StartupRef settings, Role its_role)
     : core(group.books.settings.empty()),
       id(number),
+      role(its_role),
       startup(std::move(settings)),
       group_(group),
       deadline_(this, [](void* self) {
@@ -113,9 +114,8 @@ void Server::obey(ServerLogin::Out& out) {
       const auto still_here = [&worker, key = group_.key(), number = id]() -> Server* {
         const auto group = worker.groups().find(key);
         if (group == worker.groups().end()) return nullptr;
-        const auto server = group->second->servers().find(number);
-        if (server == group->second->servers().end()) return nullptr;
-        return server->second->place == Place::Starting ? server->second.get() : nullptr;
+        Server* server = group->second->server(number);
+        return server && server->place == Place::Starting ? server : nullptr;
       };
       worker.derivations().add(Derivations::For::Server,
                                {login_->password(), login_->challenge().salt, login_->challenge().iterations,
@@ -186,6 +186,7 @@ void Server::on_bytes(Bytes in) {
       if (place == Place::Settling) group_.settle(*this);
       return;
     }
+    case Place::Listening: return group_.listener().on_bytes(in);
     case Place::Closing: return;
   }
 }

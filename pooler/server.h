@@ -1,7 +1,7 @@
 // pooler/server.h - one connection to Postgres: its socket, its login, and where it stands in its group.
 //
 //   Starting -> Idle <-> Lent -> Settling -> Idle     Settling: given back, not yet proven clean
-//   any -> Closing
+//   any -> Closing                             Starting -> Listening: for all clients, and never lent
 //
 // A server is in exactly one place, and Group alone moves it. A group owns its servers.
 #pragma once
@@ -25,9 +25,10 @@ class Session;
 
 class Server final : public net::Handler, public ListLink<Server> {
  public:
-  enum class Place : std::uint8_t { Starting, Idle, Lent, Settling, Closing };
+  enum class Place : std::uint8_t { Starting, Idle, Lent, Settling, Listening, Closing };
+  enum class Role : std::uint8_t { Pool, Listener };
 
-  Server(Group& group, std::uint64_t id, StartupRef startup);
+  Server(Group& group, std::uint64_t id, StartupRef startup, Role role = Role::Pool);
   ~Server() override;
 
   void connect();  // Starting; ends in Group::server_started or Group::server_lost
@@ -50,6 +51,7 @@ class Server final : public net::Handler, public ListLink<Server> {
   Session* session = nullptr;  // while Lent
   std::uint32_t leases = 0;    // cancel connections under way; not lent again before they are closed (R6)
   std::uint64_t id;
+  const Role role;
   Time since{};  // in this place
   Time started_at{};
   Time expires{};      // server_lifetime, with jitter

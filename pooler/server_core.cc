@@ -36,6 +36,7 @@ bool needs_whole(const Frame& frame) {
     case 'S':
     case 'Z': return true;
     case 'C': return frame.size <= kWholeTagMax;
+    case 'A':
     case 'E': return frame.size <= kWholeErrorMax;
     default: return false;
   }
@@ -164,6 +165,7 @@ std::size_t ServerCore::pass_on(Bytes in, Outcome& outcome) {
       case 'Z':
         if (!is_ready({message, size}) || !pipeline.pass('Z')) return end;
         tx_status = message[kHeaderBytes];
+        last_failed_ = std::exchange(request_failed_, false);
         ++outcome.readies;
         break;
       default:
@@ -187,6 +189,8 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
     outcome.fatal = true;
     reply.verdict = Verdict::Forward;
   }
+  if (type == 'A' && whole.size() > kHeaderBytes && !audience.on_notification(whole.substr(kHeaderBytes)))
+    reply.verdict = Verdict::Swallow;
   if (type == 'S' && reply.verdict == Verdict::Forward &&
       tell_parameter(whole.substr(kHeaderBytes), to_client, audience))
     return true;
@@ -194,6 +198,7 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
     case Verdict::Violation: outcome.broken = "sent a message that answers nothing"; return false;
     case Verdict::Poisoned: outcome.poisoned = true; return false;
     case Verdict::Forward: {
+      if (type == 'E') request_failed_ = true;
       const bool refused =
           type == 'E' && !outcome.fatal && reply.op && ops.front().kind == StatementOp::Kind::Refuse;
       forward_body_ = !refused;
@@ -230,7 +235,10 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
     outcome.broken = "answered a question of ours with a malformed row";
     return false;
   }
-  if (reply.ready && reply.verdict == Verdict::Forward) ++outcome.readies;
+  if (reply.ready && reply.verdict == Verdict::Forward) {
+    last_failed_ = std::exchange(request_failed_, false);
+    ++outcome.readies;
+  }
   return true;
 }
 
@@ -280,13 +288,17 @@ bool ServerCore::on_ours(char type, Bytes body, const Pipeline::Reply& reply, Ga
 }
 
 void ServerCore::on_ours_failed(Bytes error_body, Audience& audience) {
-  if (!errands_.empty()) errands_.front().failed = true;
+  if (!errands_.empty()) {
+    errands_.front().failed = true;
+    if (errands_.front().kind == Errand::Kind::Tell) return;
+  }
   audience.on_ours_failed(error_body);
 }
 
 void ServerCore::end_errand(Gather& to_client, Audience& audience) {
   Errand done = std::move(errands_.front());
   errands_.erase(errands_.begin());
+  if (done.kind == Errand::Kind::Tell) return audience.on_told(!done.failed, last_failed_);
   if (done.failed) return;
   switch (done.kind) {
     case Errand::Kind::Settings: applied = std::move(done.to); break;
@@ -294,6 +306,7 @@ void ServerCore::end_errand(Gather& to_client, Audience& audience) {
       dirty = false;
       applied = empty_settings_;
       break;
+    case Errand::Kind::Tell: break;
     case Errand::Kind::Audit: audience.on_audited(done.findings, to_client); break;
   }
 }
@@ -386,6 +399,13 @@ void ServerCore::audit(std::vector<Question> questions, Gather& to_server) {
     pipeline.push(Owed::Sync, Pipeline::Whose::Ours);
   });
   errands_.push_back({Errand::Kind::Audit, {}, std::move(questions)});
+}
+
+void ServerCore::tell(Bytes sql, Gather& to_server) {
+  PGWEIR_CHECK(!pipeline.batch_open());
+  to_server.own([&](std::string& out) { protocol::put_query(out, sql); });
+  pipeline.push(Owed::Query, Pipeline::Whose::Ours);
+  errands_.push_back({Errand::Kind::Tell});
 }
 
 void ServerCore::wind_up(Gather& to_server) {

@@ -39,6 +39,10 @@ class ServerCore {
     virtual void on_stale(Statement&) {}         // its result has other columns than when it was prepared
     virtual void on_ours_failed(Bytes /*error_body*/) {}                    // a request of ours was refused
     virtual void on_audited(Findings&, protocol::Gather& /*to_client*/) {}  // the answers to audit()
+    // The answer to tell(). `after_error`: the client's request in front of it has failed.
+    virtual void on_told(bool /*well*/, bool /*after_error*/) {}
+    // Answers whether it is for the client. `body` is that of a NotificationResponse.
+    virtual bool on_notification(Bytes /*body*/) { return true; }
   };
 
   struct Outcome {
@@ -56,6 +60,8 @@ class ServerCore {
   void apply_settings(const SettingsRef& wanted, protocol::Gather& to_server);
   // Asks; ends in on_audited() or on_ours_failed().
   void audit(std::vector<Question> questions, protocol::Gather& to_server);
+  // Sends a request of ours that answers no rows, perhaps behind one of the client's; ends in on_told().
+  void tell(Bytes sql, protocol::Gather& to_server);
   // Sends what lets the requests of a client that has vanished come to their end.
   void wind_up(protocol::Gather& to_server);
   // Sends ROLLBACK.
@@ -90,7 +96,7 @@ class ServerCore {
  private:
   // What a batch of ours is for, from its sending to its ReadyForQuery.
   struct Errand {
-    enum class Kind : std::uint8_t { Settings, Audit, Clean };
+    enum class Kind : std::uint8_t { Settings, Audit, Tell, Clean };
     Kind kind;
     SettingsRef to = {};                   // Settings
     std::vector<Question> questions = {};  // one for each Execute of the batch, in order
@@ -116,6 +122,8 @@ class ServerCore {
   std::array<char, 5> head_{};
   std::uint8_t head_size_ = 0;
   bool forward_body_ = false;
+  bool request_failed_ = false;          // the one that is being answered to the client
+  bool last_failed_ = false;             // the one that was answered last
   bool set_prepared_ = false;            // kSetStatement exists on this server
   std::uint8_t questions_prepared_ = 0;  // bits by Question::Kind
   std::size_t body_left_ = 0;

@@ -37,12 +37,15 @@ Session::Session(Worker& worker, Tenant& tenant, Group& group, std::unique_ptr<n
   cancel_key_.resize(long_keys_ ? 32 : 4);
   worker_.rng().fill(cancel_key_.data(), cancel_key_.size());
   stream_->set_handler(*this);
+  core_.set_hearer(this);
   ++tenant_.clients;
   group_.join(tenant_);
 }
 
 Session::~Session() {
   PGWEIR_CHECK(server_ == nullptr);
+  core_.leave_channels();
+  if (group_.books.listener.changed()) group_.listener().tend();
   group_.part(tenant_);
   --tenant_.clients;
 }
@@ -122,6 +125,8 @@ void Session::settle(Actions& out, Bytes in) {
   }
   note_time(out);
   keep(in);
+  if (group_.books.listener.changed()) group_.listener().tend();
+  if (notifications_ && core_.may_hear()) tell_notifications();
   if (out.proven && !welcomed_) welcome();
   if (out.close_client || out.reset_client) {
     if (!out.reason.empty())
@@ -250,6 +255,43 @@ void Session::on_server_bytes(Bytes in) {
   }
   // Requests that had to wait for these answers.
   if (!held_.empty() && core_.state() == State::Linked) pump(held_);
+}
+
+void Session::on_listener_changed() {
+  if (closing_) return;
+  Actions& out = worker_.actions();
+  out.clear();
+  core_.listener_changed(out);
+  settle(out, held_);
+}
+
+void Session::on_notification(Bytes message) {
+  if (closing_) return;
+  const std::size_t waiting = stream_->unsent() + (notifications_ ? notifications_->size() : 0);
+  if (waiting + message.size() > kNotificationsMost)
+    return end({sqlstate::kConfigurationLimit,
+                fmt::format("{} bytes of notifications wait for this client, at most {} may",
+                            waiting + message.size(), kNotificationsMost),
+                "It did not read them, or its transaction went on while they came.",
+                "Read notifications as they come, on a connection that runs no long transactions."});
+  if (!notifications_) notifications_ = std::make_unique<std::string>();
+  notifications_->append(message);
+  if (core_.may_hear()) tell_notifications();
+}
+
+// What it has stopped to listen to meanwhile is not for it any more.
+void Session::tell_notifications() {
+  const std::unique_ptr<std::string> all = std::move(notifications_);
+  protocol::Gather out;
+  for (Bytes rest = *all; !rest.empty();) {
+    const std::size_t size = std::size_t{protocol::load_u32(rest.data() + 1)} + 1;
+    if (core_.hears(Notification(rest.substr(protocol::kHeaderBytes, size - protocol::kHeaderBytes)).channel))
+      out.borrow(rest.substr(0, size));
+    rest.remove_prefix(size);
+  }
+  if (out.empty()) return;
+  tenant_.traffic.sent += out.size();
+  stream_->write(out.slices());
 }
 
 void Session::on_server_drained() { update_flow(); }

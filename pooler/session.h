@@ -2,6 +2,9 @@
 //
 // It obeys Actions in this order: bytes to the client, bytes to the server, the queue, closing the client,
 // and the server last, because giving one back may run another session. An idle session holds no buffer.
+//
+// Notifications of the group's listener are told between two transactions. What waits for that, or for the
+// client to read, is bounded by kNotificationsMost.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +24,10 @@ class Server;
 class Worker;
 struct Tenant;
 
-class Session final : public net::Handler, public ListLink<Session> {
+class Session final : public net::Handler, public ListLink<Session>, private ListenerCore::Hearer {
  public:
+  static constexpr std::size_t kNotificationsMost = 1 << 20;  // bytes
+
   Session(Worker& worker, Tenant& tenant, Group& group, std::unique_ptr<net::Stream> stream,
           SettingsRef wanted, tiers::PoolMode mode, std::string user, std::uint32_t protocol_version);
   ~Session() override;
@@ -61,6 +66,8 @@ class Session final : public net::Handler, public ListLink<Session> {
   void on_bytes(Bytes in) override;
   void on_drained() override;
   void on_closed(const net::Closed& why) override;
+  void on_listener_changed() override;
+  void on_notification(Bytes message) override;
 
   void pump(Bytes in);
   void settle(Actions& out, Bytes in);
@@ -68,6 +75,7 @@ class Session final : public net::Handler, public ListLink<Session> {
   void give_back(Actions::Server how);
   void keep(Bytes rest);
   void welcome();
+  void tell_notifications();
   void update_flow();
   void note_time(const Actions& out);
   void arm();
@@ -81,6 +89,7 @@ class Session final : public net::Handler, public ListLink<Session> {
   Server* server_ = nullptr;
   SessionCore core_;
   std::string held_;
+  std::unique_ptr<std::string> notifications_;  // that wait for the end of its transaction; null: none
   std::string user_;
   std::string cancel_key_;
   net::Timer timer_;

@@ -55,7 +55,7 @@ void SessionCore::client_bytes(Bytes in, Actions& out) {
     case State::Waiting: return;
     case State::Linked:
       if (proving_) return;
-      if (auditing_) return void(out.stalled = true);
+      if (auditing_ || telling()) return void(out.stalled = true);
       relay(in, out);
       return after_step(out);
     case State::Closed: out.consumed = in.size(); return;
@@ -198,7 +198,8 @@ SessionCore::Step SessionCore::relay_message(const Frame& frame, Bytes rest, Act
       if (frame.type == 'S') {
         pipeline.push(Owed::Sync);
         end_batch();
-        return forward(frame, rest, out), Step::Next;
+        forward(frame, rest, out);
+        return mark_unlistens(out), Step::Next;
       }
       break;
     case 'F':
@@ -245,6 +246,8 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
     }
     no_room = note_text(text);
   }
+  // An error in an open batch may make the server skip this, too: then only the Sync may be followed by us.
+  const bool in_batch = server_->pipeline.batch_open();
   const bool runs =
       no_room ? push_refusal(Owed::Query, pin_book_->refuse(no_room)) : server_->pipeline.push(Owed::Query);
   end_batch();
@@ -256,6 +259,7 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
     forward(frame, rest, out);
   }
   if (runs) unnamed_.clear();
+  if (runs && !in_batch) mark_unlistens(out);
   return Step::Next;
 }
 
@@ -350,6 +354,7 @@ void SessionCore::after_step(Actions& out) {
     if (begin_audit(out)) return;
   }
   wait_behind_ = false;
+  if (begin_channels(out)) return;
   if (pins_ != 0) {
     // What a RESET took away of what the client connected with.
     if (server_->applied != wanted_) server_->apply_settings(wanted_, out.to_server);
@@ -440,11 +445,13 @@ void SessionCore::unlink(Actions::Server how, Actions& out) {
   server_ = nullptr;
   suspicion_.reset();
   set_pins(0);
+  part_channels();
   auditing_ = audit_canceled_ = false;
 }
 
 void SessionCore::set_pins(Pins pins) {
-  pin_book_->change(pins_, pins);
+  constexpr auto kCounted = static_cast<Pins>(~pin::kSharing);
+  pin_book_->change(pins_ & kCounted, pins & kCounted);
   pins_ = pins;
   if (std::exchange(claimed_, false)) pin_book_->drop_claim();
 }
@@ -472,6 +479,7 @@ std::optional<Bytes> SessionCore::on_parameter(Bytes name, Bytes value) {
 }
 
 void SessionCore::on_all_discarded() {
+  leave_channels();
   if (!server_->spoiled && (pins_ & pin::kSettings)) set_pins(pins_ & static_cast<Pins>(~pin::kSettings));
 }
 

@@ -31,6 +31,8 @@
 
 #include "pooler/audit.h"
 #include "pooler/base/error.h"
+#include "pooler/client_channels.h"
+#include "pooler/listener_core.h"
 #include "pooler/pins.h"
 #include "pooler/server_core.h"
 #include "pooler/settings.h"
@@ -49,6 +51,7 @@ struct GroupBooks {
   protocol::SqlCache& texts;
   StatementBook statements;
   SettingsBook settings;
+  ListenerCore listener;
   std::size_t statements_per_server = 200;
 };
 
@@ -94,7 +97,17 @@ class SessionCore final : private ServerCore::Audience {
   // Why the client keeps its server between transactions; 0: it does not.
   Pins pins() const { return pins_; }
   // Linked, and between two transactions all the same.
-  bool resting() const { return pins_ != 0 && server_->quiet() && body_left_ == 0 && !auditing_; }
+  bool resting() const {
+    return pins_ != 0 && server_->quiet() && body_left_ == 0 && !auditing_ && !telling();
+  }
+  // Who hears the channels that this client LISTENs to; null, as at first: they stay on its server.
+  void set_hearer(ListenerCore::Hearer* hearer) { hearer_ = hearer; }
+  // A notification from the shared connection may be told now, and is for this client.
+  bool may_hear() const {
+    return state_ == State::Idle || state_ == State::Waiting || (state_ == State::Linked && resting());
+  }
+  bool hears(Bytes channel) const { return channels_ && channels_->heard.contains(channel); }
+  void leave_channels();
   std::size_t statement_count() const { return names_ ? names_->size() : 0; }
   // Nothing of a message to the client is half sent.
   bool at_boundary() const { return !server_ || !server_->mid_forward(); }
@@ -108,6 +121,7 @@ class SessionCore final : private ServerCore::Audience {
                Actions& out);  // the request in front of `held` will get no server
   void server_bytes(Bytes in, Actions& out);
   void server_gone(const std::string& why, Actions& out);
+  void listener_changed(Actions& out);
   void fail(const Error& error, Actions& out);  // a limit was hit: FATAL, at a boundary or a reset
 
  private:
@@ -133,6 +147,8 @@ class SessionCore final : private ServerCore::Audience {
   [[nodiscard]] Pins note_text(Bytes text);
   void note_effects(const protocol::SqlEffects& effects, Bytes sql);
   [[nodiscard]] Pins note_unnamed();
+  // What is harmless for others may take it away.
+  bool holds_something() const { return (pins_ & pin::kProvable) || channels_; }
   Pins find_room(const protocol::SqlEffects& effects);
   void set_pins(Pins pins);
   void claim();
@@ -149,6 +165,15 @@ class SessionCore final : private ServerCore::Audience {
   bool set_back(Bytes name) const;
   bool loses_start() const;
   void put_news(const SettingsMap& before, std::string& bytes) const;
+  // Channels: pooler/session_channels.cc.
+  void note_unlistens(const protocol::SqlEffects& effects);
+  void mark_unlistens(Actions& out);
+  Pins found_channels(const Findings& findings);
+  bool begin_channels(Actions& out);
+  bool telling() const { return channels_ && channels_->doing != ClientChannels::Doing::None; }
+  bool may_share() const;
+  bool can_share() const { return may_share() && !books_->listener.failing(); }
+  void part_channels();
   Suspicion& suspicion();
   Step stall(Actions& out);
   void forward(const protocol::Frame& frame, Bytes rest, Actions& out);
@@ -183,6 +208,8 @@ class SessionCore final : private ServerCore::Audience {
   void on_stale(Statement& statement) override { books_->statements.retire(statement); }
   void on_ours_failed(Bytes error_body) override;
   void on_audited(Findings& findings, protocol::Gather& to_client) override;
+  void on_told(bool well, bool after_error) override;
+  bool on_notification(Bytes body) override;
 
   GroupBooks* books_;
   PinBook* pin_book_;
@@ -191,6 +218,8 @@ class SessionCore final : private ServerCore::Audience {
   SettingsRef wanted_;
   std::unique_ptr<Suspicion> suspicion_;  // null: nothing is suspected
   std::unique_ptr<ClientStatements> names_;
+  ListenerCore::Hearer* hearer_ = nullptr;
+  std::unique_ptr<ClientChannels> channels_;  // null: it listens to none
   std::string unnamed_;                       // content of the unnamed statement; empty: there is none
   std::unique_ptr<std::string> ours_failed_;  // body of the ErrorResponse that answered a request of ours
   std::size_t body_left_ = 0;                 // of the client's message that is being passed on or skipped

@@ -303,7 +303,7 @@ SessionCore::Name SessionCore::find_statement(Bytes name, For use, Bytes& server
   const Statement& statement = **held;
   server_name = statement.server_name;
   const bool noteworthy =
-      statement.leaves_state || (pins_ & pin::kProvable) || !books_->settings.plain_sql(*wanted_);
+      statement.leaves_state || holds_something() || !books_->settings.plain_sql(*wanted_);
   if (use == For::Running && noteworthy)
     if (const Pins no_room = note_text(statement.content))
       return refuse_statement(pin_book_->refuse(no_room), out), Name::Refused;
@@ -342,7 +342,7 @@ bool SessionCore::replace_stale(Bytes name, Bytes after_bind) {
 }
 
 SessionCore::Name SessionCore::find_unnamed(For use, Actions& out) {
-  if (use == For::Running && (unnamed_noteworthy_ || (pins_ & pin::kProvable)))
+  if (use == For::Running && (unnamed_noteworthy_ || holds_something()))
     if (const Pins no_room = note_unnamed())
       return refuse_statement(pin_book_->refuse(no_room), out), Name::Refused;
   if (unnamed_here_) return Name::Ready;

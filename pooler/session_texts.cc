@@ -106,6 +106,7 @@ bool SessionCore::answer_here(Bytes text, Actions& out) {
     names_->erase(effects.statements[0].name);
   else if (local->statements)
     names_.reset();
+  if (local && (local->kind == Kind::UnlistenAll || local->kind == Kind::DiscardAll)) leave_channels();
   if (local && local->settings)
     wanted_ = local->kind == Kind::ResetAll ? books_->settings.reset(*wanted_, started_) : started_;
   say_done(local ? local->tag : "DEALLOCATE", *before, out);
@@ -167,6 +168,7 @@ Pins SessionCore::note_text(Bytes text) {
   // What holds a pinned client to its server may go by words that are harmless for all others.
   if ((pins_ & pin::kProvable) && (mentions(sql, "drop") || mentions(sql, "close")))
     suspicion().pins |= pins_ & pin::kProvable;
+  if (channels_ && mentions(sql, "rollback")) channels_->forget_request();
   const protocol::SqlEffects& effects = books_->texts.read(sql);
   switch (effects.read) {
     case protocol::SqlEffects::Read::Plain: break;
@@ -192,7 +194,9 @@ Pins SessionCore::note_unnamed() {
 
 // Answers the pins for which there is none.
 Pins SessionCore::find_room(const protocol::SqlEffects& effects) {
-  const Pins pins = may_come(effects);
+  // A LISTEN keeps its server only until the shared connection has it.
+  const auto pins = static_cast<Pins>(may_come(effects) &
+                                      (can_share() && !effects.changes.opaque ? ~pin::kListen : ~Pins{0}));
   if (pins == 0 || pins_ != 0 || claimed_) return 0;
   if (!pin_book_->has_room()) return pins;
   if (!effects.changes.opaque) claim();
@@ -236,6 +240,7 @@ void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
   const auto pins =
       static_cast<Pins>(may_come(effects) | pin_if(changes.temp_path, pin::kTemp) | (gone & pins_));
   if (pins) suspicion().pins |= pins;
+  if (channels_ && changes.unlistens) note_unlistens(effects);
   for (const std::string& name : changes.settings) suspicion().add_setting(name);
   wait_behind_ = wait_behind_ || loses_start();
 }
@@ -322,7 +327,11 @@ void SessionCore::on_audited(Findings& findings, protocol::Gather& to_client) {
   // Under such a path tables are temporary without saying so.
   const auto path = wanted_->values.find(Bytes("search_path"));
   if (path != wanted_->values.end() && mentions(path->second, "pg_temp")) suspicion_->pins |= pin::kSettings;
-  const Pins asked = suspicion_->pins & pin::kProvable;
+  Pins asked = suspicion_->pins & pin::kProvable;
+  if (asked & pin::kListen) {
+    findings.pins |= found_channels(findings);
+    asked |= pin::kSharing;
+  }
   set_pins(static_cast<Pins>((pins_ & ~asked) | findings.pins | (suspicion_->pins & pin::kSettings)));
   suspicion_.reset();
 }

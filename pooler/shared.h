@@ -43,6 +43,17 @@ class BackendBudget {
     if (used_.fetch_sub(1) <= limit_.load() + 1) surplus_.store(0);
     return starved_.exchange(false);
   }
+  // The same for a connection that listens: it stays as long as somebody does, so all of them together may
+  // have a quarter of the limit and no more.
+  bool take_listener() {
+    if (listeners_.fetch_add(1) < limit_.load() / 4 && take()) return true;
+    listeners_.fetch_sub(1);
+    return false;
+  }
+  bool give_back_listener() {
+    listeners_.fetch_sub(1);
+    return give_back();
+  }
   // One connection beyond the limit: whoever is told so closes it.
   bool shed() {
     std::uint32_t surplus = surplus_.load(std::memory_order_relaxed);
@@ -61,6 +72,7 @@ class BackendBudget {
   std::atomic<std::uint32_t> used_{0};
   std::atomic<std::uint32_t> limit_{0};
   std::atomic<std::uint32_t> surplus_{0};  // to be shed yet
+  std::atomic<std::uint32_t> listeners_{0};
   std::atomic<bool> starved_{false};
   std::atomic<int> version_{0};
 };

@@ -371,7 +371,7 @@ void Worker::roll_periods() {
 bool Worker::empty() const {
   if (!sessions_.empty() || !logins_.empty() || !consoles_.empty() || !cancels_.empty()) return false;
   return std::all_of(groups_.begin(), groups_.end(),
-                     [](const auto& entry) { return entry.second->servers().empty(); });
+                     [](const auto& entry) { return entry.second->disconnected(); });
 }
 
 void Worker::after_change() {

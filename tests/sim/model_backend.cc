@@ -57,7 +57,29 @@ void ModelBackend::look_at_arrivals() {
       return violation("a request of client " + std::to_string(owner) + " while client " +
                        std::to_string(owner_) + " is still owed an answer");
     owner_ = owner;
+    served_ = true;
+    postgres_.check_served(where_);
   }
+}
+
+void ModelBackend::notified(std::uint32_t by, const PgSession::Notified& notified) {
+  if (state_ != State::Ready) return;
+  notifications_.emplace_back(by, notified);
+  postgres_.world.after(postgres_.world.between(Duration(0), Duration(2'000)), &postgres_.loop(),
+                        [&postgres = postgres_, pid = pid_] {
+                          ModelBackend* backend = postgres.find(pid);
+                          if (!backend || backend->state_ != State::Ready || !backend->session_->at_rest())
+                            return;
+                          backend->tell_notifications();
+                          backend->flush_answers();
+                        });
+}
+
+// What is no longer listened to is lost.
+void ModelBackend::tell_notifications() {
+  for (; !notifications_.empty(); notifications_.pop_front())
+    if (session_->listens_to(notifications_.front().second.channel))
+      session_->notify(notifications_.front().first, notifications_.front().second);
 }
 
 void ModelBackend::check_traces(int owner) const {
@@ -278,6 +300,10 @@ void ModelBackend::welcome() {
                   no == "53300" ? "sorry, too many clients already" : "the database system is starting up");
   if (const auto bad = PgSession::bad_setting(settings_)) return refuse("22023", *bad);
   session_.emplace(PgSession::Identity{where_, pid_}, settings_);
+  session_->idle = [this] {
+    for (const PgSession::Notified& each : session_->take_notified()) postgres_.notify(*this, each);
+    tell_notifications();
+  };
   state_ = State::Ready;
   std::string out;
   protocol::put_auth(out, protocol::AuthRequest::Ok);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -33,6 +34,11 @@ class ModelBackend final : public net::Handler {
   // Its connection is gone and nothing is left to do.
   bool over() const { return !stream_ && !waits_ && state_ == State::Ended; }
 
+  // A notification was committed: it is told when its session is between two transactions.
+  void notified(std::uint32_t by, const PgSession::Notified& notified);
+  // It has worked for a client of the pooler's.
+  bool served() const { return served_; }
+
   void cancel();
   void die();
   void terminate(const char* sqlstate, const char* why);
@@ -55,6 +61,7 @@ class ModelBackend final : public net::Handler {
   void look_at_arrivals();
   void check_traces(int owner) const;
   void flush_answers();
+  void tell_notifications();
   void end_session();
   void violation(const std::string& what) const;
 
@@ -72,6 +79,8 @@ class ModelBackend final : public net::Handler {
   std::optional<protocol::ScramServer> scram_;
   std::string salt_;
   int owner_ = -1;  // the client that it works for
+  bool served_ = false;
+  std::deque<std::pair<std::uint32_t, PgSession::Notified>> notifications_;  // to be told
   bool waits_ = false;
 };
 

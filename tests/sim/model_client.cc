@@ -47,10 +47,11 @@ class ModelClient::CancelConnection final : public net::Handler {
   std::unique_ptr<net::Stream> stream_;
 };
 
-ModelClient::ModelClient(World& world, SimLoop& loop, Oracle& oracle, Plan plan)
+ModelClient::ModelClient(World& world, SimLoop& loop, Oracle& oracle, Notifications& notifications, Plan plan)
     : world_(world),
       loop_(loop),
       oracle_(oracle),
+      notifications_(notifications),
       plan_(std::move(plan)),
       script_(world, oracle, plan_.manners, plan_.id),
       steps_left_(plan_.steps) {}
@@ -91,6 +92,7 @@ void ModelClient::connect() {
   ended_by_.clear();
   scram_.reset();
   awaiting_ = false;
+  channels_.clear();
   block_pid_.clear();
   session_.emplace(PgSession::Identity{plan_.where, 0}, plan_.settings);
   oracle_.connected(plan_.id, script_.serial() + 1);
@@ -110,6 +112,22 @@ void ModelClient::watch() {
     }
   }
   later(std::chrono::seconds(5), &ModelClient::watch);
+}
+
+bool ModelClient::pending_says(const char* word) const {
+  return std::any_of(pending_.begin(), pending_.end(),
+                     [word](const auto& each) { return each.second.find(word) != std::string::npos; });
+}
+
+void ModelClient::heard(Bytes body) {
+  protocol::Reader in(body);
+  in.u32();
+  const std::string channel(in.c_string());
+  const std::string payload(in.c_string());
+  // Prepared by name, a text may be about to run that is not in sight.
+  const bool may = channels_.contains(channel) || session_->listens_to(channel) || pending_says("listen");
+  notifications_.heard(plan_.id, channel, payload, may);
+  if (session_->tx_status() != 'I') violation("hears inside a transaction: " + payload);
 }
 
 void ModelClient::on_connected() {
@@ -262,6 +280,7 @@ void ModelClient::expect_more(char type, Bytes message) {
 
 void ModelClient::answer(Bytes message) {
   const char type = message[0];
+  if (type == 'A') return heard(message.substr(protocol::kHeaderBytes));
   if (expected_.empty() && aside(type, message)) return;
   while (expected_.empty()) expect_more(type, message);
   // A value that a RESET takes away is given back behind it, and the client told then: before the answer to
@@ -300,7 +319,12 @@ void ModelClient::matched(char type) {
     ++answered_;
     for (auto& [message, answers] : owed_)
       if (answers++ > 0) violation("was never told " + printable(message));
-    if (session_->tx_status() == 'I') block_pid_.clear();
+    if (session_->tx_status() == 'I') {
+      block_pid_.clear();
+      channels_ = session_->channels();
+      if (!pending_says("unlisten") && !pending_says("discard"))
+        notifications_.listens(plan_.id, database(), channels_);
+    }
     for (const std::string& row : session_->take_committed()) oracle_.acknowledged(row);
     for (const std::string& row : session_->take_aborted()) oracle_.rolled_back(row);
   }
@@ -316,6 +340,7 @@ void ModelClient::on_closed(const net::Closed& why) {
   stream_.reset();
   ++epoch_;
   oracle_.disconnected(plan_.id, script_.serial() + 1);
+  notifications_.gone(plan_.id);
   world_.trace("client {} is cut off: {}", plan_.id, why.error);
   if (state_ != State::Leaving && !ours && ended_by_.empty()) {
     if (orderly && plan_.orderly) {
@@ -356,6 +381,8 @@ void ModelClient::finish_step() {
     if (answered_ > 0 && !refused_step_) --signs_left_;
     refused_step_ = false;
     more = script_.sign_of_life();
+  } else if (!winding_up_ && session_->tx_status() == 'I' && notifications_.waits(plan_.id)) {
+    return later(std::chrono::milliseconds(200), &ModelClient::finish_step);
   } else {
     steps_left_ = signs_left_ = 0;
     state_ = State::Leaving;
@@ -376,6 +403,8 @@ void ModelClient::send(const Phase& phase) {
     pending_.emplace_back(type, body);
   }
   out += phase.tail;
+  if (out.find("unlisten") != std::string::npos || out.find("discard") != std::string::npos)
+    notifications_.unsure(plan_.id);
   if (!out.empty()) stream_->write(Bytes(out));
   if (answered_all() && !awaiting_) waiting_since_ = world_.now();
   skip_silent();
@@ -409,15 +438,18 @@ void ModelClient::run_phase(Phase phase) {
       stream_->write(Bytes(out));
       state_ = State::Leaving;
       oracle_.disconnected(plan_.id, script_.serial() + 1);
+      notifications_.gone(plan_.id);
       return stream_->close();
     }
     case Phase::Then::Close:
       state_ = State::Leaving;
       oracle_.disconnected(plan_.id, script_.serial() + 1);
+      notifications_.gone(plan_.id);
       return stream_->close();
     case Phase::Then::Reset:
       state_ = State::Leaving;
       oracle_.disconnected(plan_.id, script_.serial() + 1);
+      notifications_.gone(plan_.id);
       return stream_->reset();
   }
 }

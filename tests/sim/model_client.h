@@ -16,6 +16,7 @@
 #include <string>
 
 #include "protocol/scram.h"
+#include "tests/sim/notifications.h"
 #include "tests/sim/oracle.h"
 #include "tests/sim/pg_session.h"
 #include "tests/sim/script.h"
@@ -44,7 +45,7 @@ class ModelClient final : public net::Handler {
     bool eager = false;                // its first request follows the startup packet at once
     bool orderly = true;               // an end in order must have been announced by FATAL
   };
-  ModelClient(World& world, SimLoop& loop, Oracle& oracle, Plan plan);
+  ModelClient(World& world, SimLoop& loop, Oracle& oracle, Notifications& notifications, Plan plan);
   ~ModelClient() override;
 
   void start(Duration after);
@@ -67,6 +68,9 @@ class ModelClient final : public net::Handler {
   void login_message(char type, Bytes body);
   void authenticate(Bytes body);
   void answer(Bytes message);
+  void heard(Bytes body);
+  bool pending_says(const char* word) const;
+  std::string database() const { return plan_.where.substr(0, plan_.where.find('/')); }
   bool aside(char type, Bytes message);  // what may come at any time
   void expect_more(char type, Bytes message);
   void matched(char type);
@@ -86,6 +90,7 @@ class ModelClient final : public net::Handler {
   World& world_;
   SimLoop& loop_;
   Oracle& oracle_;
+  Notifications& notifications_;
   Plan plan_;
   Script script_;
   State state_ = State::Off;
@@ -98,6 +103,7 @@ class ModelClient final : public net::Handler {
   bool awaiting_ = false;
   std::string ended_by_;  // SQLSTATE of a FATAL error
   bool refused_step_ = false;
+  std::set<std::string> channels_;  // at the end of its last transaction
   PgSession::Values told_;
   std::map<std::string, int> owed_;  // ParameterStatus messages that are late, by how many answers
   std::uint32_t cancel_pid_ = 0;

@@ -1,13 +1,16 @@
 #include "tests/sim/model_postgres.h"
 
+#include <algorithm>
+
 #include "pooler/base/check.h"
 
 namespace pgweir::sim {
 
-ModelPostgres::ModelPostgres(World& w, Network& network, Oracle& o, net::Endpoint where, int port,
-                             Options options)
+ModelPostgres::ModelPostgres(World& w, Network& network, Oracle& o, Notifications& n, net::Endpoint where,
+                             int port, Options options)
     : world(w),
       oracle(o),
+      notifications(n),
       loop_(network, "pg" + std::to_string(port)),
       where_(std::move(where)),
       port_(port),
@@ -43,11 +46,32 @@ std::string ModelPostgres::may_log_in(const ModelBackend& backend) {
     world.violation("the pooler holds " + std::to_string(held) + " server connections, allowed are " +
                     std::to_string(options_.allowed_total));
   const auto limit = options_.allowed.find(backend.where());
-  if (limit != options_.allowed.end() && same > limit->second)
+  if (limit != options_.allowed.end() && same > limit->second + 1)
     world.violation("the pooler holds " + std::to_string(same) + " server connections for " +
                     backend.where() + ", allowed are " + std::to_string(limit->second));
   ++logins_;
   return {};
+}
+
+void ModelPostgres::check_served(const std::string& where) {
+  const auto limit = options_.allowed.find(where);
+  if (limit == options_.allowed.end()) return;
+  const auto serving = std::count_if(backends_.begin(), backends_.end(), [&](const auto& each) {
+    return each.second->logged_in() && each.second->held() && each.second->served() &&
+           each.second->where() == where;
+  });
+  if (static_cast<std::size_t>(serving) > limit->second)
+    world.violation(std::to_string(serving) + " server connections of " + where +
+                    " serve clients, allowed are " + std::to_string(limit->second));
+}
+
+void ModelPostgres::notify(const ModelBackend& by, const PgSession::Notified& notified) {
+  const std::string database = by.where().substr(0, by.where().find('/'));
+  if (token_in(notified.payload).client >= 0)
+    notifications.committed(database, notified.channel, notified.payload);
+  for (const auto& [pid, backend] : backends_)
+    if (backend->where().substr(0, backend->where().find('/')) == database)
+      backend->notified(by.pid(), notified);
 }
 
 ModelBackend* ModelPostgres::find(std::uint32_t pid) {

@@ -14,6 +14,7 @@
 
 #include "protocol/scram.h"
 #include "tests/sim/model_backend.h"
+#include "tests/sim/notifications.h"
 #include "tests/sim/oracle.h"
 #include "tests/sim/sim_net.h"
 
@@ -31,12 +32,12 @@ class ModelPostgres final : public net::Acceptor {
     std::map<std::string, User> users;           // for all but Trust
     std::size_t max_connections = 100;           // its own: 53300 beyond
     std::size_t allowed_total = 1000;            // the pooler's: more is a violation
-    std::map<std::string, std::size_t> allowed;  // the same by "database/user"
+    std::map<std::string, std::size_t> allowed;  // the same by "database/user"; and one that only listens
     std::set<std::string> databases;             // others are 3D000; empty: all exist
     unsigned dawdle_percent = 20;                // messages after which a backend takes a while
   };
-  ModelPostgres(World& world, Network& network, Oracle& oracle, net::Endpoint where, int port,
-                Options options);
+  ModelPostgres(World& world, Network& network, Oracle& oracle, Notifications& notifications,
+                net::Endpoint where, int port, Options options);
   ~ModelPostgres() override;
 
   void start();
@@ -54,12 +55,15 @@ class ModelPostgres final : public net::Acceptor {
   // For backends.
   World& world;
   Oracle& oracle;
+  Notifications& notifications;
   const Options& options() const { return options_; }
   SimLoop& loop() { return loop_; }
   // Empty: come in. Else the SQLSTATE of the refusal.
   std::string may_log_in(const ModelBackend& backend);
   void cancel(std::uint32_t pid, Bytes key);
   void ended(ModelBackend& backend);
+  void notify(const ModelBackend& by, const PgSession::Notified& notified);
+  void check_served(const std::string& where);  // those that work for clients are within the limit
   ModelBackend* find(std::uint32_t pid);
 
  private:

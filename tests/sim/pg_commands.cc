@@ -1,4 +1,6 @@
 // tests/sim/pg_commands.cc - the commands of PgSession's little language.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 
@@ -10,7 +12,7 @@ namespace pgweir::sim {
 
 namespace {
 constexpr std::uint64_t kRowsAtOnce = 8;
-const char* const kTraces[] = {"mark", "temp", "listen"};
+const char* const kTraces[] = {"mark", "temp"};
 
 bool is_trace(Bytes name) {
   return std::find(std::begin(kTraces), std::end(kTraces), name) != std::end(kTraces);
@@ -34,6 +36,13 @@ std::uint64_t number(const std::string& text) {
 
 std::string unquoted(const std::string& word) {
   return word.size() > 1 && word.front() == '\'' ? word.substr(1, word.size() - 2) : word;
+}
+
+// Without quotes, and without the comma or the payload behind it.
+std::string channel_of(const std::vector<std::string>& words) {
+  const std::string& word = words[1];
+  if (word[0] == '"') return word.substr(1, word.size() - 2);
+  return word.substr(0, word.find(','));
 }
 
 std::string quoted_in(const std::string& sql) {
@@ -69,9 +78,10 @@ bool PgSession::asked_by_pooler(const std::string& sql, const std::vector<std::s
     else
       protocol::put_data_row(out, {value});
     put(std::move(out));
-  } else if ((says("pg_depend") && traces_.contains("temp")) ||
-             (says("pg_listening_channels") && traces_.contains("listen"))) {
+  } else if (says("pg_depend") && traces_.contains("temp")) {
     row("1");
+  } else if (says("pg_listening_channels")) {
+    for (const auto& [channel, who] : channels_) row(channel);
   }
   complete("SELECT 1");
   return true;
@@ -135,12 +145,19 @@ void PgSession::run(const std::string& sql, const std::vector<std::string>& valu
   } else if (verb == "drop") {
     traces_.erase("temp");
     complete("DROP TABLE");
-  } else if (verb == "listen") {
-    set("listen", word);
+  } else if (verb == "listen" || verb == "LISTEN") {
+    const Token who = token_in(sql);
+    channels_[channel_of(words)] = who.client < 0 ? "" : fmt::format("c{}_{}", who.client, who.serial);
     complete("LISTEN");
-  } else if (verb == "unlisten") {
-    traces_.erase("listen");
+  } else if (verb == "unlisten" || verb == "UNLISTEN") {
+    if (words[1] == "*")
+      channels_.clear();
+    else
+      channels_.erase(channel_of(words));
     complete("UNLISTEN");
+  } else if (verb == "notify" || verb == "NOTIFY") {
+    notifying_.push_back({channel_of(words), quoted_in(sql)});
+    complete("NOTIFY");
   } else if (verb == "select") {
     set(quoted_in(sql), values.empty() ? "" : values[0]);
     row(settings_[quoted_in(sql)]);
@@ -158,6 +175,7 @@ void PgSession::run(const std::string& sql, const std::vector<std::string>& valu
   } else if (verb == "discard" || verb == "DISCARD") {
     if (!lone) return fail("25001", "DISCARD ALL cannot run inside a transaction block");
     traces_.clear();
+    channels_.clear();
     settings_ = initial_;
     statements_.clear();
     portals_.clear();

@@ -55,6 +55,8 @@ PgSession::Values PgSession::reported() const {
 PgSession::Values PgSession::traces() const {
   Values all = traces_;
   if (const std::string& mark = settings_.at("app.mark"); !mark.empty()) all["app.mark"] = mark;
+  for (const auto& [channel, who] : channels_)
+    if (!who.empty()) all["channel " + channel] = who;
   return all;
 }
 
@@ -63,13 +65,28 @@ void PgSession::begin_block() {
   in_block_ = true;
   settings_before_ = settings_;
   traces_before_ = traces_;
+  channels_before_ = channels_;
 }
 
 void PgSession::commit() {
   committed_.insert(committed_.end(), pending_.begin(), pending_.end());
   pending_.clear();
+  notified_.insert(notified_.end(), notifying_.begin(), notifying_.end());
+  notifying_.clear();
   in_block_ = false;
   portals_.clear();
+}
+
+std::set<std::string> PgSession::channels() const {
+  std::set<std::string> all;
+  for (const auto& [channel, who] : channels_) all.insert(channel);
+  return all;
+}
+
+void PgSession::notify(std::uint32_t pid, const Notified& notified) {
+  std::string out;
+  Writer(out, 'A').u32(pid).c_string(notified.channel).c_string(notified.payload);
+  put(std::move(out));
 }
 
 void PgSession::abort() {
@@ -78,7 +95,9 @@ void PgSession::abort() {
   if (in_block_) {
     settings_ = settings_before_;
     traces_ = traces_before_;
+    channels_ = channels_before_;
   }
+  notifying_.clear();
   in_block_ = false;
   portals_.clear();
 }
@@ -106,6 +125,7 @@ void PgSession::fail(const char* state, const std::string& message) {
 }
 
 void PgSession::ready() {
+  if (tx_ == 'I' && idle) idle();
   for (const auto& [name, value] : settings_) {
     if (!reports(name) || told_[name] == value) continue;
     told_[name] = value;

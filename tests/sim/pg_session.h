@@ -6,7 +6,8 @@
 //
 //   echo W | rows N SIZE W | begin | commit | rollback | error STATE W | sleep MS W | show NAME |
 //   set NAME = 'VALUE' | reset NAME | reset all | select set_config('NAME', $1, false) |
-//   create temp table W () | drop table W | listen W | unlisten W | insert W | where | whoami | notice W |
+//   create temp table W () | drop table W | listen CHANNEL | unlisten CHANNEL | unlisten * |
+//   notify CHANNEL, 'W' | insert W | where | whoami | notice W |
 //   copyin W | copyout N W | discard all | deallocate all | set mark W
 //
 // (the last is nothing that Postgres's grammar knows, and what it leaves behind nobody can be asked for)
@@ -16,9 +17,11 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -69,6 +72,15 @@ class PgSession {
   std::vector<std::string> take_aborted() { return std::exchange(aborted_, {}); }
   // What would be visible to the next user of this session.
   Values traces() const;
+  bool listens_to(const std::string& channel) const { return channels_.contains(channel); }
+  std::set<std::string> channels() const;
+  struct Notified {
+    std::string channel, payload;
+  };
+  std::vector<Notified> take_notified() { return std::exchange(notified_, {}); }
+  // Called between two transactions, in front of ReadyForQuery: what comes from others goes by notify().
+  std::function<void()> idle;
+  void notify(std::uint32_t pid, const Notified& notified);
 
  private:
   struct Portal {
@@ -98,7 +110,9 @@ class PgSession {
   Values settings_, initial_, told_;
   Values traces_;                           // what is there only once: temp, listen
   Values settings_before_, traces_before_;  // of the transaction
-  bool in_block_ = false;                   // the two above are meaningful
+  Values channels_, channels_before_;       // and who has made it listen
+  std::vector<Notified> notifying_, notified_;
+  bool in_block_ = false;  // the two above are meaningful
   char tx_ = 'I';
   bool implicit_ = false;  // an extended batch or a query of several commands stands open
   bool skip_ = false;

@@ -45,8 +45,10 @@ Run::Run(std::uint64_t seed, const Scene& scene, Mode mode, World::Print print)
     for (unsigned i = 0; i < stage_.tenants; ++i)
       options.allowed[where_of(stage_, i, stage_.own_users ? "own" : "app")] += stage_.max_servers;
   }
-  postgres_ =
-      std::make_unique<ModelPostgres>(world_, network_, oracle_, postgres_at_, 5432, std::move(options));
+  notifications_ = std::make_unique<Notifications>(
+      world_, stage_.faults.empty() ? Notifications::Line::Sure : Notifications::Line::Lossy);
+  postgres_ = std::make_unique<ModelPostgres>(world_, network_, oracle_, *notifications_, postgres_at_, 5432,
+                                              std::move(options));
   if (mode_ == Mode::Pooled) {
     network_.expose(pooler_at_, kPoolerPort);
     pooler_ = std::make_unique<PoolerInSim>(world_, network_, stage_, postgres_at_);
@@ -131,7 +133,8 @@ void Run::make_clients() {
     auto made = plan(static_cast<int>(i));
     misguide(made);
     made.eager = mode_ == Mode::Pooled && stage_.client_auth == "trust" && world_.chance(25);
-    clients_.push_back(std::make_unique<ModelClient>(world_, client_loop_, oracle_, std::move(made)));
+    clients_.push_back(
+        std::make_unique<ModelClient>(world_, client_loop_, oracle_, *notifications_, std::move(made)));
     clients_.back()->start(world_.between(Duration(1'000), Duration(400'000)));
   }
 }

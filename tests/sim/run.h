@@ -52,6 +52,7 @@ class Run {
   Stage stage_;
   Network network_;
   Oracle oracle_;
+  std::unique_ptr<Notifications> notifications_;
   SimLoop client_loop_;
   std::unique_ptr<ModelPostgres> postgres_;
   std::unique_ptr<PoolerInSim> pooler_;

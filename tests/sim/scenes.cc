@@ -57,6 +57,26 @@ void residents(Stage& stage, World& world) {
   if (world.chance(50)) stage.max_pinned = static_cast<unsigned>(world.between(1, 4));
 }
 
+void listeners(Stage& stage, World& world) {
+  stage.manners.channels = 60;
+  stage.manners.leave = world.chance(40) ? 8 : 0;
+  stage.manners.settings = 3;
+  stage.manners.traces = 3;
+  stage.clients = static_cast<unsigned>(world.between(5, 12));
+  stage.steps = 14;
+  stage.shared_group = world.chance(30);
+  if (world.chance(20)) stage.backend_servers = static_cast<unsigned>(world.between(2, 9));
+  if (world.chance(20)) stage.max_pinned = static_cast<unsigned>(world.between(0, 2));
+  if (world.chance(30)) stage.reloads = 2;
+}
+
+void deaf(Stage& stage, World& world) {
+  listeners(stage, world);
+  stage.faults = {Fault::KillBackend, Fault::TerminateBackend, Fault::ResetServer, Fault::StopPostgres,
+                  Fault::CrashPostgres};
+  stage.faults_for = milliseconds(4'000);
+}
+
 void bulk(Stage& stage, World& world) {
   stage.manners.bulk = 30;
   stage.manners.copy = 20;
@@ -167,6 +187,8 @@ const std::vector<Scene>& scenes() {
       {"settings", "settings that follow a client, and traces that must not", settings},
       {"pins", "few places for clients that leave traces", pins},
       {"residents", "session mode", residents},
+      {"listeners", "LISTEN and NOTIFY", listeners},
+      {"deaf", "the same, and the connection that listens is lost", deaf},
       {"bulk", "big rows, COPY, slow readers", bulk},
       {"cancels", "cancel requests, running and queued", cancels},
       {"logins", "passwords, right and wrong; unknown databases, bad settings", logins},

@@ -69,7 +69,47 @@ std::string Script::trace_command() {
   switch (world_.rng().below(3)) {
     case 0: return "set app.mark = '" + token() + "'";
     case 1: return "create temp table " + token() + " ()";
-    default: return "listen " + token();
+    default: return "listen own /* " + token() + " */";
+  }
+}
+
+// Few channels, which all clients share.
+std::string Script::channel_command() {
+  const std::string channel = "ch" + std::to_string(world_.rng().below(3));
+  switch (world_.rng().below(10)) {
+    case 0:
+    case 1: return "listen " + channel + " /* " + token() + " */";
+    case 2: return "unlisten " + channel + " /* " + token() + " */";
+    case 3:
+      if (world_.chance(40)) return "unlisten *";
+      [[fallthrough]];
+    default: return "notify " + channel + ", '" + token() + "'";
+  }
+}
+
+std::vector<Phase> Script::channels() {
+  const auto send = [&](const std::string& sql) {
+    return await(world_.chance(25) ? unnamed(sql, false, true) : query(sql));
+  };
+  std::vector<Phase> phases;
+  switch (world_.rng().below(6)) {
+    case 0:
+    case 1:
+      for (std::uint64_t left = world_.between(1, 6); left > 0; --left)
+        phases.push_back(send(channel_command()));
+      return phases;
+    case 2: return {await(query(channel_command() + ";" + channel_command() + "; " + channel_command()))};
+    case 3: return {await(query(channel_command() + "; error 22012 " + token()))};
+    case 4: return {world_.chance(50) ? await(query("discard all")) : send("echo " + token())};
+    default:
+      phases.push_back(send("begin"));
+      for (std::uint64_t left = world_.between(1, 4); left > 0; --left)
+        phases.push_back(send(channel_command()));
+      phases.push_back(send(world_.chance(65) ? "commit" : "rollback"));
+      if (world_.chance(25))
+        for (Phase& phase : phases) phase.then = Phase::Then::Go;
+      phases.back().then = Phase::Then::Await;
+      return phases;
   }
 }
 
@@ -99,6 +139,8 @@ std::vector<Phase> Script::next() {
     step = settings();
   } else if (choose(manners_.traces)) {
     step = traces();
+  } else if (choose(manners_.channels)) {
+    step = channels();
   } else if (choose(manners_.flush)) {
     step = flush();
   } else if (choose(manners_.cancel)) {
@@ -290,8 +332,8 @@ std::vector<Phase> Script::settings() {
 
 // What stays on one server, and is taken away again so that not all servers end up pinned.
 std::vector<Phase> Script::traces() {
-  const char* const names[] = {"show app.mark", "show temp", "show listen"};
-  const std::string show = names[world_.rng().below(3)];
+  const char* const names[] = {"show app.mark", "show temp"};
+  const std::string show = names[world_.rng().below(2)];
   std::vector<Phase> phases;
   if (world_.chance(25)) return {await(query("set mark " + token())), await(query("show app.mark"))};
   switch (world_.rng().below(4)) {
@@ -309,7 +351,7 @@ std::vector<Phase> Script::traces() {
     phases.push_back(await(query("discard all")));
   } else {
     phases.push_back(await(query("drop table t")));
-    phases.push_back(await(query("unlisten l")));
+    phases.push_back(await(query("unlisten *")));
     if (world_.chance(50)) phases.push_back(await(query("reset app.mark")));
   }
   phases.push_back(await(query(show)));

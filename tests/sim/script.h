@@ -24,6 +24,7 @@ struct Manners {
   unsigned bulk = 4;      // many or big rows, sometimes read slowly
   unsigned settings = 6;  // SET of what follows a client
   unsigned traces = 6;    // what must not outlive the transaction
+  unsigned channels = 0;  // LISTEN, UNLISTEN and NOTIFY
   unsigned flush = 4;     // batches without a Sync yet
   unsigned cancel = 0;
   unsigned leave = 0;  // in the middle of something
@@ -78,6 +79,8 @@ class Script {
   std::vector<Phase> bulk();
   std::vector<Phase> settings();
   std::vector<Phase> traces();
+  std::vector<Phase> channels();
+  std::string channel_command();
   std::vector<Phase> flush();
   std::vector<Phase> cancel();
   std::vector<Phase> leave();

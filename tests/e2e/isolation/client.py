@@ -55,7 +55,15 @@ class Client:
             nothing = (b"", b"nothing")
             came, wanted = m.difference(*(each[at] if at < len(each) else nothing for each in (left, right)))
             raise Violation(f"message {at + 1} of the answer:\n    came:  {came}\n    right: {wanted}")
+        self.compare_own()
         return ours
+
+    def compare_own(self):
+        """Of what it has sent itself it hears nothing twice, out of order, or that a session would not hear."""
+        for channel, texts in self.pooled.own.items():
+            right = iter(self.twin.own.get(channel, []))
+            if not all(text in right for text in texts):
+                raise Violation(f"of {channel} came: {texts}\n    right: {self.twin.own.get(channel)}")
 
     async def ask(self, sql):
         return await self.say(m.query(sql), pieces=())

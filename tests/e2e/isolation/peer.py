@@ -39,6 +39,7 @@ class Peer:
         self.copying = False
         self.status = "I"
         self.mail = []  # notifications that others have sent
+        self.own = {}  # those that it has sent itself, by channel; a pooler tells them when it has them
         self._buffer = bytearray()
 
     async def connect(self, **parameters):
@@ -113,6 +114,10 @@ class Peer:
             kind, payload = await self.receive()
             if kind == b"A" and payload[4:].startswith(b"mail_"):
                 self.mail.append(payload[4:])
+                continue
+            if kind == b"A" and payload[4:].startswith(b"own_"):
+                channel, text, _ = payload[4:].split(b"\0")
+                self.own.setdefault(channel, []).append(text)
                 continue
             said.append((kind, payload))
             self._settle(kind, payload)

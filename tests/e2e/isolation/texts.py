@@ -350,7 +350,6 @@ class Texts:
             self.all_settings(),
             "select count(*) filter (where is_holdable), string_agg(statement, ';' order by name)"
             " filter (where is_holdable) from pg_cursors",
-            "select string_agg(c, ',' order by c) from pg_listening_channels() c",
             "select name, statement from pg_prepared_statements where from_sql order by name",
             "select relname, relkind from pg_class where relnamespace = pg_my_temp_schema() order by 1",
             "select classid, objid, mode, count(*) from pg_locks where locktype = 'advisory' and database ="

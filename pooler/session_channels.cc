@@ -1,0 +1,169 @@
+// pooler/session_channels.cc - SessionCore: LISTEN and UNLISTEN of its client, and the hand-over of its
+// channels to the connection that listens for the whole group.
+//
+//   audit finds channels -> want() -> [the connection LISTENs] -> fence on the server -> UNLISTEN * there
+//
+// Until its end the client stays on its server, whose notifications it is told as they come.
+#include <algorithm>
+
+#include "pooler/base/check.h"
+#include "pooler/session_core.h"
+
+namespace pgweir {
+
+using Doing = ClientChannels::Doing;
+
+namespace {
+std::string letters_and_digits(Bytes name) {
+  std::string out;
+  for (const char c : name) {
+    if (c >= 'A' && c <= 'Z') out.push_back(static_cast<char>(c | 0x20));
+    if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) out.push_back(c);
+  }
+  return out;
+}
+}  // namespace
+
+// The shared connection speaks the database's own encoding: a client with another one keeps its server.
+bool SessionCore::may_share() const {
+  if (!hearer_ || mode_ != tiers::PoolMode::Transaction) return false;
+  constexpr Bytes kEncoding = "client_encoding";
+  if (!wanted_->values.contains(kEncoding)) return true;
+  const auto base = books_->settings.baseline().find(kEncoding);
+  return base != books_->settings.baseline().end() &&
+         letters_and_digits(wanted_->told(kEncoding)) == letters_and_digits(base->second);
+}
+
+void SessionCore::note_unlistens(const protocol::SqlEffects& effects) {
+  using Kind = protocol::SqlStatement::Kind;
+  suspicion().pins |= pin::kListen;
+  ClientChannels::Names names;
+  for (const protocol::SqlStatement& statement : effects.statements) {
+    if (statement.kind == Kind::Rollback || statement.kind == Kind::RollbackTo) return;
+    if (statement.kind == Kind::Unlisten) names.names.push_back(statement.name);
+    if (statement.kind == Kind::UnlistenAll) names.all = true;
+  }
+  channels_->unlistens(std::move(names));
+}
+
+// Behind a request that is complete.
+void SessionCore::mark_unlistens(Actions& out) {
+  if (!channels_ || !channels_->unmarked() || body_left_ > 0) return;
+#ifdef PGWEIR_PLANT_FORGET_UNLISTEN
+  return channels_->forget_request();
+#endif
+  server_->tell(channels_->take_mark(), out.to_server);
+  unnamed_here_ = false;  // as every simple query does
+}
+
+// The pin that follows from what the server listens to.
+Pins SessionCore::found_channels(const Findings& findings) {
+  if (!channels_) {
+    if (findings.channels.empty()) return 0;
+    channels_ = std::make_unique<ClientChannels>();
+  }
+  const bool too_many = findings.pins & pin::kListen;
+  const ChannelNames gone = channels_->found(findings.channels);
+  if (hearer_) books_->listener.forget(*hearer_, gone);
+  if (channels_->here.empty()) return 0;
+  // While the shared connection fails, it is told all the same: it comes back.
+  const bool wanted = may_share() && !too_many && books_->listener.want(*hearer_, channels_->here);
+  return wanted && can_share() ? pin::kSharing : pin::kListen;
+}
+
+// True when the server has been sent something, and the client must wait for its answer.
+bool SessionCore::begin_channels(Actions& out) {
+  if (!channels_ || state_ != State::Linked) return false;
+  if ((pins_ & pin::kSharing) && !channels_->here.empty() && books_->listener.ready(channels_->here)) {
+    channels_->doing = Doing::Fencing;
+    channels_->fence_passed = false;
+    channels_->fence = books_->listener.fence(*hearer_, channels_->here);
+    const std::string& name = books_->listener.fence_name();
+    server_->tell("LISTEN " + name + ";NOTIFY " + name + ",'" + std::to_string(channels_->fence) + "'",
+                  out.to_server);
+    return true;
+  }
+  if (channels_->leave && channels_->here.empty()) {
+#ifdef PGWEIR_PLANT_KEEP_LISTENING
+    channels_->leave = false;
+    return set_pins(static_cast<Pins>(pins_ & ~pin::kSharing)), false;
+#endif
+    channels_->doing = Doing::Leaving;
+    server_->tell("UNLISTEN *", out.to_server);
+    return true;
+  }
+  if (channels_->idle()) channels_.reset();
+  return false;
+}
+
+void SessionCore::on_told(bool well, bool after_error) {
+  if (!channels_) return;  // discarded meanwhile
+  switch (std::exchange(channels_->doing, Doing::None)) {
+    case Doing::None: return channels_->marked(well && !after_error);
+    case Doing::Fencing:
+      if (well && channels_->fence_passed) {
+        channels_->heard.merge(channels_->here);
+        channels_->here.clear();
+      } else {
+        // Perhaps a cancel that was meant for the client's request: its server keeps the channels.
+        books_->listener.forget(*hearer_, channels_->here);
+        set_pins(static_cast<Pins>((pins_ & ~pin::kSharing) | pin::kListen));
+      }
+      return;
+    case Doing::Leaving:
+      channels_->leave = false;
+      if (!well) server_->dirty = true;
+      set_pins(static_cast<Pins>(pins_ & ~(pin::kSharing | pin::kListen)));
+      return;
+  }
+}
+
+// From the server: what the shared connection tells, too, is told once.
+bool SessionCore::on_notification(Bytes body) {
+  if (!channels_) return true;
+  const Notification notification(body);
+  if (notification.channel == books_->listener.fence_name()) {
+    if (notification.payload == std::to_string(channels_->fence)) channels_->fence_passed = true;
+    return false;
+  }
+#ifdef PGWEIR_PLANT_DROP_ON_HANDOVER
+  if (channels_->here.contains(notification.channel)) return false;
+#endif
+#ifdef PGWEIR_PLANT_HEAR_TWICE
+  return true;
+#endif
+  // What stands behind the fence is the shared connection's.
+  if (telling() && channels_->fence_passed && channels_->here.contains(notification.channel)) return false;
+  return !hears(notification.channel);
+}
+
+void SessionCore::listener_changed(Actions& out) {
+  if (state_ != State::Linked || !channels_ || channels_->here.empty() || telling()) return;
+  if (!(pins_ & (pin::kSharing | pin::kListen))) return;
+  const Pins how = can_share() ? pin::kSharing : pin::kListen;
+  const auto others = static_cast<Pins>(pins_ & ~(pin::kSharing | pin::kListen));
+  if (Pins now = static_cast<Pins>(others | how); now != pins_) set_pins(now);
+  if (resting() && !suspicion_) begin_channels(out);
+}
+
+// It hears nothing any more, but for what its server tells it.
+void SessionCore::leave_channels() {
+  if (!channels_) return;
+  if (hearer_) {
+    books_->listener.forget(*hearer_, channels_->heard);
+    books_->listener.forget(*hearer_, channels_->here);
+  }
+  channels_->heard.clear();
+  channels_->here.clear();
+  if (!server_) channels_.reset();
+}
+
+// The server goes, and with it what it listened to.
+void SessionCore::part_channels() {
+  if (!channels_) return;
+  if (hearer_) books_->listener.forget(*hearer_, channels_->here);
+  channels_->part();
+  if (channels_->idle()) channels_.reset();
+}
+
+}  // namespace pgweir

@@ -1,0 +1,233 @@
+// LISTEN of a client whose group has a listener.
+#include "tests/pooler/session_help.h"
+
+using namespace pgweir;
+using namespace pgweir::test;
+
+namespace {
+std::string notification(Bytes channel, Bytes payload) {
+  std::string out;
+  protocol::Writer(out, 'A').u32(7).c_string(channel).c_string(payload);
+  return out;
+}
+
+struct Stand : Place {
+  Stand() {
+    books.listener.name_fence("f");
+    tenant.limits.max_pinned_clients = 0;
+  }
+  // The shared connection's half.
+  void listen() {
+    for (std::string sql = books.listener.next_request(); !sql.empty(); sql = books.listener.next_request())
+      books.listener.answered(true);
+  }
+};
+
+struct Listener final : ListenerCore::Hearer, Client {
+  explicit Listener(Stand& p) : Client(p), stand(p) { core.set_hearer(this); }
+  ~Listener() override { core.leave_channels(); }
+  void on_listener_changed() override {}
+  void on_notification(Bytes) override {}
+  std::string changed() {
+    return step([&] { core.listener_changed(out); });
+  }
+  // Up to the audit.
+  void runs_text(Bytes sql) {
+    REQUIRE(says(query(sql)) == "ask");
+    REQUIRE(granted(stand.server).empty());
+    hears(done("OK") + ready());
+    sent();
+  }
+  // LISTEN a, and all that follows.
+  void listens() {
+    stand.books.listener.connected();
+    runs_text("listen a");
+    hears(parsed() + answered(row("a")));
+    stand.listen();
+    changed();
+    hears(done("LISTEN") + done("NOTIFY") + notification("f", "1") + ready());
+    REQUIRE(hears(done("UNLISTEN") + ready()) == "release");
+    seen();
+    sent();
+  }
+  Stand& stand;
+};
+}  // namespace
+
+TEST_CASE("a client keeps its server until the shared connection listens for it") {
+  Stand stand;
+  Listener client(stand);
+  stand.books.listener.connected();
+  client.runs_text("listen a");
+  CHECK(client.hears(parsed() + answered(row("a"))).empty());
+  CHECK(client.core.pins() == pin::kSharing);
+  CHECK(client.core.resting());
+  CHECK(stand.pins.pinned() == 0);
+  CHECK(client.sent().empty());
+  client.seen();
+  client.hears(notification("a", "1"));
+  CHECK(client.seen() == "A");
+  stand.listen();
+  CHECK(client.changed().empty());
+  CHECK(client.sent() == "Q:LISTEN f;NOTIFY f,'1'");
+  SECTION("and its requests wait for the end of the hand-over") {
+    CHECK(client.says(query("select 1")) == "stalled");
+    CHECK(client.sent().empty());
+  }
+  // In front of the fence it is the server's, behind it the shared connection's.
+  client.hears(notification("a", "2"));
+  CHECK(client.seen() == "A");
+  client.hears(done("LISTEN") + done("NOTIFY") + notification("f", "1") + notification("a", "3"));
+  CHECK(client.seen().empty());
+  CHECK_FALSE(client.core.may_hear());
+  client.hears(ready());
+  CHECK(client.sent() == "Q:UNLISTEN *");
+  client.hears(notification("a", "4"));
+  CHECK(client.hears(done("UNLISTEN") + ready()) == "release");
+  CHECK(client.seen().empty());
+  CHECK(client.core.may_hear());
+  CHECK(client.core.hears("a"));
+  CHECK(client.core.pins() == 0);
+  CHECK(stand.server.clean());
+}
+
+TEST_CASE("a hand-over that fails leaves the channels on the server") {
+  Stand stand;
+  stand.tenant.limits.max_pinned_clients = 1;
+  Listener client(stand);
+  stand.books.listener.connected();
+  client.runs_text("listen a");
+  client.hears(parsed() + answered(row("a")));
+  stand.listen();
+  client.changed();
+  const std::string why = GENERATE(as<std::string>(), "canceled", "no fence");
+  CAPTURE(why);
+  client.seen();
+  CHECK(
+      client.hears((why == "canceled" ? error("57014") : done("LISTEN") + done("NOTIFY")) + ready()).empty());
+  CHECK(client.core.pins() == pin::kListen);
+  CHECK(stand.pins.pinned() == 1);
+  client.hears(notification("a", "1"));
+  CHECK(client.seen() == "A");
+}
+
+TEST_CASE("while the shared connection fails, LISTEN is a pin, and one that goes when it is back") {
+  Stand stand;
+  stand.tenant.limits.max_pinned_clients = 1;
+  Listener client(stand);
+  stand.books.listener.lost();
+  client.runs_text("listen a");
+  CHECK(client.hears(parsed() + answered(row("a"))).empty());
+  CHECK(client.core.pins() == pin::kListen);
+  CHECK(stand.pins.pinned() == 1);
+  SECTION("back") {
+    stand.books.listener.connected();
+    stand.listen();
+    CHECK(client.changed().empty());
+    CHECK(stand.pins.pinned() == 0);
+    CHECK(client.sent() == "Q:LISTEN f;NOTIFY f,'1'");
+  }
+  SECTION("no room") {
+    Listener other(stand);
+    CHECK(other.says(query("listen a")) == "ask");
+    other.granted(stand.other);
+    CHECK(other.sent().find("refused_by_pgweir") != std::string::npos);
+  }
+}
+
+TEST_CASE("another encoding than the database's keeps the pin") {
+  struct Row {
+    Bytes encoding;
+    Pins pins;
+  };
+  for (const Row& each :
+       {Row{"utf8", pin::kSharing}, Row{"UTF-8", pin::kSharing}, Row{"LATIN1", pin::kListen}}) {
+    CAPTURE(each.encoding);
+    Stand stand;
+    stand.tenant.limits.max_pinned_clients = 1;
+    stand.books.settings.set_baseline({{"client_encoding", "UTF8"}});
+    stand.books.listener.connected();
+    Client client(stand, {{"client_encoding", std::string(each.encoding)}});
+    struct Ear final : ListenerCore::Hearer {
+      void on_listener_changed() override {}
+      void on_notification(Bytes) override {}
+    } ear;
+    client.core.set_hearer(&ear);
+    client.says(query("listen a"));
+    client.granted(stand.server);
+    client.hears(parsed() + bound() + row(each.encoding) + done() + ready());
+    client.hears(done("LISTEN") + ready());
+    client.hears(parsed() + answered(row("a")));
+    CHECK(client.core.pins() == each.pins);
+    client.step([&] { client.core.client_gone(client.out); });
+    client.core.leave_channels();
+  }
+}
+
+TEST_CASE("an UNLISTEN is followed by its mark, which the audit looks for") {
+  Stand stand;
+  Listener client(stand);
+  client.listens();
+  SECTION("alone") {
+    client.says(query("unlisten a"));
+    client.granted(stand.server);
+    CHECK(client.sent() == "Q:unlisten a Q:LISTEN pgweir_unlisten_1");
+    client.hears(done("UNLISTEN") + ready() + done("LISTEN") + ready());
+    CHECK(client.seen() == "C:UNLISTEN Z:I");
+    client.hears(answered(row("pgweir_unlisten_1")));
+    CHECK(client.sent().ends_with("Q:UNLISTEN *"));
+    CHECK_FALSE(client.core.hears("a"));
+    CHECK(client.hears(done("UNLISTEN") + ready()) == "release");
+  }
+  SECTION("behind a Sync") {
+    client.says(parse("", "unlisten a") + bind() + execute() + sync_message());
+    client.granted(stand.server);
+    CHECK(client.sent().ends_with("S Q:LISTEN pgweir_unlisten_1"));
+    client.hears(parsed() + bound() + done("UNLISTEN") + ready() + done("LISTEN") + ready());
+    client.hears(answered(row("pgweir_unlisten_1")));
+    CHECK_FALSE(client.core.hears("a"));
+  }
+  SECTION("in a block that fails") {
+    client.says(query("begin") + query("unlisten a; select 1/0") + query("rollback"));
+    client.granted(stand.server);
+    client.hears(done("BEGIN") + ready('T') + done("UNLISTEN") + error("22012") + ready('E') +
+                 error("25P02") + ready('E') + done("ROLLBACK") + ready());
+    client.hears(answered(""));
+    CHECK(client.core.hears("a"));
+    CHECK(client.core.state() == SessionCore::State::Idle);
+  }
+  SECTION("failed outside of a block, where the mark does not fail with it") {
+    client.says(query("unlisten a; select 1/0"));
+    client.granted(stand.server);
+    client.hears(error("22012") + ready() + done("LISTEN") + ready());
+    client.hears(answered(row("pgweir_unlisten_1")));
+    CHECK(client.core.hears("a"));
+  }
+  SECTION("with a rollback in the same request there is none: it hears more rather than less") {
+    client.says(query("begin; unlisten a; rollback"));
+    client.granted(stand.server);
+    CHECK(client.sent().find("pgweir_unlisten") == std::string::npos);
+  }
+}
+
+TEST_CASE("UNLISTEN * and DISCARD ALL need no server") {
+  for (const Bytes sql : {"unlisten *", "DISCARD ALL"}) {
+    Stand stand;
+    Listener client(stand);
+    client.listens();
+    CHECK(client.core.hears("a"));
+    CHECK(client.says(query(sql)).empty());
+    CHECK_FALSE(client.core.hears("a"));
+    CHECK_FALSE(stand.books.listener.needed());
+  }
+}
+
+TEST_CASE("a client that leaves is listened for no longer") {
+  Stand stand;
+  Listener client(stand);
+  client.listens();
+  CHECK(stand.books.listener.needed());
+  client.says(terminate());
+  client.core.leave_channels();
+  CHECK_FALSE(stand.books.listener.needed());
+}
