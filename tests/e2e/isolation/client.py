@@ -225,6 +225,10 @@ class Client:
     def portion(self):
         return self.unnamed() if self.rng.random() < 0.5 else self.named_request()
 
+    def in_transaction(self):
+        """Or what is said now may be read in one."""
+        return self.status != "I" or self.pipelining
+
     def text_with_values(self):
         if self.rng.random() < 0.4:
             text, count, *needs = self.rng.choice(COMMON + BY_SESSION)
@@ -271,7 +275,7 @@ class Client:
             if self.rng.random() < 0.9:
                 self.named.pop(name)
             return m.close("S", name)
-        if roll < 0.42:
+        if roll < 0.42 and (self.crowd.allowed("describe_in_failed") or not self.in_transaction()):
             return m.describe("S", name)
         if roll < 0.44 and self.texts.sticky:
             return m.bind(self.rng.choice(("p1", "p2"))) + m.execute()

@@ -14,6 +14,8 @@ KNOWN = {
     # Wrong answers.
     "constants": "the constants of a named statement are read under the DateStyle and TimeZone of its first use on"
     " each server, not of its Parse",
+    "other_columns": "a named statement whose search_path or temporary tables mean other tables now answers with their"
+    " columns on a server that learns it now, where Postgres says 0A000",
     "sequences": "lastval() and currval() answer for whoever used the server before",
     "cancel_at_any_time": "a cancel that meets pgweir's settings ends the client's connection",
     "resets_to_startup": "what was asked for at startup is given back behind the text, batch or SET LOCAL that took it"
@@ -25,6 +27,7 @@ KNOWN = {
     "execute_named": "EXECUTE of a protocol-level statement",
     "settings_in_do": "settings changed in a DO or by EXECUTE of a PREPARE last as long as the server is kept",
     # Looks.
+    "describe_in_failed": "in a failed transaction Describe of a statement that its server does not know is 25P02",
     "own_names_in_errors": "errors of Bind call statements pgweir_<n>",
 }
 

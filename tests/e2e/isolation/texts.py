@@ -34,9 +34,9 @@ BY_SESSION = (
     ("select timestamptz '2021-07-01 12:00'", 0, "constants"),
     ("select date '03/04/2021'", 0, "constants"),
     ("select $1::text, timestamptz '2021-01-01 00:00' < '2021-01-01 00:00+00'", 1, "constants"),
-    ("select * from item", 0),
-    ("select i.*, $1::text from item i", 1),
-    ("select * from scratch", 0),
+    ("select * from item", 0, "other_columns"),
+    ("select i.*, $1::text from item i", 1, "other_columns"),
+    ("select * from scratch", 0, "other_columns"),
 )
 
 
