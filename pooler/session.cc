@@ -172,6 +172,7 @@ void Session::link(Server& server) {
 // May run other sessions.
 void Session::give_back(Actions::Server how) {
   Server& server = *std::exchange(server_, nullptr);
+  send_cancels();
   if (std::exchange(server_paused_, false)) server.resume_reads();
   switch (how) {
     case Actions::Server::Release: return group_.release(server);
@@ -248,6 +249,7 @@ void Session::on_server_bytes(Bytes in) {
   core_.server_bytes(in, out);
   const bool stays = out.server == Actions::Server::Keep && !closing_;
   settle(out, held_);
+  if (cancels_) send_cancels();
   if (!stays || closing_) return;
   if (!server_paused_ && stream_->unsent() > worker_.config().buffer_high_water) {
     server_paused_ = true;
@@ -328,10 +330,30 @@ void Session::on_closed(const net::Closed& why) {
   worker_.session_ended(*this);
 }
 
-void Session::cancel() {
+void Session::cancel(std::function<void()> done) {
+  if (server_ && server_->core.pipeline.owes_client()) {
+    if (!cancels_) cancels_ = std::make_unique<std::vector<std::function<void()>>>();
+    cancels_->push_back(std::move(done));
+    return send_cancels();
+  }
   if (core_.state() == State::Waiting && welcomed_) {
     group_.leave(*this);
     on_refused({sqlstate::kQueryCanceled, "canceling statement due to user request", {}, {}});
+  }
+  done();
+}
+
+// Not while the server is busy with a request of ours, like the settings that go ahead of the client's.
+void Session::send_cancels() {
+  if (!cancels_) return;
+  const bool runs = server_ && server_->core.pipeline.owes_client();
+  if (runs && server_->core.pipeline.front_ours()) return;
+  const auto asked = std::exchange(cancels_, nullptr);
+  for (std::function<void()>& done : *asked) {
+    if (runs)
+      worker_.send_cancel(*server_, std::move(done));
+    else
+      done();
   }
 }
 

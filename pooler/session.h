@@ -8,8 +8,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "pooler/base/list.h"
 #include "pooler/base/time.h"
@@ -45,7 +47,8 @@ class Session final : public net::Handler, public ListLink<Session>, private Lis
   void on_server_closed(const std::string& why);
 
   bool cancel_key_is(Bytes key) const { return protocol::equal_secret(key, cancel_key_); }
-  void cancel();
+  // `done`: once it has been delivered, or nothing of this client runs.
+  void cancel(std::function<void()> done);
   // Ends the session; between transactions for shutdown and for KILL alike.
   void end(const Error& error);
   bool between_transactions() const;
@@ -81,6 +84,7 @@ class Session final : public net::Handler, public ListLink<Session>, private Lis
   void arm();
   Time deadline() const;
   void on_timer();
+  void send_cancels();
 
   Worker& worker_;
   Tenant& tenant_;
@@ -91,6 +95,8 @@ class Session final : public net::Handler, public ListLink<Session>, private Lis
   std::string held_;
   std::unique_ptr<std::string> notifications_;  // that wait for the end of its transaction; null: none
   std::string user_;
+  // Cancels that wait until the server runs what is the client's own; null: none.
+  std::unique_ptr<std::vector<std::function<void()>>> cancels_;
   std::string cancel_key_;
   net::Timer timer_;
   Time connected_at_{};

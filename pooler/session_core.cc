@@ -240,8 +240,8 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
         return Step::Next;
       }
     }
-    if (!server_->pipeline.batch_open() && deallocates_ours_among(text)) {
-      if (!server_->settled()) return stall(out);
+    if (deallocates_ours_among(text)) {
+      if (server_->pipeline.owed() > 0) return stall(out);
       if (server_->tx_status != 'E') renamed = rename_deallocated(text, out);
     }
     no_room = note_text(text);

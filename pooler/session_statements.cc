@@ -67,16 +67,18 @@ std::string SessionCore::rename_deallocated(Bytes text, Actions& out) {
   const Bytes sql = sql_of(text);
   std::string renamed;
   std::size_t from = 0;
+  const bool in_batch = server_->pipeline.batch_open();
   out.to_server.own([&](std::string& bytes) {
     std::size_t count = 0;
     for (const protocol::SqlStatement& each : books_->texts.read(sql).statements) {
       if (each.kind != protocol::SqlStatement::Kind::Deallocate || !names_->find(each.name)) continue;
       const std::string name = std::string(kGoneStatement) + std::to_string(++count);
-      put_gone(name, kEmptyContent, bytes);
+      if (!put_gone(name, kEmptyContent, bytes)) continue;
       renamed.append(sql.substr(from, each.name_at - from)).append(name);
       from = each.name_at + each.name_size;
       names_->erase(each.name);
     }
+    if (in_batch) return;
     protocol::put_sync(bytes);
     server_->pipeline.push(Owed::Sync, Whose::Ours);
   });

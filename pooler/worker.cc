@@ -240,11 +240,7 @@ void Worker::cancel_request(std::uint32_t id, std::string key, std::function<voi
   worker.loop().post([&worker, id, key = std::move(key), back] {
     const auto place = worker.sessions_.find(id);
     if (place == worker.sessions_.end() || !place->second->cancel_key_is(key)) return back();
-    Session& session = *place->second;
-    Server* server = session.server();
-    if (server && server->core.pipeline.owed() > 0) return worker.send_cancel(*server, back);
-    session.cancel();
-    back();
+    place->second->cancel(back);
   });
 }
 

@@ -177,6 +177,15 @@ TEST_CASE("DEALLOCATE among other statements finds what the protocol prepared") 
     client.hears(error("25P02") + ready('E'));
     CHECK(client.core.statement_count() == 2);
   }
+  SECTION("behind an open batch within that") {
+    client.says(parse("", "select 3") + flush());
+    client.hears(parsed());
+    client.sent();
+    client.says(query("deallocate q"));
+    CHECK(client.sent() == "C:pgweir_gone1 P:pgweir_gone1 Q:deallocate pgweir_gone1");
+    client.hears(closed() + parsed() + done("DEALLOCATE") + ready('T'));
+    CHECK(client.core.statement_count() == 1);
+  }
   SECTION("nor before what came before it is answered") {
     CHECK(client.says(query("x") + query("select 1; deallocate q")) == "stalled");
   }
