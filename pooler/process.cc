@@ -20,11 +20,14 @@
 #include <vector>
 
 #include "pooler/app.h"
+#include "pooler/heartbeat.h"
 #include "pooler/http_service.h"
 #include "pooler/net/address.h"
+#include "pooler/net/inherited.h"
 #include "pooler/net/listen.h"
 #include "pooler/net/random.h"
 #include "pooler/net/uv_loop.h"
+#include "pooler/notify.h"
 #include "pooler/redis_store.h"
 #include "pooler/shared.h"
 #include "pooler/snapshot.h"
@@ -41,6 +44,7 @@ using SnapshotRef = std::shared_ptr<const Snapshot>;
 using Problems = std::vector<conf::Problem>;
 
 constexpr std::size_t kFileMax = 64 << 20;  // more is a mistake: a log, a device
+constexpr int kBeatsPerWatchdog = 3;        // two of them may come late
 constexpr std::uint32_t kThreadsMax = 256;  // client ids hold the worker's index in a byte
 
 tl::expected<std::string, std::string> read_file(const std::string& path) {
@@ -128,6 +132,19 @@ void raise_descriptor_limit(const conf::Config& config, Log& log) {
            {{"limit", limit.rlim_cur}, {"wanted", needed}, {"hint", "raise ulimit -n"}});
 }
 
+std::string_view variable(const conf::Environment& environment, std::string_view name) {
+  const auto place = environment.find(name);
+  return place == environment.end() ? std::string_view() : std::string_view(place->second);
+}
+
+// A manager that cannot be told is no reason not to serve.
+Notifier service_manager(const conf::Environment& environment, Log& log) {
+  auto notifier = Notifier::to(variable(environment, "NOTIFY_SOCKET"));
+  if (notifier) return std::move(*notifier);
+  log.warn("the service manager cannot be told", {{"error", notifier.error().message}});
+  return Notifier::to("").value();
+}
+
 bool machine_has(const std::string& address) {
   const auto name = net::literal({address, 0});
   if (!name) return true;  // open_listener() says what is wrong with it
@@ -153,6 +170,15 @@ class Doors {
   }
   Doors(const Doors&) = delete;
   Doors& operator=(const Doors&) = delete;
+
+  // Sockets that the service manager has opened, which then replace those of the configuration. Their files,
+  // if they have any, are its own to remove.
+  Expected<void> take(int count) {
+    auto inherited = net::take_inherited(count);
+    if (!inherited) return tl::unexpected(std::move(inherited.error()));
+    for (const net::Inherited& one : *inherited) add(one.fd, one.name);
+    return {};
+  }
 
   Expected<void> open(const Snapshot& snapshot, Log& log) {
     const conf::Config& config = snapshot.config();
@@ -246,6 +272,12 @@ class Threads {
   net::UvLoop& first() { return *loops_[0]; }
   net::UvLoop& control() { return *control_; }  // for what may wait; only if asked for
   std::size_t size() const { return loops_.size(); }
+  std::vector<net::Loop*> all() {
+    std::vector<net::Loop*> all;
+    for (auto& loop : loops_) all.push_back(loop.get());
+    if (control_) all.push_back(control_.get());
+    return all;
+  }
   std::vector<App::WorkerParts> parts() {
     std::vector<App::WorkerParts> parts;
     for (std::size_t i = 0; i < loops_.size(); ++i) parts.push_back({*loops_[i], rngs_[i]});
@@ -313,7 +345,9 @@ Exit serve(const std::string& path) {
   make_room_for_stacks(log);
 
   Doors doors;
-  if (const auto opened = doors.open(**snapshot, log); !opened) {
+  const int inherited = net::inherited_count(variable(environment, "LISTEN_PID"),
+                                             variable(environment, "LISTEN_FDS"), ::getpid());
+  if (const auto opened = inherited > 0 ? doors.take(inherited) : doors.open(**snapshot, log); !opened) {
     fmt::print(stderr, "pgweir: {}\n", opened.error().message);
     return Exit::StartFailed;
   }
@@ -360,18 +394,29 @@ Exit serve(const std::string& path) {
     return Exit::StartFailed;
   }
 
+  Notifier manager = service_manager(environment, log);
+  std::optional<Heartbeat> heartbeat;
+  if (const auto patience = watchdog_time(variable(environment, "WATCHDOG_USEC"),
+                                          variable(environment, "WATCHDOG_PID"), ::getpid()))
+    heartbeat.emplace(threads.all(), *patience / kBeatsPerWatchdog, [&manager] { manager.alive(); });
+
   int ends = 0;
   const auto end = [&](const char* name) {
     return [&, name] {
+      manager.stopping();
       log.info(++ends == 1 ? "signal: ends in order" : "signal: ends at once", {{"signal", name}});
       app.shutdown();
     };
   };
   threads.first().watch_signal(SIGTERM, end("SIGTERM"));
   threads.first().watch_signal(SIGINT, end("SIGINT"));
-  threads.first().watch_signal(SIGHUP, [&] { app.reload([](bool) {}); });
+  threads.first().watch_signal(SIGHUP, [&] {
+    manager.reloading(threads.first().now());
+    app.reload([&manager](bool) { manager.ready(); });  // a bad file leaves it as ready as it was
+  });
   log.info("pgweir ready",
            {{"version", kVersion}, {"addresses", doors.names()}, {"threads", threads.size()}});
+  manager.ready();
   threads.run();
   log.info("pgweir stopped");
   return ends > 1 ? Exit::CutOff : Exit::Fine;

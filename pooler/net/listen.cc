@@ -31,6 +31,8 @@ std::string advice(int error) {
   }
 }
 
+void set_option(int fd, int level, int name, int value) { setsockopt(fd, level, name, &value, sizeof value); }
+
 // Closes the descriptor unless it is handed out.
 class Socket {
  public:
@@ -42,7 +44,7 @@ class Socket {
   Socket& operator=(const Socket&) = delete;
   int fd() const { return fd_; }
   int hand_out() { return std::exchange(fd_, -1); }
-  void set(int level, int name, int value) const { setsockopt(fd_, level, name, &value, sizeof value); }
+  void set(int level, int name, int value) const { set_option(fd_, level, name, value); }
 
  private:
   int fd_;
@@ -55,11 +57,7 @@ Expected<int> open_tcp(const Endpoint& where, const sockaddr_storage& address, b
   if (socket.fd() < 0) return refuse(where, advice(errno));
   socket.set(SOL_SOCKET, SO_REUSEADDR, 1);
   if (address.ss_family == AF_INET6) socket.set(IPPROTO_IPV6, IPV6_V6ONLY, any ? 0 : 1);
-  // Accepted connections inherit it. Two minutes of silence are no reason to wake 10,000 idle clients sooner.
-  socket.set(SOL_SOCKET, SO_KEEPALIVE, 1);
-  socket.set(IPPROTO_TCP, TCP_KEEPIDLE, 120);
-  socket.set(IPPROTO_TCP, TCP_KEEPINTVL, 10);
-  socket.set(IPPROTO_TCP, TCP_KEEPCNT, 3);
+  keep_alive(socket.fd());
   if (bind(socket.fd(), generic(address), length(address)) != 0) return refuse(where, advice(errno));
   if (::listen(socket.fd(), backlog) != 0) return refuse(where, advice(errno));
   return socket.hand_out();
@@ -107,6 +105,14 @@ Expected<int> open_listener(const Endpoint& where, const ListenOptions& options)
     return open_tcp(where, *literal({"0.0.0.0", where.port}), false, options.backlog);
   }
   return open_tcp(where, *address, named.host == "::", options.backlog);
+}
+
+void keep_alive(int fd) {
+  // Two minutes of silence are no reason to wake 10,000 idle clients sooner.
+  set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 120);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
+  set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
 }
 
 std::uint16_t bound_port(int fd) {

@@ -20,5 +20,7 @@ struct ListenOptions {
 // bound_port().
 Expected<int> open_listener(const Endpoint& where, const ListenOptions& options = {});
 std::uint16_t bound_port(int fd);
+// Notices peers that are gone without a word. For a TCP socket that listens: what it accepts inherits it.
+void keep_alive(int fd);
 
 }  // namespace pgweir::net
