@@ -1,9 +1,11 @@
-// conf/load_environment.cc - variables over what the file said: PGWEIR_<SECTION>__<KEY>, and DATABASE_URL.
+// conf/load_environment.cc - variables over what the file said: PGWEIR_<SECTION>__<KEY>, DATABASE_URL, and
+// names that platforms use.
 #include <algorithm>
 #include <utility>
 
 #include "conf/database_url.h"
 #include "conf/loader.h"
+#include "conf/platform.h"
 #include "pooler/base/near.h"
 
 namespace pgweir::conf {
@@ -45,11 +47,14 @@ std::string Loader::row_name(const Rows& rows, std::string_view spelled) {
 
 void Loader::read_environment(const Environment& environment) {
   // First, so that single variables can refine what it makes.
-  if (const auto text = secret_variable(environment, "DATABASE_URL")) take_database_url(*text);
+  if (const auto text = secret_variable(environment, "DATABASE_URL")) {
+    if (const auto tenant = take_database_url(*text)) take_platform_variables(environment, *tenant);
+  }
   take_port(environment);
   for (const auto& [name, value] : environment) {
     if (name.starts_with(kPrefix) && !value.empty()) take_variable(environment, name, value);
   }
+  take_redis_url(environment);  // last, when it is known whether there is use for one
 }
 
 std::optional<std::string> Loader::secret_variable(const Environment& environment, const std::string& name) {
@@ -75,12 +80,16 @@ void Loader::take_port(const Environment& environment) {
   loaded_.origins[std::string(setting.key)] = of_environment();
 }
 
-void Loader::take_database_url(const std::string& text) {
+std::optional<std::string> Loader::take_database_url(const std::string& text) {
   auto url = parse_database_url(text);
-  if (!url) return complain(of_environment(), "DATABASE_URL", std::move(url.error()));
+  if (!url) {
+    complain(of_environment(), "DATABASE_URL", std::move(url.error()));
+    return {};
+  }
   for (const std::string* const name : {&url->user, &url->database}) {
     if (name->size() <= kRowNameMax) continue;
-    return complain(of_environment(), "DATABASE_URL", "its user and database must have at most 63 bytes");
+    complain(of_environment(), "DATABASE_URL", "its user and database must have at most 63 bytes");
+    return {};
   }
   Config& config = loaded_.config;
   Backend* backend = find_row(config.backends, kUrlBackend);
@@ -91,7 +100,7 @@ void Loader::take_database_url(const std::string& text) {
     loaded_.origins["backends." + std::string(kUrlBackend) + "." + std::string(key)] = of_environment();
   }
   if (!url->user.empty() && !url->password.empty()) set_user(url->user, url->password, of_environment());
-  if (url->database.empty()) return;
+  if (url->database.empty()) return std::string();
   const std::string dotted = "tenants." + url->database;
   Row* row = find_row(config.tenants, url->database);
   if (!row) row = &config.tenants.emplace_back(Row{url->database, of_environment(), {}});
@@ -102,6 +111,38 @@ void Loader::take_database_url(const std::string& text) {
   put("database", url->database);
   put("user", url->user);
   put("password", url->password);
+  return url->database;
+}
+
+void Loader::take_platform_variables(const Environment& environment, const std::string& tenant) {
+  for (const PlatformVariable& variable : kPlatformVariables) {
+    const auto given = environment.find(variable.name);
+    if (given == environment.end() || given->second.empty()) continue;
+    const std::string& value = given->second;
+    if (!variable.setting.empty()) {
+      if (auto done = assign(loaded_.config, *find_setting(settings(), variable.setting), value); !done) {
+        complain(of_environment(), std::string(variable.name), std::move(done.error()));
+        continue;  // its fields would be wrong in the same way
+      }
+      loaded_.origins[std::string(variable.setting)] = of_environment();
+    }
+    Row* const row = find_row(loaded_.config.tenants, tenant);
+    if (!row) continue;  // a URL that names no database makes no tenant
+    for (const std::string_view field : variable.fields) {
+      if (!field.empty()) set_field(*row, "tenants." + tenant, std::string(field), value, of_environment());
+    }
+  }
+}
+
+void Loader::take_redis_url(const Environment& environment) {
+  Config& config = loaded_.config;
+  if (config.store_kind != StoreKind::Redis || !config.redis_url.empty()) return;
+  const auto text = secret_variable(environment, "REDIS_URL");
+  if (!text) return;
+  const auto& setting = *find_setting(settings(), "tenant_store.redis_url");
+  if (auto done = assign(config, setting, *text); !done)
+    return complain(of_environment(), "REDIS_URL", std::move(done.error()));
+  loaded_.origins[std::string(setting.key)] = of_environment();
 }
 
 void Loader::take_variable(const Environment& environment, const std::string& name,

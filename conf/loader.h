@@ -97,7 +97,10 @@ class Loader {
   // The variable, or the content of the file that <name>_FILE names.
   std::optional<std::string> secret_variable(const Environment& environment, const std::string& name);
   void take_port(const Environment& environment);
-  void take_database_url(const std::string& text);
+  // The name of the tenant that it makes, empty if it makes none; nothing when it is wrong.
+  std::optional<std::string> take_database_url(const std::string& text);
+  void take_platform_variables(const Environment& environment, const std::string& tenant);
+  void take_redis_url(const Environment& environment);
   void take_variable(const Environment& environment, const std::string& name, const std::string& value);
   // Names with one '_' too few are a mistake; others may be those that a container platform sets for a
   // service that is called pgweir.

@@ -1,6 +1,7 @@
 #include <string>
 
 #include "conf/load.h"
+#include "conf/platform.h"
 #include "conf/settings.h"
 
 namespace pgweir::conf {
@@ -20,6 +21,24 @@ std::string line(const Setting<Owner>& setting, const Owner& fresh, std::string_
   return "| `" + std::string(key) + "` | `" + name + "` | " +
          (fallback.empty() ? "" : "`" + cell(fallback) + "`") + " | " + cell(allowed(setting)) + " | " +
          (setting.applies == Applies::OnReload ? "reload" : "restart") + " | " + cell(setting.help) + " |\n";
+}
+
+std::string platform_names() {
+  std::string out =
+      "Together with `DATABASE_URL`, names that images of PgBouncer use are read, too; without it they are "
+      "left "
+      "alone, and `PGWEIR_...` for the same thing wins.\n\n| variable | sets |\n|---|---|\n";
+  for (const PlatformVariable& variable : kPlatformVariables) {
+    std::string sets;
+    const auto add = [&](std::string_view key, std::string_view whose) {
+      if (key.empty()) return;
+      sets += (sets.empty() ? "`" : ", `") + std::string(key) + "`" + std::string(whose);
+    };
+    add(variable.setting, "");
+    for (const std::string_view field : variable.fields) add(field, " of its tenant");
+    out += "| `" + std::string(variable.name) + "` | " + sets + " |\n";
+  }
+  return out;
 }
 
 constexpr std::string_view kHead =
@@ -90,7 +109,12 @@ std::string reference() {
       "that no "
       "file is needed. `sslmode`, `sslrootcert`, `sslcert` and `sslkey` set the backend's TLS. Parameters "
       "that would "
-      "be ignored where they matter are refused.\n"
+      "be ignored where they matter are refused.\n\n" +
+      platform_names() +
+      "\n## REDIS_URL\n\n"
+      "`REDIS_URL` (or `REDIS_URL_FILE`) is `tenant_store.redis_url` where `tenant_store.kind` is `redis` "
+      "and "
+      "nothing else says it; else it is left alone.\n"
       "\n## PORT\n\n"
       "Platforms that choose the port of a service's health check say so in `PORT`: it is `http.port`, "
       "unless "

@@ -156,3 +156,90 @@ TEST_CASE("DATABASE_URL with verification but no authorities is incomplete") {
   CHECK(problems(load("", {{"DATABASE_URL", "postgres://u:p@h/d?sslmode=verify-full"}}, reader({}))) ==
         "environment: backends.default.tls_ca_file: must be set, because tls_mode verifies");
 }
+
+namespace {
+// The fields of the only tenant.
+std::string tenant_fields(const Config& config) {
+  std::string out;
+  for (const Field& field : config.tenants.at(0).fields) out += field.key + "=" + field.value + " ";
+  return out;
+}
+}  // namespace
+
+TEST_CASE("names that platforms use refine what DATABASE_URL makes") {
+  const Environment names{{"DATABASE_URL", "postgres://db:5432/shop"},
+                          {"POOL_MODE", "session"},
+                          {"DEFAULT_POOL_SIZE", "12"},
+                          {"MAX_CLIENT_CONN", "777"},
+                          {"MAX_PREPARED_STATEMENTS", "33"}};
+  const auto loaded = load("", names, reader({}));
+  REQUIRE(problems(loaded) == "");
+  CHECK(shown(*loaded, "client.max") == "777 from environment");
+  CHECK(shown(*loaded, "server.max_prepared_statements") == "33 from environment");
+  CHECK(shown(*loaded, "tenants.shop.pool_size") == "12 from environment");
+  CHECK(tenant_fields(loaded->config) ==
+        "backend=default database=shop pool_mode=session pool_size=12 max_server_connections=12 "
+        "max_clients=777 ");
+}
+
+TEST_CASE("our own names win over those of platforms") {
+  const auto loaded = load("",
+                           {{"DATABASE_URL", "postgres://db:5432/shop"},
+                            {"MAX_CLIENT_CONN", "777"},
+                            {"DEFAULT_POOL_SIZE", "12"},
+                            {"PGWEIR_CLIENT__MAX", "50"},
+                            {"PGWEIR_TENANTS__SHOP__POOL_SIZE", "3"}},
+                           reader({}));
+  REQUIRE(problems(loaded) == "");
+  CHECK(loaded->config.max_clients == 50);
+  CHECK(shown(*loaded, "tenants.shop.pool_size") == "3 from environment");
+  CHECK(shown(*loaded, "tenants.shop.max_clients") == "777 from environment");
+}
+
+TEST_CASE("names of platforms are left alone without DATABASE_URL, when empty, and without a tenant") {
+  const Environment names{{"POOL_MODE", "session"}, {"MAX_CLIENT_CONN", "many"}, {"REDIS_URL", "redis://r"}};
+  auto loaded = load_text(kFile, names);
+  REQUIRE(problems(loaded) == "");
+  CHECK(loaded->config.max_clients == Config{}.max_clients);
+  CHECK(tenant_fields(loaded->config) == "tier=free password=filed ");
+
+  loaded = load("", {{"DATABASE_URL", "postgres://db/shop"}, {"POOL_MODE", ""}}, reader({}));
+  REQUIRE(problems(loaded) == "");
+  CHECK(tenant_fields(loaded->config) == "backend=default database=shop ");
+
+  loaded = load("", {{"DATABASE_URL", "postgres://db"}, {"MAX_CLIENT_CONN", "9"}, {"POOL_MODE", "session"}},
+                reader({}));
+  REQUIRE(problems(loaded) == "");
+  CHECK(loaded->config.max_clients == 9);
+  CHECK(loaded->config.tenants.empty());
+}
+
+TEST_CASE("a wrong value under a platform's name is told by that name") {
+  const auto with = [](const char* name, const char* value) {
+    return problems(load("", {{"DATABASE_URL", "postgres://db/shop"}, {name, value}}, reader({})));
+  };
+  CHECK(with("MAX_CLIENT_CONN", "many") ==
+        "environment: MAX_CLIENT_CONN: must be a whole number between 1 and 1000000, not 'many'");
+  CHECK(with("MAX_PREPARED_STATEMENTS", "-1") ==
+        "environment: MAX_PREPARED_STATEMENTS: must be a whole number between 0 and 100000, not '-1'");
+}
+
+TEST_CASE("REDIS_URL serves a tenant store that has no other address") {
+  const Environment store{{"DATABASE_URL", "postgres://db/shop"},
+                          {"PGWEIR_TENANT_STORE__KIND", "redis"},
+                          {"REDIS_URL", "redis://default:pw@redis.internal:6379"}};
+  const auto loaded = load("", store, reader({}));
+  REQUIRE(problems(loaded) == "");
+  CHECK(loaded->config.redis_url == "redis://default:pw@redis.internal:6379");
+  CHECK(shown(*loaded, "tenant_store.redis_url") == "******** from environment");
+
+  Environment own = store;
+  own["PGWEIR_TENANT_STORE__REDIS_URL"] = "redis://other";
+  const auto chosen = load("", own, reader({}));
+  REQUIRE(problems(chosen) == "");
+  CHECK(chosen->config.redis_url == "redis://other");
+
+  Environment wrong = store;
+  wrong["REDIS_URL"] = "http://redis";
+  CHECK(problems(load("", wrong, reader({}))).find("tenant_store.redis_url") != std::string::npos);
+}
