@@ -5,17 +5,15 @@
 #include <algorithm>
 #include <atomic>
 #include <deque>
-#include <map>
 #include <optional>
 #include <utility>
 
 #include "pooler/app.h"
-#include "pooler/base/check.h"
 #include "pooler/console_commands.h"
 #include "pooler/console_core.h"
 #include "pooler/console_portals.h"
 #include "pooler/console_report.h"
-#include "pooler/net/wall_clock.h"
+#include "pooler/console_show.h"
 #include "pooler/version.h"
 #include "pooler/worker.h"
 #include "protocol/frame.h"
@@ -24,7 +22,6 @@
 namespace pgweir {
 
 using console::Action;
-using console::Report;
 using console::Request;
 using console::Role;
 
@@ -41,187 +38,6 @@ std::string version() { return fmt::format("{}/pgweir-{}", kCompatible, kVersion
 std::uint32_t message_limit(char type) {
   const std::uint32_t limit = protocol::client_message_limit(type);
   return std::min<std::uint32_t>(limit, ConsoleSession::kQueryMax);
-}
-
-void put_lists(std::string& out, const Report& report, std::uint64_t users) {
-  // Free ones are none: a connection takes memory when it comes and gives it back when it goes.
-  const console::NamedCount rows[] = {{"databases", report.databases.size()},
-                                      {"users", users},
-                                      {"peers"},
-                                      {"pools", report.pools.size()},
-                                      {"peer_pools"},
-                                      {"free_clients"},
-                                      {"used_clients", report.clients},
-                                      {"login_clients", report.logins},
-                                      {"free_servers"},
-                                      {"used_servers", report.servers},
-                                      {"dns_names"},
-                                      {"dns_zones"},
-                                      {"dns_queries"},
-                                      {"dns_pending"}};
-  console::put_lists(out, rows);
-}
-
-// Of whatever a report is written for, values that do not come from the workers.
-struct Beside {
-  std::vector<std::string> users;
-  std::vector<tiers::Tier> tiers;
-  console::Page page;
-};
-
-void put_tenants(std::string& out, const Report& report, const console::Page& page) {
-  std::vector<console::DatabaseRow> rows;
-  for (const console::DatabaseRow& row : report.databases) {
-    if (rows.size() >= page.limit) break;
-    if (row.name > page.after && console::matches(row.name, page.like)) rows.push_back(row);
-  }
-  console::put_tenants(out, rows);
-}
-
-void put_tiers(std::string& out, const Report& report, const Beside& beside) {
-  std::vector<console::TierRow> rows;
-  for (const tiers::Tier& tier : beside.tiers) {
-    console::TierRow& row = rows.emplace_back();
-    row.tier = tier;
-    for (const console::DatabaseRow& database : report.databases) {
-      if (database.tier != tier.name) continue;
-      ++row.tenants;
-      row.clients += database.clients;
-      row.servers += database.current_connections;
-    }
-  }
-  console::put_tiers(out, rows);
-}
-
-void put_users(std::string& out, const Report& report, const Beside& beside) {
-  std::map<std::string, console::UserRow> rows;
-  for (const std::string& name : beside.users) rows[name];
-  for (const console::PoolRow& pool : report.pools) rows[pool.user].servers += pool.servers();
-  for (const console::ConnectionRow& client : report.connections) ++rows[client.user].clients;
-  std::vector<console::UserRow> sorted;
-  for (auto& [name, row] : rows) {
-    row.name = name;
-    sorted.push_back(row);
-  }
-  console::put_users(out, sorted);
-}
-
-void put_mem(std::string& out, const Report& report) {
-  console::WorkerRow all;
-  for (const console::WorkerRow& worker : report.workers) {
-    all.tenants += worker.tenants;
-    all.groups += worker.groups;
-    all.clients += worker.clients;
-    all.servers += worker.servers;
-  }
-  const console::MemRow rows[] = {{"tenants", sizeof(Tenant), all.tenants},
-                                  {"groups", sizeof(Group), all.groups},
-                                  {"clients", sizeof(Session), all.clients},
-                                  {"servers", sizeof(Server), all.servers}};
-  console::put_mem(out, rows);
-}
-
-// Those on which something is going on.
-std::vector<console::ConnectionRow> active(const Report& report) {
-  std::vector<console::ConnectionRow> rows;
-  for (const console::ConnectionRow& row : report.connections)
-    if (std::string_view(row.state) != "idle") rows.push_back(row);
-  return rows;
-}
-
-void put_report(std::string& out, Action action, const Report& report, const Beside& beside) {
-  switch (action) {
-    case Action::ShowActiveSockets: return console::put_sockets(out, active(report), net::wall_clock_s());
-    case Action::ShowSockets: return console::put_sockets(out, report.connections, net::wall_clock_s());
-    case Action::ShowTenants: return put_tenants(out, report, beside.page);
-    case Action::ShowTiers: return put_tiers(out, report, beside);
-    case Action::ShowUsers: return put_users(out, report, beside);
-    case Action::ShowMem: return put_mem(out, report);
-    case Action::ShowClients:
-    case Action::ShowServers: return console::put_connections(out, report.connections, net::wall_clock_s());
-    case Action::ShowDatabases: return console::put_databases(out, report.databases);
-    case Action::ShowLists: return put_lists(out, report, beside.users.size());
-    case Action::ShowPinnedClients: return console::put_pinned_clients(out, report.connections);
-    case Action::ShowPins: return console::put_pins(out, report.pins);
-    case Action::ShowPools: return console::put_pools(out, report.pools);
-    case Action::ShowStats: return console::put_stats(out, report.stats);
-    case Action::ShowStatsAverages: return console::put_stats_averages(out, report.stats);
-    case Action::ShowStatsTotals: return console::put_stats_totals(out, report.stats);
-    case Action::ShowTotals: return console::put_totals(out, report.stats);
-    case Action::ShowWorkers: return console::put_workers(out, report.workers);
-    case Action::ShowBackends:
-    case Action::ShowConfig:
-    case Action::ShowHelp:
-    case Action::ShowState:
-    case Action::ShowVersion:
-    case Action::Pause:
-    case Action::Reload:
-    case Action::Resume:
-    case Action::Shutdown:
-    case Action::Set:
-    case Action::Begin:
-    case Action::End:
-    case Action::ShowDnsHosts:
-    case Action::ShowDnsZones:
-    case Action::ShowPeerPools:
-    case Action::ShowPeers:
-    case Action::Kill:
-    case Action::KillClient:
-    case Action::Reconnect:
-    case Action::WaitClose:
-    case Action::Deallocate:
-    case Action::SelectOne:
-    case Action::SelectVersion: PGWEIR_CHECK(false);
-  }
-}
-
-// Of a request with no rows in it: the RowDescription, if it answers rows.
-std::string shape(const Request& request) {
-  std::string out;
-  switch (request.command->action) {
-    case Action::ShowBackends: console::put_backends(out, {}); break;
-    case Action::ShowConfig: console::put_config(out, {}); break;
-    case Action::ShowState: console::put_state(out, {}); break;
-    case Action::ShowVersion: console::put_value(out, "version", protocol::kTextOid, ""); break;
-    case Action::SelectOne: console::put_value(out, "?column?", protocol::kInt4Oid, "1"); break;
-    case Action::SelectVersion: console::put_value(out, "version", protocol::kTextOid, ""); break;
-    case Action::ShowClients:
-    case Action::ShowDatabases:
-    case Action::ShowLists:
-    case Action::ShowPinnedClients:
-    case Action::ShowPins:
-    case Action::ShowPools:
-    case Action::ShowServers:
-    case Action::ShowStats:
-    case Action::ShowStatsAverages:
-    case Action::ShowStatsTotals:
-    case Action::ShowTotals:
-    case Action::ShowActiveSockets:
-    case Action::ShowMem:
-    case Action::ShowSockets:
-    case Action::ShowTenants:
-    case Action::ShowTiers:
-    case Action::ShowUsers:
-    case Action::ShowWorkers: put_report(out, request.command->action, {}, {}); break;
-    case Action::ShowDnsHosts: console::put_dns_hosts(out); break;
-    case Action::ShowDnsZones: console::put_dns_zones(out); break;
-    case Action::ShowPeerPools: console::put_peer_pools(out); break;
-    case Action::ShowPeers: console::put_peers(out); break;
-    case Action::Kill:
-    case Action::KillClient:
-    case Action::Reconnect:
-    case Action::WaitClose:
-    case Action::ShowHelp:
-    case Action::Pause:
-    case Action::Reload:
-    case Action::Resume:
-    case Action::Shutdown:
-    case Action::Set:
-    case Action::Begin:
-    case Action::End:
-    case Action::Deallocate: break;
-  }
-  return out;
 }
 
 }  // namespace
@@ -284,7 +100,7 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
   net::Timer pause_timer;
   std::string held;
   std::deque<Request> requests;  // the front one runs
-  console::Portals portals{shape};
+  console::Portals portals{console::shape};
   std::string pausing;  // the tenant of the PAUSE that runs; empty: all
   char tx_status = 'I';
   bool extended = false;   // the front request comes from Execute
@@ -578,14 +394,11 @@ void ConsoleSession::State::run(const Request& request) {
 
 void ConsoleSession::State::gather(const Request& request) {
   const Action action = request.command->action;
-  Beside beside;
-  beside.page = request.page;
-  for (const auto& [name, secret] : worker.snapshot().users) beside.users.push_back(name);
-  for (const auto& [name, tier] : worker.snapshot().directory.tiers()) beside.tiers.push_back(tier);
+  console::Beside beside = console::beside(worker.snapshot(), request.page);
   // On a helper thread: values only.
-  const auto write = [action, beside = std::move(beside)](const Report& report) {
+  const auto write = [action, beside = std::move(beside)](const console::Report& report) {
     std::string out;
-    put_report(out, action, report, beside);
+    console::put_report(out, action, report, beside);
     return out;
   };
   console::gather(worker, action, write,

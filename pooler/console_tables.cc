@@ -90,6 +90,20 @@ std::vector<Sampled> sample_table(const std::array<Figure<Row>, N>& figures, con
 }
 
 template <class Row, std::size_t N>
+std::vector<Cell> table_cells(const std::array<Figure<Row>, N>& figures, const Row& row) {
+  std::vector<Cell> all;
+  for (const auto& figure : figures) {
+    if (!figure.column) continue;
+    const bool truth = std::holds_alternative<bool Row::*>(figure.get);
+    all.push_back({figure.column, value(row, figure),
+                   truth                   ? Cell::Kind::Truth
+                   : figure.type_oid == kS ? Cell::Kind::Words
+                                           : Cell::Kind::Number});
+  }
+  return all;
+}
+
+template <class Row, std::size_t N>
 void put_table(std::string& out, const std::array<Figure<Row>, N>& figures, std::span<const Row> rows) {
   std::vector<protocol::Column> columns;
   for (const auto& figure : figures)
@@ -572,6 +586,29 @@ std::vector<Sampled> samples(const Traffic& total) {
   return all;
 }
 
+std::vector<Cell> cells(const PoolRow& row) { return table_cells(kPools, row); }
+std::vector<Cell> cells(const WorkerRow& row) { return table_cells(kWorkers, row); }
+std::vector<Cell> cells(const BackendRow& row) { return table_cells(kBackends, row); }
+std::vector<Cell> tenant_cells(const DatabaseRow& row) { return table_cells(kTenants, row); }
+std::vector<Cell> cells(const StatsRow& row) {
+  std::vector<Cell> all;
+  for (const Part part : {Part::Total, Part::Average})
+    for (const Quantity& quantity : kQuantities)
+      all.push_back({part == Part::Total ? fmt::format("total_{}", quantity.name)
+                                         : fmt::format("avg_{}", quantity.average),
+                     figure(row, quantity, part), Cell::Kind::Number});
+  return all;
+}
+std::vector<Cell> cells(const TierRow& row) {
+  std::vector<Cell> all{{"tier", row.tier.name}};
+  for (const tiers::TierField& field : tiers::tier_fields())
+    all.push_back({std::string(field.key), tier_text(row.tier, field)});
+  const std::pair<const char*, std::uint64_t> counts[] = {
+      {"tenants", row.tenants}, {"clients", row.clients}, {"servers", row.servers}};
+  for (const auto& [name, count] : counts) all.push_back({name, int4(count), Cell::Kind::Number});
+  return all;
+}
+
 void put_pinned_clients(std::string& out, std::span<const ConnectionRow> rows) {
   std::vector<Shown> shown;
   for (const ConnectionRow& row : rows)
@@ -599,14 +636,13 @@ void put_users(std::string& out, std::span<const UserRow> rows) { put_table(out,
 void put_mem(std::string& out, std::span<const MemRow> rows) { put_table(out, kMem, rows); }
 
 void put_tiers(std::string& out, std::span<const TierRow> rows) {
-  std::vector<protocol::Column> columns{{"tier", kS}};
-  for (const tiers::TierField& field : tiers::tier_fields()) columns.push_back({std::string(field.key), kS});
-  for (const char* name : {"tenants", "clients", "servers"}) columns.push_back({name, kI});
+  std::vector<protocol::Column> columns;
+  for (const Cell& cell : cells(TierRow{}))
+    columns.push_back({cell.column, cell.kind == Cell::Kind::Number ? kI : kS});
   protocol::put_row_description(out, columns);
   for (const TierRow& row : rows) {
-    std::vector<Text> values{row.tier.name};
-    for (const tiers::TierField& field : tiers::tier_fields()) values.push_back(tier_text(row.tier, field));
-    for (const std::uint64_t count : {row.tenants, row.clients, row.servers}) values.push_back(int4(count));
+    std::vector<Text> values;
+    for (Cell& cell : cells(row)) values.push_back(std::move(cell.value));
     protocol::put_data_row(out, values);
   }
 }

@@ -132,6 +132,19 @@ std::vector<Sampled> samples(const Traffic& total);
 std::vector<Sampled> samples(const WorkerRow& row);
 std::vector<Sampled> samples(const BackendRow& row);
 
+// A row column by column, for whoever writes it in another form.
+struct Cell {
+  std::string column;
+  Text value;
+  enum class Kind : std::uint8_t { Words, Number, Truth } kind = Kind::Words;
+};
+std::vector<Cell> cells(const PoolRow& row);
+std::vector<Cell> cells(const TierRow& row);
+std::vector<Cell> cells(const WorkerRow& row);
+std::vector<Cell> cells(const BackendRow& row);
+std::vector<Cell> tenant_cells(const DatabaseRow& row);
+std::vector<Cell> cells(const StatsRow& row);
+
 // Each appends a RowDescription and the DataRows. `now_s` is the time of day, in seconds since 1970.
 void put_pools(std::string& out, std::span<const PoolRow> rows);
 void put_connections(std::string& out, std::span<const ConnectionRow> rows, std::int64_t now_s);

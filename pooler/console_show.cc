@@ -1,0 +1,203 @@
+#include "pooler/console_show.h"
+
+#include <map>
+#include <string_view>
+#include <utility>
+
+#include "pooler/base/check.h"
+#include "pooler/group.h"
+#include "pooler/net/wall_clock.h"
+#include "pooler/server.h"
+#include "pooler/session.h"
+#include "pooler/snapshot.h"
+#include "pooler/tenant.h"
+#include "protocol/messages.h"
+
+namespace pgweir::console {
+
+namespace {
+
+void put_lists(std::string& out, const Report& report, std::uint64_t users) {
+  // Free ones are none: a connection takes memory when it comes and gives it back when it goes.
+  const NamedCount rows[] = {{"databases", report.databases.size()},
+                             {"users", users},
+                             {"peers"},
+                             {"pools", report.pools.size()},
+                             {"peer_pools"},
+                             {"free_clients"},
+                             {"used_clients", report.clients},
+                             {"login_clients", report.logins},
+                             {"free_servers"},
+                             {"used_servers", report.servers},
+                             {"dns_names"},
+                             {"dns_zones"},
+                             {"dns_queries"},
+                             {"dns_pending"}};
+  put_lists(out, rows);
+}
+
+void put_tenants(std::string& out, const Report& report, const Page& page) {
+  std::vector<DatabaseRow> rows;
+  for (const DatabaseRow& row : report.databases) {
+    if (rows.size() >= page.limit) break;
+    if (row.name > page.after && matches(row.name, page.like)) rows.push_back(row);
+  }
+  put_tenants(out, rows);
+}
+
+void put_users(std::string& out, const Report& report, const Beside& beside) {
+  std::map<std::string, UserRow> rows;
+  for (const std::string& name : beside.users) rows[name];
+  for (const PoolRow& pool : report.pools) rows[pool.user].servers += pool.servers();
+  for (const ConnectionRow& client : report.connections) ++rows[client.user].clients;
+  std::vector<UserRow> sorted;
+  for (auto& [name, row] : rows) {
+    row.name = name;
+    sorted.push_back(row);
+  }
+  put_users(out, sorted);
+}
+
+void put_mem(std::string& out, const Report& report) {
+  WorkerRow all;
+  for (const WorkerRow& worker : report.workers) {
+    all.tenants += worker.tenants;
+    all.groups += worker.groups;
+    all.clients += worker.clients;
+    all.servers += worker.servers;
+  }
+  const MemRow rows[] = {{"tenants", sizeof(Tenant), all.tenants},
+                         {"groups", sizeof(Group), all.groups},
+                         {"clients", sizeof(Session), all.clients},
+                         {"servers", sizeof(Server), all.servers}};
+  put_mem(out, rows);
+}
+
+// Those on which something is going on.
+std::vector<ConnectionRow> active(const Report& report) {
+  std::vector<ConnectionRow> rows;
+  for (const ConnectionRow& row : report.connections)
+    if (std::string_view(row.state) != "idle") rows.push_back(row);
+  return rows;
+}
+
+}  // namespace
+
+std::vector<TierRow> tier_rows(const Report& report, std::span<const tiers::Tier> tiers) {
+  std::vector<TierRow> rows;
+  for (const tiers::Tier& tier : tiers) {
+    TierRow& row = rows.emplace_back();
+    row.tier = tier;
+    for (const DatabaseRow& database : report.databases) {
+      if (database.tier != tier.name) continue;
+      ++row.tenants;
+      row.clients += database.clients;
+      row.servers += database.current_connections;
+    }
+  }
+  return rows;
+}
+
+Beside beside(const Snapshot& snapshot, const Page& page) {
+  Beside beside{{}, {}, page};
+  for (const auto& [name, secret] : snapshot.users) beside.users.push_back(name);
+  for (const auto& [name, tier] : snapshot.directory.tiers()) beside.tiers.push_back(tier);
+  return beside;
+}
+
+void put_report(std::string& out, Action action, const Report& report, const Beside& beside) {
+  switch (action) {
+    case Action::ShowActiveSockets: return put_sockets(out, active(report), net::wall_clock_s());
+    case Action::ShowSockets: return put_sockets(out, report.connections, net::wall_clock_s());
+    case Action::ShowTenants: return put_tenants(out, report, beside.page);
+    case Action::ShowTiers: return put_tiers(out, tier_rows(report, beside.tiers));
+    case Action::ShowUsers: return put_users(out, report, beside);
+    case Action::ShowMem: return put_mem(out, report);
+    case Action::ShowClients:
+    case Action::ShowServers: return put_connections(out, report.connections, net::wall_clock_s());
+    case Action::ShowDatabases: return put_databases(out, report.databases);
+    case Action::ShowLists: return put_lists(out, report, beside.users.size());
+    case Action::ShowPinnedClients: return put_pinned_clients(out, report.connections);
+    case Action::ShowPins: return put_pins(out, report.pins);
+    case Action::ShowPools: return put_pools(out, report.pools);
+    case Action::ShowStats: return put_stats(out, report.stats);
+    case Action::ShowStatsAverages: return put_stats_averages(out, report.stats);
+    case Action::ShowStatsTotals: return put_stats_totals(out, report.stats);
+    case Action::ShowTotals: return put_totals(out, report.stats);
+    case Action::ShowWorkers: return put_workers(out, report.workers);
+    case Action::ShowBackends:
+    case Action::ShowConfig:
+    case Action::ShowHelp:
+    case Action::ShowState:
+    case Action::ShowVersion:
+    case Action::Pause:
+    case Action::Reload:
+    case Action::Resume:
+    case Action::Shutdown:
+    case Action::Set:
+    case Action::Begin:
+    case Action::End:
+    case Action::ShowDnsHosts:
+    case Action::ShowDnsZones:
+    case Action::ShowPeerPools:
+    case Action::ShowPeers:
+    case Action::Kill:
+    case Action::KillClient:
+    case Action::Reconnect:
+    case Action::WaitClose:
+    case Action::Deallocate:
+    case Action::SelectOne:
+    case Action::SelectVersion: PGWEIR_CHECK(false);
+  }
+}
+
+// Of a request with no rows in it: the RowDescription, if it answers rows.
+std::string shape(const Request& request) {
+  std::string out;
+  switch (request.command->action) {
+    case Action::ShowBackends: put_backends(out, {}); break;
+    case Action::ShowConfig: put_config(out, {}); break;
+    case Action::ShowState: put_state(out, {}); break;
+    case Action::ShowVersion: put_value(out, "version", protocol::kTextOid, ""); break;
+    case Action::SelectOne: put_value(out, "?column?", protocol::kInt4Oid, "1"); break;
+    case Action::SelectVersion: put_value(out, "version", protocol::kTextOid, ""); break;
+    case Action::ShowClients:
+    case Action::ShowDatabases:
+    case Action::ShowLists:
+    case Action::ShowPinnedClients:
+    case Action::ShowPins:
+    case Action::ShowPools:
+    case Action::ShowServers:
+    case Action::ShowStats:
+    case Action::ShowStatsAverages:
+    case Action::ShowStatsTotals:
+    case Action::ShowTotals:
+    case Action::ShowActiveSockets:
+    case Action::ShowMem:
+    case Action::ShowSockets:
+    case Action::ShowTenants:
+    case Action::ShowTiers:
+    case Action::ShowUsers:
+    case Action::ShowWorkers: put_report(out, request.command->action, {}, {}); break;
+    case Action::ShowDnsHosts: put_dns_hosts(out); break;
+    case Action::ShowDnsZones: put_dns_zones(out); break;
+    case Action::ShowPeerPools: put_peer_pools(out); break;
+    case Action::ShowPeers: put_peers(out); break;
+    case Action::Kill:
+    case Action::KillClient:
+    case Action::Reconnect:
+    case Action::WaitClose:
+    case Action::ShowHelp:
+    case Action::Pause:
+    case Action::Reload:
+    case Action::Resume:
+    case Action::Shutdown:
+    case Action::Set:
+    case Action::Begin:
+    case Action::End:
+    case Action::Deallocate: break;
+  }
+  return out;
+}
+
+}  // namespace pgweir::console
