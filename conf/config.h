@@ -112,7 +112,8 @@ struct Config {
   // http
   std::uint16_t http_port = 9127;  // 0: none
   std::vector<std::string> http_addresses{"::"};
-  std::string metrics_token;            // empty: anybody may read /metrics
+  std::vector<std::string> http_allow{"127.0.0.0/8", "::1"};
+  std::string metrics_token;            // empty: http_allow decides
   std::uint32_t metrics_tenants = 100;  // with series of their own
   // process
   milliseconds shutdown_timeout{30'000};

@@ -8,6 +8,7 @@
 
 #include "pooler/base/check.h"
 #include "pooler/base/near.h"
+#include "pooler/base/network.h"
 #include "pooler/base/quoted.h"
 #include "pooler/base/units.h"
 
@@ -124,12 +125,19 @@ constexpr std::array kSettings{
     ConfigRow{"console.stats", &Config::console_stats, Form::Name, 0, 1000, kReload,
               "Users who may only look at the console."},
     // http
-    ConfigRow{"http.port", &Config::http_port, Form::Plain, 0, 65535, kRestart,
-              "Port of /metrics, /healthz and /readyz; 0: none of them. The variable PORT sets it, too."},
+    ConfigRow{
+        "http.port", &Config::http_port, Form::Plain, 0, 65535, kRestart,
+        "Port of the status page, /api/v1, /metrics, /healthz and /readyz; 0: none of them. The variable "
+        "PORT sets it, too."},
     ConfigRow{"http.addresses", &Config::http_addresses, Form::Address, 1, 64, kRestart,
               "Addresses on which they are served; `::` and `*` stand for all, IPv6 and IPv4."},
+    ConfigRow{"http.allow", &Config::http_allow, Form::Network, 0, 64, kReload,
+              "Networks whose hosts may read /metrics, the status page and /api/v1 without proving who they "
+              "are, unless a proxy asks for them or http.metrics_token is set. Users of the console may from "
+              "everywhere (HTTP Basic)."},
     ConfigRow{"http.metrics_token", &Config::metrics_token, Form::Plain, 0, 1000, kReload,
-              "What whoever reads /metrics must show as `Authorization: Bearer`; empty: nothing.",
+              "Who shows it as `Authorization: Bearer` may read them from everywhere, and then http.allow "
+              "counts no more; empty: there is none.",
               Secrecy::Secret},
     ConfigRow{"http.metrics_tenants", &Config::metrics_tenants, Form::Plain, 0, 10'000, kReload,
               "Tenants that have series of their own in /metrics: those with most load."},
@@ -292,6 +300,10 @@ Checked check_text(std::string_view text, Form form) {
       return wrong("must have at most " + std::to_string(kNameMax) + " bytes, not " +
                    std::to_string(text.size()));
     case Form::Address: return check_host(text, "an address such as 127.0.0.1, ::1 or *");
+    case Form::Network:
+      if (parse_network(text)) return {};
+      return wrong("must be a network such as 10.0.0.0/8 or fd00::/8, with no bits behind the prefix, not " +
+                   quoted(text));
     case Form::Host:
       if (text.empty()) return {};
       if (text[0] == '/') {

@@ -29,6 +29,7 @@ enum class Form : std::uint8_t {
   Path,
   SocketDir,
   Address,
+  Network,
   Host,
   AuthMethod,
   NamedBy

@@ -2,13 +2,21 @@
 
 #include <fcntl.h>
 #include <microhttpd.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <condition_variable>
+#include <cstring>
 #include <mutex>
 #include <optional>
 #include <set>
 #include <string>
+#include <thread>
 #include <utility>
+
+#include "pooler/http_patience.h"
 
 namespace pgweir::http {
 
@@ -30,11 +38,100 @@ MHD_Result send(MHD_Connection* connection, Response& response) {
   MHD_add_response_header(made, MHD_HTTP_HEADER_CONTENT_TYPE, response.type);
   MHD_add_response_header(made, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
   MHD_add_response_header(made, "X-Content-Type-Options", "nosniff");
-  if (response.header) MHD_add_response_header(made, response.header, response.header_value);
+  for (const auto& [name, value] : response.headers) MHD_add_response_header(made, name, value.c_str());
   const MHD_Result queued = MHD_queue_response(connection, response.status, made);
   MHD_destroy_response(made);
   return queued;
 }
+
+HostAddress address_of(MHD_Connection* connection) {
+  const auto* const info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+  HostAddress address{};
+  if (!info || !info->client_addr) return address;
+  if (info->client_addr->sa_family == AF_INET)
+    return mapped(reinterpret_cast<const sockaddr_in*>(info->client_addr)->sin_addr);
+  if (info->client_addr->sa_family == AF_INET6)
+    std::memcpy(address.data(), &reinterpret_cast<const sockaddr_in6*>(info->client_addr)->sin6_addr,
+                address.size());
+  return address;
+}
+
+MHD_Result add_parameter(void* parameters, MHD_ValueKind /*kind*/, const char* name, const char* value) {
+  static_cast<Parameters*>(parameters)->insert_or_assign(name, value ? value : "");
+  return MHD_YES;
+}
+
+Request read_request(MHD_Connection* connection, const char* url, const char* method) {
+  const auto header = [connection](const char* name) {
+    return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
+  };
+  Request request{.method = method, .path = url};
+  if (const char* text = header(MHD_HTTP_HEADER_AUTHORIZATION)) request.authorization = text;
+  request.from = address_of(connection);
+  request.forwarded = header("X-Forwarded-For") || header("Forwarded") || header("Via");
+  MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, &add_parameter, &request.parameters);
+  return request;
+}
+
+int descriptor_of(MHD_Connection* connection) {
+  return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+}
+
+// Of this server alone: what it decides does not concern the loops.
+Time now() {
+  return Time(std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now().time_since_epoch()));
+}
+
+// Ends connections whose time is over. A descriptor is shut down, which libmicrohttpd sees as the end, and
+// only under the lock that the end takes, too: so it is never somebody else's by then.
+class Doorkeeper {
+ public:
+  Doorkeeper() : thread_([this] { run(); }) {}
+  ~Doorkeeper() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopped_ = true;
+    }
+    wake_.notify_one();
+    thread_.join();
+  }
+  void came(int fd) {
+    const std::lock_guard lock(mutex_);
+    if (patience_.size() == 0) wake_.notify_one();
+    if (const auto slow = patience_.came(fd, now())) ::shutdown(*slow, SHUT_RDWR);
+  }
+  void said(int fd) {
+    const std::lock_guard lock(mutex_);
+    patience_.said(fd);
+  }
+  void answered(int fd) {
+    const std::lock_guard lock(mutex_);
+    patience_.answered(fd, now());
+  }
+  void left(int fd) {
+    const std::lock_guard lock(mutex_);
+    patience_.left(fd);
+  }
+
+ private:
+  static constexpr std::chrono::seconds kLook{1};
+  void run() {
+    std::unique_lock lock(mutex_);
+    while (!stopped_) {
+      if (patience_.size() == 0)
+        wake_.wait(lock);
+      else
+        wake_.wait_for(lock, kLook);
+      for (const int fd : patience_.overdue(now())) ::shutdown(fd, SHUT_RDWR);
+    }
+  }
+
+  std::mutex mutex_;  // of what stands below
+  std::condition_variable wake_;
+  Patience patience_;
+  bool stopped_ = false;
+  std::thread thread_;
+};
 
 }  // namespace
 
@@ -52,18 +149,26 @@ struct Server::Core : std::enable_shared_from_this<Server::Core> {
     }
     return static_cast<Core*>(self)->proceed(*static_cast<ExchangeRef*>(*slot), url, method);
   }
-  static void on_completed(void* /*self*/, MHD_Connection* /*connection*/, void** slot,
+  static void on_completed(void* self, MHD_Connection* connection, void** slot,
                            MHD_RequestTerminationCode /*why*/) {
     delete static_cast<ExchangeRef*>(*slot);
     *slot = nullptr;
+    static_cast<Core*>(self)->doorkeeper.answered(descriptor_of(connection));
+  }
+  static void on_connection(void* self, MHD_Connection* connection, void** /*slot*/,
+                            MHD_ConnectionNotificationCode what) {
+    Doorkeeper& doorkeeper = static_cast<Core*>(self)->doorkeeper;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED)
+      doorkeeper.came(descriptor_of(connection));
+    else
+      doorkeeper.left(descriptor_of(connection));
   }
 
   MHD_Result proceed(const ExchangeRef& exchange, const char* url, const char* method) {
     if (exchange->response) return send(exchange->connection, *exchange->response);
     if (std::exchange(exchange->asked, true)) return MHD_NO;
-    const char* const authorization =
-        MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_AUTHORIZATION);
-    const Request request{method, url, authorization ? authorization : ""};
+    const Request request = read_request(exchange->connection, url, method);
+    doorkeeper.said(descriptor_of(exchange->connection));
     {
       const std::lock_guard lock(mutex);
       if (stopped) return MHD_NO;
@@ -83,6 +188,7 @@ struct Server::Core : std::enable_shared_from_this<Server::Core> {
   }
 
   Handler handler;
+  Doorkeeper doorkeeper;
   std::vector<MHD_Daemon*> daemons;
   std::mutex mutex;  // of what stands below
   std::set<ExchangeRef> waiting;
@@ -99,7 +205,8 @@ Expected<std::unique_ptr<Server>> Server::start(const std::vector<int>& fds, Han
   for (const int fd : fds) {
     MHD_Daemon* const daemon = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, nullptr, nullptr, &Core::on_request,
-        core.get(), MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, &Core::on_completed, nullptr,
+        core.get(), MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, &Core::on_completed,
+        core.get(), MHD_OPTION_NOTIFY_CONNECTION, &Core::on_connection, core.get(),
         MHD_OPTION_CONNECTION_LIMIT, kConnectionsMax, MHD_OPTION_CONNECTION_TIMEOUT,
         static_cast<unsigned>(kSilence.count()), MHD_OPTION_CONNECTION_MEMORY_LIMIT, kHeaderBytes,
         MHD_OPTION_END);

@@ -1,8 +1,9 @@
 // pooler/http_server.h - HTTP on a thread of its own, by libmicrohttpd, for what is no query: metrics,
 // health.
 //
-// Bounded: kConnectionsMax at a time, kSilence between two bytes, kHeaderBytes of headers; bodies of requests
-// are dropped. A request may be answered later and from any thread; others go on meanwhile.
+// Bounded: kConnectionsMax at a time, kSilence between two bytes, Patience::kRequest for a request and its
+// answer, kHeaderBytes of headers; bodies of requests are dropped. A request may be answered later and from
+// any thread; others go on meanwhile.
 #pragma once
 
 #include <chrono>

@@ -5,6 +5,12 @@
 #include <variant>
 
 #include "pooler/console_report.h"
+#include "pooler/console_show.h"
+#include "pooler/http_api.h"
+#include "pooler/http_gate.h"
+#include "pooler/http_json.h"
+#include "pooler/http_page.h"
+#include "pooler/http_sampler.h"
 #include "pooler/metrics.h"
 #include "pooler/metrics_gather.h"
 #include "pooler/shared.h"
@@ -40,9 +46,7 @@ class HttpService::Scraper : public std::enable_shared_from_this<HttpService::Sc
  public:
   explicit Scraper(Shared& shared) : shared_(shared) {}
 
-  void handle(const Request& request, const Reply& reply) {
-    const Worker& first = *shared_.workers[0];
-    if (!http::authorized(request, first.config().metrics_token)) return reply(http::unauthorized());
+  void handle(const Reply& reply) {
     asked_.push_back(reply);
     if (asked_.size() == 1) scrape();
   }
@@ -76,19 +80,99 @@ class HttpService::Scraper : public std::enable_shared_from_this<HttpService::Sc
   metrics::Rest rest_;        // touched by the one scrape there is
 };
 
+// Lives there, too.
+class HttpService::Api : public std::enable_shared_from_this<HttpService::Api> {
+ public:
+  static constexpr std::size_t kGatheringsMax = 4;
+
+  explicit Api(Worker& first) : first_(first), sampler_(std::make_shared<HttpSampler>(first)) {}
+  void start() { sampler_->start(); }
+
+  void handle(const Request& request, const Reply& reply) {
+    const auto parsed = http::parse_call(request);
+    if (const auto* const response = std::get_if<Response>(&parsed)) return reply(*response);
+    const auto& call = std::get<http::Call>(parsed);
+    switch (call.resource) {
+      case Resource::Document: return reply(http::openapi());
+      case Resource::Version: return reply({200, http::version_json(), http::kJson});
+      case Resource::Backends:
+        return reply({200, http::backends_json(console::backends(first_)), http::kJson});
+      case Resource::Overview:
+        return write(
+            [overview = sampler_->latest()] {
+              return Response{200, http::overview_json(*overview), http::kJson};
+            },
+            reply);
+      case Resource::Tenant:
+      case Resource::Tenants: return gather(call, Action::ShowTenants, reply);
+      case Resource::Tiers: return gather(call, Action::ShowTiers, reply);
+      case Resource::Pools: return gather(call, Action::ShowPools, reply);
+      case Resource::Workers: return gather(call, Action::ShowWorkers, reply);
+    }
+  }
+
+ private:
+  using Action = console::Action;
+  using Resource = http::Resource;
+
+  // Off the loop.
+  void write(const std::function<Response()>& make, const Reply& reply) {
+    auto response = std::make_shared<Response>();
+    first_.loop().offload([make, response] { *response = make(); },
+                          [response, reply] { reply(std::move(*response)); });
+  }
+  void gather(const http::Call& call, Action action, const Reply& reply) {
+    if (gatherings_ == kGatheringsMax) {
+      Response busy = http::problem(503, "Service unavailable", "Others ask already. Ask again in a second.");
+      busy.headers = {{"Retry-After", "1"}};
+      return reply(busy);
+    }
+    ++gatherings_;
+    auto response = std::make_shared<Response>();
+    const auto write = [call, response,
+                        beside = console::beside(first_.snapshot(), {})](const console::Report& report) {
+      *response = http::answer(call, report, beside);
+      return std::string();
+    };
+    console::gather(first_, action, write, [self = shared_from_this(), response, reply](const std::string&) {
+      --self->gatherings_;
+      reply(std::move(*response));
+    });
+  }
+
+  Worker& first_;
+  std::shared_ptr<HttpSampler> sampler_;
+  std::size_t gatherings_ = 0;
+};
+
 HttpService::~HttpService() = default;
 
 Expected<std::unique_ptr<HttpService>> HttpService::start(const std::vector<int>& fds, Shared& shared) {
   std::unique_ptr<HttpService> service(new HttpService);
+  Worker& first = *shared.workers[0];
   service->scraper_ = std::make_shared<Scraper>(shared);
-  const auto handle = [&shared, scraper = service->scraper_](const Request& request, const Reply& reply) {
+  service->api_ = std::make_shared<Api>(first);
+  if (!fds.empty()) first.loop().post([api = service->api_] { api->start(); });
+  const auto guarded = [&first, gate = std::make_shared<HttpGate>(first)](const Request& request, Page page,
+                                                                          const Reply& reply, auto then) {
+    first.loop().post([gate, request, page, reply, then] { gate->pass(request, page, reply, then); });
+  };
+  const auto handle = [&shared, guarded, scraper = service->scraper_, api = service->api_](
+                          const Request& request, const Reply& reply) {
     const auto routed = http::route(request);
     if (const auto* const response = std::get_if<Response>(&routed)) return reply(*response);
-    switch (std::get<Page>(routed)) {
+    switch (const Page page = std::get<Page>(routed)) {
       case Page::Alive: return ask_if_alive(shared, 0, reply);
       case Page::Ready: return reply(readiness(shared));
-      case Page::Metrics:
-        return shared.workers[0]->loop().post([scraper, request, reply] { scraper->handle(request, reply); });
+      case Page::Metrics: return guarded(request, page, reply, [scraper, reply] { scraper->handle(reply); });
+      case Page::Status: return guarded(request, page, reply, [reply] { reply(http::status_page()); });
+      case Page::Api: {
+        const auto as_json = [reply](const Response& response) {
+          const bool plain = response.status >= 400 && std::string_view(response.type).starts_with("text/");
+          reply(plain ? http::as_problem(response) : response);
+        };
+        return guarded(request, page, as_json, [api, request, as_json] { api->handle(request, as_json); });
+      }
     }
   };
   auto server = http::Server::start(fds, handle);

@@ -1,4 +1,4 @@
-// pooler/http_service.h - /metrics, /healthz and /readyz of a running pooler.
+// pooler/http_service.h - the status page, /api/v1, /metrics, /healthz and /readyz of a running pooler.
 //
 // A scrape that comes while another is under way shares its text. Health is that every worker's loop turns;
 // neither it nor readiness asks Postgres or a tier store.
@@ -24,8 +24,10 @@ class HttpService {
   HttpService& operator=(const HttpService&) = delete;
 
  private:
+  class Api;
   class Scraper;
   HttpService() = default;
+  std::shared_ptr<Api> api_;
   std::shared_ptr<Scraper> scraper_;
   std::unique_ptr<http::Server> server_;
 };

@@ -54,16 +54,18 @@ def read(text):
     return samples
 
 
-class Http(PgweirCase):
+class HttpCase(PgweirCase):
+    weir_config = {}
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
         cls.postgres.create_user("app", "s3cret")
         for name in ("app", "b", "c"):
             cls.postgres.create_database(name, owner="app")
-        cls.users = {"app": "s3cret", "admin": "adm1n"}
+        cls.users = {"app": "s3cret", "admin": "adm1n", "reader": "re4der"}
         cls.port = free_port()
-        cls.weir = cls.class_pgweir({"http": {"port": cls.port}}, cls.users)
+        cls.weir = cls.class_pgweir({"http": {"port": cls.port}, **cls.weir_config}, cls.users)
 
     def ask(self, path, port=None, method="GET", host="127.0.0.1", headers=None):
         """(status, body, headers)"""
@@ -75,6 +77,8 @@ class Http(PgweirCase):
         finally:
             connection.close()
 
+
+class Http(HttpCase):
     def metrics(self, port=None):
         status, body, headers = self.ask("/metrics", port)
         self.assertEqual(status, 200, body)
@@ -100,7 +104,7 @@ class Http(PgweirCase):
         read(self.metrics(port))
 
     def test_what_is_not_there(self):
-        self.assertEqual(self.ask("/")[0], 404)
+        self.assertEqual(self.ask("/nothing")[0], 404)
         self.assertEqual(self.ask("/metrics/../etc/passwd")[0], 404)
         status, _, headers = self.ask("/metrics", method="POST")
         self.assertEqual((status, headers["Allow"]), (405, "GET, HEAD"))

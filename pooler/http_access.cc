@@ -1,0 +1,73 @@
+#include "pooler/http_access.h"
+
+#include <algorithm>
+#include <string_view>
+
+#include "pooler/snapshot.h"
+#include "protocol/base64.h"
+#include "protocol/digest.h"
+
+namespace pgweir::http {
+
+namespace {
+
+constexpr std::size_t kLoginBytes = 4096;  // of name and password
+
+// What stands behind the scheme, if the header has this one.
+std::optional<std::string_view> credentials(std::string_view header, std::string_view scheme) {
+  if (header.size() <= scheme.size() || header[scheme.size()] != ' ') return std::nullopt;
+  const bool same = std::equal(scheme.begin(), scheme.end(), header.begin(),
+                               [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? b | 0x20 : b); });
+  return same ? std::optional(header.substr(scheme.size() + 1)) : std::nullopt;
+}
+
+std::optional<Login> login_of(std::string_view header) {
+  const auto encoded = credentials(header, "basic");
+  if (!encoded) return std::nullopt;
+  const auto text = protocol::base64_decode(*encoded, kLoginBytes);
+  const std::size_t colon = text ? text->find(':') : std::string::npos;
+  if (colon == std::string::npos) return std::nullopt;
+  return Login{text->substr(0, colon), text->substr(colon + 1)};
+}
+
+bool is_neighbour(const Request& request, const conf::Config& config) {
+  return std::any_of(config.http_allow.begin(), config.http_allow.end(), [&](const std::string& text) {
+    const auto network = parse_network(text);
+    return network && network->has(request.from);
+  });
+}
+
+bool fits(const std::string& password, const std::string& user, const protocol::Secret& secret,
+          const protocol::ScramVerifier& verifier, const protocol::ScramKey& derived) {
+  if (const auto* plain = std::get_if<protocol::PlainSecret>(&secret))
+    return protocol::equal_secret(password, plain->password);
+  if (const auto* md5 = std::get_if<protocol::Md5Secret>(&secret))
+    return protocol::equal_secret(protocol::md5_hash_user(password, user), md5->hex);
+  return protocol::equal_secret(protocol::as_bytes(protocol::scram_stored_key(derived)),
+                                protocol::as_bytes(verifier.stored_key));
+}
+
+}  // namespace
+
+std::variant<Access, Login> access(const Request& request, const Snapshot& snapshot) {
+  const std::string& token = snapshot.config().metrics_token;
+  const auto bearer = credentials(request.authorization, "bearer");
+  if (!token.empty() && bearer && protocol::equal_secret(*bearer, token)) return Access::Allowed;
+  // Behind a proxy everybody has the proxy's address.
+  if (token.empty() && !request.forwarded && is_neighbour(request, snapshot.config())) return Access::Allowed;
+  if (auto login = login_of(request.authorization)) return std::move(*login);
+  return Access::Refused;
+}
+
+bool fits(const Login& login, const Snapshot& snapshot, const protocol::ScramKey& key) {
+  const auto user = snapshot.users.find(login.user);
+  const bool known = user != snapshot.users.end() && snapshot.is_console_user(login.user);
+  const auto* const own = known ? std::get_if<protocol::ScramVerifier>(&user->second) : nullptr;
+  const protocol::ScramVerifier verifier = own ? *own : protocol::mock_scram_verifier(login.user, key);
+  const protocol::ScramKey salted =
+      protocol::scram_salted_password(login.password, verifier.salt, verifier.iterations);
+  return known &&
+         fits(login.password, login.user, user->second, verifier, protocol::scram_client_key(salted));
+}
+
+}  // namespace pgweir::http

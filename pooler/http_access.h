@@ -1,0 +1,29 @@
+// pooler/http_access.h - who may read what HTTP shows: with the token of http.metrics_token, as a user of the
+// console, or, while there is no token, from a host of http.allow. Pure.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "pooler/http_routes.h"
+#include "protocol/secret.h"
+
+namespace pgweir {
+struct Snapshot;
+}
+
+namespace pgweir::http {
+
+struct Login {
+  std::string user, password;
+};
+enum class Access : std::uint8_t { Allowed, Refused };
+
+// A Login has to be checked, which is slow.
+std::variant<Access, Login> access(const Request& request, const Snapshot& snapshot);
+
+// Takes as long for names that are unknown. `key`: mock_scram_verifier() needs it.
+bool fits(const Login& login, const Snapshot& snapshot, const protocol::ScramKey& key);
+
+}  // namespace pgweir::http

@@ -1,0 +1,197 @@
+"""The status page in a browser, and the API behind it."""
+
+import base64
+import json
+import re
+import shutil
+import socket
+import subprocess
+import threading
+import time
+import urllib.parse
+
+import unittest
+
+import jsonschema
+
+from harness import free_port, machine, wait_until
+from harness.pgweir import environment
+from test_metrics import HttpCase
+
+SOURCE = machine.Path(__file__).resolve().parents[2]
+# Where screenshots are kept for somebody to look at; by default they are thrown away.
+KEEP = machine.os.environ.get("PGWEIR_SCREENSHOTS")
+
+
+def basic(user, password):
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+class Api(HttpCase):
+    weir_config = {"console": {"stats": ["reader"]}}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.document = json.loads((SOURCE / "pooler" / "openapi.json").read_text())
+
+    def get(self, path, status=200, port=None, headers=None):
+        """The answer, which must be what the description says of this path and status."""
+        got, body, answered = self.ask("/api/v1" + path, port, headers=headers)
+        self.assertEqual(got, status, body)
+        bare = path.split("?")[0]
+        if bare.startswith("/tenants/"):
+            bare = "/tenants/{name}"
+        answers = self.document["paths"][bare]["get"]["responses"]
+        ((kind, content),) = answers[str(status)]["content"].items()
+        self.assertEqual(answered["Content-Type"], kind)
+        value = json.loads(body)
+        schema = {**content["schema"], "components": self.document["components"]}
+        jsonschema.Draft202012Validator(schema).validate(value)
+        return value, answered
+
+    def test_every_path_answers_what_the_description_says(self):
+        with self.weir.connect("app", "app") as client:
+            client.execute("select 1")
+            for path in self.document["paths"]:
+                self.get(path.replace("{name}", "app"))
+            tenant, _ = self.get("/tenants/app")
+            self.assertEqual((tenant["tier"], tenant["clients"], tenant["pools"][0]["user"]), ("free", 1, "app"))
+            self.assertGreaterEqual(tenant["stats"]["total_xact_count"], 1)
+        self.assertEqual(self.get("/openapi.json")[0], self.document)
+        self.assertEqual({tier["tier"] for tier in self.get("/tiers")[0]["tiers"]}, {
+            "free", "starter", "pro", "enterprise"})
+
+    def test_problems(self):
+        self.assertEqual(self.get("/tenants/nobody", 404)[0]["status"], 404)
+        self.get("/tenants?limit=0", 400)
+        self.get("/tenants?colour=red", 400)
+        status, body, headers = self.ask("/api/v1/none")
+        self.assertEqual((status, headers["Content-Type"]), (404, "application/problem+json"))
+        self.assertEqual(self.ask("/api/v1/tiers", method="POST")[0], 405)
+
+    def test_pages(self):
+        port = free_port()
+        names = sorted(["plain", "sl/ash", "per%cent", "plus+", "é", "quote\"d", "sp ace"])
+        weir = self.pgweir({"http": {"port": port}, "tenants": {name: {"tier": "pro"} for name in names}}, self.users)
+        seen, path = [], "/tenants?limit=2"
+        while path:
+            value, headers = self.get(path, port=port)
+            seen += [row["tenant"] for row in value["tenants"]]
+            link = re.fullmatch(r'</api/v1(.*)>; rel="next"', headers.get("Link", ""))
+            path = link and link[1]
+        self.assertEqual(seen, sorted(names, key=str.encode))
+        for name in names:
+            self.assertEqual(self.get("/tenants/" + urllib.parse.quote(name, safe=""), port=port)[0]["tenant"], name)
+        self.assertEqual(len(self.get("/tenants?like=p%25", port=port)[0]["tenants"]), 3)
+
+    def test_who_may_read(self):
+        port = free_port()
+        weir = self.pgweir(
+            {"http": {"port": port, "allow": ["10.0.0.0/8"]}, "console": {"stats": ["reader"]}}, self.users)
+        for path in ("/", "/metrics", "/api/v1/tiers"):
+            self.assertEqual(self.ask(path, port)[0], 401)
+            for user, status in (("admin", 200), ("reader", 200), ("app", 401), ("nobody", 401)):
+                headers = basic(user, self.users.get(user, "x"))
+                self.assertEqual(self.ask(path, port, headers=headers)[0], status, (path, user))
+            self.assertEqual(self.ask(path, port, headers=basic("admin", "wrong"))[0], 401)
+        self.get("/tiers", 401, port=port)
+        self.assertEqual(self.ask("/", port)[2]["WWW-Authenticate"], 'Basic realm="pgweir"')
+        for path in ("/healthz", "/readyz"):
+            self.assertEqual(self.ask(path, port)[0], 200)
+        # A password that was good is so no more after a reload.
+        weir.users["reader"] = "other"
+        weir.write_users()
+        weir.console("RELOAD")
+        self.assertEqual(self.ask("/", port, headers=basic("reader", self.users["reader"]))[0], 401)
+        self.assertEqual(self.ask("/", port, headers=basic("reader", "other"))[0], 200)
+        self.assertNotIn("wrong", weir.log())
+        # Behind a proxy nobody is a neighbour.
+        self.assertEqual(self.ask("/api/v1/tiers")[0], 200)
+        self.assertEqual(self.ask("/api/v1/tiers", headers={"X-Forwarded-For": "127.0.0.1"})[0], 401)
+
+    def test_clients_that_drip(self):
+        """Hundreds of them keep nobody out, and each has its time."""
+        port = free_port()
+        self.pgweir({"http": {"port": port}}, self.users)
+        slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(400)]
+        began = time.monotonic()
+        ended = threading.Event()
+
+        def drip():
+            while not ended.wait(0.5):
+                for one in slow:
+                    try:
+                        one.send(b"G")
+                    except OSError:
+                        pass
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        try:
+            for _ in range(20):
+                began_one = time.monotonic()
+                self.assertEqual(self.ask("/healthz", port)[0], 200)
+                self.assertLess(time.monotonic() - began_one, 2)
+            last = slow[-1]
+            last.settimeout(40)
+            try:
+                last.recv(1000)
+            except ConnectionResetError:
+                pass
+            self.assertLess(time.monotonic() - began, 30)
+        finally:
+            ended.set()
+            dripping.join()
+            for one in slow:
+                one.close()
+
+
+@unittest.skipUnless(shutil.which("chromium"), "needs chromium")
+class Page(HttpCase):
+    def browse(self, fragment="", width=1200, height=1400, picture=None):
+        """(the page as it stands in the end, what its console said)"""
+        profile = machine.scratch("browser")
+        what = [f"--screenshot={picture}"] if picture else ["--dump-dom"]
+        done = subprocess.run(
+            ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+             "--no-first-run", "--disable-extensions", "--disable-background-networking", "--mute-audio",
+             f"--user-data-dir={profile}", f"--window-size={width},{height}", "--hide-scrollbars",
+             "--enable-logging=stderr", "--virtual-time-budget=3000", *what,
+             f"http://127.0.0.1:{self.port}/{fragment}"],
+            capture_output=True, text=True, timeout=120, env=environment({"HOME": str(profile)}))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout, re.findall(r".*(?:CONSOLE|Refused to|Uncaught).*", done.stderr)
+
+    def test_a_tenant_is_on_the_page(self):
+        with self.weir.connect("app", "app") as client:
+            for _ in range(20):
+                client.execute("select 1")
+            wait_until(lambda: "app" in self.ask("/api/v1/overview")[1], seconds=25, what="a look at the tenants")
+            page, said = self.browse("#tenant=app")
+            self.assertEqual(said, [])
+            for wanted in ("Live, every 10 seconds.", "<th scope=\"row\">app</th>", "<th scope=\"row\">main</th>",
+                           "<dd>free</dd>"):
+                self.assertIn(wanted, page)
+            # What a screen reader goes by.
+            self.assertEqual(page.count('role="img"'), 3)
+            self.assertEqual(len(re.findall(r'aria-label="[^"]+ now, at most [^"]+"', page)), 3)
+            for place in re.findall(r'aria-labelledby="([^"]+)"', page):
+                self.assertIn(f'id="{place}"', page)
+            self.assertIn('<html lang="en">', page)
+            self.assertIn('<label for="name">', page)
+            self.assertIn('role="status"', page)
+            self.assertEqual(len(re.findall("<h1", page)), 1)
+            self.assertNotRegex(page, r'<th(?! scope="(?:row|col)")[ >]')
+            if KEEP:
+                for name, width, height in (("wide", 1200, 1500), ("phone", 500, 2600)):
+                    self.browse("#tenant=app", width, height, f"{KEEP}/status-{name}.png")
+
+    def test_a_tenant_that_is_not_there(self):
+        page, said = self.browse("#tenant=%3Cimg%20src=x%3E")
+        self.assertIn("Nobody knows a tenant '&lt;img src=x&gt;' now.", page)
+        self.assertFalse([line for line in said if "404" not in line], said)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,93 @@
+#include "pooler/http_access.h"
+
+#include <catch2/catch.hpp>
+
+#include "pooler/snapshot.h"
+#include "protocol/base64.h"
+
+using namespace pgweir;
+using namespace pgweir::http;
+
+namespace {
+
+Snapshot configured(const char* token = "") {
+  Snapshot snapshot;
+  snapshot.loaded.config.metrics_token = token;
+  snapshot.loaded.config.console_admins = {"ops", "md5", "scram"};
+  snapshot.loaded.config.console_stats = {"reader"};
+  snapshot.users.emplace("ops", protocol::PlainSecret{"s:cret"});
+  snapshot.users.emplace("reader", protocol::PlainSecret{"re4der"});
+  snapshot.users.emplace("app", protocol::PlainSecret{"s3cret"});
+  snapshot.users.emplace("md5", protocol::Md5Secret{protocol::md5_hash_user("pass", "md5")});
+  snapshot.users.emplace("scram", protocol::make_scram_verifier("pass", "0123456789abcdef", 4096));
+  return snapshot;
+}
+
+Request from(const char* host, std::string authorization = "", bool forwarded = false) {
+  Request request{.method = "GET", .path = "/metrics", .authorization = std::move(authorization)};
+  request.from = parse_network(host)->first;
+  request.forwarded = forwarded;
+  return request;
+}
+
+std::string verdict(const Request& request, const Snapshot& snapshot) {
+  const auto found = access(request, snapshot);
+  if (const auto* login = std::get_if<Login>(&found)) return login->user + "/" + login->password;
+  return std::get<Access>(found) == Access::Allowed ? "allowed" : "refused";
+}
+
+std::string basic(const char* login) { return "Basic " + protocol::base64_encode(login); }
+
+}  // namespace
+
+TEST_CASE("without a token neighbours may read, unless a proxy asks") {
+  const Snapshot open = configured();
+  CHECK(verdict(from("127.0.0.1"), open) == "allowed");
+  CHECK(verdict(from("::1"), open) == "allowed");
+  CHECK(verdict(from("10.0.0.1"), open) == "refused");
+  CHECK(verdict(from("127.0.0.1", "", true), open) == "refused");
+  Snapshot wider = configured();
+  wider.loaded.config.http_allow = {"10.0.0.0/8"};
+  CHECK(verdict(from("10.9.9.9"), wider) == "allowed");
+  CHECK(verdict(from("127.0.0.1"), wider) == "refused");
+}
+
+TEST_CASE("a token must be shown whole, as a bearer, and then nobody is a neighbour") {
+  const Snapshot snapshot = configured("secret");
+  CHECK(verdict(from("8.8.8.8", "Bearer secret"), snapshot) == "allowed");
+  CHECK(verdict(from("8.8.8.8", "bearer secret", true), snapshot) == "allowed");
+  for (const char* wrong : {"", "secret", "Bearer", "Bearer ", "Bearer secre", "Bearer secrets",
+                            "Bearer  secret", "Basic secret", "Bearer SECRET", "Bearer-secret"}) {
+    INFO(wrong);
+    CHECK(verdict(from("127.0.0.1", wrong), snapshot) == "refused");
+  }
+  CHECK(verdict(from("8.8.8.8", "Bearer "), configured()) == "refused");
+}
+
+TEST_CASE("a name and a password are for the console's users to show") {
+  const Snapshot snapshot = configured("secret");
+  CHECK(verdict(from("8.8.8.8", basic("ops:s:cret")), snapshot) == "ops/s:cret");
+  for (const char* wrong : {"nocolon", ""})
+    CHECK(verdict(from("8.8.8.8", basic(wrong)), snapshot) == "refused");
+  CHECK(verdict(from("8.8.8.8", "Basic !!!"), snapshot) == "refused");
+  CHECK(verdict(from("8.8.8.8", basic(std::string(5000, ':').c_str())), snapshot) == "refused");
+
+  const struct {
+    const char *user, *password;
+    bool fits;
+  } cases[] = {{"ops", "s:cret", true},
+               {"reader", "re4der", true},
+               {"md5", "pass", true},
+               {"scram", "pass", true},
+               {"scram", "Pass", false},
+               {"md5", "x", false},
+               {"ops", "", false},
+               {"app", "s3cret", false},
+               {"nobody", "s3cret", false},
+               {"reader", "", false},
+               {"", "", false}};
+  for (const auto& one : cases) {
+    INFO(one.user << " " << one.password);
+    CHECK(fits({one.user, one.password}, snapshot, {}) == one.fits);
+  }
+}

@@ -1,0 +1,127 @@
+#include "pooler/http_api.h"
+
+#include <catch2/catch.hpp>
+
+#include "pooler/http_json.h"
+#include "pooler/http_page.h"
+
+using namespace pgweir;
+using namespace pgweir::http;
+
+namespace {
+
+std::variant<Call, Response> call(std::string path, Parameters parameters = {}, std::string method = "GET") {
+  return parse_call(
+      {.method = std::move(method), .path = "/api/v1/" + path, .parameters = std::move(parameters)});
+}
+unsigned status(const std::variant<Call, Response>& parsed) {
+  const auto* const response = std::get_if<Response>(&parsed);
+  if (!response) return 200;
+  CHECK(std::string_view(response->type) == "application/problem+json");
+  return response->status;
+}
+
+console::Report report() {
+  console::Report made;
+  for (const char* name : {"a", "a%", "b", "c"}) {
+    console::DatabaseRow row;
+    row.name = name;
+    made.databases.push_back(row);
+    for (const char* user : {"u", "v"}) {
+      console::PoolRow pool;
+      pool.database = name;
+      pool.user = user;
+      made.pools.push_back(pool);
+    }
+  }
+  return made;
+}
+
+// All pages, as the names that stand in front of each row, by the links alone.
+std::string walk(const std::string& list, Parameters parameters, const std::string& column) {
+  std::string names;
+  for (int pages = 0; pages < 20; ++pages) {
+    const auto parsed = call(list, parameters);
+    const Response page = answer(std::get<Call>(parsed), report(), {});
+    CHECK(page.status == 200);
+    const std::string mark = "\"" + column + "\":\"";
+    for (std::size_t at = 0; (at = page.body.find(mark, at)) != std::string::npos;) {
+      at += mark.size();
+      names += page.body.substr(at, page.body.find('"', at) - at) + " ";
+    }
+    if (page.headers.empty()) return names;
+    names += "| ";
+    const std::string& link = page.headers[0].second;
+    CHECK(link.starts_with("</api/v1/" + list + "?limit="));
+    CHECK(link.ends_with(">; rel=\"next\""));
+    const std::size_t begin = link.find("&cursor=") + 8;
+    std::string cursor = link.substr(begin, link.find_first_of("&>", begin) - begin);
+    for (std::size_t at = 0; (at = cursor.find('%')) != std::string::npos;)
+      cursor.replace(at, 3, 1, static_cast<char>(std::stoi(cursor.substr(at + 1, 2), nullptr, 16)));
+    parameters["cursor"] = cursor;
+  }
+  return names + "no end";
+}
+
+}  // namespace
+
+TEST_CASE("paths and parameters are those of the description, all else is a problem") {
+  CHECK(status(call("tenants")) == 200);
+  CHECK(std::get<Call>(call("tenants/a/b")).name == "a/b");
+  CHECK(std::get<Call>(call("tenants", {{"limit", "5"}, {"like", "a%"}})).limit == 5);
+  CHECK(status(call("")) == 404);
+  CHECK(status(call("Tenants")) == 404);
+  CHECK(status(call("tenants/")) == 404);
+  CHECK(status(call("tiers/free")) == 404);
+  CHECK(status(call("tiers", {}, "POST")) == 405);
+  CHECK(status(call("tiers", {{"limit", "1"}})) == 400);
+  CHECK(status(call("pools", {{"like", "x"}})) == 400);
+  for (const char* wrong : {"0", "1001", "-1", "", "1x", "99999999999"}) {
+    INFO(wrong);
+    CHECK(status(call("tenants", {{"limit", wrong}})) == 400);
+  }
+  CHECK(status(call("tenants", {{"cursor", "!"}})) == 400);
+}
+
+TEST_CASE("the pages of a list have every row once, in order") {
+  CHECK(walk("tenants", {{"limit", "1"}}, "tenant") == "a | a% | b | c ");
+  CHECK(walk("tenants", {{"limit", "3"}}, "tenant") == "a a% b | c ");
+  CHECK(walk("tenants", {{"limit", "4"}}, "tenant") == "a a% b c ");
+  CHECK(walk("tenants", {{"limit", "1"}, {"like", "a%"}}, "tenant") == "a | a% ");
+  CHECK(walk("tenants", {{"like", "x"}}, "tenant").empty());
+  CHECK(walk("pools", {{"limit", "3"}}, "user") == "u v u | v u v | u v ");
+}
+
+TEST_CASE("a tenant that nobody knows is a problem, and a name of bytes is no broken text") {
+  console::Report known = report();
+  known.databases[0].name = "\xff\"";
+  CHECK(answer({.resource = Resource::Tenant, .name = "x\xff"}, known, {}).status == 404);
+  const Response found = answer({.resource = Resource::Tenant, .name = "\xff\""}, known, {});
+  CHECK(found.status == 200);
+  CHECK(found.body.find("\"tenant\":\"\xef\xbf\xbd\\\"\"") != std::string::npos);
+}
+
+TEST_CASE("the history is of what passed from one moment to the next, each second") {
+  metrics::Sample sample;
+  Overview overview;
+  CHECK(overview_json(overview).find("\"history\":[]") != std::string::npos);
+  overview.history.push_back(moment(sample, 1000));
+  sample.tiers["free"].meter.total.transactions = 50;
+  sample.tiers["free"].meter.total.wait_us = 5'000'000;
+  sample.workers.push_back({.worker = 0, .clients = 3, .waiting = 2});
+  overview.history.push_back(moment(sample, 1010));
+  const std::string text = overview_json(overview);
+  CHECK(text.find(R"("history":[{"time":1010,"transactions_per_second":5.0,"waited_seconds_per_second":0.5,)"
+                  R"("refused_per_second":0.0,"clients":3,"waiting":2,"servers":0}])") != std::string::npos);
+}
+
+TEST_CASE("the page may run what stands in it, and nothing else") {
+  const Response page = status_page();
+  CHECK(page.body.find("http://") == page.body.find("http://www.w3.org/2000/svg"));
+  CHECK(page.body.find("https://") == std::string::npos);
+  CHECK(page.body.find(" style=") == std::string::npos);
+  CHECK(page.body.find("innerHTML") == std::string::npos);
+  const std::string& policy = page.headers.at(0).second;
+  CHECK(policy.starts_with("default-src 'none'; script-src 'sha256-"));
+  CHECK(policy.find("unsafe") == std::string::npos);
+}
