@@ -53,6 +53,7 @@ class Loader {
   void walk_tiers_only();
 
   void read_environment(const Environment& environment);
+  void take(Loaded loaded) { loaded_ = std::move(loaded); }  // instead of reading any
   void cross_check(const std::string& path);
 
   tl::expected<Loaded, std::vector<Problem>> finish();

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "conf/change.h"
 #include "pooler/base/check.h"
 #include "pooler/shared.h"
 #include "pooler/tier_control.h"
@@ -53,23 +54,49 @@ void App::listen(const std::vector<std::vector<int>>& fds) {
   shared_->readiness.met(Readiness::Need::Listening);
 }
 
-void App::reload(Answer done) {
-  reload_asked_.push_back(std::move(done));
-  if (reloading_.empty()) read_again();
+void App::reload(std::function<void(bool)> done) {
+  Answer answer = [done = std::move(done)](const Changed& changed) { done(changed.has_value()); };
+  // Files may have changed since the front one was read.
+  if (readings_.size() > 1 && readings_.back().whole) {
+    readings_.back().answers.push_back(std::move(answer));
+    return;
+  }
+  read({[reload = reload_](const Snapshot&) { return (*reload)(); }, {std::move(answer)}, true});
 }
 
-void App::read_again() {
-  PGWEIR_CHECK(reloading_.empty() && !reload_asked_.empty());
-  reloading_.swap(reload_asked_);
+void App::let_change(conf::ReadFile read) {
+  read_file_ = std::make_shared<const conf::ReadFile>(std::move(read));
+}
+
+void App::change(const std::string& key, const std::string& value, std::function<void(const Changed&)> done) {
+  PGWEIR_CHECK(read_file_);
+  const auto make = [key, value, read = read_file_](const Snapshot& now) -> Fresh {
+    auto changed = conf::change(now.loaded, key, value, *read);
+    if (!changed) return tl::unexpected(std::move(changed.error()));
+    auto made = make_snapshot(std::move(*changed), *read);
+    if (!made) return tl::unexpected(conf::describe(made.error().front()));
+    return std::move(*made);
+  };
+  read({make, {std::move(done)}});
+}
+
+void App::read(Reading reading) {
+  readings_.push_back(std::move(reading));
+  if (readings_.size() == 1) read_next();
+}
+
+void App::read_next() {
   const auto fresh = std::make_shared<Fresh>();
-  workers_[0]->loop().offload([fresh, reload = reload_] { *fresh = (*reload)(); },
-                              [this, fresh] { put_in_force(*fresh); });
+  workers_[0]->loop().offload(
+      [fresh, make = readings_.front().make, now = workers_[0]->snapshot_ref()] { *fresh = make(*now); },
+      [this, fresh] { put_in_force(*fresh); });
 }
 
 void App::put_in_force(const Fresh& fresh) {
+  const bool whole = readings_.front().whole;
   if (!fresh) {
-    shared_->log.error("reload failed, the old configuration stays", {{"error", fresh.error()}});
-    return reloaded(false);
+    if (whole) shared_->log.error("reload failed, the old configuration stays", {{"error", fresh.error()}});
+    return answer(tl::unexpected(fresh.error()));
   }
   const conf::Config& config = (*fresh)->config();
   for (const std::string& key : conf::needs_restart(workers_[0]->config(), config))
@@ -80,12 +107,12 @@ void App::put_in_force(const Fresh& fresh) {
   // Counted on the first worker's thread only.
   auto left = std::make_shared<std::size_t>(workers_.size());
   for (auto& worker : workers_)
-    worker->loop().post([this, &w = *worker, snapshot = *fresh, left] {
+    worker->loop().post([this, whole, &w = *worker, snapshot = *fresh, left] {
       w.take_snapshot(snapshot);
-      workers_[0]->loop().post([this, left] {
+      workers_[0]->loop().post([this, whole, left] {
         if (--*left > 0) return;
-        shared_->log.info("configuration reloaded");
-        reloaded(true);
+        shared_->log.info(whole ? "configuration reloaded" : "setting changed");
+        answer({});
       });
     });
 }
@@ -95,22 +122,24 @@ void App::set_budgets(const Snapshot& snapshot) {
     shared_->budget(backend.settings.name).set_limit(backend.settings.max_server_connections);
 }
 
-void App::reloaded(bool good) {
-  const std::vector<Answer> answers = std::exchange(reloading_, {});
-  if (!reload_asked_.empty()) read_again();
-  for (const Answer& answer : answers) answer(good);
+void App::answer(const Changed& changed) {
+  const std::vector<Answer> answers = std::move(readings_.front().answers);
+  readings_.pop_front();
+  if (!readings_.empty()) read_next();
+  for (const Answer& each : answers) each(changed);
 }
 
-void App::shutdown() {
+void App::shutdown(Wait wait) {
   if (stopping_) return close_all();
   stopping_ = true;
   shared_->readiness.stop();
   shared_->log.info("shutting down");
   Worker& first = *workers_[0];
-  first.loop().arm(deadline_, first.loop().now() + first.config().shutdown_timeout);
+  if (wait == Wait::Transactions)
+    first.loop().arm(deadline_, first.loop().now() + first.config().shutdown_timeout);
   auto left = std::make_shared<std::size_t>(workers_.size());
   for (auto& worker : workers_)
-    worker->loop().post([this, &w = *worker, &first, left] {
+    worker->loop().post([this, &w = *worker, &first, left, wait] {
       w.on_empty = [this, &first, left] {
         first.loop().post([this, &first, left] {
           if (--*left > 0) return;
@@ -118,7 +147,10 @@ void App::shutdown() {
           on_stopped_();
         });
       };
-      w.drain(shutting_down());
+      if (wait == Wait::Transactions)
+        w.drain(shutting_down());
+      else
+        w.let_clients_leave(shutting_down());
     });
 }
 

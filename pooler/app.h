@@ -4,8 +4,10 @@
 // is made on the first worker's thread.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "pooler/base/log.h"
@@ -25,7 +27,12 @@ class App {
     net::Loop& loop;
     Rng& rng;
   };
-  using Reload = std::function<tl::expected<std::shared_ptr<const Snapshot>, std::string>()>;
+  using SnapshotRef = std::shared_ptr<const Snapshot>;
+  using Fresh = tl::expected<SnapshotRef, std::string>;
+  using Reload = std::function<Fresh()>;
+  using Changed = tl::expected<void, std::string>;
+  // What a shutdown waits for.
+  enum class Wait { Transactions, Clients };
 
   // `reload` reads the configuration again for RELOAD and SIGHUP. It is called on a helper thread, one call
   // at a time, and must stay good until the first loop is gone: a shutdown does not wait for it.
@@ -44,25 +51,35 @@ class App {
   // True when the new configuration is in force on all workers. `done` comes later, or never when a shutdown
   // is done first. Files may change while they are read: who asks meanwhile is answered by one more reading.
   void reload(std::function<void(bool)> done);
-  // Stops accepting, lets transactions end for at most shutdown_timeout, then closes what is left. A second
-  // call closes at once.
-  void shutdown();
+  // One setting, until the next reload: as reload(), and `done` is told why not. Files that settings name are
+  // read by `read` on a helper thread.
+  void let_change(conf::ReadFile read);
+  void change(const std::string& key, const std::string& value, std::function<void(const Changed&)> done);
+  // Stops accepting, lets transactions end for at most shutdown_timeout, or waits until all clients have gone
+  // by themselves, then closes what is left. A second call closes at once.
+  void shutdown(Wait wait = Wait::Transactions);
   Shared& shared() { return *shared_; }
 
  private:
-  using Answer = std::function<void(bool)>;
-  using Fresh = tl::expected<std::shared_ptr<const Snapshot>, std::string>;
-  void close_all();
-  void read_again();
+  using Answer = std::function<void(const Changed&)>;
+  // A configuration to come. It is made on a helper thread of the one that is in force by then.
+  struct Reading {
+    std::function<Fresh(const Snapshot&)> make;
+    std::vector<Answer> answers;
+    bool whole = false;  // all of it is read again
+  };
+  void read(Reading reading);
+  void read_next();
   void put_in_force(const Fresh& fresh);
-  void reloaded(bool good);
+  void answer(const Changed& changed);
+  void close_all();
   void set_budgets(const Snapshot& snapshot);
 
   std::unique_ptr<Shared> shared_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::shared_ptr<const Reload> reload_;  // shared with the helper thread that calls it
-  std::vector<Answer> reload_asked_;      // wait for the next reading
-  std::vector<Answer> reloading_;         // wait for the one under way; empty: there is none
+  std::shared_ptr<const conf::ReadFile> read_file_;
+  std::deque<Reading> readings_;  // the front one is under way
   std::function<void()> on_stopped_;
   net::Timer deadline_;
   bool stopping_ = false;

@@ -379,6 +379,12 @@ void ClientLogin::finish() {
   Tenant& tenant = worker_->tenant(*record_);
   record_ = tenant.record;
   if (tenant.ended()) return refuse(tenant.why_refused());
+  if (tenant.disabled)
+    return refuse(
+        {sqlstate::kCannotConnectNow,
+         "database \"" + record_->name + "\" is disabled",
+         {},
+         "An administrator has disabled it on the pooler's console; ENABLE lets clients in again."});
   const tiers::Tier& limits = record_->limits;
   if (tenant.clients >= limits.max_clients)
     return refuse({sqlstate::kTooManyConnections,

@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "conf/change.h"
 #include "pooler/app.h"
 #include "pooler/console_commands.h"
 #include "pooler/console_core.h"
@@ -34,6 +35,12 @@ constexpr std::chrono::milliseconds kPauseLook{20};
 constexpr std::size_t kUnsentMax = 64 << 10;  // the next request waits until the last one's rows are gone
 
 std::string version() { return fmt::format("{}/pgweir-{}", kCompatible, kVersion); }
+
+// For the log.
+std::string told_argument(const Request& request) {
+  if (request.command->action != Action::SetSetting) return request.argument;
+  return fmt::format("{} = {}", request.argument, conf::shown_value(request.argument, request.value));
+}
 
 std::uint32_t message_limit(char type) {
   const std::uint32_t limit = protocol::client_message_limit(type);
@@ -66,10 +73,13 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
   void look_at_closing(const std::optional<tiers::Tenant>& record);
   void kill_client(std::uint32_t client);
   void pause_or_resume(const Request& request);
+  void disable_or_enable(const Request& request);
+  void show_ceilings(const Request& request);
   void look_at_pause();
   void look_again();
   void reload();
-  void shut_down();
+  void set(const Request& request);
+  void shut_down(App::Wait wait);
   void execute(Bytes body);
   void refuse_call();
   void done(std::string result = {});
@@ -145,7 +155,8 @@ void ConsoleSession::on_drained() {
 void ConsoleSession::on_closed(const net::Closed&) {
   state_->closing = true;
   if (state_->running)
-    state_->audit(state_->requests.front().command->words, state_->requests.front().argument, "client gone");
+    state_->audit(state_->requests.front().command->words, told_argument(state_->requests.front()),
+                  "client gone");
   state_->worker.console_ended(*this);
 }
 
@@ -290,7 +301,7 @@ void ConsoleSession::State::done(std::string result) {
   const Request request = std::move(requests.front());
   requests.pop_front();
   running = false;
-  audit(request.command->words, request.argument, "ok");
+  audit(request.command->words, told_argument(request), "ok");
   std::string out;
   if (std::exchange(extended, false)) {
     portals.ran(std::move(result), out);
@@ -310,7 +321,7 @@ void ConsoleSession::State::failed(const Error& error) {
   if (std::exchange(extended, false)) {
     failed_batch(request.command->words, error);
   } else {
-    audit(request.command->words, request.argument, error.sqlstate);
+    audit(request.command->words, told_argument(request), error.sqlstate);
     std::string out;
     protocol::put_error(out, "ERROR", error);
     protocol::put_ready(out, tx_status);
@@ -372,6 +383,9 @@ void ConsoleSession::State::run(const Request& request) {
     case Action::ShowTenants:
     case Action::ShowTiers:
     case Action::ShowUsers: return gather(request);
+    case Action::ShowCeilings: return show_ceilings(request);
+    case Action::Disable:
+    case Action::Enable: return disable_or_enable(request);
     case Action::Kill:
     case Action::Reconnect:
     case Action::WaitClose: return act_on_servers(request);
@@ -379,7 +393,9 @@ void ConsoleSession::State::run(const Request& request) {
     case Action::Pause:
     case Action::Resume: return pause_or_resume(request);
     case Action::Reload: return reload();
-    case Action::Shutdown: return shut_down();
+    case Action::SetSetting: return set(request);
+    case Action::Shutdown: return shut_down(App::Wait::Transactions);
+    case Action::ShutdownWait: return shut_down(App::Wait::Clients);
     case Action::Set: return done();
     case Action::Begin: tx_status = 'T'; return done();
     case Action::End: tx_status = 'I'; return done();
@@ -493,6 +509,31 @@ void ConsoleSession::State::pause_or_resume(const Request& request) {
       }));
 }
 
+void ConsoleSession::State::disable_or_enable(const Request& request) {
+  const auto record = find_tenant(request.argument);
+  if (!record) return;
+  on_all_workers(
+      [record, home = &worker.home_of(*record),
+       disable = request.command->action == Action::Disable](Worker& each) {
+        if (&each == home || each.tenants().find(record->name)) each.set_disabled(*record, disable);
+      },
+      if_here([](State& state) { state.done(); }));
+}
+
+void ConsoleSession::State::show_ceilings(const Request& request) {
+  std::vector<console::CeilingRow> rows;
+  if (!request.argument.empty()) {
+    const auto record = find_tenant(request.argument);
+    if (!record) return;
+    console::add_ceilings(rows, record->limits);
+  } else {
+    for (const auto& [name, tier] : worker.snapshot().directory.tiers()) console::add_ceilings(rows, tier);
+  }
+  std::string out;
+  console::put_ceilings(out, rows);
+  done(std::move(out));
+}
+
 // Asks all workers, again and again, until nothing runs any more for what was paused.
 void ConsoleSession::State::look_at_pause() {
   auto settled = std::make_shared<std::atomic<bool>>(true);
@@ -524,11 +565,30 @@ void ConsoleSession::State::reload() {
   });
 }
 
-void ConsoleSession::State::shut_down() {
+void ConsoleSession::State::set(const Request& request) {
+  Shared& shared = worker.shared();
+  auto answer = if_here([](State& state, const tl::expected<void, std::string>& changed) {
+    const Request& asked = state.requests.front();
+    if (!changed) return state.failed({sqlstate::kInvalidParameterValue, changed.error(), {}, {}});
+    std::string out;
+    protocol::put_notice(out, fmt::format("{} is changed in memory: RELOAD or the next start takes it from "
+                                          "the configuration again",
+                                          asked.argument));
+    state.done(std::move(out));
+  });
+  shared.workers[0]->loop().post(
+      [&shared, &home = worker, answer, key = request.argument, value = request.value] {
+        shared.app->change(key, value, [&home, answer](const tl::expected<void, std::string>& changed) {
+          home.loop().post([answer, changed] { answer(changed); });
+        });
+      });
+}
+
+void ConsoleSession::State::shut_down(App::Wait wait) {
   worker.log().info("shutdown asked for", {{"user", user}});
   done();
   Shared& shared = worker.shared();
-  shared.workers[0]->loop().post([&shared] { shared.app->shutdown(); });
+  shared.workers[0]->loop().post([&shared, wait] { shared.app->shutdown(wait); });
 }
 
 void ConsoleSession::State::violation(const char* what) {

@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "pooler/base/check.h"
 #include "pooler/base/near.h"
 #include "pooler/base/quoted.h"
 
@@ -19,14 +20,19 @@ constexpr Role kStats = Role::Stats;
 constexpr Role kAdmin = Role::Admin;
 constexpr auto kNone = Argument::None;
 constexpr auto kDatabase = Argument::Database;
+constexpr auto kOneDatabase = Argument::OneDatabase;
 constexpr auto kClient = Argument::Client;
 constexpr auto kPage = Argument::Page;
+
+constexpr std::string_view kSetSetting = "SET key = value";  // never found by its words
 
 constexpr std::array kCommands{
     Command{"SHOW ACTIVE_SOCKETS", Action::ShowActiveSockets, kNone, "SHOW", kStats,
             "connections on which something is going on"},
     Command{"SHOW BACKENDS", Action::ShowBackends, kNone, "SHOW", kStats,
             "hosts of Postgres, and how many connections each may have and has"},
+    Command{"SHOW CEILINGS", Action::ShowCeilings, kDatabase, "SHOW", kStats,
+            "what sessions of each tier, or of one database, may ask Postgres for"},
     Command{"SHOW CLIENTS", Action::ShowClients, kNone, "SHOW", kStats,
             "who is connected, and what it waits for"},
     Command{"SHOW CONFIG", Action::ShowConfig, kNone, "SHOW", kStats,
@@ -63,6 +69,9 @@ constexpr std::array kCommands{
     Command{"SHOW USERS", Action::ShowUsers, kNone, "SHOW", kStats, "users and their connections"},
     Command{"SHOW VERSION", Action::ShowVersion, kNone, "SHOW", kStats, "the version"},
     Command{"SHOW WORKERS", Action::ShowWorkers, kNone, "SHOW", kStats, "the threads, and what each carries"},
+    Command{"DISABLE", Action::Disable, kOneDatabase, "DISABLE", kAdmin,
+            "refuse new clients of it; those that there are go on"},
+    Command{"ENABLE", Action::Enable, kOneDatabase, "ENABLE", kAdmin, "let them in again"},
     Command{"KILL", Action::Kill, kDatabase, "KILL", kAdmin,
             "drop its clients and servers at once, and pause it until RESUME"},
     Command{"KILL_CLIENT", Action::KillClient, kClient, "KILL_CLIENT", kAdmin,
@@ -78,6 +87,10 @@ constexpr std::array kCommands{
     Command{"SHUTDOWN", Action::Shutdown, kNone, "SHUTDOWN", kAdmin,
             "stop accepting, let transactions end within process.shutdown_timeout, and exit"},
     Command{"SHUTDOWN WAIT_FOR_SERVERS", Action::Shutdown, kNone, "SHUTDOWN", kAdmin, ""},
+    Command{"SHUTDOWN WAIT_FOR_CLIENTS", Action::ShutdownWait, kNone, "SHUTDOWN", kAdmin,
+            "stop accepting, and exit when the last client has gone, however long that takes"},
+    Command{kSetSetting, Action::SetSetting, kNone, "SET", kAdmin,
+            "change a setting that a reload can change, in memory: until RELOAD or the next start"},
     Command{"SET", Action::Set, kNone, "SET", kStats, ""},
     Command{"BEGIN", Action::Begin, kNone, "BEGIN", kStats, ""},
     Command{"BEGIN TRANSACTION", Action::Begin, kNone, "BEGIN", kStats, ""},
@@ -124,6 +137,13 @@ std::string upper(std::string_view text) {
   std::string out(text);
   for (char& c : out)
     if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
+  return out;
+}
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  for (char& c : out)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
   return out;
 }
 
@@ -244,7 +264,8 @@ const Command* find(std::string_view words) {
   return place == kCommands.end() ? nullptr : &*place;
 }
 
-// SET [SESSION | LOCAL] name {= | TO} value, SET TIME ZONE value, SET SESSION CHARACTERISTICS ...
+// SET [SESSION | LOCAL] name {= | TO} value, SET TIME ZONE value, SET SESSION CHARACTERISTICS ... of drivers;
+// and SET key {= | TO} value of administrators.
 Expected<Request> parse_set(Tokens tokens) {
   Tokens rest = tokens.subspan(1);
   std::string name = rest.empty() ? "" : upper(rest[0].text);
@@ -252,15 +273,18 @@ Expected<Request> parse_set(Tokens tokens) {
   const bool harmless =
       std::find(kSessionSettings.begin(), kSessionSettings.end(), name) != kSessionSettings.end() ||
       name == "TIME" || name == "CHARACTERISTICS" || name == "TRANSACTION";
-  if (harmless) return Request{find("SET"), {}, 0, {}};
+  if (harmless) return Request{.command = find("SET")};
   if (name.empty()) return unknown(tokens);
-  return fail(
-      sqlstate::kFeatureNotSupported, fmt::format("{} cannot be set on the console", quoted(rest[0].text)),
-      "Change the configuration file, then RELOAD. SHOW CONFIG tells which settings a reload can change.");
+  const bool assigns = rest.size() > 1 && (rest[1].text == "=" || upper(rest[1].text) == "TO");
+  if (!assigns || rest.size() != 3 || rest[2].kind == Token::Kind::Symbol)
+    return syntax_error("SET takes the key of a setting, '=' and one value",
+                        "A value with unusual letters stands in single quotes: SET http.allow = "
+                        "'10.0.0.0/8, ::1'. SHOW CONFIG has the keys.");
+  return Request{.command = find(kSetSetting), .argument = lower(rest[0].text), .value = rest[2].text};
 }
 
 Expected<Request> parse_client(const Command& command, Tokens rest) {
-  Request request{&command, rest.empty() ? "" : rest[0].text, 0, {}};
+  Request request{.command = &command, .argument = rest.empty() ? "" : rest[0].text};
   const std::string& text = request.argument;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), request.client);
   if (rest.size() == 1 && error == std::errc() && end == text.data() + text.size()) return request;
@@ -269,7 +293,7 @@ Expected<Request> parse_client(const Command& command, Tokens rest) {
 }
 
 Expected<Request> parse_page(const Command& command, Tokens rest) {
-  Request request{&command, in_words(rest), 0, {}};
+  Request request{.command = &command, .argument = in_words(rest)};
   while (!rest.empty()) {
     const std::string word = upper(rest[0].text);
     const bool value = rest.size() > 1;
@@ -293,6 +317,21 @@ Expected<Request> parse_page(const Command& command, Tokens rest) {
   return request;
 }
 
+bool takes_database(const Command& command) {
+  return command.argument == Argument::Database || command.argument == Argument::OneDatabase;
+}
+
+Expected<Request> parse_database(const Command& command, Tokens rest) {
+  if (rest.empty() && command.argument == Argument::Database) return Request{.command = &command};
+  const bool name =
+      !rest.empty() && (rest[0].kind == Token::Kind::Word || rest[0].kind == Token::Kind::Quoted);
+  if (rest.size() != 1 || !name || rest[0].text.empty())
+    return syntax_error(fmt::format("{} takes the name of one database", command.words),
+                        "A name with unusual letters stands in double quotes.");
+  return Request{.command = &command,
+                 .argument = rest[0].text};  // in the case it is written, as PgBouncer does
+}
+
 // The command whose words stand in front, and how many they are; of several the longest.
 std::pair<const Command*, std::size_t> find_in_front(Tokens tokens) {
   for (std::size_t size = std::min<std::size_t>(tokens.size(), 2); size > 0; --size)
@@ -304,29 +343,25 @@ Expected<Request> parse_one(Tokens tokens) {
   if (const auto [command, size] = find_in_front(tokens); command) {
     if (command->argument == Argument::Client) return parse_client(*command, tokens.subspan(size));
     if (command->argument == Argument::Page) return parse_page(*command, tokens.subspan(size));
+    if (takes_database(*command)) return parse_database(*command, tokens.subspan(size));
   }
   if (tokens[0].kind == Token::Kind::Word && upper(tokens[0].text) == "SET") return parse_set(tokens);
-  if (const Command* command = find(in_words(tokens))) return Request{command, {}, 0, {}};
+  if (const Command* command = find(in_words(tokens))) return Request{.command = command};
   const Command* command = tokens[0].kind == Token::Kind::Word ? find(upper(tokens[0].text)) : nullptr;
   if (!command || command->action == Action::Begin || command->action == Action::End) {
     // BEGIN ISOLATION LEVEL ..., COMMIT WORK: the same to us.
-    if (command) return Request{command, {}, 0, {}};
+    if (command) return Request{.command = command};
     return unknown(tokens);
   }
-  if (command->argument == Argument::None)
-    return syntax_error(
-        fmt::format("{} takes no argument such as {}", command->words, quoted(tokens[1].text)));
-  const bool name = tokens[1].kind == Token::Kind::Word || tokens[1].kind == Token::Kind::Quoted;
-  if (tokens.size() > 2 || !name || tokens[1].text.empty())
-    return syntax_error(fmt::format("{} takes the name of one database", command->words),
-                        "A name with unusual letters stands in double quotes.");
-  return Request{command, tokens[1].text, 0, {}};  // in the case it is written, as PgBouncer does
+  PGWEIR_CHECK(command->argument == Argument::None);  // others have been found in front
+  return syntax_error(fmt::format("{} takes no argument such as {}", command->words, quoted(tokens[1].text)));
 }
 
 std::string_view usage_of(Argument argument) {
   switch (argument) {
     case Argument::None: return "";
     case Argument::Database: return " [database]";
+    case Argument::OneDatabase: return " database";
     case Argument::Client: return " id";
     case Argument::Page: return " ...";
   }

@@ -18,6 +18,7 @@ enum class Role : std::uint8_t { None, Stats, Admin };  // each may do what the 
 enum class Action : std::uint8_t {
   ShowActiveSockets,
   ShowBackends,
+  ShowCeilings,
   ShowClients,
   ShowConfig,
   ShowDatabases,
@@ -43,13 +44,17 @@ enum class Action : std::uint8_t {
   ShowUsers,
   ShowVersion,
   ShowWorkers,
+  Disable,
+  Enable,
   Kill,
   KillClient,
   Pause,
   Reconnect,
   Reload,
   Resume,
+  SetSetting,
   Shutdown,
+  ShutdownWait,
   WaitClose,
   // What drivers say on every connection; nothing happens.
   Set,
@@ -62,9 +67,10 @@ enum class Action : std::uint8_t {
 
 enum class Argument : std::uint8_t {
   None,
-  Database,  // may be left out: all of them
-  Client,    // an id of SHOW CLIENTS
-  Page,      // [LIKE pattern] [LIMIT count] [AFTER name], in any order
+  Database,     // may be left out: all of them
+  OneDatabase,  // must be there
+  Client,       // an id of SHOW CLIENTS
+  Page,         // [LIKE pattern] [LIMIT count] [AFTER name], in any order
 };
 
 // Which rows of a list, in the order of their names.
@@ -91,9 +97,10 @@ inline bool may(Role role, const Command& command) { return role != Role::None &
 
 struct Request {
   const Command* command = nullptr;  // static
-  std::string argument;              // empty: none given
+  std::string argument{};            // empty: none given
+  std::string value{};               // of SetSetting, whose argument is the key
   std::uint32_t client = 0;
-  Page page;
+  Page page{};
 };
 
 // All statements of one query text; they are separated by ';', and empty ones are left out. One that is not

@@ -108,11 +108,14 @@ Needs needs(Action action) {
     case Action::ShowDnsZones:
     case Action::ShowPeerPools:
     case Action::ShowPeers:
+    case Action::Disable:
+    case Action::Enable:
     case Action::Kill:
     case Action::KillClient:
     case Action::Reconnect:
     case Action::WaitClose:
     case Action::ShowBackends:
+    case Action::ShowCeilings:
     case Action::ShowConfig:
     case Action::ShowHelp:
     case Action::ShowState:
@@ -120,7 +123,9 @@ Needs needs(Action action) {
     case Action::Pause:
     case Action::Reload:
     case Action::Resume:
+    case Action::SetSetting:
     case Action::Shutdown:
+    case Action::ShutdownWait:
     case Action::Set:
     case Action::Begin:
     case Action::End:
@@ -172,6 +177,7 @@ class Collection : public std::enable_shared_from_this<Collection> {
       DatabaseRow& database = part_->databases.emplace_back(database_row(worker_.snapshot(), tenant->record));
       database.clients = tenant->clients;
       database.paused = tenant->paused;
+      database.disabled = tenant->disabled;
       part_->stats.push_back({name, tenant->traffic, tenant->period.view(tenant->traffic, now)});
       const PinBook& pins = tenant->pins;
       const tiers::Tier& tier = tenant->record.limits;

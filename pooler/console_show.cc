@@ -98,6 +98,14 @@ std::vector<TierRow> tier_rows(const Report& report, std::span<const tiers::Tier
   return rows;
 }
 
+void add_ceilings(std::vector<CeilingRow>& rows, const tiers::Tier& tier) {
+  const tiers::Ceilings& ceilings = *tier.ceilings;
+  const std::pair<const char*, const tiers::Ceilings::Values*> kinds[] = {
+      {"ceiling", &ceilings.limits}, {"injected", &ceilings.injected}, {"default", &ceilings.defaults}};
+  for (const auto& [kind, values] : kinds)
+    for (const auto& [parameter, value] : *values) rows.push_back({tier.name, parameter, kind, value});
+}
+
 Beside beside(const Snapshot& snapshot, const Page& page) {
   Beside beside{{}, {}, page};
   for (const auto& [name, secret] : snapshot.users) beside.users.push_back(name);
@@ -126,6 +134,7 @@ void put_report(std::string& out, Action action, const Report& report, const Bes
     case Action::ShowTotals: return put_totals(out, report.stats);
     case Action::ShowWorkers: return put_workers(out, report.workers);
     case Action::ShowBackends:
+    case Action::ShowCeilings:
     case Action::ShowConfig:
     case Action::ShowHelp:
     case Action::ShowState:
@@ -133,7 +142,9 @@ void put_report(std::string& out, Action action, const Report& report, const Bes
     case Action::Pause:
     case Action::Reload:
     case Action::Resume:
+    case Action::SetSetting:
     case Action::Shutdown:
+    case Action::ShutdownWait:
     case Action::Set:
     case Action::Begin:
     case Action::End:
@@ -141,6 +152,8 @@ void put_report(std::string& out, Action action, const Report& report, const Bes
     case Action::ShowDnsZones:
     case Action::ShowPeerPools:
     case Action::ShowPeers:
+    case Action::Disable:
+    case Action::Enable:
     case Action::Kill:
     case Action::KillClient:
     case Action::Reconnect:
@@ -156,6 +169,7 @@ std::string shape(const Request& request) {
   std::string out;
   switch (request.command->action) {
     case Action::ShowBackends: put_backends(out, {}); break;
+    case Action::ShowCeilings: put_ceilings(out, {}); break;
     case Action::ShowConfig: put_config(out, {}); break;
     case Action::ShowState: put_state(out, {}); break;
     case Action::ShowVersion: put_value(out, "version", protocol::kTextOid, ""); break;
@@ -183,6 +197,8 @@ std::string shape(const Request& request) {
     case Action::ShowDnsZones: put_dns_zones(out); break;
     case Action::ShowPeerPools: put_peer_pools(out); break;
     case Action::ShowPeers: put_peers(out); break;
+    case Action::Disable:
+    case Action::Enable:
     case Action::Kill:
     case Action::KillClient:
     case Action::Reconnect:
@@ -191,7 +207,9 @@ std::string shape(const Request& request) {
     case Action::Pause:
     case Action::Reload:
     case Action::Resume:
+    case Action::SetSetting:
     case Action::Shutdown:
+    case Action::ShutdownWait:
     case Action::Set:
     case Action::Begin:
     case Action::End:

@@ -307,7 +307,7 @@ constexpr std::array kDatabases{
              kI,
              &DatabaseRow::paused,
              {kGauge, "paused", "1 while the tenant is paused.", "pgbouncer_databases_paused"}},
-    Database{"disabled", kI, &zero<DatabaseRow>},
+    Database{"disabled", kI, &DatabaseRow::disabled},
 };
 
 using TenantFigure = Figure<DatabaseRow>;
@@ -323,6 +323,14 @@ constexpr std::array kTenants{
     TenantFigure{"pool_size", kI, &DatabaseRow::pool_size},
     TenantFigure{"max_servers", kI, &DatabaseRow::max_connections},
     TenantFigure{"paused", kI, &DatabaseRow::paused},
+};
+
+using CeilingFigure = Figure<CeilingRow>;
+constexpr std::array kCeilingRows{
+    CeilingFigure{"tier", kS, &CeilingRow::tier},
+    CeilingFigure{"parameter", kS, &CeilingRow::parameter},
+    CeilingFigure{"kind", kS, &CeilingRow::kind},
+    CeilingFigure{"value", kS, &CeilingRow::value},
 };
 
 using User = Figure<UserRow>;
@@ -632,6 +640,7 @@ void put_sockets(std::string& out, std::span<const ConnectionRow> rows, std::int
 }
 
 void put_tenants(std::string& out, std::span<const DatabaseRow> rows) { put_table(out, kTenants, rows); }
+void put_ceilings(std::string& out, std::span<const CeilingRow> rows) { put_table(out, kCeilingRows, rows); }
 void put_users(std::string& out, std::span<const UserRow> rows) { put_table(out, kUsers, rows); }
 void put_mem(std::string& out, std::span<const MemRow> rows) { put_table(out, kMem, rows); }
 

@@ -67,7 +67,7 @@ struct DatabaseRow {
   std::uint32_t min_pool_size = 0;
   std::uint64_t server_lifetime_s = 0;
   std::uint32_t max_connections = 0, current_connections = 0, max_clients = 0, clients = 0;
-  bool paused = false;
+  bool paused = false, disabled = false;
   tiers::PoolMode pool_mode = tiers::PoolMode::Transaction;
   std::string tier, backend;  // of SHOW TENANTS
 };
@@ -88,6 +88,13 @@ struct MemRow {
 struct TierRow {
   tiers::Tier tier;
   std::uint64_t tenants = 0, clients = 0, servers = 0;
+};
+
+// What a tier says of one of Postgres's parameters.
+struct CeilingRow {
+  std::string tier, parameter;
+  const char* kind = "";  // ceiling, injected, default
+  std::string value;
 };
 
 struct StatsRow {
@@ -154,6 +161,7 @@ void put_pins(std::string& out, std::span<const PinRow> rows);
 void put_databases(std::string& out, std::span<const DatabaseRow> rows);
 void put_tenants(std::string& out, std::span<const DatabaseRow> rows);
 void put_tiers(std::string& out, std::span<const TierRow> rows);
+void put_ceilings(std::string& out, std::span<const CeilingRow> rows);
 void put_users(std::string& out, std::span<const UserRow> rows);
 void put_mem(std::string& out, std::span<const MemRow> rows);
 // What there is none of here.

@@ -69,6 +69,7 @@ class Collection : public std::enable_shared_from_this<Collection> {
     one.database = console::database_row(worker_.snapshot(), tenant.record);
     one.database.clients = tenant.clients;
     one.database.paused = tenant.paused;
+    one.database.disabled = tenant.disabled;
     top_.add(std::move(one));
   }
   bool walk_groups() {

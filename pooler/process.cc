@@ -380,6 +380,7 @@ Exit serve(const std::string& path) {
       return std::make_unique<RedisStore>(threads.control(), rng, log, *(*snapshot)->redis, listener);
     });
   App app(threads.parts(), log, *snapshot, reload, [&threads] { threads.stop(); });
+  app.let_change(read_file);
 
   auto sockets = doors.hand_out(threads.size());
   if (!sockets) {

@@ -27,6 +27,7 @@ struct Tenant : ListLink<Tenant> {
   std::uint32_t clients = 0;
   std::uint32_t lent = 0;  // servers that its sessions hold
   bool paused = false;     // PAUSE: whoever asks for a server waits
+  bool disabled = false;   // DISABLE: no new clients
   PinBook pins{record};
   Traffic traffic;
   TrafficPeriod period;

@@ -66,7 +66,7 @@ void Tenants::forget(bool all_paused) {
     Tenant& oldest = *unused_.front();
     PGWEIR_CHECK(oldest.clients == 0 && oldest.lent == 0 && oldest.pins.pinned() == 0);
     unused_.remove(oldest);
-    if (oldest.paused != all_paused) {
+    if (oldest.paused != all_paused || oldest.disabled) {
       unused_.push_back(oldest);
       continue;
     }

@@ -28,7 +28,7 @@ class Tenants {
   Tenants& operator=(const Tenants&) = delete;
 
   // Found or made, with this record. It stays as long as it has clients; without any, it may be gone after
-  // the next call. A pause is not forgotten: whoever differs from `all_paused` stays.
+  // the next call. Neither a pause nor DISABLE is forgotten: they stay.
   Tenant& get(const tiers::Tenant& record, Time now, bool all_paused);
   // Its tier, or what that allows, is another one now.
   void change(Tenant& tenant, const tiers::Tier& limits);

@@ -311,6 +311,15 @@ void Worker::drain(const Error& why) {
   after_change();
 }
 
+void Worker::let_clients_leave(const Error& why) {
+  leaving_ = why;
+  stop_listening();
+  std::vector<ClientLogin*> logins;
+  for (auto& [raw, place] : logins_) logins.push_back(place.login.get());
+  for (ClientLogin* login : logins) login->end(why);
+  after_change();
+}
+
 void Worker::close_all(const Error& why) {
   draining_ = why;
   stop_listening();
@@ -376,6 +385,7 @@ void Worker::after_change() {
   loop_.post([this] {
     sweep_posted_ = false;
     std::erase_if(groups_, [](const auto& entry) { return entry.second->unused(); });
+    if (leaving_ && sessions_.empty() && logins_.empty()) drain(*std::exchange(leaving_, std::nullopt));
     if (draining_ && empty() && on_empty) std::exchange(on_empty, nullptr)();
   });
 }

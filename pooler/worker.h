@@ -40,6 +40,8 @@ class Worker final : public net::Acceptor {
   // Ends sessions as they come between two transactions, or all of them at once.
   void drain(const Error& why);
   void close_all(const Error& why);
+  // Accepts nobody any more, and drains when the last client has gone by itself.
+  void let_clients_leave(const Error& why);
   // No client, console or login is left, and no server.
   bool empty() const;
   bool draining() const { return draining_.has_value(); }
@@ -113,6 +115,11 @@ class Worker final : public net::Acceptor {
   // PAUSE: its clients wait from their next transaction on, and servers that nobody else uses are closed as
   // they come free. Without a record: all tenants, also those yet to come.
   void set_paused(const tiers::Tenant* record, bool paused);
+  // DISABLE and ENABLE.
+  void set_disabled(const tiers::Tenant& record, bool disabled) {
+    Tenant* const known = tenants_.find(record.name);
+    (known ? *known : tenant(record)).disabled = disabled;
+  }
   // Nothing runs any more for what was paused.
   bool pause_settled(const std::string* tenant) const;
   bool all_paused() const { return all_paused_; }
@@ -168,6 +175,7 @@ class Worker final : public net::Acceptor {
   std::uint32_t next_slot_ = 0;
   std::uint64_t last_server_id_ = 0;
   std::optional<Error> draining_;
+  std::optional<Error> leaving_;  // the reason for a drain to come
 };
 
 }  // namespace pgweir

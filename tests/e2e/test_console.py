@@ -263,5 +263,95 @@ class Commands(ConsoleCase):
             self.assertEqual(client.execute("select 2").fetchone(), (2,))
 
 
+class Settings(ConsoleCase):
+    users = {"app": "s3cret", "admin": "adm1n", "reader": "re4der"}
+
+    def config(self, weir, key):
+        return {row["key"]: row["value"] for row in self.rows("SHOW CONFIG", weir)}[key]
+
+    def test_set_holds_until_the_next_reload(self):
+        weir = self.pgweir({}, self.users)
+        with weir.connect("pgweir", "admin", cursor_factory=psycopg.ClientCursor) as console:
+            told = []
+            console.add_notice_handler(lambda notice: told.append(notice.message_primary))
+            console.execute("SET client.max = 1")
+            self.assertIn("until", " ".join(told).replace("RELOAD or the next start", "until"))
+        self.assertEqual(self.config(weir, "client.max"), "1")
+        with weir.connect("app", "app"):
+            with self.assertRaises(psycopg.OperationalError) as refused:
+                weir.connect("app", "app")
+            self.assertIn("too many clients", str(refused.exception))
+        weir.console("SET log.level TO debug")
+        with weir.connect("app", "app") as client:
+            client.execute("select 1")
+        self.assertIn('"log.level":"debug"', weir.log())
+        weir.console("RELOAD")
+        self.assertEqual(self.config(weir, "client.max"), "10000")
+        self.assertIn(("admin", "SET key = value", "client.max = 1", "ok"), self.audit(weir))
+
+    def test_set_refuses_what_a_file_could_not_say(self):
+        for command, message in (
+            ("SET client.max = 0", "must lie between"),
+            ("SET listen.port = 1", "next start only"),
+            ("SET client.maxx = 1", "did you mean client.max?"),
+            ("SET client.tls_mode = require", "client.tls_cert_file must be set"),
+        ):
+            with self.assertRaises(psycopg.Error) as refused:
+                self.weir.console(command)
+            self.assertIn(message, str(refused.exception))
+            self.assert_sqlstate(refused.exception, "22023")
+        with self.weir.connect("pgweir", "reader", cursor_factory=psycopg.ClientCursor) as console:
+            for command in ("SET client.max = 5", "DISABLE app", "SHUTDOWN WAIT_FOR_CLIENTS"):
+                with self.assertRaises(psycopg.errors.InsufficientPrivilege):
+                    console.execute(command)
+
+    def test_secrets_do_not_come_into_the_log(self):
+        weir = self.pgweir({}, self.users)
+        weir.console("SET http.metrics_token = 'hush hush'")
+        self.assertNotIn("hush", weir.log())
+        self.assertEqual(self.config(weir, "http.metrics_token"), "********")
+
+    def test_disable_and_enable(self):
+        weir = self.pgweir({}, self.users)
+        with weir.connect("app", "app") as client:
+            weir.console("DISABLE app")
+            client.execute("select 1")
+            with self.assertRaises(psycopg.OperationalError) as refused:
+                weir.connect("app", "app")
+            self.assertIn('database "app" is disabled', str(refused.exception))
+            weir.connect("other", "app").close()
+            disabled = {row["name"]: row["disabled"] for row in self.rows("SHOW DATABASES", weir)}
+            self.assertEqual((disabled["app"], disabled["other"]), (1, 0))
+        weir.console("RELOAD; ENABLE app")
+        weir.connect("app", "app").close()
+
+    def test_shutdown_that_waits_for_clients(self):
+        weir = self.pgweir({"process": {"shutdown_timeout": "1s"}}, self.users)
+        with weir.connect("app", "app") as client:
+            client.execute("select 1")
+            weir.console("SHUTDOWN WAIT_FOR_CLIENTS")
+            with self.assertRaises(psycopg.OperationalError):
+                weir.connect("app", "app")
+            # Longer than shutdown_timeout, between and in transactions.
+            for _ in range(4):
+                client.execute("select pg_sleep(0.5)")
+            self.assertTrue(weir.alive)
+        self.assertEqual(weir.wait_end(), 0)
+
+    def test_show_ceilings(self):
+        weir = self.pgweir(
+            {
+                "tiers": {"gold": {"work_mem": "64MB", "inject.application_name": "{tenant}"}},
+                "tenants": {"app": {"tier": "gold", "statement_timeout": "5s"}},
+            },
+            self.users,
+        )
+        rows = self.rows("SHOW CEILINGS app", weir)
+        self.assertIn({"tier": "gold", "parameter": "statement_timeout", "kind": "ceiling", "value": "5s"}, rows)
+        self.assertIn({"tier": "gold", "parameter": "application_name", "kind": "injected", "value": "{tenant}"}, rows)
+        tiers = {row["tier"] for row in self.rows("SHOW CEILINGS", weir)}
+        self.assertLessEqual({"free", "gold"}, tiers)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -12,6 +12,8 @@
 
 #include "pooler/net/random.h"
 #include "pooler/net/uv_loop.h"
+#include "pooler/shared.h"
+#include "pooler/worker.h"
 
 using namespace pgweir;
 
@@ -144,4 +146,32 @@ TEST_CASE("a shutdown does not wait for files that are being read, and what they
   later.join();
   CHECK(slow->ended == 1);
   CHECK_FALSE(answered);
+}
+
+TEST_CASE("a setting that is changed while files are read is changed in what they say") {
+  Slow slow;
+  slow.app->let_change([](const std::string& path) -> tl::expected<std::string, std::string> {
+    return tl::unexpected(path);
+  });
+  std::vector<std::string> answers;
+  slow.app->reload([&](bool good) { answers.push_back(good ? "reloaded" : "not"); });
+  slow.drive([&] { return slow.begun == 1; });
+  slow.app->change("client.max", "77", [&](const App::Changed& changed) {
+    answers.push_back(changed ? "changed" : changed.error());
+  });
+  slow.app->change("client.max", "0", [&](const App::Changed& changed) {
+    answers.push_back(changed ? "changed" : changed.error());
+  });
+  slow.let_go();
+  slow.drive([&] { return answers.size() == 3; });
+  CHECK(answers == std::vector<std::string>{"reloaded", "changed",
+                                            "client.max must lie between 1 and 1000000, not 0"});
+  const conf::Config& config = slow.app->shared().workers[0]->config();
+  CHECK(config.max_clients == 77);
+  CHECK(config.log_level == LogLevel::Debug);
+  // The next reading takes it back.
+  slow.app->reload([&](bool) { answers.push_back("again"); });
+  slow.let_go();
+  slow.drive([&] { return answers.size() == 4; });
+  CHECK(slow.app->shared().workers[0]->config().max_clients == 10'000);
 }
