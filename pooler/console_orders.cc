@@ -1,0 +1,281 @@
+// pooler/console_orders.cc - what the console's statements do. Each ends with done() or failed(), perhaps
+// later.
+#include <fmt/format.h>
+
+#include <atomic>
+#include <vector>
+
+#include "pooler/console_commands.h"
+#include "pooler/console_report.h"
+#include "pooler/console_state.h"
+#include "pooler/version.h"
+#include "protocol/messages.h"
+
+namespace pgweir {
+
+using console::Action;
+using console::Request;
+
+namespace {
+
+// The console that we speak like: tools look at the number.
+constexpr const char* kCompatible = "1.25.2";
+constexpr std::chrono::milliseconds kPauseLook{20};
+
+}  // namespace
+
+std::string ConsoleSession::State::version() { return fmt::format("{}/pgweir-{}", kCompatible, kVersion); }
+
+void ConsoleSession::State::run(const Request& request) {
+  const console::Command& command = *request.command;
+  if (!console::may(role(), command))
+    return failed({sqlstate::kInsufficientPrivilege,
+                   fmt::format("user \"{}\" may not use {}", user, command.words),
+                   {},
+                   "Users named in console.admins may use all commands, those in console.stats only SHOW."});
+  std::string out;
+  switch (command.action) {
+    case Action::ShowConfig: console::put_config(out, conf::show(worker.snapshot().loaded)); break;
+    case Action::ShowVersion:
+      console::put_value(out, "version", protocol::kTextOid, "PgBouncer " + version());
+      break;
+    case Action::ShowHelp: protocol::put_notice(out, "Console commands:" + console::help(role())); break;
+    case Action::ShowBackends: console::put_backends(out, console::backends(worker)); break;
+    case Action::ShowDnsHosts: console::put_dns_hosts(out); break;
+    case Action::ShowDnsZones: console::put_dns_zones(out); break;
+    case Action::ShowPeerPools: console::put_peer_pools(out); break;
+    case Action::ShowPeers: console::put_peers(out); break;
+    case Action::ShowState: {
+      const bool paused = worker.all_paused();
+      const console::KeyValue rows[] = {
+          {"active", paused ? "no" : "yes"}, {"paused", paused ? "yes" : "no"}, {"suspended", "no"}};
+      console::put_state(out, rows);
+      break;
+    }
+    case Action::ShowClients:
+    case Action::ShowDatabases:
+    case Action::ShowLists:
+    case Action::ShowPinnedClients:
+    case Action::ShowPins:
+    case Action::ShowPools:
+    case Action::ShowServers:
+    case Action::ShowStats:
+    case Action::ShowStatsAverages:
+    case Action::ShowStatsTotals:
+    case Action::ShowTotals:
+    case Action::ShowWorkers:
+    case Action::ShowActiveSockets:
+    case Action::ShowMem:
+    case Action::ShowSockets:
+    case Action::ShowTenants:
+    case Action::ShowTiers:
+    case Action::ShowUsers: return gather(request);
+    case Action::ShowCeilings: return show_ceilings(request);
+    case Action::Disable:
+    case Action::Enable: return disable_or_enable(request);
+    case Action::Kill:
+    case Action::Reconnect:
+    case Action::WaitClose: return act_on_servers(request);
+    case Action::KillClient: return kill_client(request.client);
+    case Action::Pause:
+    case Action::Resume: return pause_or_resume(request);
+    case Action::Reload: return reload();
+    case Action::SetSetting: return set(request);
+    case Action::Shutdown: return shut_down(App::Wait::Transactions);
+    case Action::ShutdownWait: return shut_down(App::Wait::Clients);
+    case Action::Set: return done();
+    case Action::Begin: tx_status = 'T'; return done();
+    case Action::End: tx_status = 'I'; return done();
+    case Action::Deallocate: portals.deallocate_all(); return done();
+    case Action::SelectOne: console::put_value(out, "?column?", protocol::kInt4Oid, "1"); break;
+    case Action::SelectVersion:
+      console::put_value(out, "version", protocol::kTextOid, "PgBouncer " + version());
+      break;
+  }
+  done(std::move(out));
+}
+
+void ConsoleSession::State::gather(const Request& request) {
+  const Action action = request.command->action;
+  console::Beside beside = console::beside(worker.snapshot(), request.page);
+  // On a helper thread: values only.
+  const auto write = [action, beside = std::move(beside)](const console::Report& report) {
+    std::string out;
+    console::put_report(out, action, report, beside);
+    return out;
+  };
+  console::gather(worker, action, write,
+                  if_here([](State& state, std::string rows) { state.done(std::move(rows)); }));
+}
+
+void ConsoleSession::State::on_all_workers(std::function<void(Worker&)> task, std::function<void()> then) {
+  auto left = std::make_shared<std::size_t>(worker.shared().workers.size());
+  for (Worker* each : worker.shared().workers)
+    each->loop().post([each, &home = worker, task, left, then] {
+      task(*each);
+      home.loop().post([left, then] {
+        if (--*left == 0) then();
+      });
+    });
+}
+
+std::optional<tiers::Tenant> ConsoleSession::State::find_tenant(const std::string& name) {
+  auto record = worker.snapshot().tenant(name);
+  if (!record)
+    failed({sqlstate::kInvalidCatalogName,
+            fmt::format("database \"{}\" does not exist", name),
+            {},
+            "SHOW DATABASES lists those that do."});
+  return record;
+}
+
+void ConsoleSession::State::act_on_servers(const Request& request) {
+  const Action action = request.command->action;
+  std::optional<tiers::Tenant> record;
+  if (!request.argument.empty() && !(record = find_tenant(request.argument))) return;
+  if (action == Action::WaitClose) return look_at_closing(record);
+  on_all_workers(
+      [record, action](Worker& each) {
+        if (record && &each.home_of(*record) != &each) return;
+        const tiers::Tenant* const only = record ? &*record : nullptr;
+        if (action == Action::Kill)
+          console::kill(each, only);
+        else
+          console::reconnect(each, only);
+      },
+      if_here([](State& state) { state.done(); }));
+}
+
+// Asks all workers, again and again.
+void ConsoleSession::State::look_at_closing(const std::optional<tiers::Tenant>& record) {
+  auto closed = std::make_shared<std::atomic<bool>>(true);
+  on_all_workers(
+      [closed, record](Worker& each) {
+        if (!console::all_closed(each, record ? &*record : nullptr)) closed->store(false);
+      },
+      if_here([closed](State& state) {
+        if (closed->load()) return state.done();
+        state.worker.loop().arm(state.pause_timer, state.worker.loop().now() + kPauseLook);
+      }));
+}
+
+void ConsoleSession::State::kill_client(std::uint32_t client) {
+  auto killed = std::make_shared<std::atomic<bool>>(false);
+  on_all_workers(
+      [killed, client](Worker& each) {
+        if (console::kill_client(each, client)) killed->store(true);
+      },
+      if_here([killed, client](State& state) {
+        if (killed->load()) return state.done();
+        state.failed({sqlstate::kInvalidParameterValue,
+                      fmt::format("there is no client {}", client),
+                      {},
+                      "SHOW CLIENTS has those that there are in the column id; consoles cannot be killed."});
+      }));
+}
+
+void ConsoleSession::State::pause_or_resume(const Request& request) {
+  const bool pause = request.command->action == Action::Pause;
+  pausing = request.argument;
+  std::optional<tiers::Tenant> record;
+  Worker* home = nullptr;
+  if (!pausing.empty()) {
+    if (!(record = find_tenant(pausing))) return;
+    home = &worker.home_of(*record);
+  }
+  worker.log().info(pause ? "paused" : "resumed",
+                    {{"user", user}, {"tenant", pausing.empty() ? "*" : pausing}});
+  on_all_workers(
+      [record, home, pause](Worker& each) {
+        if (!record) return each.set_paused(nullptr, pause);
+        if (&each == home || each.tenants().find(record->name)) each.set_paused(&*record, pause);
+      },
+      if_here([pause](State& state) {
+        if (pause) return state.look_at_pause();
+        state.done();
+      }));
+}
+
+void ConsoleSession::State::disable_or_enable(const Request& request) {
+  const auto record = find_tenant(request.argument);
+  if (!record) return;
+  on_all_workers(
+      [record, home = &worker.home_of(*record),
+       disable = request.command->action == Action::Disable](Worker& each) {
+        if (&each == home || each.tenants().find(record->name)) each.set_disabled(*record, disable);
+      },
+      if_here([](State& state) { state.done(); }));
+}
+
+void ConsoleSession::State::show_ceilings(const Request& request) {
+  std::vector<console::CeilingRow> rows;
+  if (!request.argument.empty()) {
+    const auto record = find_tenant(request.argument);
+    if (!record) return;
+    console::add_ceilings(rows, record->limits);
+  } else {
+    for (const auto& [name, tier] : worker.snapshot().directory.tiers()) console::add_ceilings(rows, tier);
+  }
+  std::string out;
+  console::put_ceilings(out, rows);
+  done(std::move(out));
+}
+
+// Asks all workers, again and again, until nothing runs any more for what was paused.
+void ConsoleSession::State::look_at_pause() {
+  auto settled = std::make_shared<std::atomic<bool>>(true);
+  on_all_workers(
+      [settled, tenant = pausing](Worker& each) {
+        if (!each.pause_settled(tenant.empty() ? nullptr : &tenant)) settled->store(false);
+      },
+      if_here([settled](State& state) {
+        if (settled->load()) return state.done();
+        state.worker.loop().arm(state.pause_timer, state.worker.loop().now() + kPauseLook);
+      }));
+}
+
+void ConsoleSession::State::look_again() {
+  const Request& request = requests.front();
+  if (request.command->action == Action::Pause) return look_at_pause();
+  look_at_closing(request.argument.empty() ? std::nullopt : worker.snapshot().tenant(request.argument));
+}
+
+void ConsoleSession::State::reload() {
+  worker.log().info("reload asked for", {{"user", user}});
+  Shared& shared = worker.shared();
+  auto answer = if_here([](State& state, bool good) {
+    if (good) return state.done();
+    state.failed({sqlstate::kConfigFileError, "RELOAD failed, see logs for additional details", {}, {}});
+  });
+  shared.workers[0]->loop().post([&shared, &home = worker, answer] {
+    shared.app->reload([&home, answer](bool good) { home.loop().post([answer, good] { answer(good); }); });
+  });
+}
+
+void ConsoleSession::State::set(const Request& request) {
+  Shared& shared = worker.shared();
+  auto answer = if_here([](State& state, const tl::expected<void, std::string>& changed) {
+    const Request& asked = state.requests.front();
+    if (!changed) return state.failed({sqlstate::kInvalidParameterValue, changed.error(), {}, {}});
+    std::string out;
+    protocol::put_notice(out, fmt::format("{} is changed in memory: RELOAD or the next start takes it from "
+                                          "the configuration again",
+                                          asked.argument));
+    state.done(std::move(out));
+  });
+  shared.workers[0]->loop().post(
+      [&shared, &home = worker, answer, key = request.argument, value = request.value] {
+        shared.app->change(key, value, [&home, answer](const tl::expected<void, std::string>& changed) {
+          home.loop().post([answer, changed] { answer(changed); });
+        });
+      });
+}
+
+void ConsoleSession::State::shut_down(App::Wait wait) {
+  worker.log().info("shutdown asked for", {{"user", user}});
+  done();
+  Shared& shared = worker.shared();
+  shared.workers[0]->loop().post([&shared, wait] { shared.app->shutdown(wait); });
+}
+
+}  // namespace pgweir

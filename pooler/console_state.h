@@ -1,0 +1,95 @@
+// pooler/console_state.h - what a ConsoleSession is made of. For console.cc, which speaks the protocol, and
+// console_orders.cc, which does what is asked.
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "pooler/app.h"
+#include "pooler/console.h"
+#include "pooler/console_core.h"
+#include "pooler/console_portals.h"
+#include "pooler/console_show.h"
+#include "pooler/worker.h"
+
+namespace pgweir {
+
+struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::State> {
+  static constexpr std::uint32_t kConsoleIds = 1u << 30;  // sessions have ids below it
+
+  State(Worker& w, std::unique_ptr<net::Stream> c, std::string u)
+      : worker(w),
+        stream(std::move(c)),
+        user(std::move(u)),
+        connected_at(w.loop().now()),
+        id(kConsoleIds | static_cast<std::uint32_t>(w.rng().below(kConsoleIds))),
+        pause_timer(this, [](void* self) { static_cast<State*>(self)->look_again(); }) {}
+
+  void greet();
+  void pump();
+  void message(char type, Bytes body);
+  void query(Bytes text);
+  void next();
+  void run(const console::Request& request);
+  void gather(const console::Request& request);
+  // Nothing, and the error is sent, where it does not exist.
+  std::optional<tiers::Tenant> find_tenant(const std::string& name);
+  void act_on_servers(const console::Request& request);
+  void look_at_closing(const std::optional<tiers::Tenant>& record);
+  void kill_client(std::uint32_t client);
+  void pause_or_resume(const console::Request& request);
+  void disable_or_enable(const console::Request& request);
+  void show_ceilings(const console::Request& request);
+  void look_at_pause();
+  void look_again();
+  void reload();
+  void set(const console::Request& request);
+  void shut_down(App::Wait wait);
+  void execute(Bytes body);
+  void refuse_call();
+  void done(std::string result = {});
+  void failed(const Error& error);
+  void failed_batch(std::string_view command, const Error& error);
+  void audit(std::string_view command, std::string_view argument, std::string_view outcome);
+  void end_turn();
+  void violation(const char* what);
+  void close(const Error& error);
+  console::Role role() const;
+  static std::string version();
+
+  // Runs `then` here, on the console's thread, unless the console is gone by then.
+  template <class Then>
+  auto if_here(Then then) {
+    return [weak = weak_from_this(), then = std::move(then)](auto&&... arguments) {
+      if (const auto state = weak.lock(); state && !state->closing)
+        then(*state, std::forward<decltype(arguments)>(arguments)...);
+    };
+  }
+  // Calls `task` on every worker's thread, and then `then` on this one.
+  void on_all_workers(std::function<void(Worker&)> task, std::function<void()> then);
+
+  Worker& worker;
+  std::unique_ptr<net::Stream> stream;
+  std::string user;
+  Time connected_at;
+  std::uint32_t id;
+  net::Timer pause_timer;
+  std::string held;
+  std::deque<console::Request> requests;  // the front one runs
+  console::Portals portals{console::shape};
+  std::string pausing;  // the tenant of the PAUSE that runs; empty: all
+  char tx_status = 'I';
+  bool extended = false;   // the front request comes from Execute
+  bool running = false;    // the front request has not been answered
+  bool turn_over = false;  // one has been answered; the loop serves others before the next
+  bool reads_paused = false;
+  bool skip_to_sync = false;  // an error stands in an extended batch
+  bool closing = false;
+};
+
+}  // namespace pgweir
