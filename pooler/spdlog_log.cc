@@ -15,6 +15,8 @@
 #include <ctime>
 #include <utility>
 
+#include "pooler/masking.h"
+
 namespace pgweir {
 
 namespace {
@@ -97,6 +99,11 @@ bool is_plain(std::string_view value) {
   return !value.empty();
 }
 
+// Fields may hold what a client has said.
+std::string shown(const LogField& field) {
+  return field.number ? field.value : masked(std::string_view(field.value).substr(0, kValueMax));
+}
+
 // Writes whole lines to a descriptor, and gives up on a reader that does not read once the program ends.
 class FdSink final : public spdlog::sinks::sink {
  public:
@@ -155,12 +162,13 @@ std::string format_text(LogLevel level, std::int64_t time_ms, std::string_view e
       fmt::format("{:%Y-%m-%d %H:%M:%S}.{:03} {} {}", utc(time_ms), time_ms % 1000, name(level).text, event);
   for (const LogField& field : fields) {
     ((line += ' ') += field.key) += '=';
-    if (field.number || is_plain(field.value)) {
-      line += field.value;
+    const std::string value = shown(field);
+    if (field.number || is_plain(value)) {
+      line += value;
       continue;
     }
     line += '"';
-    put_escaped(line, field.value, Escape::Text);
+    put_escaped(line, value, Escape::Text);
     line += '"';
   }
   return line;
@@ -185,7 +193,7 @@ std::string format_json(LogLevel level, std::int64_t time_ms, int pid, std::stri
       if (field.number)
         line += field.value;
       else
-        put_json_string(line, field.value);
+        put_json_string(line, shown(field));
     }
     line += '}';
   }

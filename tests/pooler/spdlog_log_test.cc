@@ -88,6 +88,18 @@ TEST_CASE("a line for people") {
              Catch::EndsWith(R"(user="a\n2026 ERROR\u001b[2J")"));
 }
 
+TEST_CASE("what a client put into a field is masked in both styles") {
+  const char* const told = "no user \"bob@example.com\" with password=hush";
+  for (const std::string& line : {format_text(LogLevel::Info, kTime, "e", {{"reason", told}}),
+                                  format_json(LogLevel::Info, kTime, 1, "e", {{"reason", told}})}) {
+    CHECK_THAT(line, Catch::Contains("***@example.com") && Catch::Contains("password=***"));
+    CHECK_THAT(line, !Catch::Contains("bob") && !Catch::Contains("hush"));
+  }
+  // Numbers are ours.
+  CHECK_THAT(format_json(LogLevel::Info, kTime, 1, "e", {{"bytes", 4111111111111111}}),
+             Catch::Contains("4111111111111111"));
+}
+
 TEST_CASE("only what is at or above the level is written, and the level can change") {
   Pipe pipe;
   {
