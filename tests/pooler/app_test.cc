@@ -150,9 +150,8 @@ TEST_CASE("a shutdown does not wait for files that are being read, and what they
 
 TEST_CASE("a setting that is changed while files are read is changed in what they say") {
   Slow slow;
-  slow.app->let_change([](const std::string& path) -> tl::expected<std::string, std::string> {
-    return tl::unexpected(path);
-  });
+  slow.app->let_change(
+      [](const std::string& path) -> tl::expected<std::string, std::string> { return tl::unexpected(path); });
   std::vector<std::string> answers;
   slow.app->reload([&](bool good) { answers.push_back(good ? "reloaded" : "not"); });
   slow.drive([&] { return slow.begun == 1; });
@@ -164,8 +163,8 @@ TEST_CASE("a setting that is changed while files are read is changed in what the
   });
   slow.let_go();
   slow.drive([&] { return answers.size() == 3; });
-  CHECK(answers == std::vector<std::string>{"reloaded", "changed",
-                                            "client.max must lie between 1 and 1000000, not 0"});
+  CHECK(answers ==
+        std::vector<std::string>{"reloaded", "changed", "client.max must lie between 1 and 1000000, not 0"});
   const conf::Config& config = slow.app->shared().workers[0]->config();
   CHECK(config.max_clients == 77);
   CHECK(config.log_level == LogLevel::Debug);
