@@ -50,6 +50,7 @@ struct Backend {
   std::string host = "localhost";  // name, address, or the directory of a unix socket (begins with '/')
   std::uint16_t port = 5432;
   std::uint32_t max_server_connections = 200;
+  std::uint32_t max_logins_at_once = 8;
   TlsMode tls_mode = TlsMode::Prefer;
   std::string tls_ca_file, tls_cert_file, tls_key_file;
   std::vector<std::string> auth_methods;  // pinned, as spelled in auth.method; empty: any that is safe
@@ -85,14 +86,15 @@ struct Config {
   milliseconds server_connect_timeout{15'000};
   milliseconds server_lifetime{3'600'000};  // less up to 10 % jitter
   milliseconds server_idle_timeout{600'000};
-  milliseconds server_login_retry{200};         // first pause after a failed login; doubles once, jittered
-  bool server_rotation = false;                 // test setting: hand out the least recently used server
-  std::uint32_t max_prepared_statements = 200;  // per server
+  milliseconds server_login_retry{100};              // first pause after a failed login; jittered
+  bool server_rotation = false;                      // test setting: hand out the least recently used server
+  std::uint32_t max_prepared_statements = 200;       // per server
   std::uint32_t prepared_statement_bytes = 8 << 20;  // named statements of one tenant's clients
   std::uint32_t buffer_high_water = 64 << 10;
   // pool (values of tenants whose tier or record does not say otherwise)
   std::string default_tier = "free";
-  bool unknown_tenants = true;  // a database that no tenant names: default tier on the first backend
+  milliseconds wake_timeout{60'000};  // how long a client may wait for a Postgres that does not answer
+  bool unknown_tenants = true;        // a database that no tenant names: default tier on the first backend
   // tenant_store
   StoreKind store_kind = StoreKind::File;
   std::string redis_url, redis_ca_file;

@@ -76,8 +76,10 @@ constexpr std::array kSettings{
               "Age at which a server connection is replaced when it is free, less up to 10 % by chance."},
     ConfigRow{"server.idle_timeout", &Config::server_idle_timeout, Form::Plain, 0, kTimeMax, kReload,
               "How long a server connection may be idle before it is closed; a tier may say otherwise."},
-    ConfigRow{"server.login_retry", &Config::server_login_retry, Form::Plain, 10, kMinuteMs, kReload,
-              "First pause after a failed login to Postgres; it doubles once. Jitter takes away up to half."},
+    ConfigRow{
+        "server.login_retry", &Config::server_login_retry, Form::Plain, 10, kMinuteMs, kReload,
+        "Shortest pause after a failed login to Postgres. While it goes on failing, the pause is a tenth "
+        "of the time since the first failure, at most 2s. Jitter takes away up to half."},
     ConfigRow{"server.rotation", &Config::server_rotation, Form::Plain, 0, 0, kReload,
               "Hand out the server that has rested longest instead of the last one used. For tests."},
     ConfigRow{"server.max_prepared_statements", &Config::max_prepared_statements, Form::Plain, 0, 100'000,
@@ -89,6 +91,9 @@ constexpr std::array kSettings{
               kReload, "Bytes waiting for one side at which reading from the other side stops."},
     ConfigRow{"pool.default_tier", &Config::default_tier, Form::Name, 1, kNameMax, kReload,
               "Tier of tenants that name none."},
+    ConfigRow{"pool.wake_timeout", &Config::wake_timeout, Form::Plain, 0, kHourMs, kReload,
+              "How long a client may wait while its Postgres cannot be reached or is starting; it holds "
+              "instead of the tier's queue_timeout."},
     ConfigRow{
         "pool.unknown_tenants", &Config::unknown_tenants, Form::Plain, 0, 0, kReload,
         "Whether a database that no tenant names is served, in the default tier, from the first backend."},
@@ -160,6 +165,8 @@ constexpr std::array kBackendSettings{
     BackendRow{"port", &Backend::port, Form::Plain, 1, 65535, kReload, "Its port."},
     BackendRow{"max_server_connections", &Backend::max_server_connections, Form::Plain, 1, 10'000, kReload,
                "Connections to it at most, over all tenants."},
+    BackendRow{"max_logins_at_once", &Backend::max_logins_at_once, Form::Plain, 1, 1'000, kReload,
+               "Connections that log in to it at a time, over all tenants."},
     BackendRow{"tls_mode", &Backend::tls_mode, Form::Plain, 0, 0, kReload,
                "Whether connections to it use TLS, as libpq's sslmode."},
     BackendRow{"tls_ca_file", &Backend::tls_ca_file, Form::Path, 0, kPathMax, kReload,

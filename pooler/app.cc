@@ -119,7 +119,8 @@ void App::put_in_force(const Fresh& fresh) {
 
 void App::set_budgets(const Snapshot& snapshot) {
   for (const BackendView& backend : snapshot.backends)
-    shared_->budget(backend.settings.name).set_limit(backend.settings.max_server_connections);
+    shared_->budget(backend.settings.name)
+        .set_limits(backend.settings.max_server_connections, backend.settings.max_logins_at_once);
 }
 
 void App::answer(const Changed& changed) {

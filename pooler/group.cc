@@ -12,10 +12,9 @@
 namespace pgweir {
 
 namespace {
-constexpr std::uint32_t kLoginsAtOnce = 8;
-// While other groups wait for the backend's last connections, a server goes on serving its own queue this
-// long.
-constexpr std::chrono::milliseconds kRunWhileOthersStarve{100};
+constexpr std::uint32_t kLoginsAtOnce = 8;  // of one group; those of a backend are max_logins_at_once
+constexpr Duration kLongestRetry = std::chrono::seconds(2);
+constexpr int kRetryPart = 10;  // of the time since the first failure, until the next attempt
 
 // Refusals that say "you", not "not now": trying again would not help those who wait.
 bool is_final(const Error& error) {
@@ -40,6 +39,13 @@ Group::Group(Worker& worker, GroupKey key, ServerCredentials credentials)
       key_(std::move(key)),
       credentials_(std::move(credentials)),
       budget_(worker.shared().budget(key_.backend)),
+      id_(worker.next_server_id()),
+      claimant_([&worker, id = id_, &budget = budget_] {
+        worker.loop().post([&worker, id, &budget] {
+          if (Group* group = worker.group(id)) return group->slot_granted();
+          budget.decline(nullptr, worker.loop().now());
+        });
+      }),
       timer_(this, [](void* self) { static_cast<Group*>(self)->tick(); }) {
   books.statements_per_server = worker.config().max_prepared_statements;
   std::string fence = "pgweir_fence_";
@@ -47,19 +53,67 @@ Group::Group(Worker& worker, GroupKey key, ServerCredentials credentials)
   books.listener.name_fence(std::move(fence));
 }
 
-Group::~Group() { PGWEIR_CHECK(servers_.empty() && waiters_.empty()); }
+Group::~Group() {
+  PGWEIR_CHECK(servers_.empty() && waiters_.empty());
+  budget_.withdraw(claimant_);
+}
 
 Server* Group::request(Session& session) {
-  // Whoever still waits may not have a server now, so an idle one is free to take.
-  if (session.tenant().may_have_server()) {
+  // Whoever still waits may not have a server now, so an idle one is free to take; but not one that serve()
+  // is about to hand to somebody else.
+  if (session.tenant().may_have_server() && (!serving_ || waiters_.empty())) {
     if (Server* server = idle_for(session.tenant())) {
       lend(*server, session);
       return server;
     }
   }
-  waiters_.push_back(session);
+  enqueue(session);
   grow();
   return nullptr;
+}
+
+Rank Group::rank(const Member& member) const {
+  const tiers::Tier& limits = member.tenant.record.limits;
+  if (member.tenant.paused) return Rank::AtCeiling;
+  return rank_of(member.tenant.lent, limits.pool_size, limits.max_server_connections);
+}
+
+void Group::enqueue(Session& session) {
+  Member& member = session.member();
+  waiters_.push_back(session);
+  member.waiters.push_back(session);
+  if (!member.queued()) queue_.enter(member, rank(member));
+}
+
+void Group::dequeue(Session& session) {
+  Member& member = session.member();
+  waiters_.remove(session);
+  member.waiters.remove(session);
+  if (member.waiters.empty()) queue_.leave(member);
+}
+
+void Group::standing_changed(Tenant& tenant) {
+  for (Group* group : tenant.groups) {
+    Member& member = group->tenants_.at(&tenant);
+    if (member.queued()) group->queue_.update(member, group->rank(member));
+  }
+}
+
+void Group::standings_changed() {
+  for (auto& [tenant, member] : tenants_) {
+    member.set_weight(tenant->record.limits.weight);
+    if (member.queued()) queue_.update(member, rank(member));
+  }
+}
+
+std::size_t Group::servable(std::size_t most) const {
+  std::size_t count = 0;
+  for (const Share* share = queue_.first(); share && count < most; share = queue_.after(*share)) {
+    const auto& member = static_cast<const Member&>(*share);
+    const std::uint32_t room = member.tenant.record.limits.max_server_connections - member.tenant.lent;
+    count += std::min<std::size_t>(member.waiters.size(), room);
+  }
+  return std::min(count, most);
 }
 
 Server* Group::idle_for(const Tenant& tenant) const {
@@ -72,7 +126,11 @@ Server* Group::idle_for(const Tenant& tenant) const {
 }
 
 void Group::leave(Session& session) {
-  if (waiters_.has(session)) waiters_.remove(session);
+  if (!waiters_.has(session)) return;
+  dequeue(session);
+  if (!waiters_.empty()) return;
+  waking_since_ = kNever;
+  if (servers_.size() >= floor()) withdraw();
 }
 
 void Group::lend(Server& server, Session& session) {
@@ -81,30 +139,57 @@ void Group::lend(Server& server, Session& session) {
   idle_.remove(server);
   server.place = Server::Place::Lent;
   server.session = &session;
+  server.since = worker_.loop().now();
+  server.charged = session.member().take();
+  ++server.run.transactions;
   ++session.tenant().lent;
 #ifdef PGWEIR_PLANT_COUNT_TWICE
   ++session.tenant().lent;
 #endif
   ++session.tenant().traffic.assignments;
+  if (!waiters_.empty() || session.tenant().groups.size() > 1) standing_changed(session.tenant());
+}
+
+// It is no longer lent.
+Tenant& Group::take_back(Server& server) {
+  Session& session = *std::exchange(server.session, nullptr);
+  Tenant& tenant = session.tenant();
+  --tenant.lent;
+  session.member().give_back(server.charged, worker_.loop().now() - server.since);
+  if (!waiters_.empty() || tenant.groups.size() > 1) standing_changed(tenant);
+  return tenant;
+}
+
+// A tenant that was at its limit may have sessions that wait in a group of another user.
+void Group::serve_elsewhere(Tenant& tenant) {
+  if (tenant.groups.size() < 2) return;
+  const std::vector<Group*> groups = tenant.groups;
+  for (Group* group : groups) {
+    if (group == this || group->waiters_.empty()) continue;
+    group->serve();
+    group->grow();
+  }
 }
 
 void Group::release(Server& server) {
   PGWEIR_CHECK(server.place == Server::Place::Lent && server.session != nullptr);
   PGWEIR_CHECK(server.core.quiet());  // pairs with SessionCore::after_step
-  --server.session->tenant().lent;
-  server.session = nullptr;
+  Tenant& tenant = take_back(server);
   server.place = Server::Place::Settling;
-  if (server.unsent() > 0) return drop(server, "a request was half sent");
-  settle(server);
+  if (server.unsent() > 0)
+    drop(server, "a request was half sent");
+  else
+    settle(server);
+  serve_elsewhere(tenant);
 }
 
 void Group::abandon(Server& server) {
   PGWEIR_CHECK(server.place == Server::Place::Lent && server.session != nullptr);
-  --server.session->tenant().lent;
-  server.session = nullptr;
+  Tenant& tenant = take_back(server);
   server.place = Server::Place::Settling;
   server.abandon();
   settle(server);
+  serve_elsewhere(tenant);
 }
 
 void Group::settle(Server& server) {
@@ -134,8 +219,7 @@ void Group::unsettle(Server& server) {
 
 void Group::to_idle(Server& server) {
   const Time now = worker_.loop().now();
-  const bool yield =
-      budget_.starved() && (waiters_.empty() || now - server.started_at > Duration(kRunWhileOthersStarve));
+  const bool yield = budget_.starved() && gives_up(server, now);
   if (now >= server.expires) return drop(server, "server.lifetime, or made before a reload");
   if (worker_.draining() || yield || paused() || budget_.shed()) return drop(server, "not needed now");
   server.settled(worker_.loop());
@@ -145,22 +229,31 @@ void Group::to_idle(Server& server) {
   if (!timer_.armed()) worker_.loop().arm(timer_, now + std::chrono::seconds(1));
 }
 
+bool Group::gives_up(Server& server, Time now) {
+  const bool over = server.run.over(now);
+  if (budget_.gives_up(claimant_, sums().entitled, queue_.first() != nullptr, over, now)) return true;
+  if (over) server.run = {now, 0};
+  return false;
+}
+
 void Group::serve() {
   // A session that is given a server may give it back at once: then this loop goes on, not a second one
   // inside it.
   if (serving_) return;
   serving_ = true;
-  Session* session = waiters_.front();
-  while (session && !idle_.empty()) {
-    Server* server = session->tenant().may_have_server() ? idle_for(session->tenant()) : nullptr;
+  for (Share* share = queue_.first(); share && !idle_.empty();) {
+    auto& member = static_cast<Member&>(*share);
+    Server* const server = idle_for(member.tenant);
     if (!server) {
-      session = List<Session>::next(*session);
+      share = queue_.after(*share);
       continue;
     }
-    waiters_.remove(*session);
-    lend(*server, *session);
-    session->on_granted(*server);
-    session = waiters_.front();
+    Session& session = *member.waiters.front();
+    queue_.served(member);
+    lend(*server, session);
+    dequeue(session);
+    session.on_granted(*server);
+    share = queue_.first();
   }
   serving_ = false;
 }
@@ -174,9 +267,9 @@ Server* Group::server(std::uint64_t id) const {
 void Group::drop(Server& server, const char* why) {
   if (server.place == Server::Place::Closing) return;
   server.why_closed = why;
-  if (server.place == Server::Place::Lent) --server.session->tenant().lent;
+  if (server.place == Server::Place::Lent) take_back(server);
   if (server.place == Server::Place::Idle) idle_.remove(server);
-  if (server.place == Server::Place::Starting) --starting_;
+  if (server.place == Server::Place::Starting) login_over();
   server.session = nullptr;
   server.place = Server::Place::Closing;
   server.close();
@@ -185,10 +278,14 @@ void Group::drop(Server& server, const char* why) {
 const Group::Sums& Group::sums() const {
   if (sums_) return *sums_;
   sums_ = Sums{};  // clang 14 knows of no emplace()
-  for (const auto& [tenant, sessions] : tenants_) {
+  sums_->entitled.weight = 0;
+  for (const auto& [tenant, member] : tenants_) {
+    sums_->entitled.floor += tenant->record.limits.pool_size;
+    sums_->entitled.weight += tenant->record.limits.weight;
     sums_->capacity += tenant->record.limits.max_server_connections;
     if (!tenant->paused) sums_->floor += tenant->record.limits.min_server_connections;
   }
+  sums_->entitled.weight = std::max(sums_->entitled.weight, 1U);
   return *sums_;
 }
 
@@ -204,9 +301,12 @@ std::uint32_t Group::floor() const { return worker_.draining() ? 0 : sums().floo
 
 StartupRef Group::startup_wanted() const {
   // Servers that are starting serve the first of those who wait.
-  std::uint32_t served = starting_;
-  for (Session* s = waiters_.front(); s; s = List<Session>::next(*s))
-    if (s->tenant().may_have_server() && served-- == 0) return s->tenant().startup;
+  std::size_t served = starting_;
+  for (const Share* share = queue_.first(); share; share = queue_.after(*share)) {
+    const auto& member = static_cast<const Member&>(*share);
+    if (served < member.waiters.size()) return member.tenant.startup;
+    served -= member.waiters.size();
+  }
   const auto keeps = [](const auto& entry) {
     return !entry.first->paused && entry.first->record.limits.min_server_connections > 0;
   };
@@ -220,8 +320,8 @@ void Group::make_room() {
   if (idle_.empty()) return;
   const auto closing = [](const auto& entry) { return entry.second->place == Server::Place::Closing; };
   if (std::any_of(servers_.begin(), servers_.end(), closing)) return;
-  for (Session* s = waiters_.front(); s; s = List<Session>::next(*s))
-    if (s->tenant().may_have_server() && !idle_for(s->tenant()))
+  for (const Share* share = queue_.first(); share; share = queue_.after(*share))
+    if (!idle_for(static_cast<const Member&>(*share).tenant))
       return drop(*idle_.front(), "opened with other ceilings");
 }
 
@@ -232,23 +332,48 @@ void Group::grow() {
     if (!timer_.armed() || timer_.at() > retry_at_) worker_.loop().arm(timer_, retry_at_);
     return;
   }
-  std::size_t eligible = 0;
-  for (Session* s = waiters_.front(); s && eligible <= kLoginsAtOnce; s = List<Session>::next(*s))
-    if (s->tenant().may_have_server()) ++eligible;
-  // After a failure one server probes; the others follow when it has succeeded.
-  const std::size_t missing = floor() - std::min<std::size_t>(floor(), servers_.size());
-  const std::size_t at_once =
-      std::min<std::size_t>(std::max(eligible, missing + starting_), failures_ > 0 ? 1 : kLoginsAtOnce);
   const BackendView* backend = worker_.snapshot().backend(key_.backend);
   if (!backend) {
     // Refused from the loop: whoever called may be the session that has just joined the queue.
     worker_.loop().arm(timer_, worker_.loop().now());
     return;
   }
-  while (starting_ < at_once && servers_.size() < capacity()) {
-    if (!budget_.take()) return worker_.ask_for_budget(key_.backend);
-    start_one(startup_wanted());
+  while (!claimed_ && wants_server()) {
+    if (budget_.take(claimant_, sums().entitled, worker_.loop().now())) {
+      start_one(startup_wanted());
+    } else {
+      claimed_ = true;
+      worker_.ask_for_budget(key_.backend);
+    }
   }
+}
+
+bool Group::wants_server() const {
+  // After a failure one server probes; the others follow when it has succeeded.
+  const std::size_t at_once = failures_ > 0 ? 1 : kLoginsAtOnce;
+  const std::size_t missing = floor() - std::min<std::size_t>(floor(), servers_.size());
+  return servers_.size() < capacity() &&
+         starting_ < std::min(std::max(servable(at_once), missing + starting_), at_once);
+}
+
+void Group::slot_granted() {
+  PGWEIR_CHECK(claimed_);
+  claimed_ = false;
+  const Time now = worker_.loop().now();
+  if (worker_.snapshot().backend(key_.backend) && now >= retry_at_ && wants_server())
+    start_one(startup_wanted());
+  else
+    budget_.decline(&claimant_, now);
+  grow();
+}
+
+void Group::withdraw() {
+  if (claimed_ && budget_.withdraw(claimant_)) claimed_ = false;
+}
+
+void Group::login_over() {
+  --starting_;
+  budget_.login_over(worker_.loop().now());
 }
 
 void Group::start_one(StartupRef startup) {
@@ -257,6 +382,7 @@ void Group::start_one(StartupRef startup) {
   Server& started = *server;
   servers_[id] = std::move(server);
   ++starting_;
+  if (waking_since_ == kNever && !waiters_.empty() && !connected()) waking_since_ = worker_.loop().now();
   started.connect();
 }
 
@@ -269,7 +395,14 @@ void Group::server_started(Server& server, const SettingsMap::Values& parameters
     drop(server, "opened before the version of its Postgres was known");
     return grow();
   }
-  --starting_;
+  login_over();
+  const Time now = worker_.loop().now();
+  const bool first = !connected();
+  if (first) awake_since_ = now;
+  const Duration woke_after = waking_since_ == kNever ? Duration{} : now - waking_since_;
+  if (waking_since_ != kNever && !waiters_.empty())
+    waiters_.front()->tenant().meter->wake.add(static_cast<std::uint64_t>(woke_after.count()));
+  waking_since_ = kNever;
   failures_ = 0;
   last_error_.reset();
   retry_at_ = {};
@@ -279,8 +412,10 @@ void Group::server_started(Server& server, const SettingsMap::Values& parameters
                                           {"database", key_.database},
                                           {"user", key_.user},
                                           {"server", server.id},
-                                          {"pid", server.cancel_pid()}});
+                                          {"pid", server.cancel_pid()},
+                                          {"woke_after_ms", woke_after.count() / 1000}});
   server.place = Server::Place::Settling;
+  server.run.since = now;
   to_idle(server);
   listener_.retry();
   serve();
@@ -292,9 +427,11 @@ void Group::server_login_failed(Server& server, const Error& error, bool from_se
   if (server.role == Server::Role::Listener) return listener_.login_failed(error);
   const Time now = worker_.loop().now();
   last_error_ = error;
-  ++failures_;
-  // One probe at a time, so the pause need not grow much: who waits is served soon after Postgres is back.
-  const Duration longest = worker_.config().server_login_retry * (failures_ > 1 ? 2 : 1);
+  if (++failures_ == 1) down_since_ = now;
+  // After a short outage those who wait are served soon, after a long one Postgres is not stormed.
+  const Duration shortest = worker_.config().server_login_retry;
+  const Duration longest =
+      std::clamp((now - down_since_) / kRetryPart, shortest, std::max(shortest, kLongestRetry));
   const auto half = static_cast<std::uint64_t>(longest.count() / 2);
   retry_at_ = now + longest / 2 + Duration(static_cast<std::int64_t>(worker_.rng().below(half + 1)));
   worker_.log().warn("server login failed", {{"backend", key_.backend},
@@ -325,7 +462,7 @@ void Group::server_lost(Server& server) {
                                        {"server", id},
                                        {"reason", server.why_closed}});
   servers_.erase(id);
-  if (budget_.give_back()) worker_.budget_freed(key_.backend);
+  budget_.give_back(claimant_, worker_.loop().now());
   grow();
   worker_.after_change();
 }
@@ -344,7 +481,7 @@ void Group::refuse_all(const Error& error) {
   // Those who ask again while they are being refused wait for the next round.
   for (std::size_t left = waiters_.size(); left > 0 && !waiters_.empty(); --left) {
     Session& session = *waiters_.front();
-    waiters_.remove(session);
+    dequeue(session);
     session.on_refused(error);
   }
 }
@@ -354,17 +491,20 @@ void Group::use(const ServerCredentials& credentials) {
   if (credentials.client_key) credentials_.client_key = credentials.client_key;
 }
 
-void Group::join(Tenant& tenant) {
-  if (++tenants_[&tenant] > 1) return;
+Member& Group::join(Tenant& tenant) {
+  Member& member = tenants_.try_emplace(&tenant, tenant).first->second;
+  if (++member.sessions > 1) return member;
+  member.set_weight(tenant.record.limits.weight);
   tenant.groups.push_back(this);
   sums_.reset();
   if (tenants_.size() == 1) shown_tenant_ = tenant.record.name;
+  return member;
 }
 
 void Group::part(Tenant& tenant) {
   const auto place = tenants_.find(&tenant);
   PGWEIR_CHECK(place != tenants_.end());
-  if (--place->second > 0) return;
+  if (--place->second.sessions > 0) return;
   idle_limit();  // remembered from here on
   tenants_.erase(place);
   std::erase(tenant.groups, this);
@@ -372,13 +512,23 @@ void Group::part(Tenant& tenant) {
   // Servers that were kept for it may grow old now.
   const Time soon = worker_.loop().now() + std::chrono::seconds(1);
   if (!idle_.empty() && (!timer_.armed() || timer_.at() > soon)) worker_.loop().arm(timer_, soon);
+  // ... and are above the floor of those who stay.
+  if (!idle_.empty() && budget_.starved()) worker_.ask_for_budget(key_.backend);
   if (!tenants_.empty()) shown_tenant_ = tenants_.begin()->first->record.name;
   // It will come back to another group.
   if (*tenant.startup != key_.startup) startup_changed();
 }
 
-bool Group::close_one_idle() {
-  if (idle_.empty() || !waiters_.empty()) return false;
+std::optional<Group::Spare> Group::spare(bool for_floor) const {
+  if (idle_.empty() || queue_.first()) return {};
+  const Claimant::Entitled entitled = sums().entitled;
+  const Spare found{servers_.size() <= entitled.floor, entitled.weight, idle_.front()->since};
+  return found.within_floor && !for_floor ? std::nullopt : std::optional(found);
+}
+
+bool Group::close_one_idle(bool for_floor) {
+  if (!spare(for_floor)) return false;
+  budget_.reclaimed();
   drop(*idle_.front(), "not needed now");
   return true;
 }
@@ -401,6 +551,7 @@ void Group::reloaded(const Snapshot& before) {
   const conf::Config& config = worker_.config();
   const Time now = worker_.loop().now();
   sums_.reset();
+  standings_changed();
   books.statements.set_bytes_max(config.prepared_statement_bytes);
   books.statements_per_server = config.max_prepared_statements;
   // A secret of the user list may have changed; a tenant's own one makes another group.
@@ -429,6 +580,7 @@ void Group::reloaded(const Snapshot& before) {
 
 void Group::limits_changed() {
   sums_.reset();
+  standings_changed();
   close_surplus();
   tick();
   serve();
@@ -497,6 +649,7 @@ bool Group::paused() const {
 
 void Group::pause_changed() {
   sums_.reset();
+  standings_changed();
   // Nobody uses a group without tenants now, and a pause is often there to stop its Postgres.
   if (paused() || tenants_.empty()) return close_idle();
   serve();
@@ -547,17 +700,32 @@ void Group::tick() {
   if (next != kNever && (!timer_.armed() || timer_.at() > next)) worker_.loop().arm(timer_, next);
 }
 
+bool Group::connected() const {
+  return std::any_of(servers_.begin(), servers_.end(), [](const auto& entry) {
+    return entry.second->place != Server::Place::Starting && entry.second->place != Server::Place::Closing;
+  });
+}
+
+bool Group::waking() const {
+  if (starting_ == 0 && failures_ == 0) return false;
+  // A Postgres that is full is awake.
+  if (last_error_ && std::string_view(last_error_->sqlstate) == sqlstate::kTooManyConnections) return false;
+  return !connected();
+}
+
 Error Group::why_waiting(const Tenant& tenant, Duration waited) const {
   const auto seconds = fmt::format("{:.1f}s", static_cast<double>(waited.count()) / 1e6);
   if (tenant.paused)
     return {sqlstate::kCannotConnectNow, fmt::format("tenant \"{}\" is paused", tenant.record.name),
             fmt::format("It has been waiting for {}.", seconds), "RESUME on the console lets it go on."};
   if (last_error_)
-    return {sqlstate::kCannotConnectNow,
-            fmt::format("no server connection within {}: {}", seconds, last_error_->message),
-            fmt::format("backend \"{}\", database \"{}\": {} login attempts failed in a row.", key_.backend,
-                        key_.database, failures_),
-            "Try again later; the pooler keeps trying to connect."};
+    return {
+        sqlstate::kCannotConnectNow,
+        fmt::format("no server connection within {}: {}", seconds, last_error_->message),
+        fmt::format("backend \"{}\", database \"{}\": {} login attempts failed in a row.", key_.backend,
+                    key_.database, failures_),
+        "Try again later; the pooler keeps trying to connect. pool.wake_timeout says how long clients wait "
+        "for it."};
   const auto& limits = tenant.record.limits;
   if (tenant.lent >= limits.max_server_connections)
     return {sqlstate::kTooManyConnections, fmt::format("no server connection became free within {}", seconds),

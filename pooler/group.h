@@ -5,9 +5,11 @@
 // group opens servers with the new ones for them, and lends a server only to tenants that have the settings
 // which it was opened with.
 //
-// Waiters are served in order of arrival, except that one whose tenant is at its limit lets the next one
-// pass. Idle servers are handed out last in, first out, so that surplus ones grow old and are closed (the
-// test setting server.rotation turns this round). A group lives on one worker and owns its servers and books.
+// Tenants whose sessions wait are served by their share (FairQueue), those of one tenant in order of arrival;
+// one that is at its limit lets the others pass. Where the backend has no more connections, groups take turns
+// in the same way (BackendBudget). Idle servers are handed out last in, first out, so that surplus ones grow
+// old and are closed (the test setting server.rotation turns this round). A group lives on one worker and
+// owns its servers and books.
 #pragma once
 
 #include <cstdint>
@@ -32,6 +34,7 @@ namespace pgweir {
 
 class Worker;
 class Session;
+struct OfTenant;  // tag of a list, see session.h
 
 // What the members of a group have in common.
 struct GroupKey {
@@ -47,8 +50,24 @@ struct GroupKey {
   }
 };
 
+// A tenant in a group. Its share is of the servers of that group.
+struct Member : Share {
+  explicit Member(Tenant& t) : tenant(t) {}
+  Tenant& tenant;
+  std::uint32_t sessions = 0;
+  List<Session, OfTenant> waiters;  // in order of arrival
+};
+
 class Group {
  public:
+  // Of its idle servers: what it would be to give one up. The least comes first.
+  struct Spare {
+    bool within_floor;
+    std::uint32_t weight;
+    Time since;
+    friend auto operator<=>(const Spare&, const Spare&) = default;
+  };
+
   Group(Worker& worker, GroupKey key, ServerCredentials credentials);
   ~Group();
   Group(const Group&) = delete;
@@ -64,7 +83,7 @@ class Group {
   // The server is in a state that nobody else may see, or not needed: it is closed. `why` is for the log.
   void drop(Server& server, const char* why);
 
-  void join(Tenant& tenant);
+  Member& join(Tenant& tenant);  // its place is good until it has parted as often
   void part(Tenant& tenant);
   // For the next logins: a reload may have changed the secret, a client may have shown the key that opens the
   // server.
@@ -79,10 +98,14 @@ class Group {
   void server_lost(Server& server);  // the connection is gone; Server is destroyed
   void lease_ended(Server& server);
 
-  void grow();            // starts what the waiters need and the limits allow
-  bool close_one_idle();  // for a starved group elsewhere; false: nothing to spare
-  void close_idle();      // RECONNECT, shutdown, changed backend
-  void close_unused();    // also those that log in or are being cleaned: the end has come
+  void grow();          // starts what the waiters need and the limits allow
+  void slot_granted();  // a connection that it has queued for
+  // For a group elsewhere that has queued for one. None while somebody waits for its servers; those within
+  // its floor are spared unless `for_floor`.
+  std::optional<Spare> spare(bool for_floor) const;
+  bool close_one_idle(bool for_floor);  // false: nothing to spare any more
+  void close_idle();                    // RECONNECT, shutdown, changed backend
+  void close_unused();                  // also those that log in or are being cleaned: the end has come
   // The worker has a new snapshot. Servers that would be made differently now, or are too old or too many by
   // the new settings, are replaced or closed: idle ones now, others as they come free.
   void reloaded(const Snapshot& before);
@@ -101,6 +124,10 @@ class Group {
   // No connection to Postgres is left.
   bool disconnected() const { return servers_.empty() && listener_.gone(); }
 
+  // No server is connected, and one is tried: whoever waits, waits for Postgres to come up and not for
+  // others.
+  bool waking() const;
+  Time awake_since() const { return awake_since_; }
   // Why a session that waits has no server, for its error and its notice.
   Error why_waiting(const Tenant& tenant, Duration waited) const;
 
@@ -117,7 +144,8 @@ class Group {
   const List<Session>& waiters() const { return waiters_; }
   const std::map<std::uint64_t, std::unique_ptr<Server>>& servers() const { return servers_; }
   std::uint32_t starting() const { return starting_; }
-  const std::map<Tenant*, std::uint32_t>& tenants() const { return tenants_; }
+  std::uint64_t id() const { return id_; }
+  const std::map<Tenant*, Member>& tenants() const { return tenants_; }
   // The tenant in whose rows its idle servers are shown; the last one when nobody uses it now.
   const std::string& shown_tenant() const { return shown_tenant_; }
 
@@ -125,6 +153,20 @@ class Group {
   void lend(Server& server, Session& session);
   void to_idle(Server& server);
   void serve();
+  void enqueue(Session& session);
+  void dequeue(Session& session);
+  bool gives_up(Server& server, Time now);
+  Rank rank(const Member& member) const;
+  // A tenant has another number of servers, or another right to them: in all groups where it waits.
+  static void standing_changed(Tenant& tenant);
+  void standings_changed();                      // those of all its tenants may have
+  std::size_t servable(std::size_t most) const;  // sessions that wait and may have a server
+  void withdraw();
+  bool wants_server() const;
+  void login_over();
+  Tenant& take_back(Server& server);
+  void serve_elsewhere(Tenant& tenant);
+  bool connected() const;  // at least one server is
   bool try_tls_instead();
   void refuse_all(const Error& error);
   void start_one(StartupRef startup);
@@ -145,6 +187,7 @@ class Group {
   struct Sums {
     std::uint32_t capacity = 0;
     std::uint32_t floor = 0;
+    Claimant::Entitled entitled;
   };
   const Sums& sums() const;
 
@@ -152,16 +195,23 @@ class Group {
   GroupKey key_;
   ServerCredentials credentials_;
   BackendBudget& budget_;
-  std::map<Tenant*, std::uint32_t> tenants_;  // sessions of each
-  mutable std::optional<Sums> sums_;          // empty: to be counted anew
+  std::uint64_t id_;
+  Claimant claimant_;
+  bool claimed_ = false;  // it has queued for a connection, and was not granted one yet
+  std::map<Tenant*, Member> tenants_;
+  mutable std::optional<Sums> sums_;  // empty: to be counted anew
   std::string shown_tenant_;
   std::map<std::uint64_t, std::unique_ptr<Server>> servers_;
   List<Server> idle_;
-  List<Session> waiters_;
+  List<Session> waiters_;  // of all tenants, in order of arrival
+  FairQueue queue_;        // tenants that have some
   std::uint32_t starting_ = 0;
   std::uint32_t failures_ = 0;  // logins in a row
   std::optional<Error> last_error_;
   Time retry_at_{};
+  Time down_since_{};            // the first of those failures
+  Time waking_since_ = kNever;   // somebody waits, no server is connected
+  Time awake_since_{};           // the first server was connected then
   Duration tiers_idle_limit_{};  // strictest server_idle_timeout of its tenants; 0: never
   bool serving_ = false;
   bool plain_refused_ = false;  // tls_mode allow: the server wants TLS after all

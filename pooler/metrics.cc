@@ -95,6 +95,9 @@ void put_tier(Families& out, const std::string& tier, const TierSample& sample, 
                 meter.transaction);
   out.histogram("pgweir_wait_duration_seconds",
                 "How long clients waited for a server, most of them not at all.", labels, meter.wait);
+  out.histogram("pgweir_wake_duration_seconds",
+                "How long the first client waited for a Postgres to which no server was connected.", labels,
+                meter.wake);
   out.histogram("pgweir_connect_duration_seconds",
                 "How long clients took from their connection to the end of their login.", labels,
                 meter.connect);

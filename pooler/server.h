@@ -14,6 +14,7 @@
 #include "pooler/base/time.h"
 #include "pooler/cancel.h"
 #include "pooler/net/loop.h"
+#include "pooler/scheduler.h"
 #include "pooler/server_core.h"
 #include "pooler/server_login.h"
 #include "pooler/startup_settings.h"
@@ -52,7 +53,9 @@ class Server final : public net::Handler, public ListLink<Server> {
   std::uint32_t leases = 0;    // cancel connections under way; not lent again before they are closed (R6)
   std::uint64_t id;
   const Role role;
-  Time since{};  // in this place
+  Time since{};        // in this place
+  Duration charged{};  // to its session's tenant when it was lent
+  Run run;
   Time started_at{};
   Time expires{};      // server_lifetime, with jitter
   StartupRef startup;  // it is lent to tenants that have the same

@@ -26,6 +26,7 @@ Session::Session(Worker& worker, Tenant& tenant, Group& group, std::unique_ptr<n
     : worker_(worker),
       tenant_(tenant),
       group_(group),
+      member_(group.join(tenant)),
       stream_(std::move(stream)),
       core_(group.books, tenant.pins, std::move(wanted), mode),
       user_(std::move(user)),
@@ -39,7 +40,6 @@ Session::Session(Worker& worker, Tenant& tenant, Group& group, std::unique_ptr<n
   stream_->set_handler(*this);
   core_.set_hearer(this);
   ++tenant_.clients;
-  group_.join(tenant_);
 }
 
 Session::~Session() {
@@ -382,8 +382,7 @@ Time Session::deadline() const {
   switch (core_.state()) {
     case State::Idle: return after(since_, config.client_idle_timeout);
     case State::Waiting: {
-      const Duration own = tenant_.record.limits.queue_timeout;
-      Time due = std::min(after(since_, config.query_wait_timeout), after(since_, own));
+      Time due = queue_end();
       if (!noticed_ && welcomed_) due = std::min(due, since_ + kNoticeAfter);
       return due;
     }
@@ -400,6 +399,15 @@ Time Session::deadline() const {
   return kNever;
 }
 
+// Until when it waits for a server. What it has waited for Postgres to come up is not held against it.
+Time Session::queue_end() const {
+  const conf::Config& config = worker_.config();
+  const Time own = group_.waking()
+                       ? after(since_, config.wake_timeout)
+                       : after(std::max(since_, group_.awake_since()), tenant_.record.limits.queue_timeout);
+  return std::min(after(since_, config.query_wait_timeout), own);
+}
+
 void Session::on_timer() {
   if (closing_) return;
   const Time now = worker_.loop().now();
@@ -412,8 +420,7 @@ void Session::on_timer() {
                   "The session was idle for " + in_seconds(now - since_) + ".",
                   {}});
     case State::Waiting: {
-      const Time full = std::min(after(since_, config.query_wait_timeout),
-                                 after(since_, tenant_.record.limits.queue_timeout));
+      const Time full = queue_end();
       const Error why = group_.why_waiting(tenant_, now - since_);
       if (now >= full) {
         group_.leave(*this);

@@ -24,9 +24,14 @@ namespace pgweir {
 class Group;
 class Server;
 class Worker;
+struct Member;
 struct Tenant;
+struct OfTenant;  // the list of those that wait of one tenant
 
-class Session final : public net::Handler, public ListLink<Session>, private ListenerCore::Hearer {
+class Session final : public net::Handler,
+                      public ListLink<Session>,
+                      public ListLink<Session, OfTenant>,
+                      private ListenerCore::Hearer {
  public:
   static constexpr std::size_t kNotificationsMost = 1 << 20;  // bytes
 
@@ -56,6 +61,7 @@ class Session final : public net::Handler, public ListLink<Session>, private Lis
 
   Tenant& tenant() const { return tenant_; }
   Group& group() const { return group_; }
+  Member& member() const { return member_; }
   Server* server() const { return server_; }
   const SessionCore& core() const { return core_; }
   const std::string& user() const { return user_; }
@@ -83,12 +89,14 @@ class Session final : public net::Handler, public ListLink<Session>, private Lis
   void note_time(const Actions& out);
   void arm();
   Time deadline() const;
+  Time queue_end() const;
   void on_timer();
   void send_cancels();
 
   Worker& worker_;
   Tenant& tenant_;
   Group& group_;
+  Member& member_;
   std::unique_ptr<net::Stream> stream_;
   Server* server_ = nullptr;
   SessionCore core_;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "pooler/app.h"
+#include "pooler/backend_budget.h"
 #include "pooler/base/log.h"
 #include "pooler/readiness.h"
 #include "protocol/scram.h"
@@ -21,61 +22,6 @@ namespace pgweir {
 
 class TierControl;
 class Worker;
-
-// How many server connections one Postgres host has from this process, over all workers.
-class BackendBudget {
- public:
-  // At the start and by a reload. What is used beyond a lower limit is shed as it comes free.
-  void set_limit(std::uint32_t limit) {
-    limit_.store(limit);
-    const std::uint32_t used = used_.load();
-    surplus_.store(used > limit ? used - limit : 0);
-  }
-  bool take() {
-    std::uint32_t used = used_.load();
-    while (used < limit_.load())
-      if (used_.compare_exchange_weak(used, used + 1)) return true;
-    starved_.store(true);
-    return false;
-  }
-  // True when somebody was refused since the last time this was said.
-  bool give_back() {
-    if (used_.fetch_sub(1) <= limit_.load() + 1) surplus_.store(0);
-    return starved_.exchange(false);
-  }
-  // The same for a connection that listens: it stays as long as somebody does, so all of them together may
-  // have a quarter of the limit and no more.
-  bool take_listener() {
-    if (listeners_.fetch_add(1) < limit_.load() / 4 && take()) return true;
-    listeners_.fetch_sub(1);
-    return false;
-  }
-  bool give_back_listener() {
-    listeners_.fetch_sub(1);
-    return give_back();
-  }
-  // One connection beyond the limit: whoever is told so closes it.
-  bool shed() {
-    std::uint32_t surplus = surplus_.load(std::memory_order_relaxed);
-    while (surplus > 0)
-      if (surplus_.compare_exchange_weak(surplus, surplus - 1)) return true;
-    return false;
-  }
-  bool starved() const { return starved_.load(std::memory_order_relaxed); }
-  std::uint32_t used() const { return used_.load(); }
-  std::uint32_t limit() const { return limit_.load(); }
-  // The major version that its last login has told; 0: not known, so it is told only what all versions know.
-  int version() const { return version_.load(); }
-  void set_version(int version) { version_.store(version); }
-
- private:
-  std::atomic<std::uint32_t> used_{0};
-  std::atomic<std::uint32_t> limit_{0};
-  std::atomic<std::uint32_t> surplus_{0};  // to be shed yet
-  std::atomic<std::uint32_t> listeners_{0};
-  std::atomic<bool> starved_{false};
-  std::atomic<int> version_{0};
-};
 
 struct Shared {
   explicit Shared(Log& l) : log(l) {}

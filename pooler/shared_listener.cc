@@ -167,7 +167,7 @@ void SharedListener::lost() {
     group_.books.listener.lost();
     if (retry_at_ <= worker.loop().now()) pause(worker.config().server_login_retry);
   }
-  if (group_.budget().give_back_listener()) worker.budget_freed(group_.key().backend);
+  group_.budget().give_back_listener(worker.loop().now());
   tell_waiting();
   plan();
   worker.after_change();

@@ -11,6 +11,7 @@ struct TierMeter {
   Histogram query;        // from the request to the end of its answer
   Histogram transaction;  // how long a server was held for it
   Histogram wait;         // for a server; most find one at once
+  Histogram wake;         // of the first client that asked while no server was connected
   Histogram connect;      // of a client: from its connection to its session
   Traffic total;
 
@@ -18,6 +19,7 @@ struct TierMeter {
     query += other.query;
     transaction += other.transaction;
     wait += other.wait;
+    wake += other.wake;
     connect += other.connect;
     total += other.total;
     return *this;

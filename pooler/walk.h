@@ -74,7 +74,7 @@ class GroupWalk {
           inside_ = true;
           return Walked::Part;
         }
-        on_tenant(group, *tenant->first, tenant->second);
+        on_tenant(group, *tenant->first, tenant->second.sessions);
         last_ = tenant->first;
       }
     }

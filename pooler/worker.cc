@@ -274,26 +274,45 @@ void Worker::forget_server(Server& server) {
     if (cancel->server() == &server) cancel->forget_server();
 }
 
-void Worker::budget_freed(const std::string& backend) {
-  for (Worker* worker : shared_.workers)
-    worker->loop().post([worker, backend] {
-      for (auto& [key, group] : worker->groups_)
-        if (key.backend == backend) group->grow();
-    });
-}
-
 void Worker::ask_for_budget(const std::string& backend) {
-  const std::uint32_t asked_by = index_;
-  loop_.post([this, backend, asked_by] { give_up_one(backend, asked_by); });
+  Reclaim reclaim;
+  reclaim.backend = backend;
+  reclaim.asked_by = index_;
+  loop_.post([this, reclaim = std::move(reclaim)]() mutable {
+    reclaim.for_floor = shared_.budget(reclaim.backend).floor_wanted();
+    look_for_spare(std::move(reclaim));
+  });
 }
 
-// Goes round the workers once, until one of them has an idle server to close.
-void Worker::give_up_one(const std::string& backend, std::uint32_t asked_by) {
-  for (auto& [key, group] : groups_)
-    if (key.backend == backend && group->close_one_idle()) return;
+void Worker::look_for_spare(Reclaim reclaim) {
+  for (auto& [key, group] : groups_) {
+    if (key.backend != reclaim.backend) continue;
+    const std::optional<Group::Spare> spare = group->spare(reclaim.for_floor);
+    if (!spare || (reclaim.best && *reclaim.best <= *spare)) continue;
+    reclaim.best = spare;
+    reclaim.worker = this;
+    reclaim.group = group->id();
+  }
   Worker* next = shared_.workers[(index_ + 1) % shared_.workers.size()];
-  if (next->index() == asked_by) return;
-  next->loop().post([next, backend, asked_by] { next->give_up_one(backend, asked_by); });
+  if (next->index() != reclaim.asked_by)
+    return next->loop().post(
+        [next, reclaim = std::move(reclaim)]() mutable { next->look_for_spare(std::move(reclaim)); });
+  if (!reclaim.best) return;
+  reclaim.worker->loop().post(
+      [reclaim = std::move(reclaim)]() mutable { reclaim.worker->take_spare(std::move(reclaim)); });
+}
+
+void Worker::take_spare(Reclaim reclaim) {
+  Group* const found = group(reclaim.group);
+  if (found && found->close_one_idle(reclaim.for_floor)) return;
+  // It has been lent or closed meanwhile; there may be others.
+  if (shared_.budget(reclaim.backend).starved()) ask_for_budget(reclaim.backend);
+}
+
+Group* Worker::group(std::uint64_t id) const {
+  const auto place = std::find_if(groups_.begin(), groups_.end(),
+                                  [id](const auto& entry) { return entry.second->id() == id; });
+  return place == groups_.end() ? nullptr : place->second.get();
 }
 
 void Worker::drain(const Error& why) {

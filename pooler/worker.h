@@ -100,10 +100,10 @@ class Worker final : public net::Acceptor {
   std::uint64_t next_server_id() { return ++last_server_id_; }
   void cancel_ended(CancelConnection& connection);
 
-  // Server budget of a backend: a slot is free again; or somebody else is starved.
-  void budget_freed(const std::string& backend);
+  // A group here has queued for a connection to this backend: an idle one that can be spared best, of all
+  // workers, is closed for it.
   void ask_for_budget(const std::string& backend);
-  void give_up_one(const std::string& backend, std::uint32_t asked_by);
+  Group* group(std::uint64_t id) const;  // null: it is gone
 
   const std::map<GroupKey, std::unique_ptr<Group>>& groups() const { return groups_; }
   const Tenants& tenants() const { return tenants_; }
@@ -164,6 +164,17 @@ class Worker final : public net::Acceptor {
   std::unordered_map<std::uint32_t, std::unique_ptr<Session>> sessions_;
   std::unordered_map<ConsoleSession*, std::unique_ptr<ConsoleSession>> consoles_;
   std::unordered_map<CancelConnection*, std::unique_ptr<CancelConnection>> cancels_;
+  // Goes round the workers, and comes back to the one that has asked.
+  struct Reclaim {
+    std::string backend;
+    std::uint32_t asked_by = 0;
+    bool for_floor = false;
+    std::optional<Group::Spare> best;
+    Worker* worker = nullptr;  // of the best
+    std::uint64_t group = 0;
+  };
+  void look_for_spare(Reclaim reclaim);
+  void take_spare(Reclaim reclaim);
   void roll_periods();
   void follow(Tenant& tenant, const tiers::Tenant& record);
   void make_room();

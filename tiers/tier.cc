@@ -19,6 +19,9 @@ constexpr std::array kOwnFields{
     TierField{"min_server_connections", &Tier::min_server_connections, 0, 500,
               "Server connections that are opened ahead and kept while it has clients."},
     TierField{"max_clients", &Tier::max_clients, 1, 100'000, "Clients that may be connected at a time."},
+    TierField{"weight", &Tier::weight, 1, 1000,
+              "Share of servers that several tenants wait for: one with twice the weight is given twice the "
+              "server time. What is below its pool_size goes first."},
     TierField{"server_idle_timeout", &Tier::server_idle_timeout, 0, 30 * kDayMs,
               "How long a server may be idle before it is closed, the last one too."},
     TierField{

@@ -1,7 +1,8 @@
 // pooler/base/list.h - a list whose links stand in its members: no allocation, removal from the middle at no
 // cost.
 //
-// T derives from ListLink<T> and stands in at most one list at a time. The list owns nothing.
+// T derives from ListLink<T> and stands in at most one list at a time. The list owns nothing. A T that stands
+// in two kinds of lists derives from two ListLinks, told apart by a tag.
 #pragma once
 
 #include <cstddef>
@@ -10,10 +11,10 @@
 
 namespace pgweir {
 
-template <class T>
+template <class T, class Tag = void>
 class List;
 
-template <class T>
+template <class T, class Tag = void>
 class ListLink {
  public:
   bool linked() const { return list_ != nullptr; }
@@ -25,13 +26,13 @@ class ListLink {
   ListLink& operator=(const ListLink&) = delete;
 
  private:
-  friend class List<T>;
+  friend class List<T, Tag>;
   T* before_ = nullptr;
   T* after_ = nullptr;
-  List<T>* list_ = nullptr;
+  List<T, Tag>* list_ = nullptr;
 };
 
-template <class T>
+template <class T, class Tag>
 class List {
  public:
   List() = default;
@@ -65,7 +66,7 @@ class List {
   }
 
  private:
-  using Link = ListLink<T>;
+  using Link = ListLink<T, Tag>;
   static Link& link(T& member) { return member; }
   static const Link& link(const T& member) { return member; }
   T* front_ = nullptr;

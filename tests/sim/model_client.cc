@@ -314,6 +314,10 @@ void ModelClient::answer(Bytes message) {
 }
 
 void ModelClient::matched(char type) {
+  const Duration waited = world_.now() - waiting_since_;
+  if (awaiting_ && plan_.answers_within.count() > 0 && waited > plan_.answers_within)
+    violation(fmt::format("waited {} ms for an answer, though its tenant is sure of a server",
+                          waited.count() / 1000));
   waiting_since_ = world_.now();
   if (type == 'Z') {
     ++answered_;

@@ -36,6 +36,7 @@ class ModelClient final : public net::Handler {
     PgSession::Values settings;  // of its startup packet
     Manners manners;
     unsigned steps = 10;
+    Duration answers_within{};         // each answer, or part of it; 0: whenever
     Time alive_after{};                // it goes on until then, and shows signs of life behind it
     bool may_break = false;            // its connection may end without a word
     std::set<std::string> may_fail;    // SQLSTATEs of FATAL errors that may end its connection
@@ -54,6 +55,8 @@ class ModelClient final : public net::Handler {
   // No more steps: it says goodbye when it is through with the current one.
   void wind_up() { steps_left_ = 0, winding_up_ = true; }
   std::uint64_t answered() const { return answered_; }
+  const Plan& plan() const { return plan_; }
+  bool working() const { return steps_left_ > 0; }
   std::uint64_t connections() const { return connections_; }
 
  private:

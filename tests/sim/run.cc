@@ -1,5 +1,7 @@
 #include "tests/sim/run.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 
@@ -65,7 +67,10 @@ bool Run::has(Fault fault) const {
 ModelClient::Plan Run::plan(int id) {
   ModelClient::Plan plan;
   plan.id = id;
-  const unsigned tenant = static_cast<unsigned>(world_.rng().below(stage_.tenants));
+  auto tenant = static_cast<unsigned>(world_.rng().below(stage_.tenants));
+  if (stage_.contest) tenant = static_cast<unsigned>(id) % 2;
+  // One client of each of the others: it never waits for its own tenant's servers.
+  if (stage_.mixed_tiers) tenant = static_cast<unsigned>(id) < stage_.tenants ? static_cast<unsigned>(id) : 0;
   const bool pooled = mode_ == Mode::Pooled;
   plan.to = pooled ? pooler_at_ : postgres_at_;
   // Clients of the pooler have their own names; what Postgres sees is the tenant's user.
@@ -76,6 +81,7 @@ ModelClient::Plan Run::plan(int id) {
   plan.database = pooled ? "tenant" + std::to_string(tenant) : plan.where.substr(0, plan.where.find('/'));
   plan.manners = stage_.manners;
   plan.steps = stage_.steps;
+  if (tenant > 0 && pooled) plan.answers_within = stage_.floor_within;
   plan.alive_after = Time(stage_.faults_for);
   if (stage_.startup_settings && world_.chance(70)) {
     const char* const zones[] = {"Europe/Paris", "Asia/Tokyo", "UTC"};
@@ -135,7 +141,7 @@ void Run::make_clients() {
     made.eager = mode_ == Mode::Pooled && stage_.client_auth == "trust" && world_.chance(25);
     clients_.push_back(
         std::make_unique<ModelClient>(world_, client_loop_, oracle_, *notifications_, std::move(made)));
-    clients_.back()->start(world_.between(Duration(1'000), Duration(400'000)));
+    clients_.back()->start(world_.between(Duration(1'000), Duration(stage_.contest ? 20'000 : 400'000)));
   }
 }
 
@@ -189,7 +195,25 @@ void Run::schedule_faults() {
     });
 }
 
-bool Run::clients_done() const {
+// Two tenants that always want more than there is, and what the light one has had when half of the heavy
+// one's clients are through: a small part of one server; of two each is sure of one.
+void Run::judge_contest() {
+  std::uint64_t heavy = 0, light = 0, working = 0;
+  for (const auto& client : clients_) {
+    const bool is_heavy = client->plan().database == "tenant1";
+    if (is_heavy && client->working()) ++working;
+    (is_heavy ? heavy : light) += client->answered();
+  }
+  if (working * 4 > clients_.size()) return;
+  judged_ = true;
+  const bool fair = stage_.backend_servers == 1 ? light * 2 <= heavy : light * 4 >= heavy;
+  if (!fair)
+    world_.violation(fmt::format("of {} servers a tenant of weight 1 had {} answers, one of weight 8 had {}",
+                                 stage_.backend_servers, light, heavy));
+}
+
+bool Run::clients_done() {
+  if (stage_.contest && mode_ == Mode::Pooled && !judged_) judge_contest();
   return std::all_of(clients_.begin(), clients_.end(), [](const auto& client) { return client->done(); });
 }
 

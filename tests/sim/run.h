@@ -44,10 +44,12 @@ class Run {
   void schedule_faults();
   void do_fault(Fault fault);
   bool has(Fault fault) const;
-  bool clients_done() const;
+  bool clients_done();
+  void judge_contest();
   void finish();
 
   World world_;
+  bool judged_ = false;
   Mode mode_;
   Stage stage_;
   Network network_;

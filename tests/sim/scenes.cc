@@ -128,6 +128,35 @@ void shared(Stage& stage, World& world) {
   stage.manners.leave = world.chance(50) ? 8 : 0;
 }
 
+// Nothing but transactions, one after the other.
+void busy(Stage& stage) {
+  stage.steps = 12;
+  stage.manners.bulk = stage.manners.copy = stage.manners.flush = stage.manners.traces = 0;
+  stage.manners.settings = stage.manners.idle = 0;
+}
+
+// All but the first tenant are sure of the one server that they need, and the first takes whatever there is.
+void tiers(Stage& stage, World& world) {
+  busy(stage);
+  stage.mixed_tiers = true;
+  stage.tenants = static_cast<unsigned>(world.between(2, 4));
+  stage.clients = stage.tenants + 12;
+  stage.pool_size = 1;
+  stage.max_servers = stage.backend_servers = stage.tenants + static_cast<unsigned>(world.between(0, 2));
+  stage.floor_within = milliseconds(300);
+}
+
+void contest(Stage& stage, World& world) {
+  busy(stage);
+  stage.contest = true;
+  stage.shared_group = true;
+  stage.tenants = 2;
+  stage.clients = 24;
+  stage.pool_size = 1;
+  stage.max_servers = 2;  // of which each tenant is sure of one
+  stage.backend_servers = static_cast<unsigned>(world.between(1, 2));
+}
+
 void deaths(Stage& stage, World& world) {
   stage.faults = {Fault::KillBackend, Fault::TerminateBackend, Fault::ResetServer};
   stage.faults_for = milliseconds(3'000);
@@ -194,6 +223,8 @@ const std::vector<Scene>& scenes() {
       {"logins", "passwords, right and wrong; unknown databases, bad settings", logins},
       {"scarce", "more tenants than server connections", scarce},
       {"shared", "tenants that share one server group", shared},
+      {"tiers", "one tenant wants all, others are sure of a little", tiers},
+      {"contest", "two tenants of different weight want more than there is", contest},
       {"deaths", "server processes die in the middle of a row", deaths},
       {"outages", "Postgres crashes, stops and comes back", outages},
       {"network", "slow links, resets, half-open connections", bad_network},

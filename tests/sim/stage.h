@@ -35,6 +35,9 @@ struct Stage {
   unsigned backend_servers = 200;
   unsigned max_clients = 100;  // of a tenant
   unsigned max_pinned = 100;   // of a tenant
+  bool mixed_tiers = false;    // the first tenant is heavy and wants all, the others have one client each
+  bool contest = false;        // the second tenant has eight times the weight of the first
+  Duration floor_within{};     // clients of those others have their answers within this; 0: whenever
   bool session_mode = false;
   std::size_t postgres_connections = 100;
   Manners manners;

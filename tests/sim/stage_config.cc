@@ -35,7 +35,11 @@ std::string stage_yaml(const Stage& stage, const net::Endpoint& postgres, unsign
   for (unsigned i = 0; i < stage.tenants; ++i) {
     const std::string database = stage.shared_group ? "real" : "real" + std::to_string(i);
     const char* const login = stage.own_users ? "" : ", user: app, password: \"secret of app\"";
-    text += fmt::format("  tenant{}: {{ tier: sim, backend: main, database: {}{} }}\n", i, database, login);
+    std::string tier;
+    if (stage.mixed_tiers) tier = i == 0 ? ", weight: 8, pool_size: 1" : ", weight: 1, pool_size: 1";
+    if (stage.contest) tier = i == 1 ? ", weight: 8" : ", weight: 1";
+    text += fmt::format("  tenant{}: {{ tier: sim, backend: main, database: {}{}{} }}\n", i, database, login,
+                        tier);
   }
   text += "users:\n";
   for (const char* user : {"web", "own"}) text += fmt::format("  {}: \"{}\"\n", user, secret_of(stage, user));

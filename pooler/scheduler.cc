@@ -1,0 +1,94 @@
+#include "pooler/scheduler.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include "pooler/base/check.h"
+
+namespace pgweir {
+
+namespace {
+constexpr std::int64_t kUnit = 1024;  // virtual time of a microsecond at weight 1
+
+std::int64_t virtual_of(Duration used, std::uint32_t weight) { return used.count() * kUnit / weight; }
+}  // namespace
+
+Rank rank_of(std::uint32_t held, std::uint32_t floor, std::uint32_t ceiling) {
+#ifdef PGWEIR_PLANT_IGNORE_FLOOR
+  floor = 0;
+#endif
+  if (held >= ceiling) return Rank::AtCeiling;
+  return held < floor ? Rank::BelowFloor : Rank::AboveFloor;
+}
+
+bool Share::Place::operator<(const Place& other) const {
+  return std::tie(rank, virtual_time, order) < std::tie(other.rank, other.virtual_time, other.order);
+}
+
+std::int64_t Share::bill() {
+#ifdef PGWEIR_PLANT_IGNORE_WEIGHT
+  virtual_time_ += virtual_of(unbilled_, 1);
+#else
+  virtual_time_ += virtual_of(unbilled_, weight_);
+#endif
+  unbilled_ = {};
+  return virtual_time_;
+}
+
+void Share::set_weight(std::uint32_t weight) {
+  PGWEIR_CHECK(weight > 0);
+  if (weight == weight_) return;
+  bill();
+  weight_ = weight;
+}
+
+void FairQueue::enter(Share& share, Rank rank) {
+  PGWEIR_CHECK(!share.queued());
+  const std::int64_t remembered = virtual_of(kRemembered, share.weight_);
+  share.bill();
+  // Who is new has no past to be given credit for.
+  share.virtual_time_ =
+      std::clamp(share.virtual_time_, clock_ - (share.known_ ? remembered : 0), clock_ + remembered);
+  share.known_ = true;
+  share.place_ = places_.insert({rank, share.virtual_time_, ++order_, &share}).first;
+}
+
+void FairQueue::leave(Share& share) {
+  PGWEIR_CHECK(share.queued());
+  places_.erase(*share.place_);
+  share.place_.reset();
+}
+
+void FairQueue::update(Share& share, Rank rank) {
+  PGWEIR_CHECK(share.queued());
+  const std::int64_t now = share.bill();
+  if ((*share.place_)->rank == rank && (*share.place_)->virtual_time == now) return;
+  auto node = places_.extract(*share.place_);
+  node.value().rank = rank;
+  node.value().virtual_time = now;
+  share.place_ = places_.insert(std::move(node)).position;
+}
+
+Share* FairQueue::at(std::set<Share::Place>::iterator place) const {
+  return place == places_.end() || place->rank == Rank::AtCeiling ? nullptr : place->share;
+}
+
+Share* FairQueue::first() const { return at(places_.begin()); }
+
+Share* FairQueue::after(const Share& share) const { return at(std::next(*share.place_)); }
+
+void FairQueue::served(Share& share) {
+  // Those below their floor are served whatever they have used: the clock goes by the others, if there are
+  // any.
+  const auto above = places_.lower_bound({Rank::AboveFloor, INT64_MIN, 0, nullptr});
+  const bool any = above != places_.end() && above->rank == Rank::AboveFloor;
+  clock_ = std::max(clock_, any ? above->virtual_time : (*share.place_)->virtual_time);
+}
+
+bool gives_up(Rank without, std::int64_t virtual_time, bool wanted, bool run_over, Share& first) {
+  if (!wanted) return without != Rank::BelowFloor || first.rank() == Rank::BelowFloor;
+  if (first.rank() != without) return first.rank() < without;
+  return run_over && first.virtual_time() < virtual_time;
+}
+
+}  // namespace pgweir

@@ -1,0 +1,113 @@
+"""Scale to zero: an idle tenant costs Postgres nothing, and its next query wakes it."""
+
+import signal
+import threading
+import time
+import unittest
+
+from harness import PgweirCase, Wire, wait_until
+from harness.wire import error_fields, query
+
+TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
+QUEUE_SECONDS = 1
+CONNECTED = '"message":"server connected"'
+DOWN_SECONDS = 3  # longer than the queue timeout
+
+
+class Wake(PgweirCase):
+    postgres_options = {"hba": TRUST}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.postgres.create_user("app", "s3cret")
+        cls.postgres.create_database("app", owner="app")
+
+    def weir(self, **pool):
+        tier = {
+            "pool_size": 2,
+            "max_server_connections": 2,
+            "server_idle_timeout": "500ms",
+            "queue_timeout": f"{QUEUE_SECONDS}s",
+        }
+        tenants = {"app": {"tier": "test", "backend": "main", "database": "app"}}
+        config = {"auth": {"method": "trust"}, "tiers": {"test": tier}, "tenants": tenants, "pool": pool}
+        return self.pgweir(config, {"app": "s3cret", "admin": "adm1n"})
+
+    def client(self, weir):
+        wire = Wire(weir.port)
+        self.addCleanup(wire.close)
+        return wire.login("app", "app")
+
+    def servers(self):
+        return self.postgres.sql(
+            "select count(*) from pg_stat_activity where datname = 'app' and backend_type = 'client backend'"
+        )[0][0]
+
+    def asleep(self, weir):
+        client = self.client(weir)
+        self.assertEqual(client.value("select 1"), "1")
+        wait_until(lambda: self.servers() == 0, what="the last server is closed")
+        return client
+
+    def test_an_idle_tenant_sends_nothing(self):
+        weir = self.weir()
+        client = self.asleep(weir)
+        logins = self.postgres.log().count("connection authorized")
+        connected = weir.log().count(CONNECTED)
+        time.sleep(2)
+        self.assertEqual(self.servers(), 0)
+        self.assertEqual(self.postgres.log().count("connection authorized"), logins)
+        self.assertEqual(weir.log().count(CONNECTED), connected)
+        self.assertEqual(client.value("select 2"), "2")
+        self.assertEqual(weir.log().count(CONNECTED), connected + 1)
+
+    def answers_after(self, weir, client, start):
+        answer = []
+        asking = threading.Thread(target=lambda: answer.append(client.value("select 3")), daemon=True)
+        asking.start()
+        time.sleep(DOWN_SECONDS)
+        self.assertEqual(answer, [])
+        start()
+        begun = time.monotonic()
+        asking.join(20)
+        self.assertEqual(answer, ["3"])
+        self.assertLess(time.monotonic() - begun, 5)
+        self.assertRegex(weir.log(), r"woke_after_ms\W+[23456789]\d{3}\b")
+
+    def test_a_query_waits_for_a_postgres_that_is_started(self):
+        weir = self.weir()
+        client = self.asleep(weir)
+        self.postgres.stop()
+        self.answers_after(weir, client, self.postgres.start)
+
+    def test_a_query_waits_for_a_postgres_that_does_not_answer(self):
+        weir = self.weir()
+        client = self.asleep(weir)
+        self.postgres.process.send_signal(signal.SIGSTOP)
+        try:
+            self.answers_after(weir, client, lambda: self.postgres.process.send_signal(signal.SIGCONT))
+        finally:
+            self.postgres.process.send_signal(signal.SIGCONT)
+
+    def test_the_wait_ends(self):
+        weir = self.weir(wake_timeout="2s")
+        client = self.asleep(weir)
+        self.postgres.stop()
+        try:
+            begun = time.monotonic()
+            client.send(query("select 4"))
+            kind, payload = client.receive()
+            while kind != b"E":
+                kind, payload = client.receive()
+            waited = time.monotonic() - begun
+            error = error_fields(payload)
+            self.assertEqual(error["C"], "57P03", error)
+            self.assertIn("pool.wake_timeout", error["H"])
+            self.assertTrue(1.9 < waited < 10, waited)
+        finally:
+            self.postgres.start()
+
+
+if __name__ == "__main__":
+    unittest.main()
