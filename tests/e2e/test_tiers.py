@@ -159,9 +159,9 @@ class Naming(TierCase):
         asked = "select current_database(), current_user, current_setting('pgweir.tenant', true)"
         client = self.client(weir, "whatever", "app.acme")
         self.assertEqual(client.execute(asked).fetchone(), ("shared", "app", None))
-        client = self.client(weir, "whatever", options="-c pgweir.tenant=beta -c work_mem=5MB")
+        client = self.client(weir, "whatever", options="-c pgweir.tenant=beta -c work_mem=3MB")
         self.assertEqual(client.execute(asked).fetchone(), ("own", "app", None))
-        self.assertEqual(client.execute("show work_mem").fetchone(), ("5MB",))
+        self.assertEqual(client.execute("show work_mem").fetchone(), ("3MB",))
         self.assertEqual(self.client(weir, "beta").execute(asked).fetchone(), ("own", "app", None))
         self.assertIn("does not exist", self.refusal(weir, "beta", "app.nobody"))
         self.assertIn("password authentication failed", self.refusal(weir, "x", "app.acme", password="wrong"))
