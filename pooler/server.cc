@@ -22,7 +22,7 @@ class NoAudience final : public ServerCore::Audience {
     parameter_changed = true;
     return value;
   }
-  void on_ours_failed(Bytes) override { failed = true; }
+  bool on_ours_failed(Bytes) override { return failed = true; }
   bool parameter_changed = false;
   bool failed = false;
 };

@@ -227,7 +227,8 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
         std::find_if(uses.begin(), uses.end(), [&](const Use& each) { return each.bind == reply.bind; });
     if (use != uses.end()) audience.on_stale(*use->statement);
   }
-  if (reply.ours_failed && !outcome.fatal) on_ours_failed(whole.substr(kHeaderBytes), audience);
+  if (reply.ours_failed && !outcome.fatal && !on_ours_failed(whole.substr(kHeaderBytes), audience))
+    return false;
   if ((type == 'C' || type == 'Z') && whole.size() > kHeaderBytes)
     on_whole(type, whole.substr(kHeaderBytes), reply, audience);
   if (reply.verdict == Verdict::Swallow && !errands_.empty() &&
@@ -287,12 +288,12 @@ bool ServerCore::on_ours(char type, Bytes body, const Pipeline::Reply& reply, Ga
   return true;
 }
 
-void ServerCore::on_ours_failed(Bytes error_body, Audience& audience) {
+bool ServerCore::on_ours_failed(Bytes error_body, Audience& audience) {
   if (!errands_.empty()) {
     errands_.front().failed = true;
-    if (errands_.front().kind == Errand::Kind::Tell) return;
+    if (errands_.front().kind == Errand::Kind::Tell) return true;
   }
-  audience.on_ours_failed(error_body);
+  return audience.on_ours_failed(error_body);
 }
 
 void ServerCore::end_errand(Gather& to_client, Audience& audience) {

@@ -37,7 +37,8 @@ class ServerCore {
     virtual void on_all_discarded() {}           // the former
     virtual void on_definitions_changed() {}     // CREATE, ALTER or DROP succeeded
     virtual void on_stale(Statement&) {}         // its result has other columns than when it was prepared
-    virtual void on_ours_failed(Bytes /*error_body*/) {}                    // a request of ours was refused
+    // A request of ours was refused. Answers whether the server is to be heard any more.
+    virtual bool on_ours_failed(Bytes /*error_body*/) { return true; }
     virtual void on_audited(Findings&, protocol::Gather& /*to_client*/) {}  // the answers to audit()
     // The answer to tell(). `after_error`: the client's request in front of it has failed.
     virtual void on_told(bool /*well*/, bool /*after_error*/) {}
@@ -112,7 +113,7 @@ class ServerCore {
   bool tell_parameter(Bytes body, protocol::Gather& to_client, Audience& audience);
   bool on_ours(char type, Bytes body, const protocol::Pipeline::Reply& reply, protocol::Gather& to_client,
                Audience& audience);
-  void on_ours_failed(Bytes error_body, Audience& audience);
+  bool on_ours_failed(Bytes error_body, Audience& audience);
   void end_errand(protocol::Gather& to_client, Audience& audience);
   bool rows_matter() const;
   void learn_spelling(Errand& errand, Bytes row);

@@ -290,11 +290,9 @@ void SessionCore::server_bytes(Bytes in, Actions& out) {
   PGWEIR_CHECK(state_ == State::Linked);
   const ServerCore::Outcome outcome = server_->read(in, out.to_client, *this);
   out.queries += outcome.readies;
-  // The client's own requests may be running without its settings: end it before it believes their answers.
-  // Ours came first, so the client has seen nothing yet of what this server said.
+  // The client's own requests may be running without its settings: end it before it hears their answers.
   if (ours_failed_ && !proving_) {
     const std::string why = protocol::parse_error(*ours_failed_).message;
-    out.to_client.clear();
     unlink(Actions::Server::Drop, out);
     return end({sqlstate::kConnectionFailure,
                 "the server no longer accepts this session's settings: " + why,
@@ -489,12 +487,13 @@ void SessionCore::on_definitions_changed() {
   books_->statements.definitions_changed();
 }
 
-void SessionCore::on_ours_failed(Bytes error_body) {
+bool SessionCore::on_ours_failed(Bytes error_body) {
   if (auditing_ && protocol::parse_error(error_body).sqlstate == sqlstate::kQueryCanceled) {
     audit_canceled_ = true;
-    return;
+    return true;
   }
   if (!ours_failed_) ours_failed_ = std::make_unique<std::string>(error_body);
+  return proving_;
 }
 
 }  // namespace pgweir

@@ -206,7 +206,7 @@ class SessionCore final : private ServerCore::Audience {
   void on_all_discarded() override;
   void on_definitions_changed() override;
   void on_stale(Statement& statement) override { books_->statements.retire(statement); }
-  void on_ours_failed(Bytes error_body) override;
+  bool on_ours_failed(Bytes error_body) override;
   void on_audited(Findings& findings, protocol::Gather& to_client) override;
   void on_told(bool well, bool after_error) override;
   bool on_notification(Bytes body) override;

@@ -94,7 +94,10 @@ bool SessionCore::needs_no_server(Bytes text) const {
   const Bytes sql = sql_of(text);
   if (!may_be_local(sql) || !books_->settings.plain_sql(*wanted_)) return false;
   if (deallocates_ours(text)) return true;
-  return mode_ == tiers::PoolMode::Transaction && local_of(books_->texts.read_fully(sql)) != nullptr;
+  if (mode_ != tiers::PoolMode::Transaction) return false;
+  const Local* local = local_of(books_->texts.read_fully(sql));
+  // What the client is to be told then is known as long as the baseline is.
+  return local && (!local->settings || wanted_ == started_ || books_->settings.has_baseline());
 }
 
 bool SessionCore::answer_here(Bytes text, Actions& out) {

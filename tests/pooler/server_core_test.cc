@@ -25,8 +25,9 @@ struct Witness final : ServerCore::Audience {
     for (const auto& [name, value] : findings.settings) heard += " " + name + "=" + value.value_or("default");
     heard += ";";
   }
-  void on_ours_failed(Bytes body) override {
+  bool on_ours_failed(Bytes body) override {
     heard += "failed " + protocol::parse_error(body).sqlstate + ";";
+    return true;
   }
   std::string heard;
 };

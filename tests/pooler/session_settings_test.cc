@@ -62,6 +62,11 @@ TEST_CASE("settings that the server refuses in the middle of a session end it be
   SECTION("half an answer has come") {
     CHECK(client.hears(parsed() + bound() + error("22023") + ready() + row().substr(0, 9)) == "close drop");
   }
+  SECTION("what came before is told, in one piece or many") {
+    CHECK(client.hears(parsed() + notification() + error("22023") + ready()) == "close drop");
+    CHECK(client.seen() == "A E:08006:FATAL");
+    return;
+  }
   CHECK(client.seen() == "E:08006:FATAL");
 }
 

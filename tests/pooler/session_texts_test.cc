@@ -300,8 +300,20 @@ TEST_CASE("a RESET that only is described takes nothing back") {
                     parsed() + no_data() + ready(), place.server) == "P:pgweir_1 D:pgweir_1 S");
 }
 
+TEST_CASE("while nobody knows what servers report, settings are not reset without one") {
+  Place place;
+  Client client(place);
+  CHECK(client.says(query("discard all")).empty());
+  client.seen();
+  suspected(client, "set work_mem = '5MB'", "SET", place.server);
+  client.hears(parsed() + answered(row("5MB")));
+  CHECK(client.says(query("discard plans")).empty());
+  CHECK(client.says(query("discard all")) == "ask");
+}
+
 TEST_CASE("RESET ALL leaves the role") {
   Place place;
+  place.books.settings.set_baseline({{"TimeZone", "UTC"}});
   Client client(place);
   suspected(client, "set role reader", "SET", place.server);
   client.hears(parsed() + answered(row("reader")));
