@@ -128,8 +128,8 @@ ServerCore::Outcome ServerCore::read(Bytes in, Gather& to_client, Audience& audi
       if (!on_message(frame.type, whole, to_client, audience, outcome)) return outcome;
       continue;
     }
-    if (needs_whole(frame) ||
-        (frame.type == 'D' && rows_matter() && frame.size > kHeaderBytes && frame.size <= kWholeErrorMax)) {
+    if (needs_whole(frame) || (frame.type == 'D' && busy_with_ours() && frame.size > kHeaderBytes &&
+                               frame.size <= kWholeErrorMax)) {
       partial_size_ = frame.size;
       partial_.assign(header);
       if (!cut) in.remove_prefix(kHeaderBytes);
@@ -311,8 +311,6 @@ void ServerCore::end_errand(Gather& to_client, Audience& audience) {
     case Errand::Kind::Audit: audience.on_audited(done.findings, to_client); break;
   }
 }
-
-bool ServerCore::rows_matter() const { return !errands_.empty() && pipeline.front_ours(); }
 
 // set_config answers with the value as Postgres spells it ("ISO" -> "ISO, MDY"), which is what clients are
 // told.

@@ -71,6 +71,9 @@ class ServerCore {
   // left. If clean() does not hold then, it failed.
   void begin_cleaning(protocol::Gather& to_server);
 
+  // The next answer belongs to a batch of ours, which ends with a Sync of its own. (A Parse of ours in a
+  // batch of the client is answered together with that.)
+  bool busy_with_ours() const { return !errands_.empty() && pipeline.front_ours(); }
   // Nothing owed, outside a transaction, between two messages.
   bool quiet() const { return settled() && tx_status == 'I'; }
   // The same inside a transaction, too.
@@ -115,7 +118,6 @@ class ServerCore {
                Audience& audience);
   bool on_ours_failed(Bytes error_body, Audience& audience);
   void end_errand(protocol::Gather& to_client, Audience& audience);
-  bool rows_matter() const;
   void learn_spelling(Errand& errand, Bytes row);
   void drop_ops(std::size_t count, Audience& audience);
   void put_set(std::string& out, Bytes name, std::optional<Bytes> value, Errand& errand);

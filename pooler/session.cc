@@ -347,7 +347,7 @@ void Session::cancel(std::function<void()> done) {
 void Session::send_cancels() {
   if (!cancels_) return;
   const bool runs = server_ && server_->core.pipeline.owes_client();
-  if (runs && server_->core.pipeline.front_ours()) return;
+  if (runs && server_->core.busy_with_ours()) return;
   const auto asked = std::exchange(cancels_, nullptr);
   for (std::function<void()>& done : *asked) {
     if (runs)

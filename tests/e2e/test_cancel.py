@@ -50,13 +50,13 @@ class Cancel(PgweirCase):
                 lambda: direct.execute(text, (database,)).fetchone()[0] == count, what=f"{count} sleeping queries"
             )
 
-    def in_background(self, connection, text):
+    def in_background(self, connection, text, *arguments, **how):
         """Starts a query in a thread; join() gives its error or None."""
         outcome = []
 
         def work():
             try:
-                connection.execute(text)
+                connection.execute(text, *arguments, **how)
                 outcome.append(None)
             except psycopg.Error as error:
                 outcome.append(error)
@@ -78,6 +78,18 @@ class Cancel(PgweirCase):
             client.cancel()
             self.assert_sqlstate(join(), "57014")
             self.assertEqual(client.execute("select 1").fetchone(), (1,))
+
+    def test_a_prepared_query_that_its_server_learns_with_it(self):
+        """Postgres tells of the Parse that pgweir puts in front only together with the answer to the query."""
+        text = "select pg_sleep(%s)"
+        with self.connect("many") as client, self.connect("many") as other:
+            client.execute(text, (0,), prepare=True)
+            other.execute("begin")  # on the server that knows the statement
+            join = self.in_background(client, text, (60,), prepare=True)
+            self.busy("many")
+            client.cancel()
+            self.assert_sqlstate(join(), "57014")
+            other.execute("commit")
 
     def test_a_query_in_a_transaction(self):
         with self.connect() as client:
