@@ -47,6 +47,7 @@ class Hostile(PgweirCase):
                 "auth": {"method": "trust"},
                 "client": {"login_timeout": "4s"},
                 "server": {"connect_timeout": "2s"},
+                "pool": {"wake_timeout": "1s"},  # a server that lies at its login looks like one that wakes up
                 "backends": {"liar": {"host": cls.liar.host, "port": cls.liar.port}},
                 "tiers": {"small": small, "wide": wide},
                 "tenants": {
