@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "pooler/app.h"
+#include "pooler/base/check.h"
 #include "pooler/heartbeat.h"
 #include "pooler/http_service.h"
 #include "pooler/net/address.h"
@@ -324,7 +325,16 @@ Exit print_config(const std::string& path) {
   return Exit::Fine;
 }
 
+// Who sends them may have seen our listening sockets before we are ready: until then they wait.
+void hold_signals(int how) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signum : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signum);
+  PGWEIR_CHECK(pthread_sigmask(how, &signals, nullptr) == 0);
+}
+
 Exit serve(const std::string& path) {
+  hold_signals(SIG_BLOCK);
   if (::geteuid() == 0) {
     fmt::print(
         stderr,
@@ -415,6 +425,7 @@ Exit serve(const std::string& path) {
     manager.reloading(threads.first().now());
     app.reload([&manager](bool) { manager.ready(); });  // a bad file leaves it as ready as it was
   });
+  hold_signals(SIG_UNBLOCK);
   log.info("pgweir ready",
            {{"version", kVersion}, {"addresses", doors.names()}, {"threads", threads.size()}});
   manager.ready();

@@ -90,7 +90,7 @@ class Service(PgweirCase):
 
     def test_manager_that_is_not_there(self):
         weir = self.pgweir(env={"NOTIFY_SOCKET": "/nonexistent/notify"})
-        self.assertIn("NOTIFY_SOCKET /nonexistent/notify", weir.log())
+        wait_until(lambda: "NOTIFY_SOCKET /nonexistent/notify" in weir.log(), what="word of it in the log")
 
 
 class Activation(PgweirCase):
