@@ -41,10 +41,15 @@ const PgQuery__String* string_in(const PgQuery__Node* node) {
 
 // ---------------------------------------------------------------- settings
 
-void set(SqlChanges& changes, Bytes spelled) {
+std::string setting_name(Bytes spelled) {
   std::string name = lower(spelled);
   if (name == "sort_mem") name = "work_mem";
   if (name == "vacuum_mem") name = "maintenance_work_mem";
+  return name;
+}
+
+void set(SqlChanges& changes, Bytes spelled) {
+  std::string name = setting_name(spelled);
   const bool authorization = name == "session_authorization";
   if (name == "seed") changes.unfollowable = true;
   const auto place = std::lower_bound(changes.settings.begin(), changes.settings.end(), name);
@@ -97,6 +102,72 @@ bool is_string(const PgQuery__Node* node) {
   return literal && literal->text.data() != nullptr;
 }
 
+const PgQuery__AConst* constant_in(const PgQuery__Node* node) {
+  const ProtobufCMessage* message = inside(node);
+  if (const auto* cast = PGWEIR_AS(TypeCast, type_cast, message)) message = inside(cast->arg);
+  return PGWEIR_AS(AConst, a__const, message);
+}
+
+bool is_null(const PgQuery__Node* node) {
+  const PgQuery__AConst* const constant = constant_in(node);
+  return constant != nullptr && constant->isnull;
+}
+
+// ---------------------------------------------------------------- values of SET
+
+// Postgres writes the items of these as names, and leaves those of others as they are.
+bool is_list_of_names(Bytes setting) { return setting == "search_path" || setting == "temp_tablespaces"; }
+
+std::string as_name(Bytes text) {
+  const auto plain = [](char c) { return (c >= 'a' && c <= 'z') || c == '_'; };
+  const auto digit = [](char c) { return c >= '0' && c <= '9'; };
+  const bool is_plain = !text.empty() && plain(text[0]) &&
+                        std::all_of(text.begin(), text.end(), [&](char c) { return plain(c) || digit(c); });
+  if (is_plain) return std::string(text);
+  std::string quoted = "\"";
+  for (const char c : text) quoted.append(c == '"' ? 2 : 1, c);
+  return quoted + '"';
+}
+
+std::optional<std::string> item_of(const PgQuery__Node* node, Bytes setting) {
+  const auto* constant = PGWEIR_AS(AConst, a__const, inside(node));
+  if (constant == nullptr) return {};
+  switch (constant->val_case) {
+    case PG_QUERY__A__CONST__VAL_IVAL: return std::to_string(constant->ival->ival);
+    case PG_QUERY__A__CONST__VAL_FVAL: return std::string(text_of(constant->fval->fval));
+    case PG_QUERY__A__CONST__VAL_SVAL: {
+      const Bytes text = text_of(constant->sval->sval);
+      return is_list_of_names(setting) ? as_name(text) : std::string(text);
+    }
+    default: return {};
+  }
+}
+
+std::optional<std::string> value_of(const PgQuery__VariableSetStmt& statement, Bytes setting) {
+  std::optional<std::string> all;
+  for (std::size_t i = 0; i < statement.n_args; ++i) {
+    const std::optional<std::string> item = item_of(statement.args[i], setting);
+    if (!item) return {};
+    all = all ? *all + ", " + *item : *item;
+  }
+  return all;
+}
+
+// What the statement gives a value to. Not of RESET, nor of a name that is taken from the session as it is.
+void add_assignments(const PgQuery__VariableSetStmt& statement, SqlAssignment::Where where, SqlReach& reach) {
+  if (statement.kind == PG_QUERY__VARIABLE_SET_KIND__VAR_SET_MULTI) {
+    if (lower(text_of(statement.name)) != "session characteristics") return;
+    for (std::size_t i = 0; i < statement.n_args; ++i)
+      if (const auto* option = PGWEIR_AS(DefElem, def_elem, inside(statement.args[i])))
+        reach.assignments.push_back({where, "default_" + lower(text_of(option->defname)), {}});
+    return;
+  }
+  if (statement.kind != PG_QUERY__VARIABLE_SET_KIND__VAR_SET_VALUE) return;
+  const std::string name = setting_name(text_of(statement.name));
+  reach.assignments.push_back({where, name, value_of(statement, name)});
+  if (name == "session_authorization") reach.assignments.push_back({where, "role", {}});
+}
+
 // ---------------------------------------------------------------- what stands anywhere in a statement
 
 void become_opaque(SqlChanges& changes) {
@@ -121,7 +192,8 @@ void add_body(Bytes code, SqlChanges& changes) {
 // Goes through a whole statement and notes what the names in it mean.
 class Finder {
  public:
-  Finder(const ProtobufCMessage& statement, SqlChanges& changes) : walk_(&statement), changes_(changes) {
+  Finder(Bytes sql, const ProtobufCMessage& statement, SqlChanges& changes, SqlReach& reach)
+      : sql_(sql), walk_(&statement), changes_(changes), reach_(reach) {
     while (const ProtobufCMessage* const message = walk_.next()) look_at(*message);
   }
 
@@ -152,7 +224,24 @@ class Finder {
       if (into->on_commit == kOnCommitDrop) dropped_ = into->rel;
     } else if (const auto* update = PGWEIR_AS(UpdateStmt, update_stmt, &message)) {
       if (update->relation != nullptr && text_of(update->relation->relname) == "pg_settings")
-        changes_.any_setting = true;
+        changes_.any_setting = reach_.hidden_setting = true;
+    } else if (const auto* column = PGWEIR_AS(ColumnRef, column_ref, &message)) {
+      // One that is called like a function runs nothing.
+      const bool hidden = reach_.hidden_setting;
+      for (std::size_t i = 0; i < column->n_fields; ++i)
+        if (const PgQuery__String* const field = string_in(column->fields[i])) named(text_of(field->sval));
+      reach_.hidden_setting = hidden;
+      return;
+    } else if (const auto* select = PGWEIR_AS(SelectStmt, select_stmt, &message)) {
+      note_named_row(*select);
+    } else if (const auto* stored = PGWEIR_AS(VariableSetStmt, variable_set_stmt, &message)) {
+      add_assignments(*stored, SqlAssignment::Where::Stored, reach_);
+    } else if (const auto* define = PGWEIR_AS(DefineStmt, define_stmt, &message)) {
+      if (define->kind == PG_QUERY__OBJECT_TYPE__OBJECT_AGGREGATE) reach_.code = true;
+    } else if (message.descriptor == &pg_query__create_function_stmt__descriptor ||
+               message.descriptor == &pg_query__alter_function_stmt__descriptor ||
+               message.descriptor == &pg_query__call_stmt__descriptor) {
+      reach_.code = true;
     } else if (const auto* string = PGWEIR_AS(String, string, &message)) {
       named(text_of(string->sval));
     }
@@ -164,11 +253,14 @@ class Finder {
     if (is_temp_schema(name)) changes_.temp = names_temp_ = true;
     switch (sql_function(lower(name))) {
       case SqlFunction::Other: return;
-      case SqlFunction::SetConfig:
+      case SqlFunction::SetConfig: reach_.hidden_setting = true; [[fallthrough]];
       case SqlFunction::SetLimit: changes_.any_setting = true; return;
       case SqlFunction::AdvisoryLock: changes_.advisory_lock = true; return;
       case SqlFunction::AdvisoryUnlock: changes_.advisory_unlock = true; return;
-      case SqlFunction::Executor: become_opaque(changes_); return;
+      case SqlFunction::Executor:
+        become_opaque(changes_);
+        reach_.hidden_sql = true;
+        return;
       case SqlFunction::Unfollowable: changes_.unfollowable = true; return;
     }
   }
@@ -191,9 +283,10 @@ class Finder {
 
   void set_config(const PgQuery__FuncCall& call) {
     if (call.n_args != 3 || call.func_variadic) {
-      changes_.any_setting = changes_.temp_path = true;
+      changes_.any_setting = changes_.temp_path = reach_.hidden_setting = true;
       return;
     }
+    assign(call);
     const std::optional<Literal> value = literal_in(call.args[1]);
     const std::optional<Literal> local = literal_in(call.args[2]);
     const bool session = !local || !local->is_true;
@@ -208,18 +301,82 @@ class Finder {
     if (name == "seed") changes_.unfollowable = true;
   }
 
+  // Notes the setting that is named in `select set_config(name, ...) from pg_settings where name = '...'`, as
+  // pg_dump has it.
+  void note_named_row(const PgQuery__SelectStmt& select) {
+    const auto* where = PGWEIR_AS(AExpr, a__expr, inside(select.where_clause));
+    const auto* from =
+        select.n_from_clause == 1 ? PGWEIR_AS(RangeVar, range_var, inside(select.from_clause[0])) : nullptr;
+    if (where == nullptr || from == nullptr || text_of(from->relname) != "pg_settings") return;
+    if (where->kind != PG_QUERY__A__EXPR__KIND__AEXPR_OP || where->n_name != 1) return;
+    const PgQuery__String* const sign = string_in(where->name[0]);
+    if (sign == nullptr || text_of(sign->sval) != "=" || !is_name_column(where->lexpr)) return;
+    if (!is_string(where->rexpr)) return;
+    for (std::size_t i = 0; i < select.n_target_list; ++i)
+      if (const auto* target = PGWEIR_AS(ResTarget, res_target, inside(select.target_list[i])))
+        if (const auto* call = PGWEIR_AS(FuncCall, func_call, inside(target->val)))
+          if (call->n_args == 3 && is_name_column(call->args[0]))
+            named_rows_.emplace_back(call, lower(literal_in(where->rexpr)->text));
+  }
+
+  static bool is_name_column(const PgQuery__Node* node) {
+    const auto* column = PGWEIR_AS(ColumnRef, column_ref, inside(node));
+    const PgQuery__String* const name =
+        column != nullptr && column->n_fields == 1 ? string_in(column->fields[0]) : nullptr;
+    return name != nullptr && text_of(name->sval) == "name";
+  }
+
+  // A call of set_config, by what its arguments say.
+  void assign(const PgQuery__FuncCall& call) {
+    const auto row = std::find_if(named_rows_.begin(), named_rows_.end(),
+                                  [&](const auto& each) { return each.first == &call; });
+    SqlAssignment made{SqlAssignment::Where::Argument, {}, {}};
+    if (row != named_rows_.end()) {
+      made.name = setting_name(row->second);
+    } else if (is_string(call.args[0])) {
+      made.name = setting_name(literal_in(call.args[0])->text);
+    } else {
+      reach_.hidden_setting = true;
+      return;
+    }
+    if (is_null(call.args[1])) return;  // what the session began with
+    if (is_string(call.args[1])) {
+      made.value = std::string(literal_in(call.args[1])->text);
+      place_literal(*constant_in(call.args[1]), made);
+    }
+    const bool authorization = made.name == "session_authorization";
+    reach_.assignments.push_back(std::move(made));
+    if (authorization) reach_.assignments.push_back({SqlAssignment::Where::Argument, "role", {}});
+  }
+
+  void place_literal(const PgQuery__AConst& constant, SqlAssignment& made) const {
+    if (constant.location < 0 || static_cast<std::size_t>(constant.location) >= sql_.size()) return;
+    SqlLexer lexer(sql_, static_cast<std::size_t>(constant.location));
+    const SqlToken literal = lexer.next();
+    // Strings that Postgres joins over a line break are one literal of several tokens.
+    if (literal.kind != SqlToken::Kind::String || lexer.next().kind == SqlToken::Kind::String) return;
+    made.at = static_cast<std::uint32_t>(literal.at);
+    made.size = static_cast<std::uint32_t>(literal.size);
+  }
+
   // The SQL that it runs, if it stands there to be read, is judged by its words.
   void execute(Bytes name, const PgQuery__FuncCall& call) {
     if (name == "ts_rewrite" && call.n_args == 3) return;
     const std::size_t at = name == "ts_rewrite" ? 1 : 0;
-    if (name.starts_with("cursor_to_xml") || at >= call.n_args || !is_string(call.args[at]) ||
-        may_leave_state(literal_in(call.args[at])->text))
-      become_opaque(changes_);
+    const bool cursor = name.starts_with("cursor_to_xml");  // of a query that was read where it was declared
+    const SqlWords words = cursor || at >= call.n_args || !is_string(call.args[at])
+                               ? SqlWords::State
+                               : sql_words(literal_in(call.args[at])->text);
+    if (words == SqlWords::State) become_opaque(changes_);
+    if (words != SqlWords::Harmless && !cursor) reach_.hidden_sql = true;
   }
 
   static constexpr auto kOnCommitDrop = PG_QUERY__ON_COMMIT_ACTION__ONCOMMIT_DROP;
+  Bytes sql_;
   SqlWalk walk_;
   SqlChanges& changes_;
+  SqlReach& reach_;
+  std::vector<std::pair<const PgQuery__FuncCall*, std::string>> named_rows_;
   const PgQuery__RangeVar* dropped_ = nullptr;  // a table that ends with its transaction
   bool names_temp_ = false;
 };
@@ -318,17 +475,24 @@ void read_do(const PgQuery__DoStmt& statement, SqlChanges& changes) {
   }
 }
 
-void read_statement(const PgQuery__Node* node, SqlStatement& out) {
+void read_statement(Bytes sql, const PgQuery__Node* node, SqlStatement& out, SqlReach& reach) {
   const ProtobufCMessage* const message = inside(node);
   if (message == nullptr) return;
   switch (node->node_case) {
-    case PG_QUERY__NODE__NODE_VARIABLE_SET_STMT: read_set(*node->variable_set_stmt, out); return;
+    case PG_QUERY__NODE__NODE_VARIABLE_SET_STMT:
+      read_set(*node->variable_set_stmt, out);
+      add_assignments(
+          *node->variable_set_stmt,
+          node->variable_set_stmt->is_local ? SqlAssignment::Where::SetLocal : SqlAssignment::Where::Set,
+          reach);
+      return;
     case PG_QUERY__NODE__NODE_TRANSACTION_STMT: read_transaction(*node->transaction_stmt, out); return;
     case PG_QUERY__NODE__NODE_DISCARD_STMT: read_discard(node->discard_stmt->target, out); return;
     case PG_QUERY__NODE__NODE_CONSTRAINTS_SET_STMT: out.kind = Kind::SetTransaction; return;
     case PG_QUERY__NODE__NODE_DO_STMT:
       out.kind = Kind::Do;
       read_do(*node->do_stmt, out.changes);
+      reach.code = true;
       return;
     case PG_QUERY__NODE__NODE_PREPARE_STMT:
       out.kind = Kind::Prepare;
@@ -397,7 +561,7 @@ void read_statement(const PgQuery__Node* node, SqlStatement& out) {
       break;
     default: break;
   }
-  const Finder finder(*message, out.changes);
+  const Finder finder(sql, *message, out.changes, reach);
   if (out.kind == Kind::Other && finder.names_temp()) out.kind = Kind::CreateTemp;
 }
 
@@ -541,6 +705,12 @@ void find_place(Bytes sql, const PgQuery__RawStmt& raw, SqlStatement& statement)
   statement.size = static_cast<std::uint32_t>(end - at);
 }
 
+void place_statement(const SqlStatement& statement, SqlAssignment& made) {
+  if (!made.value) return;
+  made.at = statement.at;
+  made.size = statement.size;
+}
+
 SqlEffects unknown() {
   SqlEffects effects;
   effects.read = SqlEffects::Read::Unknown;
@@ -632,7 +802,11 @@ SqlEffects read_sql(Bytes text) {
     const PgQuery__RawStmt& raw = *tree.root()->stmts[i];
     SqlStatement& statement = effects.statements.emplace_back();
     find_place(text, raw, statement);
-    read_statement(raw.stmt, statement);
+    const std::size_t before = effects.reach.assignments.size();
+    read_statement(text, raw.stmt, statement, effects.reach);
+    if (statement.kind == Kind::Set || statement.kind == Kind::SetLocal)
+      for (std::size_t each = before; each < effects.reach.assignments.size(); ++each)
+        place_statement(statement, effects.reach.assignments[each]);
     const bool has_place = statement.kind == Kind::Prepare || statement.kind == Kind::Execute ||
                            statement.kind == Kind::Deallocate;
     if (has_place && !find_name(text, statement)) return unknown();

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -98,6 +99,32 @@ struct SqlStatement {
 };
 const char* name(SqlStatement::Kind kind);
 
+// A value that the text gives to a setting.
+struct SqlAssignment {
+  enum class Where : std::uint8_t {
+    Set,
+    SetLocal,
+    Argument,  // of set_config
+    Stored,    // for others than this session: ALTER ROLE, ALTER DATABASE, the SET of a function
+  };
+  Where where = Where::Set;
+  std::string name;                  // lower case, obsolete names replaced
+  std::optional<std::string> value;  // as Postgres would take it; none: the text does not say
+  // What must be replaced to give another value: of Set the whole statement, of Argument the literal. 0 and 0
+  // where that cannot be.
+  std::uint32_t at = 0;
+  std::uint32_t size = 0;
+};
+
+// How settings may come to values by this text, in the session or elsewhere, until its transaction has ended
+// or for longer; bodies of PREPARE included. What takes a value back (RESET, TO DEFAULT) does not count.
+struct SqlReach {
+  std::vector<SqlAssignment> assignments;
+  bool hidden_setting = false;  // the name is not in the text: set_config(a, b, c), UPDATE pg_settings
+  bool hidden_sql = false;      // a SQL text is run that is not in the text, or may set something
+  bool code = false;            // code is run or made: DO, CALL, CREATE FUNCTION and their like
+};
+
 struct SqlEffects {
   enum class Read : std::uint8_t {
     Plain,    // no word in it could change a session; nothing was parsed
@@ -107,6 +134,7 @@ struct SqlEffects {
   Read read = Read::Plain;
   std::vector<SqlStatement> statements;  // in order
   SqlChanges changes;                    // of all statements together, but for the bodies of PREPARE
+  SqlReach reach;                        // of all statements; of Unknown nothing
 };
 
 // What is beyond these is Unknown: the parser's time and stack must have an end.

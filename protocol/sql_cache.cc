@@ -23,8 +23,15 @@ std::size_t heap_of(const SqlChanges& changes) {
   for (const std::string& setting : changes.settings) bytes += heap_of(setting);
   return bytes;
 }
+std::size_t heap_of(const SqlReach& reach) {
+  if (reach.assignments.capacity() == 0) return 0;
+  std::size_t bytes = reach.assignments.capacity() * sizeof(SqlAssignment) + kPiece;
+  for (const SqlAssignment& each : reach.assignments)
+    bytes += heap_of(each.name) + (each.value ? heap_of(*each.value) : 0);
+  return bytes;
+}
 std::size_t heap_of(const SqlEffects& effects) {
-  std::size_t bytes = heap_of(effects.changes);
+  std::size_t bytes = heap_of(effects.changes) + heap_of(effects.reach);
   if (effects.statements.capacity() > 0)
     bytes += effects.statements.capacity() * sizeof(SqlStatement) + kPiece;
   for (const SqlStatement& statement : effects.statements)
@@ -42,6 +49,12 @@ const SqlEffects& SqlCache::read(Bytes text) {
   return kPlain;
 }
 
+const SqlEffects& SqlCache::read_settings(Bytes text) {
+  if (sql_words(text) != SqlWords::Harmless) return read_fully(text);
+  ++counts_.filtered;
+  return kPlain;
+}
+
 const SqlEffects& SqlCache::read_fully(Bytes text) {
   if (const auto found = by_text_.find(text); found != by_text_.end()) {
     ++counts_.hits;
@@ -51,6 +64,7 @@ const SqlEffects& SqlCache::read_fully(Bytes text) {
   ++counts_.parsed;
   SqlEffects effects = read_sql(text);
   effects.statements.shrink_to_fit();
+  effects.reach.assignments.shrink_to_fit();
   const std::size_t bytes = sizeof(Entry) + kLinks + kPiece + text.size() + 1 + heap_of(effects);
   if (bytes > bytes_max_ / 8) {
     too_big_ = std::move(effects);

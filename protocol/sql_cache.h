@@ -25,6 +25,8 @@ class SqlCache {
 
   // Lives until the next call. The text may end with the call.
   const SqlEffects& read(Bytes text);
+  // The same where settings have ceilings: texts in which only Values are found are read, too.
+  const SqlEffects& read_settings(Bytes text);
   // The same for a text that is to be looked at whatever its words: one that may take something away (DROP,
   // CLOSE, ROLLBACK) and leaves nothing. Never Plain.
   const SqlEffects& read_fully(Bytes text);

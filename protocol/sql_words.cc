@@ -54,10 +54,11 @@ class Looks {
   std::array<std::uint32_t, 1024> lengths_{};
 };
 
-// Change the session when a statement begins with them; SET and EXPLAIN depend on what follows.
-constexpr std::array<Bytes, 13> kOpeners = {"reset",  "discard",  "deallocate", "declare", "do",
+// Change the session when a statement begins with them; SET and EXPLAIN depend on what follows, CREATE and
+// ALTER may store values of settings.
+constexpr std::array<Bytes, 15> kOpeners = {"reset",  "discard",  "deallocate", "declare", "do",
                                             "listen", "unlisten", "load",       "prepare", "execute",
-                                            "call",   "set",      "explain"};
+                                            "call",   "set",      "explain",    "alter",   "create"};
 constexpr auto kOpenerLooks = Looks<1>().add(kOpeners);
 // ... wherever they stand,
 constexpr std::array<Bytes, 8> kAnywhere = {"set_config", "setseed",    "set_limit",       "pg_settings",
@@ -78,7 +79,13 @@ enum class Code : std::uint8_t { Sql, Body };
 template <Code code>
 class Scanner {
  public:
-  bool found(Bytes sql) {
+  SqlWords found(Bytes sql) {
+    if (finds_state(sql)) return SqlWords::State;
+    return settings_ ? SqlWords::Values : SqlWords::Harmless;
+  }
+
+ private:
+  bool finds_state(Bytes sql) {
     SqlLexer lexer(sql);
     for (;;) {
       const SqlToken token = lexer.next();
@@ -118,7 +125,6 @@ class Scanner {
     }
   }
 
- private:
   enum class Place : std::uint8_t {
     Start,    // the next word begins a statement
     Explain,  // in an EXPLAIN, which may run what it explains
@@ -144,11 +150,12 @@ class Scanner {
     if (equals(word, "execute")) return equals(previous_, "as");  // CREATE TABLE t AS EXECUTE s
     return (equals(word, "temp") || equals(word, "temporary")) && is_one_of(previous_, kBeforeTemp);
   }
-  bool name_is_trouble(Bytes quoted) const {
+  bool name_is_trouble(Bytes quoted) {
     if (place_ == Place::Set) return true;
     Bytes name = quoted.substr(1);
     if (name.ends_with('"')) name.remove_suffix(1);
     if (name.empty()) return false;
+    if (place_ == Place::SetOnce) settings_ = true;
     if (place_ == Place::SetOnce && outlives_transaction(name)) return true;
     return kLooks.match(name) && !is_one_of(name, kBehind) && is_trouble(name);
   }
@@ -166,6 +173,8 @@ class Scanner {
           place_ = Place::Set;
         } else if (equals(word, "explain")) {
           place_ = Place::Explain;
+        } else if (equals(word, "alter") || equals(word, "create")) {
+          settings_ = true;
         } else {
           // In a body it opens a block.
           return code == Code::Sql || !equals(word, "declare");
@@ -175,19 +184,23 @@ class Scanner {
       case Place::Set:
         place_ = Place::SetOnce;
         return !(equals(word, "local") || equals(word, "transaction") || equals(word, "constraints"));
-      case Place::SetOnce: place_ = Place::Inside; return outlives_transaction(word);
+      case Place::SetOnce:
+        place_ = Place::Inside;
+        settings_ = true;
+        return outlives_transaction(word);
       case Place::Inside: return false;
     }
     return true;
   }
 
   Place place_ = Place::Start;
+  bool settings_ = false;
   Bytes previous_;
 };
 
 }  // namespace
 
-bool may_leave_state(Bytes sql) { return Scanner<Code::Sql>().found(sql); }
-bool body_may_leave_state(Bytes code) { return Scanner<Code::Body>().found(code); }
+SqlWords sql_words(Bytes sql) { return Scanner<Code::Sql>().found(sql); }
+bool body_may_leave_state(Bytes code) { return Scanner<Code::Body>().found(code) == SqlWords::State; }
 
 }  // namespace pgweir::protocol

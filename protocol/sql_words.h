@@ -8,14 +8,25 @@
 // on); with another setting the caller takes every text for a yes.
 #pragma once
 
+#include <cstdint>
+
 #include "pooler/base/bytes.h"
 
 namespace pgweir::protocol {
 
-bool may_leave_state(Bytes sql);
+enum class SqlWords : std::uint8_t {
+  Harmless,
+  Values,  // leaves nothing, but gives settings values that are not the session's (SET LOCAL, ALTER ROLE,
+           // a function's SET), or makes code: of interest where settings have ceilings
+  State,   // may leave something
+};
+SqlWords sql_words(Bytes sql);
+inline bool may_leave_state(Bytes sql);
 
 // The same for the code of a DO: a statement may also begin behind BEGIN, THEN, ELSE and LOOP, and EXECUTE
 // runs what nobody has seen.
 bool body_may_leave_state(Bytes code);
+
+bool may_leave_state(Bytes sql) { return sql_words(sql) == SqlWords::State; }
 
 }  // namespace pgweir::protocol

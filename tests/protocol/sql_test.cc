@@ -1,5 +1,6 @@
 #include "protocol/sql.h"
 
+#include <array>
 #include <catch2/catch.hpp>
 #include <string>
 #include <thread>
@@ -441,4 +442,94 @@ TEST_CASE("texts are read from several threads at once") {
     });
   for (std::thread& thread : threads) thread.join();
   for (const std::string& answer : answers) CHECK(answer == "UnknownListen(x) listens");
+}
+
+namespace {
+// "Where name=value <what would be replaced>; ... flags"
+std::string reach_of(Bytes text) {
+  constexpr std::array kWhere = {"Set", "SetLocal", "Argument", "Stored"};
+  const SqlReach reach = read_sql(text).reach;
+  std::string out;
+  for (const SqlAssignment& each : reach.assignments) {
+    if (!out.empty()) out += "; ";
+    out += std::string(kWhere[static_cast<std::size_t>(each.where)]) + " " + each.name + "=" +
+           each.value.value_or("?");
+    if (each.size > 0) out += " <" + std::string(text.substr(each.at, each.size)) + ">";
+  }
+  if (reach.hidden_setting) out += " hidden_setting";
+  if (reach.hidden_sql) out += " hidden_sql";
+  if (reach.code) out += " code";
+  return out;
+}
+}  // namespace
+
+TEST_CASE("values that a text gives to settings are found, and where they stand") {
+  const Row rows[] = {
+      {"select 1", ""},
+      {"SET work_mem = '1GB'", "Set work_mem=1GB <SET work_mem = '1GB'>"},
+      {" set local Sort_Mem to 4096 ; select 1", "SetLocal work_mem=4096 <set local Sort_Mem to 4096 >"},
+      {"set a.b = -1.5", "Set a.b=-1.5 <set a.b = -1.5>"},
+      {"set x = E'1\\x47B'", "Set x=1GB <set x = E'1\\x47B'>"},
+      {"set U&\"work\\005Fmem\" = on", "Set work_mem=on <set U&\"work\\005Fmem\" = on>"},
+      {"set search_path to a, \"B c\"", "Set search_path=a, \"B c\" <set search_path to a, \"B c\">"},
+      {"set search_path = 'a, b'", "Set search_path=\"a, b\" <set search_path = 'a, b'>"},
+      {"set datestyle to iso, mdy", "Set datestyle=iso, mdy <set datestyle to iso, mdy>"},
+      {"set names 'SJIS'", "Set client_encoding=SJIS <set names 'SJIS'>"},
+      {"set time zone interval '+02:00' hour to minute", "Set timezone=?"},
+      {"set role x", "Set role=x <set role x>"},
+      {"set session authorization x",
+       "Set session_authorization=x <set session authorization x>; Set role=?"},
+      {"set session characteristics as transaction read only", "Set default_transaction_read_only=?"},
+      {"set work_mem to default; reset work_mem; reset all; set transaction read only", ""},
+      {"select set_config('Work_Mem', '1GB', true)", "Argument work_mem=1GB <'1GB'>"},
+      {"select set_config('work_mem'::text, '1'\n 'GB', true)", "Argument work_mem=1GB"},
+      {"select pg_catalog.set_config('work_mem', $$1GB$$::text, $1)", "Argument work_mem=1GB <$$1GB$$>"},
+      {"select set_config('work_mem', U&'1!0047B' uescape '!', true)", "Argument work_mem=1GB"},
+      {"select set_config('work_mem', null, true)", ""},
+      {"select set_config('a.b', $1, true)", "Argument a.b=?"},
+      {"select set_config($1, 'x', true)", " hidden_setting"},
+      {"select set_config('work_' || 'mem', 'x', true)", " hidden_setting"},
+      {"select set_config(is_local => true, setting_name => 'a', new_value => 'b')", " hidden_setting"},
+      {"select set_config(variadic array['a'])", " hidden_setting"},
+      {"with x as (select set_config('a', 'b', true)) select * from x limit set_config('c', 'd', true)::int",
+       "Argument a=b <'b'>; Argument c=d <'d'>"},
+      {"copy (select set_config('a', 'b', true)) to stdout", "Argument a=b <'b'>"},
+      {"prepare p as select set_config('a', 'b', true)", "Argument a=b <'b'>"},
+      {"create table t (a text default set_config('a', 'b', true))", "Argument a=b <'b'>"},
+      {"create policy p on t using (set_config('a', 'b', true) = 'b')", "Argument a=b <'b'>"},
+      {"create aggregate a (text, text) (sfunc = set_config, stype = text)", " hidden_setting code"},
+      {"select set_config from set_config('a', 'b', true)", "Argument a=b <'b'>"},
+      {"SELECT set_config(name, 'view', false) FROM pg_settings WHERE name = 'restrict'",
+       "Argument restrict=view <'view'>"},
+      {"select set_config(name, 'view', false) from pg_settings where name <> 'restrict'", " hidden_setting"},
+      {"select set_config(name, 'view', false) from pg_settings where name = $1", " hidden_setting"},
+      {"select set_config(name, 'view', false) from pg_settings, t where name = 'restrict'",
+       " hidden_setting"},
+      {"select set_config(setting, 'view', false) from pg_settings where name = 'restrict'",
+       " hidden_setting"},
+      {"update pg_settings set setting = '1GB' where name = 'work_mem'", " hidden_setting"},
+      {"update pg_catalog.pg_settings set setting = '1GB'", " hidden_setting"},
+      {"select query_to_xml('select 1', true, true, '')", ""},
+      {"select query_to_xml('set local work_mem = 1', true, true, '')", " hidden_sql"},
+      {"select query_to_xml('select set_config(''a'', ''b'', true)', true, true, '')", " hidden_sql"},
+      {"select query_to_xml($1, true, true, '')", " hidden_sql"},
+      {"select * from ts_stat('sel' || 'ect 1')", " hidden_sql"},
+      {"select cursor_to_xml('c', 1, true, true, '')", ""},
+      {"do $$ begin end $$", " code"},
+      {"call p(set_config('a', 'b', true))", "Argument a=b <'b'> code"},
+      {"create function f() returns int language sql as 'select 1'", " code"},
+      {"create function f() returns int language sql set work_mem = '1GB' as 'select 1'",
+       "Stored work_mem=1GB code"},
+      {"alter procedure p() set work_mem to '1GB'", "Stored work_mem=1GB code"},
+      {"create function f() returns int language sql set work_mem from current as 'select 1'", " code"},
+      {"alter role r set work_mem = '1GB'", "Stored work_mem=1GB"},
+      {"alter role r in database d set work_mem = '1GB'", "Stored work_mem=1GB"},
+      {"alter role all reset work_mem", ""},
+      {"alter database d set work_mem = '1GB'", "Stored work_mem=1GB"},
+      {"set a = 1; set local b = 2", "Set a=1 <set a = 1>; SetLocal b=2 <set local b = 2>"},
+  };
+  for (const Row& row : rows) {
+    INFO(row.text);
+    CHECK(reach_of(row.text) == row.told);
+  }
 }

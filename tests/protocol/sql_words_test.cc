@@ -197,3 +197,20 @@ TEST_CASE("a word is found wherever a text is cut before it, and no text is read
     CHECK(may_leave_state(exact) == (size >= text.find("set x") + 3));
   }
 }
+
+TEST_CASE("texts that give settings values, or make code, are recognized where they leave nothing") {
+  using pgweir::protocol::sql_words;
+  using pgweir::protocol::SqlWords;
+  for (const Bytes text :
+       {"set local work_mem = '1GB'", "SET LOCAL \"work_mem\" = 1",
+        "begin; set local lock_timeout = 0; commit", "set transaction read only",
+        "alter role r set work_mem = '1GB'", "alter database d set jit = on",
+        "create or replace function f() returns int language sql set work_mem = '1GB' as 'select 1'",
+        "create aggregate a (int) (sfunc = f, stype = int)",
+        "/* c */ alter function f() set work_mem = '1GB'"})
+    CHECK(sql_words(text) == SqlWords::Values);
+  for (const Bytes text : {"select 1", "update t set local = 1", "select 'set local work_mem = 1'",
+                           "select created from t -- alter", "insert into alter_log values ('create')"})
+    CHECK(sql_words(text) == SqlWords::Harmless);
+  CHECK(sql_words("set local work_mem = 1; reset all") == SqlWords::State);
+}
