@@ -89,6 +89,7 @@ struct Suspicion {
   std::vector<std::string> settings;  // set, or set back
   std::vector<std::string> set_back;  // those to their defaults, which for Postgres are not the client's
   bool all_set_back = false;          // all of the client's may have been
+  bool held = false;                  // those that have ceilings may have been set, whatever was named
   Pins pins = 0;                      // what may have come or gone
 
   // More names than a client may have settings pin it instead.

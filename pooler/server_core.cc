@@ -194,6 +194,10 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
   if (type == 'S' && reply.verdict == Verdict::Forward &&
       tell_parameter(whole.substr(kHeaderBytes), to_client, audience))
     return true;
+  if (reply.of_op && ops.front().kind == StatementOp::Kind::Tell) {
+    const std::string notices = std::exchange(ops.front().name, {});
+    if (type != 'E') to_client.copy(notices);
+  }
   switch (reply.verdict) {
     case Verdict::Violation: outcome.broken = "sent a message that answers nothing"; return false;
     case Verdict::Poisoned: outcome.poisoned = true; return false;

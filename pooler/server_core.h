@@ -85,8 +85,9 @@ class ServerCore {
 
   protocol::Pipeline pipeline;
   char tx_status = 'I';
-  bool dirty = false;    // a request ran that may have left state behind, which DISCARD ALL takes away
-  bool spoiled = false;  // the same, and DISCARD ALL would not
+  bool dirty = false;      // a request ran that may have left state behind, which DISCARD ALL takes away
+  bool spoiled = false;    // the same, and DISCARD ALL would not
+  bool temp_used = false;  // temporary tables may have been used, ever
   ServerStatements statements;
   // Binds of named statements, by their number in the pipeline; of those answered already some may remain.
   struct Use {

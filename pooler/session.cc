@@ -28,7 +28,7 @@ Session::Session(Worker& worker, Tenant& tenant, Group& group, std::unique_ptr<n
       group_(group),
       member_(group.join(tenant)),
       stream_(std::move(stream)),
-      core_(group.books, tenant.pins, std::move(wanted), mode),
+      core_(group.books, tenant.pins, tenant.guard, std::move(wanted), mode),
       user_(std::move(user)),
       timer_(this, [](void* self) { static_cast<Session*>(self)->on_timer(); }),
       connected_at_(worker.loop().now()),

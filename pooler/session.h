@@ -58,6 +58,7 @@ class Session final : public net::Handler,
   void end(const Error& error);
   bool between_transactions() const;
   void reloaded() { arm(); }  // its deadlines may have come nearer
+  void ceilings_changed() { core_.ceilings_changed(); }
 
   Tenant& tenant() const { return tenant_; }
   Group& group() const { return group_; }

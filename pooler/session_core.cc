@@ -18,13 +18,6 @@ namespace {
 // No statement: Postgres refuses it before it looks at anything else, and its log tells who sent it.
 constexpr Bytes kNoQuery = "refused_by_pgweir";
 
-// A Parse that is kept is looked at as a whole; of all else its first bytes are enough.
-bool enough_to_begin(const Frame& frame, Bytes rest) {
-  if (whole(frame, rest)) return true;
-  if (rest.size() < kWholeBeforeServer) return false;
-  return frame.type != 'P' || frame.size > (rest[kHeaderBytes] == '\0' ? kUnnamedKeptMax : kNamedParseMax);
-}
-
 bool is_copy_message(char type) {
   return type == 'd' || type == 'c' || type == 'f' || type == 'S' || type == 'H' || type == 'X';
 }
@@ -41,6 +34,20 @@ void Actions::clear() {
 }
 
 SessionCore::~SessionCore() { PGWEIR_CHECK(server_ == nullptr && pins_ == 0 && !claimed_); }
+
+// A Parse that is kept is looked at as a whole, and so is a text that may be looked through; of all else its
+// first bytes are enough.
+bool SessionCore::enough_to_begin(const Frame& frame, Bytes rest) const {
+  if (whole(frame, rest)) return true;
+  if (rest.size() < kWholeBeforeServer) return false;
+  if (frame.type == 'Q') return frame.size > whole_up_to();
+  return frame.type != 'P' || frame.size > (rest[kHeaderBytes] == '\0' ? kUnnamedKeptMax : kNamedParseMax);
+}
+
+std::size_t SessionCore::whole_up_to() const {
+  if (!guard_->inspects()) return kWholeBeforeServer;
+  return guard_->strict() ? kNamedParseMax : protocol::kSqlTextMax;
+}
 
 void SessionCore::prove(Actions& out) {
   PGWEIR_CHECK(state_ == State::Idle && !proving_);
@@ -202,10 +209,7 @@ SessionCore::Step SessionCore::relay_message(const Frame& frame, Bytes rest, Act
         return mark_unlistens(out), Step::Next;
       }
       break;
-    case 'F':
-      server_->dirty = true;
-      pipeline.push(Owed::Function);
-      break;
+    case 'F': return relay_function(frame, rest, out);
     case 'd': break;
     case 'c':
     case 'f': pipeline.push(Owed::CopyEnd); break;
@@ -222,12 +226,28 @@ SessionCore::Step SessionCore::relay_message(const Frame& frame, Bytes rest, Act
   return Step::Next;
 }
 
+SessionCore::Step SessionCore::relay_function(const Frame& frame, Bytes rest, Actions& out) {
+  constexpr std::size_t kOidBytes = 4;
+  if (frame.size >= kHeaderBytes + kOidBytes && guard_->inspects()) {
+    if (rest.size() < kHeaderBytes + kOidBytes) return Step::NeedMore;
+    if (const auto error = guard_->refuse_function(protocol::load_u32(rest.data() + kHeaderBytes))) {
+      push_refusal(Owed::Function, *error);
+      out.to_server.own([](std::string& bytes) { protocol::put_no_function(bytes); });
+      return skip(frame, rest, out), Step::Next;
+    }
+    suspect_held();
+  }
+  server_->dirty = true;
+  server_->pipeline.push(Owed::Function);
+  return forward(frame, rest, out), Step::Next;
+}
+
 SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actions& out) {
-  Pins no_room = 0;
+  std::unique_ptr<Ruling> ruling;
   std::string renamed;  // the text, if the server is to be sent another one
   if (!whole(frame, rest)) {
-    if (frame.size <= kWholeBeforeServer) return Step::NeedMore;
-    server_->dirty = dirty_batch_ = true;  // too long to be looked through
+    if (frame.size <= whole_up_to()) return Step::NeedMore;
+    ruling = note_unread(frame.size);
   } else {
     const Bytes text = rest.substr(kHeaderBytes, frame.size - kHeaderBytes);
     // Outside of a transaction no server is needed, inside of one not for a name that it does not know: what
@@ -244,14 +264,22 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
       if (server_->pipeline.owed() > 0) return stall(out);
       if (server_->tx_status != 'E') renamed = rename_deallocated(text, out);
     }
-    no_room = note_text(text);
+    ruling = note_text(renamed.empty() ? text : Bytes(renamed));
   }
   // An error in an open batch may make the server skip this, too: then only the Sync may be followed by us.
   const bool in_batch = server_->pipeline.batch_open();
-  const bool runs =
-      no_room ? push_refusal(Owed::Query, pin_book_->refuse(no_room)) : server_->pipeline.push(Owed::Query);
+  bool runs = false;
+  if (!ruling) {
+    runs = server_->pipeline.push(Owed::Query);
+  } else if (ruling->refused) {
+    runs = push_refusal(Owed::Query, *ruling->refused);
+    renamed = kNoQuery;
+  } else {
+    runs = push_op(Owed::Query, Whose::Clients,
+                   {StatementOp::Kind::Tell, 0, 0, std::move(*notices_of(*ruling)), {}});
+    renamed = std::move(ruling->text);
+  }
   end_batch();
-  if (no_room) renamed = kNoQuery;
   if (!renamed.empty()) {
     out.to_server.own([&](std::string& bytes) { protocol::put_query(bytes, renamed); });
     skip(frame, rest, out);
@@ -306,6 +334,13 @@ void SessionCore::server_bytes(Bytes in, Actions& out) {
     return;
   }
   if (outcome.poisoned) return violation("requests pipelined behind COPY FROM STDIN", out);
+  if (misread_)
+    return fail(
+        {sqlstate::kFeatureNotSupported,
+         "client_encoding or standard_conforming_strings was changed so that statements cannot be read",
+         {},
+         "The tier has ceilings. Use client_encoding UTF8 and leave standard_conforming_strings on."},
+        out);
   if (outcome.fatal) {
     // Its own last words have been passed on; the rest is the closing of the connection.
     (at_boundary() ? out.close_client : out.reset_client) = true;
@@ -359,9 +394,15 @@ void SessionCore::after_step(Actions& out) {
     return;
   }
   // A server whose answers can no longer be counted is of no use to anybody.
-  const bool useless = server_->pipeline.unfit() || server_->spoiled;
+  const bool useless =
+      server_->pipeline.unfit() || server_->spoiled || (server_->temp_used && has_temp_buffers());
   unlink(useless ? Actions::Server::Drop : Actions::Server::Release, out);
   state_ = State::Idle;
+}
+
+// Once they are used Postgres gives their memory back to nobody, and takes no other value.
+bool SessionCore::has_temp_buffers() const {
+  return server_->applied->values.contains(Bytes("temp_buffers"));
 }
 
 void SessionCore::client_gone(Actions& out) {
@@ -463,6 +504,13 @@ void SessionCore::claim() {
 std::optional<Bytes> SessionCore::on_parameter(Bytes name, Bytes value) {
   SettingsBook& book = books_->settings;
   server_->applied = book.changed(server_->applied, name, value);
+  if (guard_->inspects()) {
+    if (!reads_plainly(name, value)) misread_ = true;
+    // It does not follow the client.
+    Findings::Setting found{std::string(name), std::string(value)};
+    if (!book.is_baseline(name, value)) guard_->enforce(found);
+    if (found.value != value) return value;
+  }
   if (!set_back(name)) {
     wanted_ = book.changed(wanted_, name, value);
     return value;

@@ -31,6 +31,7 @@
 
 #include "pooler/audit.h"
 #include "pooler/base/error.h"
+#include "pooler/ceiling_guard.h"
 #include "pooler/client_channels.h"
 #include "pooler/listener_core.h"
 #include "pooler/pins.h"
@@ -86,9 +87,14 @@ class SessionCore final : private ServerCore::Audience {
   enum class State : std::uint8_t { Idle, Waiting, Linked, Closed };
 
   // `started`: the settings that the client asked for when it connected. The books outlive this.
-  SessionCore(GroupBooks& books, PinBook& pin_book, SettingsRef started,
+  SessionCore(GroupBooks& books, PinBook& pin_book, CeilingGuard& guard, SettingsRef started,
               tiers::PoolMode mode = tiers::PoolMode::Transaction)
-      : books_(&books), pin_book_(&pin_book), started_(std::move(started)), wanted_(started_), mode_(mode) {}
+      : books_(&books),
+        pin_book_(&pin_book),
+        guard_(&guard),
+        started_(std::move(started)),
+        wanted_(started_),
+        mode_(mode) {}
   ~SessionCore() override;
 
   State state() const { return state_; }
@@ -122,6 +128,8 @@ class SessionCore final : private ServerCore::Audience {
   void server_bytes(Bytes in, Actions& out);
   void server_gone(const std::string& why, Actions& out);
   void listener_changed(Actions& out);
+  // What the client has set lies within its ceilings from the next transaction on.
+  void ceilings_changed();
   void fail(const Error& error, Actions& out);  // a limit was hit: FATAL, at a boundary or a reset
 
  private:
@@ -136,6 +144,7 @@ class SessionCore final : private ServerCore::Audience {
   Step idle_message(const protocol::Frame& frame, Bytes rest, Actions& out);
   void relay(Bytes in, Actions& out);
   Step relay_message(const protocol::Frame& frame, Bytes rest, Actions& out);
+  Step relay_function(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_query(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_unnamed_parse(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step replace_deallocate(const protocol::Frame& frame, Bytes text, Actions& out);
@@ -143,10 +152,15 @@ class SessionCore final : private ServerCore::Audience {
   Step relay_parse(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_bind(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_describe_or_close(const protocol::Frame& frame, Bytes rest, Actions& out);
-  // Answers the pins for which there is no room: then nothing was noted, and the text must not be run.
-  [[nodiscard]] Pins note_text(Bytes text);
+  // Null: the text may be run as it is. Where it is refused nothing was noted.
+  [[nodiscard]] std::unique_ptr<Ruling> note_text(Bytes text);
   void note_effects(const protocol::SqlEffects& effects, Bytes sql);
-  [[nodiscard]] Pins note_unnamed();
+  [[nodiscard]] std::unique_ptr<Ruling> note_unnamed();
+  [[nodiscard]] std::unique_ptr<Ruling> note_unread(std::size_t size);
+  // Of a text that is to be looked through.
+  std::size_t whole_up_to() const;
+  void suspect_held();
+  bool enough_to_begin(const protocol::Frame& frame, Bytes rest) const;
   // What is harmless for others may take it away.
   bool holds_something() const { return (pins_ & pin::kProvable) || channels_; }
   Pins find_room(const protocol::SqlEffects& effects);
@@ -161,9 +175,12 @@ class SessionCore final : private ServerCore::Audience {
   bool deallocates_ours_among(Bytes text) const;
   void say_done(Bytes tag, const SettingsMap& before, Actions& out);
   bool begin_audit(Actions& out);
+  void keep_to_held();
+  void forget_starts(Findings& findings) const;
   bool begin_recovery(Actions& out);
   bool set_back(Bytes name) const;
   bool loses_start() const;
+  bool has_temp_buffers() const;
   void put_news(const SettingsMap& before, std::string& bytes) const;
   // Channels: pooler/session_channels.cc.
   void note_unlistens(const protocol::SqlEffects& effects);
@@ -189,6 +206,9 @@ class SessionCore final : private ServerCore::Audience {
   // The client's statement has gone stale. It was told what columns come, and may only be given others where
   // it is told anew.
   bool replace_stale(Bytes name, Bytes after_bind);
+  Name put_lowered(Bytes name, const Ruling& ruling, Bytes& server_name, Actions& out);
+  void inject(const StatementRef& statement, Actions& out);
+  static std::unique_ptr<std::string> notices_of(const Ruling& ruling);
   void make_room_on_server(Actions& out);
   void evict(StatementId id, Actions& out);
   Name find_unnamed(For use, Actions& out);
@@ -213,6 +233,7 @@ class SessionCore final : private ServerCore::Audience {
 
   GroupBooks* books_;
   PinBook* pin_book_;
+  CeilingGuard* guard_;
   ServerCore* server_ = nullptr;
   SettingsRef started_;
   SettingsRef wanted_;
@@ -221,6 +242,7 @@ class SessionCore final : private ServerCore::Audience {
   ListenerCore::Hearer* hearer_ = nullptr;
   std::unique_ptr<ClientChannels> channels_;  // null: it listens to none
   std::string unnamed_;                       // content of the unnamed statement; empty: there is none
+  std::unique_ptr<std::string> lowered_;      // NoticeResponses for the Bind that comes next; null: none
   std::unique_ptr<std::string> ours_failed_;  // body of the ErrorResponse that answered a request of ours
   std::size_t body_left_ = 0;                 // of the client's message that is being passed on or skipped
   State state_ = State::Idle;
@@ -238,6 +260,7 @@ class SessionCore final : private ServerCore::Audience {
   bool skip_to_sync_ = false;  // an error of ours stands in an extended batch
   bool proving_ = false;
   bool redefined_ = false;    // definitions were changed in the open transaction
+  bool misread_ = false;      // the server reads texts otherwise than we do
   bool wait_behind_ = false;  // what was sent last may take away what the client connected with
 };
 

@@ -29,7 +29,8 @@ SessionCore::Step SessionCore::relay_unnamed_parse(const Frame& frame, Bytes res
   unnamed_noteworthy_ = true;
   if (whole(frame, rest)) {
     if (deallocates_ours(text)) return replace_deallocate(frame, text, out);
-    unnamed_noteworthy_ = !books_->settings.plain_sql(*wanted_) || protocol::may_leave_state(sql_of(text));
+    unnamed_noteworthy_ =
+        !books_->settings.plain_sql(*wanted_) || guard_->minds(protocol::sql_words(sql_of(text)));
   } else if (frame.size <= kUnnamedKeptMax) {
     return Step::NeedMore;
   }
@@ -190,7 +191,10 @@ SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Action
       server_->uses.erase(server_->uses.begin(), server_->uses.begin() + kOpsMax / 2);
     server_->uses.push_back({server_->pipeline.binds(), *used});
   }
-  server_->pipeline.push(Owed::Bind);
+  if (const auto lowered = std::move(lowered_))
+    push_op(Owed::Bind, Whose::Clients, {StatementOp::Kind::Tell, 0, 0, std::move(*lowered), {}});
+  else
+    server_->pipeline.push(Owed::Bind);
   if (name_size == 0) return forward(frame, rest, out), Step::Next;
   ++out.binds;
   const std::size_t head = kHeaderBytes + name_at + name_size + 1;  // through the statement's name
@@ -272,7 +276,8 @@ void SessionCore::refuse_statement(const Error& error, Actions& out) {
 bool SessionCore::pending_elsewhere(Bytes name, StatementId id) const {
   const std::uint32_t batch = server_->pipeline.batch();
   return std::any_of(server_->ops.begin(), server_->ops.end(), [&](const StatementOp& op) {
-    if (op.batch == batch || op.kind == StatementOp::Kind::Refuse) return false;
+    if (op.batch == batch || op.kind == StatementOp::Kind::Refuse || op.kind == StatementOp::Kind::Tell)
+      return false;
     return (!name.empty() && op.name == name) || (id != 0 && op.id == id);
   });
 }
@@ -305,18 +310,51 @@ SessionCore::Name SessionCore::find_statement(Bytes name, For use, Bytes& server
   const Statement& statement = **held;
   server_name = statement.server_name;
   const bool noteworthy =
-      statement.leaves_state || holds_something() || !books_->settings.plain_sql(*wanted_);
+      guard_->minds(statement.words) || holds_something() || !books_->settings.plain_sql(*wanted_);
   if (use == For::Running && noteworthy)
-    if (const Pins no_room = note_text(statement.content))
-      return refuse_statement(pin_book_->refuse(no_room), out), Name::Refused;
+    if (const auto ruling = note_text(statement.content)) {
+      if (ruling->refused) return refuse_statement(*ruling->refused, out), Name::Refused;
+      return put_lowered(name, *ruling, server_name, out);
+    }
   if (server_->statements.use(statement.id) || coming(statement)) return Name::Ready;
+  inject(*held, out);
+  return Name::Ready;
+}
+
+// The client's name means the lowered text from now on.
+SessionCore::Name SessionCore::put_lowered(Bytes name, const Ruling& ruling, Bytes& server_name,
+                                           Actions& out) {
+  const Bytes content = (*names_->find(name))->content;
+  StatementRef fresh = books_->statements.intern(
+      ruling.text + std::string(content.substr(content.find('\0'))), wanted_->parsing);
+  if (!fresh) {
+    refuse_statement({sqlstate::kConfigurationLimit,
+                      "no room for another prepared statement",
+                      {},
+                      "Close statements that are not needed, or raise pool.prepared_statement_bytes."},
+                     out);
+    return Name::Refused;
+  }
+  names_->set(name, fresh);
+  server_name = fresh->server_name;
+  lowered_ = notices_of(ruling);
+  if (!server_->statements.use(fresh->id) && !coming(*fresh)) inject(fresh, out);
+  return Name::Ready;
+}
+
+void SessionCore::inject(const StatementRef& statement, Actions& out) {
   ++out.server_parses;
   make_room_on_server(out);
   out.to_server.own([&](std::string& bytes) {
-    protocol::put_parse(bytes, statement.server_name, statement.content);
-    push_op(Owed::Parse, Whose::Ours, {StatementOp::Kind::Inject, 0, statement.id, {}, *held});
+    protocol::put_parse(bytes, statement->server_name, statement->content);
+    push_op(Owed::Parse, Whose::Ours, {StatementOp::Kind::Inject, 0, statement->id, {}, statement});
   });
-  return Name::Ready;
+}
+
+std::unique_ptr<std::string> SessionCore::notices_of(const Ruling& ruling) {
+  auto notices = std::make_unique<std::string>();
+  for (const std::string& each : ruling.lowered) protocol::put_notice(*notices, each);
+  return notices;
 }
 
 void SessionCore::make_room_on_server(Actions& out) {
@@ -345,8 +383,12 @@ bool SessionCore::replace_stale(Bytes name, Bytes after_bind) {
 
 SessionCore::Name SessionCore::find_unnamed(For use, Actions& out) {
   if (use == For::Running && (unnamed_noteworthy_ || holds_something()))
-    if (const Pins no_room = note_unnamed())
-      return refuse_statement(pin_book_->refuse(no_room), out), Name::Refused;
+    if (const auto ruling = note_unnamed()) {
+      if (ruling->refused) return refuse_statement(*ruling->refused, out), Name::Refused;
+      unnamed_.replace(0, unnamed_.find('\0'), ruling->text);
+      unnamed_here_ = false;
+      lowered_ = notices_of(*ruling);
+    }
   if (unnamed_here_) return Name::Ready;
   if (unnamed_.empty()) {
     refuse_statement({sqlstate::kInvalidStatementName, "unnamed prepared statement does not exist", {}, {}},
@@ -374,7 +416,8 @@ void SessionCore::on_op_dropped(StatementOp& op) {
       break;
     case StatementOp::Kind::Try:
     case StatementOp::Kind::Evict:
-    case StatementOp::Kind::Refuse: break;
+    case StatementOp::Kind::Refuse:
+    case StatementOp::Kind::Tell: break;
   }
 }
 

@@ -6,6 +6,7 @@
 #include "pooler/session_core.h"
 #include "pooler/session_parts.h"
 #include "protocol/messages.h"
+#include "protocol/sql_words.h"
 
 namespace pgweir {
 
@@ -50,6 +51,12 @@ bool may_be_local(Bytes sql) {
     return sql.size() >= first.size() &&
            std::equal(first.begin(), first.end(), sql.begin(), [](char a, char b) { return a == lower(b); });
   });
+}
+
+std::unique_ptr<Ruling> refusal(Error why) {
+  auto ruling = std::make_unique<Ruling>();
+  ruling->refused = std::move(why);
+  return ruling;
 }
 
 const Local* local_of(const protocol::SqlEffects& effects) {
@@ -161,39 +168,64 @@ Suspicion& SessionCore::suspicion() {
   return *suspicion_;
 }
 
-Pins SessionCore::note_text(Bytes text) {
+std::unique_ptr<Ruling> SessionCore::note_text(Bytes text) {
   const Bytes sql = sql_of(text);
+  const bool inspects = guard_->inspects();
   if (!books_->settings.plain_sql(*wanted_)) {
+    if (inspects) return guard_->rule_misread();
     server_->dirty = dirty_batch_ = true;
     if (pins_ != 0) suspicion().pins |= pins_ & pin::kProvable;
-    return 0;
+    return nullptr;
   }
   // What holds a pinned client to its server may go by words that are harmless for all others.
   if ((pins_ & pin::kProvable) && (mentions(sql, "drop") || mentions(sql, "close")))
     suspicion().pins |= pins_ & pin::kProvable;
   if (channels_ && mentions(sql, "rollback")) channels_->forget_request();
-  const protocol::SqlEffects& effects = books_->texts.read(sql);
+  const protocol::SqlEffects& effects = inspects ? books_->texts.read_settings(sql) : books_->texts.read(sql);
+  std::unique_ptr<Ruling> ruling;
   switch (effects.read) {
     case protocol::SqlEffects::Read::Plain: break;
     case protocol::SqlEffects::Read::Parsed:
-      if (const Pins no_room = find_room(effects)) return no_room;
+      if (inspects) {
+        ruling = guard_->rule(effects, sql);
+        if (ruling && ruling->refused) return ruling;
+        if (effects.reach.code || effects.changes.opaque) suspect_held();
+      }
+      if (const Pins no_room = find_room(effects)) return refusal(pin_book_->refuse(no_room));
       note_effects(effects, sql);
       break;
     case protocol::SqlEffects::Read::Unknown:
+      if (inspects) {
+        if ((ruling = guard_->rule(effects, sql))) return ruling;
+        suspect_held();
+        if (!protocol::may_leave_state(sql)) break;
+      }
 #ifndef PGWEIR_PLANT_KEEP_DIRTY
       server_->dirty = dirty_batch_ = true;
 #endif
+      server_->temp_used = true;
       suspicion().pins |= pin::kProvable;
       break;
   }
-  return 0;
+  return ruling;
 }
 
-Pins SessionCore::note_unnamed() {
+std::unique_ptr<Ruling> SessionCore::note_unnamed() {
   if (!unnamed_.empty()) return note_text(unnamed_);
-  if (unnamed_here_) server_->dirty = dirty_batch_ = true;  // too long to be kept and looked through
-  return 0;
+  return unnamed_here_ ? note_unread(kUnnamedKeptMax) : nullptr;
 }
+
+// It is too long to be kept and looked through.
+std::unique_ptr<Ruling> SessionCore::note_unread(std::size_t size) {
+  if (guard_->inspects()) {
+    if (auto ruling = guard_->rule_unread(size)) return ruling;
+    suspect_held();
+  }
+  server_->dirty = dirty_batch_ = server_->temp_used = true;
+  return nullptr;
+}
+
+void SessionCore::suspect_held() { suspicion().held = true; }
 
 // Answers the pins for which there is none.
 Pins SessionCore::find_room(const protocol::SqlEffects& effects) {
@@ -234,6 +266,7 @@ void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
     }
   }
   if (changes.opaque) server_->dirty = dirty_batch_ = true;
+  if (changes.temp) server_->temp_used = true;
   if (changes.unfollowable) server_->spoiled = true;
   const auto pin_if = [](bool yes, Pins pin) { return yes ? pin : Pins{0}; };
   const auto gone = static_cast<Pins>(
@@ -269,12 +302,16 @@ void SessionCore::end_batch() {
 
 bool SessionCore::begin_audit(Actions& out) {
   if (!suspicion_) return false;
-  // In session mode what is left goes with the server's cleaning.
-  if ((pins_ & pin::kSession) && !loses_start()) return suspicion_.reset(), false;
+  // In session mode what is left goes with the server's cleaning, but for what has a ceiling.
+  const bool in_session = (pins_ & pin::kSession) && !loses_start();
+  if (in_session && !guard_->inspects()) return suspicion_.reset(), false;
 #ifdef PGWEIR_PLANT_SKIP_AUDIT
   return suspicion_.reset(), false;
 #endif
   std::vector<Question> questions;
+  if (in_session) keep_to_held();
+  if (suspicion_->held)
+    for (const std::string& name : guard_->names()) suspicion_->add_setting(name);
   if (suspicion_->all_set_back)
     for (const SettingsRef& map : {wanted_, started_})
       for (const auto& [name, value] : map->values) suspicion_->add_setting(name);
@@ -308,6 +345,36 @@ bool SessionCore::begin_recovery(Actions& out) {
   return auditing_ = true;
 }
 
+void SessionCore::keep_to_held() {
+  const std::vector<std::string>& held = guard_->names();
+  std::erase_if(suspicion_->settings, [&held](const std::string& name) {
+    return std::find(held.begin(), held.end(), name) == held.end();
+  });
+  suspicion_->all_set_back = false;
+  suspicion_->pins = 0;
+}
+
+// What servers begin with is no choice of the client's, unless it had one.
+void SessionCore::forget_starts(Findings& findings) const {
+  for (Findings::Setting& setting : findings.settings) {
+    const std::string key = setting_key(setting.name);
+    if (setting.value && guard_->is_start(setting.name, *setting.value) && !wanted_->values.contains(key) &&
+        !started_->values.contains(key))
+      setting.value.reset();
+  }
+}
+
+void SessionCore::ceilings_changed() {
+  if (!guard_->inspects()) return;
+  SettingsBook& book = books_->settings;
+  for (SettingsRef* map : {&started_, &wanted_}) {
+    std::vector<Findings::Setting> lowered;
+    for (const auto& [name, value] : (*map)->values)
+      if (!guard_->allows(name, value)) guard_->hold(lowered.emplace_back(Findings::Setting{name, value}));
+    if (!lowered.empty()) *map = book.learned(*map, lowered, *book.empty());
+  }
+}
+
 void SessionCore::on_audited(Findings& findings, protocol::Gather& to_client) {
   PGWEIR_CHECK(auditing_ && suspicion_);
   SettingsBook& book = books_->settings;
@@ -317,10 +384,14 @@ void SessionCore::on_audited(Findings& findings, protocol::Gather& to_client) {
 #else
   const SettingsMap& defaults = *started_;
 #endif
+  if (guard_->inspects()) forget_starts(findings);
+  SettingsRef found = book.learned(server_->applied, findings.settings, *book.empty());
+  if (guard_->inspects())
+    for (Findings::Setting& setting : findings.settings) guard_->enforce(setting);
   const SettingsRef learned = book.learned(wanted_, findings.settings, defaults);
   if (learned->small()) {
     wanted_ = learned;
-    server_->applied = book.learned(server_->applied, findings.settings, *book.empty());
+    server_->applied = std::move(found);
     if (before != wanted_) to_client.own([&](std::string& bytes) { put_news(*before, bytes); });
   } else {
     findings.pins |= pin::kSettings;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "pooler/base/quoted.h"
+
 namespace pgweir {
 
 namespace {
@@ -22,16 +24,11 @@ std::string lower(Bytes text) {
 constexpr Bytes kOddEncodings[] = {"big5",  "gb18030", "gbk", "johab",    "mskanji", "shiftjis",
                                    "shift", "sjis",    "uhc", "windows9", "win9"};
 
-bool reads_plainly(const SettingsMap::Values& values) {
-  const auto strings = values.find(Bytes("standard_conforming_strings"));
-  if (strings != values.end() && lower(strings->second) != "on") return false;
-  const auto encoding = values.find(Bytes("client_encoding"));
-  if (encoding == values.end()) return true;
-  std::string name;
-  for (const char c : lower(encoding->second))
-    if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) name.push_back(c);
-  return std::none_of(std::begin(kOddEncodings), std::end(kOddEncodings),
-                      [&](Bytes odd) { return name.compare(0, odd.size(), odd) == 0; });
+constexpr Bytes kStrings = "standard_conforming_strings", kEncoding = "client_encoding";
+
+bool all_read_plainly(const SettingsMap::Values& values) {
+  return std::all_of(values.begin(), values.end(),
+                     [](const auto& each) { return reads_plainly(each.first, each.second); });
 }
 
 // Literals are read when a statement is prepared, and names looked up by the path.
@@ -70,6 +67,29 @@ std::string setting_key(Bytes name) {
   return lowered;
 }
 
+bool decides_reading(Bytes name) { return name == kStrings || name == kEncoding; }
+
+bool reads_plainly(Bytes name, Bytes value) {
+  if (name == kStrings) {
+    constexpr Bytes kOn[] = {"on", "true", "yes", "1", "t", "y"};
+    return std::find(std::begin(kOn), std::end(kOn), lower(value)) != std::end(kOn);
+  }
+  if (name != kEncoding) return true;
+  std::string encoding;
+  for (const char c : lower(value))
+    if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) encoding.push_back(c);
+  return std::none_of(std::begin(kOddEncodings), std::end(kOddEncodings),
+                      [&](Bytes odd) { return encoding.compare(0, odd.size(), odd) == 0; });
+}
+
+Error misread(Bytes name, Bytes value) {
+  return {
+      sqlstate::kFeatureNotSupported, "parameter \"" + std::string(name) + "\" cannot be " + quoted(value),
+      "Statements under it cannot be checked against the ceilings of the tier.",
+      name == kStrings ? "Leave it on, and write strings with backslashes as E'...'."
+                       : "Use UTF8, or another encoding in which no letter holds the byte of a backslash."};
+}
+
 bool is_tracked_setting(Bytes name) {
   return std::find(std::begin(kTracked), std::end(kTracked), name) != std::end(kTracked);
 }
@@ -89,7 +109,7 @@ SettingsBook::SettingsBook() : empty_(std::make_shared<SettingsMap>()) { empty_-
 
 void SettingsBook::set_baseline(SettingsMap::Values reported) {
   baseline_ = std::move(reported);
-  baseline_plain_sql_ = reads_plainly(baseline_);
+  baseline_plain_sql_ = all_read_plainly(baseline_);
 }
 
 SettingsRef SettingsBook::intern(SettingsMap::Values given) {
@@ -100,7 +120,7 @@ SettingsRef SettingsBook::intern(SettingsMap::Values given) {
   if (SettingsRef known = place.lock()) return known;
   auto map = std::make_shared<SettingsMap>();
   map->values = std::move(values);
-  map->plain_sql = reads_plainly(map->values);
+  map->plain_sql = all_read_plainly(map->values);
   for (const auto& [name, value] : map->values)
     if (decides_parsing(name)) map->parsing.append(name).append(1, '\0').append(value).append(1, '\0');
   map->proven = map->values.size() == 1 && map->values.begin()->first == "application_name" &&

@@ -15,6 +15,7 @@
 
 #include "pooler/audit.h"
 #include "pooler/base/bytes.h"
+#include "pooler/base/error.h"
 #include "protocol/startup.h"
 
 namespace pgweir {
@@ -40,6 +41,14 @@ std::string setting_key(Bytes name);
 
 // Settings whose changes Postgres reports and a client may make (Postgres manual, "Asynchronous Operations").
 bool is_tracked_setting(Bytes name);
+
+// Whether texts read as sql_words.h expects, standard strings, and in an encoding in which no letter contains
+// the byte of a quote or a backslash, depends on the setting, named as Postgres reports it; and whether they
+// do with this value.
+bool decides_reading(Bytes name);
+bool reads_plainly(Bytes name, Bytes value);
+// What a client is told that asks for another value.
+Error misread(Bytes name, Bytes value);
 
 class SettingsBook {
  public:
@@ -70,8 +79,7 @@ class SettingsBook {
   void forget_baseline() { baseline_.clear(); }
   const SettingsMap::Values& baseline() const { return baseline_; }
   void mark_proven(const SettingsRef& map);
-  // SQL texts under these settings read as sql_words.h expects: standard strings, and an encoding in which
-  // no letter contains the byte of a quote or a backslash.
+  // All values of the settings are such that reads_plainly().
   bool plain_sql(const SettingsMap& map) const { return map.plain_sql && baseline_plain_sql_; }
   // What a client with this map is told at login: the settings that servers report, which vary by version.
   SettingsMap::Values welcome(const SettingsMap& map) const;

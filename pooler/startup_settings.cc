@@ -11,6 +11,9 @@ namespace pgweir {
 StartupRef StartupBook::of(const tiers::Tenant& record) {
   StartupSettings settings =
       tiers::startup_settings(tiers::for_tenant(*record.limits.ceilings, record.name, record.limits.name));
+  // A role's own setting must not make its texts read otherwise than we read them.
+  if (!settings.empty() && record.limits.inspection != tiers::Inspection::Off)
+    settings.emplace("standard_conforming_strings", "on");
   std::weak_ptr<const StartupSettings>& place = known_[settings];
   if (StartupRef known = place.lock()) return known;
   auto made = std::make_shared<const StartupSettings>(std::move(settings));
@@ -51,6 +54,8 @@ Expected<void> hold_to_ceilings(SettingsMap::Values& wanted, const tiers::Tenant
                 "parameter " + quoted(given) + " cannot be set by a startup packet",
                 "Tier " + record.limits.name + " has ceilings, so only parameters that are known are taken.",
                 "Leave it out, and set it by SET."});
+    if (record.limits.inspection != tiers::Inspection::Off && !reads_plainly(setting_key(name), value))
+      return tl::unexpected(misread(name, value));
     tiers::Verdict verdict = tiers::judge(ceilings, name, value);
     switch (verdict.kind) {
       case tiers::Verdict::Kind::Within: break;

@@ -1,7 +1,5 @@
 #include "pooler/statements.h"
 
-#include "protocol/sql_words.h"
-
 namespace pgweir {
 
 void StatementRef::release() {
@@ -30,7 +28,7 @@ StatementRef StatementBook::intern(Bytes content, Bytes parsing) {
   statement->id = next_++;
   statement->definitions = definitions_;
   statement->server_name = "pgweir_" + std::to_string(statement->id);
-  statement->leaves_state = protocol::may_leave_state(content.substr(0, content.find('\0')));
+  statement->words = protocol::sql_words(content.substr(0, content.find('\0')));
   statement->book = this;
   bytes_ += statement->key.size() + kStatementCost;
   Statement* raw = statement.get();

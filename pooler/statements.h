@@ -17,6 +17,7 @@
 
 #include "pooler/base/bytes.h"
 #include "pooler/base/check.h"
+#include "protocol/sql_words.h"
 
 namespace pgweir {
 
@@ -29,7 +30,7 @@ struct Statement {
   Bytes content;            // in key: what follows the name in a Parse: text, NUL, parameter types
   std::string server_name;  // "pgweir_<id>", the same on every server of the group
   StatementId id = 0;
-  bool leaves_state = false;
+  protocol::SqlWords words = protocol::SqlWords::Harmless;
   bool current = true;  // who prepares the text now gets this one
   bool stale = false;   // see StatementBook::retire
   std::uint32_t definitions = 0;
@@ -185,6 +186,7 @@ struct StatementOp {
     Forget,   // the client's Close of `name`; when it is skipped the name means `statement` again
     Evict,    // our Close, because the server knew too many, or is to learn it anew
     Refuse,   // a request that we refuse: `name` holds the ErrorResponse that replaces the server's
+    Tell,     // a request that was changed: `name` holds the NoticeResponses that go ahead of its answer
   };
   Kind kind = Kind::Inject;
   std::uint32_t batch = 0;

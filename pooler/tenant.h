@@ -10,6 +10,7 @@
 #include "pooler/base/error.h"
 #include "pooler/base/list.h"
 #include "pooler/base/time.h"
+#include "pooler/ceiling_guard.h"
 #include "pooler/pins.h"
 #include "pooler/startup_settings.h"
 #include "pooler/tier_meter.h"
@@ -29,6 +30,7 @@ struct Tenant : ListLink<Tenant> {
   bool paused = false;     // PAUSE: whoever asks for a server waits
   bool disabled = false;   // DISABLE: no new clients
   PinBook pins{record};
+  CeilingGuard guard{record};
   Traffic traffic;
   TrafficPeriod period;
   TierMeter* meter;  // of the tier that it has now

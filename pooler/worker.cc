@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "pooler/base/check.h"
+#include "pooler/base/quoted.h"
 #include "pooler/cancel.h"
 #include "pooler/client_login.h"
 #include "pooler/console.h"
@@ -45,6 +46,7 @@ void Worker::take_snapshot(std::shared_ptr<const Snapshot> snapshot) {
       if (const auto record = snapshot_->tenant(name)) {
         follow(*tenant, *record);
         tenant->startup = startups_.of(tenant->record);  // Group::reloaded does the rest
+        renew_guard(*tenant);
       }
   for (auto& [key, group] : groups_) group->reloaded(*before);
   for (auto& [id, session] : sessions_) session->reloaded();
@@ -145,7 +147,21 @@ Tenant& Worker::tenant(const tiers::Tenant& record) {
   return tenant;
 }
 
+void Worker::renew_guard(Tenant& tenant) {
+  if (!tenant.guard.on_first_enforced)
+    tenant.guard.on_first_enforced = [this, &tenant](const std::string& name, const std::string& found) {
+      log().warn("ceiling_enforced", {{"tenant", tenant.record.name},
+                                      {"tier", tenant.record.limits.name},
+                                      {"parameter", name},
+                                      {"found", quoted(found)}});
+    };
+  if (!tenant.guard.renew()) return;
+  for (auto& [id, session] : sessions_)
+    if (&session->tenant() == &tenant) session->ceilings_changed();
+}
+
 void Worker::record_changed(Tenant& tenant) {
+  renew_guard(tenant);
   StartupRef before = std::exchange(tenant.startup, startups_.of(tenant.record));
   if (!before || before == tenant.startup) return;
   for (auto& [key, group] : groups_)

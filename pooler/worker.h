@@ -66,6 +66,8 @@ class Worker final : public net::Acceptor {
   StartupRef startup_of(const tiers::Tenant& record) { return startups_.of(record); }
   // The tenant's record has been replaced: its servers are opened, kept and lent by what it says now.
   void record_changed(Tenant& tenant);
+  // The same of what its texts may do.
+  void renew_guard(Tenant& tenant);
   // A tenant whose ceilings have changed stays in the group where its sessions are.
   Group& group(const Tenant& tenant, const GroupKey& key, const ServerCredentials& credentials);
 

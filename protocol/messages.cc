@@ -96,6 +96,7 @@ void put_bind_text(std::string& out, Bytes statement, const std::vector<std::opt
 }
 void put_execute(std::string& out) { Writer(out, 'E').c_string("").u32(0); }
 void put_close_statement(std::string& out, Bytes name) { Writer(out, 'C').u8('S').c_string(name); }
+void put_no_function(std::string& out) { Writer(out, 'F').u32(0).u16(0).u16(0).u16(0); }
 void put_sync(std::string& out) { Writer(out, 'S'); }
 void put_terminate(std::string& out) { Writer(out, 'X'); }
 

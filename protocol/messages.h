@@ -65,6 +65,7 @@ void put_bind_text(std::string& out, Bytes statement, const std::vector<std::opt
 void put_execute(std::string& out);  // the unnamed portal, all rows
 void put_close_statement(std::string& out, Bytes name);
 void put_sync(std::string& out);
+void put_no_function(std::string& out);  // a FunctionCall of what does not exist
 void put_terminate(std::string& out);
 
 ErrorFields parse_error(Bytes body);

@@ -90,7 +90,8 @@ Pipeline::Reply Pipeline::accept(Verdict verdict, Entry entry, bool finished) {
   reply.verdict = (entry & kOurs) ? Verdict::Swallow : verdict;
   reply.kind = kind_of(entry);
   reply.finished = finished;
-  reply.op = finished && (entry & kOp);
+  reply.of_op = (entry & kOp) != 0;
+  reply.op = finished && reply.of_op;
   if (finished) pop();
   return reply;
 }
@@ -188,7 +189,7 @@ Pipeline::Reply Pipeline::on_error() {
   reply.kind = kind_of(entry);
   // A Parse that we put in front of a client's Bind fails for the client's reasons: it is the client's error.
   const bool client_sees = !ours || (reply.kind == Owed::Parse && (entry & kOp));
-  reply.op = entry & kOp;
+  reply.op = reply.of_op = (entry & kOp) != 0;
   reply.verdict = client_sees ? Verdict::Forward : Verdict::Swallow;
   reply.ours_failed = !client_sees;
   // Syncs that the client sent into a COPY that failed: the server has ignored those that it read before the

@@ -46,6 +46,7 @@ class Pipeline {
     Owed kind = Owed::Query;
     bool finished = false;        // an owed answer is complete
     bool op = false;              // it was one with Op::Statement
+    bool of_op = false;           // it belongs to such a request, finished or not
     bool ready = false;           // ReadyForQuery
     bool ours_failed = false;     // an error answered a request of ours other than Parse
     std::uint32_t bind = 0;       // of an error that answers a Bind: its number, from 0, see binds()

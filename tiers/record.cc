@@ -166,6 +166,7 @@ Tier lower_of(Tier a, const Tier& b) {
   for (const TierField& field : tier_fields())
     if (const auto* const count = std::get_if<std::uint32_t Tier::*>(&field.member))
       a.*(*count) = std::min(a.*(*count), b.*(*count));
+  a.inspection = std::max(a.inspection, b.inspection);
   a.ceilings = stricter_of(*b.ceilings, *a.ceilings);
   return a;
 }

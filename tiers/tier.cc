@@ -35,6 +35,11 @@ constexpr std::array kOwnFields{
               "When a client gives its server back: at the end of each transaction, or when it leaves."},
     TierField{"session_mode", &Tier::session_mode, 0, 0,
               "Whether a client may ask for session mode, by `options=-c pgweir.pool_mode=session`."},
+    TierField{
+        "inspection", &Tier::inspection, 0, 0,
+        "Where there are ceilings or injected values, what is done about texts that would go beyond them: "
+        "what stands in a text is lowered or refused; `strict` refuses DO, CALL, the making of functions "
+        "and what cannot be read, too."},
 };
 
 // Those that the struct has as members, then the ceilings that are fields.
@@ -82,6 +87,9 @@ constexpr std::array kSwitches{Word{"true", 1}, Word{"false", 0}, Word{"on", 1},
                                Word{"off", 0},  Word{"yes", 1},   Word{"no", 0}};
 constexpr std::array kPoolModes{Word{"transaction", static_cast<std::uint8_t>(PoolMode::Transaction)},
                                 Word{"session", static_cast<std::uint8_t>(PoolMode::Session)}};
+constexpr std::array kInspections{Word{"off", static_cast<std::uint8_t>(Inspection::Off)},
+                                  Word{"standard", static_cast<std::uint8_t>(Inspection::Standard)},
+                                  Word{"strict", static_cast<std::uint8_t>(Inspection::Strict)}};
 constexpr std::array kStates{Word{"active", static_cast<std::uint8_t>(TenantState::Active)},
                              Word{"suspended", static_cast<std::uint8_t>(TenantState::Suspended)}};
 
@@ -89,6 +97,7 @@ constexpr std::array kStates{Word{"active", static_cast<std::uint8_t>(TenantStat
 std::span<const Word> words_of(const TierField& field) {
   if (std::holds_alternative<PoolMode Tier::*>(field.member)) return kPoolModes;
   if (std::holds_alternative<bool Tier::*>(field.member)) return kSwitches;
+  if (std::holds_alternative<Inspection Tier::*>(field.member)) return kInspections;
   return {};
 }
 
@@ -182,6 +191,8 @@ Expected<void> set_tier_field(Tier& tier, std::string_view key, std::string_view
                   std::string(key) + " must be " + listed(words) + ", not " + quoted(value));
     if (const auto* const flag = std::get_if<bool Tier::*>(&field->member))
       tier.*(*flag) = word->value != 0;
+    else if (const auto* const inspection = std::get_if<Inspection Tier::*>(&field->member))
+      tier.*(*inspection) = static_cast<Inspection>(word->value);
     else
       tier.*(std::get<PoolMode Tier::*>(field->member)) = static_cast<PoolMode>(word->value);
     return {};
@@ -240,6 +251,10 @@ std::string tier_text(const Tier& tier, const TierField& field) {
     return tier.*(*flag) ? "true" : "false";
   if (const auto* const mode = std::get_if<PoolMode Tier::*>(&field.member))
     return std::string(name(tier.*(*mode)));
+  if (const auto* const inspection = std::get_if<Inspection Tier::*>(&field.member))
+    return std::string(
+        word_for<std::uint8_t>(kInspections, &Word::value, static_cast<std::uint8_t>(tier.*(*inspection)))
+            ->text);
   return std::to_string(tier.*(std::get<std::uint32_t Tier::*>(field.member)));
 }
 
@@ -264,9 +279,9 @@ std::string ceilings_reference() {
       "is opened with it, so that it is what sessions begin with and what RESET returns to. Values are "
       "written "
       "as in `postgresql.conf`; `none` is no ceiling, which is the default of all. Changes hold for "
-      "who is connected, too, from the next transaction on; who keeps a server keeps its values. What a "
-      "client "
-      "has set itself is held to its ceiling as it connects, later values not yet.\n\n"
+      "who is connected, too, from the next transaction on; who keeps a server, one transaction later. What "
+      "a "
+      "client sets itself is held to its ceiling as it connects, and later as `inspection` says.\n\n"
       "| field | allowed | meaning |\n|---|---|---|\n";
   std::string others;
   for (const Ceiling& row : kCeilings) {
@@ -288,8 +303,7 @@ std::string ceilings_reference() {
       others +
       "; of others a value must have a unit where the ceiling has one, and must not be 0 or less, which "
       "may mean no limit. |\n"
-      "| `inject.<parameter>` | text | A value that sessions have whatever their startup packet says, such "
-      "as "
+      "| `inject.<parameter>` | text | A value that sessions have and may not change, such as "
       "`inject.app.tenant_id: \"{tenant}\"`. |\n"
       "| `default.<parameter>` | text | A value that sessions begin with and may change, up to its ceiling. "
       "|\n\n"

@@ -23,6 +23,14 @@ std::string_view name(PoolMode mode);
 // Nothing for a word that is none.
 std::optional<PoolMode> pool_mode(std::string_view word);
 
+// What is done about texts that would give a parameter a value above its ceiling, or an injected one another.
+// Each does what the one before does.
+enum class Inspection : std::uint8_t {
+  Off,       // nothing
+  Standard,  // what stands in the text is lowered or refused
+  Strict,    // so is what could hide it: DO, CALL, the making of functions, texts that cannot be read
+};
+
 struct Tier {
   std::string name;
   std::uint32_t pool_size = 2;               // server connections it is sure of
@@ -35,6 +43,7 @@ struct Tier {
   std::uint32_t max_pinned_clients = 2;  // that keep a server between transactions
   PoolMode pool_mode = PoolMode::Transaction;
   bool session_mode = false;  // a client may ask for it
+  Inspection inspection = Inspection::Standard;
   SharedCeilings ceilings;
   friend bool operator==(const Tier&, const Tier&) = default;
 };
@@ -67,7 +76,8 @@ inline constexpr std::size_t kNameMax = 63;  // bytes of a name that Postgres ke
 struct TierField {
   std::string_view key;
   // A ceiling is none of the struct's own members.
-  std::variant<std::uint32_t Tier::*, milliseconds Tier::*, PoolMode Tier::*, bool Tier::*, const Ceiling*>
+  std::variant<std::uint32_t Tier::*, milliseconds Tier::*, PoolMode Tier::*, bool Tier::*,
+               Inspection Tier::*, const Ceiling*>
       member;
   std::int64_t least = 0, most = 0;
   std::string_view help;

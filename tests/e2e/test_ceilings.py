@@ -2,6 +2,7 @@
 a change of plan does to who is connected."""
 
 import random
+import subprocess
 import unittest
 
 import psycopg
@@ -204,6 +205,94 @@ class Ceilings(PgweirCase):
                         self.assertEqual(self.direct(direct, name, got), expected)
                         judged += 1
         self.assertGreater(judged, 60)
+
+    # --- texts
+
+    ROUTES = {
+        "set": "set work_mem = '1GB'",
+        "set of the session": "set session work_mem to 1048576",
+        "set local": "set local work_mem = '1GB'",
+        "an old name": "set sort_mem = 1048576",
+        "a quoted name": 'set "work_mem" = 1e6',
+        "escapes in the name": 'set U&"work!005Fmem" uescape \'!\' = 1048576',
+        "comments": "/* /* */ */ set -- x\n work_mem/**/=/**/'1GB'",
+        "a string with escapes": "set work_mem = E'1\\x47B'",
+        "behind other statements": ";;; select 1; set work_mem = '1GB'",
+        "set_config": "select set_config('work_mem', '1GB', false)",
+        "set_config, any case": "select PG_CATALOG.\"set_config\"('Work_Mem', '1GB', false)",
+        "set_config, dollars": "select set_config('work_mem', $a$1GB$a$, false)",
+        "in a with": "with x as (select set_config('work_mem', '1GB', false)) select * from x",
+        "in from": "select * from set_config('work_mem', '1GB', false)",
+        "in limit": "select 1 limit length(set_config('work_mem', '1GB', false))",
+        "in values": "values (set_config('work_mem', '1GB', false))",
+        "in explain": "explain analyze select set_config('work_mem', '1GB', false)",
+        "in prepare": "prepare p as select set_config('work_mem', '1GB', false); execute p",
+        "a name that is computed": "select set_config('work_' || 'mem', '1GB', false)",
+        "a value that is computed": "select set_config('work_mem', '1' || 'GB', false)",
+        "update": "update pg_settings set setting = '1048576' where name = 'work_mem'",
+        "query_to_xml": "select query_to_xml('select set_config(''work_mem'', ''1GB'', false)', true, true, '')",
+        "ts_stat": "select * from ts_stat('select to_tsvector(set_config(''work_mem'', ''1GB'', false))')",
+    }
+    # What no text shows: held when the transaction has ended.
+    HIDDEN = {
+        "do": "do $$ begin perform set_config('work_mem', '1GB', false); end $$",
+        "do, set": "do $$ begin set work_mem = '1GB'; end $$",
+        "do, execute": "do $$ begin execute 'se' || 't work_mem = ''1GB'''; end $$",
+    }
+
+    def run_text(self, client, text):
+        try:
+            client.execute(text)
+        except psycopg.Error as error:
+            return error.sqlstate
+        return None
+
+    def test_no_text_gives_more_than_the_ceiling(self):
+        small = self.client("small", autocommit=True)
+        for route, text in self.ROUTES.items():
+            with self.subTest(route=route):
+                self.assertIn(self.run_text(small, text), (None, "42601", "42501"))
+                self.assertEqual(self.shown(small, "work_mem"), ["4MB"])
+        for route, text in self.ROUTES.items():
+            with self.subTest(route=route, inside="a transaction"):
+                small.execute("begin")
+                if self.run_text(small, text) is None:
+                    self.assertEqual(self.shown(small, "work_mem"), ["4MB"])
+                small.execute("rollback")
+
+    def test_what_texts_hide_is_set_back_behind_the_transaction(self):
+        for mode in ("transaction", "session"):
+            small = self.client("small", autocommit=True, options=f"-c pgweir.pool_mode={mode}")
+            for route, text in self.HIDDEN.items():
+                with self.subTest(route=route, mode=mode):
+                    self.assertIsNone(self.run_text(small, text))
+                    self.assertEqual(self.shown(small, "work_mem"), ["4MB"])
+
+    def test_the_client_is_told(self):
+        small = self.client("small", autocommit=True)
+        told = []
+        small.add_notice_handler(lambda notice: told.append(notice.message_primary))
+        small.execute("set statement_timeout = 0")
+        self.assertEqual(told, ["statement_timeout lowered to 10s, the ceiling of tier small"])
+        self.assertEqual(self.shown(small, "statement_timeout"), ["10s"])
+
+    def test_injected_values_cannot_be_changed(self):
+        marked = self.client("marked", autocommit=True)
+        for text in ("set app.tenant_id = 'other'", "select set_config('app.tenant_id', 'other', false)"):
+            self.assertEqual(self.run_text(marked, text), "42501")
+        marked.execute("do $$ begin perform set_config('app.tenant_id', 'other', false); end $$")
+        self.assertEqual(self.shown(marked, "app.tenant_id"), ["marked/large"])
+
+    def test_honest_settings_pass(self):
+        small = self.client("small", autocommit=True)
+        small.execute("set work_mem = '1MB'; set application_name = 'x'; set timezone = 'UTC'")
+        small.execute("select set_config('app.user', %s, false)", ("me",))
+        self.assertEqual(self.shown(small, "work_mem", "app.user"), ["1MB", "me"])
+        small.execute("do $$ begin create temp table t (i int); drop table t; end $$")
+        address = ["-h", "127.0.0.1", "-p", str(self.weir.port), "-U", "app", "-d", "small"]
+        dump = subprocess.run(["pg_dump", *address], capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(dump.returncode, 0, dump.stderr)
+        self.assertIn("PostgreSQL database dump complete", dump.stdout)
 
     # --- a change of plan
 

@@ -111,6 +111,7 @@ struct World {
   GroupBooks books{4096, texts};
   tiers::Tenant tenant{.name = "t", .limits = {.max_pinned_clients = 1}};
   PinBook pins{tenant};
+  CeilingGuard guard{tenant};
   std::unique_ptr<ServerCore> servers[2];
   Model models[2];
   Client clients[2];
@@ -123,7 +124,7 @@ struct World {
       SettingsMap::Values settings;
       if (i) settings = {{"work_mem", "8MB"}};
       clients[i].core =
-          std::make_unique<SessionCore>(books, pins, books.settings.intern(std::move(settings)));
+          std::make_unique<SessionCore>(books, pins, guard, books.settings.intern(std::move(settings)));
     }
   }
   ~World() {

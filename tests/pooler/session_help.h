@@ -42,6 +42,7 @@ struct Place {
   GroupBooks books;
   tiers::Tenant tenant = tenant_with(2);
   PinBook pins{tenant};
+  CeilingGuard guard{tenant};
   ServerCore server{books.settings.empty()};
   ServerCore other{books.settings.empty()};
 };
@@ -50,7 +51,7 @@ struct Place {
 struct Client {
   explicit Client(Place& p, SettingsMap::Values settings = {},
                   tiers::PoolMode mode = tiers::PoolMode::Transaction)
-      : place(p), core(p.books, p.pins, p.books.settings.intern(std::move(settings)), mode) {}
+      : place(p), core(p.books, p.pins, p.guard, p.books.settings.intern(std::move(settings)), mode) {}
   ~Client() {
     if (core.state() != SessionCore::State::Closed) step([&] { core.client_gone(out); });
   }

@@ -23,9 +23,9 @@ TEST_CASE("a text exists once, under one name") {
 TEST_CASE("a statement knows whether it leaves state behind") {
   using namespace std::literals;
   StatementBook book(10'000);
-  CHECK_FALSE(book.intern("select 1\0\0\0"sv)->leaves_state);
-  CHECK(book.intern("set x = 1\0\0\0"sv)->leaves_state);
-  CHECK_FALSE(book.intern("select 1\0\0\1; set"sv)->leaves_state);  // types are not text
+  CHECK(book.intern("select 1\0\0\0"sv)->words == protocol::SqlWords::Harmless);
+  CHECK(book.intern("set x = 1\0\0\0"sv)->words == protocol::SqlWords::State);
+  CHECK(book.intern("select 1\0\0\1; set"sv)->words == protocol::SqlWords::Harmless);  // types are not text
 }
 
 TEST_CASE("a statement that nobody names stays until its room is needed, the longest unused goes first") {

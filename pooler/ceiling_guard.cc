@@ -1,0 +1,196 @@
+#include "pooler/ceiling_guard.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "pooler/base/quoted.h"
+#include "pooler/settings.h"
+
+namespace pgweir {
+
+using protocol::SqlAssignment;
+using Where = SqlAssignment::Where;
+using tiers::Verdict;
+
+namespace {
+constexpr std::uint32_t kSetConfigOid = 2078;  // pg_catalog.set_config(text, text, boolean), of all versions
+
+// As a SQL string constant, whatever standard_conforming_strings is.
+std::string literal(Bytes value) {
+  std::string out = value.find('\\') == Bytes::npos ? "'" : " E'";
+  for (const char c : value) out.append(c == '\'' || c == '\\' ? 2 : 1, c);
+  return out + "'";
+}
+
+// `name` is made of words with dots between them.
+std::string quoted_name(Bytes name) {
+  std::string out = "\"";
+  for (const char c : name) out += c == '.' ? "\".\"" : std::string(1, c);
+  return out + '"';
+}
+
+Error unverifiable(std::string message, std::string hint) {
+  return {sqlstate::kSyntaxError, std::move(message), {}, std::move(hint)};
+}
+}  // namespace
+
+bool CeilingGuard::renew() {
+  const tiers::Tier& limits = record_->limits;
+  if (limits.ceilings == source_ && limits.name == tier_ && limits.inspection == asked_) return false;
+  source_ = limits.ceilings;
+  tier_ = limits.name;
+  asked_ = limits.inspection;
+  tiers::Ceilings held = tiers::for_tenant(*record_->limits.ceilings, record_->name, record_->limits.name);
+  const bool nothing = held.limits.empty() && held.injected.empty();
+  const tiers::Inspection inspection = nothing ? tiers::Inspection::Off : record_->limits.inspection;
+  const bool changed = inspection != inspection_ || held != *ceilings_;
+  inspection_ = inspection;
+  if (!changed) return false;
+  start_ = tiers::startup_settings(held);
+  names_.clear();
+  for (const auto* values : {&held.limits, &held.injected})
+    for (const auto& [name, value] : *values) names_.push_back(name);
+  // Most tenants have their tier's as they are.
+  if (held == *record_->limits.ceilings)
+    ceilings_ = record_->limits.ceilings;
+  else
+    ceilings_ = std::move(held);
+  return true;
+}
+
+std::string CeilingGuard::whose() const {
+  return "tenant " + quoted(record_->name) + ", tier " + record_->limits.name + ".";
+}
+
+std::unique_ptr<Ruling> CeilingGuard::refuse(Error error) {
+  ++totals_.refused;
+  if (error.detail.empty()) error.detail = whose();
+  auto ruling = std::make_unique<Ruling>();
+  ruling->refused = std::move(error);
+  return ruling;
+}
+
+bool CeilingGuard::holds(Bytes name) const {
+  return ceilings_->limits.contains(name) || ceilings_->injected.contains(name);
+}
+
+std::unique_ptr<Ruling> CeilingGuard::rule(const protocol::SqlEffects& effects, Bytes sql) {
+  if (effects.read == protocol::SqlEffects::Read::Unknown) {
+    if (!strict()) return nullptr;
+    return refuse(unverifiable("the statement cannot be read, and may change settings",
+                               "Send its statements one by one; those that change settings by themselves."));
+  }
+  const protocol::SqlReach& reach = effects.reach;
+  if (reach.code && strict())
+    return refuse({sqlstate::kFeatureNotSupported, "DO, CALL and the making of functions are not allowed",
+                   whose(), "The tier's inspection is strict. Run migrations under a tier where it is not."});
+  if (reach.hidden_setting)
+    return refuse(unverifiable("the name of the setting that is to change is not in the statement",
+                               "Name it by a plain string in set_config(), or use SET."));
+  if (reach.hidden_sql)
+    return refuse(unverifiable("a query given as a string cannot be checked for the settings it changes",
+                               "Give it as a plain string that changes no settings."));
+  auto ruling = std::make_unique<Ruling>();
+  std::vector<std::pair<const SqlAssignment*, std::string>> edits;
+  for (const SqlAssignment& each : reach.assignments)
+    if (!lower(each, *ruling, edits)) return refuse(std::move(*ruling->refused));
+  if (edits.empty()) return nullptr;
+  std::sort(edits.begin(), edits.end(),
+            [](const auto& a, const auto& b) { return a.first->at < b.first->at; });
+  std::size_t from = 0;
+  for (const auto& [each, with] : edits) {
+    ruling->text.append(sql.substr(from, each->at - from)).append(with);
+    from = each->at + each->size;
+  }
+  ruling->text.append(sql.substr(from));
+  totals_.lowered += edits.size();
+  return ruling;
+}
+
+// False: it is refused.
+bool CeilingGuard::lower(const SqlAssignment& assignment, Ruling& ruling,
+                         std::vector<std::pair<const SqlAssignment*, std::string>>& edits) const {
+  const std::string& name = assignment.name;
+  if (decides_reading(setting_key(name)) && (!assignment.value || !reads_plainly(name, *assignment.value))) {
+    ruling.refused = misread(name, assignment.value.value_or("a value that is not in the statement"));
+    return false;
+  }
+  if (!holds(name)) return true;
+  if (!assignment.value) {
+    ruling.refused = unverifiable("the value for parameter \"" + name + "\" is not in the statement",
+                                  "The tier has a ceiling for it. Give the value as a plain string.");
+    return false;
+  }
+  Verdict verdict = tiers::judge(*ceilings_, name, *assignment.value);
+  switch (verdict.kind) {
+    case Verdict::Kind::Within: return true;
+    case Verdict::Kind::Refused: ruling.refused = std::move(verdict.why); return false;
+    case Verdict::Kind::Lowered: break;
+  }
+  if (assignment.where == Where::Stored || assignment.size == 0) {
+    ruling.refused = Error{sqlstate::kInsufficientPrivilege,
+                           "parameter \"" + name + "\" must not lie above " + verdict.to + " here", whose(),
+                           "Give it a value within the ceiling, as a plain string."};
+    return false;
+  }
+  std::string with;
+  switch (assignment.where) {
+    case Where::Set: with = "SET SESSION " + quoted_name(name) + " TO " + literal(verdict.to); break;
+    case Where::SetLocal: with = "SET LOCAL " + quoted_name(name) + " TO " + literal(verdict.to); break;
+    case Where::Argument:
+    case Where::Stored: with = literal(verdict.to); break;
+  }
+  edits.emplace_back(&assignment, std::move(with));
+  ruling.lowered.push_back(name + " lowered to " + verdict.to + ", the ceiling of tier " +
+                           record_->limits.name);
+  return true;
+}
+
+std::unique_ptr<Ruling> CeilingGuard::rule_unread(std::size_t size) {
+  if (!strict()) return nullptr;
+  return refuse({sqlstate::kProgramLimit,
+                 "the message of " + std::to_string(size) + " bytes is too long to be looked through",
+                 whose(), "The tier's inspection is strict. Send it in parts, or load data by COPY."});
+}
+
+std::unique_ptr<Ruling> CeilingGuard::rule_misread() {
+  return refuse(
+      {sqlstate::kFeatureNotSupported,
+       "statements cannot be read under this client_encoding or standard_conforming_strings", whose(),
+       "The tier has ceilings. Use client_encoding UTF8 and leave standard_conforming_strings on."});
+}
+
+std::optional<Error> CeilingGuard::refuse_function(std::uint32_t oid) {
+  if (!inspects() || oid != kSetConfigOid) return {};
+  return refuse({sqlstate::kFeatureNotSupported, "set_config cannot be called by a FunctionCall message",
+                 whose(), "Use SET, or set_config() in a statement."})
+      ->refused;
+}
+
+bool CeilingGuard::is_start(Bytes name, Bytes value) const {
+  const auto start = start_.find(name);
+  return start != start_.end() && start->second == value;
+}
+
+bool CeilingGuard::allows(Bytes name, Bytes value) const {
+  return tiers::judge(*ceilings_, tiers::parameter_name(name), value).kind == Verdict::Kind::Within;
+}
+
+void CeilingGuard::hold(Findings::Setting& setting) const {
+  if (!setting.value) return;
+  Verdict verdict = tiers::judge(*ceilings_, tiers::parameter_name(setting.name), *setting.value);
+  switch (verdict.kind) {
+    case Verdict::Kind::Within: return;
+    case Verdict::Kind::Lowered: setting.value = std::move(verdict.to); return;
+    case Verdict::Kind::Refused: setting.value.reset(); return;
+  }
+}
+
+void CeilingGuard::enforce(Findings::Setting& setting) {
+  if (!setting.value || allows(setting.name, *setting.value)) return;
+  ++totals_.enforced;
+  if (on_first_enforced && told_.insert(setting.name).second) on_first_enforced(setting.name, *setting.value);
+  hold(setting);
+}
+
+}  // namespace pgweir

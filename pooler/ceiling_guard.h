@@ -1,0 +1,102 @@
+// pooler/ceiling_guard.h - what the texts of one tenant may do to the settings that its tier holds, and which
+// of their values are taken back.
+//
+// Held are the parameters with a ceiling and those that are injected. A text is ruled by what read_sql()
+// found in it: a value above the ceiling gives way to the ceiling, what cannot be lowered so is refused. What
+// no text shows is found by the audit, behind its transaction, and set back.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "pooler/audit.h"
+#include "pooler/base/bytes.h"
+#include "pooler/base/error.h"
+#include "protocol/sql.h"
+#include "protocol/sql_words.h"
+#include "tiers/tier.h"
+
+namespace pgweir {
+
+// What is to become of a text that cannot go as it is.
+struct Ruling {
+  std::optional<Error> refused;
+  std::string text;                  // that goes in its place
+  std::vector<std::string> lowered;  // what the client is told of each value
+};
+
+class CeilingGuard {
+ public:
+  // Since the start.
+  struct Totals {
+    std::uint64_t lowered = 0;   // values in texts
+    std::uint64_t refused = 0;   // requests
+    std::uint64_t enforced = 0;  // values that the audit found above and that were set back
+    friend bool operator==(const Totals&, const Totals&) = default;
+  };
+
+  // `record` outlives this.
+  explicit CeilingGuard(const tiers::Tenant& record) : record_(&record) { renew(); }
+  CeilingGuard(const CeilingGuard&) = delete;
+  CeilingGuard& operator=(const CeilingGuard&) = delete;
+
+  // The record has changed. Answers whether what is held has.
+  bool renew();
+
+  // Something is held, and texts are looked at for it.
+  bool inspects() const { return inspection_ != tiers::Inspection::Off; }
+  bool strict() const { return inspection_ == tiers::Inspection::Strict; }
+  // A text of such words is to be ruled.
+  bool minds(protocol::SqlWords words) const {
+    return words == protocol::SqlWords::State || (inspects() && words != protocol::SqlWords::Harmless);
+  }
+
+  // Null: the text may go as it is.
+  std::unique_ptr<Ruling> rule(const protocol::SqlEffects& effects, Bytes sql);
+  // Of what is too long to be looked through, where that is refused.
+  std::unique_ptr<Ruling> rule_unread(std::size_t size);
+  // Of texts under settings by which they read otherwise than we read them.
+  std::unique_ptr<Ruling> rule_misread();
+  // Of a FunctionCall.
+  std::optional<Error> refuse_function(std::uint32_t oid);
+
+  // The names of what is held.
+  const std::vector<std::string>& names() const { return names_; }
+  // Whether `value` is what servers begin with.
+  bool is_start(Bytes name, Bytes value) const;
+  // Takes a value that a session was found to have back to what it may be: of an injected one to none, which
+  // is what servers begin with. Counted.
+  void enforce(Findings::Setting& setting);
+  // The same of a value that the client brings along.
+  void hold(Findings::Setting& setting) const;
+  bool allows(Bytes name, Bytes value) const;
+
+  const Totals& totals() const { return totals_; }
+  // Called the first time that a value of a parameter is set back.
+  std::function<void(const std::string& name, const std::string& found)> on_first_enforced;
+
+ private:
+  bool holds(Bytes name) const;
+  bool lower(const protocol::SqlAssignment& assignment, Ruling& ruling,
+             std::vector<std::pair<const protocol::SqlAssignment*, std::string>>& edits) const;
+  std::unique_ptr<Ruling> refuse(Error error);
+  std::string whose() const;
+
+  const tiers::Tenant* record_;
+  tiers::SharedCeilings source_;  // with tier_ and asked_: what renew() saw
+  std::string tier_;
+  tiers::Inspection asked_ = tiers::Inspection::Off;
+  tiers::SharedCeilings ceilings_;  // with this tenant's name in it
+  tiers::Ceilings::Values start_;
+  tiers::Inspection inspection_ = tiers::Inspection::Off;
+  std::vector<std::string> names_;
+  std::set<std::string> told_;
+  Totals totals_;
+};
+
+}  // namespace pgweir

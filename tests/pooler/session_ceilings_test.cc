@@ -1,0 +1,192 @@
+// Texts that would give a session values above its ceilings.
+#include "tests/pooler/session_help.h"
+
+using namespace pgweir;
+using namespace pgweir::test;
+
+namespace {
+
+struct Held : Place {
+  explicit Held(tiers::Inspection inspection = tiers::Inspection::Standard) {
+    tenant.limits.inspection = inspection;
+    set({{"work_mem", "4MB"}, {"statement_timeout", "10s"}, {"temp_buffers", "1MB"}, {"ceiling.jit", "off"}});
+    set({{"inject.app.tenant_id", "{tenant}"}});
+  }
+  void set(const std::vector<std::pair<std::string, std::string>>& fields) {
+    for (const auto& [key, value] : fields) REQUIRE(tiers::set_tier_field(tenant.limits, key, value));
+    guard.renew();
+  }
+};
+
+// What a server is sent that is asked to run the text, and what the client is told when it has.
+std::string ruled(Held& place, Bytes sql) {
+  Client client(place);
+  REQUIRE(client.says(query(sql)) == "ask");
+  REQUIRE(client.granted(place.server).empty());
+  const std::string sent = client.sent();
+  if (sent != "Q:refused_by_pgweir") {
+    client.step([&] { client.core.server_gone("x", client.out); });
+    place.server = ServerCore(place.books.settings.empty());
+    return sent.substr(2);
+  }
+  CHECK(client.hears(error("42601") + ready()) == "release");
+  return client.seen();
+}
+
+}  // namespace
+
+TEST_CASE("values above the ceiling give way to it, and what cannot be lowered is refused") {
+  struct Row {
+    const char* text;
+    const char* ruled;
+  };
+  const Row rows[] = {
+      {"select 1", "select 1"},
+      {"set work_mem = '1MB'", "set work_mem = '1MB'"},
+      {"set work_mem = '1GB'", "SET SESSION \"work_mem\" TO '4MB'"},
+      {"set SORT_MEM to 4097", "SET SESSION \"work_mem\" TO '4MB'"},
+      {"set local work_mem to '1GB' ; select 1", "SET LOCAL \"work_mem\" TO '4MB'; select 1"},
+      {"SET statement_timeout = 0", "SET SESSION \"statement_timeout\" TO '10s'"},
+      {"set jit = on; set jit = off", "SET SESSION \"jit\" TO 'off'; set jit = off"},
+      {"select set_config('work_mem', '1GB', false)", "select set_config('work_mem', '4MB', false)"},
+      {"select set_config('work_mem', $$1GB$$::text, $1), set_config('jit', 'on', true)",
+       "select set_config('work_mem', '4MB'::text, $1), set_config('jit', 'off', true)"},
+      {"set a.b = 'c'; select set_config('a.d', $1, true)",
+       "set a.b = 'c'; select set_config('a.d', $1, true)"},
+      {"reset work_mem; set jit to default", "reset work_mem; set jit to default"},
+      {"set app.tenant_id = 'acme'", "set app.tenant_id = 'acme'"},
+      {"set app.tenant_id = 'other'", "E:42501 Z:I"},
+      {"select set_config('app.tenant_id', 'other', true)", "E:42501 Z:I"},
+      {"select set_config($1, '1', true)", "E:42601 Z:I"},
+      {"select set_config('work_mem', $1, true)", "E:42601 Z:I"},
+      {"select set_config('work_mem', '1'\n'GB', true)", "E:42501 Z:I"},
+      {"update pg_settings set setting = '1GB' where name = 'work_mem'", "E:42601 Z:I"},
+      {"select query_to_xml($1, true, true, '')", "E:42601 Z:I"},
+      {"alter role r set work_mem = '1GB'", "E:42501 Z:I"},
+      {"create function f() returns int language sql set work_mem = '1GB' as 'select 1'",
+       "E:42501 Z:I"},
+      {"set work_mem = 'much'", "E:22023 Z:I"},
+      {"set names 'sjis'", "E:0A000 Z:I"},
+      {"set standard_conforming_strings = off", "E:0A000 Z:I"},
+  };
+  for (const Row& row : rows) {
+    Held place;
+    INFO(row.text);
+    CHECK(ruled(place, row.text) == row.ruled);
+  }
+}
+
+TEST_CASE("strict refuses what may hide a value, standard does not, off looks at nothing") {
+  for (const char* text : {"do $$ begin perform 1; end $$", "call p()",
+                           "create function f() returns int language sql as 'select 1'"}) {
+    Held strict(tiers::Inspection::Strict), standard;
+    CHECK(ruled(strict, text) == "E:0A000 Z:I");
+    CHECK(ruled(standard, text) == text);
+  }
+  Held strict(tiers::Inspection::Strict), standard, off(tiers::Inspection::Off);
+  CHECK(ruled(strict, "set this is no sql") == "E:42601 Z:I");
+  CHECK(ruled(standard, "set this is no sql") == "set this is no sql");
+  CHECK(ruled(off, "set work_mem = '1GB'") == "set work_mem = '1GB'");
+}
+
+TEST_CASE("the client is told of a lowered value ahead of its answer") {
+  Held place;
+  Client client(place);
+  client.says(query("set local work_mem = '1GB'"));
+  client.granted(place.server);
+  CHECK(client.hears(done("SET") + ready()) == "release");
+  CHECK(client.seen() == "N C:SET Z:I");
+  CHECK(place.guard.totals() == CeilingGuard::Totals{1, 0, 0});
+
+  SECTION("not when the statement fails") {
+    client.says(query("set local work_mem = '2GB'"));
+    client.granted(place.server);
+    client.hears(error("25P02") + ready());
+    CHECK(client.seen() == "E:25P02 Z:I");
+  }
+}
+
+TEST_CASE("a statement with a value above the ceiling is another statement when it is bound") {
+  Held place;
+  Client client(place);
+  SECTION("a named one, until it is closed") {
+    client.says(parse("s", "set local work_mem = '1GB'") + bind("s") + execute() + sync_message());
+    client.granted(place.server);
+    CHECK(client.sent() == "P:pgweir_1 P:pgweir_2 B:pgweir_2 E S");
+    CHECK(client.hears(parsed() + parsed() + bound() + done("SET") + ready()) == "release");
+    CHECK(client.seen() == "1 N 2 C:SET Z:I");
+    client.says(bind("s") + execute() + sync_message());
+    client.granted(place.server);
+    CHECK(client.sent() == "B:pgweir_2 E S");
+    client.hears(bound() + done("SET") + ready());
+    CHECK(client.seen() == "2 C:SET Z:I");
+  }
+  SECTION("the unnamed one") {
+    client.says(parse("", "set local work_mem = '1GB'") + bind("") + execute() + sync_message());
+    client.granted(place.server);
+    CHECK(client.to_server.find("SET LOCAL \"work_mem\" TO '4MB'") != std::string::npos);
+    CHECK(client.hears(parsed() + parsed() + bound() + done("SET") + ready()) == "release");
+    CHECK(client.seen() == "1 N 2 C:SET Z:I");
+  }
+  SECTION("refused where it cannot be lowered") {
+    client.says(parse("", "select set_config('work_mem', $1, true)") + bind("") + execute() + sync_message());
+    client.granted(place.server);
+    client.hears(parsed() + error("26000") + ready());
+    CHECK(client.seen() == "1 E:42601 Z:I");
+  }
+}
+
+TEST_CASE(
+    "what is found above the ceiling behind a transaction is set back before the server serves anyone") {
+  Held place;
+  std::string told;
+  place.guard.on_first_enforced = [&](const std::string& name, const std::string& found) {
+    told += name + "=" + found + " ";
+  };
+  Client client(place);
+  const std::string asked =
+      suspected(client, "do $$ begin execute 'set work_mem = ''1GB'''; end $$", "DO", place.server);
+  CHECK(asked.find("B:pgweir_value") != std::string::npos);
+  // Those with a ceiling in order of their names, then the injected one, then the pins.
+  const auto value = [](const char* text) { return bound() + row(text) + done(); };
+  const std::string none = parsed() + bound() + done();
+  client.hears(parsed() + value("off") + value("10s") + value("1MB") + value("1GB") + value("acme") + none +
+               none + none + none + none + ready());
+  CHECK(told == "work_mem=1GB ");
+  CHECK(place.guard.totals().enforced == 1);
+  CHECK(client.core.wanted()->values == SettingsMap::Values{{"work_mem", "4MB"}});
+  CHECK(place.server.applied->values == SettingsMap::Values{{"work_mem", "1GB"}});
+}
+
+TEST_CASE("a FunctionCall of set_config is refused by the server's own error, others pass") {
+  Held place;
+  const auto call = [](std::uint32_t oid) {
+    std::string bytes;
+    protocol::Writer(bytes, 'F').u32(oid).u16(0).u16(0).u16(0);
+    return bytes;
+  };
+  Linked client(place);
+  client.says(call(2078));
+  CHECK(client.to_server == call(0));
+  client.hears(error("42883") + ready('E'));
+  CHECK(client.seen() == "E:0A000 Z:E");
+  client.to_server.clear();
+  client.says(call(957));
+  CHECK(client.to_server == call(957));
+}
+
+TEST_CASE("a lowered ceiling lowers what clients have set") {
+  Held place;
+  Client client(place, {{"work_mem", "2MB"}, {"TimeZone", "UTC"}});
+  place.set({{"work_mem", "1MB"}});
+  client.core.ceilings_changed();
+  CHECK(client.core.wanted()->values == SettingsMap::Values{{"TimeZone", "UTC"}, {"work_mem", "1MB"}});
+}
+
+TEST_CASE("a server that reads texts otherwise than we do is given up") {
+  Held place;
+  Client client(place);
+  client.says(query("select f()"));
+  client.granted(place.server);
+  CHECK(client.hears(parameter("standard_conforming_strings", "off") + rows()) == "close drop");
+}
