@@ -294,6 +294,21 @@ class Ceilings(PgweirCase):
         self.assertEqual(dump.returncode, 0, dump.stderr)
         self.assertIn("PostgreSQL database dump complete", dump.stdout)
 
+    def test_strict_refuses_what_may_hide_a_value(self):
+        weir = self.pgweir(self.config({"small": {"inspection": "strict"}}), {"app": "s3cret"})
+        small = self.client("small", weir, autocommit=True)
+        for text in (*self.HIDDEN.values(), "create function f() returns int language sql as 'select 1'"):
+            self.assertEqual(self.run_text(small, text), "0A000")
+        self.assertEqual(self.run_text(small, "/*" + "x" * 300_000 + "*/ set work_mem = '1GB'"), "42601")
+        self.assertEqual(self.run_text(small, "/*" + "x" * 2_000_000 + "*/ set work_mem = '1GB'"), "54000")
+        self.assertEqual(self.shown(small, "work_mem"), ["4MB"])
+
+    def test_without_inspection_texts_are_free(self):
+        weir = self.pgweir(self.config({"small": {"inspection": "off"}}), {"app": "s3cret"})
+        small = self.client("small", weir, autocommit=True)
+        small.execute("set work_mem = '1GB'")
+        self.assertEqual(self.shown(small, "work_mem"), ["1GB"])
+
     # --- a change of plan
 
     def test_a_downgrade_holds_for_who_is_connected(self):

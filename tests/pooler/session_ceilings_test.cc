@@ -63,8 +63,7 @@ TEST_CASE("values above the ceiling give way to it, and what cannot be lowered i
       {"update pg_settings set setting = '1GB' where name = 'work_mem'", "E:42601 Z:I"},
       {"select query_to_xml($1, true, true, '')", "E:42601 Z:I"},
       {"alter role r set work_mem = '1GB'", "E:42501 Z:I"},
-      {"create function f() returns int language sql set work_mem = '1GB' as 'select 1'",
-       "E:42501 Z:I"},
+      {"create function f() returns int language sql set work_mem = '1GB' as 'select 1'", "E:42501 Z:I"},
       {"set work_mem = 'much'", "E:22023 Z:I"},
       {"set names 'sjis'", "E:0A000 Z:I"},
       {"set standard_conforming_strings = off", "E:0A000 Z:I"},
@@ -189,4 +188,16 @@ TEST_CASE("a server that reads texts otherwise than we do is given up") {
   client.says(query("select f()"));
   client.granted(place.server);
   CHECK(client.hears(parameter("standard_conforming_strings", "off") + rows()) == "close drop");
+}
+
+TEST_CASE("a server whose temporary buffers were set and may be in use serves nobody else") {
+  for (const bool used : {false, true}) {
+    Held place;
+    place.server.temp_used = used;
+    Client client(place, {{"temp_buffers", "800kB"}});
+    client.says(query("select 1"));
+    client.granted(place.server);
+    const std::string ours = parsed() + bound() + row("800kB") + done() + ready();
+    CHECK(client.hears(ours + rows()) == (used ? "drop" : "release"));
+  }
 }
