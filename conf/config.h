@@ -93,8 +93,9 @@ struct Config {
   std::uint32_t buffer_high_water = 64 << 10;
   // pool (values of tenants whose tier or record does not say otherwise)
   std::string default_tier = "free";
-  milliseconds wake_timeout{60'000};  // how long a client may wait for a Postgres that does not answer
-  bool unknown_tenants = true;        // a database that no tenant names: default tier on the first backend
+  milliseconds wake_timeout{60'000};      // how long a client may wait for a Postgres that does not answer
+  milliseconds downgrade_grace{900'000};  // of what is beyond a lower plan
+  bool unknown_tenants = true;  // a database that no tenant names: default tier on the first backend
   // tenant_store
   StoreKind store_kind = StoreKind::File;
   std::string redis_url, redis_ca_file;

@@ -97,6 +97,9 @@ constexpr std::array kSettings{
     ConfigRow{
         "pool.unknown_tenants", &Config::unknown_tenants, Form::Plain, 0, 0, kReload,
         "Whether a database that no tenant names is served, in the default tier, from the first backend."},
+    ConfigRow{"pool.downgrade_grace", &Config::downgrade_grace, Form::Plain, 0, 30 * kDayMs, kReload,
+              "How long after a plan change to a lower tier clients and transactions beyond its limits may "
+              "stay; then the newest are closed. never: they stay until they leave."},
     // tenant_store
     ConfigRow{"tenant_store.kind", &Config::store_kind, Form::Plain, 0, 0, kRestart,
               "Where tenants and tiers come from beside this configuration. What the store does not know is "

@@ -61,7 +61,10 @@ void App::reload(std::function<void(bool)> done) {
     readings_.back().answers.push_back(std::move(answer));
     return;
   }
-  read({[reload = reload_](const Snapshot&) { return (*reload)(); }, {std::move(answer)}, true});
+  read({[reload = reload_](const Snapshot&) { return (*reload)(); },
+        {std::move(answer)},
+        "configuration reloaded",
+        true});
 }
 
 void App::let_change(conf::ReadFile read) {
@@ -77,7 +80,13 @@ void App::change(const std::string& key, const std::string& value, std::function
     if (!made) return tl::unexpected(conf::describe(made.error().front()));
     return std::move(*made);
   };
-  read({make, {std::move(done)}});
+  read({make, {std::move(done)}, "setting changed"});
+}
+
+void App::change_tenant(const std::string& tenant, const tiers::Fields& fields,
+                        std::function<void(const Changed&)> done) {
+  const auto make = [tenant, fields](const Snapshot& now) { return with_tenant(now, tenant, fields); };
+  read({make, {std::move(done)}, "tenant changed"});
 }
 
 void App::read(Reading reading) {
@@ -93,9 +102,9 @@ void App::read_next() {
 }
 
 void App::put_in_force(const Fresh& fresh) {
-  const bool whole = readings_.front().whole;
   if (!fresh) {
-    if (whole) shared_->log.error("reload failed, the old configuration stays", {{"error", fresh.error()}});
+    if (readings_.front().whole)
+      shared_->log.error("reload failed, the old configuration stays", {{"error", fresh.error()}});
     return answer(tl::unexpected(fresh.error()));
   }
   const conf::Config& config = (*fresh)->config();
@@ -107,11 +116,11 @@ void App::put_in_force(const Fresh& fresh) {
   // Counted on the first worker's thread only.
   auto left = std::make_shared<std::size_t>(workers_.size());
   for (auto& worker : workers_)
-    worker->loop().post([this, whole, &w = *worker, snapshot = *fresh, left] {
+    worker->loop().post([this, &w = *worker, snapshot = *fresh, left] {
       w.take_snapshot(snapshot);
-      workers_[0]->loop().post([this, whole, left] {
+      workers_[0]->loop().post([this, left] {
         if (--*left > 0) return;
-        shared_->log.info(whole ? "configuration reloaded" : "setting changed");
+        shared_->log.info(readings_.front().news);
         answer({});
       });
     });
@@ -141,11 +150,13 @@ void App::shutdown(Wait wait) {
   auto left = std::make_shared<std::size_t>(workers_.size());
   for (auto& worker : workers_)
     worker->loop().post([this, &w = *worker, &first, left, wait] {
-      w.on_empty = [this, &first, left] {
+      w.on_empty = [this, &w, &first, left] {
+        w.roll_periods();
         first.loop().post([this, &first, left] {
           if (--*left > 0) return;
           first.loop().disarm(deadline_);
-          on_stopped_();
+          if (!shared_->tiers) return on_stopped_();
+          shared_->tiers->finish_usage(first.loop(), [this] { on_stopped_(); });
         });
       };
       if (wait == Wait::Transactions)

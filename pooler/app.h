@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "pooler/base/log.h"
@@ -55,6 +56,9 @@ class App {
   // read by `read` on a helper thread.
   void let_change(conf::ReadFile read);
   void change(const std::string& key, const std::string& value, std::function<void(const Changed&)> done);
+  // The same of fields of a tenant's row in the configuration.
+  void change_tenant(const std::string& tenant, const tiers::Fields& fields,
+                     std::function<void(const Changed&)> done);
   // Stops accepting, lets transactions end for at most shutdown_timeout, or waits until all clients have gone
   // by themselves, then closes what is left. A second call closes at once.
   void shutdown(Wait wait = Wait::Transactions);
@@ -66,7 +70,8 @@ class App {
   struct Reading {
     std::function<Fresh(const Snapshot&)> make;
     std::vector<Answer> answers;
-    bool whole = false;  // all of it is read again
+    std::string_view news;  // for the log, when it is in force
+    bool whole = false;     // all of it is read again
   };
   void read(Reading reading);
   void read_next();

@@ -14,6 +14,7 @@
 #include "pooler/worker.h"
 #include "protocol/digest.h"
 #include "protocol/messages.h"
+#include "tiers/limit.h"
 
 namespace pgweir {
 
@@ -97,12 +98,7 @@ ClientLogin::ClientLogin(Worker& worker, std::unique_ptr<net::Stream> stream)
       stream_(std::move(stream)),
       tls_(worker.snapshot().client_tls),
       core_(tls_policy(worker.snapshot(), stream_->peer().host == "unix")),
-      deadline_(
-          this,
-          [](void* self) {
-            static_cast<ClientLogin*>(self)->end(
-                {sqlstate::kQueryCanceled, "canceling authentication due to client.login_timeout", {}, {}});
-          }),
+      deadline_(this, [](void* self) { static_cast<ClientLogin*>(self)->timed_out(); }),
       pretend_(this, [](void* self) { static_cast<ClientLogin*>(self)->pretended(); }),
       accepted_at_(worker.loop().now()),
       deadline_at_(accepted_at_ + worker.config().client_login_timeout) {
@@ -130,7 +126,7 @@ void ClientLogin::on_bytes(Bytes in) {
   if (held_.size() + in.size() > kHeldMax)
     return refuse({sqlstate::kProtocolViolation, "too many bytes before authentication", {}, {}});
   held_.append(in);
-  pump();
+  if (!waits_) pump();
 }
 
 void ClientLogin::on_drained() {
@@ -386,12 +382,11 @@ void ClientLogin::finish() {
          {},
          "An administrator has disabled it on the pooler's console; ENABLE lets clients in again."});
   const tiers::Tier& limits = record_->limits;
-  if (tenant.clients >= limits.max_clients)
-    return refuse({sqlstate::kTooManyConnections,
-                   fmt::format("too many connections for tenant \"{}\"", record_->name),
-                   fmt::format("max_clients of tier {}: {} of {} connections are in use.", limits.name,
-                               tenant.clients, limits.max_clients),
-                   "Close connections that are not needed, or choose a tier that allows more."});
+  if (tenant.clients >= limits.max_clients) {
+    if (!waits_) ++tenant.traffic.client_hits;
+    if (limits.at_clients == tiers::AtCeiling::Queue && wait_for_place()) return;
+    return refuse(tiers::too_many_clients(*record_, tenant.clients, snapshot.directory));
+  }
   if (!worker_->shared().take_session(config.max_clients))
     return refuse({sqlstate::kTooManyConnections, "sorry, too many clients already",
                    fmt::format("client.max allows {} connections.", config.max_clients),
@@ -429,6 +424,25 @@ void ClientLogin::finish() {
   const std::string held = std::move(held_);
   worker_->login_ended(*this);
   started.start(held);
+}
+
+// False: it has waited long enough. While it waits, nothing that it sends is read any further.
+bool ClientLogin::wait_for_place() {
+  const Time now = worker_->loop().now();
+  const Duration most = record_->limits.queue_timeout;
+  if (!waits_ && most.count() > 0) deadline_at_ = std::min(deadline_at_, now + most);
+  if (now >= deadline_at_) return false;
+  waits_ = true;
+  worker_->loop().arm(deadline_, deadline_at_);
+  worker_->wait_for_place(*this);
+  return true;
+}
+
+void ClientLogin::timed_out() {
+  const Tenant* const tenant = waits_ && !over_ ? worker_->tenants().find(record_->name) : nullptr;
+  if (tenant)
+    return refuse(tiers::too_many_clients(tenant->record, tenant->clients, worker_->snapshot().directory));
+  end({sqlstate::kQueryCanceled, "canceling authentication due to client.login_timeout", {}, {}});
 }
 
 void ClientLogin::refuse(const Error& error) {

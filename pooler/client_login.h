@@ -31,6 +31,9 @@ class ClientLogin final : public net::Handler {
   void end(const Error& why);
   // From the worker that derived the keys of its user's plain password.
   void verified(const protocol::ScramVerifier& verifier);
+  // It has waited because its tenant had too many clients, and need not any more.
+  void place_free() { finish(); }
+  const std::string& tenant() const { return named_.tenant; }
 
  private:
   void on_bytes(Bytes in) override;
@@ -48,6 +51,8 @@ class ClientLogin final : public net::Handler {
   void pretended();
   void derive();
   void finish();
+  bool wait_for_place();
+  void timed_out();
   void refuse(const Error& error);
   void cancel();
 
@@ -62,6 +67,7 @@ class ClientLogin final : public net::Handler {
   bool unreachable_ = false;  // the tenant store could not be asked
   bool console_ = false;
   bool moves_ = false;  // to its home worker, as soon as everything written is out
+  bool waits_ = false;  // for one of its tenant's clients to leave
   bool over_ = false;   // nothing more is read; waits for on_closed or its deletion
   net::Timer deadline_;
   net::Timer pretend_;  // to derive keys

@@ -23,7 +23,8 @@ constexpr std::size_t kUnsentMax = 64 << 10;  // the next request waits until th
 
 // For the log.
 std::string told_argument(const Request& request) {
-  if (request.command->action != Action::SetSetting) return request.argument;
+  if (request.value.empty()) return request.argument;
+  if (request.command->action != Action::SetSetting) return request.argument + " " + request.value;
   return fmt::format("{} = {}", request.argument, conf::shown_value(request.argument, request.value));
 }
 

@@ -43,6 +43,8 @@ constexpr std::array kCommands{
             "empty: names are looked up for every connection"},
     Command{"SHOW DNS_ZONES", Action::ShowDnsZones, kNone, "SHOW", kStats, "empty, as well"},
     Command{"SHOW HELP", Action::ShowHelp, kNone, "SHOW", kStats, "this list"},
+    Command{"SHOW LIMIT", Action::ShowLimit, Argument::Tenant, "SHOW", kStats,
+            "what a tenant may have, which rule says so, and why its clients wait"},
     Command{"SHOW LISTS", Action::ShowLists, kNone, "SHOW", kStats, "how many of each there are"},
     Command{"SHOW MEM", Action::ShowMem, kNone, "SHOW", kStats, "objects that clients and servers take"},
     Command{"SHOW PEER_POOLS", Action::ShowPeerPools, kNone, "SHOW", kStats, "empty: there are no peers"},
@@ -66,6 +68,8 @@ constexpr std::array kCommands{
             "tenants, their tiers and what they use; LIKE 'a%' LIMIT 100 AFTER 'acme' shows a part"},
     Command{"SHOW TIERS", Action::ShowTiers, kNone, "SHOW", kStats, "tiers and what each allows"},
     Command{"SHOW TOTALS", Action::ShowTotals, kNone, "SHOW", kStats, "the same, of all databases together"},
+    Command{"SHOW USAGE", Action::ShowUsage, kNone, "SHOW", kStats,
+            "what each tenant has used since the start, as it is billed"},
     Command{"SHOW USERS", Action::ShowUsers, kNone, "SHOW", kStats, "users and their connections"},
     Command{"SHOW VERSION", Action::ShowVersion, kNone, "SHOW", kStats, "the version"},
     Command{"SHOW WORKERS", Action::ShowWorkers, kNone, "SHOW", kStats, "the threads, and what each carries"},
@@ -83,6 +87,14 @@ constexpr std::array kCommands{
     Command{"WAIT_CLOSE", Action::WaitClose, kDatabase, "WAIT_CLOSE", kAdmin,
             "wait until those that RECONNECT or RELOAD replaces are gone"},
     Command{"RESUME", Action::Resume, kDatabase, "RESUME", kAdmin, "let them go on; without a name: all"},
+    Command{
+        "SET TIER", Action::SetTier, Argument::Tier, "SET", kAdmin,
+        "give a tenant another tier: in its store, or, if the configuration has it, until the next reload"},
+    Command{
+        "SUSPEND_TENANT", Action::SuspendTenant, Argument::Reason, "SUSPEND_TENANT", kAdmin,
+        "refuse its clients, and end those that there are with their transactions; 'reason' is told them"},
+    Command{"RESUME_TENANT", Action::ResumeTenant, Argument::Tenant, "RESUME_TENANT", kAdmin,
+            "serve it again"},
     Command{"RELOAD", Action::Reload, kNone, "RELOAD", kAdmin, "read the configuration again"},
     Command{"SHUTDOWN", Action::Shutdown, kNone, "SHUTDOWN", kAdmin,
             "stop accepting, let transactions end within process.shutdown_timeout, and exit"},
@@ -317,6 +329,35 @@ Expected<Request> parse_page(const Command& command, Tokens rest) {
   return request;
 }
 
+std::string_view usage_of(Argument argument) {
+  switch (argument) {
+    case Argument::None: return "";
+    case Argument::Database: return " [database]";
+    case Argument::OneDatabase: return " database";
+    case Argument::Client: return " id";
+    case Argument::Tenant: return " tenant";
+    case Argument::Tier: return " tenant tier";
+    case Argument::Reason: return " tenant ['reason']";
+    case Argument::Page: return " ...";
+  }
+  return "";
+}
+
+Expected<Request> parse_tenant(const Command& command, Tokens rest) {
+  const auto is_name = [](const Token& token) {
+    return (token.kind == Token::Kind::Word || token.kind == Token::Kind::Quoted) && !token.text.empty();
+  };
+  const bool text = rest.size() > 1 && rest[1].kind == Token::Kind::String;
+  bool good = !rest.empty() && is_name(rest[0]);
+  if (command.argument == Argument::Tenant) good = good && rest.size() == 1;
+  if (command.argument == Argument::Tier) good = good && rest.size() == 2 && is_name(rest[1]);
+  if (command.argument == Argument::Reason) good = good && (rest.size() == 1 || (rest.size() == 2 && text));
+  if (!good)
+    return syntax_error(fmt::format("{} takes{}", command.words, usage_of(command.argument)),
+                        "A name with unusual letters stands in double quotes, a reason in single ones.");
+  return Request{.command = &command, .argument = rest[0].text, .value = rest.size() > 1 ? rest[1].text : ""};
+}
+
 bool takes_database(const Command& command) {
   return command.argument == Argument::Database || command.argument == Argument::OneDatabase;
 }
@@ -342,6 +383,9 @@ std::pair<const Command*, std::size_t> find_in_front(Tokens tokens) {
 Expected<Request> parse_one(Tokens tokens) {
   if (const auto [command, size] = find_in_front(tokens); command) {
     if (command->argument == Argument::Client) return parse_client(*command, tokens.subspan(size));
+    if (command->argument == Argument::Tenant || command->argument == Argument::Tier ||
+        command->argument == Argument::Reason)
+      return parse_tenant(*command, tokens.subspan(size));
     if (command->argument == Argument::Page) return parse_page(*command, tokens.subspan(size));
     if (takes_database(*command)) return parse_database(*command, tokens.subspan(size));
   }
@@ -355,17 +399,6 @@ Expected<Request> parse_one(Tokens tokens) {
   }
   PGWEIR_CHECK(command->argument == Argument::None);  // others have been found in front
   return syntax_error(fmt::format("{} takes no argument such as {}", command->words, quoted(tokens[1].text)));
-}
-
-std::string_view usage_of(Argument argument) {
-  switch (argument) {
-    case Argument::None: return "";
-    case Argument::Database: return " [database]";
-    case Argument::OneDatabase: return " database";
-    case Argument::Client: return " id";
-    case Argument::Page: return " ...";
-  }
-  return "";
 }
 
 }  // namespace

@@ -25,6 +25,7 @@ enum class Action : std::uint8_t {
   ShowDnsHosts,
   ShowDnsZones,
   ShowHelp,
+  ShowLimit,
   ShowLists,
   ShowMem,
   ShowPeerPools,
@@ -41,6 +42,7 @@ enum class Action : std::uint8_t {
   ShowTenants,
   ShowTiers,
   ShowTotals,
+  ShowUsage,
   ShowUsers,
   ShowVersion,
   ShowWorkers,
@@ -52,9 +54,12 @@ enum class Action : std::uint8_t {
   Reconnect,
   Reload,
   Resume,
+  ResumeTenant,
   SetSetting,
+  SetTier,
   Shutdown,
   ShutdownWait,
+  SuspendTenant,
   WaitClose,
   // What drivers say on every connection; nothing happens.
   Set,
@@ -70,6 +75,9 @@ enum class Argument : std::uint8_t {
   Database,     // may be left out: all of them
   OneDatabase,  // must be there
   Client,       // an id of SHOW CLIENTS
+  Tenant,       // must be there; also one that only the tenant store knows
+  Tier,         // tenant tier
+  Reason,       // tenant ['reason']
   Page,         // [LIKE pattern] [LIMIT count] [AFTER name], in any order
 };
 
@@ -98,7 +106,7 @@ inline bool may(Role role, const Command& command) { return role != Role::None &
 struct Request {
   const Command* command = nullptr;  // static
   std::string argument{};            // empty: none given
-  std::string value{};               // of SetSetting, whose argument is the key
+  std::string value{};               // what stands behind it: of a setting, a tier, a reason
   std::uint32_t client = 0;
   Page page{};
 };

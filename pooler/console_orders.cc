@@ -5,9 +5,12 @@
 #include <atomic>
 #include <vector>
 
+#include "pooler/base/quoted.h"
 #include "pooler/console_commands.h"
 #include "pooler/console_report.h"
 #include "pooler/console_state.h"
+#include "pooler/limit_report.h"
+#include "pooler/tier_control.h"
 #include "pooler/version.h"
 #include "protocol/messages.h"
 
@@ -69,8 +72,14 @@ void ConsoleSession::State::run(const Request& request) {
     case Action::ShowSockets:
     case Action::ShowTenants:
     case Action::ShowTiers:
+    case Action::ShowUsage:
     case Action::ShowUsers: return gather(request);
+    case Action::ShowLimit: return show_limit(request.argument);
     case Action::ShowCeilings: return show_ceilings(request);
+    case Action::SetTier: return change_tenant(request.argument, {{"tier", request.value}});
+    case Action::SuspendTenant:
+      return change_tenant(request.argument, {{"state", "suspended"}, {"reason", request.value}});
+    case Action::ResumeTenant: return change_tenant(request.argument, {{"state", "active"}, {"reason", ""}});
     case Action::Disable:
     case Action::Enable: return disable_or_enable(request);
     case Action::Kill:
@@ -238,6 +247,79 @@ void ConsoleSession::State::look_again() {
   const Request& request = requests.front();
   if (request.command->action == Action::Pause) return look_at_pause();
   look_at_closing(request.argument.empty() ? std::nullopt : worker.snapshot().tenant(request.argument));
+}
+
+void ConsoleSession::State::look_up(const std::string& tenant,
+                                    std::function<void(State&, const tiers::Tenant&, bool)> then) {
+  if (!worker.shared().tiers) {
+    if (const auto record = find_tenant(tenant)) then(*this, *record, false);
+    return;
+  }
+  auto answer = if_here([tenant, then = std::move(then)](State& state, const TierControl::Answer& is) {
+    using Kind = TierControl::Answer::Kind;
+    if (is.kind == Kind::Unreachable)
+      return state.failed({sqlstate::kCannotConnectNow,
+                           fmt::format("tenant {} cannot be looked up now", quoted(tenant)),
+                           {},
+                           "The tenant store does not answer."});
+    if (is.record) return then(state, *is.record, is.kind == Kind::Known);
+    state.failed({sqlstate::kInvalidCatalogName,
+                  fmt::format("tenant {} does not exist", quoted(tenant)),
+                  {},
+                  "Neither the tenant store nor the configuration knows it."});
+  });
+  worker.shared().tiers->ask(worker.loop(), tenant, answer);
+}
+
+void ConsoleSession::State::show_limit(const std::string& tenant) {
+  look_up(tenant, [](State& state, const tiers::Tenant& record, bool) {
+    Worker& home = state.worker.home_of(record);
+    auto answer = state.if_here([](State& here, const std::vector<console::LimitView>& rows) {
+      std::string out;
+      console::put_limits(out, rows);
+      here.done(std::move(out));
+    });
+    home.loop().post([&home, &worker = state.worker, record, answer] {
+      worker.loop().post([answer, rows = console::limits_of(home, record)] { answer(rows); });
+    });
+  });
+}
+
+// Where the tenant comes from decides what is changed: its row in the store, or this process's configuration.
+void ConsoleSession::State::change_tenant(const std::string& tenant, const tiers::Fields& fields) {
+  look_up(tenant, [tenant, fields](State& state, const tiers::Tenant&, bool stored) {
+    if (!stored) return state.change_configured(tenant, fields);
+    auto answer = state.if_here([](State& here, const std::string& error) {
+      if (error.empty()) return here.done();
+      here.failed({sqlstate::kCannotConnectNow, "the tenant store was not changed: " + error, {}, {}});
+    });
+    state.worker.shared().tiers->set(state.worker.loop(), tenant, fields, answer);
+  });
+}
+
+void ConsoleSession::State::change_configured(const std::string& tenant, const tiers::Fields& fields) {
+  for (const auto& [key, value] : fields)
+    if (key == "tier" && !worker.snapshot().directory.tier(value))
+      return failed({sqlstate::kUndefinedObject,
+                     fmt::format("no tier is named {}", quoted(value)),
+                     {},
+                     "SHOW TIERS lists those that there are."});
+  auto answer = if_here([](State& state, const App::Changed& changed) {
+    if (!changed)
+      return state.failed(
+          {sqlstate::kConfigFileError, "the tenant was not changed: " + changed.error(), {}, {}});
+    std::string out;
+    protocol::put_notice(out,
+                         "holds until the next reload: the tenant is of the configuration, not of a store",
+                         "Change the configuration file, too.");
+    state.done(std::move(out));
+  });
+  Shared& shared = worker.shared();
+  shared.workers[0]->loop().post([&shared, &home = worker, tenant, fields, answer] {
+    shared.app->change_tenant(tenant, fields, [&home, answer](const App::Changed& changed) {
+      home.loop().post([answer, changed] { answer(changed); });
+    });
+  });
 }
 
 void ConsoleSession::State::reload() {

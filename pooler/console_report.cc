@@ -93,6 +93,7 @@ Needs needs(Action action) {
     case Action::ShowStats:
     case Action::ShowStatsAverages:
     case Action::ShowStatsTotals:
+    case Action::ShowUsage:
     case Action::ShowTotals: return {.tenants = true};
     case Action::ShowDatabases:
     case Action::ShowLists: return {.tenants = true, .pools = true};
@@ -110,6 +111,10 @@ Needs needs(Action action) {
     case Action::ShowPeers:
     case Action::Disable:
     case Action::Enable:
+    case Action::ShowLimit:
+    case Action::SetTier:
+    case Action::SuspendTenant:
+    case Action::ResumeTenant:
     case Action::Kill:
     case Action::KillClient:
     case Action::Reconnect:
@@ -141,6 +146,7 @@ class Collection : public std::enable_shared_from_this<Collection> {
  public:
   Collection(Worker& worker, Needs needs, std::function<void(std::shared_ptr<Part>)> done)
       : worker_(worker), needs_(needs), done_(std::move(done)) {
+    if (needs.tenants) worker.charge_servers();
     part_->worker.worker = worker.index();
     part_->worker.groups = worker.groups().size();
     part_->worker.tenants = worker.tenants().size();
@@ -178,7 +184,9 @@ class Collection : public std::enable_shared_from_this<Collection> {
       database.clients = tenant->clients;
       database.paused = tenant->paused;
       database.disabled = tenant->disabled;
-      part_->stats.push_back({name, tenant->traffic, tenant->period.view(tenant->traffic, now)});
+      tenant->settle_accounts();
+      part_->stats.push_back({name, tenant->traffic, tenant->period.view(tenant->traffic, now),
+                              tenant->peak_clients, tenant->peak_lent});
       const PinBook& pins = tenant->pins;
       const tiers::Tier& tier = tenant->record.limits;
       if (pins.totals() != PinBook::Totals{})

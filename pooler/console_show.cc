@@ -132,11 +132,13 @@ void put_report(std::string& out, Action action, const Report& report, const Bes
     case Action::ShowStatsAverages: return put_stats_averages(out, report.stats);
     case Action::ShowStatsTotals: return put_stats_totals(out, report.stats);
     case Action::ShowTotals: return put_totals(out, report.stats);
+    case Action::ShowUsage: return put_usage(out, report.stats);
     case Action::ShowWorkers: return put_workers(out, report.workers);
     case Action::ShowBackends:
     case Action::ShowCeilings:
     case Action::ShowConfig:
     case Action::ShowHelp:
+    case Action::ShowLimit:
     case Action::ShowState:
     case Action::ShowVersion:
     case Action::Pause:
@@ -152,6 +154,9 @@ void put_report(std::string& out, Action action, const Report& report, const Bes
     case Action::ShowDnsZones:
     case Action::ShowPeerPools:
     case Action::ShowPeers:
+    case Action::SetTier:
+    case Action::SuspendTenant:
+    case Action::ResumeTenant:
     case Action::Disable:
     case Action::Enable:
     case Action::Kill:
@@ -171,6 +176,7 @@ std::string shape(const Request& request) {
     case Action::ShowBackends: put_backends(out, {}); break;
     case Action::ShowCeilings: put_ceilings(out, {}); break;
     case Action::ShowConfig: put_config(out, {}); break;
+    case Action::ShowLimit: put_limits(out, {}); break;
     case Action::ShowState: put_state(out, {}); break;
     case Action::ShowVersion: put_value(out, "version", protocol::kTextOid, ""); break;
     case Action::SelectOne: put_value(out, "?column?", protocol::kInt4Oid, "1"); break;
@@ -191,12 +197,16 @@ std::string shape(const Request& request) {
     case Action::ShowSockets:
     case Action::ShowTenants:
     case Action::ShowTiers:
+    case Action::ShowUsage:
     case Action::ShowUsers:
     case Action::ShowWorkers: put_report(out, request.command->action, {}, {}); break;
     case Action::ShowDnsHosts: put_dns_hosts(out); break;
     case Action::ShowDnsZones: put_dns_zones(out); break;
     case Action::ShowPeerPools: put_peer_pools(out); break;
     case Action::ShowPeers: put_peers(out); break;
+    case Action::SetTier:
+    case Action::SuspendTenant:
+    case Action::ResumeTenant:
     case Action::Disable:
     case Action::Enable:
     case Action::Kill:

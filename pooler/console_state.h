@@ -47,6 +47,11 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
   void show_ceilings(const console::Request& request);
   void look_at_pause();
   void look_again();
+  // `then` is given its record and whether its store knows it, where there is such a tenant.
+  void look_up(const std::string& tenant, std::function<void(State&, const tiers::Tenant&, bool)> then);
+  void show_limit(const std::string& tenant);
+  void change_tenant(const std::string& tenant, const tiers::Fields& fields);
+  void change_configured(const std::string& tenant, const tiers::Fields& fields);
   void reload();
   void set(const console::Request& request);
   void shut_down(App::Wait wait);

@@ -413,6 +413,43 @@ constexpr std::array kConfig{
     Config{"changeable", kS, [](const conf::Shown& row) -> Text { return row.changeable ? "yes" : "no"; }},
 };
 
+template <auto member>
+Text total_of(const StatsRow& row) {
+  return std::to_string(row.total.*member);
+}
+template <auto member>
+Text seconds_of(const StatsRow& row) {
+  return fmt::format("{:.3f}", static_cast<double>(row.total.*member) * kMicro);
+}
+using Used = Figure<StatsRow>;
+constexpr std::array kUsage{
+    Used{"tenant", kS, &StatsRow::database},
+    Used{"connections", kN, &total_of<&Traffic::connections>},
+    Used{"server_connection_seconds", kN, &seconds_of<&Traffic::server_us>},
+    Used{"busy_seconds", kN, &seconds_of<&Traffic::transaction_us>},
+    Used{"wait_seconds", kN, &seconds_of<&Traffic::wait_us>},
+    Used{"transactions", kN, &total_of<&Traffic::transactions>},
+    Used{"queries", kN, &total_of<&Traffic::queries>},
+    Used{"errors", kN, &total_of<&Traffic::errors>},
+    Used{"bytes_in", kN, &total_of<&Traffic::received>},
+    Used{"bytes_out", kN, &total_of<&Traffic::sent>},
+    Used{"pins", kN, &total_of<&Traffic::pinned>},
+    Used{"client_limit_hits", kN, &total_of<&Traffic::client_hits>},
+    Used{"server_limit_hits", kN, &total_of<&Traffic::server_hits>},
+    Used{"rate_limit_hits", kN, &total_of<&Traffic::rate_hits>},
+    Used{"pin_limit_hits", kN, &total_of<&Traffic::pin_hits>},
+    Used{"peak_clients", kI, &StatsRow::peak_clients},
+    Used{"peak_servers", kI, &StatsRow::peak_servers},
+};
+
+using OneLimit = Figure<LimitView>;
+constexpr std::array kLimitViews{
+    OneLimit{"limit", kS, &LimitView::limit},
+    OneLimit{"value", kS, &LimitView::value},
+    OneLimit{"in_use", kS, &LimitView::in_use},
+    OneLimit{"rule", kS, &LimitView::rule},
+};
+
 using List = Figure<NamedCount>;
 constexpr std::array kLists{List{"list", kS, &NamedCount::name}, List{"items", kI, &NamedCount::count}};
 
@@ -694,6 +731,15 @@ void put_stats_averages(std::string& out, std::span<const StatsRow> rows) {
               [](const Quantity& quantity, Part) { return quantity.averages_column; });
 }
 
+tiers::Fields usage_fields(const StatsRow& row) {
+  tiers::Fields fields;
+  for (const auto& figure : std::span(kUsage).subspan(1))
+    fields.emplace_back(figure.column, *value(row, figure));
+  return fields;
+}
+
+void put_usage(std::string& out, std::span<const StatsRow> rows) { put_table(out, kUsage, rows); }
+void put_limits(std::string& out, std::span<const LimitView> rows) { put_table(out, kLimitViews, rows); }
 void put_workers(std::string& out, std::span<const WorkerRow> rows) { put_table(out, kWorkers, rows); }
 void put_backends(std::string& out, std::span<const BackendRow> rows) { put_table(out, kBackends, rows); }
 

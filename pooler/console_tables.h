@@ -15,6 +15,7 @@
 #include "pooler/base/time.h"
 #include "pooler/console_figure.h"
 #include "pooler/tenant.h"
+#include "tiers/record.h"
 
 namespace pgweir::console {
 
@@ -101,6 +102,12 @@ struct StatsRow {
   std::string database;
   Traffic total;
   TrafficPeriod::View period{};
+  std::uint32_t peak_clients = 0, peak_servers = 0;
+};
+
+// One rule that holds for a tenant.
+struct LimitView {
+  std::string limit, value, in_use, rule;
 };
 
 // One thread.
@@ -152,6 +159,9 @@ std::vector<Cell> cells(const BackendRow& row);
 std::vector<Cell> tenant_cells(const DatabaseRow& row);
 std::vector<Cell> cells(const StatsRow& row);
 
+// The columns of SHOW USAGE but for the tenant.
+tiers::Fields usage_fields(const StatsRow& row);
+
 // Each appends a RowDescription and the DataRows. `now_s` is the time of day, in seconds since 1970.
 void put_pools(std::string& out, std::span<const PoolRow> rows);
 void put_connections(std::string& out, std::span<const ConnectionRow> rows, std::int64_t now_s);
@@ -175,6 +185,8 @@ void put_state(std::string& out, std::span<const KeyValue> rows);
 void put_stats(std::string& out, std::span<const StatsRow> rows);
 void put_stats_totals(std::string& out, std::span<const StatsRow> rows);
 void put_stats_averages(std::string& out, std::span<const StatsRow> rows);
+void put_usage(std::string& out, std::span<const StatsRow> rows);
+void put_limits(std::string& out, std::span<const LimitView> rows);
 void put_workers(std::string& out, std::span<const WorkerRow> rows);
 void put_backends(std::string& out, std::span<const BackendRow> rows);
 void put_totals(std::string& out, std::span<const StatsRow> rows);

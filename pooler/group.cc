@@ -8,6 +8,7 @@
 #include "pooler/base/check.h"
 #include "pooler/session.h"
 #include "pooler/worker.h"
+#include "tiers/limit.h"
 
 namespace pgweir {
 
@@ -146,8 +147,26 @@ void Group::lend(Server& server, Session& session) {
 #ifdef PGWEIR_PLANT_COUNT_TWICE
   ++session.tenant().lent;
 #endif
-  ++session.tenant().traffic.assignments;
-  if (!waiters_.empty() || session.tenant().groups.size() > 1) standing_changed(session.tenant());
+  Tenant& tenant = session.tenant();
+  ++tenant.traffic.assignments;
+  tenant.peak_lent = std::max(tenant.peak_lent, tenant.lent);
+  if (server.payer != &tenant) {
+    charge(server);
+    server.payer = &tenant;
+  }
+  if (!waiters_.empty() || tenant.groups.size() > 1) standing_changed(tenant);
+}
+
+void Group::charge(Server& server) {
+  if (server.place == Server::Place::Starting || server.place == Server::Place::Closing) return;
+  Tenant* const payer = server.payer ? server.payer : worker_.tenants().find(shown_tenant_);
+  const Time now = worker_.loop().now();
+  if (payer) payer->traffic.server_us += static_cast<std::uint64_t>((now - server.paid_until).count());
+  server.paid_until = now;
+}
+
+void Group::charge() {
+  for (auto& [id, server] : servers_) charge(*server);
 }
 
 // It is no longer lent.
@@ -267,6 +286,7 @@ Server* Group::server(std::uint64_t id) const {
 void Group::drop(Server& server, const char* why) {
   if (server.place == Server::Place::Closing) return;
   server.why_closed = why;
+  charge(server);
   if (server.place == Server::Place::Lent) take_back(server);
   if (server.place == Server::Place::Idle) idle_.remove(server);
   if (server.place == Server::Place::Starting) login_over();
@@ -416,6 +436,7 @@ void Group::server_started(Server& server, const SettingsMap::Values& parameters
                                           {"woke_after_ms", woke_after.count() / 1000}});
   server.place = Server::Place::Settling;
   server.run.since = now;
+  server.paid_until = now;
   to_idle(server);
   listener_.retry();
   serve();
@@ -506,6 +527,11 @@ void Group::part(Tenant& tenant) {
   PGWEIR_CHECK(place != tenants_.end());
   if (--place->second.sessions > 0) return;
   idle_limit();  // remembered from here on
+  for (auto& [id, server] : servers_) {
+    if (server->payer != &tenant) continue;
+    charge(*server);
+    server->payer = nullptr;
+  }
   tenants_.erase(place);
   std::erase(tenant.groups, this);
   sums_.reset();
@@ -732,7 +758,8 @@ Error Group::why_waiting(const Tenant& tenant, Duration waited) const {
             fmt::format(
                 "tenant \"{}\" (tier {}): {} of max_server_connections {} are in use, {} clients wait.",
                 tenant.record.name, limits.name, tenant.lent, limits.max_server_connections, waiters_.size()),
-            "Shorten transactions, or choose a tier with more server connections."};
+            tiers::remedy("Shorten transactions", worker_.snapshot().directory, tiers::Limit::Servers,
+                          limits.max_server_connections)};
   return {sqlstate::kTooManyConnections, fmt::format("no server connection became free within {}", seconds),
           fmt::format("backend \"{}\": {} connections of its max_server_connections are in use.",
                       key_.backend, budget_.used()),

@@ -120,6 +120,9 @@ class Group {
   bool serves(const Tenant& tenant) const {
     return key_.backend == tenant.record.backend && key_.database == tenant.record.database;
   }
+  // The time that servers have been connected, until now, to whom it belongs: the tenant that used it last,
+  // since for it the connection is kept.
+  void charge();
   bool unused() const { return tenants_.empty() && servers_.empty() && listener_.gone(); }
   // No connection to Postgres is left.
   bool disconnected() const { return servers_.empty() && listener_.gone(); }
@@ -151,6 +154,7 @@ class Group {
 
  private:
   void lend(Server& server, Session& session);
+  void charge(Server& server);
   void to_idle(Server& server);
   void serve();
   void enqueue(Session& session);

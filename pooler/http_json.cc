@@ -82,7 +82,7 @@ Json traffic(const Traffic& total) {
   return {{"transactions_total", total.transactions},
           {"queries_total", total.queries},
           {"wait_us_total", total.wait_us},
-          {"refused_total", total.errors}};
+          {"limit_hits_total", total.limit_hits()}};
 }
 Json pool_sums(const console::PoolRow& pools) {
   return {{"clients", pools.clients},
@@ -128,7 +128,7 @@ Json rates(const Moment& from, const Moment& to) {
   return {{"time", to.time_s},
           {"transactions_per_second", rate(passed.transactions)},
           {"waited_seconds_per_second", rate(passed.wait_us) / 1e6},
-          {"refused_per_second", rate(passed.errors)},
+          {"limit_hits_per_second", rate(passed.limit_hits())},
           {"clients", to.clients},
           {"waiting", to.waiting},
           {"servers", to.servers}};

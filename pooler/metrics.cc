@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "pooler/version.h"
+#include "tiers/limit.h"
 
 namespace pgweir::metrics {
 
@@ -90,6 +91,17 @@ void put_tier(Families& out, const std::string& tier, const TierSample& sample, 
   for (const Sampled& one : console::samples(pools)) out.ours("pgweir_", one, labels);
   for (const Sampled& one : console::samples(sample.meter.total)) out.ours("pgweir_", one, labels);
   const TierMeter& meter = sample.meter;
+  out.counter("tenant_tier_promotion_total", "Tenants that came to the tier from a lower one.", labels,
+              static_cast<double>(meter.promotions));
+  out.counter("tenant_tier_demotion_total", "Tenants that came to the tier from a higher one.", labels,
+              static_cast<double>(meter.demotions));
+  for (const tiers::LimitRow& row : tiers::kLimits) {
+    const Labels which{{"tier", label(tier)}, {"limit", std::string(row.key)}};
+    const auto hits = static_cast<double>(meter.total.*hits_of(row.limit));
+    const char* help = "Times that a client of the tier's tenants has run into a limit.";
+    out.counter("pgweir_limit_hits_total", help, which, hits);
+    out.gauge("tenant_resource_limit_hits", help, which, hits);  // this name has no _total behind
+  }
   out.histogram("pgweir_query_duration_seconds", "How long requests ran on servers.", labels, meter.query);
   out.histogram("pgweir_transaction_duration_seconds", "How long transactions held their servers.", labels,
                 meter.transaction);

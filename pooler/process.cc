@@ -28,6 +28,7 @@
 #include "pooler/net/listen.h"
 #include "pooler/net/random.h"
 #include "pooler/net/uv_loop.h"
+#include "pooler/net/wall_clock.h"
 #include "pooler/notify.h"
 #include "pooler/redis_store.h"
 #include "pooler/shared.h"
@@ -389,6 +390,11 @@ Exit serve(const std::string& path) {
     tiers.emplace(threads.control(), log, *snapshot, [&](TierStore::Listener& listener) {
       return std::make_unique<RedisStore>(threads.control(), rng, log, *(*snapshot)->redis, listener);
     });
+  if (tiers) {
+    std::uint64_t run = 0;
+    rng.fill(reinterpret_cast<char*>(&run), sizeof run);
+    tiers->keep_usage(fmt::format("{}-{:016x}", net::wall_clock_s(), run));
+  }
   App app(threads.parts(), log, *snapshot, reload, [&threads] { threads.stop(); });
   app.let_change(read_file);
 

@@ -28,14 +28,55 @@ void RedisStore::fetch(Of of, const std::string& name) {
   arm();
 }
 
+void RedisStore::set(const std::string& tenant, const tiers::Fields& fields, Done done) {
+  std::vector<std::string> words{"HSET", std::string(tiers::kRedisTenantKey) + tenant};
+  for (const auto& [key, value] : fields) {
+    words.push_back(key);
+    words.push_back(value);
+  }
+  ask(std::move(words), [this, tenant, done = std::move(done)](const std::string& error) {
+    done(error);
+    // Others hear of it by the channel, and so do we; but where that is refused, at least we know.
+    if (!error.empty()) return;
+    listener_.on_changed(tenant);
+    ask({"PUBLISH", std::string(tiers::kRedisChannel), tenant}, [](const std::string&) {});
+  });
+}
+
+void RedisStore::put_usage(const std::string& key, const tiers::Fields& fields, Done done) {
+  const std::string hash = std::string(tiers::kRedisUsageKey) + key;
+  std::vector<std::string> words{"HSET", hash};
+  for (const auto& [name, value] : fields) {
+    words.push_back(name);
+    words.push_back(value);
+  }
+  ask(std::move(words), std::move(done));
+  const auto kept = std::chrono::duration_cast<std::chrono::seconds>(kUsageKept);
+  ask({"EXPIRE", hash, std::to_string(kept.count())}, [](const std::string&) {});
+}
+
+void RedisStore::ask(std::vector<std::string> words, Done done) {
+  if (commands_.down()) return done("Redis does not answer");
+  std::string command;
+  tiers::put_redis(command, std::vector<std::string_view>(words.begin(), words.end()));
+  waiting_.push_back({Of::Tenant, {}, loop_.now() + settings_.timeout, std::move(command), std::move(done)});
+  arm();
+}
+
+void RedisStore::failed(const Fetch& one) {
+  if (one.done) return one.done("Redis does not answer");
+  listener_.on_failed(one.of, one.name);
+}
+
 void RedisStore::flush() {
   if (!commands_.up()) return;
   std::string command;
   while (!waiting_.empty() && in_flight_.size() < kInFlightMax) {
     Fetch& next = waiting_.front();
-    command.clear();
-    tiers::put_redis_fetch(command, next.of == Of::Tier ? tiers::kRedisTierKey : tiers::kRedisTenantKey,
-                           next.name);
+    command = std::exchange(next.command, {});
+    if (!next.done)
+      tiers::put_redis_fetch(command, next.of == Of::Tier ? tiers::kRedisTierKey : tiers::kRedisTenantKey,
+                             next.name);
     commands_.send(command);
     in_flight_.push_back(std::move(next));
     waiting_.pop_front();
@@ -47,7 +88,9 @@ void RedisStore::answered(tiers::RedisReply reply) {
   PGWEIR_CHECK(!in_flight_.empty());
   const Fetch done = std::move(in_flight_.front());
   in_flight_.pop_front();
-  if (tiers::redis_refuses(reply)) {
+  if (done.done) {
+    done.done(reply.kind == tiers::RedisReply::Kind::Failure ? quoted(reply.text) : std::string());
+  } else if (tiers::redis_refuses(reply)) {
     if (!std::exchange(refused_, true))
       log_.warn("tenant store refuses to answer", {{"error", quoted(reply.text)}});
     listener_.on_failed(done.of, done.name);
@@ -61,7 +104,7 @@ void RedisStore::answered(tiers::RedisReply reply) {
 void RedisStore::fail_all() {
   std::deque<Fetch> all = std::exchange(in_flight_, {});
   for (Fetch& one : std::exchange(waiting_, {})) all.push_back(std::move(one));
-  for (const Fetch& one : all) listener_.on_failed(one.of, one.name);
+  for (const Fetch& one : all) failed(one);
 }
 
 void RedisStore::arm() {
@@ -73,7 +116,7 @@ void RedisStore::expire() {
   while (!waiting_.empty() && waiting_.front().deadline <= loop_.now()) {
     const Fetch late = std::move(waiting_.front());
     waiting_.pop_front();
-    listener_.on_failed(late.of, late.name);
+    failed(late);
   }
   arm();
 }

@@ -3,6 +3,7 @@
 
 #include <deque>
 #include <string>
+#include <vector>
 
 #include "pooler/redis_connection.h"
 #include "pooler/tier_store.h"
@@ -12,11 +13,14 @@ namespace pgweir {
 class RedisStore final : public TierStore {
  public:
   static constexpr std::size_t kInFlightMax = 256;
+  static constexpr std::chrono::hours kUsageKept{24 * 400};  // after its last change
 
   RedisStore(net::Loop& loop, Rng& rng, Log& log, RedisSettings settings, Listener& listener);
 
   void start() override;
   void fetch(Of of, const std::string& name) override;
+  void set(const std::string& tenant, const tiers::Fields& fields, Done done) override;
+  void put_usage(const std::string& key, const tiers::Fields& fields, Done done) override;
   void flush() override;
 
  private:
@@ -24,6 +28,9 @@ class RedisStore final : public TierStore {
     Of of;
     std::string name;
     Time deadline;
+    // Of what is no fetch: the command, and whom to tell.
+    std::string command{};
+    Done done{};
   };
   // The two connections' ends.
   struct Asks final : RedisConnection::User {
@@ -45,6 +52,8 @@ class RedisStore final : public TierStore {
 
   void answered(tiers::RedisReply reply);
   void fail_all();
+  void ask(std::vector<std::string> words, Done done);
+  void failed(const Fetch& one);
   void expire();
   void arm();
 

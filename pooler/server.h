@@ -23,6 +23,7 @@ namespace pgweir {
 
 class Group;
 class Session;
+struct Tenant;
 
 class Server final : public net::Handler, public ListLink<Server> {
  public:
@@ -50,6 +51,8 @@ class Server final : public net::Handler, public ListLink<Server> {
   ServerCore core;
   Place place = Place::Starting;
   Session* session = nullptr;  // while Lent
+  Tenant* payer = nullptr;     // used it last, and has clients in the group
+  Time paid_until{};           // by whoever had it until then
   std::uint32_t leases = 0;    // cancel connections under way; not lent again before they are closed (R6)
   std::uint64_t id;
   const Role role;

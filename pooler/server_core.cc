@@ -167,6 +167,7 @@ std::size_t ServerCore::pass_on(Bytes in, Outcome& outcome) {
         tx_status = message[kHeaderBytes];
         last_failed_ = std::exchange(request_failed_, false);
         ++outcome.readies;
+        outcome.ends += tx_status == 'I' ? 1 : 0;
         break;
       default:
         if (size != kHeaderBytes || !pipeline.pass(message[0])) return end;
@@ -243,6 +244,7 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
   if (reply.ready && reply.verdict == Verdict::Forward) {
     last_failed_ = std::exchange(request_failed_, false);
     ++outcome.readies;
+    outcome.ends += tx_status == 'I' ? 1 : 0;
   }
   return true;
 }

@@ -48,6 +48,7 @@ class ServerCore {
 
   struct Outcome {
     unsigned readies = 0;          // ReadyForQuery messages of the client's requests
+    unsigned ends = 0;             // of them, those with no transaction open behind them
     bool fatal = false;            // an unasked ErrorResponse: the server is about to close
     const char* broken = nullptr;  // the server broke the protocol: what it did
     bool poisoned = false;         // the client pipelined behind COPY

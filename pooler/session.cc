@@ -9,6 +9,7 @@
 #include "pooler/server.h"
 #include "pooler/worker.h"
 #include "protocol/messages.h"
+#include "tiers/limit.h"
 
 namespace pgweir {
 
@@ -112,11 +113,11 @@ void Session::settle(Actions& out, Bytes in) {
     stream_->write(out.to_client.slices());
   }
   if (!out.to_server.empty() && out.server != Actions::Server::Drop) server_->write(out.to_server.slices());
-  if (out.leave_queue) group_.leave(*this);
+  if (out.leave_queue) leave_queue();
   if (out.ask_server) {
     since_ = worker_.loop().now();
-    noticed_ = false;
-    if (Server* server = group_.request(*this)) {
+    noticed_ = throttled_ = refuse_ = paid_ = false;
+    if (Server* server = ask()) {
       link(*server);
       out.clear();
       core_.granted(server->core, in, out);
@@ -160,6 +161,45 @@ void Session::settle(Actions& out, Bytes in) {
   }
 }
 
+// A server at once, or nothing: then it waits, or its timer will refuse it. Not refused here, since a client
+// that has sent many requests would be answered in one turn of the loop.
+Server* Session::ask() {
+  if (tenant_.throttle && welcomed_) {
+    if (!tenant_.throttle->take()) {
+      ++tenant_.traffic.rate_hits;
+      throttled_ = true;
+      refuse_ = tenant_.record.limits.at_rate == tiers::AtRate::Reject;
+      if (!refuse_) tenant_.throttle->wait(*this);
+      return nullptr;
+    }
+    paid_ = true;
+  }
+  Server* const server = group_.request(*this);
+  if (!server && tenant_.record.limits.at_pool == tiers::AtCeiling::Reject && tenant_.at_ceiling())
+    refuse_ = true;
+  return server;
+}
+
+void Session::on_token() {
+  throttled_ = false;
+  paid_ = true;
+  if (Server* server = group_.request(*this)) return on_granted(*server);
+  if (tenant_.record.limits.at_pool == tiers::AtCeiling::Reject && tenant_.at_ceiling()) refuse_ = true;
+  arm();
+}
+
+void Session::leave_queue() {
+  group_.leave(*this);
+  if (tenant_.throttle) tenant_.throttle->leave(*this);
+}
+
+Error Session::why_waiting() const {
+  if (throttled_ && tenant_.throttle)
+    return tiers::too_many_transactions(tenant_.record, tenant_.throttle->next_in(),
+                                        worker_.snapshot().directory);
+  return group_.why_waiting(tenant_, worker_.loop().now() - since_);
+}
+
 void Session::link(Server& server) {
   server_ = &server;
   const Time now = worker_.loop().now();
@@ -201,6 +241,9 @@ void Session::note_time(const Actions& out) {
   traffic.server_parses += out.server_parses;
   traffic.binds += out.binds;
   if (out.queries == 0 && out.transactions == 0) return;
+  // Those that came without asking for a server: behind another one, or of a client that keeps it.
+  if (tenant_.throttle && out.ends > 0)
+    tenant_.throttle->charge(out.ends - (std::exchange(paid_, false) ? 1 : 0));
   const Time now = worker_.loop().now();
   const auto query_us = static_cast<std::uint64_t>((now - busy_since_).count());
   traffic.query_us += query_us;
@@ -319,7 +362,7 @@ void Session::on_closed(const net::Closed& why) {
   Actions& out = worker_.actions();
   out.clear();
   core_.client_gone(out);
-  group_.leave(*this);
+  leave_queue();
   held_ = {};
   worker_.loop().disarm(timer_);
   if (!closing_)
@@ -337,7 +380,7 @@ void Session::cancel(std::function<void()> done) {
     return send_cancels();
   }
   if (core_.state() == State::Waiting && welcomed_) {
-    group_.leave(*this);
+    leave_queue();
     on_refused({sqlstate::kQueryCanceled, "canceling statement due to user request", {}, {}});
   }
   done();
@@ -382,6 +425,7 @@ Time Session::deadline() const {
   switch (core_.state()) {
     case State::Idle: return after(since_, config.client_idle_timeout);
     case State::Waiting: {
+      if (refuse_) return since_;
       Time due = queue_end();
       if (!noticed_ && welcomed_) due = std::min(due, since_ + kNoticeAfter);
       return due;
@@ -399,12 +443,14 @@ Time Session::deadline() const {
   return kNever;
 }
 
-// Until when it waits for a server. What it has waited for Postgres to come up is not held against it.
+// Until when it waits for a server, or for its tenant's rate. What it has waited for Postgres to come up is
+// not held against it.
 Time Session::queue_end() const {
   const conf::Config& config = worker_.config();
-  const Time own = group_.waking()
-                       ? after(since_, config.wake_timeout)
-                       : after(std::max(since_, group_.awake_since()), tenant_.record.limits.queue_timeout);
+  const Duration queue_timeout = tenant_.record.limits.queue_timeout;
+  const Time own = throttled_        ? after(since_, queue_timeout)
+                   : group_.waking() ? after(since_, config.wake_timeout)
+                                     : after(std::max(since_, group_.awake_since()), queue_timeout);
   return std::min(after(since_, config.query_wait_timeout), own);
 }
 
@@ -421,14 +467,18 @@ void Session::on_timer() {
                   {}});
     case State::Waiting: {
       const Time full = queue_end();
-      const Error why = group_.why_waiting(tenant_, now - since_);
-      if (now >= full) {
-        group_.leave(*this);
+      const Error why = why_waiting();
+      if (now >= full || refuse_) {
+        if (!throttled_ && tenant_.at_ceiling()) ++tenant_.traffic.server_hits;
+        leave_queue();
         return on_refused(why);
       }
       noticed_ = true;
       std::string notice;
-      protocol::put_notice(notice, "still waiting for a server connection: " + why.detail, why.hint);
+      protocol::put_notice(notice,
+                           "still waiting for " +
+                               std::string(throttled_ ? "its turn: " : "a server connection: ") + why.detail,
+                           why.hint);
       stream_->write(notice);
       return arm();
     }

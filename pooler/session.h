@@ -46,6 +46,8 @@ class Session final : public net::Handler,
   // From the group.
   void on_granted(Server& server);
   void on_refused(const Error& error);
+  // From the tenant's throttle: its transaction may begin.
+  void on_token();
   // From the server that it holds.
   void on_server_bytes(Bytes in);
   void on_server_drained();
@@ -57,6 +59,8 @@ class Session final : public net::Handler,
   // Ends the session; between transactions for shutdown and for KILL alike.
   void end(const Error& error);
   bool between_transactions() const;
+  // Why it has no server yet, for its error, its notice and SHOW LIMIT.
+  Error why_waiting() const;
   void reloaded() { arm(); }  // its deadlines may have come nearer
   void ceilings_changed() { core_.ceilings_changed(); }
 
@@ -80,6 +84,8 @@ class Session final : public net::Handler,
   void on_notification(Bytes message) override;
 
   void pump(Bytes in);
+  Server* ask();
+  void leave_queue();
   void settle(Actions& out, Bytes in);
   void link(Server& server);
   void give_back(Actions::Server how);
@@ -119,6 +125,9 @@ class Session final : public net::Handler,
   bool reads_paused_ = false;   // ours, of the client
   bool server_paused_ = false;  // the server's, because the client does not read
   bool noticed_ = false;        // has been told that it waits
+  bool throttled_ = false;      // waits for its tenant's rate, not for a server
+  bool refuse_ = false;         // the tier's answer is no: its timer says so
+  bool paid_ = false;           // the transaction that comes first has had its token
 };
 
 }  // namespace pgweir

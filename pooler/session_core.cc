@@ -30,7 +30,7 @@ void Actions::clear() {
   ask_server = leave_queue = proven = stalled = close_client = reset_client = false;
   server = Server::Keep;
   reason.clear();
-  queries = transactions = client_parses = server_parses = binds = 0;
+  queries = transactions = ends = client_parses = server_parses = binds = 0;
 }
 
 SessionCore::~SessionCore() { PGWEIR_CHECK(server_ == nullptr && pins_ == 0 && !claimed_); }
@@ -318,6 +318,7 @@ void SessionCore::server_bytes(Bytes in, Actions& out) {
   PGWEIR_CHECK(state_ == State::Linked);
   const ServerCore::Outcome outcome = server_->read(in, out.to_client, *this);
   out.queries += outcome.readies;
+  out.ends += outcome.ends;
   // The client's own requests may be running without its settings: end it before it hears their answers.
   if (ours_failed_ && !proving_) {
     const std::string why = protocol::parse_error(*ours_failed_).message;

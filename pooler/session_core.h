@@ -75,7 +75,8 @@ struct Actions {
   // Why a connection ends, for the log; empty for the ordinary end.
   std::string reason;
   unsigned queries = 0;       // answered in this step
-  unsigned transactions = 0;  // ended in this step
+  unsigned transactions = 0;  // ended in this step; of those that came in one go only the last
+  unsigned ends = 0;          // of transactions in this step, each by itself
   // Of named statements: the client's Parses, the Parses for the server, the client's Binds.
   unsigned client_parses = 0, server_parses = 0, binds = 0;
 

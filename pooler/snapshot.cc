@@ -1,6 +1,7 @@
 #include "pooler/snapshot.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "conf/embedded_tiers.h"
 #include "conf/redis_url.h"
@@ -29,41 +30,42 @@ void add_tiers(Snapshot& snapshot, const std::vector<conf::Row>& rows, Problems&
   }
 }
 
-void add_tenants(Snapshot& snapshot, Problems& problems) {
-  const conf::Config& config = snapshot.config();
-  for (const conf::Row& row : config.tenants) {
-    const std::string at = "tenants." + row.name;
-    tiers::Tenant tenant;
-    tenant.name = row.name;
-    std::string tier_name = config.default_tier;
-    conf::Origin tier_origin = row.origin;
-    for (const conf::Field& field : row.fields) {
-      if (field.key != "tier") continue;
-      tier_name = field.value;
-      tier_origin = field.origin;
-    }
-    const tiers::Tier* tier = snapshot.directory.tier(tier_name);
-    if (!tier) {
-      complain(problems, tier_origin, at + ".tier", "no tier is named \"" + tier_name + "\"");
-      continue;
-    }
-    tenant.limits = *tier;
-    for (const conf::Field& field : row.fields) {
-      if (field.key == "tier") continue;
-      auto set = tiers::set_tenant_field(tenant, field.key, field.value);
-      if (!set) complain(problems, field.origin, at + "." + field.key, set.error().message);
-    }
-    if (!snapshot.backend(tenant.backend))
-      complain(problems, row.origin, at + ".backend", "no backend is named \"" + tenant.backend + "\"");
-    if (!tenant.password.empty())
-      if (auto secret = protocol::parse_secret(tenant.password); !secret)
-        complain(problems, row.origin, at + ".password", secret.error().message);
-    // The first backend is named, so that tenants that leave it out share groups with those that do not.
-    if (tenant.backend.empty() && !snapshot.backends.empty())
-      tenant.backend = snapshot.backends[0].settings.name;
-    if (auto added = snapshot.directory.add_tenant(std::move(tenant)); !added)
-      complain(problems, row.origin, at, added.error().message);
+void add_tenant(Snapshot& snapshot, const conf::Row& row, Problems& problems) {
+  const std::string at = "tenants." + row.name;
+  tiers::Tenant tenant;
+  tenant.name = row.name;
+  std::string tier_name = snapshot.config().default_tier;
+  conf::Origin tier_origin = row.origin;
+  for (const conf::Field& field : row.fields) {
+    if (field.key != "tier") continue;
+    tier_name = field.value;
+    tier_origin = field.origin;
   }
+  const tiers::Tier* tier = snapshot.directory.tier(tier_name);
+  if (!tier) {
+    complain(problems, tier_origin, at + ".tier", "no tier is named \"" + tier_name + "\"");
+    return;
+  }
+  tenant.limits = *tier;
+  for (const conf::Field& field : row.fields) {
+    if (field.key == "tier") continue;
+    auto set = tiers::set_tenant_field(tenant, field.key, field.value);
+    if (!set) complain(problems, field.origin, at + "." + field.key, set.error().message);
+  }
+  if (!snapshot.backend(tenant.backend))
+    complain(problems, row.origin, at + ".backend", "no backend is named \"" + tenant.backend + "\"");
+  if (!tenant.password.empty())
+    if (auto secret = protocol::parse_secret(tenant.password); !secret)
+      complain(problems, row.origin, at + ".password", secret.error().message);
+  // The first backend is named, so that tenants that leave it out share groups with those that do not.
+  if (tenant.backend.empty() && !snapshot.backends.empty())
+    tenant.backend = snapshot.backends[0].settings.name;
+  if (auto added = snapshot.directory.add_tenant(std::move(tenant)); !added)
+    complain(problems, row.origin, at, added.error().message);
+}
+
+void add_tenants(Snapshot& snapshot, Problems& problems) {
+  for (const conf::Row& row : snapshot.config().tenants) add_tenant(snapshot, row, problems);
 }
 
 void add_users(Snapshot& snapshot, const conf::ReadFile& read, Problems& problems) {
@@ -208,6 +210,37 @@ tl::expected<std::shared_ptr<const Snapshot>, Problems> make_snapshot(conf::Load
              "no tier is named \"" + snapshot->config().default_tier + "\"");
   if (!problems.empty()) return tl::unexpected(std::move(problems));
   return std::shared_ptr<const Snapshot>(std::move(snapshot));
+}
+
+tl::expected<std::shared_ptr<const Snapshot>, std::string> with_tenant(const Snapshot& snapshot,
+                                                                       const std::string& tenant,
+                                                                       const tiers::Fields& fields) {
+  auto next = std::make_shared<Snapshot>(snapshot);
+  std::vector<conf::Row>& rows = next->loaded.config.tenants;
+  const auto named = [&](const std::string& name) {
+    return std::find_if(rows.begin(), rows.end(), [&](const conf::Row& row) { return row.name == name; });
+  };
+  const conf::Origin origin{"the console", 0, 0};
+  auto row = named(tenant);
+  if (row == rows.end()) {
+    conf::Row own{tenant, origin, {}};
+    if (const auto pattern = named(next->directory.row_name(tenant)); pattern != rows.end())
+      own.fields = pattern->fields;
+    if (const auto record = snapshot.tenant(tenant)) {
+      std::erase_if(own.fields, [](const conf::Field& field) { return field.key == "database"; });
+      own.fields.push_back({"database", record->database, origin});
+    }
+    rows.push_back(std::move(own));
+    row = std::prev(rows.end());
+  }
+  for (const auto& [key, value] : fields) {
+    std::erase_if(row->fields, [&key = key](const conf::Field& field) { return field.key == key; });
+    row->fields.push_back({key, value, origin});
+  }
+  Problems problems;
+  add_tenant(*next, *row, problems);
+  if (!problems.empty()) return tl::unexpected(conf::describe(problems[0]));
+  return std::shared_ptr<const Snapshot>(std::move(next));
 }
 
 }  // namespace pgweir

@@ -24,6 +24,7 @@
 #include "pooler/redis_settings.h"
 #include "protocol/secret.h"
 #include "tiers/directory.h"
+#include "tiers/record.h"
 
 namespace pgweir {
 
@@ -56,5 +57,11 @@ struct Snapshot {
 // Everything that --check-config looks at. Problems carry file, line and column where they have one.
 tl::expected<std::shared_ptr<const Snapshot>, std::vector<conf::Problem>> make_snapshot(
     conf::Loaded loaded, const conf::ReadFile& read);
+
+// The same, but for these fields of one tenant's row: in memory only. A tenant that a pattern matches, or
+// none, gets a row of its own. The error is a sentence.
+tl::expected<std::shared_ptr<const Snapshot>, std::string> with_tenant(const Snapshot& snapshot,
+                                                                       const std::string& tenant,
+                                                                       const tiers::Fields& fields);
 
 }  // namespace pgweir

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "pooler/ceiling_guard.h"
 #include "pooler/pins.h"
 #include "pooler/startup_settings.h"
+#include "pooler/throttle.h"
 #include "pooler/tier_meter.h"
 #include "pooler/traffic.h"
 #include "tiers/tier.h"
@@ -26,9 +28,13 @@ struct Tenant : ListLink<Tenant> {
   StartupRef startup;          // what servers must have been opened with that it is lent
   std::vector<Group*> groups;  // that its sessions are in: one per user
   std::uint32_t clients = 0;
-  std::uint32_t lent = 0;  // servers that its sessions hold
-  bool paused = false;     // PAUSE: whoever asks for a server waits
-  bool disabled = false;   // DISABLE: no new clients
+  std::uint32_t peak_clients = 0;
+  std::uint32_t peak_lent = 0;
+  std::uint32_t lent = 0;              // servers that its sessions hold
+  Time grace_until = kNever;           // a lower plan holds; what is beyond it is closed then
+  bool paused = false;                 // PAUSE: whoever asks for a server waits
+  bool disabled = false;               // DISABLE: no new clients
+  std::unique_ptr<Throttle> throttle;  // null: no rate
   PinBook pins{record};
   CeilingGuard guard{record};
   Traffic traffic;
@@ -40,12 +46,18 @@ struct Tenant : ListLink<Tenant> {
   // What its clients are told then: who logs in, and who is connected.
   Error why_refused() const;
   Error why_ended() const;
+  // What a client is told that is closed because of a plan change: `count` of what `limit` bounds were in
+  // use.
+  Error why_surplus(tiers::Limit limit, std::uint32_t count) const;
   // What it has done since the last call goes into its tier's total. Before its tier changes, before it is
   // forgotten, and before the total is read; so that no total ever falls and none counts anything twice.
   void settle_accounts() {
+    traffic.pinned = pins.totals().pinned;
+    traffic.pin_hits = pins.totals().refused;
     meter->total += traffic - accounted_;
     accounted_ = traffic;
   }
+  bool at_ceiling() const { return lent >= record.limits.max_server_connections; }
   bool may_have_server() const { return !paused && lent < record.limits.max_server_connections; }
 
  private:

@@ -20,6 +20,17 @@ Error Tenant::why_ended() const {
   return why;
 }
 
+Error Tenant::why_surplus(tiers::Limit limit, std::uint32_t count) const {
+  const tiers::LimitRow& row = tiers::row_of(limit);
+  return {sqlstate::kAdminShutdown,
+          "terminating connection: the plan of tenant \"" + record.name + "\" has changed to " +
+              record.limits.name,
+          std::string(row.key) + " of tier " + record.limits.name + ": " + std::to_string(count) + " of " +
+              std::to_string(record.limits.*row.member) + " " + std::string(row.things) +
+              " were in use after pool.downgrade_grace.",
+          "Use fewer connections, or choose a tier that allows more."};
+}
+
 Tenants::~Tenants() {
   while (Tenant* tenant = unused_.front()) unused_.remove(*tenant);
 }
@@ -71,6 +82,8 @@ void Tenants::forget(bool all_paused) {
       continue;
     }
     oldest.settle_accounts();
+    if (const Traffic passed = oldest.traffic - oldest.period.begin(); passed != Traffic{})
+      forgotten_usage_.push_back({oldest.record.name, passed, oldest.peak_clients, oldest.peak_lent});
     forgotten_ += oldest.traffic;
     forgotten_pins_ += oldest.pins.totals();
     tenants_.erase(tenants_.find(oldest.record.name));

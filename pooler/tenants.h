@@ -11,9 +11,12 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "pooler/base/list.h"
 #include "pooler/tenant.h"
+#include "pooler/usage.h"
 
 namespace pgweir {
 
@@ -41,6 +44,8 @@ class Tenants {
   std::size_t size() const { return tenants_.size(); }
   // By name, of all tiers that tenants had since the start.
   const std::map<std::string, TierMeter>& meters() const { return meters_; }
+  // Of those that were forgotten since the last call: what they had done since their last period began.
+  std::vector<UsageDelta> take_forgotten_usage() { return std::exchange(forgotten_usage_, {}); }
   const Traffic& forgotten() const { return forgotten_; }
   const PinBook::Totals& forgotten_pins() const { return forgotten_pins_; }
   const Map& map() const { return tenants_; }
@@ -53,6 +58,7 @@ class Tenants {
   Map tenants_;
   List<Tenant> unused_;  // longest unused first
   Traffic forgotten_;
+  std::vector<UsageDelta> forgotten_usage_;
   PinBook::Totals forgotten_pins_;
 };
 

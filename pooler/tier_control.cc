@@ -4,6 +4,7 @@
 
 #include "pooler/base/check.h"
 #include "pooler/base/quoted.h"
+#include "pooler/net/wall_clock.h"
 #include "protocol/secret.h"
 
 namespace pgweir {
@@ -32,6 +33,8 @@ tiers::Catalog::Rules rules_of(const std::shared_ptr<const Snapshot>& snapshot) 
   rules.unknown = [snapshot](std::string_view tenant) { return snapshot->tenant(tenant); };
   return rules;
 }
+
+std::int64_t today() { return net::wall_clock_s() / (24 * 60 * 60); }
 
 }  // namespace
 
@@ -84,6 +87,60 @@ void TierControl::take_snapshot(std::shared_ptr<const Snapshot> snapshot) {
   });
 }
 
+void TierControl::set(net::Loop& asker, std::string tenant, tiers::Fields fields, TierStore::Done done) {
+  loop_.post([this, &asker, tenant = std::move(tenant), fields = std::move(fields), done = std::move(done)] {
+    const auto answer = [&asker, done](const std::string& error) {
+      asker.post([done, error] { done(error); });
+    };
+    for (const auto& [key, value] : fields)
+      if (key == "tier" && !catalog_.has_tier(value, loop_.now()))
+        return answer("no tier " + quoted(value) + " is in the configuration, or in use");
+    store_->set(tenant, fields, answer);
+    obey();
+  });
+}
+
+void TierControl::add_usage(std::vector<UsageDelta> deltas) {
+  loop_.post([this, deltas = std::move(deltas)] {
+    if (!usage_) return;
+    for (const UsageDelta& delta : deltas)
+      if (!usage_->add(delta, today()) && !std::exchange(usage_full_, true))
+        log_.warn("usage of further tenants is not kept", {{"rows", usage_->size()}});
+    put_usage();
+  });
+}
+
+void TierControl::finish_usage(net::Loop& asker, std::function<void()> done) {
+  loop_.post([this, &asker, done = std::move(done)] {
+    usage_done_ = [&asker, done] { asker.post(done); };
+    usage_end_at_ = loop_.now() + kUsageWait;
+    usage_retry_at_ = {};
+    put_usage();
+  });
+}
+
+// Some rows at a time; each answer asks for the next.
+void TierControl::put_usage() {
+  if (usage_ && loop_.now() >= usage_retry_at_) {
+    while (usage_asked_ < kUsageAtOnce && loop_.now() >= usage_retry_at_) {
+      const auto row = usage_->next();
+      if (!row) break;
+      ++usage_asked_;
+      store_->put_usage(row->key, row->fields, [this, key = row->key](const std::string& error) {
+        --usage_asked_;
+        usage_->written(key, error.empty(), today());
+        if (!error.empty()) usage_retry_at_ = loop_.now() + kUsageRetry;
+        loop_.post([this] { put_usage(); });
+      });
+    }
+    store_->flush();
+  }
+  if (!usage_done_ || (usage_ && !usage_->clean() && loop_.now() < usage_end_at_)) return;
+  if (usage_ && !usage_->clean())
+    log_.warn("usage of the last minute is lost: the tenant store does not take it");
+  std::exchange(usage_done_, nullptr)();
+}
+
 void TierControl::figures(net::Loop& asker, std::function<void(const Figures&)> done) {
   loop_.post([this, &asker, done = std::move(done)] {
     asker.post([done, figures = Figures{catalog_.totals(), catalog_.known(), catalog_.watched()}] {
@@ -109,6 +166,7 @@ void TierControl::on_changed(const std::string& what) {
 
 void TierControl::tick() {
   catalog_.tick(loop_.now());
+  put_usage();
   obey();
   loop_.arm(timer_, loop_.now() + kTick);
 }

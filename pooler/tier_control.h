@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "pooler/net/loop.h"
 #include "pooler/snapshot.h"
 #include "pooler/tier_store.h"
+#include "pooler/usage.h"
 #include "tiers/catalog.h"
 
 namespace pgweir {
@@ -36,6 +38,14 @@ class TierControl final : TierStore::Listener {
   void watch(tiers::Tenant record);
   void unwatch(std::string tenant);
   void take_snapshot(std::shared_ptr<const Snapshot> snapshot);
+  // Changes fields of a tenant's row in the store. `done` runs on `asker`, with what went wrong; empty:
+  // nothing.
+  void set(net::Loop& asker, std::string tenant, tiers::Fields fields, TierStore::Done done);
+  // From now on what tenants have used is kept in the store, under this name of the run. Before start().
+  void keep_usage(std::string instance) { usage_.emplace(std::move(instance)); }
+  void add_usage(std::vector<UsageDelta> deltas);
+  // `done` runs on `asker` when the store has been told all, or has not answered for kUsageWait.
+  void finish_usage(net::Loop& asker, std::function<void()> done);
   struct Figures {
     tiers::Catalog::Totals totals;
     std::size_t known = 0;    // tenants with a row of the store
@@ -46,10 +56,14 @@ class TierControl final : TierStore::Listener {
 
  private:
   static constexpr std::chrono::milliseconds kTick{250};
+  static constexpr std::size_t kUsageAtOnce = 100;
+  static constexpr std::chrono::seconds kUsageRetry{5};
+  static constexpr std::chrono::seconds kUsageWait{3};
 
   void on_row(TierStore::Of of, const std::string& name, const Expected<tiers::Fields>& fields) override;
   void on_failed(TierStore::Of of, const std::string& name) override;
   void on_changed(const std::string& what) override;
+  void put_usage();
   void obey();
   void settle(const std::string& tenant, const Answer& answer);
   void tick();
@@ -65,6 +79,12 @@ class TierControl final : TierStore::Listener {
   std::unique_ptr<TierStore> store_;
   std::unordered_map<std::string, std::vector<Asker>> asking_;  // by tenant
   std::function<void(const tiers::Tenant&)> changed_;
+  std::optional<UsageBook> usage_;
+  std::size_t usage_asked_ = 0;  // rows that the store has not answered
+  bool usage_full_ = false;      // has been logged
+  Time usage_retry_at_{};
+  Time usage_end_at_ = kNever;
+  std::function<void()> usage_done_;
   bool obeying_ = false;
   net::Timer timer_;
 };

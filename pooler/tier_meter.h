@@ -14,6 +14,7 @@ struct TierMeter {
   Histogram wake;         // of the first client that asked while no server was connected
   Histogram connect;      // of a client: from its connection to its session
   Traffic total;
+  std::uint64_t promotions = 0, demotions = 0;  // of tenants that came to this tier
 
   TierMeter& operator+=(const TierMeter& other) {
     query += other.query;
@@ -22,6 +23,8 @@ struct TierMeter {
     wake += other.wake;
     connect += other.connect;
     total += other.total;
+    promotions += other.promotions;
+    demotions += other.demotions;
     return *this;
   }
 };

@@ -2,6 +2,7 @@
 // that does not run any more.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "tiers/catalog.h"
@@ -25,6 +26,12 @@ class TierStore {
   virtual ~TierStore() = default;
   virtual void start() = 0;
   virtual void fetch(Of of, const std::string& name) = 0;
+  // Sets fields of a tenant's row and tells everybody. `done` is called once, maybe before this returns, with
+  // what went wrong; empty: nothing.
+  using Done = std::function<void(const std::string& error)>;
+  virtual void set(const std::string& tenant, const tiers::Fields& fields, Done done) = 0;
+  // Sets a row of usage, whole.
+  virtual void put_usage(const std::string& key, const tiers::Fields& fields, Done done) = 0;
   virtual void flush() = 0;  // sends what was fetched since; nothing else does
 };
 

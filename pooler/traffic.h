@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "pooler/base/time.h"
+#include "tiers/limit.h"
 
 namespace pgweir {
 
@@ -25,6 +26,16 @@ struct Traffic {
   std::uint64_t server_parses = 0;
   std::uint64_t binds = 0;
   std::uint64_t errors = 0;
+  std::uint64_t connections = 0;  // of clients
+  std::uint64_t server_us = 0;    // connections to Postgres, each as long as it was open
+  std::uint64_t pinned = 0;       // clients that came to keep a server
+  // Times that a limit was hit, by tiers::Limit.
+  std::uint64_t client_hits = 0;
+  std::uint64_t server_hits = 0;
+  std::uint64_t rate_hits = 0;
+  std::uint64_t pin_hits = 0;
+
+  std::uint64_t limit_hits() const { return client_hits + server_hits + rate_hits + pin_hits; }
 
   Traffic& operator+=(const Traffic& other) {
     for (const auto sum : kSums) this->*sum += other.*sum;
@@ -37,14 +48,26 @@ struct Traffic {
   }
   friend bool operator==(const Traffic&, const Traffic&) = default;
 
-  static const std::array<std::uint64_t Traffic::*, 12> kSums;
+  static const std::array<std::uint64_t Traffic::*, 19> kSums;
 };
 // Every one of them is in the sum.
-static_assert(sizeof(Traffic) == 12 * sizeof(std::uint64_t));
-inline constexpr std::array<std::uint64_t Traffic::*, 12> Traffic::kSums{
+static_assert(sizeof(Traffic) == 19 * sizeof(std::uint64_t));
+inline constexpr std::array<std::uint64_t Traffic::*, 19> Traffic::kSums{
     &Traffic::assignments,   &Traffic::transactions,   &Traffic::queries,  &Traffic::received,
     &Traffic::sent,          &Traffic::transaction_us, &Traffic::query_us, &Traffic::wait_us,
-    &Traffic::client_parses, &Traffic::server_parses,  &Traffic::binds,    &Traffic::errors};
+    &Traffic::client_parses, &Traffic::server_parses,  &Traffic::binds,    &Traffic::errors,
+    &Traffic::connections,   &Traffic::server_us,      &Traffic::pinned,   &Traffic::client_hits,
+    &Traffic::server_hits,   &Traffic::rate_hits,      &Traffic::pin_hits};
+
+constexpr std::uint64_t Traffic::*hits_of(tiers::Limit limit) {
+  switch (limit) {
+    case tiers::Limit::Clients: return &Traffic::client_hits;
+    case tiers::Limit::Servers: return &Traffic::server_hits;
+    case tiers::Limit::Rate: return &Traffic::rate_hits;
+    case tiers::Limit::Pins: return &Traffic::pin_hits;
+  }
+  return nullptr;
+}
 
 // What passed in the last whole period, from which the avg_ figures are made; in the first period, what has
 // passed of it.
@@ -58,6 +81,8 @@ class TrafficPeriod {
     last_end_ = now_total;
     length_ = now - std::exchange(began_, now);
   }
+  // The totals when the period that runs began.
+  const Traffic& begin() const { return begin_; }
   struct View {
     Traffic from, to;
     Duration length;

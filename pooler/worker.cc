@@ -11,6 +11,7 @@
 #include "pooler/tier_control.h"
 #include "protocol/base64.h"
 #include "protocol/messages.h"
+#include "tiers/limit.h"
 
 namespace pgweir {
 
@@ -29,7 +30,8 @@ Worker::Worker(std::uint32_t index, net::Loop& loop, Rng& rng, Shared& shared,
       shared_(shared),
       snapshot_(std::move(snapshot)),
       derivations_(loop),
-      period_timer_(this, [](void* self) { static_cast<Worker*>(self)->roll_periods(); }) {}
+      period_timer_(this, [](void* self) { static_cast<Worker*>(self)->roll_periods(); }),
+      grace_timer_(this, [](void* self) { static_cast<Worker*>(self)->end_graces(); }) {}
 
 Worker::~Worker() { PGWEIR_CHECK(empty()); }
 
@@ -49,6 +51,8 @@ void Worker::take_snapshot(std::shared_ptr<const Snapshot> snapshot) {
         renew_guard(*tenant);
       }
   for (auto& [key, group] : groups_) group->reloaded(*before);
+  for (auto& [name, tenant] : tenants_) rate_changed(*tenant);
+  for (auto& [name, tenant] : tenants_) give_places(*tenant);
   for (auto& [id, session] : sessions_) session->reloaded();
 }
 
@@ -91,9 +95,29 @@ std::unique_ptr<ClientLogin> Worker::release_login(ClientLogin& login) {
 }
 
 void Worker::login_ended(ClientLogin& login) {
+  if (const auto place = logins_waiting_.find(login.tenant()); place != logins_waiting_.end()) {
+    place->second.erase(ticket(login));
+    if (place->second.empty()) logins_waiting_.erase(place);
+  }
   release_login(login);
   --shared_.logins;
   after_change();
+}
+
+void Worker::wait_for_place(const ClientLogin& login) {
+  logins_waiting_[login.tenant()].insert(ticket(login));
+}
+
+// The oldest first. Each may be refused for another reason, and then the next one has its chance.
+void Worker::give_places(Tenant& tenant) {
+  const auto waiting = [&] { return logins_waiting_.find(tenant.record.name); };
+  for (auto place = waiting(); place != logins_waiting_.end(); place = waiting()) {
+    if (tenant.clients >= tenant.record.limits.max_clients) return;
+    ClientLogin* const login = login_of(*place->second.begin());
+    place->second.erase(place->second.begin());
+    if (place->second.empty()) logins_waiting_.erase(place);
+    if (login) login->place_free();
+  }
 }
 
 std::uint64_t Worker::ticket(const ClientLogin& login) const { return logins_.at(&login).ticket; }
@@ -142,8 +166,13 @@ Worker& Worker::home_of(const tiers::Tenant& tenant) const {
 }
 
 Tenant& Worker::tenant(const tiers::Tenant& record) {
+  Tenant* const known = tenants_.find(record.name);
+  // A login may come before the same news of the store does.
+  if (known && known->clients > 0) tenant_changed(record);
+  const bool changes = !known || known->record.limits != record.limits;
   Tenant& tenant = tenants_.get(record, loop_.now(), all_paused_);
   record_changed(tenant);
+  if (changes) limits_changed(tenant);
   return tenant;
 }
 
@@ -173,8 +202,7 @@ void Worker::tenant_changed(const tiers::Tenant& record) {
   if (!tenant || tenant->record.revision >= record.revision) return;
   follow(*tenant, record);
   record_changed(*tenant);
-  for (auto& [key, group] : groups_)
-    if (group->serves(*tenant)) group->limits_changed();
+  limits_changed(*tenant);
 }
 
 void Worker::follow(Tenant& tenant, const tiers::Tenant& record) {
@@ -187,10 +215,13 @@ void Worker::follow(Tenant& tenant, const tiers::Tenant& record) {
     case tiers::Move::Upgrade:
     case tiers::Move::Downgrade: {
       const bool up = tiers::move_between(before.limits, record.limits) == tiers::Move::Upgrade;
+      if (before.limits.name != record.limits.name)
+        ++(up ? tenant.meter->promotions : tenant.meter->demotions);
       log().info(up ? "tier_upgrade" : "tier_downgrade", {{"tenant", record.name},
                                                           {"from", before.limits.name},
                                                           {"to", record.limits.name},
                                                           {"version", record.version}});
+      if (!up && !record.stale) begin_grace(tenant);
     }
   }
   if (record.state == before.state) return;
@@ -202,6 +233,79 @@ void Worker::follow(Tenant& tenant, const tiers::Tenant& record) {
   for (auto& [id, session] : sessions_)
     if (&session->tenant() == &tenant && session->between_transactions()) idle.push_back(session.get());
   for (Session* session : idle) session->end(tenant.why_ended());
+}
+
+// A silent store closes nobody: only a plan that somebody has changed does.
+void Worker::begin_grace(Tenant& tenant) {
+  const Duration grace = config().downgrade_grace;
+  if (grace.count() == 0) return;
+  tenant.grace_until = loop_.now() + grace;
+  graces_.insert(tenant.record.name);
+  if (!grace_timer_.armed() || grace_timer_.at() > tenant.grace_until)
+    loop_.arm(grace_timer_, tenant.grace_until);
+}
+
+void Worker::end_graces() {
+  Time next = kNever;
+  for (auto place = graces_.begin(); place != graces_.end();) {
+    Tenant* const tenant = tenants_.find(*place);
+    const bool over = !tenant || tenant->grace_until <= loop_.now();
+    if (!over) next = std::min(next, tenant->grace_until);
+    if (over && tenant) {
+      tenant->grace_until = kNever;
+      close_surplus(*tenant);
+    }
+    place = over ? graces_.erase(place) : std::next(place);
+  }
+  if (next != kNever) loop_.arm(grace_timer_, next);
+}
+
+// Of clients those that came last, of transactions those that began last.
+void Worker::close_surplus(Tenant& tenant) {
+  if (tenant.record.stale) return;
+  const auto close_newest = [&](tiers::Limit limit, auto concerns, auto when) {
+    const std::uint32_t allowed = tenant.record.limits.*tiers::row_of(limit).member;
+    std::vector<Session*> all;
+    for (auto& [id, session] : sessions_)
+      if (&session->tenant() == &tenant && !session->closing() && concerns(*session))
+        all.push_back(session.get());
+    if (all.size() <= allowed) return;
+    const Error why = tenant.why_surplus(limit, static_cast<std::uint32_t>(all.size()));
+    std::sort(all.begin(), all.end(),
+              [&](const Session* a, const Session* b) { return when(*a) > when(*b); });
+    all.resize(all.size() - allowed);
+    log().info("surplus closed after a downgrade", {{"tenant", tenant.record.name},
+                                                    {"tier", tenant.record.limits.name},
+                                                    {"limit", tiers::row_of(limit).key},
+                                                    {"clients", all.size()}});
+    for (Session* session : all) session->end(why);
+  };
+  close_newest(
+      tiers::Limit::Clients, [](const Session&) { return true; },
+      [](const Session& session) { return session.connected_at(); });
+  close_newest(
+      tiers::Limit::Servers, [](const Session& session) { return session.server() != nullptr; },
+      [](const Session& session) { return session.since(); });
+}
+
+void Worker::limits_changed(Tenant& tenant) {
+  const std::vector<Group*> groups = tenant.groups;
+  for (Group* group : groups) group->limits_changed();
+  rate_changed(tenant);
+  give_places(tenant);
+}
+
+void Worker::rate_changed(Tenant& tenant) {
+  const tiers::Tier& limits = tenant.record.limits;
+  if (limits.transactions_per_minute > 0) {
+    if (tenant.throttle)
+      tenant.throttle->change(limits);
+    else
+      tenant.throttle = std::make_unique<Throttle>(loop_, limits);
+  } else if (tenant.throttle) {
+    tenant.throttle->open();
+    tenant.throttle.reset();
+  }
 }
 
 Group& Worker::group(const Tenant& tenant, const GroupKey& key, const ServerCredentials& credentials) {
@@ -220,7 +324,10 @@ std::uint32_t Worker::add_session(Session&) {
 }
 
 void Worker::own_session(std::unique_ptr<Session> session) {
-  tenants_.settle(session->tenant());
+  Tenant& tenant = session->tenant();
+  tenants_.settle(tenant);
+  ++tenant.traffic.connections;
+  tenant.peak_clients = std::max(tenant.peak_clients, tenant.clients);
   if (session->tenant().clients == 1 && shared_.tiers) shared_.tiers->watch(session->tenant().record);
   const std::uint32_t id = session->id();
   sessions_[id] = std::move(session);
@@ -233,6 +340,7 @@ void Worker::session_ended(Session& session) {
   tenants_.settle(tenant);
   if (tenant.clients == 0 && shared_.tiers) shared_.tiers->unwatch(tenant.record.name);
   --shared_.sessions;
+  if (!logins_waiting_.empty()) give_places(tenant);
   after_change();
 }
 
@@ -400,12 +508,23 @@ bool Worker::pause_settled(const std::string* name) const {
 // Goes on as long as anybody is here, and once more, so that the figures of a silent minute are zero.
 void Worker::roll_periods() {
   std::uint64_t assignments = tenants_.forgotten().assignments;
+  charge_servers();
+  std::vector<UsageDelta> used = tenants_.take_forgotten_usage();
   for (auto& [name, each] : tenants_) {
+    each->settle_accounts();
+    const Traffic passed = each->traffic - each->period.begin();
+    if (passed != Traffic{}) used.push_back({name, passed, each->peak_clients, each->peak_lent});
     each->period.roll(each->traffic, loop_.now());
     assignments += each->traffic.assignments;
   }
+  if (shared_.tiers && !used.empty()) shared_.tiers->add_usage(std::move(used));
   const bool silent = std::exchange(period_assignments_, assignments) == assignments;
-  if (!sessions_.empty() || !silent) loop_.arm(period_timer_, loop_.now() + TrafficPeriod::kLength);
+  if (!sessions_.empty() || !groups_.empty() || !silent)
+    loop_.arm(period_timer_, loop_.now() + TrafficPeriod::kLength);
+}
+
+void Worker::charge_servers() {
+  for (auto& [key, group] : groups_) group->charge();
 }
 
 bool Worker::empty() const {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -78,6 +79,8 @@ class Worker final : public net::Acceptor {
   // For work that comes back later: the login may be gone by then.
   std::uint64_t ticket(const ClientLogin& login) const;
   ClientLogin* login_of(std::uint64_t ticket) const;
+  // at_clients: queue. ClientLogin::place_free follows, unless the login ends before.
+  void wait_for_place(const ClientLogin& login);
   // SCRAM verifiers of users whose plain passwords we hold. Null: not derived yet; then the login will be
   // given it later (ClientLogin::verified).
   const protocol::ScramVerifier* verifier_for(const std::string& user, const std::string& password,
@@ -108,6 +111,10 @@ class Worker final : public net::Acceptor {
   Group* group(std::uint64_t id) const;  // null: it is gone
 
   const std::map<GroupKey, std::unique_ptr<Group>>& groups() const { return groups_; }
+  // A minute is over, or all is: what tenants have used is told to their store.
+  void roll_periods();
+  // The time of server connections goes into their tenants' figures, until now.
+  void charge_servers();
   const Tenants& tenants() const { return tenants_; }
   const std::unordered_map<std::uint32_t, std::unique_ptr<Session>>& sessions() const { return sessions_; }
   const std::unordered_map<ConsoleSession*, std::unique_ptr<ConsoleSession>>& consoles() const {
@@ -152,7 +159,8 @@ class Worker final : public net::Acceptor {
     std::unique_ptr<ClientLogin> login;
   };
   std::unordered_map<const ClientLogin*, LoginPlace> logins_;
-  std::map<std::uint64_t, ClientLogin*> tickets_;  // the oldest first
+  std::map<std::uint64_t, ClientLogin*> tickets_;                            // the oldest first
+  std::unordered_map<std::string, std::set<std::uint64_t>> logins_waiting_;  // tickets, by tenant
   std::uint64_t last_ticket_ = 0;
   std::uint64_t last_told_ = 0;  // ticket; whoever is older has been told to go for lack of room
   struct Verifier {
@@ -177,12 +185,19 @@ class Worker final : public net::Acceptor {
   };
   void look_for_spare(Reclaim reclaim);
   void take_spare(Reclaim reclaim);
-  void roll_periods();
   void follow(Tenant& tenant, const tiers::Tenant& record);
+  void limits_changed(Tenant& tenant);  // of its groups, its rate and its logins that wait
+  void rate_changed(Tenant& tenant);
+  void give_places(Tenant& tenant);
+  void begin_grace(Tenant& tenant);
+  void end_graces();
+  void close_surplus(Tenant& tenant);
   void make_room();
 
   bool all_paused_ = false;
   net::Timer period_timer_;
+  std::set<std::string> graces_;  // tenants with a grace_until
+  net::Timer grace_timer_;
   std::uint64_t period_assignments_ = 0;  // of all tenants, when the period began
   bool sweep_posted_ = false;
   std::uint32_t next_slot_ = 0;

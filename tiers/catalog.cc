@@ -371,6 +371,7 @@ Tenant Catalog::resolve(const std::string& name, const Row& row, bool stale, Tim
   (void)row.apply(record);  // see fits()
   // Ceilings never rise because a store is silent.
   if (stale) record.limits = lower_of(*fallback, record.limits);
+  record.stale = stale;
   record.name = name;
   if (record.database.empty()) record.database = name;
   if (record.backend.empty()) record.backend = rules_.first_backend;

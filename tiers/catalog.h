@@ -111,6 +111,8 @@ class Catalog {
   void failed(Of of, std::string_view name, Time now);
   // Somebody says that it has changed: a tenant, "tier:<name>", or "*".
   void changed(std::string_view what, Time now);
+  // Whether the configuration has this tier, or the store told of it.
+  bool has_tier(std::string_view name, Time now) const { return tier(name, now).has_value(); }
   // To be called several times a second.
   void tick(Time now);
 

@@ -98,4 +98,11 @@ std::optional<Tenant> Directory::find(std::string_view database) const {
   return {};
 }
 
+std::string Directory::row_name(std::string_view database) const {
+  if (exact_.find(database) != exact_.end()) return std::string(database);
+  for (const Tenant& pattern : patterns_)
+    if (match(pattern.name, database)) return pattern.name;
+  return {};
+}
+
 }  // namespace pgweir::tiers

@@ -25,6 +25,8 @@ class Directory {
   // The record for this database name with '*' resolved (name and, unless the record has one, database are
   // the client's); empty when no tenant matches.
   std::optional<Tenant> find(std::string_view database) const;
+  // The name of the row that find() answers from; empty: there is none.
+  std::string row_name(std::string_view database) const;
   const std::map<std::string, Tier, std::less<>>& tiers() const { return tiers_; }
   const std::map<std::string, Tenant, std::less<>>& tenants() const { return exact_; }
   const std::vector<Tenant>& patterns() const { return patterns_; }

@@ -33,6 +33,11 @@ Tier widest() {
   return tier;
 }
 
+// 0 is no limit.
+std::uint32_t rate_of(const Tier& tier) {
+  return tier.transactions_per_minute > 0 ? tier.transactions_per_minute : ~0u;
+}
+
 }  // namespace
 
 template <class Set>
@@ -152,6 +157,7 @@ void follow(Tenant& tenant, const Tenant& newer) {
   tenant.state = newer.state;
   tenant.reason = newer.reason;
   tenant.version = newer.version;
+  tenant.stale = newer.stale;
   tenant.revision = newer.revision;
 }
 
@@ -159,14 +165,19 @@ Move move_between(const Tier& from, const Tier& to) {
   if (from == to) return Move::None;
   for (const auto count : {&Tier::pool_size, &Tier::max_server_connections, &Tier::max_clients})
     if (to.*count < from.*count) return Move::Downgrade;
+  if (rate_of(to) < rate_of(from)) return Move::Downgrade;
   return Move::Upgrade;
 }
 
 Tier lower_of(Tier a, const Tier& b) {
+  const Tier& slower = rate_of(b) < rate_of(a) ? b : a;
+  const std::uint32_t per_minute = slower.transactions_per_minute, burst = slower.burst;
   for (const TierField& field : tier_fields())
     if (const auto* const count = std::get_if<std::uint32_t Tier::*>(&field.member))
       a.*(*count) = std::min(a.*(*count), b.*(*count));
   a.inspection = std::max(a.inspection, b.inspection);
+  a.transactions_per_minute = per_minute;
+  a.burst = burst;
   a.ceilings = stricter_of(*b.ceilings, *a.ceilings);
   return a;
 }

@@ -97,6 +97,10 @@ Expected<std::optional<RedisReply>> RedisReader::next() {
 }
 
 void put_redis(std::string& out, std::initializer_list<std::string_view> words) {
+  put_redis(out, std::span(words.begin(), words.size()));
+}
+
+void put_redis(std::string& out, std::span<const std::string_view> words) {
   std::vector<const char*> texts;
   std::vector<std::size_t> sizes;
   for (const std::string_view word : words) {

@@ -9,6 +9,7 @@
 #include <initializer_list>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -58,11 +59,13 @@ class RedisReader {
 };
 
 // Appends one command.
+void put_redis(std::string& out, std::span<const std::string_view> words);
 void put_redis(std::string& out, std::initializer_list<std::string_view> words);
 
 // What we ask for and listen to.
 inline constexpr std::string_view kRedisTenantKey = "pgweir:tenant:";
 inline constexpr std::string_view kRedisTierKey = "pgweir:tier:";
+inline constexpr std::string_view kRedisUsageKey = "pgweir:usage:";
 inline constexpr std::string_view kRedisChannel = "pgweir:changed";
 void put_redis_fetch(std::string& out, std::string_view key_prefix, std::string_view name);
 

@@ -7,6 +7,7 @@
 #include "pooler/base/near.h"
 #include "pooler/base/quoted.h"
 #include "pooler/base/units.h"
+#include "tiers/rate.h"
 
 namespace pgweir::tiers {
 namespace {
@@ -31,6 +32,20 @@ constexpr std::array kOwnFields{
         "max_pinned_clients", &Tier::max_pinned_clients, 0, 10'000,
         "Clients that may keep a server between transactions, because of a temporary table, a LISTEN, a "
         "lock or other state that lives on that server only, or because they are in session mode."},
+    TierField{"transactions_per_minute", &Tier::transactions_per_minute, 0, Rate::kPerMinuteMost,
+              "Transactions that may begin per minute, in the long run; 0: as many as they like. Of a client "
+              "that keeps its server those behind the first are counted, and not held up."},
+    TierField{"burst", &Tier::burst, 0, Rate::kPerMinuteMost,
+              "Transactions that may begin at once after a pause; 0: transactions_per_minute."},
+    TierField{"at_clients", &Tier::at_clients, 0, 0,
+              "What becomes of a login beyond max_clients: it is refused (53300), or waits for a place, at "
+              "most queue_timeout and client.login_timeout."},
+    TierField{"at_pool", &Tier::at_pool, 0, 0,
+              "What becomes of a transaction while max_server_connections are in use: it is refused (53300), "
+              "or waits, at most queue_timeout."},
+    TierField{"at_rate", &Tier::at_rate, 0, 0,
+              "What becomes of a transaction beyond transactions_per_minute: it is refused (53400), or waits "
+              "until it is allowed, at most queue_timeout."},
     TierField{"pool_mode", &Tier::pool_mode, 0, 0,
               "When a client gives its server back: at the end of each transaction, or when it leaves."},
     TierField{"session_mode", &Tier::session_mode, 0, 0,
@@ -90,6 +105,10 @@ constexpr std::array kPoolModes{Word{"transaction", static_cast<std::uint8_t>(Po
 constexpr std::array kInspections{Word{"off", static_cast<std::uint8_t>(Inspection::Off)},
                                   Word{"standard", static_cast<std::uint8_t>(Inspection::Standard)},
                                   Word{"strict", static_cast<std::uint8_t>(Inspection::Strict)}};
+constexpr std::array kAtCeiling{Word{"reject", static_cast<std::uint8_t>(AtCeiling::Reject)},
+                                Word{"queue", static_cast<std::uint8_t>(AtCeiling::Queue)}};
+constexpr std::array kAtRate{Word{"reject", static_cast<std::uint8_t>(AtRate::Reject)},
+                             Word{"throttle", static_cast<std::uint8_t>(AtRate::Throttle)}};
 constexpr std::array kStates{Word{"active", static_cast<std::uint8_t>(TenantState::Active)},
                              Word{"suspended", static_cast<std::uint8_t>(TenantState::Suspended)}};
 
@@ -98,6 +117,8 @@ std::span<const Word> words_of(const TierField& field) {
   if (std::holds_alternative<PoolMode Tier::*>(field.member)) return kPoolModes;
   if (std::holds_alternative<bool Tier::*>(field.member)) return kSwitches;
   if (std::holds_alternative<Inspection Tier::*>(field.member)) return kInspections;
+  if (std::holds_alternative<AtCeiling Tier::*>(field.member)) return kAtCeiling;
+  if (std::holds_alternative<AtRate Tier::*>(field.member)) return kAtRate;
   return {};
 }
 
@@ -126,6 +147,10 @@ const Word* word_for(std::span<const Word> words, Key Word::*key, const Key& wan
   const auto place =
       std::find_if(words.begin(), words.end(), [&](const Word& word) { return word.*key == wanted; });
   return place == words.end() ? nullptr : &*place;
+}
+
+std::string word_of(std::span<const Word> words, std::uint8_t value) {
+  return std::string(word_for<std::uint8_t>(words, &Word::value, value)->text);
 }
 
 Unit unit_of(const TierField& field) {
@@ -193,6 +218,10 @@ Expected<void> set_tier_field(Tier& tier, std::string_view key, std::string_view
       tier.*(*flag) = word->value != 0;
     else if (const auto* const inspection = std::get_if<Inspection Tier::*>(&field->member))
       tier.*(*inspection) = static_cast<Inspection>(word->value);
+    else if (const auto* const at = std::get_if<AtCeiling Tier::*>(&field->member))
+      tier.*(*at) = static_cast<AtCeiling>(word->value);
+    else if (const auto* const at_rate = std::get_if<AtRate Tier::*>(&field->member))
+      tier.*(*at_rate) = static_cast<AtRate>(word->value);
     else
       tier.*(std::get<PoolMode Tier::*>(field->member)) = static_cast<PoolMode>(word->value);
     return {};
@@ -252,9 +281,11 @@ std::string tier_text(const Tier& tier, const TierField& field) {
   if (const auto* const mode = std::get_if<PoolMode Tier::*>(&field.member))
     return std::string(name(tier.*(*mode)));
   if (const auto* const inspection = std::get_if<Inspection Tier::*>(&field.member))
-    return std::string(
-        word_for<std::uint8_t>(kInspections, &Word::value, static_cast<std::uint8_t>(tier.*(*inspection)))
-            ->text);
+    return word_of(kInspections, static_cast<std::uint8_t>(tier.*(*inspection)));
+  if (const auto* const at = std::get_if<AtCeiling Tier::*>(&field.member))
+    return word_of(kAtCeiling, static_cast<std::uint8_t>(tier.*(*at)));
+  if (const auto* const at_rate = std::get_if<AtRate Tier::*>(&field.member))
+    return word_of(kAtRate, static_cast<std::uint8_t>(tier.*(*at_rate)));
   return std::to_string(tier.*(std::get<std::uint32_t Tier::*>(field.member)));
 }
 
@@ -337,7 +368,9 @@ std::string reference() {
   out +=
       "\n`pool_size` and `min_server_connections` must not exceed `max_server_connections`. Limits that a "
       "reload "
-      "changes hold for connected clients, too; with a lower `max_clients` nobody is disconnected, with a "
+      "changes hold for connected clients, too; clients beyond a lower `max_clients`, and transactions "
+      "beyond "
+      "a lower `max_server_connections`, are closed after `pool.downgrade_grace`, the newest first. With a "
       "lower `max_pinned_clients` nobody loses his server, and `pool_mode` holds for those who come.\n\n";
   out += ceilings_reference();
   out +=

@@ -31,16 +31,26 @@ enum class Inspection : std::uint8_t {
   Strict,    // so is what could hide it: DO, CALL, the making of functions, texts that cannot be read
 };
 
+// What a client is told at a limit, and what happens to it: refused at once; let wait for a place, at most
+// queue_timeout; slowed down to what is allowed.
+enum class AtCeiling : std::uint8_t { Reject, Queue };
+enum class AtRate : std::uint8_t { Reject, Throttle };
+
 struct Tier {
   std::string name;
   std::uint32_t pool_size = 2;               // server connections it is sure of
   std::uint32_t max_server_connections = 5;  // when the backend has room
   std::uint32_t min_server_connections = 0;  // kept open while the tenant has clients
   std::uint32_t max_clients = 20;
-  std::uint32_t weight = 1;              // share of servers that many tenants want
-  milliseconds server_idle_timeout{0};   // 0: never; otherwise closes even the last idle server
-  milliseconds queue_timeout{0};         // wait at a full pool; 0: client.query_wait_timeout alone
-  std::uint32_t max_pinned_clients = 2;  // that keep a server between transactions
+  std::uint32_t weight = 1;                   // share of servers that many tenants want
+  milliseconds server_idle_timeout{0};        // 0: never; otherwise closes even the last idle server
+  milliseconds queue_timeout{0};              // wait at a full pool; 0: client.query_wait_timeout alone
+  std::uint32_t max_pinned_clients = 2;       // that keep a server between transactions
+  std::uint32_t transactions_per_minute = 0;  // 0: as many as they like
+  std::uint32_t burst = 0;                    // that may begin at once; 0: transactions_per_minute
+  AtCeiling at_clients = AtCeiling::Reject;   // at max_clients
+  AtCeiling at_pool = AtCeiling::Queue;       // at max_server_connections
+  AtRate at_rate = AtRate::Throttle;          // at transactions_per_minute
   PoolMode pool_mode = PoolMode::Transaction;
   bool session_mode = false;  // a client may ask for it
   Inspection inspection = Inspection::Standard;
@@ -65,6 +75,7 @@ struct Tenant {
   TenantState state = TenantState::Active;
   std::string reason;          // of a state that is not active, as clients are told it
   std::uint32_t version = 0;   // as its owner counts; only shown
+  bool stale = false;          // its store has been silent for too long: held to the lower of two tiers
   std::uint64_t revision = 0;  // counted by a Catalog: of two records the higher one is newer; 0: of a file
   friend bool operator==(const Tenant&, const Tenant&) = default;
 };
@@ -76,8 +87,8 @@ inline constexpr std::size_t kNameMax = 63;  // bytes of a name that Postgres ke
 struct TierField {
   std::string_view key;
   // A ceiling is none of the struct's own members.
-  std::variant<std::uint32_t Tier::*, milliseconds Tier::*, PoolMode Tier::*, bool Tier::*,
-               Inspection Tier::*, const Ceiling*>
+  std::variant<std::uint32_t Tier::*, milliseconds Tier::*, PoolMode Tier::*, bool Tier::*, AtCeiling Tier::*,
+               AtRate Tier::*, Inspection Tier::*, const Ceiling*>
       member;
   std::int64_t least = 0, most = 0;
   std::string_view help;

@@ -23,12 +23,13 @@ class Wake(PgweirCase):
         cls.postgres.create_user("app", "s3cret")
         cls.postgres.create_database("app", owner="app")
 
-    def weir(self, **pool):
+    def weir(self, limits=None, **pool):
         tier = {
             "pool_size": 2,
             "max_server_connections": 2,
             "server_idle_timeout": "500ms",
             "queue_timeout": f"{QUEUE_SECONDS}s",
+            **(limits or {}),
         }
         tenants = {"app": {"tier": "test", "backend": "main", "database": "app"}}
         config = {"auth": {"method": "trust"}, "tiers": {"test": tier}, "tenants": tenants, "pool": pool}
@@ -105,6 +106,24 @@ class Wake(PgweirCase):
             self.assertEqual(error["C"], "57P03", error)
             self.assertIn("pool.wake_timeout", error["H"])
             self.assertTrue(1.9 < waited < 10, waited)
+        finally:
+            self.postgres.start()
+
+    def test_who_waits_for_the_rate_does_not_wait_for_postgres(self):
+        weir = self.weir({"transactions_per_minute": 6, "burst": 2, "at_rate": "throttle"})
+        first = self.asleep(weir)
+        second = self.client(weir)
+        self.postgres.stop()
+        try:
+            first.send(query("select 5"))  # the last that may begin for 10 s
+            begun = time.monotonic()
+            second.send(query("select 6"))
+            kind, payload = second.receive()
+            while kind != b"E":
+                kind, payload = second.receive()
+            waited = time.monotonic() - begun
+            self.assertEqual(error_fields(payload)["C"], "53400", error_fields(payload))
+            self.assertTrue(0.9 < waited < 4, waited)
         finally:
             self.postgres.start()
 

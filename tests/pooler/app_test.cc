@@ -174,3 +174,26 @@ TEST_CASE("a setting that is changed while files are read is changed in what the
   slow.drive([&] { return answers.size() == 4; });
   CHECK(slow.app->shared().workers[0]->config().max_clients == 10'000);
 }
+
+TEST_CASE("a tenant that is changed stays so when a setting is changed, until the next reload") {
+  Slow slow;
+  slow.app->let_change(
+      [](const std::string& path) -> tl::expected<std::string, std::string> { return tl::unexpected(path); });
+  std::vector<std::string> answers;
+  const auto note = [&](const App::Changed& changed) {
+    answers.push_back(changed ? slow.log.events.back() : changed.error());
+  };
+  const auto tier = [&] { return slow.app->shared().workers[0]->snapshot().tenant("app")->limits.name; };
+  slow.app->change_tenant("app", {{"tier", "pro"}}, note);
+  slow.app->change_tenant("app", {{"tier", "gold"}}, note);
+  slow.app->change("client.max", "77", note);
+  slow.drive([&] { return answers.size() == 3; });
+  CHECK(answers[0] == "tenant changed");
+  CHECK(answers[1].find("no tier is named \"gold\"") != std::string::npos);
+  CHECK(answers[2] == "setting changed");
+  CHECK(tier() == "pro");
+  slow.app->reload([&](bool) { answers.push_back("again"); });
+  slow.let_go();
+  slow.drive([&] { return answers.size() == 4; });
+  CHECK(tier() == "free");
+}

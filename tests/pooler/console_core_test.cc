@@ -17,6 +17,7 @@ std::string read(std::string_view text) {
     if (!all.empty()) all += '|';
     all += request.command->words;
     if (!request.argument.empty()) all += "(" + request.argument + ")";
+    if (!request.value.empty()) all += "(" + request.value + ")";
   }
   return all;
 }
@@ -38,6 +39,18 @@ TEST_CASE("commands are read in any case and spacing, one or many") {
       {"SHOW STATS; show totals;SHOW VERSION", "SHOW STATS|SHOW TOTALS|SHOW VERSION"},
       {"SHOW STATS_TOTALS", "SHOW STATS_TOTALS"},
       {"reload", "RELOAD"},
+      {"set tier acme pro", "SET TIER(acme)(pro)"},
+      {"SET TIER \"a b\" \"p q\"", "SET TIER(a b)(p q)"},
+      {"SET TIER acme", "! 42601 SET TIER takes tenant tier"},
+      {"SET TIER acme pro now", "! 42601 SET TIER takes tenant tier"},
+      {"suspend_tenant acme", "SUSPEND_TENANT(acme)"},
+      {"SUSPEND_TENANT acme 'not; paid'", "SUSPEND_TENANT(acme)(not; paid)"},
+      {"SUSPEND_TENANT acme paid", "! 42601 SUSPEND_TENANT takes tenant ['reason']"},
+      {"RESUME_TENANT acme", "RESUME_TENANT(acme)"},
+      {"RESUME_TENANT", "! 42601 RESUME_TENANT takes tenant"},
+      {"SHOW LIMIT acme", "SHOW LIMIT(acme)"},
+      {"SHOW LIMIT", "! 42601 SHOW LIMIT takes tenant"},
+      {"SHOW USAGE", "SHOW USAGE"},
       {"pause", "PAUSE"},
       {"PAUSE app;", "PAUSE(app)"},
       {"PAUSE MyApp", "PAUSE(MyApp)"},
@@ -62,8 +75,8 @@ TEST_CASE("commands are read in any case and spacing, one or many") {
       {"set session client_encoding to 'UTF8'", "SET"},
       {"SET TIME ZONE 'UTC'", "SET"},
       {"set extra_float_digits=3", "SET"},
-      {"SET client.MAX TO 5", "SET key = value(client.max)"},
-      {"set log.level='debug'", "SET key = value(log.level)"},
+      {"SET client.MAX TO 5", "SET key = value(client.max)(5)"},
+      {"set log.level='debug'", "SET key = value(log.level)(debug)"},
       {"SHUTDOWN  wait_for_clients", "SHUTDOWN WAIT_FOR_CLIENTS"},
       {"disable Acme", "DISABLE(Acme)"},
       {"SHOW CEILINGS", "SHOW CEILINGS"},

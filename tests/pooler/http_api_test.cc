@@ -108,11 +108,14 @@ TEST_CASE("the history is of what passed from one moment to the next, each secon
   overview.history.push_back(moment(sample, 1000));
   sample.tiers["free"].meter.total.transactions = 50;
   sample.tiers["free"].meter.total.wait_us = 5'000'000;
+  sample.tiers["free"].meter.total.rate_hits = 15;
+  sample.tiers["free"].meter.total.client_hits = 5;
   sample.workers.push_back({.worker = 0, .clients = 3, .waiting = 2});
   overview.history.push_back(moment(sample, 1010));
   const std::string text = overview_json(overview);
   CHECK(text.find(R"("history":[{"time":1010,"transactions_per_second":5.0,"waited_seconds_per_second":0.5,)"
-                  R"("refused_per_second":0.0,"clients":3,"waiting":2,"servers":0}])") != std::string::npos);
+                  R"("limit_hits_per_second":2.0,"clients":3,"waiting":2,"servers":0}])") !=
+        std::string::npos);
 }
 
 TEST_CASE("the page may run what stands in it, and nothing else") {

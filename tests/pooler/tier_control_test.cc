@@ -37,6 +37,16 @@ struct Table final : TierStore {
   explicit Table(Listener& l) : listener(l) {}
   void start() override {}
   void fetch(Of of, const std::string& name) override { asked.emplace_back(of, name); }
+  void set(const std::string& name, const tiers::Fields& fields, Done done) override {
+    if (name == "down") return done("down");
+    rows[name] = fields;
+    done("");
+    listener.on_changed(name);
+  }
+  void put_usage(const std::string& key, const tiers::Fields&, Done done) override {
+    usage.push_back(key);
+    done("");
+  }
   void flush() override {
     for (auto& [of, name] : std::exchange(asked, {})) {
       if (name == "down") {
@@ -49,6 +59,7 @@ struct Table final : TierStore {
   }
   Listener& listener;
   std::map<std::string, tiers::Fields> rows;
+  std::vector<std::string> usage;
   std::vector<std::pair<Of, std::string>> asked;
 };
 

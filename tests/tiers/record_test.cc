@@ -104,3 +104,15 @@ TEST_CASE("what a row says lies over the tier, and the lower ceiling holds") {
   CHECK(both.max_server_connections == high.max_server_connections);
   CHECK(both.name == "low");
 }
+
+TEST_CASE("a rate of 0 is none, so any other is lower") {
+  Tier free, paid;
+  free.transactions_per_minute = 100;
+  free.burst = 120;
+  CHECK(move_between(free, paid) == Move::Upgrade);
+  CHECK(move_between(paid, free) == Move::Downgrade);
+  CHECK(lower_of(paid, free).transactions_per_minute == 100);
+  CHECK(lower_of(free, paid).transactions_per_minute == 100);
+  CHECK(lower_of(paid, free).burst == 120);
+  CHECK(lower_of(paid, paid).transactions_per_minute == 0);
+}

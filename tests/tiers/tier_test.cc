@@ -32,6 +32,20 @@ TEST_CASE("fields of a tier are set from text") {
     }
 }
 
+TEST_CASE("what happens at a limit is a word, and each limit has its own") {
+  Tier tier;
+  REQUIRE(set_tier_field(tier, "at_clients", "queue"));
+  REQUIRE(set_tier_field(tier, "at_pool", "reject"));
+  REQUIRE(set_tier_field(tier, "at_rate", "reject"));
+  CHECK(tier.at_clients == AtCeiling::Queue);
+  CHECK(tier.at_pool == AtCeiling::Reject);
+  CHECK(tier.at_rate == AtRate::Reject);
+  REQUIRE(set_tier_field(tier, "at_rate", "throttle"));
+  CHECK(tier.at_rate == AtRate::Throttle);
+  CHECK_FALSE(set_tier_field(tier, "at_rate", "queue"));
+  CHECK_FALSE(set_tier_field(tier, "at_clients", "throttle"));
+}
+
 TEST_CASE("a tier's field that is wrong says what is right and changes nothing") {
   struct Row {
     std::string_view key, value, message;

@@ -1,0 +1,78 @@
+#include "pooler/limit_report.h"
+
+#include <fmt/format.h>
+
+#include "pooler/group.h"
+#include "pooler/session.h"
+#include "pooler/worker.h"
+
+namespace pgweir::console {
+
+namespace {
+
+std::string in_use(const Tenant* tenant, std::string_view key) {
+  if (key == "max_clients") return std::to_string(tenant ? tenant->clients : 0);
+  if (key == "max_server_connections") return std::to_string(tenant ? tenant->lent : 0);
+  if (key == "max_pinned_clients") return std::to_string(tenant ? tenant->pins.pinned() : 0);
+  if (key == "transactions_per_minute" && tenant && tenant->throttle)
+    return fmt::format("{} may begin now", tenant->throttle->left());
+  return {};
+}
+
+std::string rule_of(const Worker& home, const tiers::Tenant& record, const tiers::TierField& field) {
+  const std::string& name = record.limits.name;
+  if (record.stale)
+    return fmt::format("the lower of tier {} and pool.default_tier {}: the tenant store is silent", name,
+                       home.config().default_tier);
+  const tiers::Tier* tier = home.snapshot().directory.tier(name);
+  const std::string text = tiers::tier_text(record.limits, field);
+  if (tier && tiers::tier_text(*tier, field) == text) return fmt::format("tier {}", name);
+  return record.revision == 0 ? std::string("the tenant's own row")
+                              : fmt::format("the tenant store: the tenant's row, or that of tier {}", name);
+}
+
+void add_waiting(std::vector<LimitView>& rows, const Worker& home, const Tenant& tenant) {
+  const Session* longest = nullptr;
+  std::size_t waiting = 0;
+  for (const auto& [id, session] : home.sessions()) {
+    if (&session->tenant() != &tenant || session->core().state() != SessionCore::State::Waiting) continue;
+    ++waiting;
+    if (!longest || session->since() < longest->since()) longest = session.get();
+  }
+  std::string why;
+  if (longest) {
+    const Error error = longest->why_waiting();
+    why = fmt::format("{}: {} {}", error.message, error.detail, error.hint);
+  }
+  rows.push_back({"clients that wait", std::to_string(waiting), "", why});
+}
+
+}  // namespace
+
+std::vector<LimitView> limits_of(Worker& home, const tiers::Tenant& record) {
+  const Tenant* const tenant = home.tenants().find(record.name);
+  const tiers::Tenant& holds = tenant ? tenant->record : record;
+  std::vector<LimitView> rows;
+  const bool active = holds.state == tiers::TenantState::Active;
+  rows.push_back({"state", std::string(tiers::name(holds.state)), "", active ? "" : holds.reason});
+  rows.push_back({"tier", holds.limits.name, "", ""});
+  for (const tiers::TierField& field : tiers::tier_fields())
+    rows.push_back({std::string(field.key), tiers::tier_text(holds.limits, field), in_use(tenant, field.key),
+                    rule_of(home, holds, field)});
+  const BackendBudget& budget = home.shared().budget(holds.backend);
+  rows.push_back({"backend", std::to_string(budget.limit()), std::to_string(budget.used()),
+                  fmt::format("backends.{}.max_server_connections, of all its tenants", holds.backend)});
+  rows.push_back({"client.max", std::to_string(home.config().max_clients),
+                  std::to_string(home.shared().sessions.load()), "the configuration, for all tenants"});
+  if (!tenant) return rows;
+  if (tenant->paused) rows.push_back({"paused", "yes", "", "PAUSE or KILL on the console; RESUME ends it"});
+  if (tenant->grace_until != kNever) {
+    const auto left = std::chrono::ceil<std::chrono::seconds>(tenant->grace_until - home.loop().now());
+    rows.push_back({"grace", fmt::format("{}s", left.count()), "",
+                    "pool.downgrade_grace: then what is beyond the limits is closed, the newest first"});
+  }
+  add_waiting(rows, home, *tenant);
+  return rows;
+}
+
+}  // namespace pgweir::console

@@ -1,0 +1,19 @@
+// pooler/limit_report.h - what one tenant may have, which rule says so, how much of it is in use, and why its
+// clients wait: the rows of SHOW LIMIT.
+#pragma once
+
+#include <vector>
+
+#include "pooler/console_tables.h"
+
+namespace pgweir {
+class Worker;
+}
+
+namespace pgweir::console {
+
+// On the thread of the tenant's home. Why clients wait is told by Session::why_waiting, which the notice to
+// the client itself is made of, too.
+std::vector<LimitView> limits_of(Worker& home, const tiers::Tenant& record);
+
+}  // namespace pgweir::console

@@ -1,0 +1,62 @@
+// pooler/usage.h - what this process has counted for each tenant on each day, and what of it a store has not
+// been told yet.
+//
+// A row of the store belongs to one tenant, day (UTC) and run of a process, and holds totals, not
+// differences: written twice, after an answer that was lost, it says the same. A run that is killed leaves
+// what it wrote last, and the next run writes rows of its own. Pure.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "pooler/console_tables.h"
+#include "tiers/record.h"
+
+namespace pgweir {
+
+// What one tenant has done since it was told last. Peaks are of the whole run.
+struct UsageDelta {
+  std::string tenant;
+  Traffic passed;
+  std::uint32_t peak_clients = 0, peak_servers = 0;
+};
+
+class UsageBook {
+ public:
+  static constexpr std::size_t kRowsMax = 200'000;
+
+  // `instance`: no other run of any process has the same.
+  explicit UsageBook(std::string instance) : instance_(std::move(instance)) {}
+
+  // `day`: since 1970. False: there is no room for another tenant.
+  bool add(const UsageDelta& delta, std::int64_t day);
+  struct Row {
+    std::string key;  // "2026-01-31:<instance>:<tenant>"
+    tiers::Fields fields;
+  };
+  // One that the store has not been told; written() must follow.
+  std::optional<Row> next();
+  // Whether the store has it. Rows of days before `today` are forgotten when it does.
+  void written(const std::string& key, bool good, std::int64_t today);
+  // The store has been told all.
+  bool clean() const { return dirty_ == 0; }
+  std::size_t size() const { return rows_.size(); }
+
+ private:
+  enum class State : std::uint8_t { Clean, Dirty, Writing, WritingAndDirty };
+  struct Entry {
+    console::StatsRow total;
+    std::int64_t day = 0;
+    State state = State::Clean;
+  };
+  std::string instance_;
+  std::map<std::string, Entry> rows_;
+  std::size_t dirty_ = 0;  // rows that are not Clean
+  std::string after_;      // next() goes round
+};
+
+}  // namespace pgweir

@@ -1,0 +1,240 @@
+"""Plan changes while a tenant works: by the console and by Redis, with their grace; SHOW LIMIT and SHOW USAGE."""
+
+import subprocess
+import threading
+import time
+import unittest
+
+import psycopg
+
+from harness import PgweirCase, Redis, Wire, wait_until
+from harness.machine import as_system_user
+from harness.wire import error_fields, first_error, kinds, query
+
+TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
+TIERS = {
+    "small": {"pool_size": 1, "max_server_connections": 1, "max_clients": 2, "queue_timeout": "30s"},
+    "large": {"pool_size": 4, "max_server_connections": 4, "max_clients": 20, "queue_timeout": "30s"},
+}
+
+
+class Plans(PgweirCase):
+    postgres_options = {"hba": TRUST}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.postgres.create_user("app", "s3cret")
+        cls.postgres.create_database("shared", owner="app")
+
+    def weir(self, *, redis=None, tenants=None, grace="15min", **config):
+        store = {"tenant_store": {"kind": "redis", "redis_url": redis.url()}} if redis else {}
+        row = {"acme": {"tier": "large", "database": "shared"}} if tenants is None else tenants
+        return self.pgweir(
+            {
+                "auth": {"method": "trust"},
+                "tiers": TIERS,
+                "tenants": row,
+                "pool": {"downgrade_grace": grace, "unknown_tenants": False},
+                **store,
+                **config,
+            },
+            {"app": "s3cret", "admin": "adm1n"},
+        )
+
+    def redis(self):
+        redis = Redis()
+        self.addCleanup(redis.stop)
+        for name, row in TIERS.items():
+            redis.tier(name, **row)
+        return redis
+
+    def wire(self, weir, tenant="acme"):
+        wire = Wire(weir.port)
+        self.addCleanup(wire.close)
+        return wire.login("app", tenant)
+
+    def limits(self, weir, tenant="acme"):
+        columns, rows = weir.console(f"SHOW LIMIT {tenant}")
+        self.assertEqual(columns, ["limit", "value", "in_use", "rule"])
+        return {row[0]: row[1:] for row in rows}
+
+    def refused(self, weir, command):
+        with self.assertRaises(psycopg.Error) as caught:
+            weir.console(command)
+        return caught.exception
+
+    def test_set_tier_of_a_configured_tenant_holds_until_the_next_reload(self):
+        weir = self.weir(tenants={"acme": {"tier": "large", "database": "shared", "max_clients": 7}, "t_*": {
+            "tier": "large", "database": "shared"}})
+        wire = self.wire(weir)
+        self.assertEqual(self.limits(weir)["max_clients"], ("7", "1", "the tenant's own row"))
+        self.assertEqual(self.limits(weir)["pool_size"][::2], ("4", "tier large"))
+        begun = time.monotonic()
+        weir.console("SET TIER acme small")
+        self.assertEqual(self.limits(weir)["pool_size"][::2], ("1", "tier small"))
+        print(f"SET TIER held after {time.monotonic() - begun:.3f} s (with two connections to the console)")
+        self.assertEqual(self.limits(weir)["max_clients"][0], "7")  # its own value stays
+        self.assertIn("tier_downgrade", weir.log())
+        self.assertRegex(weir.log(), r'"command":"SET TIER","argument":"acme small","outcome":"ok"')
+        self.assertEqual(wire.value("select 1"), "1")
+        # One that a pattern matches gets a row of its own, and keeps its database.
+        weir.console("SET TIER t_1 small")
+        self.assertEqual(self.limits(weir, "t_1")["pool_size"][0], "1")
+        self.assertEqual(self.limits(weir, "t_2")["pool_size"][0], "4")
+        self.assertEqual(self.wire(weir, "t_1").value("select current_database()"), "shared")
+        weir.console("RELOAD")
+        self.assertEqual(self.limits(weir)["pool_size"][::2], ("4", "tier large"))
+        self.assertEqual(self.refused(weir, "SET TIER acme huge").sqlstate, "42704")
+        self.assertEqual(self.refused(weir, "SET TIER nobody small").sqlstate, "3D000")
+        self.assertEqual(self.refused(weir, "SET TIER acme").sqlstate, "42601")
+
+    def test_suspend_and_resume(self):
+        weir = self.weir()
+        wire = self.wire(weir)
+        weir.console("SUSPEND_TENANT acme 'invoice 7 is open'")
+        error = first_error(wire.until_closed())
+        self.assertEqual(error["M"], 'terminating connection: tenant "acme" is suspended: invoice 7 is open')
+        self.assertEqual(self.limits(weir)["state"], ("suspended", "", "invoice 7 is open"))
+        weir.console("RESUME_TENANT acme")
+        self.assertEqual(self.wire(weir).value("select 1"), "1")
+
+    def test_set_tier_of_a_stored_tenant_is_written_to_redis(self):
+        redis = self.redis()
+        redis.tenant("acme", tier="large", database="shared", version=3)
+        weir = self.weir(redis=redis, tenants={})
+        wire = self.wire(weir)
+        self.assertEqual(self.limits(weir)["max_clients"][0], "20")
+        weir.console("SET TIER acme small")
+        wait_until(lambda: self.limits(weir)["max_clients"][0] == "2", seconds=5, what="the new tier")
+        self.assertEqual(redis("HGET", "pgweir:tenant:acme", "tier"), "small")
+        self.assertEqual(redis("HGET", "pgweir:tenant:acme", "version"), "3")
+        self.assertEqual(wire.value("select 1"), "1")
+        self.assertIn("no tier 'huge'", str(self.refused(weir, "SET TIER acme huge")))
+        weir.console("SUSPEND_TENANT acme")
+        self.assertIn("is suspended", first_error(wire.until_closed())["M"])
+
+    def test_what_is_beyond_a_lower_plan_is_closed_after_the_grace(self):
+        redis = self.redis()
+        redis.tenant("acme", tier="large", database="shared")
+        weir = self.weir(redis=redis, tenants={}, grace="2s")
+        wires = []
+        for _ in range(5):
+            wires.append(self.wire(weir))
+            time.sleep(0.02)
+        for wire in wires[:2]:  # both of those that stay hold a server
+            wire.query("begin")
+        redis.tenant("acme", tier="small")
+        begun = time.monotonic()
+        wait_until(lambda: "tier_downgrade" in weir.log(), seconds=5, what="the downgrade")
+        self.assertIn("grace", self.limits(weir))
+        for wire in wires[:2]:
+            self.assertEqual(wire.value("select 1"), "1")
+        for wire in wires[2:]:
+            error = first_error(wire.until_closed())
+            self.assertEqual((error["S"], error["C"]), ("FATAL", "57P01"))
+            self.assertIn('the plan of tenant "acme" has changed to small', error["M"])
+            self.assertIn("max_clients of tier small: 5 of 2", error["D"])
+        self.assertGreater(time.monotonic() - begun, 1.5)
+        # Of the two open transactions the older one may go on.
+        self.assertIn("max_server_connections of tier small: 2 of 1", first_error(wires[1].until_closed())["D"])
+        self.assertEqual(wires[0].value("select 1"), "1")
+        self.assertEqual(kinds(wires[0].query("commit")), "CZ")
+
+    def test_a_plan_that_comes_back_within_the_grace_closes_nobody(self):
+        weir = self.weir(grace="1s")
+        wires = [self.wire(weir) for _ in range(5)]
+        weir.console("SET TIER acme small")
+        weir.console("SET TIER acme large")
+        time.sleep(2)
+        for wire in wires:
+            self.assertEqual(wire.value("select 1"), "1")
+
+    def test_no_transaction_is_lost_while_plans_change_under_load(self):
+        redis = self.redis()
+        redis.tenant("acme", tier="large", database="shared")
+        redis.tier("small", max_clients=20)  # nobody is in excess of that
+        weir = self.weir(redis=redis, tenants={})
+        self.postgres.sql("create table hits (i bigint)", "shared")
+        self.postgres.sql("grant all on hits to app", "shared")
+        script = self.postgres.dir / "hit.sql" if hasattr(self.postgres, "dir") else None
+        self.assertIsNotNone(script)
+        script.write_text("begin;\ninsert into hits values (1);\ncommit;\n")
+        script.chmod(0o644)
+        command = ["pgbench", "-n", "-h", "127.0.0.1", "-p", weir.port, "-U", "app", "-c", "8", "-T", "8",
+                   "-f", script, "acme"]
+        load = subprocess.Popen(as_system_user(command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        took = []
+        time.sleep(1)
+        for tier in ("small", "large") * 3:
+            begun = time.monotonic()
+            redis.tenant("acme", tier=tier)
+            wanted = str(TIERS[tier]["max_server_connections"])
+            wait_until(lambda: self.limits(weir)["max_server_connections"][0] == wanted, seconds=10, what=tier)
+            took.append(time.monotonic() - begun)
+        output, _ = load.communicate(timeout=60)
+        self.assertEqual(load.returncode, 0, output)
+        self.assertIn("number of failed transactions: 0", output)
+        done = int(output.split("number of transactions actually processed: ")[1].split()[0])
+        self.assertEqual(self.postgres.sql("select count(*) from hits", "shared"), [(done,)])
+        print(f"{len(took)} plan changes under {done} transactions: held after at most {max(took):.3f} s "
+              "(with two runs of redis-cli and a login to the console)")
+
+    def test_why_clients_wait(self):
+        weir = self.weir(tenants={"acme": {"tier": "small", "database": "shared"}})
+        holder, queued = self.wire(weir), self.wire(weir)
+        holder.query("begin")
+        queued.send(query("select 1"))
+        wait_until(lambda: self.limits(weir)["clients that wait"][0] == "1", what="the waiting client")
+        why = self.limits(weir)["clients that wait"][2]
+        self.assertIn('tenant "acme" (tier small): 1 of max_server_connections 1 are in use, 1 clients wait', why)
+        kind, payload = queued.receive()
+        self.assertEqual(kind, b"N")
+        notice = error_fields(payload)
+        told = "1 of max_server_connections 1 are in use"
+        self.assertIn(told, notice["M"])
+        self.assertIn(notice["H"], self.limits(weir)["clients that wait"][2])
+        self.assertEqual(self.limits(weir)["max_server_connections"], ("1", "1", "tier small"))
+        holder.query("commit")
+        self.assertEqual(kinds(queued.until_ready()), "TDCZ")
+
+    def usage(self, weir):
+        columns, rows = weir.console("SHOW USAGE")
+        return {row[0]: dict(zip(columns, row)) for row in rows}
+
+    def test_usage(self):
+        weir = self.weir(tenants={"acme": {"tier": "small", "database": "shared"},
+                                  "beta": {"tier": "large", "database": "shared"}})
+        first, second = self.wire(weir), self.wire(weir)
+        begun = time.monotonic()
+        for _ in range(10):
+            first.query("select 1")
+        first.query("begin")
+        second.send(query("select 1"))
+        first.query("select pg_sleep(1)")
+        first.query("commit")
+        second.until_ready()
+        with Wire(weir.port) as third:
+            with self.assertRaises(Exception):
+                third.login("app", "acme")
+        first.query("create temporary table pins_me (i int)")
+        beta = self.wire(weir, "beta")
+        beta.query("select 1")
+        used = self.usage(weir)
+        passed = time.monotonic() - begun
+        acme = used["acme"]
+        self.assertEqual((int(acme["connections"]), int(acme["transactions"]), int(acme["client_limit_hits"])),
+                         (2, 13, 1))
+        self.assertEqual((acme["peak_clients"], acme["peak_servers"], int(acme["pins"])), (2, 1, 1))
+        self.assertGreater(float(acme["busy_seconds"]), 1)
+        self.assertGreater(float(acme["wait_seconds"]), 0.9)
+        # One connection, open all the time and used by nobody else so far.
+        self.assertGreater(float(acme["server_connection_seconds"]), 1)
+        self.assertLess(float(acme["server_connection_seconds"]), passed + 1)
+        self.assertEqual(int(used["beta"]["transactions"]), 1)
+        later = self.usage(weir)["acme"]
+        self.assertGreater(float(later["server_connection_seconds"]), float(acme["server_connection_seconds"]))
+
+
+if __name__ == "__main__":
+    unittest.main()

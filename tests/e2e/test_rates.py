@@ -1,0 +1,177 @@
+"""What a tier answers at its limits: rates that reject or throttle, clients and pools that reject or queue."""
+
+import threading
+import time
+import unittest
+
+from harness import PgweirCase, Wire, wait_until
+from harness.wire import error_fields, first_error, kinds, query, startup, sync
+
+TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
+
+
+class Answers(PgweirCase):
+    postgres_options = {"hba": TRUST}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.postgres.create_user("app", "s3cret")
+        cls.postgres.create_database("app", owner="app")
+
+    def weir(self, **tier):
+        row = {"pool_size": 2, "max_server_connections": 2, "max_clients": 50, "queue_timeout": "10s", **tier}
+        return self.pgweir(
+            {"auth": {"method": "trust"}, "tiers": {"test": row}, "tenants": {"app": {"tier": "test"}}},
+            {"app": "s3cret", "admin": "adm1n"},
+        )
+
+    def wire(self, weir, **parameters):
+        wire = Wire(weir.port)
+        self.addCleanup(wire.close)
+        return wire.login("app", "app", **parameters)
+
+    def refused_login(self, weir):
+        with Wire(weir.port) as wire:
+            wire.send(startup("app", "app"))
+            return first_error(wire.until_closed())
+
+    def answers(self, wire, count):
+        """One query after another; what each answered."""
+        return [first_error(wire.query("select 1")) for _ in range(count)]
+
+    def test_a_rate_that_rejects(self):
+        weir = self.weir(transactions_per_minute=60, burst=5, at_rate="reject")
+        wire = self.wire(weir)
+        answers = self.answers(wire, 8)
+        self.assertEqual([bool(error) for error in answers], [False] * 5 + [True] * 3)
+        error = answers[-1]
+        self.assertEqual((error["S"], error["C"]), ("ERROR", "53400"))
+        self.assertIn('tenant "app"', error["M"])
+        self.assertIn("transactions_per_minute of tier test: 60 are allowed, 5 of them at once", error["D"])
+        self.assertIn("any number", error["H"])  # the shipped tiers have no rate
+        # The session goes on, and a second later it may run one more.
+        wait_until(lambda: first_error(wire.query("select 1")) is None, seconds=5, what="the next token")
+        # A whole transaction takes one.
+        time.sleep(1.1)
+        for text in ("begin", "select 1", "select 2", "commit"):
+            self.assertIsNone(first_error(wire.query(text)), text)
+        # So does a batch of the extended protocol, whose Sync is answered, too.
+        wire.send(b"".join(query("select 1") for _ in range(50)))
+        replies = [wire.until_ready() for _ in range(50)]
+        refused = [reply for reply in replies if first_error(reply)]
+        self.assertEqual([kinds(reply) for reply in refused], ["EZ"] * len(refused))
+        self.assertGreater(len(refused), 40)
+
+    def test_a_rate_that_throttles(self):
+        weir = self.weir(transactions_per_minute=600, burst=5, at_rate="throttle")
+        wires = [self.wire(weir) for _ in range(5)]
+        done, errors, over = [0] * 5, [], threading.Event()
+
+        def work(n):
+            while not over.is_set():
+                error = first_error(wires[n].query("select 1"))
+                if error:
+                    errors.append(error)
+                    return
+                done[n] += 1
+
+        begun = time.monotonic()
+        workers = [threading.Thread(target=work, args=(n,), daemon=True) for n in range(5)]
+        for worker in workers:
+            worker.start()
+        time.sleep(4)
+        over.set()
+        for worker in workers:
+            worker.join(10)
+        passed = time.monotonic() - begun
+        self.assertEqual(errors, [])
+        print(f"{sum(done)} transactions in {passed:.2f} s, at most {5 + 10 * passed:.0f} are allowed: {done}")
+        self.assertLessEqual(sum(done), 5 + 10 * passed + 1)
+        self.assertGreaterEqual(sum(done), 5 + 10 * (passed - 1) - 10)
+        # In turn: nobody is left behind.
+        self.assertLessEqual(max(done) - min(done), 3)
+
+    def test_a_throttled_client_is_told_and_refused_in_the_end(self):
+        weir = self.weir(transactions_per_minute=1, burst=1, at_rate="throttle", queue_timeout="6s")
+        wire, gone, canceled = (self.wire(weir) for _ in range(3))
+        self.assertEqual(self.answers(wire, 1), [None])
+        begun = time.monotonic()
+        for each in (wire, gone, canceled):
+            each.send(query("select 1"))
+        gone.close()
+        kind, payload = wire.receive()
+        self.assertEqual(kind, b"N")
+        self.assertIn("transactions_per_minute of tier test", error_fields(payload)["M"])
+        reply = wire.until_ready()
+        self.assertEqual(first_error(reply)["C"], "53400")
+        self.assertGreater(time.monotonic() - begun, 5.5)
+        self.assertLess(time.monotonic() - begun, 15)
+        # A lifted rate lets everybody go.
+        weir.config["tiers"]["test"]["transactions_per_minute"] = 0
+        wire.send(query("select 1"))
+        weir.reload()
+        self.assertIsNone(first_error(wire.until_ready()))
+
+    def test_pipelined_transactions_are_counted(self):
+        weir = self.weir(transactions_per_minute=60, burst=10, at_rate="reject")
+        wire = self.wire(weir)
+        wire.send(b"".join(query(f"select {n}") for n in range(10)))
+        for _ in range(10):
+            wire.until_ready()
+        self.assertEqual(first_error(wire.query("select 1"))["C"], "53400")
+
+    def test_a_pool_that_rejects(self):
+        weir = self.weir(pool_size=1, max_server_connections=1, at_pool="reject")
+        holder, other = self.wire(weir), self.wire(weir)
+        # Nobody is refused because the first server is still to be opened.
+        self.assertEqual(self.answers(other, 3), [None] * 3)
+        holder.query("begin")
+        begun = time.monotonic()
+        error = first_error(other.query("select 1"))
+        self.assertLess(time.monotonic() - begun, 2)
+        self.assertEqual(error["C"], "53300")
+        self.assertIn("1 of max_server_connections 1", error["D"])
+        self.assertIn("starter allows 10" if "starter" in error["H"] else "free allows 5", error["H"])
+        holder.query("commit")
+        self.assertEqual(self.answers(other, 3), [None] * 3)
+
+    def test_clients_that_queue(self):
+        weir = self.weir(max_clients=2, at_clients="queue", queue_timeout="2s")
+        clients = [self.wire(weir) for _ in range(2)]
+        begun = time.monotonic()
+        error = self.refused_login(weir)
+        self.assertEqual((error["S"], error["C"]), ("FATAL", "53300"))
+        self.assertIn("max_clients of tier test: 2 of 2", error["D"])
+        self.assertIn("free allows 20", error["H"])
+        self.assertGreater(time.monotonic() - begun, 1.8)
+        first, second = Wire(weir.port), Wire(weir.port)
+        self.addCleanup(first.close)
+        self.addCleanup(second.close)
+        for wire in (first, second):
+            wire.send(startup("app", "app") + query("select 7"))
+            time.sleep(0.2)
+        clients.pop().close()
+        first.until_ready()
+        self.assertEqual(kinds(first.until_ready()), "TDCZ")
+        # The second has waited since, and gets the next place.
+        first.close()
+        second.until_ready()
+        self.assertEqual(kinds(second.until_ready()), "TDCZ")
+
+    def test_a_queue_of_logins_does_not_keep_who_has_left(self):
+        weir = self.weir(max_clients=1, at_clients="queue")
+        holder = self.wire(weir)
+        for _ in range(200):
+            with Wire(weir.port) as wire:
+                wire.send(startup("app", "app"))
+        waiting = Wire(weir.port)
+        self.addCleanup(waiting.close)
+        waiting.send(startup("app", "app"))
+        time.sleep(0.3)
+        holder.close()
+        self.assertEqual(kinds(waiting.until_ready())[-1], "Z")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,91 @@
+"""What tenants have used is kept in Redis: all of it after an orderly end, all but a minute after a crash."""
+
+import unittest
+
+from harness import PgweirCase, Redis, Wire, wait_until
+
+TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
+
+
+class Usage(PgweirCase):
+    postgres_options = {"hba": TRUST}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.postgres.create_user("app", "s3cret")
+        cls.postgres.create_database("shared", owner="app")
+
+    def setUp(self):
+        self.redis = Redis()
+        self.addCleanup(self.redis.stop)
+        for tenant in ("acme", "beta"):
+            self.redis.tenant(tenant, tier="pro", database="shared")
+
+    def weir(self):
+        return self.pgweir(
+            {
+                "auth": {"method": "trust"},
+                "tenant_store": {"kind": "redis", "redis_url": self.redis.url()},
+                "pool": {"unknown_tenants": False},
+            },
+            {"app": "s3cret"},
+        )
+
+    def work(self, weir, tenant, queries):
+        with Wire(weir.port) as wire:
+            wire.login("app", tenant)
+            for _ in range(queries):
+                wire.query("select 1")
+
+    def rows(self, tenant):
+        keys = self.redis("KEYS", f"pgweir:usage:*:{tenant}").split()
+        rows = []
+        for key in keys:
+            words = self.redis("HGETALL", key).splitlines()
+            rows.append(dict(zip(words[::2], words[1::2])))
+            self.assertGreater(int(self.redis("TTL", key)), 24 * 3600)
+        return rows
+
+    def total(self, tenant, figure="queries"):
+        return sum(float(row[figure]) for row in self.rows(tenant))
+
+    def test_an_orderly_end_loses_nothing(self):
+        for run in range(1, 3):
+            weir = self.weir()
+            self.work(weir, "acme", 5)
+            self.work(weir, "acme", 2)
+            self.work(weir, "beta", 1)
+            weir.stop()
+            self.assertEqual(len(self.rows("acme")), run)
+            self.assertEqual(self.total("acme"), 7 * run)
+            self.assertEqual(self.total("acme", "connections"), 2 * run)
+            self.assertEqual(self.total("beta"), run)
+            self.assertGreater(self.total("acme", "server_connection_seconds"), 0)
+
+    def test_a_crash_loses_a_minute_at_most_and_counts_nothing_twice(self):
+        weir = self.weir()
+        self.work(weir, "acme", 5)
+        # Kept every minute, without anybody's doing.
+        wait_until(lambda: self.total("acme") == 5, seconds=75, what="the first minute kept")
+        self.work(weir, "acme", 3)
+        weir.process.kill()
+        weir.process.wait(10)
+        weir.process = None
+        self.assertEqual(self.total("acme"), 5)
+        weir.start()
+        self.work(weir, "acme", 2)
+        weir.stop()
+        self.assertEqual(self.total("acme"), 7)
+        self.assertEqual(len(self.rows("acme")), 2)
+
+    def test_without_redis_it_ends_all_the_same(self):
+        weir = self.weir()
+        self.work(weir, "acme", 5)
+        self.redis.stop()
+        weir.stop()
+        self.assertIn("usage of the last minute is lost", weir.log())
+
+
+if __name__ == "__main__":
+    unittest.main()

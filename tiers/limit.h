@@ -1,0 +1,48 @@
+// tiers/limit.h - the limits of a tier that a client can run into, and what it is told then: which one, of
+// which tenant and tier, how much is used and allowed, and which tier allows more.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "pooler/base/error.h"
+#include "pooler/base/time.h"
+#include "tiers/directory.h"
+
+namespace pgweir::tiers {
+
+enum class Limit : std::uint8_t { Clients, Servers, Rate, Pins };
+
+struct LimitRow {
+  Limit limit;
+  std::string_view key;  // of the tier's field
+  std::uint32_t Tier::*member;
+  bool zero_is_none = false;
+  std::string_view things;  // that are counted
+};
+inline constexpr std::array kLimits{
+    LimitRow{Limit::Clients, "max_clients", &Tier::max_clients, false, "connections"},
+    LimitRow{Limit::Servers, "max_server_connections", &Tier::max_server_connections, false,
+             "server connections"},
+    LimitRow{Limit::Rate, "transactions_per_minute", &Tier::transactions_per_minute, true,
+             "transactions per minute"},
+    LimitRow{Limit::Pins, "max_pinned_clients", &Tier::max_pinned_clients, false, "pinned clients"},
+};
+constexpr const LimitRow& row_of(Limit limit) { return kLimits[static_cast<std::size_t>(limit)]; }
+
+// "; starter allows 10": the tier that allows least of those that allow more than `has`. Empty: none does.
+std::string who_allows_more(const Directory& tiers, Limit limit, std::uint32_t has);
+
+// What to do, and which tier would help: "Close connections that are not needed, or choose a tier that allows
+// more; starter allows 50."
+std::string remedy(std::string_view way_out, const Directory& tiers, Limit limit, std::uint32_t has);
+
+// A login beyond max_clients.
+Error too_many_clients(const Tenant& tenant, std::uint32_t clients, const Directory& tiers);
+// A transaction beyond the rate; `next`: when one may begin.
+Error too_many_transactions(const Tenant& tenant, Duration next, const Directory& tiers);
+
+}  // namespace pgweir::tiers
