@@ -187,7 +187,8 @@ class Scanner {
       case Place::SetOnce:
         place_ = Place::Inside;
         settings_ = true;
-        return outlives_transaction(word);
+        // "set local to 1" is of a setting called local.
+        return outlives_transaction(word) || equals(word, "to");
       case Place::Inside: return false;
     }
     return true;

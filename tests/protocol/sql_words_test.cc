@@ -10,6 +10,8 @@ TEST_CASE("texts that may leave something behind in the session are recognized")
   const Bytes texts[] = {
       "SET work_mem = '1MB'",
       "set session work_mem = 1",
+      "set local to 5.5",
+      "SET TRANSACTION TO 1",
       "SeT tImEzOnE to 'UTC'",
       "set time zone 'UTC'",
       "set role x",
