@@ -49,7 +49,11 @@ bool CeilingGuard::renew() {
   start_ = tiers::startup_settings(held);
   names_.clear();
   for (const auto* values : {&held.limits, &held.injected})
-    for (const auto& [name, value] : *values) names_.push_back(name);
+    for (const auto& [name, value] : *values) {
+      // What no session may set needs no look, and cannot be set back either.
+      const tiers::Ceiling* const row = tiers::find_ceiling(name);
+      if (!row || row->held_by != tiers::HeldBy::Superuser) names_.push_back(name);
+    }
   // Most tenants have their tier's as they are.
   if (held == *record_->limits.ceilings)
     ceilings_ = record_->limits.ceilings;

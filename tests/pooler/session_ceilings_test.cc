@@ -1,4 +1,6 @@
 // Texts that would give a session values above its ceilings.
+#include <algorithm>
+
 #include "tests/pooler/session_help.h"
 
 using namespace pgweir;
@@ -200,4 +202,12 @@ TEST_CASE("a server whose temporary buffers were set and may be in use serves no
     const std::string ours = parsed() + bound() + row("800kB") + done() + ready();
     CHECK(client.hears(ours + rows()) == (used ? "drop" : "release"));
   }
+}
+
+TEST_CASE("what no session may set is not looked for behind code that could hide it") {
+  Held place;
+  place.set({{"temp_file_limit", "1GB"}});
+  const auto& names = place.guard.names();
+  CHECK(std::find(names.begin(), names.end(), "temp_file_limit") == names.end());
+  CHECK(std::find(names.begin(), names.end(), "work_mem") != names.end());
 }
