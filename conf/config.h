@@ -95,6 +95,7 @@ struct Config {
   std::string default_tier = "free";
   milliseconds wake_timeout{60'000};      // how long a client may wait for a Postgres that does not answer
   milliseconds downgrade_grace{900'000};  // of what is beyond a lower plan
+  bool read_functions = true;             // ask Postgres what its functions do to a session
   bool unknown_tenants = true;  // a database that no tenant names: default tier on the first backend
   // tenant_store
   StoreKind store_kind = StoreKind::File;

@@ -97,6 +97,12 @@ constexpr std::array kSettings{
     ConfigRow{
         "pool.unknown_tenants", &Config::unknown_tenants, Form::Plain, 0, 0, kReload,
         "Whether a database that no tenant names is served, in the default tier, from the first backend."},
+    ConfigRow{
+        "pool.read_functions", &Config::read_functions, Form::Plain, 0, 0, kReload,
+        "Ask Postgres, when a pool is opened, when functions were made and about every 30s in use, which "
+        "functions of the users' own change their session (set_config, temporary tables ...), and treat "
+        "statements that name them like those that show it. Off, what such functions leave behind "
+        "reaches the next client of the same database and user."},
     ConfigRow{"pool.downgrade_grace", &Config::downgrade_grace, Form::Plain, 0, 30 * kDayMs, kReload,
               "How long after a plan change to a lower tier clients and transactions beyond its limits may "
               "stay; then the newest are closed. never: they stay until they leave."},

@@ -49,6 +49,7 @@ Group::Group(Worker& worker, GroupKey key, ServerCredentials credentials)
       }),
       timer_(this, [](void* self) { static_cast<Group*>(self)->tick(); }) {
   books.statements_per_server = worker.config().max_prepared_statements;
+  books.routines.follow(worker.config().read_functions);
   std::string fence = "pgweir_fence_";
   for (int i = 0; i < 24; ++i) fence.push_back(static_cast<char>('a' + worker.rng().below(26)));
   books.listener.name_fence(std::move(fence));
@@ -62,7 +63,7 @@ Group::~Group() {
 Server* Group::request(Session& session) {
   // Whoever still waits may not have a server now, so an idle one is free to take; but not one that serve()
   // is about to hand to somebody else.
-  if (session.tenant().may_have_server() && (!serving_ || waiters_.empty())) {
+  if (!must_read_first() && session.tenant().may_have_server() && (!serving_ || waiters_.empty())) {
     if (Server* server = idle_for(session.tenant())) {
       lend(*server, session);
       return server;
@@ -220,8 +221,38 @@ void Group::settle(Server& server) {
     return drop(server, "it holds state that cannot be taken away");
   if (server.core.tx_status != 'I') return server.roll_back();
   if (server.core.dirty) return server.clean();
+  if (begin_reading(server)) return;
   to_idle(server);
   serve();
+}
+
+bool Group::begin_reading(Server& server) {
+  if (!books.routines.due(worker_.loop().now())) return false;
+  reader_ = server.id;
+  server.read_routines();
+  return true;
+}
+
+// What functions there are decides what texts may do: nobody is served before that is known. Reading begins
+// with the first server that is at hand.
+bool Group::must_read_first() {
+  if (!books.routines.stale()) return false;
+  if (reader_ == 0 && !idle_.empty()) {
+    Server& server = *idle_.back();
+    unsettle(server);
+    settle(server);
+  }
+  return true;
+}
+
+void Group::routines_read(Server& server) {
+  reader_ = 0;
+  if (books.routines.failed())
+    worker_.log().warn("functions of users cannot be read",
+                       {{"backend", key_.backend}, {"database", key_.database}, {"user", key_.user}});
+  settle(server);
+  serve();
+  grow();
 }
 
 void Group::lease_ended(Server& server) {
@@ -258,7 +289,7 @@ bool Group::gives_up(Server& server, Time now) {
 void Group::serve() {
   // A session that is given a server may give it back at once: then this loop goes on, not a second one
   // inside it.
-  if (serving_) return;
+  if (serving_ || must_read_first()) return;
   serving_ = true;
   for (Share* share = queue_.first(); share && !idle_.empty();) {
     auto& member = static_cast<Member&>(*share);
@@ -290,6 +321,10 @@ void Group::drop(Server& server, const char* why) {
   if (server.place == Server::Place::Lent) take_back(server);
   if (server.place == Server::Place::Idle) idle_.remove(server);
   if (server.place == Server::Place::Starting) login_over();
+  if (server.id == reader_) {
+    reader_ = 0;
+    books.routines.stopped();
+  }
   server.session = nullptr;
   server.place = Server::Place::Closing;
   server.close();
@@ -346,6 +381,7 @@ void Group::make_room() {
 }
 
 void Group::grow() {
+  if (reader_ != 0) return;  // those who wait need not wait for more servers
   if (servers_.size() >= capacity()) return make_room();
   if (waiters_.empty() && servers_.size() >= floor()) return;
   if (worker_.loop().now() < retry_at_) {
@@ -437,7 +473,7 @@ void Group::server_started(Server& server, const SettingsMap::Values& parameters
   server.place = Server::Place::Settling;
   server.run.since = now;
   server.paid_until = now;
-  to_idle(server);
+  settle(server);
   listener_.retry();
   serve();
   grow();
@@ -484,6 +520,7 @@ void Group::server_lost(Server& server) {
                                        {"reason", server.why_closed}});
   servers_.erase(id);
   budget_.give_back(claimant_, worker_.loop().now());
+  serve();
   grow();
   worker_.after_change();
 }
@@ -580,6 +617,7 @@ void Group::reloaded(const Snapshot& before) {
   standings_changed();
   books.statements.set_bytes_max(config.prepared_statement_bytes);
   books.statements_per_server = config.max_prepared_statements;
+  books.routines.follow(config.read_functions);
   // A secret of the user list may have changed; a tenant's own one makes another group.
   if (key_.secret.empty()) {
     const auto& users = worker_.snapshot().users;

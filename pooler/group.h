@@ -111,6 +111,10 @@ class Group {
   void reloaded(const Snapshot& before);
   // A tenant of this group has other limits now.
   void limits_changed();
+  // The server has told of the functions of its database, or cannot.
+  void routines_read(Server& server);
+  // A client of its database has made or changed functions.
+  void definitions_changed() { books.routines.definitions_changed(); }
   // Some tenant has other startup settings now. Servers that nobody can use any more are closed: idle ones
   // now, others as they come free.
   void startup_changed();
@@ -157,6 +161,8 @@ class Group {
   void charge(Server& server);
   void to_idle(Server& server);
   void serve();
+  bool begin_reading(Server& server);
+  bool must_read_first();
   void enqueue(Session& session);
   void dequeue(Session& session);
   bool gives_up(Server& server, Time now);
@@ -217,6 +223,7 @@ class Group {
   Time waking_since_ = kNever;   // somebody waits, no server is connected
   Time awake_since_{};           // the first server was connected then
   Duration tiers_idle_limit_{};  // strictest server_idle_timeout of its tenants; 0: never
+  std::uint64_t reader_ = 0;     // the server that is asked for functions; 0: none
   bool serving_ = false;
   bool plain_refused_ = false;  // tls_mode allow: the server wants TLS after all
   net::Timer timer_;

@@ -14,17 +14,23 @@ namespace pgweir {
 namespace {
 
 constexpr std::chrono::seconds kCleaningMax{10};
+constexpr std::chrono::seconds kReadingMax{3};
 
 // Nobody listens: between two clients a server has nothing to say but notices.
 class NoAudience final : public ServerCore::Audience {
  public:
+  explicit NoAudience(RoutineBook& book) : routines(book) {}
   std::optional<Bytes> on_parameter(Bytes, Bytes value) override {
     parameter_changed = true;
     return value;
   }
   bool on_ours_failed(Bytes) override { return failed = true; }
+  bool on_row(Bytes row) override { return routines.row(row); }
+  void on_rows_end(bool well) override { read = well; }
+  RoutineBook& routines;
   bool parameter_changed = false;
   bool failed = false;
+  std::optional<bool> read;
 };
 
 ServerLogin::Policy login_policy(const BackendView& backend, bool plain_refused) {
@@ -150,7 +156,8 @@ void Server::fail_login(const Error& error) {
   if (place == Place::Starting)
     group_.server_login_failed(*this, error, false);
   else
-    group_.drop(*this, "it did not become clean in time");
+    group_.drop(*this,
+                reads_routines_ ? "it did not tell of functions in time" : "it did not become clean in time");
 }
 
 void Server::on_bytes(Bytes in) {
@@ -163,11 +170,11 @@ void Server::on_bytes(Bytes in) {
     case Place::Lent: return session->on_server_bytes(in);
     case Place::Idle:
     case Place::Settling: {
-      NoAudience nobody;
+      NoAudience nobody(group_.books.routines);
       protocol::Gather nowhere;
       const ServerCore::Outcome outcome = core.read(in, nowhere, nobody);
       // What is still answered to the client that has vanished goes with the cleaning.
-      const bool changed = nobody.parameter_changed && !abandoned_;
+      const bool changed = nobody.parameter_changed && !abandoned_ && !reads_routines_;
       const bool failed = nobody.failed && !abandoned_;
       if (changed) group_.books.settings.forget_baseline();
       const char* const why = outcome.broken     ? outcome.broken
@@ -177,6 +184,7 @@ void Server::on_bytes(Bytes in) {
                               : changed          ? "its configuration has changed"
                                                  : nullptr;
       if (why) return group_.drop(*this, why);
+      if (nobody.read) return go_on_reading(*nobody.read);
       if (place == Place::Idle && !core.clean()) {
         // Half a message: it comes back when the rest is here.
         const Time now = group_.worker().loop().now();
@@ -224,6 +232,25 @@ void Server::roll_back() {
   protocol::Gather out;
   core.begin_rollback(out);
   send_to_settle(out);
+}
+
+void Server::read_routines() {
+  abandoned_ = false;
+  reads_routines_ = true;
+  ask_for_routines(group_.books.routines.start(group_.worker().loop().now()));
+}
+
+void Server::ask_for_routines(const std::string& sql) {
+  protocol::Gather out;
+  core.ask(sql, out);
+  stream_->write(out.slices());
+  group_.worker().loop().arm(deadline_, group_.worker().loop().now() + kReadingMax);
+}
+
+void Server::go_on_reading(bool well) {
+  if (const auto more = group_.books.routines.next(well)) return ask_for_routines(*more);
+  reads_routines_ = false;
+  group_.routines_read(*this);
 }
 
 void Server::clean() {

@@ -43,6 +43,8 @@ class Server final : public net::Handler, public ListLink<Server> {
   // ROLLBACK, DISCARD ALL: end in Group::settle or Group::server_lost.
   void roll_back();
   void clean();
+  // Asks for the functions of its database; ends in Group::routines_read or Group::server_lost.
+  void read_routines();
   void lease_ended();
   void settled(net::Loop& loop) { loop.disarm(deadline_); }
   // Says goodbye and closes. With a request still running, Postgres is asked to cancel it first.
@@ -80,6 +82,8 @@ class Server final : public net::Handler, public ListLink<Server> {
   void obey(ServerLogin::Out& out);
   void fail_login(const Error& error);
   void send_to_settle(protocol::Gather& out);
+  void ask_for_routines(const std::string& sql);
+  void go_on_reading(bool well);
 
   Group& group_;
   net::Endpoint endpoint_, address_;      // as configured when it was dialled; what answered
@@ -88,6 +92,7 @@ class Server final : public net::Handler, public ListLink<Server> {
   std::unique_ptr<ServerLogin> login_;
   protocol::Settings told_;  // of `startup`
   net::Timer deadline_;
+  bool reads_routines_ = false;
   bool abandoned_ = false;  // requests of a client that has vanished may still be answered
   std::string cancel_key_;
   std::uint32_t cancel_pid_ = 0;

@@ -262,7 +262,7 @@ void ServerCore::on_whole(char type, Bytes body, const Pipeline::Reply& reply, A
     audience.on_all_deallocated();
     if (body.substr(0, 3) == "DIS") audience.on_all_discarded();
   } else if (reply.verdict == Verdict::Forward && body.size() > 1 && changes_definitions(body.data())) {
-    audience.on_definitions_changed();
+    audience.on_definitions_changed(body.substr(0, body.size() - 1));
   }
 }
 
@@ -282,6 +282,7 @@ bool ServerCore::tell_parameter(Bytes body, Gather& to_client, Audience& audienc
 bool ServerCore::on_ours(char type, Bytes body, const Pipeline::Reply& reply, Gather& to_client,
                          Audience& audience) {
   Errand& errand = errands_.front();
+  if (type == 'D' && errand.kind == Errand::Kind::Ask) return audience.on_row(body);
   if (type == 'D' && errand.answered < errand.questions.size()) {
     if (errand.kind == Errand::Kind::Audit)
       return errand.findings.add(errand.questions[errand.answered], body);
@@ -297,7 +298,8 @@ bool ServerCore::on_ours(char type, Bytes body, const Pipeline::Reply& reply, Ga
 bool ServerCore::on_ours_failed(Bytes error_body, Audience& audience) {
   if (!errands_.empty()) {
     errands_.front().failed = true;
-    if (errands_.front().kind == Errand::Kind::Tell) return true;
+    const Errand::Kind kind = errands_.front().kind;
+    if (kind == Errand::Kind::Tell || kind == Errand::Kind::Ask) return true;
   }
   return audience.on_ours_failed(error_body);
 }
@@ -306,6 +308,7 @@ void ServerCore::end_errand(Gather& to_client, Audience& audience) {
   Errand done = std::move(errands_.front());
   errands_.erase(errands_.begin());
   if (done.kind == Errand::Kind::Tell) return audience.on_told(!done.failed, last_failed_);
+  if (done.kind == Errand::Kind::Ask) return audience.on_rows_end(!done.failed);
   if (done.failed) return;
   switch (done.kind) {
     case Errand::Kind::Settings: applied = std::move(done.to); break;
@@ -313,7 +316,8 @@ void ServerCore::end_errand(Gather& to_client, Audience& audience) {
       dirty = false;
       applied = empty_settings_;
       break;
-    case Errand::Kind::Tell: break;
+    case Errand::Kind::Tell:
+    case Errand::Kind::Ask: break;
     case Errand::Kind::Audit: audience.on_audited(done.findings, to_client); break;
   }
 }
@@ -411,6 +415,13 @@ void ServerCore::tell(Bytes sql, Gather& to_server) {
   to_server.own([&](std::string& out) { protocol::put_query(out, sql); });
   pipeline.push(Owed::Query, Pipeline::Whose::Ours);
   errands_.push_back({Errand::Kind::Tell});
+}
+
+void ServerCore::ask(Bytes sql, Gather& to_server) {
+  PGWEIR_CHECK(settled() && errands_.empty());
+  to_server.own([&](std::string& out) { protocol::put_query(out, sql); });
+  pipeline.push(Owed::Query, Pipeline::Whose::Ours);
+  errands_.push_back({Errand::Kind::Ask});
 }
 
 void ServerCore::wind_up(Gather& to_server) {

@@ -32,16 +32,20 @@ class ServerCore {
     // A parameter's value, changed by the client's own request. Answers the value that the client is
     // told, if any.
     virtual std::optional<Bytes> on_parameter(Bytes /*name*/, Bytes value) { return value; }
-    virtual void on_op_dropped(StatementOp&) {}  // newest first
-    virtual void on_all_deallocated() {}         // DISCARD ALL or DEALLOCATE ALL succeeded
-    virtual void on_all_discarded() {}           // the former
-    virtual void on_definitions_changed() {}     // CREATE, ALTER or DROP succeeded
-    virtual void on_stale(Statement&) {}         // its result has other columns than when it was prepared
+    virtual void on_op_dropped(StatementOp&) {}            // newest first
+    virtual void on_all_deallocated() {}                   // DISCARD ALL or DEALLOCATE ALL succeeded
+    virtual void on_all_discarded() {}                     // the former
+    virtual void on_definitions_changed(Bytes /*tag*/) {}  // CREATE, ALTER or DROP succeeded
+    virtual void on_stale(Statement&) {}  // its result has other columns than when it was prepared
     // A request of ours was refused. Answers whether the server is to be heard any more.
     virtual bool on_ours_failed(Bytes /*error_body*/) { return true; }
     virtual void on_audited(Findings&, protocol::Gather& /*to_client*/) {}  // the answers to audit()
     // The answer to tell(). `after_error`: the client's request in front of it has failed.
     virtual void on_told(bool /*well*/, bool /*after_error*/) {}
+    // The answer to ask(): the body of each DataRow, empty where it is too long to be read (false: it is
+    // malformed), and the end.
+    virtual bool on_row(Bytes /*row*/) { return true; }
+    virtual void on_rows_end(bool /*well*/) {}
     // Answers whether it is for the client. `body` is that of a NotificationResponse.
     virtual bool on_notification(Bytes /*body*/) { return true; }
   };
@@ -64,6 +68,8 @@ class ServerCore {
   void audit(std::vector<Question> questions, protocol::Gather& to_server);
   // Sends a request of ours that answers no rows, perhaps behind one of the client's; ends in on_told().
   void tell(Bytes sql, protocol::Gather& to_server);
+  // Sends a query of ours; ends in on_rows_end().
+  void ask(Bytes sql, protocol::Gather& to_server);
   // Sends what lets the requests of a client that has vanished come to their end.
   void wind_up(protocol::Gather& to_server);
   // Sends ROLLBACK.
@@ -98,11 +104,12 @@ class ServerCore {
   std::vector<Use> uses;
   std::deque<StatementOp> ops;  // of the pipeline's entries that have Op::Statement
   SettingsRef applied;
+  std::uint32_t code_epoch = 0;  // RoutineBook::epoch() when it was lent
 
  private:
   // What a batch of ours is for, from its sending to its ReadyForQuery.
   struct Errand {
-    enum class Kind : std::uint8_t { Settings, Audit, Tell, Clean };
+    enum class Kind : std::uint8_t { Settings, Audit, Tell, Ask, Clean };
     Kind kind;
     SettingsRef to = {};                   // Settings
     std::vector<Question> questions = {};  // one for each Execute of the batch, in order

@@ -129,6 +129,7 @@ void Session::settle(Actions& out, Bytes in) {
   if (group_.books.listener.changed()) group_.listener().tend();
   if (notifications_ && core_.may_hear()) tell_notifications();
   if (out.proven && !welcomed_) welcome();
+  if (out.made_code) worker_.definitions_changed(group_.key());
   if (out.close_client || out.reset_client) {
     if (!out.reason.empty())
       worker_.log().info(

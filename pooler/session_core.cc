@@ -1,6 +1,7 @@
 #include "pooler/session_core.h"
 
 #include <algorithm>
+#include <array>
 
 #include "pooler/base/check.h"
 #include "pooler/session_parts.h"
@@ -27,7 +28,7 @@ void Actions::clear() {
   consumed = 0;
   to_client.clear();
   to_server.clear();
-  ask_server = leave_queue = proven = stalled = close_client = reset_client = false;
+  ask_server = leave_queue = proven = made_code = stalled = close_client = reset_client = false;
   server = Server::Keep;
   reason.clear();
   queries = transactions = ends = client_parses = server_parses = binds = 0;
@@ -127,7 +128,8 @@ void SessionCore::granted(ServerCore& server, Bytes held, Actions& out) {
   PGWEIR_CHECK(server.clean() && server.ops.empty());  // pairs with the check in Group::lend
   server_ = &server;
   state_ = State::Linked;
-  unnamed_here_ = dirty_batch_ = names_unsure_ = worked_ = wait_behind_ = redefined_ = false;
+  unnamed_here_ = dirty_batch_ = names_unsure_ = worked_ = wait_behind_ = redefined_ = made_code_ = false;
+  server.code_epoch = books_->routines.epoch();
 #ifndef PGWEIR_PLANT_FORGET_SETTINGS
   server.apply_settings(wanted_, out.to_server);
 #endif
@@ -384,6 +386,17 @@ void SessionCore::after_step(Actions& out) {
   } else {
     if (worked_) ++out.transactions;
     if (std::exchange(redefined_, false)) books_->statements.definitions_changed();
+    if (std::exchange(made_code_, false)) {
+      // What was made may have run, too.
+      out.made_code = server_->dirty = server_->temp_used = true;
+      suspicion().pins |= pin::kProvable;
+    }
+    if (worked_ && server_->code_epoch != books_->routines.epoch()) {
+      // So may what others have made meanwhile.
+      server_->dirty = true;
+      suspicion().pins |= pin::kProvable;
+      if (!books_->routines.stale()) server_->code_epoch = books_->routines.epoch();
+    }
     worked_ = false;
     if (begin_audit(out)) return;
   }
@@ -531,7 +544,11 @@ void SessionCore::on_all_discarded() {
 }
 
 // Now for this client, at the end of its transaction for all others.
-void SessionCore::on_definitions_changed() {
+void SessionCore::on_definitions_changed(Bytes tag) {
+  constexpr std::array<Bytes, 3> kCode = {"FUNCTION", "PROCEDURE", "EXTENSION"};
+  const Bytes what = tag.substr(std::min(tag.size(), tag.find(' ') + 1));
+  made_code_ =
+      made_code_ || !books_->routines.empty() || std::find(kCode.begin(), kCode.end(), what) != kCode.end();
   redefined_ = true;
   books_->statements.definitions_changed();
 }

@@ -35,6 +35,7 @@
 #include "pooler/client_channels.h"
 #include "pooler/listener_core.h"
 #include "pooler/pins.h"
+#include "pooler/routines.h"
 #include "pooler/server_core.h"
 #include "pooler/settings.h"
 #include "pooler/statements.h"
@@ -52,6 +53,7 @@ struct GroupBooks {
   protocol::SqlCache& texts;
   StatementBook statements;
   SettingsBook settings;
+  RoutineBook routines;
   ListenerCore listener;
   std::size_t statements_per_server = 200;
 };
@@ -63,6 +65,7 @@ struct Actions {
   bool leave_queue = false;
   bool ask_server = false;    // get in line for a server
   bool proven = false;        // prove() succeeded
+  bool made_code = false;     // functions or the like were made: all groups of the database must know
   bool stalled = false;       // the rest must wait for answers: try again after the next server bytes
   bool close_client = false;  // after what is to be sent
   bool reset_client = false;  // at once: it stands in the middle of a message
@@ -156,6 +159,8 @@ class SessionCore final : private ServerCore::Audience {
   // Null: the text may be run as it is. Where it is refused nothing was noted.
   [[nodiscard]] std::unique_ptr<Ruling> note_text(Bytes text);
   void note_effects(const protocol::SqlEffects& effects, Bytes sql);
+  [[nodiscard]] Pins note_routines(const protocol::SqlEffects& effects, Bytes sql);
+  bool may_run_routines(Statement& statement) const;
   [[nodiscard]] std::unique_ptr<Ruling> note_unnamed();
   [[nodiscard]] std::unique_ptr<Ruling> note_unread(std::size_t size);
   // Of a text that is to be looked through.
@@ -225,7 +230,7 @@ class SessionCore final : private ServerCore::Audience {
   void on_op_dropped(StatementOp& op) override;
   void on_all_deallocated() override;
   void on_all_discarded() override;
-  void on_definitions_changed() override;
+  void on_definitions_changed(Bytes tag) override;
   void on_stale(Statement& statement) override { books_->statements.retire(statement); }
   bool on_ours_failed(Bytes error_body) override;
   void on_audited(Findings& findings, protocol::Gather& to_client) override;
@@ -261,6 +266,7 @@ class SessionCore final : private ServerCore::Audience {
   bool skip_to_sync_ = false;  // an error of ours stands in an extended batch
   bool proving_ = false;
   bool redefined_ = false;    // definitions were changed in the open transaction
+  bool made_code_ = false;    // ... so that texts may do what nobody knows of
   bool misread_ = false;      // the server reads texts otherwise than we do
   bool wait_behind_ = false;  // what was sent last may take away what the client connected with
 };

@@ -307,10 +307,10 @@ SessionCore::Name SessionCore::find_statement(Bytes name, For use, Bytes& server
                      out);
     return Name::Refused;
   }
-  const Statement& statement = **held;
+  Statement& statement = **held;
   server_name = statement.server_name;
-  const bool noteworthy =
-      guard_->minds(statement.words) || holds_something() || !books_->settings.plain_sql(*wanted_);
+  const bool noteworthy = guard_->minds(statement.words) || holds_something() ||
+                          may_run_routines(statement) || !books_->settings.plain_sql(*wanted_);
   if (use == For::Running && noteworthy)
     if (const auto ruling = note_text(statement.content)) {
       if (ruling->refused) return refuse_statement(*ruling->refused, out), Name::Refused;
@@ -382,7 +382,7 @@ bool SessionCore::replace_stale(Bytes name, Bytes after_bind) {
 }
 
 SessionCore::Name SessionCore::find_unnamed(For use, Actions& out) {
-  if (use == For::Running && (unnamed_noteworthy_ || holds_something()))
+  if (use == For::Running && (unnamed_noteworthy_ || holds_something() || !books_->routines.empty()))
     if (const auto ruling = note_unnamed()) {
       if (ruling->refused) return refuse_statement(*ruling->refused, out), Name::Refused;
       unnamed_.replace(0, unnamed_.find('\0'), ruling->text);

@@ -184,7 +184,9 @@ std::unique_ptr<Ruling> SessionCore::note_text(Bytes text) {
   const protocol::SqlEffects& effects = inspects ? books_->texts.read_settings(sql) : books_->texts.read(sql);
   std::unique_ptr<Ruling> ruling;
   switch (effects.read) {
-    case protocol::SqlEffects::Read::Plain: break;
+    case protocol::SqlEffects::Read::Plain:
+      if (const Pins no_room = note_routines(effects, sql)) return refusal(pin_book_->refuse(no_room));
+      break;
     case protocol::SqlEffects::Read::Parsed:
       if (inspects) {
         ruling = guard_->rule(effects, sql);
@@ -192,6 +194,7 @@ std::unique_ptr<Ruling> SessionCore::note_text(Bytes text) {
         if (effects.reach.code || effects.changes.opaque) suspect_held();
       }
       if (const Pins no_room = find_room(effects)) return refusal(pin_book_->refuse(no_room));
+      if (const Pins no_room = note_routines(effects, sql)) return refusal(pin_book_->refuse(no_room));
       note_effects(effects, sql);
       break;
     case protocol::SqlEffects::Read::Unknown:
@@ -238,6 +241,33 @@ Pins SessionCore::find_room(const protocol::SqlEffects& effects) {
   return 0;
 }
 
+// What the functions that the text names may do. Answers the pins for which there is no room.
+Pins SessionCore::note_routines(const protocol::SqlEffects& effects, Bytes sql) {
+  auto changes = books_->routines.changes_of(sql);
+  if (!changes) return 0;
+  // Settings that are named at run time are the transaction's only, as those of a DO.
+  const bool prepares = std::any_of(effects.statements.begin(), effects.statements.end(),
+                                    [](const auto& each) { return each.kind == Kind::Prepare; });
+  if (std::exchange(changes->any_setting, changes->opaque) || prepares) server_->dirty = true;
+  protocol::SqlEffects through;
+  through.changes = std::move(*changes);
+  if (const Pins no_room = find_room(through)) return no_room;
+  if (guard_->inspects()) suspect_held();
+  note_effects(through, sql);
+  return 0;
+}
+
+// Whether its text is to be looked at for that.
+bool SessionCore::may_run_routines(Statement& statement) const {
+  const RoutineBook& routines = books_->routines;
+  if (routines.empty()) return false;
+  if (statement.routines_version != routines.version()) {
+    statement.routines_version = routines.version();
+    statement.runs_routines = routines.changes_of(sql_of(statement.content)).has_value();
+  }
+  return statement.runs_routines;
+}
+
 void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
   const protocol::SqlChanges& changes = effects.changes;
   for (const protocol::SqlStatement& statement : effects.statements) {
@@ -266,6 +296,7 @@ void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
     }
   }
   if (changes.opaque) server_->dirty = dirty_batch_ = true;
+  if (changes.opaque && mentions(sql, "function")) made_code_ = true;
   if (changes.temp) server_->temp_used = true;
   if (changes.unfollowable) server_->spoiled = true;
   const auto pin_if = [](bool yes, Pins pin) { return yes ? pin : Pins{0}; };

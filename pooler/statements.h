@@ -31,8 +31,10 @@ struct Statement {
   std::string server_name;  // "pgweir_<id>", the same on every server of the group
   StatementId id = 0;
   protocol::SqlWords words = protocol::SqlWords::Harmless;
-  bool current = true;  // who prepares the text now gets this one
-  bool stale = false;   // see StatementBook::retire
+  bool current = true;                 // who prepares the text now gets this one
+  bool stale = false;                  // see StatementBook::retire
+  bool runs_routines = false;          // by RoutineBook::version():
+  std::uint32_t routines_version = 0;  // 0: not looked at yet
   std::uint32_t definitions = 0;
   StatementBook* book = nullptr;
   std::uint32_t refs = 0;

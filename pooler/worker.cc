@@ -288,6 +288,11 @@ void Worker::close_surplus(Tenant& tenant) {
       [](const Session& session) { return session.since(); });
 }
 
+void Worker::definitions_changed(const GroupKey& where) {
+  for (auto& [key, group] : groups_)
+    if (key.backend == where.backend && key.database == where.database) group->definitions_changed();
+}
+
 void Worker::limits_changed(Tenant& tenant) {
   const std::vector<Group*> groups = tenant.groups;
   for (Group* group : groups) group->limits_changed();

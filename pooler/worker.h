@@ -101,6 +101,8 @@ class Worker final : public net::Acceptor {
   // Asks Postgres to cancel what this server runs; the server is leased until that connection is closed.
   // `done` may be empty.
   void send_cancel(Server& server, std::function<void()> done);
+  // Functions or the like were made in the database of this group.
+  void definitions_changed(const GroupKey& key);
   void forget_server(Server& server);  // it is about to be destroyed: leases on it lapse
   std::uint64_t next_server_id() { return ++last_server_id_; }
   void cancel_ended(CancelConnection& connection);

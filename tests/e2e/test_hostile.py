@@ -47,7 +47,9 @@ class Hostile(PgweirCase):
                 "auth": {"method": "trust"},
                 "client": {"login_timeout": "4s"},
                 "server": {"connect_timeout": "2s"},
-                "pool": {"wake_timeout": "1s"},  # a server that lies at its login looks like one that wakes up
+                # A server that lies at its login looks like one that wakes up. The first question that liars are
+                # asked is to be the client's.
+                "pool": {"wake_timeout": "1s", "read_functions": False},
                 "backends": {"liar": {"host": cls.liar.host, "port": cls.liar.port}},
                 "tiers": {"small": small, "wide": wide},
                 "tenants": {
@@ -604,6 +606,55 @@ class LyingServers(Hostile):
         self.behave(fake.honest("8"))
         with self.logged_in() as wire:
             self.assertEqual(wire.value("select x"), "8")
+
+    def test_lies_about_functions(self):
+        """They are asked for before the first client is served. Its own answer is true all the same."""
+        weir = self.pgweir(
+            {
+                "auth": {"method": "trust"},
+                "backends": {"liar": {"host": self.liar.host, "port": self.liar.port}},
+                "tiers": {"small": {"pool_size": 1, "max_server_connections": 1, "queue_timeout": "20s"}},
+                "tenants": {"lied": {"tier": "small", "backend": "liar", "database": "lied"}},
+            },
+            {"app": "s3cret"},
+        )
+        end = fake.complete("SELECT 1") + fake.READY
+        print_row, body = fake.data_row("1 1"), ("16400", "f", "sql", "select set_config('a.b', '', false)")
+        lies = {
+            "nothing": [fake.READY],
+            "an error": [message(b"E", b"SERROR\0C42501\0Mno\0\0") + fake.READY],
+            "too few columns": [print_row + end, fake.data_row("16400") + end],
+            "no number": [print_row + end, fake.data_row("0); drop table t --", *body[1:]) + end],
+            "a long row": [print_row + end, fake.data_row("16400", "f", "sql", "x" * 100_000) + end],
+            "half a row": [print_row[:9]],
+            "an unknown message": [message(b"@", b"")],
+            "rows for ever": [print_row * 50_000 + end, fake.data_row(*body) * 50_000 + end],
+            "silence": [b""],
+        }
+        for name, answers in lies.items():
+            with self.subTest(name):
+                asked = []
+
+                def behaviour(session, answers=answers, asked=asked):
+                    session.login()
+                    while True:
+                        kind, payload = session.receive()
+                        if kind == b"X":
+                            return
+                        if b"pg_catalog, pg_temp" in payload:
+                            asked.append(payload)
+                            session.send(answers[min(len(asked), len(answers)) - 1])
+                            if len(answers[-1]) < 10:
+                                time.sleep(10)
+                        elif kind in (b"Q", b"S"):
+                            session.send(fake.row_description("x"), fake.data_row("true"), end)
+
+                self.behave(behaviour)
+                weir.console("reconnect")
+                with Wire(weir.port) as wire:
+                    wire.login("app", "lied")
+                    self.assertEqual(wire.value("select x"), "true")
+                self.assertGreater(len(asked), 0)
 
     def scram_lie(self, first, final=None):
         """Speaks SCRAM up to the point where it lies; `first` and `final` make the server's messages."""

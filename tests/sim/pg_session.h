@@ -6,9 +6,9 @@
 //
 //   echo W | rows N SIZE W | begin | commit | rollback | error STATE W | sleep MS W | show NAME |
 //   set NAME = 'VALUE' | reset NAME | reset all | select set_config('NAME', $1, false) |
-//   create temp table W () | drop table W | listen CHANNEL | unlisten CHANNEL | unlisten * |
-//   notify CHANNEL, 'W' | insert W | where | whoami | notice W |
-//   copyin W | copyout N W | discard all | deallocate all | set mark W
+//   select remember('VALUE') | create temp table W () | drop table W | listen CHANNEL | unlisten CHANNEL |
+//   unlisten * | notify CHANNEL, 'W' | insert W | where | whoami | notice W | copyin W | copyout N W |
+//   discard all | deallocate all | set mark W
 //
 // (the last is nothing that Postgres's grammar knows, and what it leaves behind nobody can be asked for)
 // and what the pooler asks on its own. What changes a session is written as Postgres would read it, because
@@ -95,6 +95,7 @@ class PgSession {
   void extended(char type, Bytes body);
   void copy_message(char type, Bytes body);
   void set(const std::string& name, std::string value);
+  bool asked_for_functions(const std::string& sql);
   bool asked_by_pooler(const std::string& sql, const std::vector<std::string>& values);
   void begin_block();
   void commit();

@@ -21,7 +21,7 @@ inline std::string spelt(Bytes name, Bytes value) {
 inline bool returns_rows(Bytes sql) {
   const Bytes verb = sql.substr(0, sql.find(' '));
   return verb == "echo" || verb == "rows" || verb == "show" || verb == "where" || verb == "whoami" ||
-         verb == "SELECT" || verb == "select";
+         verb == "SELECT" || verb == "WITH" || verb == "select";
 }
 
 inline bool ends_block(Bytes sql) { return sql == "commit" || sql == "rollback"; }

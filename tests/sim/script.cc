@@ -9,8 +9,13 @@ namespace pgweir::sim {
 namespace {
 const char* const kZones[] = {"UTC", "Europe/Paris", "Asia/Tokyo", "America/Lima"};
 // Texts that several clients prepare under the same names, and different ones.
-const char* const kSharedTexts[] = {"echo $1",   "rows 3 40 $1",  "insert $1",
-                                    "notice $1", "show TimeZone", "select set_config('app.mark', $1, false)",
+const char* const kSharedTexts[] = {"echo $1",
+                                    "rows 3 40 $1",
+                                    "insert $1",
+                                    "notice $1",
+                                    "show TimeZone",
+                                    "select set_config('app.mark', $1, false)",
+                                    "select remember($1)",
                                     "whoami"};
 
 std::string parse_body(const std::string& name, const std::string& sql) {
@@ -66,7 +71,8 @@ std::string Script::command() {
 }
 
 std::string Script::trace_command() {
-  switch (world_.rng().below(3)) {
+  switch (world_.rng().below(4)) {
+    case 3: return "select remember('" + token() + "')";
     case 0: return "set app.mark = '" + token() + "'";
     case 1: return "create temp table " + token() + " ()";
     default: return "listen own /* " + token() + " */";

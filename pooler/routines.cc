@@ -1,0 +1,254 @@
+#include "pooler/routines.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "protocol/sql_body.h"
+#include "protocol/sql_lexer.h"
+#include "protocol/wire.h"
+
+namespace pgweir {
+
+namespace {
+
+// A multi-statement query is one transaction, so the path is gone with its end; pg_temp stands last, so that
+// no temporary table answers for a catalog.
+constexpr Bytes kPath = "SET LOCAL search_path = pg_catalog, pg_temp; ";
+
+// 16384 is the first oid that is not Postgres's own.
+constexpr Bytes kFingerprint =
+    "SELECT count(*) || ' ' || coalesce(sum(hashtext(c.kind || c.oid || ' ' || c.xmin)::bigint), 0) FROM ("
+    "SELECT 'f' AS kind, oid::text, xmin::text FROM pg_proc WHERE oid >= 16384"
+    " UNION ALL SELECT 't', oid::text, xmin::text FROM pg_trigger WHERE oid >= 16384 AND NOT tgisinternal"
+    " UNION ALL SELECT 'v', oid::text, xmin::text FROM pg_rewrite WHERE oid >= 16384"
+    " UNION ALL SELECT 'd', oid::text, xmin::text FROM pg_attrdef WHERE oid >= 16384"
+    " UNION ALL SELECT 'p', oid::text, xmin::text FROM pg_policy WHERE oid >= 16384) c";
+
+// Wider than the reader of bodies: whatever it would find must be fetched. A body without text is one of
+// BEGIN ATOMIC, which only its definition shows. What is too long to be read whole counts as opaque.
+constexpr Bytes kBodies =
+    "SELECT p.oid, p.proname, CASE WHEN p.prosrc = '' THEN 'plpgsql' ELSE l.lanname END,"
+    " CASE WHEN octet_length(b.code) <= 12000 THEN b.code END"
+    " FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang CROSS JOIN LATERAL (SELECT CASE"
+    " WHEN l.lanname IN ('c', 'internal') THEN NULL"
+    " WHEN p.prosrc = '' AND p.prokind <> 'a' THEN pg_get_functiondef(p.oid) ELSE p.prosrc END) b(code)"
+    " WHERE p.oid >= 16384 AND b.code IS NOT NULL AND (l.lanname NOT IN ('sql', 'plpgsql') OR b.code ~*"
+    " '(u&|pg_settings|set_config|setseed|set_limit|ts_stat|ts_rewrite|advisory|pg_temp|backup|crosstab"
+    "|dblink|replication_origin|pg_create_|pg_copy_|_to_xml"
+    "|\\m(set|reset|discard|deallocate|prepare|execute|listen|unlisten|load|do|call|temp|temporary)\\M)')"
+    " ORDER BY p.oid LIMIT 50000";
+
+// {0}: the oids of the functions that were found. From each of them to whatever can make it run: code that
+// mentions the name of something found, and what depends on it by the catalogs. Of tables only what runs
+// code of theirs counts. A NULL name is what no text has to name.
+constexpr const char* kUsers =
+    "WITH RECURSIVE code AS MATERIALIZED (SELECT oid, proname::text AS name, lower(prosrc) AS body"
+    " FROM pg_proc WHERE oid >= 16384), found(root, cls, id, name) AS ("
+    "SELECT p.oid, 'pg_proc'::regclass::oid, p.oid, p.proname::text FROM pg_proc p"
+    " WHERE p.oid = ANY ('{{{0}}}'::oid[])"
+    " UNION SELECT f.root, u.cls, u.id, u.name FROM found f CROSS JOIN LATERAL ("
+    // code that mentions it
+    "SELECT 'pg_proc'::regclass::oid AS cls, p.oid AS id, p.name FROM code p"
+    " WHERE f.name IS NOT NULL AND strpos(p.body, lower(f.name)) > 0"
+    " AND p.body ~ ('\\m' || regexp_replace(lower(f.name), '(\\W)', '\\\\\\1', 'g') || '\\M')"
+    // functions and aggregates made of it
+    " UNION ALL SELECT d.classid, p.oid, p.proname::text FROM pg_depend d JOIN pg_proc p ON p.oid = d.objid"
+    " WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = f.cls AND d.refobjid = f.id"
+    // relations: triggers, views and rules, defaults, checks, policies, indexes, columns of such a type
+    " UNION ALL SELECT 'pg_class'::regclass::oid, c.oid, c.relname::text FROM pg_depend d"
+    " LEFT JOIN pg_trigger t ON d.classid = 'pg_trigger'::regclass AND t.oid = d.objid"
+    " LEFT JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid"
+    " LEFT JOIN pg_attrdef a ON d.classid = 'pg_attrdef'::regclass AND a.oid = d.objid"
+    " LEFT JOIN pg_constraint k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid"
+    " LEFT JOIN pg_policy y ON d.classid = 'pg_policy'::regclass AND y.oid = d.objid"
+    " LEFT JOIN pg_index i ON d.classid = 'pg_class'::regclass AND i.indexrelid = d.objid"
+    " JOIN pg_class c ON c.oid = coalesce(t.tgrelid, r.ev_class, a.adrelid, nullif(k.conrelid, 0),"
+    " y.polrelid, i.indrelid, CASE WHEN d.classid = 'pg_class'::regclass THEN d.objid END)"
+    " WHERE d.refclassid = f.cls AND d.refobjid = f.id AND d.deptype IN ('n', 'a')"
+    " AND (f.cls <> 'pg_class'::regclass OR d.classid = 'pg_rewrite'::regclass)"
+    // domains with such a check
+    " UNION ALL SELECT 'pg_type'::regclass::oid, y.oid, y.typname::text FROM pg_depend d"
+    " JOIN pg_constraint k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid"
+    " JOIN pg_type y ON y.oid = k.contypid"
+    " WHERE d.refclassid = f.cls AND d.refobjid = f.id AND f.cls = 'pg_proc'::regclass"
+    // the tables above a partition, and those whose rows take rows of this one with them
+    " UNION ALL SELECT 'pg_class'::regclass::oid, c.oid, c.relname::text FROM pg_inherits h"
+    " JOIN pg_class c ON c.oid = h.inhparent WHERE f.cls = 'pg_class'::regclass AND h.inhrelid = f.id"
+    " UNION ALL SELECT 'pg_class'::regclass::oid, c.oid, c.relname::text FROM pg_constraint k"
+    " JOIN pg_class c ON c.oid = k.confrelid WHERE f.cls = 'pg_class'::regclass AND k.conrelid = f.id"
+    " AND k.contype = 'f' AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))"
+    // operators and casts
+    " UNION ALL SELECT d.classid, d.objid, NULL FROM pg_depend d WHERE d.classid IN"
+    " ('pg_operator'::regclass, 'pg_cast'::regclass) AND d.refclassid = f.cls AND d.refobjid = f.id"
+    ") u) SELECT DISTINCT root, name FROM found LIMIT 100000";
+
+// The columns of a DataRow in text.
+std::optional<std::vector<std::optional<std::string>>> columns_of(Bytes row) {
+  protocol::Reader in(row);
+  std::vector<std::optional<std::string>> columns(in.u16());
+  for (std::optional<std::string>& column : columns) {
+    const std::uint32_t size = in.u32();
+    if (size != 0xffffffff) column = std::string(in.bytes(size));
+  }
+  if (!in.ok() || !in.empty()) return {};
+  return columns;
+}
+
+// What nobody has read may do anything but what leaves no trace: else each such text would cost its server.
+protocol::SqlChanges unseen() {
+  protocol::SqlChanges changes = protocol::SqlChanges::anything();
+  changes.unfollowable = false;
+  return changes;
+}
+
+std::string query(Bytes sql) { return std::string(kPath).append(sql); }
+
+// As Postgres reads a name.
+std::string name_in(const protocol::SqlToken& token, Bytes text) {
+  constexpr std::size_t kNameMax = 63;
+  std::string name(text);
+  if (token.kind == protocol::SqlToken::Kind::Word) {
+    for (char& c : name)
+      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c | 0x20);
+  } else {
+    name = name.substr(1, name.size() > 1 && name.back() == '"' ? name.size() - 2 : name.size());
+    for (std::size_t at = 0; (at = name.find("\"\"", at)) != std::string::npos; ++at) name.erase(at, 1);
+  }
+  if (name.size() > kNameMax) name.resize(kNameMax);
+  return name;
+}
+
+}  // namespace
+
+void RoutineBook::follow(bool on) {
+  if (on == (state_ != State::Off)) return;
+  const std::uint32_t version = version_;
+  *this = RoutineBook();
+  version_ = version + 1;
+  state_ = on ? State::Stale : State::Off;
+}
+
+std::string RoutineBook::start(Time now) {
+  step_ = Step::Fingerprint;
+  started_at_ = now;
+  changed_meanwhile_ = false;
+  found_.clear();
+  return query(kFingerprint);
+}
+
+bool RoutineBook::row(Bytes row) {
+  if (row.empty()) {
+    anywhere_found_.add(unseen());
+    return true;
+  }
+  const auto columns = columns_of(row);
+  if (!columns) return false;
+  switch (step_) {
+    case Step::None: return false;
+    case Step::Fingerprint:
+      if (columns->size() != 1 || !columns->front()) return false;
+      found_ = *columns->front();
+      return true;
+    case Step::Bodies: return body(*columns);
+    case Step::Users: return user(*columns);
+  }
+  return false;
+}
+
+bool RoutineBook::body(const std::vector<std::optional<std::string>>& columns) {
+  if (columns.size() != 4 || !columns[0] || !columns[1] || !columns[2]) return false;
+  protocol::SqlChanges changes = columns[3]
+                                     ? protocol::read_body(*columns[3], protocol::body_language(*columns[2]))
+                                     : unseen();
+  if (!changes.leave_something() && !changes.advisory_unlock && !changes.unlistens) return true;
+  const auto is_oid = [](const std::string& text) {
+    return !text.empty() && text.size() <= 10 && text.find_first_not_of("0123456789") == std::string::npos;
+  };
+  if (!is_oid(*columns[0])) return false;
+  names_found_[*columns[1]].add(changes);
+  roots_[*columns[0]] = std::move(changes);
+  return true;
+}
+
+bool RoutineBook::user(const std::vector<std::optional<std::string>>& columns) {
+  if (columns.size() != 2 || !columns[0]) return false;
+  const auto root = roots_.find(*columns[0]);
+  if (root == roots_.end()) return false;
+  (columns[1] ? names_found_[*columns[1]] : anywhere_found_).add(root->second);
+  return true;
+}
+
+std::string RoutineBook::users_sql() const {
+  std::string oids;
+  for (const auto& [oid, changes] : roots_) oids.append(oids.empty() ? "" : ",").append(oid);
+  return query(fmt::format(fmt::runtime(kUsers), oids));
+}
+
+std::optional<std::string> RoutineBook::next(bool answered) {
+  if (!answered) return finish(false), std::nullopt;
+  switch (step_) {
+    case Step::None: return {};
+    case Step::Fingerprint:
+      if (found_ == fingerprint_) return finish(true), std::nullopt;
+      roots_.clear();
+      names_found_.clear();
+      anywhere_found_ = {};
+      step_ = Step::Bodies;
+      if (found_.starts_with("0 ")) break;
+      return query(kBodies);
+    case Step::Bodies:
+      step_ = Step::Users;
+      if (roots_.empty()) break;
+      return users_sql();
+    case Step::Users: break;
+  }
+  fingerprint_ = found_;
+  take_over();
+  finish(true);
+  return {};
+}
+
+void RoutineBook::take_over() {
+  names_ = std::exchange(names_found_, {});
+  anywhere_ = std::exchange(anywhere_found_, {});
+  empty_ = names_.empty() && !anywhere_.leave_something();
+  ++version_;
+}
+
+void RoutineBook::finish(bool well) {
+  // Not knowing who uses them is no reason to forget the functions themselves.
+  if (!well && step_ == Step::Users) take_over();
+  step_ = Step::None;
+  failed_ = !well;
+  read_at_ = started_at_;
+  state_ = changed_meanwhile_ ? State::Stale : State::Read;
+}
+
+std::optional<protocol::SqlChanges> RoutineBook::changes_of(Bytes sql) const {
+#ifdef PGWEIR_PLANT_FORGET_FUNCTIONS
+  return {};
+#endif
+  if (empty()) return {};
+  std::optional<protocol::SqlChanges> all;
+  const auto add = [&all](const protocol::SqlChanges& changes) {
+    if (!all) all.emplace();
+    all->add(changes);
+  };
+  if (anywhere_.leave_something()) add(anywhere_);
+  protocol::SqlLexer lexer(sql);
+  for (protocol::SqlToken token = lexer.next(); token.kind != protocol::SqlToken::Kind::End;
+       token = lexer.next()) {
+    if (token.kind == protocol::SqlToken::Kind::Unicode) {
+      add(unseen());
+    } else if (token.kind == protocol::SqlToken::Kind::Word ||
+               token.kind == protocol::SqlToken::Kind::Quoted) {
+      const auto found = names_.find(name_in(token, lexer.text_of(token)));
+      if (found != names_.end()) add(found->second);
+    }
+  }
+  return all;
+}
+
+}  // namespace pgweir

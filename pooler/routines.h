@@ -1,0 +1,103 @@
+// pooler/routines.h - which functions of the users' own change a session, by what names texts reach them.
+//
+// No text shows what a function that it calls will do. So Postgres is asked for the code of all of them,
+// which is read (protocol/sql_body.h), and for whatever leads to those that change something: functions that
+// mention them, tables whose triggers, defaults, policies or checks run them, views over these. A text that
+// holds one of these names may do what they do. It is asked when the first server of a group is connected,
+// again when definitions were changed through this group, and now and then, for they may be changed
+// elsewhere; a fingerprint of the catalogs shows whether all must be read anew.
+//
+//   Off --follow()--> Stale --a reading--> Read --definitions_changed()--> Stale
+//
+// Functions in C are taken to be harmless unless protocol/sql_functions.h knows them.
+//
+// Pure: queries out, rows in.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "pooler/base/bytes.h"
+#include "pooler/base/time.h"
+#include "protocol/sql.h"
+
+namespace pgweir {
+
+class RoutineBook {
+ public:
+  // How long what was read is believed where nobody changes definitions through this group.
+  static constexpr Duration kFresh = std::chrono::seconds(30);
+
+  // Off, as at first, nothing is read and nothing known.
+  void follow(bool on);
+  // Texts cannot be judged before somebody has read.
+  bool stale() const { return state_ == State::Stale; }
+  bool reading() const { return step_ != Step::None; }
+  bool due(Time now) const {
+    return state_ != State::Off && !reading() && (stale() || now - read_at_ >= kFresh);
+  }
+  // Functions or the like were made or changed.
+  void definitions_changed() {
+    if (state_ == State::Off) return;
+    state_ = State::Stale;
+    ++epoch_;
+    changed_meanwhile_ = true;
+  }
+  // Another number says that functions were made meanwhile.
+  std::uint32_t epoch() const { return epoch_; }
+
+  // A reading: the queries that it answers are to be sent by Query, one after the other, each of their rows
+  // given to row(), and the end of each to next(), until there is no more.
+  std::string start(Time now);
+  // `row`: the body of a DataRow; empty: it was too long. False when it is malformed.
+  bool row(Bytes row);
+  std::optional<std::string> next(bool answered);
+  // Whoever read has gone.
+  void stopped() { finish(false); }
+  // Postgres did not answer: nothing is known until the next time.
+  bool failed() const { return failed_; }
+
+  bool empty() const { return empty_; }
+  std::size_t size() const { return names_.size(); }
+  // Another number says that texts may be judged otherwise.
+  std::uint32_t version() const { return version_; }
+  // What the text may do by functions; nothing: none of them is named.
+  std::optional<protocol::SqlChanges> changes_of(Bytes sql) const;
+
+ private:
+  enum class State : std::uint8_t { Off, Stale, Read };
+  enum class Step : std::uint8_t { None, Fingerprint, Bodies, Users };
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(Bytes name) const { return std::hash<Bytes>()(name); }
+  };
+  using Names = std::unordered_map<std::string, protocol::SqlChanges, Hash, std::equal_to<>>;
+
+  bool body(const std::vector<std::optional<std::string>>& columns);
+  bool user(const std::vector<std::optional<std::string>>& columns);
+  std::string users_sql() const;
+  void take_over();
+  void finish(bool well);
+
+  State state_ = State::Off;
+  Step step_ = Step::None;
+  bool failed_ = false;
+  bool changed_meanwhile_ = false;
+  Time read_at_{};
+  Time started_at_{};
+  std::string fingerprint_, found_;
+  std::map<std::string, protocol::SqlChanges> roots_;  // by oid: those of the reading
+  Names names_, names_found_;
+  protocol::SqlChanges anywhere_, anywhere_found_;  // may be done by a text that names nothing
+  bool empty_ = true;
+  std::uint32_t version_ = 1;
+  std::uint32_t epoch_ = 0;
+};
+
+}  // namespace pgweir

@@ -1,0 +1,143 @@
+#include "protocol/sql_body.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <vector>
+
+#include "protocol/sql_lexer.h"
+#include "protocol/sql_words.h"
+
+namespace pgweir::protocol {
+
+namespace {
+
+using Kind = SqlToken::Kind;
+
+bool equals(Bytes word, Bytes lower_word) {
+  return word.size() == lower_word.size() &&
+         std::equal(word.begin(), word.end(), lower_word.begin(), [](char a, char b) {
+           return (a >= 'A' && a <= 'Z' ? static_cast<char>(a | 0x20) : a) == b;
+         });
+}
+
+// As of a DO: what no server can be asked for is told by its own word only.
+SqlChanges opaque() {
+  SqlChanges changes = SqlChanges::anything();
+  changes.unfollowable = false;
+  return changes;
+}
+
+SqlChanges changes_of(const SqlEffects& effects) {
+  if (effects.read == SqlEffects::Read::Unknown) return opaque();
+  SqlChanges changes = effects.changes;
+  // What EXECUTE will do with a statement prepared here is not followed.
+  for (const SqlStatement& statement : effects.statements)
+    if (statement.kind == SqlStatement::Kind::Prepare) changes.add(opaque());
+  return changes;
+}
+
+// PL/pgSQL, piece by piece: a piece is a statement, or the part of one that ends with a word behind which
+// another statement may begin. Most are SQL; of the others only the calls in them are.
+class Pieces {
+ public:
+  explicit Pieces(Bytes code) : code_(code) {}
+
+  SqlChanges read() {
+    SqlLexer lexer(code_);
+    for (SqlToken token = lexer.next(); token.kind != Kind::End; token = lexer.next()) {
+      const Bytes text = lexer.text_of(token);
+      if ((token.kind == Kind::Symbol && text[0] == ';') ||
+          (token.kind == Kind::Word && opens_statements(text)))
+        end_piece();
+      else
+        piece_.push_back(token);
+    }
+    end_piece();
+    return std::move(changes_);
+  }
+
+ private:
+  static bool opens_statements(Bytes word) {
+    constexpr std::array<Bytes, 6> kWords = {"begin", "then", "else", "loop", "atomic", "declare"};
+    return std::any_of(kWords.begin(), kWords.end(), [word](Bytes each) { return equals(word, each); });
+  }
+
+  Bytes text_of(const SqlToken& token) const { return code_.substr(token.at, token.size); }
+
+  void end_piece() {
+    if (!piece_.empty()) read_piece();
+    piece_.clear();
+  }
+
+  void read_piece() {
+    const std::size_t at = piece_.front().at;
+    std::string piece(code_.substr(at, piece_.back().at + piece_.back().size - at));
+    if (!body_may_leave_state(piece)) return;
+    const auto runs_text = [this](const SqlToken& token) { return equals(text_of(token), "execute"); };
+    if (std::any_of(piece_.begin(), piece_.end(), runs_text)) return changes_.add(opaque());
+    const bool performs = equals(text_of(piece_.front()), "perform");
+    const SqlEffects whole = read_sql(performs ? "SELECT" + piece.substr(piece_.front().size) : piece);
+    if (whole.read == SqlEffects::Read::Parsed) return changes_.add(changes_of(whole));
+    for (std::size_t i = 0; i + 1 < piece_.size(); ++i) i = read_call(i, at, piece);
+    // With the calls blanked out nothing must be left to explain.
+    if (body_may_leave_state(piece)) changes_.add(opaque());
+  }
+
+  // Where token `i` is the name in a call that changes something: reads it and blanks it out. Answers the
+  // last token that was seen.
+  std::size_t read_call(std::size_t i, std::size_t base, std::string& piece) {
+    const bool named = piece_[i].kind == Kind::Word || piece_[i].kind == Kind::Quoted;
+    if (!named || !is_symbol(i + 1, '(')) return i;
+    // A word that opens statements says nothing inside of one.
+    if (!may_leave_state("x " + std::string(text_of(piece_[i])))) return i;
+    std::size_t end = i + 1;
+    for (int depth = 0; end < piece_.size(); ++end) {
+      depth += is_symbol(end, '(') ? 1 : is_symbol(end, ')') ? -1 : 0;
+      if (depth == 0) break;
+    }
+    if (end == piece_.size()) return i;
+    const std::size_t from = piece_[i].at;
+    const std::size_t size = piece_[end].at + piece_[end].size - from;
+    const SqlEffects call = read_sql("SELECT " + std::string(code_.substr(from, size)));
+    changes_.add(changes_of(call));
+    std::fill_n(piece.begin() + static_cast<std::ptrdiff_t>(from - base), size, ' ');
+    return end;
+  }
+
+  bool is_symbol(std::size_t i, char symbol) const {
+    return i < piece_.size() && piece_[i].kind == Kind::Symbol && code_[piece_[i].at] == symbol;
+  }
+
+  Bytes code_;
+  std::vector<SqlToken> piece_;
+  SqlChanges changes_;
+};
+
+// How the other languages call the server: plpy.execute, spi_exec, plv8.execute, plan ...
+bool may_run_sql(Bytes code) {
+  constexpr std::array<Bytes, 4> kTraces = {"exec", "spi", "prepare", "plan"};
+  std::string lower(code);
+  for (char& c : lower)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c | 0x20);
+  return std::any_of(kTraces.begin(), kTraces.end(),
+                     [&lower](Bytes each) { return lower.find(each) != std::string::npos; });
+}
+
+}  // namespace
+
+BodyLanguage body_language(Bytes name) {
+  if (name == "sql") return BodyLanguage::Sql;
+  return name == "plpgsql" ? BodyLanguage::PlPgsql : BodyLanguage::Other;
+}
+
+SqlChanges read_body(Bytes code, BodyLanguage language) {
+  switch (language) {
+    case BodyLanguage::Sql: return may_leave_state(code) ? changes_of(read_sql(code)) : SqlChanges{};
+    case BodyLanguage::PlPgsql: return Pieces(code).read();
+    case BodyLanguage::Other: return may_run_sql(code) ? opaque() : SqlChanges{};
+  }
+  return opaque();
+}
+
+}  // namespace pgweir::protocol

@@ -1,0 +1,20 @@
+// protocol/sql_body.h - what the code of a user's function does to the session that calls it.
+//
+// As in protocol/sql.h every flag means "may". Code that builds the SQL it runs (EXECUTE in PL/pgSQL), and
+// what is written in other languages and runs SQL at all, is opaque. Other functions that it calls are not
+// looked into. Pure, from any thread; needs the stack of read_sql().
+#pragma once
+
+#include <cstdint>
+
+#include "protocol/sql.h"
+
+namespace pgweir::protocol {
+
+enum class BodyLanguage : std::uint8_t { Sql, PlPgsql, Other };
+// Of pg_language.lanname.
+BodyLanguage body_language(Bytes name);
+
+SqlChanges read_body(Bytes code, BodyLanguage language);
+
+}  // namespace pgweir::protocol

@@ -1,0 +1,205 @@
+"""Functions of the users' own that change the session: what they leave follows its client and reaches nobody
+else, however they are called."""
+
+import unittest
+
+import psycopg
+
+from harness import PgweirCase
+
+TIER = {"pool_size": 1, "max_server_connections": 1, "max_clients": 100, "max_pinned_clients": 100}
+
+SCHEMA = """
+    create function become(who text) returns text language plpgsql as
+        $$ begin return set_config('app.who', who, false); end $$;
+    create function for_now(who text) returns text language sql as
+        $$ select set_config('app.who', who, true) $$;
+    create function set_any(name text, value text) returns text language sql as
+        $$ select set_config(name, value, false) $$;
+    create function caller() returns text language sql as $$ select become('by caller') $$;
+    create function "Quoted"() returns text language sql as $$ select become('quoted') $$;
+    create function standard() returns text begin atomic select become('atomic'); end;
+    create function built(what text) returns void language plpgsql as
+        $$ begin execute 'set ' || what; end $$;
+    create function scratch() returns void language plpgsql as
+        $$ begin create temp table if not exists scratch_rows (i int); end $$;
+    create function lock_it() returns void language plpgsql as $$ begin perform pg_advisory_lock(7); end $$;
+    create function let_go() returns bool language sql as $$ select pg_advisory_unlock(7) $$;
+    create table watched (id int);
+    create function on_insert() returns trigger language plpgsql as
+        $$ begin perform become('by trigger'); return new; end $$;
+    create trigger t before insert on watched for each row execute function on_insert();
+    create view seen as select become('by view');
+    create table plain (id int);
+    create function harmless(n int) returns int language plpgsql as
+        $$ begin
+             update plain
+             set id = n; return n; end $$;
+"""
+
+
+class Functions(PgweirCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.postgres.create_user("app", "s3cret")
+
+    def setUp(self):
+        # Each test has a pool of its own: one server, which all its clients share.
+        self.database = f"db_{self._testMethodName}"
+        self.postgres.create_database(self.database, owner="app")
+        self.postgres.sql("set role app;" + SCHEMA, self.database)
+        self.weir = self.pgweir(
+            {
+                "tiers": {"narrow": TIER},
+                "tenants": {self.database: {"tier": "narrow", "backend": "main", "database": self.database}},
+            },
+            users={"app": "s3cret", "admin": "adm1n"},
+        )
+        self.mine, self.other = self.connect(), self.connect()
+
+    def connect(self, **options):
+        connection = self.weir.connect(self.database, "app", **{"autocommit": True, **options})
+        self.addCleanup(connection.close)
+        return connection
+
+    def value(self, connection, sql, parameters=None, **options):
+        return connection.execute(sql, parameters, **options).fetchone()[0]
+
+    def who(self, connection):
+        return self.value(connection, "select current_setting('app.who', true)") or None
+
+    def pinned(self):
+        names, rows = self.weir.console("show pinned_clients")
+        return [row[names.index("pins")] for row in rows]
+
+    def assert_mine_only(self, who):
+        self.assertEqual(self.who(self.other), None, "the other client has it")
+        self.assertEqual(self.who(self.mine), who)
+        self.assertEqual(self.who(self.other), None, "the other client has it")
+        self.assertEqual(self.pinned(), [])
+
+    def test_a_setting_follows_its_client(self):
+        self.assertEqual(self.value(self.mine, "select become('me')"), "me")
+        self.assert_mine_only("me")
+        self.value(self.other, "select become('other')")
+        self.assertEqual(self.who(self.mine), "me")
+        self.assertEqual(self.who(self.other), "other")
+
+    def test_a_setting_by_a_prepared_statement(self):
+        for _ in range(3):
+            self.value(self.mine, "select become(%s)", ["me"], prepare=True)
+            self.assert_mine_only("me")
+            self.mine.execute("reset app.who")
+
+    def test_by_ways_around(self):
+        for text, who in (
+            ("select caller()", "by caller"),
+            ('select "Quoted"()', "quoted"),
+            ("select standard()", "atomic"),
+            ("insert into watched values (1)", "by trigger"),
+            ("table seen", "by view"),
+            ("with a as (select PUBLIC.Become('in cte')) select * from a", "in cte"),
+        ):
+            with self.subTest(text):
+                self.mine.execute(text)
+                self.assert_mine_only(who)
+                self.mine.execute("reset app.who")
+
+    def test_rolled_back(self):
+        self.value(self.mine, "select become('kept')")
+        with self.assertRaises(psycopg.errors.DivisionByZero), self.mine.transaction():
+            self.value(self.mine, "select become('lost')")
+            self.mine.execute("select 1/0")
+        self.assert_mine_only("kept")
+
+    def test_for_the_transaction_only(self):
+        with self.mine.transaction():
+            self.value(self.mine, "select for_now('now')")
+            self.assertEqual(self.who(self.mine), "now")
+        self.assert_mine_only(None)
+
+    def test_names_that_cannot_be_told_last_for_the_transaction(self):
+        for text in ("select set_any('app.who', 'x')", "select built('app.who = 1')"):
+            with self.subTest(text), self.mine.transaction():
+                self.mine.execute(text)
+                self.assertIn(self.who(self.mine), ("x", "1"))
+            self.assert_mine_only(None)
+
+    def test_a_temporary_table_keeps_the_server(self):
+        self.mine.execute("select scratch()")
+        self.mine.execute("insert into scratch_rows values (1)")
+        self.assertEqual(self.pinned(), ["temp"])
+        self.mine.execute("drop table scratch_rows")
+        self.assertEqual(self.pinned(), [])
+        self.assertEqual(self.value(self.other, "select to_regclass('scratch_rows')"), None)
+
+    def test_an_advisory_lock_keeps_the_server(self):
+        self.mine.execute("select lock_it()")
+        self.assertEqual(self.pinned(), ["lock"])
+        self.assertTrue(self.value(self.mine, "select let_go()"))
+        self.assertEqual(self.pinned(), [])
+
+    def test_functions_made_meanwhile(self):
+        self.assertEqual(self.who(self.other), None)
+        self.mine.execute(
+            "create function fresh() returns text language sql as $$ select set_config('app.who', 'fresh', false) $$"
+        )
+        self.value(self.mine, "select fresh()")
+        self.assert_mine_only("fresh")
+        self.mine.execute("reset app.who")
+        # In the transaction that makes it, its effect lasts no longer.
+        with self.mine.transaction():
+            self.mine.execute(
+                "create or replace function fresher() returns text language sql as"
+                " $$ select set_config('app.who', 'fresher', false) $$"
+            )
+            self.value(self.mine, "select fresher()")
+        self.assert_mine_only(None)
+        self.mine.execute(
+            "do $$ begin execute 'create function freshest() returns text language sql as"
+            " ''select set_config(''''app.who'''', ''''freshest'''', false)'''; end $$"
+        )
+        self.value(self.mine, "select freshest()")
+        self.assert_mine_only("freshest")
+
+    def test_a_statement_prepared_before_its_function_changed(self):
+        self.mine.execute("create function late() returns text language sql as $$ select 'x' $$")
+        for _ in range(2):
+            self.value(self.mine, "select late()", prepare=True)
+        self.other.execute(
+            "create or replace function late() returns text language sql as"
+            " $$ select set_config('app.who', 'late', false) $$"
+        )
+        self.value(self.mine, "select late()", prepare=True)
+        self.assert_mine_only("late")
+
+    def test_a_server_is_cleaned_behind_those_functions_only(self):
+        kept = "select count(*) from pg_prepared_statements where name like 'pgweir%'"
+        self.value(self.mine, "select 1", prepare=True)
+        before = self.value(self.mine, kept)
+        self.assertGreater(before, 0)
+        self.value(self.mine, "select harmless(1)")
+        self.value(self.mine, "insert into plain values (1) returning id")
+        self.assertEqual(self.value(self.mine, kept), before)
+        self.mine.execute("select built('app.who = 1')")
+        self.assertEqual(self.value(self.mine, kept), 0)
+
+    def test_switched_off(self):
+        weir = self.pgweir(
+            {
+                "pool": {"read_functions": False},
+                "tiers": {"narrow": TIER},
+                "tenants": {self.database: {"tier": "narrow", "backend": "main", "database": self.database}},
+            },
+            users={"app": "s3cret", "admin": "adm1n"},
+        )
+        options = {"autocommit": True, "prepare_threshold": None}
+        with weir.connect(self.database, "app", **options) as mine:
+            mine.execute("select become('left behind')")
+            with weir.connect(self.database, "app", **options) as other:
+                self.assertEqual(self.who(other), "left behind")
+
+
+if __name__ == "__main__":
+    unittest.main()

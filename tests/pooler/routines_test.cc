@@ -1,0 +1,177 @@
+#include "pooler/routines.h"
+
+#include <catch2/catch.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "protocol/messages.h"
+
+namespace pgweir {
+namespace {
+
+using Row = std::vector<std::optional<std::string>>;
+using Rows = std::vector<Row>;
+
+bool give(RoutineBook& book, const Row& row) {
+  std::string message;
+  protocol::put_data_row(message, row);
+  return book.row(Bytes(message).substr(5));
+}
+
+// A reading from its start to its end. Answers how many queries it took.
+int read(RoutineBook& book, const std::string& fingerprint, const Rows& bodies, const Rows& users,
+         Time now = Time(Duration(0))) {
+  int queries = 1;
+  std::string query = book.start(now);
+  CHECK(query.find("SET LOCAL search_path = pg_catalog, pg_temp; SELECT") == 0);
+  REQUIRE(give(book, {fingerprint}));
+  auto more = book.next(true);
+  if (!more) return queries;
+  ++queries;
+  for (const Row& row : bodies) REQUIRE(give(book, row));
+  more = book.next(true);
+  if (!more) return queries;
+  ++queries;
+  for (const Row& row : users) REQUIRE(give(book, row));
+  CHECK_FALSE(book.next(true));
+  return queries;
+}
+
+const Rows kBodies = {{"16400", "set_tenant", "sql", "select set_config('app.tenant', $1, false)"},
+                      {"16401", "Make Temp", "plpgsql", "begin create temp table t (a int); end"},
+                      {"16402", "touch", "plpgsql", "begin\nupdate t\nset a = 1; end"},
+                      {"16403", "long", "plpgsql", std::nullopt}};
+const Rows kUsers = {{"16400", "set_tenant"},
+                     {"16400", "tenants"},
+                     {"16401", "Make Temp"},
+                     {"16401", "tenants"},
+                     {"16403", "long"}};
+
+RoutineBook followed() {
+  RoutineBook book;
+  book.follow(true);
+  return book;
+}
+
+}  // namespace
+
+TEST_CASE("what a text may do is told by the names in it") {
+  RoutineBook book = followed();
+  CHECK(read(book, "4 99", kBodies, kUsers) == 3);
+  CHECK(book.size() == 4);
+  const auto settings = [&book](const char* sql) {
+    const auto changes = book.changes_of(sql);
+    return changes ? changes->settings : std::vector<std::string>{"none"};
+  };
+  using Names = std::vector<std::string>;
+  CHECK(settings("select app.Set_Tenant($1)") == Names{"app.tenant"});
+  CHECK(settings("select \"set_tenant\"('x')") == Names{"app.tenant"});
+  CHECK(settings("select \"Set_tenant\"('x')") == Names{"none"});
+  CHECK(settings("select 'set_tenant'") == Names{"none"});
+  CHECK(settings("select touch() -- set_tenant") == Names{"none"});
+  CHECK(settings("insert into tenants values (1)") == Names{"app.tenant"});
+  CHECK(book.changes_of("insert into tenants values (1)")->temp);
+  CHECK(book.changes_of("select \"Make Temp\"()")->temp);
+  CHECK_FALSE(book.changes_of("select make temp"));
+  CHECK(book.changes_of("select long()")->opaque);
+  CHECK(book.changes_of("select U&\"l\\006Fng\"()")->opaque);
+}
+
+TEST_CASE("a name is cut like Postgres cuts it") {
+  RoutineBook book = followed();
+  const std::string name(63, 'a');
+  read(book, "1 1", {{"16400", name, "sql", "select set_config('app.x', '1', false)"}}, {});
+  CHECK(book.changes_of("select " + name + "bcd()"));
+  CHECK_FALSE(book.changes_of("select " + name.substr(1) + "()"));
+}
+
+TEST_CASE("what stands behind an operator may be done by every text") {
+  RoutineBook book = followed();
+  read(book, "4 99", kBodies, {{"16401", std::nullopt}});
+  CHECK(book.changes_of("select 1 @@@ 2")->temp);
+  CHECK_FALSE(book.empty());
+}
+
+TEST_CASE("a database without functions takes one query, and so does one that has not changed") {
+  RoutineBook book = followed();
+  CHECK(book.stale());
+  CHECK(read(book, "0 0", {}, {}) == 1);
+  CHECK_FALSE(book.stale());
+  CHECK(book.empty());
+  CHECK(read(book, "4 99", kBodies, kUsers) == 3);
+  const auto version = book.version();
+  CHECK(read(book, "4 99", {}, {}) == 1);
+  CHECK(book.version() == version);
+  CHECK_FALSE(book.empty());
+  CHECK(read(book, "4 100", {}, {}) == 2);
+  CHECK(book.version() != version);
+  CHECK(book.empty());
+}
+
+TEST_CASE("it is read when it is stale, and again after a while") {
+  RoutineBook book;
+  const Time start{Duration(1000)};
+  CHECK_FALSE(book.due(start));
+  CHECK_FALSE(book.stale());
+  book.follow(true);
+  CHECK(book.due(start));
+  read(book, "0 0", {}, {}, start);
+  CHECK_FALSE(book.due(start + RoutineBook::kFresh - Duration(1)));
+  CHECK(book.due(start + RoutineBook::kFresh));
+  const auto epoch = book.epoch();
+  book.definitions_changed();
+  CHECK(book.epoch() != epoch);
+  CHECK(book.stale());
+  CHECK(book.due(start));
+  book.start(start);
+  CHECK_FALSE(book.due(start));
+  // What is made while it is read may have been missed.
+  book.definitions_changed();
+  REQUIRE(give(book, {"0 0"}));
+  CHECK_FALSE(book.next(true));
+  CHECK(book.stale());
+  book.follow(false);
+  CHECK_FALSE(book.due(start));
+}
+
+TEST_CASE("a reading that fails holds up nobody and forgets nothing") {
+  RoutineBook book = followed();
+  read(book, "4 99", kBodies, kUsers);
+  book.definitions_changed();
+  book.start({});
+  CHECK_FALSE(book.next(false));
+  CHECK(book.failed());
+  CHECK_FALSE(book.stale());
+  CHECK(book.size() == 4);
+  book.start({});
+  book.stopped();
+  CHECK(book.failed());
+  // The functions are known even where nobody could tell who uses them.
+  book.start({});
+  REQUIRE(give(book, {"5 1"}));
+  REQUIRE(book.next(true));
+  REQUIRE(give(book, {"16400", "another", "sql", "select set_config('app.x', '1', false)"}));
+  REQUIRE(book.next(true));
+  CHECK_FALSE(book.next(false));
+  CHECK(book.changes_of("select another()"));
+  CHECK(book.size() == 1);
+}
+
+TEST_CASE("rows that answer something else are refused") {
+  RoutineBook book = followed();
+  CHECK_FALSE(give(book, {"4 99"}));
+  book.start({});
+  CHECK_FALSE(give(book, {"4", "99"}));
+  CHECK_FALSE(book.row(Bytes("\0\1\0\0", 4)));
+  REQUIRE(give(book, {"4 99"}));
+  REQUIRE(book.next(true));
+  CHECK_FALSE(give(book, {"16400", "f"}));
+  CHECK_FALSE(give(book, {"1; drop table t", "f", "sql", "select set_config('app.x', '1', false)"}));
+  // A row too long to be read may be of any function.
+  CHECK(book.row({}));
+  CHECK_FALSE(book.next(true).has_value());
+  CHECK(book.changes_of("select 1")->opaque);
+}
+
+}  // namespace pgweir

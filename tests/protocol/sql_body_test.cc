@@ -1,0 +1,77 @@
+#include "protocol/sql_body.h"
+
+#include <catch2/catch.hpp>
+#include <string>
+#include <vector>
+
+namespace pgweir::protocol {
+namespace {
+
+using Names = std::vector<std::string>;
+
+SqlChanges plpgsql(const char* code) { return read_body(code, BodyLanguage::PlPgsql); }
+
+TEST_CASE("a body that leaves nothing") {
+  CHECK_FALSE(
+      plpgsql("begin update t set a = 1, b = 2 where c; new.at := now(); return new; end").leave_something());
+  CHECK_FALSE(plpgsql("begin perform set_config('app.tenant', who, true); end").leave_something());
+  CHECK_FALSE(
+      plpgsql("begin set local work_mem = '1MB'; perform pg_advisory_xact_lock(1); end").leave_something());
+  CHECK_FALSE(plpgsql("-- set_config('a.b', 'c', false)\nbegin raise notice 'set x = 1; execute'; end")
+                  .leave_something());
+  CHECK_FALSE(read_body("select 1", BodyLanguage::Sql).leave_something());
+  CHECK_FALSE(read_body("return a + b", BodyLanguage::Other).leave_something());
+}
+
+TEST_CASE("a body names the settings that it leaves") {
+  CHECK(plpgsql("begin perform set_config('app.tenant', who, false); end").settings == Names{"app.tenant"});
+  CHECK(plpgsql("begin PERFORM \"set_config\"('app.b', 'x', false); set app.a = 1; end").settings ==
+        Names{"app.a", "app.b"});
+  CHECK(plpgsql("declare was text := set_config('app.was', '1', false); begin end").settings ==
+        Names{"app.was"});
+  CHECK(
+      plpgsql("begin if set_config('app.x', f(a, b), false) = 'y' then reset app.z; end if; end").settings ==
+      Names{"app.x", "app.z"});
+  CHECK(plpgsql("begin return set_config('app.one', coalesce(a, (select b)), false)"
+                " || set_config('app.two', '', true); end")
+            .settings == Names{"app.one"});
+  CHECK(plpgsql("begin set time zone 'UTC'; end").settings == Names{"timezone"});
+  CHECK(read_body("select set_config('app.tenant', $1, false)", BodyLanguage::Sql).settings ==
+        Names{"app.tenant"});
+  const SqlChanges definition = plpgsql(
+      "CREATE OR REPLACE FUNCTION public.f()\n RETURNS text LANGUAGE sql\n SET work_mem TO '1MB'\n"
+      "BEGIN ATOMIC\n SELECT set_config('app.tenant'::text, 'x'::text, false) AS set_config;\nEND");
+  CHECK(definition.settings == Names{"app.tenant"});
+  CHECK_FALSE(definition.opaque);
+}
+
+TEST_CASE("a body that leaves what is no setting") {
+  CHECK(plpgsql("begin create temp table if not exists t (a int); end").temp);
+  CHECK(plpgsql("begin perform pg_advisory_lock(hashtext(x)); end").advisory_lock);
+  CHECK(plpgsql("begin if not pg_try_advisory_lock(1) then raise 'busy'; end if; end").advisory_lock);
+  CHECK(plpgsql("begin listen changes; end").listens);
+  CHECK(plpgsql("begin perform setseed(0.5); end").unfollowable);
+}
+
+TEST_CASE("a body that hides what it does is opaque") {
+  CHECK(plpgsql("begin execute format('set app.x = %L', y); end").opaque);
+  CHECK_FALSE(plpgsql("begin execute what; end").unfollowable);
+  CHECK(plpgsql("begin return query execute 'select ' || what; end").opaque);
+  CHECK(plpgsql("begin for r in execute q loop end loop; end").opaque);
+  CHECK(plpgsql("begin perform set_config(name, value, false); end").any_setting);
+  CHECK(plpgsql("begin x := U&\"set_c\\006Fnfig\"('a.b', 'c', false); end").opaque);
+  CHECK(plpgsql("begin update pg_settings set setting = '1MB' where name = 'work_mem'; end").any_setting);
+  CHECK(plpgsql("begin x := set_config(").opaque);
+  CHECK(read_body("select set_config($1, $2, false)", BodyLanguage::Sql).any_setting);
+  CHECK(read_body("this is no sql set_config", BodyLanguage::Sql).opaque);
+  CHECK(read_body("plpy.execute('select 1')", BodyLanguage::Other).opaque);
+}
+
+TEST_CASE("the languages that are read") {
+  CHECK(body_language("sql") == BodyLanguage::Sql);
+  CHECK(body_language("plpgsql") == BodyLanguage::PlPgsql);
+  CHECK(body_language("plpython3u") == BodyLanguage::Other);
+}
+
+}  // namespace
+}  // namespace pgweir::protocol
