@@ -64,7 +64,7 @@ Server* Group::request(Session& session) {
   // Whoever still waits may not have a server now, so an idle one is free to take; but not one that serve()
   // is about to hand to somebody else.
   if (!must_read_first() && session.tenant().may_have_server() && (!serving_ || waiters_.empty())) {
-    if (Server* server = idle_for(session.tenant())) {
+    if (Server* server = idle_for(session.tenant(), session.core().number())) {
       lend(*server, session);
       return server;
     }
@@ -118,7 +118,15 @@ std::size_t Group::servable(std::size_t most) const {
   return std::min(count, most);
 }
 
-Server* Group::idle_for(const Tenant& tenant) const {
+Server* Group::idle_for(const Tenant& tenant, std::uint64_t client) const {
+  // Where lastval() is asked for, a client is best served where it was last, and others elsewhere.
+  if (books.reads_sequences && client != 0) {
+    Server* own = nullptr;
+    for (Server* server = idle_.front(); server; server = List<Server>::next(*server))
+      if (server->core.last_client == client && server->startup == tenant.startup) own = server;
+    if (own) return own;
+    if (Server* const oldest = idle_.front(); oldest && oldest->startup == tenant.startup) return oldest;
+  }
   Server* const next = worker_.config().server_rotation ? idle_.front() : idle_.back();
   if (!next || next->startup == tenant.startup) return next;
   // Only after ceilings have changed.

@@ -181,7 +181,7 @@ class Group {
   void refuse_all(const Error& error);
   void start_one(StartupRef startup);
   // The server that this tenant is lent next; null: none is idle that it can use.
-  Server* idle_for(const Tenant& tenant) const;
+  Server* idle_for(const Tenant& tenant, std::uint64_t client = 0) const;
   // For the server that is started next.
   StartupRef startup_wanted() const;
   void make_room();

@@ -35,7 +35,8 @@ constexpr Bytes kBodies =
     " WHEN l.lanname IN ('c', 'internal') THEN NULL"
     " WHEN p.prosrc = '' AND p.prokind <> 'a' THEN pg_get_functiondef(p.oid) ELSE p.prosrc END) b(code)"
     " WHERE p.oid >= 16384 AND b.code IS NOT NULL AND (l.lanname NOT IN ('sql', 'plpgsql') OR b.code ~*"
-    " '(u&|pg_settings|set_config|setseed|set_limit|ts_stat|ts_rewrite|advisory|pg_temp|backup|crosstab"
+    " '(u&|pg_settings|set_config|lastval|currval|setseed|set_limit|ts_stat|ts_rewrite|advisory|pg_temp|"
+    "backup|crosstab"
     "|dblink|replication_origin|pg_create_|pg_copy_|_to_xml"
     "|\\m(set|reset|discard|deallocate|prepare|execute|listen|unlisten|load|do|call|temp|temporary)\\M)')"
     " ORDER BY p.oid LIMIT 50000";
@@ -159,10 +160,10 @@ bool RoutineBook::row(Bytes row) {
 
 bool RoutineBook::body(const std::vector<std::optional<std::string>>& columns) {
   if (columns.size() != 4 || !columns[0] || !columns[1] || !columns[2]) return false;
-  protocol::SqlChanges changes = columns[3]
-                                     ? protocol::read_body(*columns[3], protocol::body_language(*columns[2]))
-                                     : unseen();
-  if (!changes.leave_something() && !changes.advisory_unlock && !changes.unlistens) return true;
+  protocol::SqlChanges changes =
+      columns[3] ? protocol::read_body(*columns[3], protocol::body_language(*columns[2])) : unseen();
+  if (!changes.leave_something() && !changes.advisory_unlock && !changes.unlistens && !changes.reads_sequence)
+    return true;
   const auto is_oid = [](const std::string& text) {
     return !text.empty() && text.size() <= 10 && text.find_first_not_of("0123456789") == std::string::npos;
   };

@@ -313,7 +313,8 @@ void ServerCore::end_errand(Gather& to_client, Audience& audience) {
   switch (done.kind) {
     case Errand::Kind::Settings: applied = std::move(done.to); break;
     case Errand::Kind::Clean:
-      dirty = false;
+      dirty = others_sequences = false;
+      last_client = 0;
       applied = empty_settings_;
       break;
     case Errand::Kind::Tell:
@@ -415,6 +416,14 @@ void ServerCore::tell(Bytes sql, Gather& to_server) {
   to_server.own([&](std::string& out) { protocol::put_query(out, sql); });
   pipeline.push(Owed::Query, Pipeline::Whose::Ours);
   errands_.push_back({Errand::Kind::Tell});
+}
+
+void ServerCore::forget_sequences(Gather& to_server) {
+  PGWEIR_CHECK(!pipeline.batch_open());
+  others_sequences = false;
+  to_server.own([](std::string& out) { protocol::put_query(out, "DISCARD SEQUENCES"); });
+  pipeline.push(Owed::Query, Pipeline::Whose::Ours);
+  errands_.push_back({Errand::Kind::Ask});
 }
 
 void ServerCore::ask(Bytes sql, Gather& to_server) {

@@ -68,6 +68,8 @@ class ServerCore {
   void audit(std::vector<Question> questions, protocol::Gather& to_server);
   // Sends a request of ours that answers no rows, perhaps behind one of the client's; ends in on_told().
   void tell(Bytes sql, protocol::Gather& to_server);
+  // Sends what makes lastval() and currval() know of no client's nextval().
+  void forget_sequences(protocol::Gather& to_server);
   // Sends a query of ours; ends in on_rows_end().
   void ask(Bytes sql, protocol::Gather& to_server);
   // Sends what lets the requests of a client that has vanished come to their end.
@@ -104,7 +106,9 @@ class ServerCore {
   std::vector<Use> uses;
   std::deque<StatementOp> ops;  // of the pipeline's entries that have Op::Statement
   SettingsRef applied;
-  std::uint32_t code_epoch = 0;  // RoutineBook::epoch() when it was lent
+  std::uint64_t last_client = 0;  // SessionCore's number of whoever had it last; 0: none since its cleaning
+  bool others_sequences = false;  // nextval may have been called by others than the last client
+  std::uint32_t code_epoch = 0;   // RoutineBook::epoch() when it was lent
 
  private:
   // What a batch of ours is for, from its sending to its ReadyForQuery.

@@ -133,6 +133,9 @@ void SessionCore::granted(ServerCore& server, Bytes held, Actions& out) {
 #ifndef PGWEIR_PLANT_FORGET_SETTINGS
   server.apply_settings(wanted_, out.to_server);
 #endif
+  if (server.last_client != 0 && server.last_client != number_) server.others_sequences = true;
+  server.last_client = number_;
+  if (!proving_) forget_sequences(out);
   if (mode_ == tiers::PoolMode::Session && !proving_) set_pins(pin::kSession);
   if (!proving_) relay(held, out);
   after_step(out);
@@ -270,6 +273,7 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
   }
   // An error in an open batch may make the server skip this, too: then only the Sync may be followed by us.
   const bool in_batch = server_->pipeline.batch_open();
+  forget_sequences(out);
   bool runs = false;
   if (!ruling) {
     runs = server_->pipeline.push(Owed::Query);

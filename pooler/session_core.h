@@ -54,6 +54,8 @@ struct GroupBooks {
   StatementBook statements;
   SettingsBook settings;
   RoutineBook routines;
+  bool reads_sequences = false;  // some client has called lastval() or currval()
+  std::uint64_t clients = 0;     // that there have been
   ListenerCore listener;
   std::size_t statements_per_server = 200;
 };
@@ -98,12 +100,15 @@ class SessionCore final : private ServerCore::Audience {
         guard_(&guard),
         started_(std::move(started)),
         wanted_(started_),
+        number_(++books.clients),
         mode_(mode) {}
   ~SessionCore() override;
 
   State state() const { return state_; }
   ServerCore* server() const { return server_; }
   const SettingsRef& wanted() const { return wanted_; }
+  // Among the clients of its group, for ServerCore::last_client.
+  std::uint64_t number() const { return number_; }
   // Why the client keeps its server between transactions; 0: it does not.
   Pins pins() const { return pins_; }
   // Linked, and between two transactions all the same.
@@ -161,6 +166,8 @@ class SessionCore final : private ServerCore::Audience {
   void note_effects(const protocol::SqlEffects& effects, Bytes sql);
   [[nodiscard]] Pins note_routines(const protocol::SqlEffects& effects, Bytes sql);
   bool may_run_routines(Statement& statement) const;
+  void look_for_sequences(protocol::SqlWords words, Bytes sql, Actions& out);
+  void forget_sequences(Actions& out);
   [[nodiscard]] std::unique_ptr<Ruling> note_unnamed();
   [[nodiscard]] std::unique_ptr<Ruling> note_unread(std::size_t size);
   // Of a text that is to be looked through.
@@ -250,7 +257,8 @@ class SessionCore final : private ServerCore::Audience {
   std::string unnamed_;                       // content of the unnamed statement; empty: there is none
   std::unique_ptr<std::string> lowered_;      // NoticeResponses for the Bind that comes next; null: none
   std::unique_ptr<std::string> ours_failed_;  // body of the ErrorResponse that answered a request of ours
-  std::size_t body_left_ = 0;                 // of the client's message that is being passed on or skipped
+  std::uint64_t number_;
+  std::size_t body_left_ = 0;  // of the client's message that is being passed on or skipped
   State state_ = State::Idle;
   tiers::PoolMode mode_;
   Pins pins_ = 0;         // set_pins() changes them

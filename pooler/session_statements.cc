@@ -29,8 +29,9 @@ SessionCore::Step SessionCore::relay_unnamed_parse(const Frame& frame, Bytes res
   unnamed_noteworthy_ = true;
   if (whole(frame, rest)) {
     if (deallocates_ours(text)) return replace_deallocate(frame, text, out);
-    unnamed_noteworthy_ =
-        !books_->settings.plain_sql(*wanted_) || guard_->minds(protocol::sql_words(sql_of(text)));
+    const protocol::SqlWords words = protocol::sql_words(sql_of(text));
+    unnamed_noteworthy_ = !books_->settings.plain_sql(*wanted_) || guard_->minds(words);
+    look_for_sequences(words, sql_of(text), out);
   } else if (frame.size <= kUnnamedKeptMax) {
     return Step::NeedMore;
   }
@@ -122,6 +123,7 @@ SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actio
   StatementRef statement = books_->statements.intern(content, wanted_->parsing);
   if (pending_elsewhere(name, statement ? statement->id : 0)) return stall(out);
   if (statement && coming(*statement)) return stall(out);
+  if (statement) look_for_sequences(statement->words, sql_of(content), out);
   out.consumed += frame.size;
   if (!names_) names_ = std::make_unique<ClientStatements>(books_->statements);
   if (names_->find(name)) {

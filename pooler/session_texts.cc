@@ -207,6 +207,7 @@ std::unique_ptr<Ruling> SessionCore::note_text(Bytes text) {
       server_->dirty = dirty_batch_ = true;
 #endif
       server_->temp_used = true;
+      if (mentions(sql, "lastval") || mentions(sql, "currval")) books_->reads_sequences = true;
       suspicion().pins |= pin::kProvable;
       break;
   }
@@ -257,6 +258,20 @@ Pins SessionCore::note_routines(const protocol::SqlEffects& effects, Bytes sql) 
   return 0;
 }
 
+// Where clients ask what their own nextval() said, they must not hear of another's: not even the first one.
+void SessionCore::look_for_sequences(protocol::SqlWords words, Bytes sql, Actions& out) {
+  if (words != protocol::SqlWords::State || books_->reads_sequences) return;
+  if (books_->texts.read(sql).changes.reads_sequence) books_->reads_sequences = true;
+  forget_sequences(out);
+}
+
+// Only at the beginning of a transaction: later the client may have called nextval() itself.
+void SessionCore::forget_sequences(Actions& out) {
+  if (!books_->reads_sequences || !server_->others_sequences) return;
+  if (server_->tx_status != 'I' || server_->pipeline.owes_client() || server_->pipeline.batch_open()) return;
+  server_->forget_sequences(out.to_server);
+}
+
 // Whether its text is to be looked at for that.
 bool SessionCore::may_run_routines(Statement& statement) const {
   const RoutineBook& routines = books_->routines;
@@ -298,6 +313,7 @@ void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
   if (changes.opaque) server_->dirty = dirty_batch_ = true;
   if (changes.opaque && mentions(sql, "function")) made_code_ = true;
   if (changes.temp) server_->temp_used = true;
+  if (changes.reads_sequence) books_->reads_sequences = true;
   if (changes.unfollowable) server_->spoiled = true;
   const auto pin_if = [](bool yes, Pins pin) { return yes ? pin : Pins{0}; };
   const auto gone = static_cast<Pins>(

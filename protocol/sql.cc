@@ -257,6 +257,7 @@ class Finder {
       case SqlFunction::SetLimit: changes_.any_setting = true; return;
       case SqlFunction::AdvisoryLock: changes_.advisory_lock = true; return;
       case SqlFunction::AdvisoryUnlock: changes_.advisory_unlock = true; return;
+      case SqlFunction::ReadsSequence: changes_.reads_sequence = true; return;
       case SqlFunction::Executor:
         become_opaque(changes_);
         reach_.hidden_sql = true;
@@ -276,6 +277,7 @@ class Finder {
       case SqlFunction::SetLimit: set(changes_, "pg_trgm.similarity_threshold"); return;
       case SqlFunction::AdvisoryLock: changes_.advisory_lock = true; return;
       case SqlFunction::AdvisoryUnlock: changes_.advisory_unlock = true; return;
+      case SqlFunction::ReadsSequence: changes_.reads_sequence = true; return;
       case SqlFunction::Executor: execute(name, call); return;
       case SqlFunction::Unfollowable: changes_.unfollowable = true; return;
     }
@@ -737,6 +739,7 @@ void SqlChanges::add(const SqlChanges& other) {
   advisory_unlock |= other.advisory_unlock;
   listens |= other.listens;
   unlistens |= other.unlistens;
+  reads_sequence |= other.reads_sequence;
   opaque |= other.opaque;
   unfollowable |= other.unfollowable;
 }

@@ -34,8 +34,10 @@ struct SqlChanges {
   bool advisory_unlock = false;  // ... given back
   bool listens = false;
   bool unlistens = false;
+  bool reads_sequence =
+      false;            // lastval or currval: what the session's own nextval said last. Leaves nothing
   bool opaque = false;  // ran what cannot be read here (CALL, a DO with a suspicious word, query_to_xml ...):
-                        // all flags above are set with it
+                        // all flags above are set with it, but for reads_sequence
   bool unfollowable = false;  // state that the server cannot be asked for: LOAD, setseed, dblink_connect,
                               // replication origins and temporary slots, a backup begun
 

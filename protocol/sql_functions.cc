@@ -4,6 +4,7 @@ namespace pgweir::protocol {
 
 SqlFunction sql_function(Bytes name) {
   if (name == "set_config") return SqlFunction::SetConfig;
+  if (name == "lastval" || name == "currval") return SqlFunction::ReadsSequence;
   if (name == "set_limit") return SqlFunction::SetLimit;
   if (name.starts_with("pg_advisory_") || name.starts_with("pg_try_advisory_")) {
     if (name.find("_unlock") != Bytes::npos) return SqlFunction::AdvisoryUnlock;

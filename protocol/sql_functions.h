@@ -13,6 +13,7 @@ enum class SqlFunction : std::uint8_t {
   SetLimit,        // pg_trgm's name for a setting of its own
   AdvisoryLock,    // of the session
   AdvisoryUnlock,  // ...
+  ReadsSequence,   // what nextval said last in this session
   Executor,        // runs SQL that stands in its arguments
   Unfollowable,
 };

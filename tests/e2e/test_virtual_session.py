@@ -4,6 +4,7 @@ import socket
 import time
 import unittest
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import psycopg
 
@@ -64,6 +65,34 @@ class VirtualSession(PgweirCase):
 
 
 class Settings(VirtualSession):
+    def test_lastval_is_ones_own_or_none(self):
+        with self.connect() as one:
+            one.execute("create table if not exists numbered (id serial, who int)")
+            with suppress(psycopg.errors.ObjectNotInPrerequisiteState):
+                self.value(one, "select lastval()")  # from now on pgweir looks to it
+            for _ in range(20):
+                mine = self.value(one, "insert into numbered (who) values (0) returning id")
+                self.assertEqual(self.value(one, "select lastval()"), mine)
+
+        def work(connection, me):
+            found = lost = 0
+            for prepare in (False, True) * 50:
+                insert = "insert into numbered (who) values (%s) returning id"
+                mine = connection.execute(insert, [me], prepare=prepare).fetchone()[0]
+                try:
+                    last = connection.execute("select lastval()", prepare=prepare).fetchone()[0]
+                except psycopg.errors.ObjectNotInPrerequisiteState:
+                    lost += 1
+                    continue
+                self.assertEqual(last, mine)
+                found += 1
+            with connection.transaction():
+                mine = self.value(connection, "insert into numbered (who) values (%s) returning id", me)
+                self.assertEqual(self.value(connection, "select currval('numbered_id_seq')"), mine)
+            return found
+
+        self.assertGreater(sum(self.at_once(work)), 0)
+
     def test_every_way_to_set_one(self):
         def work(connection, me):
             ways = [

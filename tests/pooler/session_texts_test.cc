@@ -416,3 +416,43 @@ TEST_CASE("DEALLOCATE of a statement prepared by the protocol") {
     CHECK(client.core.statement_count() == 0);
   }
 }
+
+// --- sequences
+
+TEST_CASE("lastval and currval know of no other client's nextval") {
+  Place place;
+  Client first(place), second(place);
+  CHECK(first.runs(query("select nextval('s')"), rows(), place.server) == "Q:select nextval('s')");
+  // As long as nobody asks, nothing is done for it.
+  CHECK(second.runs(query("select 1"), rows(), place.server) == "Q:select 1");
+  CHECK(first.runs(query("select lastval()"), done("DISCARD SEQUENCES") + ready() + rows(), place.server) ==
+        "Q:DISCARD SEQUENCES Q:select lastval()");
+  CHECK(first.seen().ends_with("T D C:SELECT 1 Z:I"));
+  CHECK(first.runs(query("select lastval()"), rows(), place.server) == "Q:select lastval()");
+  CHECK(second.runs(query("select 1"), done("DISCARD SEQUENCES") + ready() + rows(), place.server) ==
+        "Q:DISCARD SEQUENCES Q:select 1");
+  CHECK(first.runs(query("select 1"), rows(), place.other) == "Q:select 1");
+}
+
+TEST_CASE("a prepared statement that asks for lastval is no exception, and one's own nextval is kept") {
+  Place place;
+  Client first(place), second(place);
+  first.runs(query("select 1"), rows(), place.server);
+  REQUIRE(second.says(parse("s", "select currval('s')") + sync_message()) == "ask");
+  CHECK(second.granted(place.server).empty());
+  CHECK(second.sent() == "Q:DISCARD SEQUENCES P:pgweir_1 S");
+  CHECK(second.hears(done("DISCARD SEQUENCES") + ready() + parsed() + ready()) == "release");
+
+  Place another;
+  Client third(another), fourth(another);
+  third.runs(query("select 1"), rows(), another.server);
+  REQUIRE(fourth.says(query("begin")) == "ask");
+  fourth.granted(another.server);
+  CHECK(fourth.hears(done("BEGIN") + ready('T')).empty());
+  fourth.says(query("select nextval('s')"));
+  CHECK(fourth.hears(rows('T')).empty());
+  fourth.sent();
+  fourth.says(query("select currval('s')"));
+  CHECK(fourth.sent() == "Q:select currval('s')");
+  fourth.step([&] { fourth.core.server_gone("x", fourth.out); });
+}

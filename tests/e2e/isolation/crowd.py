@@ -16,7 +16,8 @@ KNOWN = {
     " each server, not of its Parse",
     "other_columns": "a named statement whose search_path or temporary tables mean other tables now answers with their"
     " columns on a server that learns it now, where Postgres says 0A000",
-    "sequences": "lastval() and currval() answer for whoever used the server before",
+    "sequences": "lastval() and currval() in another transaction than their nextval() are 55000 where the server was used"
+    " by others since",
     "resets_to_startup": "what was asked for at startup is given back behind the text, batch or SET LOCAL that took it"
     " away, not inside of it, and not for a set_config to NULL",
     "failed_unnamed": "a Parse without a name that fails or is skipped replaces the statement before it",
