@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "pooler/base/check.h"
+#include "pooler/retry.h"
 #include "pooler/session.h"
 #include "pooler/worker.h"
 #include "tiers/limit.h"
@@ -14,8 +15,6 @@ namespace pgweir {
 
 namespace {
 constexpr std::uint32_t kLoginsAtOnce = 8;  // of one group; those of a backend are max_logins_at_once
-constexpr Duration kLongestRetry = std::chrono::seconds(2);
-constexpr int kRetryPart = 10;  // of the time since the first failure, until the next attempt
 
 // Refusals that say "you", not "not now": trying again would not help those who wait.
 bool is_final(const Error& error) {
@@ -493,12 +492,7 @@ void Group::server_login_failed(Server& server, const Error& error, bool from_se
   const Time now = worker_.loop().now();
   last_error_ = error;
   if (++failures_ == 1) down_since_ = now;
-  // After a short outage those who wait are served soon, after a long one Postgres is not stormed.
-  const Duration shortest = worker_.config().server_login_retry;
-  const Duration longest =
-      std::clamp((now - down_since_) / kRetryPart, shortest, std::max(shortest, kLongestRetry));
-  const auto half = static_cast<std::uint64_t>(longest.count() / 2);
-  retry_at_ = now + longest / 2 + Duration(static_cast<std::int64_t>(worker_.rng().below(half + 1)));
+  retry_at_ = now + retry_pause(now - down_since_, worker_.config().server_login_retry, worker_.rng().u64());
   worker_.log().warn("server login failed", {{"backend", key_.backend},
                                              {"database", key_.database},
                                              {"user", key_.user},

@@ -1,0 +1,23 @@
+// pooler/login_verdict.h - what a login to Postgres that has failed says, and of whom (R13): of the backend,
+// for the breaker that all its tenants share, and of the database and user, for the breaker of those alone.
+//
+// What Postgres says once it knows who asks concerns only who asks. So does silence after that: its doors are
+// open, and the database behind may be locked. Pure.
+#pragma once
+
+#include "pooler/base/error.h"
+#include "pooler/breaker.h"
+
+namespace pgweir {
+
+enum class Teller : std::uint8_t { Server, Ourselves };      // whose words the error has
+enum class Stage : std::uint8_t { Unknown, Authenticated };  // how far the login had come
+
+struct LoginVerdict {
+  Breaker::Outcome backend;
+  Breaker::Outcome scope;  // the database and user
+  friend bool operator==(const LoginVerdict&, const LoginVerdict&) = default;
+};
+LoginVerdict login_verdict(const Error& error, Teller teller, Stage stage);
+
+}  // namespace pgweir
