@@ -51,6 +51,10 @@ struct Backend {
   std::uint16_t port = 5432;
   std::uint32_t max_server_connections = 200;
   std::uint32_t max_logins_at_once = 8;
+  std::uint32_t breaker_failures = 50;  // percent; 0: the breaker never opens by itself
+  std::uint32_t breaker_volume = 20;
+  milliseconds breaker_window{10'000};
+  milliseconds breaker_open_time{30'000};  // and up to 10 % jitter
   TlsMode tls_mode = TlsMode::Prefer;
   std::string tls_ca_file, tls_cert_file, tls_key_file;
   std::vector<std::string> auth_methods;  // pinned, as spelled in auth.method; empty: any that is safe

@@ -176,6 +176,18 @@ constexpr std::array kBackendSettings{
                "Connections to it at most, over all tenants."},
     BackendRow{"max_logins_at_once", &Backend::max_logins_at_once, Form::Plain, 1, 1'000, kReload,
                "Connections that log in to it at a time, over all tenants."},
+    BackendRow{"breaker_failures", &Backend::breaker_failures, Form::Plain, 0, 100, kReload,
+               "Percent of failures among its last logins at which its circuit breaker opens: connections "
+               "that are refused or time out, logins that do, servers that die. What it refuses to one "
+               "database or user counts for a breaker of theirs alone, by the same rules. 0: never."},
+    BackendRow{"breaker_volume", &Backend::breaker_volume, Form::Plain, 1, 100'000, kReload,
+               "Logins and deaths in the window below which it does not open."},
+    BackendRow{"breaker_window", &Backend::breaker_window, Form::Plain, 1'000, kHourMs, kReload,
+               "How far back it looks, in ten steps."},
+    BackendRow{"breaker_open_time", &Backend::breaker_open_time, Form::Plain, 10, kHourMs, kReload,
+               "How long it stays open, and up to 10 % more, before one connection probes for clients whose "
+               "tier rejects (`at_breaker`). For clients that wait one probes all the time, first after "
+               "server.login_retry, then every two seconds."},
     BackendRow{"tls_mode", &Backend::tls_mode, Form::Plain, 0, 0, kReload,
                "Whether connections to it use TLS, as libpq's sslmode."},
     BackendRow{"tls_ca_file", &Backend::tls_ca_file, Form::Path, 0, kPathMax, kReload,

@@ -27,8 +27,8 @@ App::App(const std::vector<WorkerParts>& workers, Log& log, std::shared_ptr<cons
       deadline_(this, [](void* self) { static_cast<App*>(self)->close_all(); }) {
   PGWEIR_CHECK(!workers.empty() && workers.size() <= 256);
   shared_->app = this;
-  set_budgets(*snapshot);
   workers[0].rng.fill(shared_->process_secret.data(), shared_->process_secret.size());
+  set_budgets(*snapshot);
   for (std::uint32_t i = 0; i < workers.size(); ++i) {
     workers_.push_back(std::make_unique<Worker>(i, workers[i].loop, workers[i].rng, *shared_, snapshot));
     shared_->workers.push_back(workers_.back().get());
@@ -127,9 +127,12 @@ void App::put_in_force(const Fresh& fresh) {
 }
 
 void App::set_budgets(const Snapshot& snapshot) {
-  for (const BackendView& backend : snapshot.backends)
+  for (const BackendView& backend : snapshot.backends) {
     shared_->budget(backend.settings.name)
         .set_limits(backend.settings.max_server_connections, backend.settings.max_logins_at_once);
+    shared_->breaker(backend.settings.name)
+        .set_rules(breaker_rules(backend.settings, snapshot.config().server_login_retry));
+  }
 }
 
 void App::answer(const Changed& changed) {

@@ -31,6 +31,8 @@ constexpr std::array kCommands{
             "connections on which something is going on"},
     Command{"SHOW BACKENDS", Action::ShowBackends, kNone, "SHOW", kStats,
             "hosts of Postgres, and how many connections each may have and has"},
+    Command{"SHOW BREAKERS", Action::ShowBreakers, kNone, "SHOW", kStats,
+            "circuit breakers of backends, and those of single databases and users that have met trouble"},
     Command{"SHOW CEILINGS", Action::ShowCeilings, kDatabase, "SHOW", kStats,
             "what sessions of each tier, or of one database, may ask Postgres for"},
     Command{"SHOW CLIENTS", Action::ShowClients, kNone, "SHOW", kStats,
@@ -73,6 +75,13 @@ constexpr std::array kCommands{
     Command{"SHOW USERS", Action::ShowUsers, kNone, "SHOW", kStats, "users and their connections"},
     Command{"SHOW VERSION", Action::ShowVersion, kNone, "SHOW", kStats, "the version"},
     Command{"SHOW WORKERS", Action::ShowWorkers, kNone, "SHOW", kStats, "the threads, and what each carries"},
+    Command{"BREAKER OPEN", Action::BreakerOpen, Argument::Backend, "BREAKER", kAdmin,
+            "make no connection to it until the next BREAKER order, and close those that there are as they "
+            "come free"},
+    Command{"BREAKER CLOSE", Action::BreakerClose, Argument::Backend, "BREAKER", kAdmin,
+            "make connections to it whatever becomes of them"},
+    Command{"BREAKER AUTO", Action::BreakerAuto, Argument::Backend, "BREAKER", kAdmin,
+            "begin anew, closed, and follow what becomes of them"},
     Command{"DISABLE", Action::Disable, kOneDatabase, "DISABLE", kAdmin,
             "refuse new clients of it; those that there are go on"},
     Command{"ENABLE", Action::Enable, kOneDatabase, "ENABLE", kAdmin, "let them in again"},
@@ -334,6 +343,7 @@ std::string_view usage_of(Argument argument) {
     case Argument::None: return "";
     case Argument::Database: return " [database]";
     case Argument::OneDatabase: return " database";
+    case Argument::Backend: return " backend";
     case Argument::Client: return " id";
     case Argument::Tenant: return " tenant";
     case Argument::Tier: return " tenant tier";
@@ -358,16 +368,18 @@ Expected<Request> parse_tenant(const Command& command, Tokens rest) {
   return Request{.command = &command, .argument = rest[0].text, .value = rest.size() > 1 ? rest[1].text : ""};
 }
 
-bool takes_database(const Command& command) {
-  return command.argument == Argument::Database || command.argument == Argument::OneDatabase;
+bool takes_name(const Command& command) {
+  return command.argument == Argument::Database || command.argument == Argument::OneDatabase ||
+         command.argument == Argument::Backend;
 }
 
-Expected<Request> parse_database(const Command& command, Tokens rest) {
+Expected<Request> parse_name(const Command& command, Tokens rest) {
   if (rest.empty() && command.argument == Argument::Database) return Request{.command = &command};
   const bool name =
       !rest.empty() && (rest[0].kind == Token::Kind::Word || rest[0].kind == Token::Kind::Quoted);
   if (rest.size() != 1 || !name || rest[0].text.empty())
-    return syntax_error(fmt::format("{} takes the name of one database", command.words),
+    return syntax_error(fmt::format("{} takes the name of one {}", command.words,
+                                    command.argument == Argument::Backend ? "backend" : "database"),
                         "A name with unusual letters stands in double quotes.");
   return Request{.command = &command,
                  .argument = rest[0].text};  // in the case it is written, as PgBouncer does
@@ -387,7 +399,7 @@ Expected<Request> parse_one(Tokens tokens) {
         command->argument == Argument::Reason)
       return parse_tenant(*command, tokens.subspan(size));
     if (command->argument == Argument::Page) return parse_page(*command, tokens.subspan(size));
-    if (takes_database(*command)) return parse_database(*command, tokens.subspan(size));
+    if (takes_name(*command)) return parse_name(*command, tokens.subspan(size));
   }
   if (tokens[0].kind == Token::Kind::Word && upper(tokens[0].text) == "SET") return parse_set(tokens);
   if (const Command* command = find(in_words(tokens))) return Request{.command = command};

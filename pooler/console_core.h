@@ -18,6 +18,7 @@ enum class Role : std::uint8_t { None, Stats, Admin };  // each may do what the 
 enum class Action : std::uint8_t {
   ShowActiveSockets,
   ShowBackends,
+  ShowBreakers,
   ShowCeilings,
   ShowClients,
   ShowConfig,
@@ -46,6 +47,9 @@ enum class Action : std::uint8_t {
   ShowUsers,
   ShowVersion,
   ShowWorkers,
+  BreakerAuto,
+  BreakerClose,
+  BreakerOpen,
   Disable,
   Enable,
   Kill,
@@ -74,6 +78,7 @@ enum class Argument : std::uint8_t {
   None,
   Database,     // may be left out: all of them
   OneDatabase,  // must be there
+  Backend,      // must be there
   Client,       // an id of SHOW CLIENTS
   Tenant,       // must be there; also one that only the tenant store knows
   Tier,         // tenant tier

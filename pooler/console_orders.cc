@@ -55,6 +55,7 @@ void ConsoleSession::State::run(const Request& request) {
       console::put_state(out, rows);
       break;
     }
+    case Action::ShowBreakers:
     case Action::ShowClients:
     case Action::ShowDatabases:
     case Action::ShowLists:
@@ -80,6 +81,9 @@ void ConsoleSession::State::run(const Request& request) {
     case Action::SuspendTenant:
       return change_tenant(request.argument, {{"state", "suspended"}, {"reason", request.value}});
     case Action::ResumeTenant: return change_tenant(request.argument, {{"state", "active"}, {"reason", ""}});
+    case Action::BreakerAuto:
+    case Action::BreakerClose:
+    case Action::BreakerOpen: return order_breaker(request);
     case Action::Disable:
     case Action::Enable: return disable_or_enable(request);
     case Action::Kill:
@@ -107,6 +111,7 @@ void ConsoleSession::State::run(const Request& request) {
 void ConsoleSession::State::gather(const Request& request) {
   const Action action = request.command->action;
   console::Beside beside = console::beside(worker.snapshot(), request.page);
+  if (action == Action::ShowBreakers) beside.breakers = console::breakers(worker);
   // On a helper thread: values only.
   const auto write = [action, beside = std::move(beside)](const console::Report& report) {
     std::string out;
@@ -203,6 +208,29 @@ void ConsoleSession::State::pause_or_resume(const Request& request) {
         if (pause) return state.look_at_pause();
         state.done();
       }));
+}
+
+void ConsoleSession::State::order_breaker(const Request& request) {
+  const std::string& backend = request.argument;
+  if (!worker.snapshot().backend(backend))
+    return failed({sqlstate::kUndefinedObject,
+                   fmt::format("no backend is named {}", quoted(backend)),
+                   {},
+                   "SHOW BACKENDS lists those that there are."});
+  const Action action = request.command->action;
+  const Breaker::Order order = action == Action::BreakerOpen    ? Breaker::Order::Open
+                               : action == Action::BreakerClose ? Breaker::Order::Close
+                                                                : Breaker::Order::Auto;
+  worker.log().info("breaker ordered",
+                    {{"user", user}, {"backend", backend}, {"order", request.command->words}});
+  const auto changed = worker.shared().breaker(backend).order(order, worker.loop().now());
+  if (changed) tell_breaker(worker, backend, *changed);
+  on_all_workers(
+      [backend, order](Worker& each) {
+        if (order != Breaker::Order::Open) each.begin_breakers_anew(backend);
+        each.breaker_changed(backend);  // also where it was open before, by itself
+      },
+      if_here([](State& state) { state.done(); }));
 }
 
 void ConsoleSession::State::disable_or_enable(const Request& request) {

@@ -63,6 +63,23 @@ const char* state_of(const Server& server) {
   return nullptr;
 }
 
+BreakerRow breaker_row(const std::string& backend, const BreakerView& view, Time now) {
+  BreakerRow row;
+  row.backend = backend;
+  row.state = view.state;
+  row.ordered = view.ordered != Breaker::Order::Auto;
+  row.failures = view.failures;
+  row.volume = view.volume;
+  row.opened = view.opened;
+  row.failed = view.failed;
+  row.rejected = view.rejected;
+  row.last_error = view.last_error;
+  if (view.state != Breaker::State::Closed && view.next_try != kNever)
+    row.next_try_s =
+        fmt::format("{:.1f}", static_cast<double>(std::max(view.next_try - now, Duration{}).count()) / 1e6);
+  return row;
+}
+
 // What one worker knows; deques, because a vector that grows moves all its rows at once.
 struct Part {
   std::deque<PoolRow> pools;  // of one database and user there may be several
@@ -70,6 +87,7 @@ struct Part {
   std::deque<StatsRow> stats;
   std::deque<PinRow> pins;
   std::deque<ConnectionRow> connections;
+  std::deque<BreakerRow> breakers;
   WorkerRow worker;
   // Of tenants that no worker remembers; rows of stats and pins in the end.
   Traffic forgotten;
@@ -82,6 +100,7 @@ struct Needs {
   bool pools = false;
   bool clients = false;
   bool servers = false;
+  bool breakers = false;
 };
 
 Needs needs(Action action) {
@@ -89,6 +108,7 @@ Needs needs(Action action) {
     case Action::ShowClients:
     case Action::ShowPinnedClients: return {.clients = true};
     case Action::ShowServers: return {.servers = true};
+    case Action::ShowBreakers: return {.breakers = true};
     case Action::ShowPins:
     case Action::ShowStats:
     case Action::ShowStatsAverages:
@@ -109,6 +129,9 @@ Needs needs(Action action) {
     case Action::ShowDnsZones:
     case Action::ShowPeerPools:
     case Action::ShowPeers:
+    case Action::BreakerAuto:
+    case Action::BreakerClose:
+    case Action::BreakerOpen:
     case Action::Disable:
     case Action::Enable:
     case Action::ShowLimit:
@@ -147,6 +170,7 @@ class Collection : public std::enable_shared_from_this<Collection> {
   Collection(Worker& worker, Needs needs, std::function<void(std::shared_ptr<Part>)> done)
       : worker_(worker), needs_(needs), done_(std::move(done)) {
     if (needs.tenants) worker.charge_servers();
+    if (needs.breakers) add_breakers();
     part_->worker.worker = worker.index();
     part_->worker.groups = worker.groups().size();
     part_->worker.tenants = worker.tenants().size();
@@ -235,6 +259,17 @@ class Collection : public std::enable_shared_from_this<Collection> {
       added.add(row);
       if (const Tenant* known = worker_.tenants().find(tenant))
         added.pool_mode = known->record.limits.pool_mode;
+    }
+  }
+  // Few, since a breaker is kept only where something has failed lately.
+  void add_breakers() {
+    const Time now = worker_.loop().now();
+    for (const auto& [key, breaker] : worker_.breakers().kept()) {
+      if (breaker->core.quiet(now)) continue;
+      BreakerRow& row =
+          part_->breakers.emplace_back(breaker_row(key.backend, breaker->view(worker_.loop().now()), now));
+      row.database = key.database;
+      row.user = key.user;
     }
   }
   bool walk_clients() {
@@ -351,6 +386,7 @@ Report unite(std::vector<std::shared_ptr<Part>>& parts, const Snapshot& snapshot
     append(report.stats, part->stats);
     append(report.pins, part->pins);
     append(report.connections, part->connections);
+    append(report.breakers, part->breakers);
     report.workers.push_back(part->worker);
     report.clients += part->worker.clients + part->worker.consoles;
     report.logins += part->worker.logins;
@@ -369,6 +405,7 @@ Report unite(std::vector<std::shared_ptr<Part>>& parts, const Snapshot& snapshot
   sort(report.pins, [](const PinRow& row) { return std::tie(row.database); });
   sort(report.connections, [](const ConnectionRow& row) { return std::tie(row.database, row.id); });
   sort(report.workers, [](const WorkerRow& row) { return row.worker; });
+  sort(report.breakers, [](const BreakerRow& row) { return std::tie(row.backend, row.database, row.user); });
   // Both are in the order of their names.
   auto pool = report.pools.begin();
   for (DatabaseRow& database : report.databases) {
@@ -422,6 +459,16 @@ std::vector<BackendRow> backends(Worker& asking) {
     const BackendBudget& budget = asking.shared().budget(backend.settings.name);
     rows.push_back({backend.settings.name, backend.settings.host, backend.settings.port, budget.used(),
                     budget.limit(), budget.starved()});
+  }
+  return rows;
+}
+
+std::vector<BreakerRow> breakers(Worker& asking) {
+  std::vector<BreakerRow> rows;
+  const Time now = asking.loop().now();
+  for (const BackendView& backend : asking.snapshot().backends) {
+    const std::string& name = backend.settings.name;
+    rows.push_back(breaker_row(name, asking.shared().breaker(name).view(now), now));
   }
   return rows;
 }

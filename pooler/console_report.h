@@ -24,6 +24,7 @@ struct Report {
   std::vector<PinRow> pins;
   std::vector<ConnectionRow> connections;  // of clients, servers or both
   std::vector<WorkerRow> workers;
+  std::vector<BreakerRow> breakers;  // of databases and users
   std::uint64_t clients = 0, logins = 0, servers = 0;
 };
 
@@ -41,5 +42,6 @@ void count(PoolRow& row, const Server& server);
 
 // The backends of the asking worker's configuration.
 std::vector<BackendRow> backends(Worker& asking);
+std::vector<BreakerRow> breakers(Worker& asking);
 
 }  // namespace pgweir::console

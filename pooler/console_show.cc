@@ -73,6 +73,12 @@ void put_mem(std::string& out, const Report& report) {
   put_mem(out, rows);
 }
 
+void put_breakers(std::string& out, const Report& report, const Beside& beside) {
+  std::vector<BreakerRow> rows = beside.breakers;
+  rows.insert(rows.end(), report.breakers.begin(), report.breakers.end());
+  put_breakers(out, rows);
+}
+
 // Those on which something is going on.
 std::vector<ConnectionRow> active(const Report& report) {
   std::vector<ConnectionRow> rows;
@@ -107,7 +113,7 @@ void add_ceilings(std::vector<CeilingRow>& rows, const tiers::Tier& tier) {
 }
 
 Beside beside(const Snapshot& snapshot, const Page& page) {
-  Beside beside{{}, {}, page};
+  Beside beside{{}, {}, page, {}};
   for (const auto& [name, secret] : snapshot.users) beside.users.push_back(name);
   for (const auto& [name, tier] : snapshot.directory.tiers()) beside.tiers.push_back(tier);
   return beside;
@@ -117,6 +123,7 @@ void put_report(std::string& out, Action action, const Report& report, const Bes
   switch (action) {
     case Action::ShowActiveSockets: return put_sockets(out, active(report), net::wall_clock_s());
     case Action::ShowSockets: return put_sockets(out, report.connections, net::wall_clock_s());
+    case Action::ShowBreakers: return put_breakers(out, report, beside);
     case Action::ShowTenants: return put_tenants(out, report, beside.page);
     case Action::ShowTiers: return put_tiers(out, tier_rows(report, beside.tiers));
     case Action::ShowUsers: return put_users(out, report, beside);
@@ -157,6 +164,9 @@ void put_report(std::string& out, Action action, const Report& report, const Bes
     case Action::SetTier:
     case Action::SuspendTenant:
     case Action::ResumeTenant:
+    case Action::BreakerAuto:
+    case Action::BreakerClose:
+    case Action::BreakerOpen:
     case Action::Disable:
     case Action::Enable:
     case Action::Kill:
@@ -197,6 +207,7 @@ std::string shape(const Request& request) {
     case Action::ShowSockets:
     case Action::ShowTenants:
     case Action::ShowTiers:
+    case Action::ShowBreakers:
     case Action::ShowUsage:
     case Action::ShowUsers:
     case Action::ShowWorkers: put_report(out, request.command->action, {}, {}); break;
@@ -207,6 +218,9 @@ std::string shape(const Request& request) {
     case Action::SetTier:
     case Action::SuspendTenant:
     case Action::ResumeTenant:
+    case Action::BreakerAuto:
+    case Action::BreakerClose:
+    case Action::BreakerOpen:
     case Action::Disable:
     case Action::Enable:
     case Action::Kill:

@@ -16,6 +16,7 @@ struct Beside {
   std::vector<std::string> users;
   std::vector<tiers::Tier> tiers;
   Page page;
+  std::vector<BreakerRow> breakers;  // of backends
 };
 Beside beside(const Snapshot& snapshot, const Page& page);
 

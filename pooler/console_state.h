@@ -43,6 +43,7 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
   void look_at_closing(const std::optional<tiers::Tenant>& record);
   void kill_client(std::uint32_t client);
   void pause_or_resume(const console::Request& request);
+  void order_breaker(const console::Request& request);
   void disable_or_enable(const console::Request& request);
   void show_ceilings(const console::Request& request);
   void look_at_pause();

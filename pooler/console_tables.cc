@@ -405,6 +405,46 @@ constexpr std::array kBackends{
             {kGauge, "backend_starved", "1 while somebody waits for a connection to it because of that."}},
 };
 
+Text breaker_state(const BreakerRow& row) {
+  switch (row.state) {
+    case Breaker::State::Closed: return "closed";
+    case Breaker::State::HalfOpen: return "half-open";
+    case Breaker::State::Open: return "open";
+  }
+  return {};
+}
+
+using Fuse = Figure<BreakerRow>;
+constexpr std::array kBreakers{
+    Fuse{"backend", kS, &BreakerRow::backend},
+    Fuse{"database", kS, &BreakerRow::database},
+    Fuse{"user", kS, &BreakerRow::user},
+    Fuse{"state",
+         kS,
+         &breaker_state,
+         {kGauge, "breaker_state",
+          "State of the backend's circuit breaker: 0 closed, 1 half-open (a probe is under way), 2 open."},
+         [](const BreakerRow& row) { return static_cast<double>(row.state); }},
+    Fuse{"mode", kS, [](const BreakerRow& row) -> Text { return row.ordered ? "ordered" : "auto"; }},
+    Fuse{"failures", kI, &BreakerRow::failures},
+    Fuse{"of", kI, &BreakerRow::volume},
+    Fuse{"opened",
+         kN,
+         &BreakerRow::opened,
+         {kCounter, "breaker_opened", "How often the backend's circuit breaker has opened."}},
+    Fuse{"failed",
+         kN,
+         &BreakerRow::failed,
+         {kCounter, "breaker_failures", "Logins that the backend has failed, and servers of it that died."}},
+    Fuse{"rejected",
+         kN,
+         &BreakerRow::rejected,
+         {kCounter, "breaker_rejected",
+          "Requests refused because the backend's breaker, or one of its databases and users, was open."}},
+    Fuse{"next_try_s", kN, &BreakerRow::next_try_s},
+    Fuse{"last_error", kS, &BreakerRow::last_error},
+};
+
 using Config = Figure<conf::Shown>;
 constexpr std::array kConfig{
     Config{"key", kS, &conf::Shown::key},
@@ -623,6 +663,7 @@ std::vector<Sampled> samples(const PoolRow& row) { return sample_table(kPools, r
 std::vector<Sampled> samples(const DatabaseRow& row) { return sample_table(kDatabases, row); }
 std::vector<Sampled> samples(const WorkerRow& row) { return sample_table(kWorkers, row); }
 std::vector<Sampled> samples(const BackendRow& row) { return sample_table(kBackends, row); }
+std::vector<Sampled> samples(const BreakerRow& row) { return sample_table(kBreakers, row); }
 std::vector<Sampled> samples(const Traffic& total) {
   std::vector<Sampled> all;
   for (const Quantity& quantity : kQuantities)
@@ -742,6 +783,7 @@ void put_usage(std::string& out, std::span<const StatsRow> rows) { put_table(out
 void put_limits(std::string& out, std::span<const LimitView> rows) { put_table(out, kLimitViews, rows); }
 void put_workers(std::string& out, std::span<const WorkerRow> rows) { put_table(out, kWorkers, rows); }
 void put_backends(std::string& out, std::span<const BackendRow> rows) { put_table(out, kBackends, rows); }
+void put_breakers(std::string& out, std::span<const BreakerRow> rows) { put_table(out, kBreakers, rows); }
 
 void put_totals(std::string& out, std::span<const StatsRow> rows) {
   protocol::put_row_description(out, {{"name", kS}, {"value", kN}});

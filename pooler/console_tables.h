@@ -13,6 +13,7 @@
 
 #include "conf/load.h"
 #include "pooler/base/time.h"
+#include "pooler/breaker.h"
 #include "pooler/console_figure.h"
 #include "pooler/tenant.h"
 #include "tiers/record.h"
@@ -126,6 +127,18 @@ struct BackendRow {
   bool starved = false;
 };
 
+// A backend's breaker; or, with a database and user, theirs.
+struct BreakerRow {
+  std::string backend;
+  Text database, user;
+  Breaker::State state = Breaker::State::Closed;
+  bool ordered = false;
+  std::uint32_t failures = 0, volume = 0;
+  std::uint64_t opened = 0, failed = 0, rejected = 0;
+  Text next_try_s;  // until who fails fast is let through
+  std::string last_error;
+};
+
 struct NamedCount {
   const char* name;
   std::uint64_t count = 0;
@@ -145,6 +158,7 @@ std::vector<Sampled> samples(const DatabaseRow& row);
 std::vector<Sampled> samples(const Traffic& total);
 std::vector<Sampled> samples(const WorkerRow& row);
 std::vector<Sampled> samples(const BackendRow& row);
+std::vector<Sampled> samples(const BreakerRow& row);
 
 // A row column by column, for whoever writes it in another form.
 struct Cell {
@@ -189,6 +203,7 @@ void put_usage(std::string& out, std::span<const StatsRow> rows);
 void put_limits(std::string& out, std::span<const LimitView> rows);
 void put_workers(std::string& out, std::span<const WorkerRow> rows);
 void put_backends(std::string& out, std::span<const BackendRow> rows);
+void put_breakers(std::string& out, std::span<const BreakerRow> rows);
 void put_totals(std::string& out, std::span<const StatsRow> rows);
 // One row of one column.
 void put_value(std::string& out, const char* column, std::uint32_t type_oid, const std::string& value);

@@ -14,6 +14,7 @@
 namespace pgweir {
 
 namespace {
+constexpr std::chrono::milliseconds kLookAgain{10};
 constexpr std::uint32_t kLoginsAtOnce = 8;  // of one group; those of a backend are max_logins_at_once
 
 // Refusals that say "you", not "not now": trying again would not help those who wait.
@@ -39,6 +40,7 @@ Group::Group(Worker& worker, GroupKey key, ServerCredentials credentials)
       key_(std::move(key)),
       credentials_(std::move(credentials)),
       budget_(worker.shared().budget(key_.backend)),
+      gate_(worker, key_),
       id_(worker.next_server_id()),
       claimant_([&worker, id = id_, &budget = budget_] {
         worker.loop().post([&worker, id, &budget] {
@@ -327,7 +329,10 @@ void Group::drop(Server& server, const char* why) {
   charge(server);
   if (server.place == Server::Place::Lent) take_back(server);
   if (server.place == Server::Place::Idle) idle_.remove(server);
-  if (server.place == Server::Place::Starting) login_over();
+  if (server.place == Server::Place::Starting) {
+    login_over();
+    gate_.login_given_up();
+    }
   if (server.id == reader_) {
     reader_ = 0;
     books.routines.stopped();
@@ -391,10 +396,7 @@ void Group::grow() {
   if (reader_ != 0) return;  // those who wait need not wait for more servers
   if (servers_.size() >= capacity()) return make_room();
   if (waiters_.empty() && servers_.size() >= floor()) return;
-  if (worker_.loop().now() < retry_at_) {
-    if (!timer_.armed() || timer_.at() > retry_at_) worker_.loop().arm(timer_, retry_at_);
-    return;
-  }
+  if (const Time at = try_at(); worker_.loop().now() < at) return look_again(at);
   const BackendView* backend = worker_.snapshot().backend(key_.backend);
   if (!backend) {
     // Refused from the loop: whoever called may be the session that has just joined the queue.
@@ -402,18 +404,60 @@ void Group::grow() {
     return;
   }
   while (!claimed_ && wants_server()) {
-    if (budget_.take(claimant_, sums().entitled, worker_.loop().now())) {
-      start_one(startup_wanted());
-    } else {
+    const Time now = worker_.loop().now();
+    if (!budget_.take(claimant_, sums().entitled, now)) {
       claimed_ = true;
       worker_.ask_for_budget(key_.backend);
+    } else if (gate_.begin(patience())) {
+      start_one(startup_wanted());
+    } else {
+      // Another group is the one to probe.
+      budget_.decline(&claimant_, now);
+      return look_again(std::max(now + Duration(kLookAgain), try_at()));
     }
   }
 }
 
+void Group::look_again(Time at) {
+  if (at != kNever && (!timer_.armed() || timer_.at() > at)) worker_.loop().arm(timer_, at);
+}
+
+// Whether somebody waits for whom Postgres is to be tried again and again.
+Breaker::Patience Group::patience() const {
+  for (const Share* share = queue_.first(); share; share = queue_.after(*share))
+    if (static_cast<const Member&>(*share).tenant.record.limits.at_breaker == tiers::AtCeiling::Queue)
+      return Breaker::Patience::Waits;
+  return Breaker::Patience::FailsFast;
+}
+
+// When it may connect next.
+Time Group::try_at() const {
+  return gate_.rationed() ? std::max(retry_at_, gate_.try_at(patience())) : retry_at_;
+}
+
+bool Group::fails_fast(const Session& session) const {
+  const Tenant& tenant = session.tenant();
+  if (!gate_.rationed() || tenant.record.limits.at_breaker == tiers::AtCeiling::Queue || tenant.paused)
+    return false;
+  return starting_ == 0 || waiters_.front() != &session;
+}
+
+void Group::breaker_changed() {
+  if (gate_.shut()) close_idle();
+  if (gate_.rationed()) return refuse_impatient();
+  retry_at_ = {};
+  listener_.retry();
+  grow();
+}
+
+void Group::refuse_impatient() {
+  for (Session* session = waiters_.front(); session; session = List<Session>::next(*session))
+    if (fails_fast(*session)) session->fail_fast();
+}
+
 bool Group::wants_server() const {
   // After a failure one server probes; the others follow when it has succeeded.
-  const std::size_t at_once = failures_ > 0 ? 1 : kLoginsAtOnce;
+  const std::size_t at_once = failures_ > 0 || gate_.rationed() ? 1 : kLoginsAtOnce;
   const std::size_t missing = floor() - std::min<std::size_t>(floor(), servers_.size());
   return servers_.size() < capacity() &&
          starting_ < std::min(std::max(servable(at_once), missing + starting_), at_once);
@@ -423,7 +467,8 @@ void Group::slot_granted() {
   PGWEIR_CHECK(claimed_);
   claimed_ = false;
   const Time now = worker_.loop().now();
-  if (worker_.snapshot().backend(key_.backend) && now >= retry_at_ && wants_server())
+  if (worker_.snapshot().backend(key_.backend) && now >= retry_at_ && wants_server() &&
+      gate_.begin(patience()))
     start_one(startup_wanted());
   else
     budget_.decline(&claimant_, now);
@@ -451,6 +496,7 @@ void Group::start_one(StartupRef startup) {
 
 void Group::server_started(Server& server, const SettingsMap::Values& parameters) {
   PGWEIR_CHECK(server.place == Server::Place::Starting);
+  gate_.login_worked();
   if (server.role == Server::Role::Listener) return listener_.started();
   if (const auto version = parameters.find("server_version"); version != parameters.end())
     budget_.set_version(major_version(version->second));
@@ -488,7 +534,11 @@ void Group::server_started(Server& server, const SettingsMap::Values& parameters
 
 void Group::server_login_failed(Server& server, const Error& error, bool from_server) {
   if (server.place != Server::Place::Starting) return;
-  if (server.role == Server::Role::Listener) return listener_.login_failed(error);
+  const Teller teller = from_server ? Teller::Server : Teller::Ourselves;
+  if (server.role == Server::Role::Listener) {
+    gate_.login_failed(error, teller, server.login_stage());
+    return listener_.login_failed(error);
+  }
   const Time now = worker_.loop().now();
   last_error_ = error;
   if (++failures_ == 1) down_since_ = now;
@@ -499,17 +549,21 @@ void Group::server_login_failed(Server& server, const Error& error, bool from_se
                                              {"server", server.id},
                                              {"sqlstate", error.sqlstate},
                                              {"error", error.message}});
-  drop(server, "login failed");
   // An older Postgres than the last one does not know all that it was told.
   const bool too_new =
       from_server && budget_.version() != 0 && std::string_view(error.sqlstate) == sqlstate::kUndefinedObject;
   if (too_new) budget_.set_version(0);
+  const bool in_another_way = too_new || (from_server && is_final(error) && try_tls_instead());
+  if (!in_another_way) gate_.login_failed(error, teller, server.login_stage());
+  drop(server, "login failed");
   // Postgres is full: an idle server of another group may be what fills it.
   if (from_server && std::string_view(error.sqlstate) == sqlstate::kTooManyConnections)
     worker_.ask_for_budget(key_.backend);
-  if (is_final(error) && !too_new && !(from_server && try_tls_instead())) refuse_all(error);
+  if (is_final(error) && !in_another_way) refuse_all(error);
   grow();
 }
+
+void Group::server_died(const std::string& why) { gate_.server_died(why); }
 
 void Group::server_lost(Server& server) {
   if (server.role == Server::Role::Listener) return listener_.lost();
@@ -524,6 +578,7 @@ void Group::server_lost(Server& server) {
   budget_.give_back(claimant_, worker_.loop().now());
   serve();
   grow();
+  if (gate_.rationed()) refuse_impatient();  // the probe for which one was spared may be over
   worker_.after_change();
 }
 
@@ -638,6 +693,8 @@ void Group::reloaded(const Snapshot& before) {
   }
   close_surplus();
   retry_at_ = {};  // what failed may be what has changed
+  gate_.take_rules();
+  gate_.begin_anew();
   listener_.retry();
   tick();
   serve();
@@ -682,6 +739,7 @@ void Group::renew(const BackendView* was) {
   const BackendView* is = worker_.snapshot().backend(key_.backend);
   if (is && was && same_way_in(was->settings, is->settings)) return;
   plain_refused_ = false;
+  gate_.backend_moved();
   listener_.close();
   close_idle();
   for (auto& [id, server] : servers_)
@@ -762,7 +820,8 @@ void Group::tick() {
   if (!worker_.snapshot().backend(key_.backend))
     refuse_all({sqlstate::kInvalidCatalogName, "backend is no longer configured", {}, {}});
   if (now >= retry_at_) grow();
-  if (retry_at_ > now && (!waiters_.empty() || servers_.size() < floor())) next = std::min(next, retry_at_);
+  const bool wanted = !waiters_.empty() || servers_.size() < floor();
+  if (const Time at = wanted ? try_at() : now; at > now) next = std::min(next, at);
   if (next != kNever && (!timer_.armed() || timer_.at() > next)) worker_.loop().arm(timer_, next);
 }
 
@@ -773,7 +832,7 @@ bool Group::connected() const {
 }
 
 bool Group::waking() const {
-  if (starting_ == 0 && failures_ == 0) return false;
+  if (starting_ == 0 && failures_ == 0 && !gate_.rationed()) return false;
   // A Postgres that is full is awake.
   if (last_error_ && std::string_view(last_error_->sqlstate) == sqlstate::kTooManyConnections) return false;
   return !connected();
@@ -784,14 +843,22 @@ Error Group::why_waiting(const Tenant& tenant, Duration waited) const {
   if (tenant.paused)
     return {sqlstate::kCannotConnectNow, fmt::format("tenant \"{}\" is paused", tenant.record.name),
             fmt::format("It has been waiting for {}.", seconds), "RESUME on the console lets it go on."};
+  if (gate_.rationed() && tenant.record.limits.at_breaker == tiers::AtCeiling::Reject) return gate_.refusal();
+  constexpr const char* kKeepsTrying =
+      "Try again later; the pooler keeps trying to connect. pool.wake_timeout says how long clients wait for "
+      "it.";
   if (last_error_)
-    return {
-        sqlstate::kCannotConnectNow,
-        fmt::format("no server connection within {}: {}", seconds, last_error_->message),
-        fmt::format("backend \"{}\", database \"{}\": {} login attempts failed in a row.", key_.backend,
-                    key_.database, failures_),
-        "Try again later; the pooler keeps trying to connect. pool.wake_timeout says how long clients wait "
-        "for it."};
+    return {sqlstate::kCannotConnectNow,
+            fmt::format("no server connection within {}: {}", seconds, last_error_->message),
+            fmt::format("backend \"{}\", database \"{}\": {} login attempts failed in a row.", key_.backend,
+                        key_.database, failures_),
+            kKeepsTrying};
+  if (gate_.rationed()) {
+    const Error refusal = gate_.refusal();
+    return {sqlstate::kCannotConnectNow,
+            fmt::format("no server connection within {}: {}", seconds, refusal.message), refusal.detail,
+            gate_.shut() ? refusal.hint : kKeepsTrying};
+  }
   const auto& limits = tenant.record.limits;
   if (tenant.lent >= limits.max_server_connections)
     return {sqlstate::kTooManyConnections, fmt::format("no server connection became free within {}", seconds),

@@ -18,6 +18,7 @@
 #include <optional>
 #include <string>
 
+#include "pooler/backend_gate.h"
 #include "pooler/base/error.h"
 #include "pooler/base/list.h"
 #include "pooler/base/time.h"
@@ -95,7 +96,8 @@ class Group {
   // Goes on with one that was given back: to the next client when it is proven clean.
   void settle(Server& server);
   void unsettle(Server& server);  // an idle one has begun to say something: Settling until it is clean again
-  void server_lost(Server& server);  // the connection is gone; Server is destroyed
+  void server_died(const std::string& why);  // not by us; server_lost comes behind
+  void server_lost(Server& server);          // the connection is gone; Server is destroyed
   void lease_ended(Server& server);
 
   void grow();          // starts what the waiters need and the limits allow
@@ -120,6 +122,12 @@ class Group {
   void startup_changed();
   // A tenant of this group was paused or resumed.
   void pause_changed();
+  // The breaker of its backend, or its own, is open or closed now.
+  void breaker_changed();
+  // It waits for a server, and is one of those that do not wait for a breaker to close. Not the one for which
+  // a probe is under way.
+  bool fails_fast(const Session& session) const;
+  BackendGate& gate() { return gate_; }
   bool paused() const;  // all tenants that use it are
   bool serves(const Tenant& tenant) const {
     return key_.backend == tenant.record.backend && key_.database == tenant.record.database;
@@ -179,6 +187,10 @@ class Group {
   bool connected() const;  // at least one server is
   bool try_tls_instead();
   void refuse_all(const Error& error);
+  void refuse_impatient();
+  Breaker::Patience patience() const;
+  Time try_at() const;
+  void look_again(Time at);
   void start_one(StartupRef startup);
   // The server that this tenant is lent next; null: none is idle that it can use.
   Server* idle_for(const Tenant& tenant, std::uint64_t client = 0) const;
@@ -205,6 +217,7 @@ class Group {
   GroupKey key_;
   ServerCredentials credentials_;
   BackendBudget& budget_;
+  BackendGate gate_;
   std::uint64_t id_;
   Claimant claimant_;
   bool claimed_ = false;  // it has queued for a connection, and was not granted one yet

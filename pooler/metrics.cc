@@ -273,6 +273,9 @@ std::string text(const Sample& sample, const Surroundings& around, Rest& rest) {
   for (const console::BackendRow& backend : around.backends)
     for (const Sampled& one : console::samples(backend))
       out.ours("pgweir_", one, {{"backend", label(backend.name)}});
+  for (const console::BreakerRow& breaker : around.breakers)
+    for (const Sampled& one : console::samples(breaker))
+      out.ours("pgweir_", one, {{"backend", label(breaker.backend)}});
   out.gauge("pgweir_max_clients", "Clients that may be connected at a time (client.max).", {},
             static_cast<double>(around.max_clients));
   out.gauge("pgbouncer_config_max_client_connections", "Clients that may be connected at a time.", {},

@@ -44,6 +44,7 @@ struct Sample {
 
 struct Surroundings {
   std::vector<console::BackendRow> backends;
+  std::vector<console::BreakerRow> breakers;  // of backends
   std::uint64_t max_clients = 0;
   std::uint64_t databases = 0;  // that are configured
 };

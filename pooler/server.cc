@@ -204,6 +204,16 @@ void Server::on_drained() {
 }
 
 void Server::on_closed(const net::Closed& why) {
+  switch (place) {
+    case Place::Starting: break;
+    case Place::Closing:
+      if (core.shut_down) group_.server_died("terminated by Postgres");
+      break;
+    case Place::Idle:
+    case Place::Lent:
+    case Place::Settling:
+    case Place::Listening: group_.server_died(why.error.empty() ? "server closed the connection" : why.error);
+  }
   if (place == Place::Starting) {
     group_.server_login_failed(
         *this,

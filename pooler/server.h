@@ -13,6 +13,7 @@
 #include "pooler/base/list.h"
 #include "pooler/base/time.h"
 #include "pooler/cancel.h"
+#include "pooler/login_verdict.h"
 #include "pooler/net/loop.h"
 #include "pooler/scheduler.h"
 #include "pooler/server_core.h"
@@ -70,6 +71,9 @@ class Server final : public net::Handler, public ListLink<Server> {
   // Its key is empty when the server cannot be asked.
   CancelTarget cancel_target() const;
   std::uint32_t cancel_pid() const { return cancel_pid_; }
+  Stage login_stage() const {
+    return login_ && login_->authenticated() ? Stage::Authenticated : Stage::Unknown;
+  }
   Group& group() const { return group_; }
   net::Stream* stream() const { return stream_.get(); }
 

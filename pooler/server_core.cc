@@ -69,6 +69,10 @@ bool is_last_word(Bytes error_body) {
   const std::string severity = protocol::parse_error(error_body).severity;
   return severity == "FATAL" || severity == "PANIC";
 }
+bool says_shut_down(Bytes error_body) {
+  const std::string code = protocol::parse_error(error_body).sqlstate;
+  return code == "57P01" || code == "57P02";
+}
 }  // namespace
 
 ServerCore::Outcome ServerCore::read(Bytes in, Gather& to_client, Audience& audience) {
@@ -188,6 +192,7 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
   if (type == 'E' && (!asked || is_last_word(whole.substr(kHeaderBytes)))) {
     // Whatever it was to answer, the client must hear why its connection ends.
     outcome.fatal = true;
+    shut_down = says_shut_down(whole.substr(kHeaderBytes));
     reply.verdict = Verdict::Forward;
   }
   if (type == 'A' && whole.size() > kHeaderBytes && !audience.on_notification(whole.substr(kHeaderBytes)))

@@ -96,6 +96,7 @@ class ServerCore {
   char tx_status = 'I';
   bool dirty = false;      // a request ran that may have left state behind, which DISCARD ALL takes away
   bool spoiled = false;    // the same, and DISCARD ALL would not
+  bool shut_down = false;  // its last word was that Postgres ends, or that somebody ends it
   bool temp_used = false;  // temporary tables may have been used, ever
   ServerStatements statements;
   // Binds of named statements, by their number in the pipeline; of those answered already some may remain.

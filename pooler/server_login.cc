@@ -173,6 +173,7 @@ void ServerLogin::auth_request(Bytes body, Out& out) {
       if (state_ == State::SaslFirst || state_ == State::SaslFinal)
         return failed(sqlstate::kInvalidAuthorization, "server did not prove that it knows the key", out);
       state_ = State::Params;
+      authenticated_ = true;
       return;
     case AuthRequest::CleartextPassword:
       if (state_ != State::Auth || !in.empty()) break;

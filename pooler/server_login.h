@@ -60,6 +60,9 @@ class ServerLogin {
   const protocol::ScramClient::Challenge& challenge() const { return challenge_; }
   void derived(const protocol::ScramKey& salted_password, Out& out);
 
+  // Postgres knows who asks, and has let us in: what it says from then on concerns that database.
+  bool authenticated() const { return authenticated_; }
+
   // After Done. A server that gives no key cannot be asked to cancel: cancel_key() is empty.
   const SettingsMap::Values& parameters() const { return parameters_; }
   std::uint32_t cancel_pid() const { return cancel_pid_; }
@@ -96,6 +99,7 @@ class ServerLogin {
   std::string database_;
   protocol::Settings settings_;
   State state_ = State::Start;
+  bool authenticated_ = false;
   std::string
       held_;  // of an unfinished message, or what came while keys are derived; at most kMaxAuthMessage
   std::optional<protocol::ScramClient> scram_;

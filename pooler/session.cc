@@ -175,17 +175,28 @@ Server* Session::ask() {
     }
     paid_ = true;
   }
+  return request();
+}
+
+Server* Session::request() {
   Server* const server = group_.request(*this);
-  if (!server && tenant_.record.limits.at_pool == tiers::AtCeiling::Reject && tenant_.at_ceiling())
-    refuse_ = true;
-  return server;
+  if (server) return server;
+  if (tenant_.record.limits.at_pool == tiers::AtCeiling::Reject && tenant_.at_ceiling()) refuse_ = true;
+  if (group_.fails_fast(*this)) fail_fast();
+  return nullptr;
+}
+
+void Session::fail_fast() {
+  if (refuse_) return;
+  refuse_ = true;
+  group_.gate().count_rejected();
+  arm();
 }
 
 void Session::on_token() {
   throttled_ = false;
   paid_ = true;
-  if (Server* server = group_.request(*this)) return on_granted(*server);
-  if (tenant_.record.limits.at_pool == tiers::AtCeiling::Reject && tenant_.at_ceiling()) refuse_ = true;
+  if (Server* server = request()) return on_granted(*server);
   arm();
 }
 
@@ -426,7 +437,7 @@ Time Session::deadline() const {
   switch (core_.state()) {
     case State::Idle: return after(since_, config.client_idle_timeout);
     case State::Waiting: {
-      if (refuse_) return since_;
+      if (refuse_) return {};  // at once: what is now would be rounded up to a millisecond
       Time due = queue_end();
       if (!noticed_ && welcomed_) due = std::min(due, since_ + kNoticeAfter);
       return due;

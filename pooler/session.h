@@ -48,6 +48,8 @@ class Session final : public net::Handler,
   void on_refused(const Error& error);
   // From the tenant's throttle: its transaction may begin.
   void on_token();
+  // It waits, and its tier would rather hear at once that Postgres is not there.
+  void fail_fast();
   // From the server that it holds.
   void on_server_bytes(Bytes in);
   void on_server_drained();
@@ -85,6 +87,7 @@ class Session final : public net::Handler,
 
   void pump(Bytes in);
   Server* ask();
+  Server* request();
   void leave_queue();
   void settle(Actions& out, Bytes in);
   void link(Server& server);

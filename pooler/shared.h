@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "pooler/app.h"
+#include "pooler/backend_breaker.h"
 #include "pooler/backend_budget.h"
 #include "pooler/base/log.h"
 #include "pooler/readiness.h"
@@ -54,10 +56,21 @@ struct Shared {
     if (known != budgets_.end()) return known->second;
     return budgets_[std::string(backend)];
   }
+  // The same of its breaker. Its chance comes from process_secret, which is there before.
+  BackendBreaker& breaker(std::string_view backend) {
+    const std::lock_guard<std::mutex> lock(budgets_mutex_);
+    const auto known = breakers_.find(backend);
+    if (known != breakers_.end()) return known->second;
+    std::uint64_t seed = 0;
+    std::memcpy(&seed, process_secret.data(), sizeof seed);
+    return breakers_.try_emplace(std::string(backend), seed ^ std::hash<std::string_view>{}(backend))
+        .first->second;
+  }
 
  private:
-  std::mutex budgets_mutex_;
+  std::mutex budgets_mutex_;  // of both maps
   std::map<std::string, BackendBudget, std::less<>> budgets_;
+  std::map<std::string, BackendBreaker, std::less<>> breakers_;
 };
 
 }  // namespace pgweir

@@ -52,6 +52,10 @@ void SharedListener::connect() {
     return login_failed({sqlstate::kInvalidCatalogName, "backend is no longer configured", {}, {}});
   if (!group_.budget().take_listener())
     return login_failed({sqlstate::kTooManyConnections, "the backend has no room for a listener", {}, {}});
+  if (!group_.gate().begin(Breaker::Patience::Waits)) {
+    group_.budget().give_back_listener(worker.loop().now());
+    return login_failed(group_.gate().refusal());
+  }
   server_ = std::make_unique<Server>(group_, worker.next_server_id(),
                                      std::make_shared<const StartupSettings>(), Server::Role::Listener);
   server_->connect();
@@ -137,6 +141,7 @@ void SharedListener::tell_waiting() {
 
 void SharedListener::drop(const char* why) {
   if (server_->place == Server::Place::Closing) return;
+  if (server_->place == Server::Place::Starting) group_.gate().login_given_up();
   server_->why_closed = why;
   server_->place = Server::Place::Closing;
   server_->close();

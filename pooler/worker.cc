@@ -444,6 +444,18 @@ Group* Worker::group(std::uint64_t id) const {
   return place == groups_.end() ? nullptr : place->second.get();
 }
 
+void Worker::breaker_changed(const std::string& backend) {
+  for (auto& [key, group] : groups_)
+    if (key.backend == backend) group->breaker_changed();
+}
+
+void Worker::begin_breakers_anew(const std::string& backend) {
+  for (auto& [key, group] : groups_)
+    if (key.backend == backend) group->gate().begin_anew();
+  for (const auto& [key, breaker] : breakers_.kept())
+    if (key.backend == backend) breaker->core.order(Breaker::Order::Auto, loop_.now());
+}
+
 void Worker::drain(const Error& why) {
   draining_ = why;
   stop_listening();

@@ -111,6 +111,12 @@ class Worker final : public net::Acceptor {
   // workers, is closed for it.
   void ask_for_budget(const std::string& backend);
   Group* group(std::uint64_t id) const;  // null: it is gone
+  // Of databases and users that are served here.
+  BreakerBook<GroupKey>& breakers() { return breakers_; }
+  // The breaker of this backend is open or closed now.
+  void breaker_changed(const std::string& backend);
+  // BREAKER CLOSE or AUTO: those of its databases and users begin anew.
+  void begin_breakers_anew(const std::string& backend);
 
   const std::map<GroupKey, std::unique_ptr<Group>>& groups() const { return groups_; }
   // A minute is over, or all is: what tenants have used is told to their store.
@@ -154,6 +160,7 @@ class Worker final : public net::Acceptor {
   protocol::SqlCache texts_{kTextsBytes};  // outlives the groups
   std::vector<std::unique_ptr<net::Listener>> listeners_;
   StartupBook startups_;
+  BreakerBook<GroupKey> breakers_;
   std::map<GroupKey, std::unique_ptr<Group>> groups_;
   Tenants tenants_;
   struct LoginPlace {

@@ -51,6 +51,7 @@ struct Tier {
   AtCeiling at_clients = AtCeiling::Reject;   // at max_clients
   AtCeiling at_pool = AtCeiling::Queue;       // at max_server_connections
   AtRate at_rate = AtRate::Throttle;          // at transactions_per_minute
+  AtCeiling at_breaker = AtCeiling::Queue;    // while Postgres cannot be reached
   PoolMode pool_mode = PoolMode::Transaction;
   bool session_mode = false;  // a client may ask for it
   Inspection inspection = Inspection::Standard;

@@ -249,6 +249,19 @@ TEST_CASE("our own tables tell of tenants, tiers, threads and hosts") {
   CHECK(columns(out) == "name:s host:s port:i current_connections:i max_connections:i starved:i");
   CHECK(rows(out) == "main db 5432 7 200 1");
   out.clear();
+  const BreakerRow breaker{"main", std::nullopt, std::nullopt, Breaker::State::Open, false, 5, 8, 1, 9,
+                           7,      "29.5",       "gone"};
+  put_breakers(out, {&breaker, 1});
+  CHECK(
+      columns(out) ==
+      "backend:s database:s user:s state:s mode:s failures:i of:i opened:N failed:N rejected:N next_try_s:N "
+      "last_error:s");
+  CHECK(rows(out) == "main - - open auto 5 8 1 9 7 29.5 gone");
+  const std::vector<Sampled> sampled = samples(breaker);
+  REQUIRE(sampled.size() == 4);
+  CHECK(std::string(sampled[0].metric->name) == "breaker_state");
+  CHECK(sampled[0].value == 2);
+  out.clear();
   const MemRow mem{"clients", 864, 10};
   put_mem(out, {&mem, 1});
   CHECK(rows(out) == "clients 864 10 0 8640");

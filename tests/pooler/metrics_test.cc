@@ -161,6 +161,7 @@ TEST_CASE("every series has a name that Prometheus takes, and none comes twice")
   sample.workers[1].worker = 1;
   Surroundings around;
   around.backends.resize(1);
+  around.breakers.resize(1);
   Rest rest;
   std::istringstream in(text(sample, around, rest));
   std::set<std::string> seen, told;

@@ -170,6 +170,19 @@ void outages(Stage& stage, World& world) {
   if (world.chance(40)) rude(stage);
 }
 
+// A breaker that opens at the first trouble.
+void breakers(Stage& stage, World& world) {
+  outages(stage, world);
+  stage.faults.push_back(Fault::TerminateBackend);
+  if (world.chance(30)) stage.faults.push_back(Fault::SilenceHost);
+  stage.fails_fast = world.chance(60);
+  stage.breaker_volume = static_cast<unsigned>(world.between(1, 4));
+  stage.breaker_open_ms = static_cast<unsigned>(world.between(50, 3'000));
+  stage.tenants = static_cast<unsigned>(world.between(1, 4));
+  stage.shared_group = world.chance(30);
+  if (world.chance(30)) stage.reloads = 2;
+}
+
 void bad_network(Stage& stage, World& world) {
   stage.faults = {Fault::ResetServer, Fault::ResetClient, Fault::SilenceServer, Fault::SilenceClient};
   if (world.chance(30)) stage.faults.push_back(Fault::SilenceHost);
@@ -227,6 +240,7 @@ const std::vector<Scene>& scenes() {
       {"contest", "two tenants of different weight want more than there is", contest},
       {"deaths", "server processes die in the middle of a row", deaths},
       {"outages", "Postgres crashes, stops and comes back", outages},
+      {"breakers", "the same, and the pooler soon stops to knock", breakers},
       {"network", "slow links, resets, half-open connections", bad_network},
       {"reloads", "the configuration is read again under load", reloads},
       {"drain", "shutdown under load", drain},

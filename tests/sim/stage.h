@@ -48,6 +48,9 @@ struct Stage {
   bool own_users = false;  // tenants name no server user: the client's own is used, by SCRAM pass-through
   unsigned statements_per_server = 200;
   std::string query_wait = "60s";
+  bool fails_fast = false;  // all tiers reject while a breaker is open
+  unsigned breaker_volume = 20;
+  unsigned breaker_open_ms = 30'000;
   std::string more_settings;  // YAML, whole lines
   Network::Weather weather;
   std::vector<Fault> faults;

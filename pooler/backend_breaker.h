@@ -1,0 +1,104 @@
+// pooler/backend_breaker.h - the breakers where they are kept: that of a backend, which all workers share,
+// and those of its databases and users, which live with their group on one worker.
+//
+// One for all workers, because the tenants of a backend are spread over them: counted apart, each of them
+// would have to see Postgres fail often enough, and each would send a probe of its own. Making a connection
+// and its end take a lock; whether connections are rationed is an atomic, and asked only when no server is
+// idle.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "conf/config.h"
+#include "pooler/base/error.h"
+#include "pooler/breaker.h"
+
+namespace pgweir {
+
+Breaker::Rules breaker_rules(const conf::Backend& backend, conf::milliseconds shortest_retry);
+
+// A breaker at one moment.
+struct BreakerView {
+  Breaker::State state = Breaker::State::Closed;
+  Breaker::Order ordered = Breaker::Order::Auto;
+  std::uint32_t failures = 0, volume = 0;  // in the window
+  std::uint64_t opened = 0, failed = 0;    // since the start
+  std::uint64_t rejected = 0;              // of a backend: those of its databases and users are among them
+  Time next_try{};                         // for who fails fast; kNever: when ordered
+  std::string last_error;
+};
+
+// A breaker and the last thing that has failed.
+struct NotedBreaker {
+  explicit NotedBreaker(std::uint64_t seed) : core(seed) {}
+  // The state that this has brought about, if it is another.
+  std::optional<Breaker::State> note(Breaker::Outcome outcome, Time now, const std::string& error);
+  BreakerView view(Time now) const;
+
+  Breaker core;
+  std::string last_error;
+  std::uint64_t rejected = 0;
+};
+
+// Of a backend; any thread may ask.
+class BackendBreaker {
+ public:
+  using Change = std::optional<Breaker::State>;
+
+  explicit BackendBreaker(std::uint64_t seed) : noted_(seed) {}
+  void set_rules(const Breaker::Rules& rules);
+
+  // Connections are made as they are needed.
+  bool closed() const { return closed_.load(std::memory_order_relaxed); }
+  Time try_at(Time now, Breaker::Patience patience) const;
+  // Whether a connection may be tried.
+  std::pair<bool, Change> begin(Time now, Breaker::Patience patience);
+  Change note(Breaker::Outcome outcome, Time now, const std::string& error);
+  Change order(Breaker::Order order, Time now);
+  Change begin_anew(Time now);  // unless an order holds
+  void count_rejected() { rejected_.fetch_add(1, std::memory_order_relaxed); }
+  BreakerView view(Time now) const;
+
+ private:
+  template <class Step>
+  Change change(Step step);
+
+  mutable std::mutex mutex_;  // of noted_
+  NotedBreaker noted_;
+  std::atomic<bool> closed_{true};
+  std::atomic<std::uint64_t> rejected_{0};
+};
+
+// Those of the groups of one worker that have met with trouble lately. A group is often there for one login
+// only: who knocks anew finds the breaker that the last one has left.
+template <class Key>
+class BreakerBook {
+ public:
+  using Ref = std::shared_ptr<NotedBreaker>;
+
+  // As it was kept; null: none was.
+  Ref find(const Key& key) const {
+    const auto place = kept_.find(key);
+    return place == kept_.end() ? nullptr : place->second;
+  }
+  void keep(const Key& key, const Ref& breaker, Time now) {
+    if (!kept_.emplace(key, breaker).second || kept_.size() < sweep_at_) return;
+    std::erase_if(kept_, [now](const auto& entry) { return entry.second->core.quiet(now); });
+    sweep_at_ = std::max(kLeast, 2 * kept_.size());
+  }
+  const std::map<Key, Ref>& kept() const { return kept_; }
+
+ private:
+  static constexpr std::size_t kLeast = 64;
+  std::map<Key, Ref> kept_;
+  std::size_t sweep_at_ = kLeast;
+};
+
+}  // namespace pgweir

@@ -1,0 +1,279 @@
+"""Circuit breakers: a Postgres that is gone is knocked at once in a while, and clients hear of it as they wish."""
+
+import os
+import signal
+import threading
+import time
+import unittest
+
+from harness import PgweirCase, Wire, wait_until
+from harness.wire import Closed, first_error, query, startup
+
+HBA = """\
+local all all trust
+host locked all 127.0.0.1/32 scram-sha-256
+host all all 127.0.0.1/32 trust
+"""
+VOLUME = 5
+OPEN_SECONDS = 2
+DOWN_SECONDS = 5
+FAST_SECONDS = 0.001
+
+
+class Breaker(PgweirCase):
+    postgres_options = {"hba": HBA}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.postgres.create_user("app", "s3cret")
+        for name in ("app", "other", "locked"):
+            cls.postgres.create_database(name, owner="app")
+
+    def setUp(self):
+        if self.postgres.process is None:
+            self.postgres.start()
+
+    def weir(self, at_breaker="reject", **backend):
+        tier = {"pool_size": 4, "max_server_connections": 8, "queue_timeout": "10s", "at_breaker": at_breaker}
+        rules = {"breaker_volume": VOLUME, "breaker_open_time": f"{OPEN_SECONDS}s", **backend}
+        return self.pgweir(
+            {
+                "auth": {"method": "trust"},
+                "tiers": {"test": {**tier, "max_clients": 100}},
+                "pool": {"unknown_tenants": True, "default_tier": "test"},
+                "backends": {"main": rules},
+            },
+            {"app": "s3cret", "admin": "adm1n"},
+        )
+
+    def client(self, weir, database="app"):
+        wire = Wire(weir.port)
+        self.addCleanup(wire.close)
+        return wire.login("app", database)
+
+    def login_error(self, weir, database):
+        with Wire(weir.port) as wire:
+            wire.send(startup("app", database))
+            return first_error(wire.until_closed())
+
+    def breakers(self, weir):
+        columns, rows = weir.console("SHOW BREAKERS")
+        return {(row[0], row[1]): dict(zip(columns, row)) for row in rows}
+
+    def state(self, weir, database=None):
+        row = self.breakers(weir).get(("main", database))
+        return row and row["state"]
+
+    def ask_until(self, client, wanted, seconds=20):
+        """Asks again and again until the answer is an error like `wanted`, or none; all errors until then."""
+        errors = []
+
+        def asked():
+            error = first_error(client.query("select 1"))
+            if error:
+                errors.append(error)
+            return wanted(error)
+
+        wait_until(asked, seconds=seconds, what="the answer that is waited for")
+        return errors
+
+    @staticmethod
+    def attempts(weir):
+        return weir.log().count('"message":"server login failed"')
+
+    def test_a_postgres_that_is_gone_is_told_at_once(self):
+        weir = self.weir()
+        # More than there are servers: some wait when it happens.
+        clients = [self.client(weir) for _ in range(20)]
+        stop, errors, served = threading.Event(), [], []
+
+        def load(client):
+            while not stop.is_set():
+                try:
+                    error = first_error(client.query("select 1"))
+                except Closed:
+                    return  # its server died under it
+                (errors.append((time.monotonic(), error)) if error else served.append(time.monotonic()))
+                if error:
+                    time.sleep(0.002)
+
+        workers = [threading.Thread(target=load, args=(client,), daemon=True) for client in clients]
+        for worker in workers:
+            worker.start()
+        wait_until(lambda: len(served) > 500, what="load")
+        self.postgres.kill()
+        wait_until(lambda: self.state(weir) != "closed", what="an open breaker")
+        opened = time.monotonic()
+        before = self.attempts(weir)
+        time.sleep(DOWN_SECONDS)
+        # Probes for those who fail fast: one each time that the breaker has been open for long enough.
+        self.assertLessEqual(self.attempts(weir) - before, DOWN_SECONDS / OPEN_SECONDS + 1)
+        open_errors = [error for at, error in errors if at > opened + 0.5]
+        self.assertGreater(len(open_errors), 500)
+        self.assertEqual({error["C"] for error in open_errors}, {"57P03"})
+        whose = [error for error in open_errors if "backend 'main': its circuit breaker is open" in error["M"]]
+        self.assertGreater(len(whose), len(open_errors) * 0.9)
+        self.assertRegex(whose[-1]["H"], r"Try again in \d+\.\ds")
+        row = self.breakers(weir)["main", None]
+        self.assertGreater(int(row["rejected"]), 500)
+        self.assertGreaterEqual(int(row["opened"]), 1)
+        self.assertIn("refused", row["last_error"])
+        self.postgres.start()
+        back, count = time.monotonic(), len(served)
+        wait_until(lambda: len(served) > count + 500, what="clients are served again")
+        self.assertLess(served[count] - back, OPEN_SECONDS * 1.1 + 1)
+        self.assertEqual(self.state(weir), "closed")
+        stop.set()
+        for worker in workers:
+            worker.join(10)
+        for event in ("opened", "half-open", "closed"):
+            self.assertIn(f'"message":"breaker {event}"', weir.log())
+
+    def test_the_refusal_is_fast(self):
+        weir = self.weir(breaker_open_time="60s")
+        client = self.client(weir)
+        self.assertEqual(client.value("select 1"), "1")
+        weir.console("BREAKER OPEN main")
+        self.ask_until(client, lambda error: error)
+        waits = []
+        for _ in range(300):
+            begun = time.perf_counter()
+            error = first_error(client.query("select 1"))
+            waits.append(time.perf_counter() - begun)
+            self.assertEqual(error["C"], "57P03")
+        waits.sort()
+        # A busy machine adds its own to most of them.
+        fast, median = waits[len(waits) // 10], waits[len(waits) // 2]
+        print(f"refused within {fast * 1e6:.0f} us (one in ten), {median * 1e6:.0f} us (half), over a socket")
+        self.assertLess(fast, FAST_SECONDS)
+
+    def test_who_queues_waits_for_a_postgres_that_comes_back(self):
+        weir = self.weir("queue", breaker_open_time="60s")
+        clients = [self.client(weir, name) for name in ("app", "other", "app", "other")]
+        for client in clients:
+            self.assertEqual(client.value("select 1"), "1")
+        self.postgres.stop()
+        answers = []
+        asking = [
+            threading.Thread(target=lambda c=client: answers.append(c.value("select 2")), daemon=True)
+            for client in clients
+        ]
+        for one in asking:
+            one.start()
+        wait_until(lambda: self.state(weir) != "closed", what="an open breaker")
+        before = self.attempts(weir)
+        time.sleep(DOWN_SECONDS)
+        # One probe over all, not one of each database; at first they come fast.
+        self.assertLess(self.attempts(weir) - before, 40)
+        self.assertEqual(answers, [])
+        self.postgres.start()
+        begun = time.monotonic()
+        for one in asking:
+            one.join(20)
+        self.assertEqual(answers, ["2"] * 4)
+        self.assertLess(time.monotonic() - begun, 2.5)
+        self.assertEqual(self.state(weir), "closed")
+        self.assertEqual(self.breakers(weir)["main", None]["rejected"], 0)
+
+    def test_what_is_refused_to_one_database_hurts_no_other(self):
+        weir = self.weir(breaker_open_time="60s")
+        good = self.client(weir)
+        codes = {"nowhere": [], "locked": []}
+        # pg_hba.conf wants a password for one of them, and SCRAM takes no other than the right one.
+        self.postgres.sql("alter user app password 'another'")
+        self.addCleanup(lambda: self.postgres.sql("alter user app password 's3cret'"))
+        for _ in range(VOLUME + 2):
+            for name, seen in codes.items():
+                seen.append(self.login_error(weir, name)["C"])
+        self.assertEqual(codes["nowhere"], ["3D000"] * VOLUME + ["57P03"] * 2)
+        self.assertEqual(codes["locked"], ["28P01"] * VOLUME + ["57P03"] * 2)
+        self.assertIn("database 'nowhere', user 'app' on backend 'main'", self.login_error(weir, "nowhere")["M"])
+        breakers = self.breakers(weir)
+        self.assertEqual(breakers["main", None]["state"], "closed")
+        self.assertEqual(breakers["main", "nowhere"]["state"], "open")
+        self.assertEqual(breakers["main", "locked"]["state"], "open")
+        self.assertNotIn(("main", "app"), breakers)
+        self.assertEqual(good.value("select 1"), "1")
+        self.assertEqual(self.client(weir, "other").value("select 2"), "2")
+        # Nor does who kills his own servers, however often.
+        for _ in range(3 * VOLUME):
+            with Wire(weir.port) as suicide:
+                suicide.login("app", "other")
+                suicide.send(query("select pg_terminate_backend(pg_backend_pid())"))
+                self.assertEqual(first_error(suicide.until_closed())["C"], "57P01")
+        self.assertEqual(self.state(weir), "closed")
+        self.assertEqual(good.value("select 3"), "3")
+        # What has been put right can be tried at once.
+        self.postgres.create_database("nowhere", owner="app")
+        self.addCleanup(lambda: self.postgres.sql("drop database nowhere with (force)"))
+        self.assertEqual(self.login_error(weir, "nowhere")["C"], "57P03")
+        weir.console("BREAKER AUTO main")
+        self.assertEqual(self.client(weir, "nowhere").value("select 4"), "4")
+
+    def test_orders(self):
+        weir = self.weir()
+        client = self.client(weir)
+        self.assertEqual(client.value("select 1"), "1")
+        client.query("begin")
+        weir.console("BREAKER OPEN main")
+        self.assertEqual(self.breakers(weir)["main", None]["mode"], "ordered")
+        # What runs goes on to its end.
+        self.assertEqual(client.value("select 2"), "2")
+        client.query("commit")
+        error = self.ask_until(client, lambda error: error)[-1]
+        self.assertEqual(error["C"], "57P03")
+        self.assertIn("BREAKER AUTO", error["H"])
+        time.sleep(OPEN_SECONDS * 1.2)
+        self.assertEqual(first_error(client.query("select 3"))["C"], "57P03")
+        weir.console("BREAKER CLOSE main")
+        self.assertEqual(client.value("select 4"), "4")
+        self.assertEqual(self.state(weir), "closed")
+        self.postgres.kill()
+        begun = time.monotonic()
+        client.send(query("select 5"))
+        while self.attempts(weir) < 3 * VOLUME:
+            self.assertLess(time.monotonic() - begun, 20)
+            time.sleep(0.05)
+        self.assertEqual(self.state(weir), "closed")  # as it was told
+        self.postgres.start()
+        client.until_ready()
+        weir.console("BREAKER AUTO main")
+        self.assertEqual(self.breakers(weir)["main", None]["mode"], "auto")
+        with self.assertRaisesRegex(Exception, "no backend is named 'nobody'"):
+            weir.console("BREAKER OPEN nobody")
+
+    def test_a_postgres_that_does_not_answer(self):
+        weir = self.weir(breaker_open_time="1s", breaker_volume=2)
+        weir.config["server"] = {"connect_timeout": "500ms"}
+        weir.reload()
+        wait_until(lambda: "configuration reloaded" in weir.log(), what="the reload")
+        # Nobody is connected yet, and nobody gets through.
+        os.kill(self.postgres.process.pid, signal.SIGSTOP)
+        try:
+            codes = []
+
+            def knock():
+                codes.append(self.login_error(weir, "app")["C"])
+                return self.state(weir) == "open"
+
+            wait_until(knock, seconds=20, what="an open breaker")
+            begun = time.monotonic()
+            self.assertEqual(self.login_error(weir, "other")["C"], "57P03")
+            self.assertLess(time.monotonic() - begun, 0.4)
+        finally:
+            os.kill(self.postgres.process.pid, signal.SIGCONT)
+        self.assertEqual(set(codes), {"57P03"})
+        wait_until(lambda: self.login_ok(weir), seconds=5, what="served again")
+
+    def login_ok(self, weir):
+        with Wire(weir.port) as wire:
+            wire.send(startup("app", "app"))
+            kind = b""
+            while kind not in (b"Z", b"E"):
+                kind, _ = wire.receive()
+            return kind == b"Z"
+
+
+if __name__ == "__main__":
+    unittest.main()
