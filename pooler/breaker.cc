@@ -83,6 +83,9 @@ void Breaker::open(Time now) {
   open_until_ = now + rules_.open_time + Duration(static_cast<std::int64_t>(dice() % (jitter_most + 1)));
   const Duration down_for = down_since_ == kNever ? Duration::zero() : now - down_since_;
   waits_until_ = std::min(open_until_, now + retry_pause(down_for, rules_.shortest_retry, dice()));
+#ifdef PGWEIR_PLANT_NO_PATIENCE
+  waits_until_ = open_until_;
+#endif
 }
 
 void Breaker::close() {

@@ -25,6 +25,7 @@ namespace pgweir {
 class Breaker {
  public:
   enum class State : std::uint8_t { Closed, HalfOpen, Open };
+  static constexpr std::array<const char*, 3> kStateNames{"closed", "half-open", "open"};
   // By hand: Open tries nothing, Close never opens.
   enum class Order : std::uint8_t { Auto, Open, Close };
   enum class Patience : std::uint8_t { Waits, FailsFast };  // of whoever wants a connection
@@ -59,6 +60,7 @@ class Breaker {
   void order(Order order, Time now);
 
   State state() const;
+  static const char* name(State state) { return kStateNames[static_cast<std::size_t>(state)]; }
   Order ordered() const { return order_; }
   // In the window.
   std::uint32_t failures(Time now) const { return count(now).bad; }

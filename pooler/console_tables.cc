@@ -405,15 +405,6 @@ constexpr std::array kBackends{
             {kGauge, "backend_starved", "1 while somebody waits for a connection to it because of that."}},
 };
 
-Text breaker_state(const BreakerRow& row) {
-  switch (row.state) {
-    case Breaker::State::Closed: return "closed";
-    case Breaker::State::HalfOpen: return "half-open";
-    case Breaker::State::Open: return "open";
-  }
-  return {};
-}
-
 using Fuse = Figure<BreakerRow>;
 constexpr std::array kBreakers{
     Fuse{"backend", kS, &BreakerRow::backend},
@@ -421,7 +412,7 @@ constexpr std::array kBreakers{
     Fuse{"user", kS, &BreakerRow::user},
     Fuse{"state",
          kS,
-         &breaker_state,
+         [](const BreakerRow& row) -> Text { return Breaker::name(row.state); },
          {kGauge, "breaker_state",
           "State of the backend's circuit breaker: 0 closed, 1 half-open (a probe is under way), 2 open."},
          [](const BreakerRow& row) { return static_cast<double>(row.state); }},

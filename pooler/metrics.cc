@@ -118,6 +118,18 @@ void put_tier(Families& out, const std::string& tier, const TierSample& sample, 
   out.gauge("db_connections_active", "Server connections that a client holds.", labels, pools.sv_active);
 }
 
+// With the platform's names, too.
+void put_breaker(Families& out, const console::BreakerRow& breaker) {
+  const std::string backend = label(breaker.backend);
+  for (const Sampled& one : console::samples(breaker)) out.ours("pgweir_", one, {{"backend", backend}});
+  for (const char* state : Breaker::kStateNames)
+    out.gauge("circuit_breaker_state", "1 for the state that the backend's circuit breaker is in.",
+              {{"backend", backend}, {"state", state}}, std::string_view(Breaker::name(breaker.state)) == state ? 1 : 0);
+  out.counter("circuit_breaker_failures_total",
+              "Logins that the backend has failed, and servers of it that died.", {{"backend", backend}},
+              static_cast<double>(breaker.failed));
+}
+
 void put_tenant(Families& out, const TenantSample& tenant) {
   const std::string name = label(tenant.name);
   const Labels ours{{"tenant", name}, {"tier", label(tenant.tier)}}, theirs{{"database", name}};
@@ -273,9 +285,7 @@ std::string text(const Sample& sample, const Surroundings& around, Rest& rest) {
   for (const console::BackendRow& backend : around.backends)
     for (const Sampled& one : console::samples(backend))
       out.ours("pgweir_", one, {{"backend", label(backend.name)}});
-  for (const console::BreakerRow& breaker : around.breakers)
-    for (const Sampled& one : console::samples(breaker))
-      out.ours("pgweir_", one, {{"backend", label(breaker.backend)}});
+  for (const console::BreakerRow& breaker : around.breakers) put_breaker(out, breaker);
   out.gauge("pgweir_max_clients", "Clients that may be connected at a time (client.max).", {},
             static_cast<double>(around.max_clients));
   out.gauge("pgbouncer_config_max_client_connections", "Clients that may be connected at a time.", {},

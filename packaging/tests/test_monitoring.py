@@ -11,7 +11,8 @@ RULES = ROOT / "packaging/prometheus/pgweir.rules.yml"
 DASHBOARD = json.loads((ROOT / "packaging/grafana/pgweir.json").read_text())
 NAME = re.compile(r"\b(?:pgweir|pgbouncer|tenant|db)_[a-z_]+\b")
 
-# Which rows of pooler/console_tables.cc become series of tiers, workers and backends, and which of tenants.
+# Which rows of pooler/console_tables.cc become series of tiers, workers, backends and breakers, and which of
+# tenants.
 PREFIXES = {
     "kPools": ("pgweir_", "pgweir_tenant_"),
     "kQuantities": ("pgweir_", "pgweir_tenant_"),
@@ -19,6 +20,7 @@ PREFIXES = {
     "kDatabases": ("pgweir_tenant_",),
     "kWorkers": ("pgweir_",),
     "kBackends": ("pgweir_",),
+    "kBreakers": ("pgweir_",),
 }
 
 

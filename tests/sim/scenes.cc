@@ -177,7 +177,8 @@ void breakers(Stage& stage, World& world) {
   if (world.chance(30)) stage.faults.push_back(Fault::SilenceHost);
   stage.fails_fast = world.chance(60);
   stage.breaker_volume = static_cast<unsigned>(world.between(1, 4));
-  stage.breaker_open_ms = static_cast<unsigned>(world.between(50, 3'000));
+  // Who waits does not wait for that.
+  stage.breaker_open_ms = static_cast<unsigned>(world.between(50, stage.fails_fast ? 3'000 : 600'000));
   stage.tenants = static_cast<unsigned>(world.between(1, 4));
   stage.shared_group = world.chance(30);
   if (world.chance(30)) stage.reloads = 2;
