@@ -125,6 +125,7 @@ struct Config {
   std::uint32_t metrics_tenants = 100;  // with series of their own
   // process
   milliseconds shutdown_timeout{30'000};
+  milliseconds watchdog{10'000};
   LogLevel log_level = LogLevel::Info;
   LogFormat log_format = LogFormat::Auto;
   // sections with rows of their own

@@ -28,6 +28,9 @@ void Loader::cross_check(const std::string& path) {
       complain(origin("auth.users_file"), "auth.users_file", std::move(text.error()));
     }
   }
+  constexpr milliseconds kWatchdogLeast{2'000};
+  if (config.watchdog.count() > 0 && config.watchdog < kWatchdogLeast)
+    complain(origin("process.watchdog"), "process.watchdog", "must be at least 2s, or never");
   const bool tried = std::any_of(problems_.begin(), problems_.end(), [](const Problem& problem) {
     return problem.key.starts_with("backends") || problem.key.starts_with("DATABASE_URL");
   });

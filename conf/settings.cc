@@ -160,6 +160,10 @@ constexpr std::array kSettings{
               "Worker threads; 0: one per core."},
     ConfigRow{"process.shutdown_timeout", &Config::shutdown_timeout, Form::Plain, 0, kHourMs, kReload,
               "How long transactions may go on after a request to stop; never: not at all."},
+    ConfigRow{
+        "process.watchdog", &Config::watchdog, Form::Plain, 0, kHourMs, kRestart,
+        "How long a thread's loop may stand still before the process aborts, so that it is started anew; "
+        "where it stands is told after a second already. At least 2s; never: it is only told."},
     // log
     ConfigRow{"log.level", &Config::log_level, Form::Plain, 0, 0, kReload,
               "Least important event that is logged."},

@@ -124,7 +124,8 @@ void put_breaker(Families& out, const console::BreakerRow& breaker) {
   for (const Sampled& one : console::samples(breaker)) out.ours("pgweir_", one, {{"backend", backend}});
   for (const char* state : Breaker::kStateNames)
     out.gauge("circuit_breaker_state", "1 for the state that the backend's circuit breaker is in.",
-              {{"backend", backend}, {"state", state}}, std::string_view(Breaker::name(breaker.state)) == state ? 1 : 0);
+              {{"backend", backend}, {"state", state}},
+              std::string_view(Breaker::name(breaker.state)) == state ? 1 : 0);
   out.counter("circuit_breaker_failures_total",
               "Logins that the backend has failed, and servers of it that died.", {{"backend", backend}},
               static_cast<double>(breaker.failed));

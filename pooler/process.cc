@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -36,6 +38,7 @@
 #include "pooler/spdlog_log.h"
 #include "pooler/tier_control.h"
 #include "pooler/version.h"
+#include "pooler/watchdog.h"
 
 namespace pgweir::process {
 
@@ -264,6 +267,41 @@ void size_thread_pool(std::uint32_t workers) {
   ::setenv("UV_THREADPOOL_SIZE", std::to_string(workers + kSpare).c_str(), 0);
 }
 
+// A loop that is never to be ended for standing still is dead after a time that does not come.
+Watchdog::Times watchdog_times(const conf::Config& config) {
+  Watchdog::Times times;
+  times.dead_after =
+      config.watchdog.count() > 0 ? config.watchdog : conf::milliseconds(std::chrono::years(1));
+  return times;
+}
+
+// The stack goes to stderr, where nothing needs the thread that stands still; the log may need what it holds.
+void tell_stack(const Watchdog::Stall& stall, const char* what) {
+  std::array<char, 200> text;
+  const auto end = fmt::format_to_n(text.data(), text.size(), "pgweir: loop {} has stood still for {} ms{}\n",
+                                    stall.loop, stall.lasted.count(), what);
+  [[maybe_unused]] const auto written = ::write(STDERR_FILENO, text.data(), std::min(end.size, text.size()));
+  stall.stack.write(STDERR_FILENO);
+}
+
+Watchdog::Reports watchdog_reports(Log& log) {
+  Watchdog::Reports reports;
+  reports.stalled = [&log](const Watchdog::Stall& stall) {
+    tell_stack(stall, ", here:");
+    log.error("loop stalled", {{"loop", stall.loop},
+                               {"lasted_ms", stall.lasted.count()},
+                               {"stack", stall.stack.depth > 0 ? "on stderr" : "not to be had"}});
+  };
+  reports.back = [&log](const Watchdog::Stall& stall) {
+    log.warn("loop turns again", {{"loop", stall.loop}, {"lasted_ms", stall.lasted.count()}});
+  };
+  reports.dead = [](const Watchdog::Stall& stall) {
+    tell_stack(stall, ", the process aborts:");
+    std::abort();
+  };
+  return reports;
+}
+
 // The loops and their threads; the first loop is run by whoever calls run().
 class Threads {
  public:
@@ -395,7 +433,11 @@ Exit serve(const std::string& path) {
     rng.fill(reinterpret_cast<char*>(&run), sizeof run);
     tiers->keep_usage(fmt::format("{}-{:016x}", net::wall_clock_s(), run));
   }
-  App app(threads.parts(), log, *snapshot, reload, [&threads] { threads.stop(); });
+  std::optional<Watchdog> watchdog;
+  App app(threads.parts(), log, *snapshot, reload, [&threads, &watchdog] {
+    watchdog->rest();
+    threads.stop();
+  });
   app.let_change(read_file);
 
   auto sockets = doors.hand_out(threads.size());
@@ -416,6 +458,8 @@ Exit serve(const std::string& path) {
   if (const auto patience = watchdog_time(variable(environment, "WATCHDOG_USEC"),
                                           variable(environment, "WATCHDOG_PID"), ::getpid()))
     heartbeat.emplace(threads.all(), *patience / kBeatsPerWatchdog, [&manager] { manager.alive(); });
+
+  watchdog.emplace(threads.all(), watchdog_times(config), watchdog_reports(log));
 
   int ends = 0;
   const auto end = [&](const char* name) {
