@@ -332,7 +332,7 @@ void Group::drop(Server& server, const char* why) {
   if (server.place == Server::Place::Starting) {
     login_over();
     gate_.login_given_up();
-    }
+  }
   if (server.id == reader_) {
     reader_ = 0;
     books.routines.stopped();
