@@ -17,7 +17,7 @@ using std::chrono::milliseconds;
 
 enum class TlsMode : std::uint8_t { Disable, Allow, Prefer, Require, VerifyCa, VerifyFull };
 enum class AuthMethod : std::uint8_t { Trust, Password, Md5, ScramSha256 };
-enum class StoreKind : std::uint8_t { File, Redis };
+enum class StoreKind : std::uint8_t { File, Redis, Postgres };
 // What of a login names its tenant.
 enum class NamedBy : std::uint8_t { Database, User, Sni, Option };
 enum class LogFormat : std::uint8_t { Auto, Text, Json };
@@ -104,6 +104,7 @@ struct Config {
   // tenant_store
   StoreKind store_kind = StoreKind::File;
   std::string redis_url, redis_ca_file;
+  std::string postgres_url;
   milliseconds store_timeout{1000};
   milliseconds store_ttl{60'000};
   milliseconds store_negative_ttl{10'000};

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "conf/database_url.h"
 #include "conf/embedded_tiers.h"
 #include "conf/loader.h"
 #include "conf/redis_url.h"
@@ -78,6 +79,18 @@ void Loader::check_store() {
     if (!address) complain(origin(url), url, address.error());
     if (address && !address->tls && !config.redis_ca_file.empty())
       complain(origin(ca), ca, "would not be used, because tenant_store.redis_url is not rediss://");
+  }
+  const std::string postgres = "tenant_store.postgres_url";
+  if (config.store_kind == StoreKind::Postgres)
+    need(postgres, config.postgres_url, "tenant_store.kind", "is postgres");
+  else if (!config.postgres_url.empty())
+    complain(origin(postgres), postgres, "would not be used, because tenant_store.kind is not postgres");
+  if (!config.postgres_url.empty()) {
+    const auto address = parse_database_url(config.postgres_url);
+    if (!address)
+      complain(origin(postgres), postgres, address.error());
+    else if (address->user.empty())
+      complain(origin(postgres), postgres, "must name a user: postgres://user:password@host/database");
   }
   if (config.store_stale_max < config.store_ttl)
     complain(origin("tenant_store.stale_max"), "tenant_store.stale_max",

@@ -122,7 +122,8 @@ std::string reference() {
       "\n## Secrets in files\n\n"
       "Each variable above that holds a secret may end in `_FILE` and then names a file that holds it; so "
       "may "
-      "`tenant_store.redis_url` in the file, as `redis_url_file`.\n";
+      "`tenant_store.redis_url` and `tenant_store.postgres_url` in the file, as `redis_url_file` and "
+      "`postgres_url_file`.\n";
   return out;
 }
 

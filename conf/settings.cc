@@ -116,6 +116,12 @@ constexpr std::array kSettings{
               "PEM file with the authorities that may sign its certificate; empty: those that the system "
               "trusts."},
     ConfigRow{
+        "tenant_store.postgres_url", &Config::postgres_url, Form::Plain, 0, 2048, kRestart,
+        "`postgres://user:password@host:port/database?sslmode=verify-full&sslrootcert=/path`, the database "
+        "that packaging/postgres/tenant_store.sql was run on. It must reach Postgres itself, or LISTEN would "
+        "hear nothing.",
+        Secrecy::Secret},
+    ConfigRow{
         "tenant_store.timeout", &Config::store_timeout, Form::Plain, 10, kMinuteMs, kRestart,
         "How long the store may take to connect or to answer. Only tenants that are not known yet wait."},
     ConfigRow{"tenant_store.ttl", &Config::store_ttl, Form::Plain, 100, kDayMs, kReload,
@@ -124,8 +130,10 @@ constexpr std::array kSettings{
               "How long it is remembered that the store does not know a tenant."},
     ConfigRow{
         "tenant_store.stale_max", &Config::store_stale_max, Form::Plain, 1000, 30 * kDayMs, kReload,
-        "How long a tenant's last good record holds while the store is down or tells nonsense; then he is "
-        "held to pool.default_tier, or to his own tier where that is lower."},
+        "How long a tenant's last good record holds while the store is down or tells nonsense, or while its "
+        "Redis does not have it any more; then he is held to pool.default_tier, or to his own tier where "
+        "that is "
+        "lower. A row that is deleted in Postgres is gone at once."},
     ConfigRow{"tenant_store.known_max", &Config::store_known_max, Form::Plain, 100, 10'000'000, kReload,
               "Tenants without clients that are remembered, the last used ones."},
     // auth
@@ -220,7 +228,8 @@ constexpr std::array kAuthMethods{
     Choice<AuthMethod>{"trust", AuthMethod::Trust}, Choice<AuthMethod>{"password", AuthMethod::Password},
     Choice<AuthMethod>{"md5", AuthMethod::Md5}, Choice<AuthMethod>{"scram-sha-256", AuthMethod::ScramSha256}};
 constexpr std::array kStoreKinds{Choice<StoreKind>{"file", StoreKind::File},
-                                 Choice<StoreKind>{"redis", StoreKind::Redis}};
+                                 Choice<StoreKind>{"redis", StoreKind::Redis},
+                                 Choice<StoreKind>{"postgres", StoreKind::Postgres}};
 constexpr std::array kNamedBy{Choice<NamedBy>{"database", NamedBy::Database},
                               Choice<NamedBy>{"user", NamedBy::User}, Choice<NamedBy>{"sni", NamedBy::Sni},
                               Choice<NamedBy>{"option", NamedBy::Option}};

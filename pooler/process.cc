@@ -32,6 +32,7 @@
 #include "pooler/net/uv_loop.h"
 #include "pooler/net/wall_clock.h"
 #include "pooler/notify.h"
+#include "pooler/postgres_store.h"
 #include "pooler/redis_store.h"
 #include "pooler/shared.h"
 #include "pooler/snapshot.h"
@@ -341,6 +342,12 @@ class Threads {
   std::vector<net::SystemRng> rngs_;
 };
 
+std::unique_ptr<TierStore> make_store(const Snapshot& snapshot, net::UvLoop& loop, Rng& rng, Log& log,
+                                      TierStore::Listener& listener) {
+  if (snapshot.postgres) return std::make_unique<PostgresStore>(loop, rng, log, *snapshot.postgres, listener);
+  return std::make_unique<RedisStore>(loop, rng, log, *snapshot.redis, listener);
+}
+
 }  // namespace
 
 Exit check_config(const std::string& path) {
@@ -405,7 +412,7 @@ Exit serve(const std::string& path) {
     return Exit::Config;
   }
 
-  const bool stored = (*snapshot)->redis.has_value();
+  const bool stored = (*snapshot)->config().store_kind != conf::StoreKind::File;
   const auto http_sockets = open_http(**snapshot, log);
   if (!http_sockets) {
     fmt::print(stderr, "pgweir: http: {}\n", http_sockets.error().message);
@@ -426,7 +433,7 @@ Exit serve(const std::string& path) {
   std::optional<TierControl> tiers;
   if (stored)
     tiers.emplace(threads.control(), log, *snapshot, [&](TierStore::Listener& listener) {
-      return std::make_unique<RedisStore>(threads.control(), rng, log, *(*snapshot)->redis, listener);
+      return make_store(**snapshot, threads.control(), rng, log, listener);
     });
   if (tiers) {
     std::uint64_t run = 0;

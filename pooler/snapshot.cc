@@ -1,8 +1,11 @@
 #include "pooler/snapshot.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <iterator>
 
+#include "conf/database_url.h"
 #include "conf/embedded_tiers.h"
 #include "conf/redis_url.h"
 #include "conf/settings.h"
@@ -135,9 +138,36 @@ void add_client_tls(Snapshot& snapshot, Problems& problems) {
     complain(problems, snapshot.loaded.origins["client.tls_mode"], "client.tls_mode", tls.error().message);
 }
 
-void add_store(Snapshot& snapshot, Problems& problems) {
+void add_postgres(Snapshot& snapshot, Problems& problems) {
   const conf::Config& config = snapshot.config();
-  if (config.store_kind != conf::StoreKind::Redis) return;
+  const auto url = conf::parse_database_url(config.postgres_url);
+  if (!url) return complain(problems, {}, "tenant_store.postgres_url", url.error());
+  // Names of a backend's settings, and what libpq calls them.
+  static constexpr std::pair<std::string_view, const char*> kNames[] = {
+      {"host", "host"},
+      {"port", "port"},
+      {"tls_mode", "sslmode"},
+      {"tls_ca_file", "sslrootcert"},
+      {"tls_cert_file", "sslcert"},
+      {"tls_key_file", "sslkey"},
+  };
+  std::string host = conf::Backend{}.host, port = std::to_string(conf::Backend{}.port);
+  PostgresSettings made;
+  made.timeout = config.store_timeout;
+  made.parameters = {
+      {"host", host}, {"user", url->user}, {"password", url->password}, {"dbname", url->database}};
+  for (const auto& [key, value] : url->backend) {
+    for (const auto& [ours, theirs] : kNames)
+      if (key == ours) made.parameters.emplace_back(theirs, value);
+    if (key == "host") host = value;
+    if (key == "port") port = value;
+  }
+  made.name = fmt::format("{}:{}/{}", host, port, url->database);
+  snapshot.postgres = std::move(made);
+}
+
+void add_redis(Snapshot& snapshot, Problems& problems) {
+  const conf::Config& config = snapshot.config();
   const auto url = conf::parse_redis_url(config.redis_url);
   if (!url) return complain(problems, {}, "tenant_store.redis_url", url.error());
   RedisSettings redis{{url->host, url->port}, nullptr,       url->user,
@@ -149,6 +179,14 @@ void add_store(Snapshot& snapshot, Problems& problems) {
     redis.tls = std::move(*tls);
   }
   snapshot.redis = std::move(redis);
+}
+
+void add_store(Snapshot& snapshot, Problems& problems) {
+  switch (snapshot.config().store_kind) {
+    case conf::StoreKind::File: return;
+    case conf::StoreKind::Redis: return add_redis(snapshot, problems);
+    case conf::StoreKind::Postgres: return add_postgres(snapshot, problems);
+  }
 }
 
 }  // namespace

@@ -21,6 +21,7 @@
 #include "pooler/naming.h"
 #include "pooler/net/loop.h"
 #include "pooler/net/tls.h"
+#include "pooler/postgres_settings.h"
 #include "pooler/redis_settings.h"
 #include "protocol/secret.h"
 #include "tiers/directory.h"
@@ -45,7 +46,8 @@ struct Snapshot {
   std::shared_ptr<net::TlsContext> client_tls;                                    // null: TLS is not offered
   std::vector<BackendView> backends;
   Naming naming;
-  std::optional<RedisSettings> redis;  // the tenant store, where it is one
+  std::optional<RedisSettings> redis;        // the tenant store, where it is one
+  std::optional<PostgresSettings> postgres;  // the same
 
   const BackendView* backend(std::string_view name) const;  // empty name: the first
   // The tenant that this database name stands for; empty when there is none.

@@ -18,6 +18,8 @@ tiers::Catalog::Rules rules_of(const std::shared_ptr<const Snapshot>& snapshot) 
   rules.negative_ttl = config.store_negative_ttl;
   rules.stale_max = config.store_stale_max;
   rules.known_max = config.store_known_max;
+  rules.vanished = config.store_kind == conf::StoreKind::Postgres ? tiers::Catalog::Vanished::Believed
+                                                                  : tiers::Catalog::Vanished::Doubted;
   rules.default_tier = config.default_tier;
   rules.first_backend = snapshot->backends[0].settings.name;
   rules.directory = {snapshot, &snapshot->directory};

@@ -10,6 +10,7 @@ namespace pgweir::tiers {
 namespace {
 constexpr std::string_view kAll = "*";
 constexpr std::string_view kTierPrefix = "tier:";
+constexpr std::string_view kGone = "it is not in the tenant store any more";
 }  // namespace
 
 Catalog::Catalog(Rules rules) : rules_(std::move(rules)) {}
@@ -230,7 +231,7 @@ void Catalog::tier_row(const std::string& name, TierEntry& one, const Expected<F
   } else if (fields->empty()) {
     // The tier of the configuration holds again, once it is sure that the store was not just emptied.
     if (!one.row.empty()) ++totals_.vanished;
-    if (!one.row.empty() && stale(one.good_at, now)) {
+    if (!one.row.empty() && is_gone(one.good_at, now)) {
       one.row = Row();
       differs = true;
     }
@@ -277,7 +278,7 @@ void Catalog::nothing(Entry& one, Time now) {
   one.complained = false;
   if (one.state == State::Known) {
     ++totals_.vanished;
-    if (!stale(one.good_at, now)) return;
+    if (!is_gone(one.good_at, now)) return;
     one.row = Row();
   }
   set_state(one, State::Absent);
@@ -305,8 +306,14 @@ void Catalog::update(Entry& one, Time now) {
   if (one.watchers == 0 || one.state == State::Asked) return;
   one.stale = one.state == State::Known && stale(one.good_at, now);
   Answer is = answer(one, now);
-  // Without a record its clients stay what they are; new ones are refused.
-  if (!is.record) return;
+  // Without a record new clients are refused; those that are here stay what they are, or end.
+  if (!is.record && rules_.vanished == Vanished::Doubted) return;
+  if (!is.record) {
+    is.record = *one.told;
+    is.record->state = TenantState::Suspended;
+    is.record->reason = kGone;
+    is.record->revision = ++revision_;
+  }
   one.told->revision = is.record->revision;
   if (*one.told == *is.record) return;
   *one.told = *is.record;

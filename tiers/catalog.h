@@ -3,8 +3,8 @@
 //
 // The store is advice (R14). Whoever was known once never waits for it: his last good row answers while a
 // fresh one is fetched, for at most `stale_max`; then he is held to the default tier, or to his own where
-// that is lower. A row that has vanished is treated the same way, since a store that was emptied says that of
-// everybody; to stop a tenant, suspend him. Garbage never replaces a good row.
+// that is lower. Garbage never replaces a good row. A row that has vanished is doubted or believed
+// (Vanished): of a cache that was emptied it is treated as silence, of a table it is news.
 //
 // Pure: the time is passed in, what must be done comes out as actions. One row per 250 bytes or so:
 //
@@ -42,12 +42,20 @@ class Catalog {
   static constexpr std::chrono::seconds kRetry{2};      // after a lookup that failed
   static constexpr std::chrono::seconds kAllAtMost{1};  // pause between two times that all is asked for anew
 
+  // What it means that the store has no row any more of a tenant or tier that it had.
+  enum class Vanished : std::uint8_t {
+    Doubted,   // nothing, for stale_max: it may have been emptied. To stop a tenant, suspend him
+    Believed,  // somebody deleted it: at once. Clients that nothing else serves end as those of a suspended
+               // one
+  };
+
   // What the configuration says.
   struct Rules {
     Duration ttl = std::chrono::minutes(1);            // of a row that is known
     Duration negative_ttl = std::chrono::seconds(10);  // of a name that is not
     Duration stale_max = std::chrono::minutes(15);
     std::size_t known_max = 100'000;
+    Vanished vanished = Vanished::Doubted;
     std::string default_tier;
     std::string first_backend;
     // Tiers of the configuration, below those of the store; has default_tier.
@@ -172,6 +180,9 @@ class Catalog {
   Answer answer(const Entry& entry, Time now);
   std::optional<Tenant> unknown(const std::string& name, Time now);
   bool stale(Time good_at, Time now) const { return now - good_at > rules_.stale_max; }
+  bool is_gone(Time good_at, Time now) const {
+    return rules_.vanished == Vanished::Believed || stale(good_at, now);
+  }
   std::string_view tier_of(const Row& row) const;
 
   Rules rules_;

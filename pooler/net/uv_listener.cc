@@ -7,7 +7,6 @@
 
 #include "pooler/base/check.h"
 #include "pooler/net/address.h"
-#include "pooler/net/uv_loop_impl.h"
 #include "pooler/net/uv_stream.h"
 
 namespace pgweir::net {
@@ -20,7 +19,7 @@ UvListener::UvListener(UvLoopImpl& loop, int fd, Acceptor& acceptor)
   const int on = 1;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   PGWEIR_CHECK(uv_poll_init(loop.uv(), poll_, fd) == 0);
-  poll_->data = this;
+  poll_->data = static_cast<PollOwner*>(this);
   watch();
 }
 
@@ -35,14 +34,12 @@ void UvListener::stop() {
   ::close(fd_);  // uv_close() has taken it out of epoll already
 }
 
-void UvListener::loop_is_gone(uv_handle_t* poll) { static_cast<UvListener*>(poll->data)->stop(); }
-
 void UvListener::watch() { PGWEIR_CHECK(uv_poll_start(poll_, UV_READABLE, on_readable) == 0); }
 
 void UvListener::on_readable(uv_poll_t* poll, int, int) {
   // The acceptor may destroy the listener; the handle outlives this call and tells.
   for (int i = 0; i < kAcceptsPerTurn && poll->data != nullptr; ++i) {
-    if (!static_cast<UvListener*>(poll->data)->accept_one()) return;
+    if (!static_cast<UvListener*>(static_cast<PollOwner*>(poll->data))->accept_one()) return;
   }
 }
 

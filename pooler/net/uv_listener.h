@@ -7,24 +7,22 @@
 
 #include "pooler/net/loop.h"
 #include "pooler/net/timer_heap.h"
+#include "pooler/net/uv_loop_impl.h"
 
 namespace pgweir::net {
 
-class UvLoopImpl;
-
-class UvListener final : public Listener {
+class UvListener final : public Listener, private PollOwner {
  public:
   UvListener(UvLoopImpl& loop, int fd, Acceptor& acceptor);  // takes over fd
   ~UvListener() override;
   UvListener(const UvListener&) = delete;
   UvListener& operator=(const UvListener&) = delete;
 
-  static void loop_is_gone(uv_handle_t* poll);
-
  private:
   static constexpr int kAcceptsPerTurn = 16;  // leaves some to the other loops that share the socket
   static constexpr auto kPause = std::chrono::milliseconds(100);
 
+  void loop_is_gone() override { stop(); }
   static void on_readable(uv_poll_t* poll, int status, int events);
   bool accept_one();  // false: nobody else is waiting
   void watch();

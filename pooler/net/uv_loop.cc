@@ -7,6 +7,7 @@
 #include "pooler/net/uv_listener.h"
 #include "pooler/net/uv_loop_impl.h"
 #include "pooler/net/uv_stream.h"
+#include "pooler/net/uv_watch.h"
 
 namespace pgweir::net {
 
@@ -51,7 +52,7 @@ void UvLoopImpl::close_handle(uv_handle_t* handle, void* loop) {
       if (!uv_is_closing(handle)) socket->close();
       return;
     }
-    case UV_POLL: return UvListener::loop_is_gone(handle);
+    case UV_POLL: return static_cast<PollOwner*>(handle->data)->loop_is_gone();
     case UV_SIGNAL: return uv_close(handle, [](uv_handle_t* h) { delete static_cast<Signal*>(h->data); });
     default:
       PGWEIR_CHECK(handle->data == loop);  // async_ and timer_
@@ -169,6 +170,10 @@ void UvLoopImpl::watch_signal(int signum, std::function<void()> on_signal) {
   const int rc = uv_signal_start(
       &signal->handle, [](uv_signal_t* s, int) { static_cast<Signal*>(s->data)->on_signal(); }, signum);
   PGWEIR_CHECK(rc == 0);
+}
+
+std::unique_ptr<UvLoop::Watch> UvLoopImpl::watch(int fd, Ready what, std::function<void()> on_ready) {
+  return std::make_unique<UvWatch>(*this, fd, what, std::move(on_ready));
 }
 
 }  // namespace pgweir::net

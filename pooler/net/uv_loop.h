@@ -21,6 +21,16 @@ class UvLoop : public Loop {
   virtual void stop() = 0;
   // Calls `on_signal` on this loop whenever the process receives `signum`. One handler per signal.
   virtual void watch_signal(int signum, std::function<void()> on_signal) = 0;
+
+  // Somebody else's socket, such as a library's.
+  enum class Ready : std::uint8_t { Read, Write, Either };
+  // Destroying it ends the calls; it has to go before the descriptor is closed, and may go inside of one.
+  class Watch {
+   public:
+    virtual ~Watch() = default;
+  };
+  // Calls `on_ready` on this loop as long as `fd` is ready for that. One watch at a time per descriptor.
+  virtual std::unique_ptr<Watch> watch(int fd, Ready what, std::function<void()> on_ready) = 0;
 };
 
 }  // namespace pgweir::net

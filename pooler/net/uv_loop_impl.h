@@ -14,6 +14,13 @@
 
 namespace pgweir::net {
 
+// Whom the `data` of a uv_poll_t names; null when that one has gone.
+class PollOwner {
+ public:
+  virtual ~PollOwner() = default;
+  virtual void loop_is_gone() = 0;
+};
+
 class UvLoopImpl final : public UvLoop {
  public:
   UvLoopImpl();
@@ -46,6 +53,7 @@ class UvLoopImpl final : public UvLoop {
   void run() override;
   void stop() override;
   void watch_signal(int signum, std::function<void()> on_signal) override;
+  std::unique_ptr<Watch> watch(int fd, Ready what, std::function<void()> on_ready) override;
 
   uv_loop_t* uv() { return &loop_; }
   bool running() const { return running_; }

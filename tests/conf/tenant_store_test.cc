@@ -50,15 +50,24 @@ TEST_CASE("a store's settings are checked together") {
                   {{"u", "redis://:s3cret@cache\n"}})
             .empty());
   CHECK(load_with("tenant_store: {kind: redis, redis_url_file: u}", {}, {{"u", "rediss://cache\n"}}).empty());
+  CHECK(load_with("tenant_store: {kind: postgres, postgres_url_file: u}", {},
+                  {{"u", "postgres://pooler:s3cret@platform.example/platform?sslmode=verify-full"}})
+            .empty());
   const struct {
     const char *lines, *says;
   } rows[] = {
       {"tenant_store: {kind: redis}",
        "tenant_store.redis_url: must be set, because tenant_store.kind is redis"},
       {"tenant_store: {redis_url: 'redis://x'}", "would not be used, because tenant_store.kind is not redis"},
-      {"tenant_store: {kind: radish}", "must be one of file, redis, not 'radish'"},
+      {"tenant_store: {kind: radish}", "must be one of file, redis, postgres, not 'radish'"},
       {"tenant_store: {kind: redis, redis_url: 'redis://:s3cret@'}", "redis_url: has no valid host"},
       {"tenant_store: {kind: redis, redis_url: 'redis://x', redis_ca_file: /ca}", "is not rediss://"},
+      {"tenant_store: {kind: postgres}",
+       "tenant_store.postgres_url: must be set, because tenant_store.kind is postgres"},
+      {"tenant_store: {kind: postgres, postgres_url: 'mysql://s3cret'}", "must begin with postgres://"},
+      {"tenant_store: {kind: postgres, postgres_url: 'postgres://platform.example/db'}", "must name a user"},
+      {"tenant_store: {kind: redis, redis_url: 'redis://x', postgres_url: 'postgres://u@h/d'}",
+       "would not be used, because tenant_store.kind is not postgres"},
       {"tenant_store: {ttl: 1h}", "tenant_store.stale_max: must be at least tenant_store.ttl, which is 1h"},
       {"tenant_store: {ttl: never}", "tenant_store.ttl"},
       {"tenant_store: {kind: redis, redis_url: 'redis://x', redis_url_file: u}", "not both"},

@@ -143,10 +143,42 @@ TEST_CASE("signals arrive on the loop") {
   CHECK(hups == 1);
 }
 
+TEST_CASE("somebody else's socket is watched until the watch goes, which may be inside of its call") {
+  const auto loop = UvLoop::make();
+  int ends[2];
+  REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0);
+  int calls = 0;
+  std::unique_ptr<UvLoop::Watch> watch;
+  watch = loop->watch(ends[0], UvLoop::Ready::Read, [&] {
+    ++calls;
+    watch.reset();
+  });
+  CHECK_FALSE(drive(
+      *loop, [&] { return calls > 0; }, 20ms));
+  REQUIRE(::write(ends[1], "x", 1) == 1);
+  CHECK(drive(*loop, [&] { return calls > 0; }));
+  CHECK_FALSE(drive(
+      *loop, [&] { return calls > 1; }, 20ms));
+  watch = loop->watch(ends[0], UvLoop::Ready::Write, [&] { calls = 10; });
+  CHECK(drive(*loop, [&] { return calls == 10; }));
+  watch.reset();
+  watch = loop->watch(ends[0], UvLoop::Ready::Either, [&] { calls = 20; });
+  CHECK(drive(*loop, [&] { return calls == 20; }));
+  ::close(ends[1]);
+  watch.reset();
+  watch = loop->watch(ends[0], UvLoop::Ready::Read, [&] { calls = 30; });
+  CHECK(drive(*loop, [&] { return calls == 30; }));
+  watch.reset();
+  ::close(ends[0]);
+}
+
 TEST_CASE("a loop is destroyed with everything still open") {
   Ear client, resolving, closing, written;
   Door door;
   std::unique_ptr<Listener> listener;
+  std::unique_ptr<UvLoop::Watch> watch;
+  int watched[2];
+  REQUIRE(pipe(watched) == 0);
   bool done = false;
   {
     auto loop = UvLoop::make();
@@ -157,6 +189,7 @@ TEST_CASE("a loop is destroyed with everything still open") {
     closing.stream = loop->connect(here, closing);
     written.stream = loop->connect(here, written);
     REQUIRE(drive(*loop, [&] { return door.ears.size() == 3 && closing.connected && written.connected; }));
+    watch = loop->watch(watched[0], UvLoop::Ready::Read, [] {});
     resolving.stream = loop->connect({"localhost", here.port}, resolving);
     closing.stream->close();
     written.stream->write(pattern(20'000'000));
@@ -173,6 +206,8 @@ TEST_CASE("a loop is destroyed with everything still open") {
   client.stream->reset();
   CHECK(written.stream->unsent() == 0);
   CHECK(client.stream->local().host == "");
+  watch.reset();
+  for (const int end : watched) ::close(end);
 }
 
 TEST_CASE("streams and listeners may go before a loop that runs no more") {

@@ -222,6 +222,44 @@ TEST_CASE("a store that was emptied takes nobody's tier away before stale_max") 
   CHECK(s.actions().find("changed acme unknown 20") != std::string::npos);
 }
 
+TEST_CASE("a row that somebody deleted is gone at once") {
+  Stand s;
+  const auto believe = [&] {
+    auto rules = s.rules();
+    rules.vanished = Catalog::Vanished::Believed;
+    s.catalog.set_rules(std::move(rules), s.now);
+  };
+  believe();
+  s.know("acme");
+  s.know("beta");
+  s.watch("acme");
+  s.row("acme", {});
+  CHECK(s.actions() == "changed acme unknown 20");
+  CHECK(s.ask("acme") == "unknown 20");
+  CHECK(s.catalog.totals().vanished == 1);
+  // Where nothing else serves him, his clients end as those of a suspended tenant, until he is back.
+  s.row("acme", {{"tier", "pro"}});
+  s.actions();
+  s.serves_unknown = false;
+  believe();
+  s.row("acme", {});
+  const auto actions = s.catalog.take_actions();
+  REQUIRE(actions.size() == 1);
+  REQUIRE(actions[0].answer.record);
+  CHECK(actions[0].answer.record->state == TenantState::Suspended);
+  CHECK(actions[0].answer.record->reason == "it is not in the tenant store any more");
+  CHECK(s.ask("acme") == "unknown none");
+  s.row("acme", {});
+  CHECK(s.actions().empty());
+  s.row("acme", {{"tier", "pro"}});
+  CHECK(s.actions() == "changed acme known 200");
+  // One without clients.
+  s.row("beta", {});
+  CHECK(s.actions().empty());
+  CHECK(s.ask("beta") == "unknown none");
+  s.catalog.unwatch("acme");
+}
+
 TEST_CASE("changes reach watched tenants, once each") {
   Stand s;
   s.know("acme");

@@ -1,0 +1,95 @@
+#include "tiers/postgres_codec.h"
+
+#include <catch2/catch.hpp>
+
+using namespace pgweir;
+using namespace pgweir::tiers;
+using Catch::Matchers::Contains;
+
+namespace {
+
+const std::vector<std::string> kNames{"acme", "beta"};
+
+// "acme: tier=pro max_clients=7; beta: none", or the error in place of the fields.
+std::string read(std::vector<PostgresRow> rows) {
+  const auto all = postgres_fields(kNames, std::move(rows));
+  REQUIRE(all.size() == kNames.size());
+  std::string text;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    text += (i > 0 ? "; " : "") + kNames[i] + ":";
+    if (!all[i])
+      text += " " + all[i].error().message;
+    else if (all[i]->empty())
+      text += " none";
+    else
+      for (const auto& [key, value] : *all[i]) text += " " + key + "=" + value;
+  }
+  return text;
+}
+
+}  // namespace
+
+TEST_CASE("rows of a table are fields, and none where there is no row") {
+  CHECK(read({}) == "acme: none; beta: none");
+  CHECK(read({{"beta", "tier", "pro"}, {"acme", "state", "active"}, {"beta", "max_clients", "7"}}) ==
+        "acme: state=active; beta: tier=pro max_clients=7");
+  // What was not asked for, and what no answer of ours looks like.
+  CHECK(read({{"gamma", "tier", "pro"}, {"acme", "tier"}, {}, {"acme", std::nullopt, "x"}}) ==
+        "acme: none; beta: none");
+}
+
+TEST_CASE("limits that are no object refuse their row, and no other") {
+  const std::string text = read({{"acme", "tier", "pro"}, {"acme", "limits", ""}, {"beta", "tier", "pro"}});
+  CHECK(text == "acme: limits must be a JSON object of at most 16384 bytes; beta: tier=pro");
+}
+
+TEST_CASE("a row of a table and a hash of Redis make the same record") {
+  auto fields = postgres_fields(kNames, {{"acme", "tier", "pro"}, {"acme", "max_clients", "7"}});
+  const auto row = Row::of_tenant(*fields[0]);
+  REQUIRE(row);
+  CHECK(*row == *Row::of_tenant({{"tier", "pro"}, {"max_clients", "7"}}));
+  fields = postgres_fields(kNames, {{"acme", "max_clients", "{\"a\": [1]}"}});
+  CHECK_FALSE(Row::of_tenant(*fields[0]));
+}
+
+TEST_CASE("names are values, never text of a statement") {
+  const std::vector<std::string> hostile{"a\"b", "c\\d", "'); drop table x; --", "{e,f}", ""};
+  CHECK(postgres_array(hostile) == R"({"a\"b","c\\d","'); drop table x; --","{e,f}",""})");
+  CHECK(postgres_array({}) == "{}");
+  const PostgresQuery fetch = postgres_fetch(PostgresTable::Tenants, hostile);
+  CHECK_THAT(fetch.text, !Contains("drop") && Contains("pgweir.tenants"));
+  CHECK(fetch.values[0] == postgres_array(hostile));
+  CHECK_THAT(fetch.values[1], Contains("\"tier\",") && Contains("\"password\""));
+  CHECK_THAT(postgres_fetch(PostgresTable::Tiers, hostile).text, Contains("pgweir.tiers"));
+
+  const PostgresQuery set = postgres_set("a'b", {{"tier", "x'y"}, {"user", "u"}});
+  CHECK(set.text == "update pgweir.tenants set \"tier\" = $2, \"user\" = $3 where id = $1 returning 1");
+  CHECK(set.values == std::vector<std::string>{"a'b", "x'y", "u"});
+
+  const PostgresQuery usage = postgres_put_usage("2026-01-31:run-7:a:b", {{"queries", "5"}, {"busy", "0.5"}});
+  CHECK(usage.values ==
+        std::vector<std::string>{"2026-01-31", "run-7", "a:b", R"({"queries","busy"})", R"({"5","0.5"})"});
+}
+
+TEST_CASE("names that no Postgres can have are known") {
+  using namespace std::string_literals;
+  for (const std::string& good :
+       {""s, "acme"s, "a\x01"s, "\xc3\xa4"s, "\xe2\x82\xac"s, "\xf0\x9f\x98\x80"s, "\xf4\x8f\xbf\xbf"s}) {
+    INFO(good);
+    CHECK(is_postgres_text(good));
+  }
+  for (const std::string& bad :
+       {"a\0b"s, "\x80"s, "\xc3"s, "\xc3("s, "\xc0\x80"s, "\xe2\x82"s, "\xe0\x80\x80"s, "\xed\xa0\x80"s,
+        "\xf0\x80\x80\x80"s, "\xf4\x90\x80\x80"s, "\xff"s, "\xf5\x80\x80\x80"s}) {
+    INFO(bad);
+    CHECK_FALSE(is_postgres_text(bad));
+  }
+}
+
+TEST_CASE("errors say whose fault they are and what to do") {
+  CHECK(postgres_blames_row("22012"));
+  CHECK_FALSE(postgres_blames_row("42P01"));
+  CHECK_THAT(std::string(postgres_hint("42P01")), Contains("tenant_store.sql"));
+  CHECK_THAT(std::string(postgres_hint("42501")), Contains("grant"));
+  CHECK(postgres_hint("XX000").empty());
+}
