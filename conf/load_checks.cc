@@ -78,7 +78,8 @@ void Loader::check_store() {
     const auto address = parse_redis_url(config.redis_url);
     if (!address) complain(origin(url), url, address.error());
     if (address && !address->tls && !config.redis_ca_file.empty())
-      complain(origin(ca), ca, "would not be used, because tenant_store.redis_url is not rediss://");
+      complain(origin(ca), ca,
+               "would not be used, because tenant_store.redis_url is not rediss:// or rediss+sentinel://");
   }
   const std::string postgres = "tenant_store.postgres_url";
   if (config.store_kind == StoreKind::Postgres)

@@ -23,21 +23,42 @@ RedisConnection::~RedisConnection() = default;
 
 void RedisConnection::connect() {
   PGWEIR_CHECK(state_ == State::Down && !stream_);
-  state_ = State::Connecting;
+  const bool ask_first = !settings_.sentinels.empty() && !master_;
+  state_ = ask_first ? State::AskingSentinel : State::Connecting;
+  peer_ = ask_first ? settings_.sentinels[sentinel_] : master_ ? *master_ : settings_.endpoint;
   reader_.emplace();
   deadline_ = loop_.now() + settings_.timeout;
-  stream_ = loop_.connect(settings_.endpoint, *this);
+  stream_ = loop_.connect(peer_, *this);
   arm();
 }
 
 void RedisConnection::on_connected() {
-  if (state_ != State::Connecting) return;
-  if (settings_.tls) return stream_->start_tls(*settings_.tls, settings_.endpoint.host);
-  log_in();
+  if (state_ != State::AskingSentinel && state_ != State::Connecting) return;
+  if (settings_.tls) return stream_->start_tls(*settings_.tls, peer_.host);
+  begin();
+}
+
+void RedisConnection::begin() {
+  if (state_ == State::Connecting) return log_in();
+  if (state_ != State::AskingSentinel) return;
+  ask(Asked::Sentinel, {"SENTINEL", "get-master-addr-by-name", settings_.master});
+  write();
+}
+
+void RedisConnection::found(const tiers::RedisReply& reply) {
+  const auto master = tiers::redis_master(reply);
+  if (!master) {
+    const std::string says = reply.kind == tiers::RedisReply::Kind::Failure ? ": " + quoted(reply.text) : "";
+    return give_up("the sentinel knows no master " + quoted(settings_.master) + says);
+  }
+  master_ = net::Endpoint{master->first, master->second};
+  failed_ = 0;
+  on_way_ = true;
+  stream_->reset();
+  close();
 }
 
 void RedisConnection::log_in() {
-  if (state_ != State::Connecting) return;
   state_ = State::LoggingIn;
   const std::string database = std::to_string(settings_.database);
   if (!settings_.user.empty())
@@ -45,6 +66,7 @@ void RedisConnection::log_in() {
   else if (!settings_.password.empty())
     ask(Asked::Login, {"AUTH", settings_.password});
   ask(Asked::Login, {"SELECT", database});
+  if (master_) ask(Asked::Role, {"INFO", "replication"});
   if (subscribe_) ask(Asked::Login, {"SUBSCRIBE", tiers::kRedisChannel});
   deadline_ = kNever;
   write();
@@ -70,7 +92,7 @@ void RedisConnection::write() {
 
 void RedisConnection::on_bytes(Bytes in) {
   if (auto fed = reader_->feed(in); !fed) return give_up(fed.error().message);
-  while (state_ == State::LoggingIn || state_ == State::Up) {
+  while (state_ == State::AskingSentinel || state_ == State::LoggingIn || state_ == State::Up) {
     auto reply = reader_->next();
     if (!reply) return give_up(reply.error().message);
     if (!*reply) break;
@@ -86,6 +108,11 @@ void RedisConnection::answer(tiers::RedisReply reply) {
   const Asked what = asked_.front().what;
   asked_.pop_front();
   switch (what) {
+    case Asked::Sentinel: return found(reply);
+    case Asked::Role:
+      if (!tiers::redis_is_master(reply))
+        return give_up("it does not say that it is a master: " + quoted(reply.text));
+      break;
     case Asked::Login:
       if (reply.kind == tiers::RedisReply::Kind::Failure)
         return give_up("login refused: " + quoted(reply.text));
@@ -93,7 +120,12 @@ void RedisConnection::answer(tiers::RedisReply reply) {
     case Asked::Ping:
       if (tiers::redis_refuses(reply)) return give_up(quoted(reply.text));
       break;
-    case Asked::Command: user_.on_redis_reply(std::move(reply)); break;
+    case Asked::Command: {
+      const bool replaced =
+          master_ && reply.kind == tiers::RedisReply::Kind::Failure && reply.text.starts_with("READONLY");
+      user_.on_redis_reply(std::move(reply));
+      if (replaced) return give_up("it is no master any more");
+    }
   }
   if (state_ != State::LoggingIn || !asked_.empty()) return;
   state_ = State::Up;
@@ -101,37 +133,46 @@ void RedisConnection::answer(tiers::RedisReply reply) {
   complained_ = false;
   deadline_ = loop_.now() + kHeartbeat;
   arm();
-  log_.info("tenant store connected",
-            {{"addr", net::text(settings_.endpoint)}, {"listens", subscribe_ ? 1 : 0}});
+  log_.info("tenant store connected", {{"addr", net::text(peer_)}, {"listens", subscribe_ ? 1 : 0}});
   user_.on_redis_up();
 }
 
 void RedisConnection::give_up(const std::string& why) {
-  if (down()) return;
-  if (!std::exchange(complained_, true))
-    log_.warn("tenant store lost", {{"addr", net::text(settings_.endpoint)}, {"error", why}});
-  state_ = State::Closing;
+  if (state_ == State::Down || state_ == State::Closing) return;
+  note(why);
   stream_->reset();
-  lost();
+  close();
 }
 
-void RedisConnection::lost() {
+// Remembers who has failed, and says so where there is nobody else to try.
+void RedisConnection::note(const std::string& why) {
+  master_.reset();
+  if (state_ == State::AskingSentinel) {
+    sentinel_ = (sentinel_ + 1) % settings_.sentinels.size();
+    on_way_ = ++failed_ < settings_.sentinels.size();
+    if (on_way_) return;
+    failed_ = 0;
+  }
+  if (!std::exchange(complained_, true))
+    log_.warn("tenant store lost", {{"addr", net::text(peer_)}, {"error", why}});
+}
+
+void RedisConnection::close() {
+  state_ = State::Closing;
   asked_.clear();
   out_.clear();
   deadline_ = kNever;
-  user_.on_redis_down();
+  if (!on_way_) user_.on_redis_down();
 }
 
 void RedisConnection::on_closed(const net::Closed& why) {
   if (state_ != State::Closing) {
-    if (!std::exchange(complained_, true))
-      log_.warn("tenant store lost", {{"addr", net::text(settings_.endpoint)},
-                                      {"error", why.error.empty() ? "closed by Redis" : why.error}});
-    state_ = State::Closing;
-    lost();
+    note(why.error.empty() ? "closed by Redis" : why.error);
+    close();
   }
   stream_.reset();
   state_ = State::Down;
+  if (std::exchange(on_way_, false)) return connect();
   const auto half = retry_.count() / 2;
   deadline_ = loop_.now() +
               Duration(half + static_cast<std::int64_t>(rng_.below(static_cast<std::uint64_t>(half) + 1)));
@@ -151,6 +192,7 @@ void RedisConnection::on_timer() {
   if (deadline_ <= now) {
     switch (state_) {
       case State::Down: return connect();
+      case State::AskingSentinel: return give_up("no answer in time");
       case State::Connecting: return give_up("no connection in time");
       case State::Up:
         deadline_ = now + kHeartbeat;

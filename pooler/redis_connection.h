@@ -3,6 +3,11 @@
 //   Down --timer--> Connecting --(TLS)--> LoggingIn --all answered--> Up
 //     ^------------------------ Closing <--error, timeout--------|
 //
+// With sentinels the way is Down --> AskingSentinel --> Closing --> Connecting ...: one of them tells where
+// the master is; whoever does not answer is followed by the next. The master has to say itself that it is
+// one. A connection that is lost is looked for in this way again; Sentinel closes those to a master that it
+// has replaced.
+//
 // Commands are pipelined and answered in order, each with a deadline; when one is missed the connection is
 // given up, since what comes later could not be told from the answer to another. An idle connection says
 // PING.
@@ -48,26 +53,29 @@ class RedisConnection final : public net::Handler {
   void start() { connect(); }
   bool up() const { return state_ == State::Up; }
   // Lost and not yet tried again: who waits for it waits for nothing.
-  bool down() const { return state_ == State::Down || state_ == State::Closing; }
+  bool down() const { return !on_way_ && (state_ == State::Down || state_ == State::Closing); }
   // One command, with write() behind the last of them. Only when up.
   void send(std::string_view command);
   void write();
 
  private:
-  enum class State : std::uint8_t { Down, Connecting, LoggingIn, Up, Closing };
-  enum class Asked : std::uint8_t { Login, Ping, Command };
+  enum class State : std::uint8_t { Down, AskingSentinel, Connecting, LoggingIn, Up, Closing };
+  enum class Asked : std::uint8_t { Sentinel, Login, Role, Ping, Command };
 
   void on_connected() override;
-  void on_secured() override { log_in(); }
+  void on_secured() override { begin(); }
   void on_bytes(Bytes in) override;
   void on_closed(const net::Closed& why) override;
 
   void connect();
+  void begin();
   void log_in();
+  void found(const tiers::RedisReply& reply);
   void ask(Asked what, std::initializer_list<std::string_view> words);
   void answer(tiers::RedisReply reply);
   void give_up(const std::string& why);
-  void lost();
+  void note(const std::string& why);
+  void close();
   void on_timer();
   void arm();
 
@@ -82,7 +90,12 @@ class RedisConnection final : public net::Handler {
   User& user_;
   const bool subscribe_;
   State state_ = State::Down;
-  bool complained_ = false;  // since it was up last
+  net::Endpoint peer_;                   // of this connection or the next one
+  std::optional<net::Endpoint> master_;  // as a sentinel has just said
+  std::size_t sentinel_ = 0;             // who is asked next
+  std::size_t failed_ = 0;               // sentinels, one after another
+  bool on_way_ = false;                  // Closing, and there is somebody to connect to at once
+  bool complained_ = false;              // since it was up last
   std::unique_ptr<net::Stream> stream_;
   std::optional<tiers::RedisReader> reader_;
   std::string out_;

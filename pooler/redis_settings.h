@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "pooler/base/time.h"
 #include "pooler/net/loop.h"
@@ -11,7 +12,9 @@
 namespace pgweir {
 
 struct RedisSettings {
-  net::Endpoint endpoint;
+  net::Endpoint endpoint;                // where there are no sentinels
+  std::vector<net::Endpoint> sentinels;  // they know where the master is
+  std::string master;                    // its name
   std::shared_ptr<net::TlsContext> tls;  // null: in the open
   std::string user, password;
   std::uint32_t database = 0;

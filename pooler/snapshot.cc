@@ -170,8 +170,16 @@ void add_redis(Snapshot& snapshot, Problems& problems) {
   const conf::Config& config = snapshot.config();
   const auto url = conf::parse_redis_url(config.redis_url);
   if (!url) return complain(problems, {}, "tenant_store.redis_url", url.error());
-  RedisSettings redis{{url->host, url->port}, nullptr,       url->user,
-                      url->password,          url->database, config.store_timeout};
+  RedisSettings redis;
+  redis.user = url->user;
+  redis.password = url->password;
+  redis.database = url->database;
+  redis.timeout = config.store_timeout;
+  redis.master = url->master;
+  if (url->master.empty())
+    redis.endpoint = {url->hosts[0].name, url->hosts[0].port};
+  else
+    for (const auto& host : url->hosts) redis.sentinels.push_back({host.name, host.port});
   if (url->tls) {
     auto tls = net::TlsContext::connecting({config.redis_ca_file, "", ""}, net::TlsVerify::Name,
                                            net::TlsSpeaks::Other);

@@ -2,6 +2,7 @@
 
 #include <hiredis/hiredis.h>
 
+#include <charconv>
 #include <utility>
 
 #include "pooler/base/check.h"
@@ -137,6 +138,23 @@ Expected<Fields> redis_fields(RedisReply reply) {
     fields.emplace_back(std::move(key.text), std::move(value.text));
   }
   return fields;
+}
+
+std::optional<std::pair<std::string, std::uint16_t>> redis_master(const RedisReply& reply) {
+  constexpr std::size_t kHostMax = 255;
+  if (reply.kind != RedisReply::Kind::Array || reply.elements.size() != 2) return {};
+  const std::string &host = reply.elements[0].text, &port = reply.elements[1].text;
+  // A path would be that of a socket of this machine.
+  if (host.empty() || host.size() > kHostMax || host[0] == '/' || host.find('\0') != std::string::npos)
+    return {};
+  std::uint16_t number = 0;
+  const auto read = std::from_chars(port.data(), port.data() + port.size(), number);
+  if (read.ec != std::errc() || read.ptr != port.data() + port.size() || number == 0) return {};
+  return std::pair(host, number);
+}
+
+bool redis_is_master(const RedisReply& reply) {
+  return reply.kind == RedisReply::Kind::Text && reply.text.find("\r\nrole:master\r\n") != std::string::npos;
 }
 
 std::optional<std::string> redis_message(const RedisReply& reply) {

@@ -75,6 +75,11 @@ bool redis_refuses(const RedisReply& reply);
 // The answer to HGETALL. An error tells what it is instead, as no row can be read from it.
 Expected<Fields> redis_fields(RedisReply reply);
 
+// What a sentinel answers to SENTINEL get-master-addr-by-name: host and port, or nothing that can be used.
+std::optional<std::pair<std::string, std::uint16_t>> redis_master(const RedisReply& reply);
+// The answer to INFO replication says that it is a master. (ROLE is answered with arrays in arrays.)
+bool redis_is_master(const RedisReply& reply);
+
 // The payload of a message on our channel; empty when the reply is something else.
 std::optional<std::string> redis_message(const RedisReply& reply);
 

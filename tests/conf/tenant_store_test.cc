@@ -10,12 +10,15 @@ using Catch::Matchers::Contains;
 
 namespace {
 
-// "tls user:password@host:port/database", or the error.
+// "tls user:password@host:port,host:port/master/database", or the error.
 std::string read(std::string_view text) {
   const auto url = parse_redis_url(text);
   if (!url) return url.error();
-  return (url->tls ? "tls " : "") + url->user + ":" + url->password + "@" + url->host + ":" +
-         std::to_string(url->port) + "/" + std::to_string(url->database);
+  std::string hosts;
+  for (const auto& host : url->hosts)
+    hosts += (hosts.empty() ? "" : ",") + host.name + ":" + std::to_string(host.port);
+  return (url->tls ? "tls " : "") + url->user + ":" + url->password + "@" + hosts + "/" + url->master +
+         (url->master.empty() ? "" : "/") + std::to_string(url->database);
 }
 
 std::string load_with(const std::string& lines, const Environment& environment = {}, Files files = {}) {
@@ -32,12 +35,31 @@ TEST_CASE("the address of a Redis is read, and never repeated in an error") {
       {"rediss://cache.example:6380/3", "tls :@cache.example:6380/3"},
       {"redis://:s3cret@10.0.0.1", ":s3cret@10.0.0.1:6379/0"},
       {"redis://pool:a%40b%2Fc@[::1]:7000/", "pool:a@b/c@::1:7000/0"},
+      {"redis+sentinel://one,two:7000,[::1]/mymaster", ":@one:26379,two:7000,::1:26379/mymaster/0"},
+      {"rediss+sentinel://u:p@one/my-master/3", "tls u:p@one:26379/my-master/3"},
   };
   for (const auto& row : rows) CHECK(read(row.text) == row.result);
-  for (const char* wrong : {"", "http://s3cret", "redis://", "redis://s3cret@host", "redis://u:s3cret@h@x",
-                            "redis://:s3cret%zz@h", "redis://:s3cret@h:0", "redis://:s3cret@h:70000",
-                            "redis://:s3cret@h/s3cret", "redis://:s3cret@h?a=b", "redis://[::1",
-                            "redis://[::1]x", "redis:///tmp/sock", "redis://:s3cret@h/99999999"}) {
+  for (const char* wrong : {"",
+                            "http://s3cret",
+                            "redis://",
+                            "redis://s3cret@host",
+                            "redis://u:s3cret@h@x",
+                            "redis://:s3cret%zz@h",
+                            "redis://:s3cret@h:0",
+                            "redis://:s3cret@h:70000",
+                            "redis://:s3cret@h/s3cret",
+                            "redis://:s3cret@h?a=b",
+                            "redis://[::1",
+                            "redis://[::1]x",
+                            "redis:///tmp/sock",
+                            "redis://:s3cret@h/99999999",
+                            "redis://a,b",
+                            "redis+sentinel://:s3cret@one",
+                            "redis+sentinel://:s3cret@one//0",
+                            "redis+sentinel://:s3cret@one,,two/mymaster",
+                            "redis+sentinel:///mymaster",
+                            "redis+sentinel://one/mymaster/s3cret",
+                            "redis+sentinel://one/mymaster/0/1"}) {
     INFO(wrong);
     CHECK_FALSE(parse_redis_url(wrong));
     CHECK_THAT(read(wrong), !Contains("s3cret"));

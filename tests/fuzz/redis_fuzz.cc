@@ -56,6 +56,8 @@ std::string read(Bytes in, std::size_t step) {
       if (!*reply) break;
       all += text(**reply);
       (void)redis_message(**reply);
+      (void)redis_master(**reply);
+      (void)redis_is_master(**reply);
       if (step > 1) try_rows(**reply);
     }
   }

@@ -234,3 +234,52 @@ TEST_CASE("what nobody asked for ends the connection; changes are heard, and mis
   CHECK(redis.until([&] { return redis.heard.size() == 4; }));
   CHECK(redis.heard == std::vector<std::string>{"changed *", "changed acme", "changed *", "changed acme"});
 }
+
+TEST_CASE("the master is where a sentinel says, if it says so itself") {
+  FakeRedis redis;
+  const std::string port = std::to_string(redis.here.port);
+  int asked = 0, masters = 0;
+  redis.says = [&](const std::string& command, int) -> std::string {
+    if (command.find("SENTINEL") != std::string::npos) {
+      ++asked;
+      if (asked == 1) return "*-1\r\n";
+      return "*2\r\n$9\r\n127.0.0.1\r\n$" + std::to_string(port.size()) + "\r\n" + port + "\r\n";
+    }
+    std::string answer = FakeRedis::welcome(command);
+    if (command.find("INFO") != std::string::npos) {
+      const std::string text =
+          std::string("# Replication\r\nrole:") + (++masters > 2 ? "master" : "slave") + "\r\n";
+      answer.insert(5, "$" + std::to_string(text.size()) + "\r\n" + text + "\r\n");
+    }
+    if (command.find("HGETALL") != std::string::npos) answer += "*2\r\n$4\r\ntier\r\n$3\r\npro\r\n";
+    if (command.find("HSET") != std::string::npos)
+      answer += "-READONLY You can't write against a replica\r\n";
+    return answer;
+  };
+  RedisSettings settings = redis.settings();
+  settings.endpoint = {};
+  settings.sentinels = {{"127.0.0.1", 1}, redis.here};
+  settings.master = "mymaster";
+  RedisStore store(*redis.loop, redis.rng, redis.log, settings, redis.hears);
+  store.start();
+  const auto connections = [&] { return redis.door.ears.size(); };
+  // Both connections ask the sentinel that lives, twice, and find a replica before the master.
+  CHECK(redis.until([&] { return redis.has("changed *"); }));
+  store.fetch(TierStore::Of::Tenant, "acme");
+  store.flush();
+  CHECK(redis.until([&] { return redis.has("acme:1") || redis.has("acme failed"); }));
+  CHECK(asked >= 5);
+  CHECK(masters >= 3);
+  // Replaced since: it is looked for again.
+  std::string error;
+  const auto try_to_set = [&] {
+    store.set("acme", {{"tier", "free"}}, [&](const std::string& why) { error = why; });
+    store.flush();
+  };
+  CHECK(redis.until([&] {
+    if (error.empty() || error == "Redis does not answer") try_to_set();
+    return error.find("READONLY") != std::string::npos;
+  }));
+  const std::size_t before = connections();
+  CHECK(redis.until([&] { return connections() >= before + 2; }));
+}

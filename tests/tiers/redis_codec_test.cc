@@ -55,6 +55,38 @@ TEST_CASE("replies are read however they are cut") {
   CHECK(read(in, 3) == expected);
 }
 
+TEST_CASE("the answer of a sentinel is an address, or nothing") {
+  const auto master = [](std::vector<std::string> words) {
+    RedisReply reply;
+    reply.kind = RedisReply::Kind::Array;
+    for (std::string& word : words) {
+      reply.elements.emplace_back().kind = RedisReply::Kind::Text;
+      reply.elements.back().text = std::move(word);
+    }
+    const auto found = redis_master(reply);
+    return found ? found->first + " " + std::to_string(found->second) : "none";
+  };
+  CHECK(master({"10.0.0.7", "6379"}) == "10.0.0.7 6379");
+  for (const auto& wrong : std::vector<std::vector<std::string>>{{},
+                                                                 {"a"},
+                                                                 {"a", "b", "c"},
+                                                                 {"", "1"},
+                                                                 {"a", ""},
+                                                                 {"a", "0"},
+                                                                 {"a", "70000"},
+                                                                 {"a", "-1"},
+                                                                 {"a", "1x"},
+                                                                 {"/tmp/socket", "1"},
+                                                                 {std::string("a\0b", 3), "1"},
+                                                                 {std::string(256, 'a'), "1"}})
+    CHECK(master(wrong) == "none");
+  CHECK(redis_master(RedisReply{}) == std::nullopt);
+  RedisReply info{RedisReply::Kind::Text, 0, "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n", {}};
+  CHECK(redis_is_master(info));
+  info.text = "# Replication\r\nrole:slave\r\nmaster_host:role:master\r\n";
+  CHECK_FALSE(redis_is_master(info));
+}
+
 TEST_CASE("a reply that is too much ends the connection before anything is kept") {
   const std::string long_text(RedisReader::kReplyBytesMax + 1, 'x');
   std::string many;

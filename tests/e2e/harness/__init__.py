@@ -11,6 +11,7 @@ from .pgweir import Pgweir
 from .postgres import Postgres
 from .recorder import Recorder
 from .redis import Redis
+from .sentinel import Sentinels, replica_of
 from .wire import Wire
 
 __all__ = [
@@ -20,10 +21,12 @@ __all__ = [
     "Postgres",
     "Recorder",
     "Redis",
+    "Sentinels",
     "Wire",
     "free_port",
     "pg_program",
     "run",
+    "replica_of",
     "scratch",
     "wait_until",
 ]
