@@ -17,6 +17,7 @@ using std::chrono::milliseconds;
 
 enum class TlsMode : std::uint8_t { Disable, Allow, Prefer, Require, VerifyCa, VerifyFull };
 enum class AuthMethod : std::uint8_t { Trust, Password, Md5, ScramSha256 };
+enum class Rates : std::uint8_t { Local, Fleet };
 enum class StoreKind : std::uint8_t { File, Redis, Postgres };
 // What of a login names its tenant.
 enum class NamedBy : std::uint8_t { Database, User, Sni, Option };
@@ -105,6 +106,7 @@ struct Config {
   StoreKind store_kind = StoreKind::File;
   std::string redis_url, redis_ca_file;
   std::string postgres_url;
+  Rates store_rates = Rates::Local;
   milliseconds store_timeout{1000};
   milliseconds store_ttl{60'000};
   milliseconds store_negative_ttl{10'000};

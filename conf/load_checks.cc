@@ -93,6 +93,9 @@ void Loader::check_store() {
     else if (address->user.empty())
       complain(origin(postgres), postgres, "must name a user: postgres://user:password@host/database");
   }
+  if (config.store_rates == Rates::Fleet && !redis)
+    complain(origin("tenant_store.rates"), "tenant_store.rates",
+             "must be local, because tenant_store.kind is not redis");
   if (config.store_stale_max < config.store_ttl)
     complain(origin("tenant_store.stale_max"), "tenant_store.stale_max",
              "must be at least tenant_store.ttl, which is " + format_duration(config.store_ttl));

@@ -138,6 +138,12 @@ constexpr std::array kSettings{
         "Redis does not have it any more; then he is held to pool.default_tier, or to his own tier where "
         "that is "
         "lower. A row that is deleted in Postgres is gone at once."},
+    ConfigRow{
+        "tenant_store.rates", &Config::store_rates, Form::Plain, 0, 0, kRestart,
+        "`fleet`: all pgweirs of one Redis count a tenant's transactions_per_minute together, in buckets "
+        "`pgweir:rate:<tenant>`, asked for a tenth of a second of tokens at a time. Beyond the rate they "
+        "may have those, and what begins before the first answer. `local`, and while Redis is silent: each "
+        "for itself."},
     ConfigRow{"tenant_store.known_max", &Config::store_known_max, Form::Plain, 100, 10'000'000, kReload,
               "Tenants without clients that are remembered, the last used ones."},
     // auth
@@ -234,6 +240,7 @@ constexpr std::array kAuthMethods{
 constexpr std::array kStoreKinds{Choice<StoreKind>{"file", StoreKind::File},
                                  Choice<StoreKind>{"redis", StoreKind::Redis},
                                  Choice<StoreKind>{"postgres", StoreKind::Postgres}};
+constexpr std::array kRates{Choice<Rates>{"local", Rates::Local}, Choice<Rates>{"fleet", Rates::Fleet}};
 constexpr std::array kNamedBy{Choice<NamedBy>{"database", NamedBy::Database},
                               Choice<NamedBy>{"user", NamedBy::User}, Choice<NamedBy>{"sni", NamedBy::Sni},
                               Choice<NamedBy>{"option", NamedBy::Option}};
@@ -252,6 +259,7 @@ constexpr const auto& choices(bool) { return kSwitches; }
 constexpr const auto& choices(TlsMode) { return kTlsModes; }
 constexpr const auto& choices(AuthMethod) { return kAuthMethods; }
 constexpr const auto& choices(StoreKind) { return kStoreKinds; }
+constexpr const auto& choices(Rates) { return kRates; }
 constexpr const auto& choices(NamedBy) { return kNamedBy; }
 constexpr const auto& choices(LogLevel) { return kLogLevels; }
 constexpr const auto& choices(LogFormat) { return kLogFormats; }

@@ -36,10 +36,10 @@ enum class Form : std::uint8_t {
 };
 
 template <class Owner>
-using Member =
-    std::variant<bool Owner::*, std::uint16_t Owner::*, std::uint32_t Owner::*, milliseconds Owner::*,
-                 std::string Owner::*, std::vector<std::string> Owner::*, TlsMode Owner::*,
-                 AuthMethod Owner::*, StoreKind Owner::*, LogLevel Owner::*, LogFormat Owner::*>;
+using Member = std::variant<bool Owner::*, std::uint16_t Owner::*, std::uint32_t Owner::*,
+                            milliseconds Owner::*, std::string Owner::*, std::vector<std::string> Owner::*,
+                            TlsMode Owner::*, AuthMethod Owner::*, StoreKind Owner::*, Rates Owner::*,
+                            LogLevel Owner::*, LogFormat Owner::*>;
 
 template <class Owner>
 struct Setting {

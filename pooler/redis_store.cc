@@ -56,15 +56,34 @@ void RedisStore::put_usage(const std::string& key, const tiers::Fields& fields, 
 }
 
 void RedisStore::ask(std::vector<std::string> words, Done done) {
-  if (commands_.down()) return done("Redis does not answer");
   std::string command;
   tiers::put_redis(command, std::vector<std::string_view>(words.begin(), words.end()));
+  ask(std::move(command), [done = std::move(done)](const tiers::RedisReply* reply) {
+    if (!reply) return done("Redis does not answer");
+    done(reply->kind == tiers::RedisReply::Kind::Failure ? quoted(reply->text) : std::string());
+  });
+}
+
+void RedisStore::ask(std::string command, Replied done) {
+  if (commands_.down()) return done(nullptr);
   waiting_.push_back({Of::Tenant, {}, loop_.now() + settings_.timeout, std::move(command), std::move(done)});
   arm();
 }
 
+void RedisStore::take_rate(const std::string& tenant, const tiers::FleetAsk& asked, Granted done) {
+  std::string command;
+  tiers::put_redis_rate(command, tenant, asked);
+  ask(std::move(command), [this, asked, done = std::move(done)](const tiers::RedisReply* reply) {
+    const auto grant = reply ? tiers::redis_grant(*reply, asked) : std::nullopt;
+    if (reply && !grant && !std::exchange(rates_refused_, true))
+      log_.warn("tenant store tells no rates", {{"error", quoted(reply->text)}});
+    if (grant) rates_refused_ = false;
+    done(grant);
+  });
+}
+
 void RedisStore::failed(const Fetch& one) {
-  if (one.done) return one.done("Redis does not answer");
+  if (one.done) return one.done(nullptr);
   listener_.on_failed(one.of, one.name);
 }
 
@@ -89,7 +108,7 @@ void RedisStore::answered(tiers::RedisReply reply) {
   const Fetch done = std::move(in_flight_.front());
   in_flight_.pop_front();
   if (done.done) {
-    done.done(reply.kind == tiers::RedisReply::Kind::Failure ? quoted(reply.text) : std::string());
+    done.done(&reply);
   } else if (tiers::redis_refuses(reply)) {
     if (!std::exchange(refused_, true))
       log_.warn("tenant store refuses to answer", {{"error", quoted(reply.text)}});

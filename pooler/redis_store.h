@@ -21,16 +21,19 @@ class RedisStore final : public TierStore {
   void fetch(Of of, const std::string& name) override;
   void set(const std::string& tenant, const tiers::Fields& fields, Done done) override;
   void put_usage(const std::string& key, const tiers::Fields& fields, Done done) override;
+  void take_rate(const std::string& tenant, const tiers::FleetAsk& ask, Granted done) override;
   void flush() override;
 
  private:
+  // Null: it was not answered.
+  using Replied = std::function<void(const tiers::RedisReply*)>;
   struct Fetch {
     Of of;
     std::string name;
     Time deadline;
     // Of what is no fetch: the command, and whom to tell.
     std::string command{};
-    Done done{};
+    Replied done{};
   };
   // The two connections' ends.
   struct Asks final : RedisConnection::User {
@@ -53,6 +56,7 @@ class RedisStore final : public TierStore {
   void answered(tiers::RedisReply reply);
   void fail_all();
   void ask(std::vector<std::string> words, Done done);
+  void ask(std::string command, Replied done);
   void failed(const Fetch& one);
   void expire();
   void arm();
@@ -68,6 +72,7 @@ class RedisStore final : public TierStore {
   std::deque<Fetch> waiting_;    // not sent
   std::deque<Fetch> in_flight_;  // in the order of their answers
   bool refused_ = false;         // has been logged since the last good answer
+  bool rates_refused_ = false;   // the same of rates
   net::Timer timer_;             // for waiting_
 };
 

@@ -143,6 +143,16 @@ void TierControl::put_usage() {
   std::exchange(usage_done_, nullptr)();
 }
 
+void TierControl::take_rate(net::Loop& asker, std::string tenant, const tiers::FleetAsk& ask,
+                            TierStore::Granted done) {
+  loop_.post([this, &asker, tenant = std::move(tenant), ask, done = std::move(done)] {
+    store_->take_rate(tenant, ask, [&asker, done](const std::optional<tiers::FleetGrant>& grant) {
+      asker.post([done, grant] { done(grant); });
+    });
+    store_->flush();
+  });
+}
+
 void TierControl::figures(net::Loop& asker, std::function<void(const Figures&)> done) {
   loop_.post([this, &asker, done = std::move(done)] {
     asker.post([done, figures = Figures{catalog_.totals(), catalog_.known(), catalog_.watched()}] {

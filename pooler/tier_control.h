@@ -14,13 +14,14 @@
 #include "pooler/base/log.h"
 #include "pooler/net/loop.h"
 #include "pooler/snapshot.h"
+#include "pooler/throttle.h"
 #include "pooler/tier_store.h"
 #include "pooler/usage.h"
 #include "tiers/catalog.h"
 
 namespace pgweir {
 
-class TierControl final : TierStore::Listener {
+class TierControl final : TierStore::Listener, public Throttle::Fleet {
  public:
   using Answer = tiers::Catalog::Answer;
   using MakeStore = std::function<std::unique_ptr<TierStore>(TierStore::Listener&)>;
@@ -46,6 +47,8 @@ class TierControl final : TierStore::Listener {
   void add_usage(std::vector<UsageDelta> deltas);
   // `done` runs on `asker` when the store has been told all, or has not answered for kUsageWait.
   void finish_usage(net::Loop& asker, std::function<void()> done);
+  void take_rate(net::Loop& asker, std::string tenant, const tiers::FleetAsk& ask,
+                 TierStore::Granted done) override;
   struct Figures {
     tiers::Catalog::Totals totals;
     std::size_t known = 0;    // tenants with a row of the store

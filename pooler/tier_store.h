@@ -3,9 +3,11 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "tiers/catalog.h"
+#include "tiers/fleet_rate.h"
 
 namespace pgweir {
 
@@ -32,6 +34,13 @@ class TierStore {
   virtual void set(const std::string& tenant, const tiers::Fields& fields, Done done) = 0;
   // Sets a row of usage, whole.
   virtual void put_usage(const std::string& key, const tiers::Fields& fields, Done done) = 0;
+  // Asks the bucket of a tenant that a fleet has in common. `done` is called once, maybe before this returns;
+  // nothing: the store has none, or does not answer.
+  using Granted = std::function<void(const std::optional<tiers::FleetGrant>&)>;
+  virtual void take_rate(const std::string& tenant, const tiers::FleetAsk& ask, Granted done) {
+    (void)tenant, (void)ask;
+    done({});
+  }
   virtual void flush() = 0;  // sends what was fetched since; nothing else does
 };
 

@@ -306,7 +306,9 @@ void Worker::rate_changed(Tenant& tenant) {
     if (tenant.throttle)
       tenant.throttle->change(limits);
     else
-      tenant.throttle = std::make_unique<Throttle>(loop_, limits);
+      tenant.throttle =
+          std::make_unique<Throttle>(loop_, limits, tenant.record.name,
+                                     config().store_rates == conf::Rates::Fleet ? shared_.tiers : nullptr);
   } else if (tenant.throttle) {
     tenant.throttle->open();
     tenant.throttle.reset();

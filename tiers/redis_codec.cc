@@ -120,6 +120,43 @@ void put_redis_fetch(std::string& out, std::string_view key_prefix, std::string_
   put_redis(out, {"HGETALL", std::string(key_prefix) + std::string(name)});
 }
 
+namespace {
+
+// As tiers/rate.cc: a token is 60,000,000, and per_minute of them come back with every microsecond. Numbers
+// stay below 2^53, where Lua's are exact.
+constexpr std::string_view kRateScript = R"(local token = 60000000
+local per_minute, burst = tonumber(ARGV[1]), tonumber(ARGV[2]) * token
+local charge, want = tonumber(ARGV[3]) * token, tonumber(ARGV[4])
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local had = redis.call('HMGET', KEYS[1], 'spent', 'at')
+local spent = tonumber(had[1] or 0) or 0
+local passed = math.max(0, now - (tonumber(had[2] or now) or now))
+if passed > spent / per_minute then spent = 0 else spent = spent - passed * per_minute end
+spent = math.max(0, math.min(spent + charge, 2 * burst))
+local granted = math.max(0, math.min(want, math.floor((burst - spent) / token)))
+spent = spent + granted * token
+redis.call('HSET', KEYS[1], 'spent', string.format('%.0f', spent), 'at', string.format('%.0f', now))
+redis.call('PEXPIRE', KEYS[1], math.ceil(spent / per_minute / 1000) + 1000)
+return {granted, math.max(0, math.ceil((spent + token - burst) / per_minute))})";
+
+}  // namespace
+
+void put_redis_rate(std::string& out, std::string_view tenant, const FleetAsk& ask) {
+  put_redis(out, {"EVAL", kRateScript, "1", std::string(kRedisRateKey) + std::string(tenant),
+                  std::to_string(ask.per_minute), std::to_string(ask.burst), std::to_string(ask.charge),
+                  std::to_string(ask.want)});
+}
+
+std::optional<FleetGrant> redis_grant(const RedisReply& reply, const FleetAsk& ask) {
+  if (reply.kind != RedisReply::Kind::Array || reply.elements.size() != 2) return {};
+  const RedisReply &granted = reply.elements[0], &wait = reply.elements[1];
+  for (const RedisReply* const number : {&granted, &wait})
+    if (number->kind != RedisReply::Kind::Integer || number->integer < 0) return {};
+  if (granted.integer > static_cast<std::int64_t>(ask.want)) return {};
+  return FleetGrant{static_cast<std::uint32_t>(granted.integer), Duration(wait.integer)};
+}
+
 bool redis_refuses(const RedisReply& reply) {
   return reply.kind == RedisReply::Kind::Failure && !reply.text.starts_with("WRONGTYPE");
 }

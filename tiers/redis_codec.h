@@ -17,6 +17,7 @@
 
 #include "pooler/base/bytes.h"
 #include "pooler/base/error.h"
+#include "tiers/fleet_rate.h"
 #include "tiers/record.h"
 
 struct redisReader;
@@ -68,6 +69,13 @@ inline constexpr std::string_view kRedisTierKey = "pgweir:tier:";
 inline constexpr std::string_view kRedisUsageKey = "pgweir:usage:";
 inline constexpr std::string_view kRedisChannel = "pgweir:changed";
 void put_redis_fetch(std::string& out, std::string_view key_prefix, std::string_view name);
+
+// A question to the bucket that all pgweirs of this Redis have in common, as one script: it counts by Redis's
+// own clock, in whole numbers, and leaves a key that goes by itself when the bucket is full.
+inline constexpr std::string_view kRedisRateKey = "pgweir:rate:";
+void put_redis_rate(std::string& out, std::string_view tenant, const FleetAsk& ask);
+// Nothing: it is not what was asked for.
+std::optional<FleetGrant> redis_grant(const RedisReply& reply, const FleetAsk& ask);
 
 // Redis says that it cannot do it now, or not for us; an error that is about the asked key alone is none.
 bool redis_refuses(const RedisReply& reply);

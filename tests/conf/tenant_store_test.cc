@@ -90,6 +90,7 @@ TEST_CASE("a store's settings are checked together") {
       {"tenant_store: {kind: postgres, postgres_url: 'postgres://platform.example/db'}", "must name a user"},
       {"tenant_store: {kind: redis, redis_url: 'redis://x', postgres_url: 'postgres://u@h/d'}",
        "would not be used, because tenant_store.kind is not postgres"},
+      {"tenant_store: {rates: fleet}", "must be local, because tenant_store.kind is not redis"},
       {"tenant_store: {ttl: 1h}", "tenant_store.stale_max: must be at least tenant_store.ttl, which is 1h"},
       {"tenant_store: {ttl: never}", "tenant_store.ttl"},
       {"tenant_store: {kind: redis, redis_url: 'redis://x', redis_url_file: u}", "not both"},

@@ -87,6 +87,31 @@ TEST_CASE("the answer of a sentinel is an address, or nothing") {
   CHECK_FALSE(redis_is_master(info));
 }
 
+TEST_CASE("a grant is two numbers, and no more than was asked for") {
+  const FleetAsk ask{60, 5, 0, 4};
+  RedisReply reply;
+  reply.kind = RedisReply::Kind::Array;
+  reply.elements.resize(2);
+  for (RedisReply& each : reply.elements) each.kind = RedisReply::Kind::Integer;
+  reply.elements[0].integer = 4;
+  reply.elements[1].integer = 1500;
+  REQUIRE(redis_grant(reply, ask));
+  CHECK(redis_grant(reply, ask)->granted == 4);
+  CHECK(redis_grant(reply, ask)->wait == std::chrono::microseconds(1500));
+  reply.elements[0].integer = 5;
+  CHECK_FALSE(redis_grant(reply, ask));
+  reply.elements[0].integer = -1;
+  CHECK_FALSE(redis_grant(reply, ask));
+  reply.elements[0].integer = 1;
+  reply.elements[1].integer = -1;
+  CHECK_FALSE(redis_grant(reply, ask));
+  reply.elements[1].kind = RedisReply::Kind::Text;
+  CHECK_FALSE(redis_grant(reply, ask));
+  reply.elements.pop_back();
+  CHECK_FALSE(redis_grant(reply, ask));
+  CHECK_FALSE(redis_grant({RedisReply::Kind::Failure, 0, "ERR unknown command", {}}, ask));
+}
+
 TEST_CASE("a reply that is too much ends the connection before anything is kept") {
   const std::string long_text(RedisReader::kReplyBytesMax + 1, 'x');
   std::string many;
