@@ -72,8 +72,8 @@ void Loader::check_store() {
   const std::string url = "tenant_store.redis_url", ca = "tenant_store.redis_ca_file";
   const bool redis = config.store_kind == StoreKind::Redis;
   if (redis) need(url, config.redis_url, "tenant_store.kind", "is redis");
-  if (!redis && !config.redis_url.empty())
-    complain(origin(url), url, "would not be used, because tenant_store.kind is not redis");
+  if (config.store_kind == StoreKind::File && !config.redis_url.empty())
+    complain(origin(url), url, "would not be used, because tenant_store.kind is file");
   if (!config.redis_url.empty()) {
     const auto address = parse_redis_url(config.redis_url);
     if (!address) complain(origin(url), url, address.error());
@@ -93,9 +93,9 @@ void Loader::check_store() {
     else if (address->user.empty())
       complain(origin(postgres), postgres, "must name a user: postgres://user:password@host/database");
   }
-  if (config.store_rates == Rates::Fleet && !redis)
+  if (config.store_rates == Rates::Fleet && config.redis_url.empty())
     complain(origin("tenant_store.rates"), "tenant_store.rates",
-             "must be local, because tenant_store.kind is not redis");
+             "must be local, because tenant_store.redis_url names no Redis");
   if (config.store_stale_max < config.store_ttl)
     complain(origin("tenant_store.stale_max"), "tenant_store.stale_max",
              "must be at least tenant_store.ttl, which is " + format_duration(config.store_ttl));

@@ -114,7 +114,9 @@ constexpr std::array kSettings{
         "tenant_store.redis_url", &Config::redis_url, Form::Plain, 0, 2048, kRestart,
         "`redis://user:password@host:port/database`, or `rediss://` for TLS; with Sentinel "
         "`redis+sentinel://user:password@host:26379,host2:26379/mymaster/0`, or `rediss+sentinel://`: user, "
-        "password and database are those of Redis, the sentinels have no password.",
+        "password and database are those of Redis, the sentinels have no password. With kind postgres it "
+        "keeps "
+        "copies of rows for tenant_store.ttl, passwords of server users among them.",
         Secrecy::Secret},
     ConfigRow{"tenant_store.redis_ca_file", &Config::redis_ca_file, Form::Path, 0, kPathMax, kRestart,
               "PEM file with the authorities that may sign its certificate; empty: those that the system "

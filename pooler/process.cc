@@ -23,6 +23,7 @@
 
 #include "pooler/app.h"
 #include "pooler/base/check.h"
+#include "pooler/cached_store.h"
 #include "pooler/heartbeat.h"
 #include "pooler/http_service.h"
 #include "pooler/net/address.h"
@@ -344,7 +345,13 @@ class Threads {
 
 std::unique_ptr<TierStore> make_store(const Snapshot& snapshot, net::UvLoop& loop, Rng& rng, Log& log,
                                       TierStore::Listener& listener) {
-  if (snapshot.postgres) return std::make_unique<PostgresStore>(loop, rng, log, *snapshot.postgres, listener);
+  const auto postgres = [&](TierStore::Listener& hears) {
+    return std::make_unique<PostgresStore>(loop, rng, log, *snapshot.postgres, hears);
+  };
+  if (snapshot.postgres && snapshot.redis)
+    return std::make_unique<CachedStore>(loop, rng, log, *snapshot.redis, snapshot.config().store_ttl,
+                                         listener, postgres);
+  if (snapshot.postgres) return postgres(listener);
   return std::make_unique<RedisStore>(loop, rng, log, *snapshot.redis, listener);
 }
 

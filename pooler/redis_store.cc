@@ -7,10 +7,12 @@
 
 namespace pgweir {
 
-RedisStore::RedisStore(net::Loop& loop, Rng& rng, Log& log, RedisSettings settings, Listener& listener)
+RedisStore::RedisStore(net::Loop& loop, Rng& rng, Log& log, RedisSettings settings, Listener& listener,
+                       Keys keys)
     : loop_(loop),
       log_(log),
       settings_(std::move(settings)),
+      keys_(keys),
       listener_(listener),
       commands_(loop, rng, log, settings_, asks_, false),
       changes_(loop, rng, log, settings_, hears_, true),
@@ -26,6 +28,23 @@ void RedisStore::fetch(Of of, const std::string& name) {
   if (commands_.down()) return listener_.on_failed(of, name);
   waiting_.push_back({of, name, loop_.now() + settings_.timeout});
   arm();
+}
+
+std::string RedisStore::key_prefix(Of of) const {
+  if (keys_ == Keys::Cached)
+    return std::string(of == Of::Tier ? tiers::kRedisCachedTierKey : tiers::kRedisCachedTenantKey);
+  return std::string(of == Of::Tier ? tiers::kRedisTierKey : tiers::kRedisTenantKey);
+}
+
+void RedisStore::keep(Of of, const std::string& name, const tiers::Fields& fields, Duration ttl) {
+  std::string command;
+  tiers::put_redis_copy(command, key_prefix(of) + name, fields,
+                        std::chrono::duration_cast<std::chrono::milliseconds>(ttl));
+  ask(std::move(command), [](const tiers::RedisReply*) {});
+}
+
+void RedisStore::drop(Of of, const std::string& name) {
+  ask({"DEL", key_prefix(of) + name}, [](const std::string&) {});
 }
 
 void RedisStore::set(const std::string& tenant, const tiers::Fields& fields, Done done) {
@@ -93,9 +112,7 @@ void RedisStore::flush() {
   while (!waiting_.empty() && in_flight_.size() < kInFlightMax) {
     Fetch& next = waiting_.front();
     command = std::exchange(next.command, {});
-    if (!next.done)
-      tiers::put_redis_fetch(command, next.of == Of::Tier ? tiers::kRedisTierKey : tiers::kRedisTenantKey,
-                             next.name);
+    if (!next.done) tiers::put_redis_fetch(command, key_prefix(next.of), next.name);
     commands_.send(command);
     in_flight_.push_back(std::move(next));
     waiting_.pop_front();

@@ -15,7 +15,10 @@ class RedisStore final : public TierStore {
   static constexpr std::size_t kInFlightMax = 256;
   static constexpr std::chrono::hours kUsageKept{24 * 400};  // after its last change
 
-  RedisStore(net::Loop& loop, Rng& rng, Log& log, RedisSettings settings, Listener& listener);
+  // Whose rows: those that their owner writes, or copies from another store.
+  enum class Keys : std::uint8_t { Own, Cached };
+  RedisStore(net::Loop& loop, Rng& rng, Log& log, RedisSettings settings, Listener& listener,
+             Keys keys = Keys::Own);
 
   void start() override;
   void fetch(Of of, const std::string& name) override;
@@ -23,6 +26,9 @@ class RedisStore final : public TierStore {
   void put_usage(const std::string& key, const tiers::Fields& fields, Done done) override;
   void take_rate(const std::string& tenant, const tiers::FleetAsk& ask, Granted done) override;
   void flush() override;
+  // A copy, for this long at most.
+  void keep(Of of, const std::string& name, const tiers::Fields& fields, Duration ttl);
+  void drop(Of of, const std::string& name);
 
  private:
   // Null: it was not answered.
@@ -57,6 +63,7 @@ class RedisStore final : public TierStore {
   void fail_all();
   void ask(std::vector<std::string> words, Done done);
   void ask(std::string command, Replied done);
+  std::string key_prefix(Of of) const;
   void failed(const Fetch& one);
   void expire();
   void arm();
@@ -64,6 +71,7 @@ class RedisStore final : public TierStore {
   net::Loop& loop_;
   Log& log_;
   RedisSettings settings_;
+  const Keys keys_;
   Listener& listener_;
   Asks asks_{*this};
   Hears hears_{*this};

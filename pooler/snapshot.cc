@@ -193,7 +193,9 @@ void add_store(Snapshot& snapshot, Problems& problems) {
   switch (snapshot.config().store_kind) {
     case conf::StoreKind::File: return;
     case conf::StoreKind::Redis: return add_redis(snapshot, problems);
-    case conf::StoreKind::Postgres: return add_postgres(snapshot, problems);
+    case conf::StoreKind::Postgres:
+      add_postgres(snapshot, problems);
+      if (!snapshot.config().redis_url.empty()) add_redis(snapshot, problems);
   }
 }
 

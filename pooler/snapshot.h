@@ -46,7 +46,7 @@ struct Snapshot {
   std::shared_ptr<net::TlsContext> client_tls;                                    // null: TLS is not offered
   std::vector<BackendView> backends;
   Naming naming;
-  std::optional<RedisSettings> redis;        // the tenant store, where it is one
+  std::optional<RedisSettings> redis;        // the tenant store, or beside Postgres a cache of it
   std::optional<PostgresSettings> postgres;  // the same
 
   const BackendView* backend(std::string_view name) const;  // empty name: the first

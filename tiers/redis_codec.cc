@@ -116,6 +116,21 @@ void put_redis(std::string& out, std::span<const std::string_view> words) {
   redisFreeCommand(command);
 }
 
+// In one: a key that was left without its time to live would stay for ever.
+void put_redis_copy(std::string& out, std::string_view key, const Fields& fields,
+                    std::chrono::milliseconds ttl) {
+  constexpr std::string_view kScript =
+      "redis.call('DEL', KEYS[1]) redis.call('HSET', KEYS[1], unpack(ARGV, 2)) "
+      "return redis.call('PEXPIRE', KEYS[1], ARGV[1])";
+  const std::string lives = std::to_string(ttl.count());
+  std::vector<std::string_view> words{"EVAL", kScript, "1", key, lives};
+  for (const auto& [name, value] : fields) {
+    words.push_back(name);
+    words.push_back(value);
+  }
+  put_redis(out, words);
+}
+
 void put_redis_fetch(std::string& out, std::string_view key_prefix, std::string_view name) {
   put_redis(out, {"HGETALL", std::string(key_prefix) + std::string(name)});
 }

@@ -66,8 +66,13 @@ void put_redis(std::string& out, std::initializer_list<std::string_view> words);
 // What we ask for and listen to.
 inline constexpr std::string_view kRedisTenantKey = "pgweir:tenant:";
 inline constexpr std::string_view kRedisTierKey = "pgweir:tier:";
+inline constexpr std::string_view kRedisCachedTenantKey = "pgweir:cached:tenant:";
+inline constexpr std::string_view kRedisCachedTierKey = "pgweir:cached:tier:";
 inline constexpr std::string_view kRedisUsageKey = "pgweir:usage:";
 inline constexpr std::string_view kRedisChannel = "pgweir:changed";
+// Makes a hash of these fields and nothing else, which goes by itself.
+void put_redis_copy(std::string& out, std::string_view key, const Fields& fields,
+                    std::chrono::milliseconds ttl);
 void put_redis_fetch(std::string& out, std::string_view key_prefix, std::string_view name);
 
 // A question to the bucket that all pgweirs of this Redis have in common, as one script: it counts by Redis's

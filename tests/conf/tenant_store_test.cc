@@ -72,6 +72,9 @@ TEST_CASE("a store's settings are checked together") {
                   {{"u", "redis://:s3cret@cache\n"}})
             .empty());
   CHECK(load_with("tenant_store: {kind: redis, redis_url_file: u}", {}, {{"u", "rediss://cache\n"}}).empty());
+  CHECK(load_with("tenant_store: {kind: postgres, postgres_url: 'postgres://u@h/d', redis_url: 'redis://x', "
+                  "rates: fleet}")
+            .empty());
   CHECK(load_with("tenant_store: {kind: postgres, postgres_url_file: u}", {},
                   {{"u", "postgres://pooler:s3cret@platform.example/platform?sslmode=verify-full"}})
             .empty());
@@ -80,7 +83,7 @@ TEST_CASE("a store's settings are checked together") {
   } rows[] = {
       {"tenant_store: {kind: redis}",
        "tenant_store.redis_url: must be set, because tenant_store.kind is redis"},
-      {"tenant_store: {redis_url: 'redis://x'}", "would not be used, because tenant_store.kind is not redis"},
+      {"tenant_store: {redis_url: 'redis://x'}", "would not be used, because tenant_store.kind is file"},
       {"tenant_store: {kind: radish}", "must be one of file, redis, postgres, not 'radish'"},
       {"tenant_store: {kind: redis, redis_url: 'redis://:s3cret@'}", "redis_url: has no valid host"},
       {"tenant_store: {kind: redis, redis_url: 'redis://x', redis_ca_file: /ca}", "is not rediss://"},
@@ -90,7 +93,7 @@ TEST_CASE("a store's settings are checked together") {
       {"tenant_store: {kind: postgres, postgres_url: 'postgres://platform.example/db'}", "must name a user"},
       {"tenant_store: {kind: redis, redis_url: 'redis://x', postgres_url: 'postgres://u@h/d'}",
        "would not be used, because tenant_store.kind is not postgres"},
-      {"tenant_store: {rates: fleet}", "must be local, because tenant_store.kind is not redis"},
+      {"tenant_store: {rates: fleet}", "must be local, because tenant_store.redis_url names no Redis"},
       {"tenant_store: {ttl: 1h}", "tenant_store.stale_max: must be at least tenant_store.ttl, which is 1h"},
       {"tenant_store: {ttl: never}", "tenant_store.ttl"},
       {"tenant_store: {kind: redis, redis_url: 'redis://x', redis_url_file: u}", "not both"},

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 
-from harness import PgweirCase, Postgres, machine, wait_until
+from harness import PgweirCase, Postgres, Redis, machine, wait_until
 
 TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 PLATFORM = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
@@ -374,6 +374,73 @@ class Trouble(StoreCase):
         weir = self.weir()
         self.assertIn("cannot be looked up now", self.refusal(weir, "acme"))
         wait_until(lambda: re.search("permission denied for table tiers.*grant", weir.log()), what="what to grant")
+
+
+class Cached(StoreCase):
+    """With a Redis that keeps copies of the rows for `ttl`."""
+
+    def setUp(self):
+        super().setUp()
+        self.redis = Redis()
+        self.addCleanup(self.redis.stop)
+
+    def cached(self, **store):
+        return self.weir(store={"redis_url": self.redis.url(), "ttl": "60s", "timeout": "500ms", **store})
+
+    def test_a_copy_serves_while_postgres_is_down(self):
+        self.tenant("acme")
+        self.tenant("never_asked_for")
+        first = self.cached()
+        self.assertEqual(self.serves(first, "acme"), "shared")
+        wait_until(lambda: self.redis("EXISTS", "pgweir:cached:tenant:acme") == "1", what="the copy")
+        self.assertLessEqual(int(self.redis("PTTL", "pgweir:cached:tenant:acme")), 60_000)
+        self.assertGreater(int(self.redis("PTTL", "pgweir:cached:tenant:acme")), 0)
+        self.platform.stop()
+        # One that has never asked Postgres.
+        second = self.cached()
+        self.assertEqual(self.serves(second, "acme"), "shared")
+        self.assertIn("cannot be looked up now", self.refusal(second, "never_asked_for"))
+
+    def test_a_change_is_never_hidden_by_a_copy(self):
+        self.tenant("acme", limits='{"max_clients": 10}')
+        fleet = [self.cached() for _ in range(2)]
+        clients = [self.client(weir, "acme") for weir in fleet]
+        for weir in fleet:
+            wait_until(lambda: self.events(weir, "tenant store connected") == 3, what="all connections")
+        took = []
+        for limit in (9, 8, 7, 6, 5):
+            begun = time.monotonic()
+            self.platform(f"""update pgweir.tenants set limits = '{{"max_clients": {limit}}}'""")
+            for weir in fleet:
+                wait_until(lambda: self.max_clients(weir) == limit, seconds=SOON, what=f"a limit of {limit}")
+            took.append(time.monotonic() - begun)
+        print("a change held in two pgweirs after " + ", ".join(f"{1000 * each:.0f}" for each in sorted(took)) + " ms")
+        self.assertLess(sorted(took)[2], 1)
+        for client in clients:
+            client.execute("select 1")
+        # Cold, so from the copy or from Postgres, but not from before.
+        cold = self.cached()
+        self.assertEqual(self.serves(cold, "acme"), "shared")
+        self.assertEqual(self.max_clients(cold), 5)
+
+    def max_clients(self, weir, tenant="acme"):
+        with weir.connect("pgweir", "admin", cursor_factory=psycopg.ClientCursor) as console:
+            cursor = console.execute("SHOW TENANTS")
+            names = [column.name for column in cursor.description]
+            rows = [dict(zip(names, row)) for row in cursor.fetchall()]
+        return next(int(row["max_clients"]) for row in rows if row["tenant"] == tenant)
+
+    def test_without_redis_and_with_nonsense_in_it(self):
+        self.tenant("acme")
+        self.tenant("beta")
+        self.redis("SET", "pgweir:cached:tenant:acme", "nonsense")
+        weir = self.cached()
+        self.assertEqual(self.serves(weir, "acme"), "shared")
+        self.redis.stop()
+        self.assertEqual(self.serves(weir, "beta"), "shared")
+        self.assertIn("does not exist", self.refusal(weir, "nobody"))
+        self.platform("update pgweir.tenants set state = 'suspended', reason = 'unpaid'")
+        wait_until(lambda: not self.serves(weir, "acme"), seconds=SOON, what="the suspension")
 
 
 if __name__ == "__main__":
