@@ -267,7 +267,7 @@ void Catalog::accept(Entry& one, Row row, Time now) {
   if (!(one.row == row)) one.row = std::move(row);
   one.good_at = now;
   one.next_at = now + rules_.ttl;
-  one.complained = false;
+  one.complained = one.deleted = false;
   set_state(one, State::Known);
   settle(one, was_asked, now);
 }
@@ -279,6 +279,7 @@ void Catalog::nothing(Entry& one, Time now) {
   if (one.state == State::Known) {
     ++totals_.vanished;
     if (!is_gone(one.good_at, now)) return;
+    one.deleted = rules_.vanished == Vanished::Believed;
     one.row = Row();
   }
   set_state(one, State::Absent);
@@ -306,8 +307,8 @@ void Catalog::update(Entry& one, Time now) {
   if (one.watchers == 0 || one.state == State::Asked) return;
   one.stale = one.state == State::Known && stale(one.good_at, now);
   Answer is = answer(one, now);
-  // Without a record new clients are refused; those that are here stay what they are, or end.
-  if (!is.record && rules_.vanished == Vanished::Doubted) return;
+  // Without a record new clients are refused; those that are here stay what they are, unless it was deleted.
+  if (!is.record && !one.deleted) return;
   if (!is.record) {
     is.record = *one.told;
     is.record->state = TenantState::Suspended;

@@ -144,6 +144,7 @@ class Catalog {
     bool again = false;       // it changed while it was fetched
     bool complained = false;  // about garbage
     bool stale = false;       // the watchers know
+    bool deleted = false;     // it had a row, and that it has none is believed
   };
   struct TierEntry {
     Row row;

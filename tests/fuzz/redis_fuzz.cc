@@ -1,10 +1,11 @@
 // tests/fuzz/redis_fuzz.cc - whatever a Redis answers, and however it is cut: bounded replies or an error,
-// the same ones at once and byte by byte; and any hash as a row of a tenant or tier.
+// the same ones at once and byte by byte; and any hash, or cells of a table, as a row of a tenant or tier.
 #include <cstddef>
 #include <cstdint>
 #include <string>
 
 #include "pooler/base/check.h"
+#include "tiers/postgres_codec.h"
 #include "tiers/redis_codec.h"
 
 using namespace pgweir;
@@ -24,8 +25,24 @@ std::string text(const RedisReply& reply) {
   return all;
 }
 
+void try_fields(const Expected<Fields>& fields);
+
+// A hash; and the same texts as cells of a table, three of them a row.
 void try_rows(const RedisReply& reply) {
-  const auto fields = redis_fields(reply);
+  try_fields(redis_fields(reply));
+  std::vector<std::string> names;
+  std::vector<PostgresRow> rows;
+  for (const RedisReply& each : reply.elements) {
+    if (rows.empty() || rows.back().size() == 3) rows.emplace_back();
+    if (rows.back().empty() && is_postgres_text(each.text)) names.push_back(each.text);
+    rows.back().push_back(each.kind == RedisReply::Kind::Nil ? std::optional<std::string>() : each.text);
+  }
+  const auto all = postgres_fields(names, std::move(rows));
+  PGWEIR_CHECK(all.size() == names.size());
+  for (const auto& fields : all) try_fields(fields);
+}
+
+void try_fields(const Expected<Fields>& fields) {
   if (!fields) return;
   Tier base;
   base.max_server_connections = 3;

@@ -258,6 +258,15 @@ TEST_CASE("a row that somebody deleted is gone at once") {
   CHECK(s.actions().empty());
   CHECK(s.ask("beta") == "unknown none");
   s.catalog.unwatch("acme");
+  // Who never had a row is none that was deleted.
+  s.serves_unknown = true;
+  s.ask("gamma");
+  s.row("gamma", {});
+  s.watch("gamma");
+  s.serves_unknown = false;
+  believe();
+  CHECK(s.actions().empty());
+  s.catalog.unwatch("gamma");
 }
 
 TEST_CASE("changes reach watched tenants, once each") {
