@@ -142,7 +142,7 @@ bool postgres_blames_row(std::string_view sqlstate) { return sqlstate.starts_wit
 
 std::string_view postgres_hint(std::string_view sqlstate) {
   if (sqlstate == "42P01" || sqlstate == "3F000" || sqlstate == "42703")
-    return "run packaging/postgres/tenant_store.sql on that database";
+    return "run tenant_store.sql (packaging/postgres, or /usr/share/doc/pgweir/examples) on that database";
   if (sqlstate == "42501")
     return "grant its user usage of the schema pgweir, select on pgweir.tenants and pgweir.tiers, update on "
            "pgweir.tenants for the console, and select, insert, update on pgweir.usage";
