@@ -225,6 +225,8 @@ class Finder {
     } else if (const auto* update = PGWEIR_AS(UpdateStmt, update_stmt, &message)) {
       if (update->relation != nullptr && text_of(update->relation->relname) == "pg_settings")
         changes_.any_setting = reach_.hidden_setting = true;
+    } else if (const auto* view = PGWEIR_AS(ViewStmt, view_stmt, &message)) {
+      if (is_whole_settings(view->query)) reach_.hidden_setting = true;
     } else if (const auto* column = PGWEIR_AS(ColumnRef, column_ref, &message)) {
       // One that is called like a function runs nothing.
       const bool hidden = reach_.hidden_setting;
@@ -319,6 +321,14 @@ class Finder {
         if (const auto* call = PGWEIR_AS(FuncCall, func_call, inside(target->val)))
           if (call->n_args == 3 && is_name_column(call->args[0]))
             named_rows_.emplace_back(call, lower(literal_in(where->rexpr)->text));
+  }
+
+  // An UPDATE of a view of nothing else is one of pg_settings.
+  static bool is_whole_settings(const PgQuery__Node* query) {
+    const auto* select = PGWEIR_AS(SelectStmt, select_stmt, inside(query));
+    if (select == nullptr || select->n_from_clause != 1) return false;
+    const auto* from = PGWEIR_AS(RangeVar, range_var, inside(select->from_clause[0]));
+    return from != nullptr && text_of(from->relname) == "pg_settings";
   }
 
   static bool is_name_column(const PgQuery__Node* node) {

@@ -122,7 +122,8 @@ struct SqlAssignment {
 // or for longer; bodies of PREPARE included. What takes a value back (RESET, TO DEFAULT) does not count.
 struct SqlReach {
   std::vector<SqlAssignment> assignments;
-  bool hidden_setting = false;  // the name is not in the text: set_config(a, b, c), UPDATE pg_settings
+  bool hidden_setting = false;  // the name is not in the text: set_config(a, b, c), UPDATE pg_settings, a
+                                // view of it that can be updated
   bool hidden_sql = false;      // a SQL text is run that is not in the text, or may set something
   bool code = false;            // code is run or made: DO, CALL, CREATE FUNCTION and their like
 };

@@ -1,5 +1,8 @@
 #include "protocol/sql_functions.h"
 
+#include <algorithm>
+#include <array>
+
 namespace pgweir::protocol {
 
 SqlFunction sql_function(Bytes name) {
@@ -19,6 +22,23 @@ SqlFunction sql_function(Bytes name) {
       name == "pg_backup_start" || name == "pg_start_backup")
     return SqlFunction::Unfollowable;
   return SqlFunction::Other;
+}
+
+namespace {
+// Of pg_catalog, the same in all versions.
+constexpr std::uint32_t kSetConfig = 2078;
+constexpr std::array<std::uint32_t, 8> kExecutors = {
+    2924, 2927, 2930,  // query_to_xml, query_to_xmlschema, query_to_xml_and_xmlschema
+    2925, 2928,        // cursor_to_xml, cursor_to_xmlschema
+    3685,              // ts_rewrite(tsquery, text)
+    3689, 3690,        // ts_stat
+};
+}  // namespace
+
+SqlFunction sql_function(std::uint32_t oid) {
+  if (oid == kSetConfig) return SqlFunction::SetConfig;
+  const bool executor = std::find(kExecutors.begin(), kExecutors.end(), oid) != kExecutors.end();
+  return executor ? SqlFunction::Executor : SqlFunction::Other;
 }
 
 }  // namespace pgweir::protocol

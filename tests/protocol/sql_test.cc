@@ -5,6 +5,7 @@
 #include <string>
 #include <thread>
 
+#include "protocol/sql_functions.h"
 #include "protocol/sql_words.h"
 
 using namespace pgweir;
@@ -509,6 +510,13 @@ TEST_CASE("values that a text gives to settings are found, and where they stand"
        " hidden_setting"},
       {"update pg_settings set setting = '1GB' where name = 'work_mem'", " hidden_setting"},
       {"update pg_catalog.pg_settings set setting = '1GB'", " hidden_setting"},
+      {"create view v as select * from pg_settings", " hidden_setting"},
+      {"create or replace view v (a) as select setting from pg_catalog.pg_settings as s where name = "
+       "'work_mem'",
+       " hidden_setting"},
+      {"create schema s create view v as table pg_settings", " hidden_setting"},
+      {"create view v as select * from pg_settings, t", ""},
+      {"create view v as select * from (select * from pg_settings) s", ""},
       {"select query_to_xml('select 1', true, true, '')", ""},
       {"select query_to_xml('set local work_mem = 1', true, true, '')", " hidden_sql"},
       {"select query_to_xml('select set_config(''a'', ''b'', true)', true, true, '')", " hidden_sql"},
@@ -532,4 +540,12 @@ TEST_CASE("values that a text gives to settings are found, and where they stand"
     INFO(row.text);
     CHECK(reach_of(row.text) == row.told);
   }
+}
+
+TEST_CASE("functions that run a query or set a value are known by their numbers, too") {
+  CHECK(sql_function(2078) == SqlFunction::SetConfig);
+  for (const std::uint32_t oid : {2924U, 2925U, 2927U, 2928U, 2930U, 3685U, 3689U, 3690U})
+    CHECK(sql_function(oid) == SqlFunction::Executor);
+  for (const std::uint32_t oid : {0U, 715U, 957U, 2923U, 2926U, 3684U})  // large objects, table_to_xml ...
+    CHECK(sql_function(oid) == SqlFunction::Other);
 }
