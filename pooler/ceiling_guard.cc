@@ -5,6 +5,7 @@
 
 #include "pooler/base/quoted.h"
 #include "pooler/settings.h"
+#include "protocol/sql_functions.h"
 
 namespace pgweir {
 
@@ -13,8 +14,6 @@ using Where = SqlAssignment::Where;
 using tiers::Verdict;
 
 namespace {
-constexpr std::uint32_t kSetConfigOid = 2078;  // pg_catalog.set_config(text, text, boolean), of all versions
-
 // As a SQL string constant, whatever standard_conforming_strings is.
 std::string literal(Bytes value) {
   std::string out = value.find('\\') == Bytes::npos ? "'" : " E'";
@@ -66,8 +65,14 @@ std::string CeilingGuard::whose() const {
   return "tenant " + quoted(record_->name) + ", tier " + record_->limits.name + ".";
 }
 
-std::unique_ptr<Ruling> CeilingGuard::refuse(Error error) {
-  ++totals_.refused;
+void CeilingGuard::note(Bytes parameter, CeilingRoute route, Bytes value) {
+  const auto counts = tally_.try_emplace(std::string(parameter)).first;
+  const std::uint64_t count = ++counts->second.of(route);
+  if (on_held) on_held(parameter, route, value, count);
+}
+
+std::unique_ptr<Ruling> CeilingGuard::refuse(Error error, Bytes parameter) {
+  note(parameter, CeilingRoute::Refused);
   if (error.detail.empty()) error.detail = whose();
   auto ruling = std::make_unique<Ruling>();
   ruling->refused = std::move(error);
@@ -97,17 +102,17 @@ std::unique_ptr<Ruling> CeilingGuard::rule(const protocol::SqlEffects& effects, 
   auto ruling = std::make_unique<Ruling>();
   std::vector<std::pair<const SqlAssignment*, std::string>> edits;
   for (const SqlAssignment& each : reach.assignments)
-    if (!lower(each, *ruling, edits)) return refuse(std::move(*ruling->refused));
+    if (!lower(each, *ruling, edits)) return refuse(std::move(*ruling->refused), each.name);
   if (edits.empty()) return nullptr;
   std::sort(edits.begin(), edits.end(),
             [](const auto& a, const auto& b) { return a.first->at < b.first->at; });
   std::size_t from = 0;
   for (const auto& [each, with] : edits) {
+    note(each->name, CeilingRoute::Lowered);
     ruling->text.append(sql.substr(from, each->at - from)).append(with);
     from = each->at + each->size;
   }
   ruling->text.append(sql.substr(from));
-  totals_.lowered += edits.size();
   return ruling;
 }
 
@@ -165,10 +170,24 @@ std::unique_ptr<Ruling> CeilingGuard::rule_misread() {
 }
 
 std::optional<Error> CeilingGuard::refuse_function(std::uint32_t oid) {
-  if (!inspects() || oid != kSetConfigOid) return {};
-  return refuse({sqlstate::kFeatureNotSupported, "set_config cannot be called by a FunctionCall message",
-                 whose(), "Use SET, or set_config() in a statement."})
-      ->refused;
+  if (!inspects()) return {};
+  switch (protocol::sql_function(oid)) {
+    case protocol::SqlFunction::SetConfig:
+      return refuse({sqlstate::kFeatureNotSupported, "set_config cannot be called by a FunctionCall message",
+                     whose(), "Use SET, or set_config() in a statement."})
+          ->refused;
+    case protocol::SqlFunction::Executor:
+      return refuse({sqlstate::kFeatureNotSupported,
+                     "a function that runs a query cannot be called by a FunctionCall message", whose(),
+                     "Call it in a statement, with the query as a plain string."})
+          ->refused;
+    case protocol::SqlFunction::Other:
+    case protocol::SqlFunction::SetLimit:
+    case protocol::SqlFunction::AdvisoryLock:
+    case protocol::SqlFunction::AdvisoryUnlock:
+    case protocol::SqlFunction::Unfollowable: break;
+  }
+  return {};
 }
 
 bool CeilingGuard::is_start(Bytes name, Bytes value) const {
@@ -192,8 +211,7 @@ void CeilingGuard::hold(Findings::Setting& setting) const {
 
 void CeilingGuard::enforce(Findings::Setting& setting) {
   if (!setting.value || allows(setting.name, *setting.value)) return;
-  ++totals_.enforced;
-  if (on_first_enforced && told_.insert(setting.name).second) on_first_enforced(setting.name, *setting.value);
+  note(tiers::parameter_name(setting.name), CeilingRoute::Enforced, *setting.value);
   hold(setting);
 }
 

@@ -10,13 +10,13 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "pooler/audit.h"
 #include "pooler/base/bytes.h"
 #include "pooler/base/error.h"
+#include "pooler/ceiling_tally.h"
 #include "protocol/sql.h"
 #include "protocol/sql_words.h"
 #include "tiers/tier.h"
@@ -32,14 +32,6 @@ struct Ruling {
 
 class CeilingGuard {
  public:
-  // Since the start.
-  struct Totals {
-    std::uint64_t lowered = 0;   // values in texts
-    std::uint64_t refused = 0;   // requests
-    std::uint64_t enforced = 0;  // values that the audit found above and that were set back
-    friend bool operator==(const Totals&, const Totals&) = default;
-  };
-
   // `record` outlives this.
   explicit CeilingGuard(const tiers::Tenant& record) : record_(&record) { renew(); }
   CeilingGuard(const CeilingGuard&) = delete;
@@ -76,15 +68,18 @@ class CeilingGuard {
   void hold(Findings::Setting& setting) const;
   bool allows(Bytes name, Bytes value) const;
 
-  const Totals& totals() const { return totals_; }
-  // Called the first time that a value of a parameter is set back.
-  std::function<void(const std::string& name, const std::string& found)> on_first_enforced;
+  // Since the start.
+  const CeilingTally& tally() const { return tally_; }
+  // Counts one more. `value`: what was found, of Enforced.
+  void note(Bytes parameter, CeilingRoute route, Bytes value = {});
+  // Called by note(): `count` of them there are now.
+  std::function<void(Bytes parameter, CeilingRoute route, Bytes value, std::uint64_t count)> on_held;
 
  private:
   bool holds(Bytes name) const;
   bool lower(const protocol::SqlAssignment& assignment, Ruling& ruling,
              std::vector<std::pair<const protocol::SqlAssignment*, std::string>>& edits) const;
-  std::unique_ptr<Ruling> refuse(Error error);
+  std::unique_ptr<Ruling> refuse(Error error, Bytes parameter = kAnyParameter);
   std::string whose() const;
 
   const tiers::Tenant* record_;
@@ -95,8 +90,7 @@ class CeilingGuard {
   tiers::Ceilings::Values start_;
   tiers::Inspection inspection_ = tiers::Inspection::Off;
   std::vector<std::string> names_;
-  std::set<std::string> told_;
-  Totals totals_;
+  CeilingTally tally_;
 };
 
 }  // namespace pgweir

@@ -371,9 +371,14 @@ void ClientLogin::finish() {
   if (const auto taken = take_tenant_option(wanted, snapshot.naming); !taken) return refuse(taken.error());
   const auto mode = take_pool_mode(wanted, *record_);
   if (!mode) return refuse(mode.error());
-  if (auto held = hold_to_ceilings(wanted, *record_); !held) return refuse(held.error());
   Tenant& tenant = worker_->tenant(*record_);
   record_ = tenant.record;
+  std::vector<std::string> lowered;
+  if (auto held = hold_to_ceilings(wanted, *record_, lowered); !held) {
+    tenant.guard.note(kAnyParameter, CeilingRoute::Refused);
+    return refuse(held.error());
+  }
+  for (const std::string& parameter : lowered) tenant.guard.note(parameter, CeilingRoute::Lowered);
   if (tenant.ended()) return refuse(tenant.why_refused());
   if (tenant.disabled)
     return refuse(

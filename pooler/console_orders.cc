@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <atomic>
+#include <map>
+#include <mutex>
 #include <vector>
 
 #include "pooler/base/quoted.h"
@@ -245,17 +247,37 @@ void ConsoleSession::State::disable_or_enable(const Request& request) {
 }
 
 void ConsoleSession::State::show_ceilings(const Request& request) {
-  std::vector<console::CeilingRow> rows;
-  if (!request.argument.empty()) {
-    const auto record = find_tenant(request.argument);
-    if (!record) return;
-    console::add_ceilings(rows, record->limits);
-  } else {
-    for (const auto& [name, tier] : worker.snapshot().directory.tiers()) console::add_ceilings(rows, tier);
-  }
-  std::string out;
-  console::put_ceilings(out, rows);
-  done(std::move(out));
+  std::optional<tiers::Tenant> record;
+  if (!request.argument.empty() && !(record = find_tenant(request.argument))) return;
+  // Of all workers, by tier.
+  struct Counted {
+    std::mutex mutex;
+    std::map<std::string, CeilingTally> tiers;
+  };
+  auto counted = std::make_shared<Counted>();
+  on_all_workers(
+      [counted, record](Worker& each) {
+        const std::lock_guard<std::mutex> lock(counted->mutex);
+        if (!record)
+          for (const auto& [name, meter] : each.tenants().meters()) add(counted->tiers[name], meter.ceilings);
+        else if (const Tenant* const tenant = each.tenants().find(record->name))
+          add(counted->tiers[record->limits.name], tenant->guard.tally());
+      },
+      if_here([counted, record](State& state) {
+        std::vector<console::CeilingRow> rows;
+        const auto& tiers = state.worker.snapshot().directory.tiers();
+        if (record) {
+          const auto base = tiers.find(record->limits.name);
+          console::add_ceilings(rows, record->limits, base == tiers.end() ? record->limits : base->second,
+                                counted->tiers[record->limits.name]);
+        } else {
+          for (const auto& [name, tier] : tiers)
+            console::add_ceilings(rows, tier, tier, counted->tiers[name]);
+        }
+        std::string out;
+        console::put_ceilings(out, rows);
+        state.done(std::move(out));
+      }));
 }
 
 // Asks all workers, again and again, until nothing runs any more for what was paused.

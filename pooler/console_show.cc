@@ -104,12 +104,47 @@ std::vector<TierRow> tier_rows(const Report& report, std::span<const tiers::Tier
   return rows;
 }
 
-void add_ceilings(std::vector<CeilingRow>& rows, const tiers::Tier& tier) {
-  const tiers::Ceilings& ceilings = *tier.ceilings;
-  const std::pair<const char*, const tiers::Ceilings::Values*> kinds[] = {
-      {"ceiling", &ceilings.limits}, {"injected", &ceilings.injected}, {"default", &ceilings.defaults}};
-  for (const auto& [kind, values] : kinds)
-    for (const auto& [parameter, value] : *values) rows.push_back({tier.name, parameter, kind, value});
+namespace {
+// What keeps a session from having more: nothing but what it begins with, what stands in texts as well, that
+// and no code of its own, or the ALTER ROLE of a superuser. README, "Ceilings", says what each leaves open.
+const char* firmness_of(const tiers::Tier& tier, const std::string& parameter) {
+  const tiers::Ceiling* const row = tiers::find_ceiling(parameter);
+  if (row && row->held_by == tiers::HeldBy::Superuser) return "role";
+  switch (tier.inspection) {
+    case tiers::Inspection::Off: return "startup";
+    case tiers::Inspection::Standard: return "advisory";
+    case tiers::Inspection::Strict: break;
+  }
+  return "firm";
+}
+}  // namespace
+
+void add_ceilings(std::vector<CeilingRow>& rows, const tiers::Tier& tier, const tiers::Tier& base,
+                  const CeilingTally& tally) {
+  using Values = tiers::Ceilings::Values;
+  struct Kind {
+    const char* name;
+    Values tiers::Ceilings::*values;
+    bool held;
+  };
+  constexpr Kind kKinds[] = {{"ceiling", &tiers::Ceilings::limits, true},
+                             {"injected", &tiers::Ceilings::injected, true},
+                             {"default", &tiers::Ceilings::defaults, false}};
+  for (const Kind& kind : kKinds) {
+    const Values& plain = (*base.ceilings).*kind.values;
+    for (const auto& [parameter, value] : (*tier.ceilings).*kind.values) {
+      CeilingRow& row = rows.emplace_back(CeilingRow{tier.name, parameter, kind.name, value});
+      const auto same = plain.find(parameter);
+      row.source = same != plain.end() && same->second == value ? "tier" : "tenant";
+      if (!kind.held) continue;
+      row.firmness = firmness_of(tier, parameter);
+      if (const auto counted = tally.find(parameter); counted != tally.end()) row.count(counted->second);
+    }
+  }
+  // What was held in other ways, or is no more.
+  for (const auto& [parameter, counts] : tally)
+    if (!(*tier.ceilings).limits.contains(parameter) && !(*tier.ceilings).injected.contains(parameter))
+      rows.emplace_back(CeilingRow{tier.name, parameter, "", ""}).count(counts);
 }
 
 Beside beside(const Snapshot& snapshot, const Page& page) {

@@ -22,7 +22,9 @@ Beside beside(const Snapshot& snapshot, const Page& page);
 
 std::vector<TierRow> tier_rows(const Report& report, std::span<const tiers::Tier> tiers);
 
-void add_ceilings(std::vector<CeilingRow>& rows, const tiers::Tier& tier);
+// `base`: the tier as it is without the tenant's own values; `tally`: what is known of it.
+void add_ceilings(std::vector<CeilingRow>& rows, const tiers::Tier& tier, const tiers::Tier& base,
+                  const CeilingTally& tally);
 
 // For those actions that gather() has a report of.
 void put_report(std::string& out, Action action, const Report& report, const Beside& beside);

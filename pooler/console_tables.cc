@@ -331,6 +331,22 @@ constexpr std::array kCeilingRows{
     CeilingFigure{"parameter", kS, &CeilingRow::parameter},
     CeilingFigure{"kind", kS, &CeilingRow::kind},
     CeilingFigure{"value", kS, &CeilingRow::value},
+    CeilingFigure{"source", kS, &CeilingRow::source},
+    CeilingFigure{"firmness", kS, &CeilingRow::firmness},
+    CeilingFigure{"lowered",
+                  kN,
+                  &CeilingRow::lowered,
+                  {kCounter, "ceiling_lowered", "Values above a ceiling that gave way to it."}},
+    CeilingFigure{"refused",
+                  kN,
+                  &CeilingRow::refused,
+                  {kCounter, "ceiling_refused",
+                   "Requests and logins refused for what they would do to a parameter that is held."}},
+    CeilingFigure{"enforced",
+                  kN,
+                  &CeilingRow::enforced,
+                  {kCounter, "ceiling_enforced",
+                   "Values found above their ceiling behind a transaction, and set back."}},
 };
 
 using User = Figure<UserRow>;
@@ -655,6 +671,7 @@ std::vector<Sampled> samples(const DatabaseRow& row) { return sample_table(kData
 std::vector<Sampled> samples(const WorkerRow& row) { return sample_table(kWorkers, row); }
 std::vector<Sampled> samples(const BackendRow& row) { return sample_table(kBackends, row); }
 std::vector<Sampled> samples(const BreakerRow& row) { return sample_table(kBreakers, row); }
+std::vector<Sampled> samples(const CeilingRow& row) { return sample_table(kCeilingRows, row); }
 std::vector<Sampled> samples(const Traffic& total) {
   std::vector<Sampled> all;
   for (const Quantity& quantity : kQuantities)

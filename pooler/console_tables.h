@@ -14,6 +14,7 @@
 #include "conf/load.h"
 #include "pooler/base/time.h"
 #include "pooler/breaker.h"
+#include "pooler/ceiling_tally.h"
 #include "pooler/console_figure.h"
 #include "pooler/tenant.h"
 #include "tiers/record.h"
@@ -92,11 +93,20 @@ struct TierRow {
   std::uint64_t tenants = 0, clients = 0, servers = 0;
 };
 
-// What a tier says of one of Postgres's parameters.
+// What a tier says of one of Postgres's parameters, and how often its tenants reached for more.
 struct CeilingRow {
   std::string tier, parameter;
-  const char* kind = "";  // ceiling, injected, default
+  const char* kind = "";  // ceiling, injected, default; empty: none in particular
   std::string value;
+  const char* source = "";    // tier, or tenant: a value of his own
+  const char* firmness = "";  // see firmness_of()
+  std::uint64_t lowered = 0, refused = 0, enforced = 0;
+
+  void count(const CeilingCounts& counts) {
+    lowered = counts.lowered;
+    refused = counts.refused;
+    enforced = counts.enforced;
+  }
 };
 
 struct StatsRow {
@@ -159,6 +169,7 @@ std::vector<Sampled> samples(const Traffic& total);
 std::vector<Sampled> samples(const WorkerRow& row);
 std::vector<Sampled> samples(const BackendRow& row);
 std::vector<Sampled> samples(const BreakerRow& row);
+std::vector<Sampled> samples(const CeilingRow& row);
 
 // A row column by column, for whoever writes it in another form.
 struct Cell {

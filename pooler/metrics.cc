@@ -91,6 +91,12 @@ void put_tier(Families& out, const std::string& tier, const TierSample& sample, 
   for (const Sampled& one : console::samples(pools)) out.ours("pgweir_", one, labels);
   for (const Sampled& one : console::samples(sample.meter.total)) out.ours("pgweir_", one, labels);
   const TierMeter& meter = sample.meter;
+  for (const auto& [parameter, counts] : meter.ceilings) {
+    console::CeilingRow row;
+    row.count(counts);
+    for (const Sampled& one : console::samples(row))
+      out.ours("pgweir_", one, {{"tier", label(tier)}, {"parameter", label(parameter)}});
+  }
   out.counter("tenant_tier_promotion_total", "Tenants that came to the tier from a lower one.", labels,
               static_cast<double>(meter.promotions));
   out.counter("tenant_tier_demotion_total", "Tenants that came to the tier from a higher one.", labels,

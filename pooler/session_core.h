@@ -27,6 +27,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "pooler/audit.h"
@@ -221,7 +222,7 @@ class SessionCore final : private ServerCore::Audience {
   bool replace_stale(Bytes name, Bytes after_bind);
   Name put_lowered(Bytes name, const Ruling& ruling, Bytes& server_name, Actions& out);
   void inject(const StatementRef& statement, Actions& out);
-  static std::unique_ptr<std::string> notices_of(const Ruling& ruling);
+  std::unique_ptr<std::string> notices_of(const Ruling& ruling);
   void make_room_on_server(Actions& out);
   void evict(StatementId id, Actions& out);
   Name find_unnamed(For use, Actions& out);
@@ -256,6 +257,7 @@ class SessionCore final : private ServerCore::Audience {
   std::unique_ptr<ClientChannels> channels_;  // null: it listens to none
   std::string unnamed_;                       // content of the unnamed statement; empty: there is none
   std::unique_ptr<std::string> lowered_;      // NoticeResponses for the Bind that comes next; null: none
+  std::unique_ptr<std::set<std::string>> noticed_;  // what it was told of its ceilings; null: nothing yet
   std::unique_ptr<std::string> ours_failed_;  // body of the ErrorResponse that answered a request of ours
   std::uint64_t number_;
   std::size_t body_left_ = 0;  // of the client's message that is being passed on or skipped

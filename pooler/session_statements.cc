@@ -353,9 +353,12 @@ void SessionCore::inject(const StatementRef& statement, Actions& out) {
   });
 }
 
+// Each ceiling once in the life of a session.
 std::unique_ptr<std::string> SessionCore::notices_of(const Ruling& ruling) {
   auto notices = std::make_unique<std::string>();
-  for (const std::string& each : ruling.lowered) protocol::put_notice(*notices, each);
+  if (!noticed_) noticed_ = std::make_unique<std::set<std::string>>();
+  for (const std::string& each : ruling.lowered)
+    if (noticed_->insert(each).second) protocol::put_notice(*notices, each);
   return notices;
 }
 

@@ -40,7 +40,8 @@ int major_version(Bytes server_version) {
   return major;
 }
 
-Expected<void> hold_to_ceilings(SettingsMap::Values& wanted, const tiers::Tenant& record) {
+Expected<void> hold_to_ceilings(SettingsMap::Values& wanted, const tiers::Tenant& record,
+                                std::vector<std::string>& lowered) {
   if (record.limits.ceilings->empty()) return {};
   const tiers::Ceilings ceilings =
       tiers::for_tenant(*record.limits.ceilings, record.name, record.limits.name);
@@ -59,7 +60,10 @@ Expected<void> hold_to_ceilings(SettingsMap::Values& wanted, const tiers::Tenant
     tiers::Verdict verdict = tiers::judge(ceilings, name, value);
     switch (verdict.kind) {
       case tiers::Verdict::Kind::Within: break;
-      case tiers::Verdict::Kind::Lowered: value = std::move(verdict.to); break;
+      case tiers::Verdict::Kind::Lowered:
+        value = std::move(verdict.to);
+        lowered.push_back(name);
+        break;
       case tiers::Verdict::Kind::Refused:
         verdict.why.detail = "tenant " + quoted(record.name) + ", tier " + record.limits.name + ".";
         return tl::unexpected(std::move(verdict.why));

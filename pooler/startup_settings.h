@@ -7,6 +7,8 @@
 
 #include <map>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "pooler/base/error.h"
 #include "pooler/settings.h"
@@ -36,7 +38,9 @@ int major_version(Bytes server_version);
 
 // Takes the place of what a client asked for by what its tenant may have. Names are tiers::parameter_name()s
 // or as Postgres reports them. Errors: a value that cannot be compared, or is not the client's to choose;
-// where the tier has ceilings, a parameter that nobody knows.
-Expected<void> hold_to_ceilings(SettingsMap::Values& wanted, const tiers::Tenant& record);
+// where the tier has ceilings, a parameter that nobody knows. `lowered`: the parameters whose values gave
+// way.
+Expected<void> hold_to_ceilings(SettingsMap::Values& wanted, const tiers::Tenant& record,
+                                std::vector<std::string>& lowered);
 
 }  // namespace pgweir

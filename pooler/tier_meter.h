@@ -2,6 +2,7 @@
 // sums of its tenants, as they are accounted for.
 #pragma once
 
+#include "pooler/ceiling_tally.h"
 #include "pooler/histogram.h"
 #include "pooler/traffic.h"
 
@@ -14,6 +15,7 @@ struct TierMeter {
   Histogram wake;         // of the first client that asked while no server was connected
   Histogram connect;      // of a client: from its connection to its session
   Traffic total;
+  CeilingTally ceilings;
   std::uint64_t promotions = 0, demotions = 0;  // of tenants that came to this tier
 
   TierMeter& operator+=(const TierMeter& other) {
@@ -23,6 +25,7 @@ struct TierMeter {
     wake += other.wake;
     connect += other.connect;
     total += other.total;
+    add(ceilings, other.ceilings);
     promotions += other.promotions;
     demotions += other.demotions;
     return *this;

@@ -20,6 +20,12 @@ constexpr std::size_t kNamesKept = 4096;
 constexpr std::uint32_t kSlots = 1u << 22;  // ids stay positive as int4
 constexpr std::size_t kNonceBytes = 18;
 constexpr std::uint32_t kCancelsAtOnce = 4;  // for one server: each keeps it from the next client
+
+// What happens often is told the 1st, 10th, 100th time.
+bool is_power_of_ten(std::uint64_t count) {
+  while (count > 1 && count % 10 == 0) count /= 10;
+  return count == 1;
+}
 }  // namespace
 
 Worker::Worker(std::uint32_t index, net::Loop& loop, Rng& rng, Shared& shared,
@@ -176,13 +182,35 @@ Tenant& Worker::tenant(const tiers::Tenant& record) {
   return tenant;
 }
 
+// Never the text of a statement.
+void Worker::tell_held(const Tenant& tenant, Bytes parameter, CeilingRoute route, Bytes found,
+                       std::uint64_t count) {
+  const std::string name(parameter);
+  const tiers::Tenant& record = tenant.record;
+  switch (route) {
+    case CeilingRoute::Lowered:
+      return log().info(
+          "ceiling_lowered",
+          {{"tenant", record.name}, {"tier", record.limits.name}, {"parameter", name}, {"times", count}});
+    case CeilingRoute::Refused:
+      return log().warn(
+          "ceiling_refused",
+          {{"tenant", record.name}, {"tier", record.limits.name}, {"parameter", name}, {"times", count}});
+    case CeilingRoute::Enforced:
+      return log().warn("ceiling_enforced", {{"tenant", record.name},
+                                             {"tier", record.limits.name},
+                                             {"parameter", name},
+                                             {"found", quoted(found)},
+                                             {"times", count}});
+  }
+}
+
 void Worker::renew_guard(Tenant& tenant) {
-  if (!tenant.guard.on_first_enforced)
-    tenant.guard.on_first_enforced = [this, &tenant](const std::string& name, const std::string& found) {
-      log().warn("ceiling_enforced", {{"tenant", tenant.record.name},
-                                      {"tier", tenant.record.limits.name},
-                                      {"parameter", name},
-                                      {"found", quoted(found)}});
+  if (!tenant.guard.on_held)
+    tenant.guard.on_held = [this, &tenant](Bytes parameter, CeilingRoute route, Bytes found,
+                                           std::uint64_t count) {
+      ++tenant.meter->ceilings[std::string(parameter)].of(route);
+      if (is_power_of_ten(count)) tell_held(tenant, parameter, route, found, count);
     };
   if (!tenant.guard.renew()) return;
   for (auto& [id, session] : sessions_)

@@ -69,6 +69,7 @@ class Worker final : public net::Acceptor {
   void record_changed(Tenant& tenant);
   // The same of what its texts may do.
   void renew_guard(Tenant& tenant);
+  void tell_held(const Tenant& tenant, Bytes parameter, CeilingRoute route, Bytes found, std::uint64_t count);
   // A tenant whose ceilings have changed stays in the group where its sessions are.
   Group& group(const Tenant& tenant, const GroupKey& key, const ServerCredentials& credentials);
 

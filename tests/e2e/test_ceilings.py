@@ -4,11 +4,12 @@ a change of plan does to who is connected."""
 import random
 import subprocess
 import unittest
+import urllib.request
 
 import psycopg
 
-from harness import PgweirCase, Wire, wait_until
-from harness.wire import error_fields, first_error, startup
+from harness import PgweirCase, Wire, free_port, wait_until
+from harness.wire import error_fields, first_error, query, startup
 
 TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 TIERS = {
@@ -273,7 +274,10 @@ class Ceilings(PgweirCase):
         told = []
         small.add_notice_handler(lambda notice: told.append(notice.message_primary))
         small.execute("set statement_timeout = 0")
+        small.execute("set statement_timeout = 0")
         self.assertEqual(told, ["statement_timeout lowered to 10s, the ceiling of tier small"])
+        small.execute("set work_mem = '1GB'")
+        self.assertEqual(told[1:], ["work_mem lowered to 4MB, the ceiling of tier small"])
         self.assertEqual(self.shown(small, "statement_timeout"), ["10s"])
 
     def test_injected_values_cannot_be_changed(self):
@@ -293,6 +297,53 @@ class Ceilings(PgweirCase):
         dump = subprocess.run(["pg_dump", *address], capture_output=True, text=True, timeout=60, check=False)
         self.assertEqual(dump.returncode, 0, dump.stderr)
         self.assertIn("PostgreSQL database dump complete", dump.stdout)
+
+    def test_a_server_that_reads_otherwise_ends(self):
+        for change in ("client_encoding = 'SJIS'", "standard_conforming_strings = off"):
+            with self.subTest(change=change):
+                with Wire(self.weir.port) as small:
+                    small.login("app", "small")
+                    pid = small.value("select pg_backend_pid()")
+                    small.send(query(f"do $$ begin set {change}; end $$"))
+                    self.assertEqual(first_error(small.until_closed())["C"], "0A000")
+                alive = f"select 1 from pg_stat_activity where pid = {pid}"
+                wait_until(lambda pid=pid, sql=alive: not self.postgres.sql(sql), what="the end of the server")
+
+    def test_what_is_held_is_counted_and_told(self):
+        port = free_port()
+        weir = self.pgweir({**self.config(), "http": {"port": port}}, {"app": "s3cret"})
+        self.client("small", weir, options="-c work_mem=1GB")
+        small = self.client("small", weir, autocommit=True)
+        for _ in range(12):
+            small.execute("set work_mem = '1GB'")
+        self.assertIsNone(self.run_text(small, "set jit = on"))
+        self.assertEqual(self.run_text(small, "set work_mem = 'much'"), "22023")
+        self.assertEqual(self.run_text(small, "select set_config('work_' || 'mem', '1GB', false)"), "42601")
+        self.assertIsNone(self.run_text(small, self.HIDDEN["do"]))
+        self.assertEqual(self.shown(small, "work_mem"), ["4MB"])
+        names, rows = weir.console("SHOW CEILINGS small")
+        held = {row[names.index("parameter")]: dict(zip(names, row)) for row in rows}
+
+        def counts(parameter):
+            return tuple(int(held[parameter][name]) for name in ("lowered", "refused", "enforced"))
+
+        self.assertEqual(counts("work_mem"), (13, 1, 1))
+        self.assertEqual(counts("jit"), (1, 0, 0))
+        self.assertEqual(counts("(any)"), (0, 1, 0))
+        self.assertEqual(counts("statement_timeout"), (0, 0, 0))
+        self.assertEqual(held["work_mem"]["firmness"], "advisory")
+        names, rows = weir.console("SHOW CEILINGS")
+        of_tier = [row for row in rows if row[0] == "small" and row[1] == "work_mem"]
+        self.assertEqual([int(each) for each in of_tier[0][-3:]], [13, 1, 1])
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+            text = answer.read().decode()
+        self.assertIn('pgweir_ceiling_lowered_total{tier="small",parameter="work_mem"} 13', text)
+        self.assertIn('pgweir_ceiling_enforced_total{tier="small",parameter="work_mem"} 1', text)
+        self.assertIn('pgweir_ceiling_refused_total{tier="small",parameter="work_mem"} 1', text)
+        # Of each parameter the first and the tenth.
+        for event, times in (("ceiling_lowered", 3), ("ceiling_refused", 2), ("ceiling_enforced", 1)):
+            self.assertEqual(weir.log().count(f'"message":"{event}"'), times)
+        self.assertNotIn("set_config", weir.log())
 
     def test_strict_refuses_what_may_hide_a_value(self):
         weir = self.pgweir(self.config({"small": {"inspection": "strict"}}), {"app": "s3cret"})

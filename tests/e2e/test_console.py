@@ -347,8 +347,13 @@ class Settings(ConsoleCase):
             self.users,
         )
         rows = self.rows("SHOW CEILINGS app", weir)
-        self.assertIn({"tier": "gold", "parameter": "statement_timeout", "kind": "ceiling", "value": "5s"}, rows)
-        self.assertIn({"tier": "gold", "parameter": "application_name", "kind": "injected", "value": "{tenant}"}, rows)
+        held = {row["parameter"]: row for row in rows}
+        none = {"lowered": 0, "refused": 0, "enforced": 0}
+        timeout = {"tier": "gold", "parameter": "statement_timeout", "kind": "ceiling", "value": "5s", **none}
+        self.assertEqual(held["statement_timeout"], {**timeout, "source": "tenant", "firmness": "advisory"})
+        name = {"tier": "gold", "parameter": "application_name", "kind": "injected", "value": "{tenant}", **none}
+        self.assertEqual(held["application_name"], {**name, "source": "tier", "firmness": "advisory"})
+        self.assertEqual(held["work_mem"]["source"], "tier")
         tiers = {row["tier"] for row in self.rows("SHOW CEILINGS", weir)}
         self.assertLessEqual({"free", "gold"}, tiers)
 

@@ -64,6 +64,9 @@ TEST_CASE("values above the ceiling give way to it, and what cannot be lowered i
       {"select set_config('work_mem', '1'\n'GB', true)", "E:42501 Z:I"},
       {"update pg_settings set setting = '1GB' where name = 'work_mem'", "E:42601 Z:I"},
       {"select query_to_xml($1, true, true, '')", "E:42601 Z:I"},
+      {"create view v as select * from pg_settings s", "E:42601 Z:I"},
+      {"create view v as select name from pg_settings, t",
+       "create view v as select name from pg_settings, t"},
       {"alter role r set work_mem = '1GB'", "E:42501 Z:I"},
       {"create function f() returns int language sql set work_mem = '1GB' as 'select 1'", "E:42501 Z:I"},
       {"set work_mem = 'much'", "E:22023 Z:I"},
@@ -97,8 +100,15 @@ TEST_CASE("the client is told of a lowered value ahead of its answer") {
   client.granted(place.server);
   CHECK(client.hears(done("SET") + ready()) == "release");
   CHECK(client.seen() == "N C:SET Z:I");
-  CHECK(place.guard.totals() == CeilingGuard::Totals{1, 0, 0});
+  CHECK(place.guard.tally() == CeilingTally{{"work_mem", {1, 0, 0}}});
 
+  SECTION("once") {
+    client.says(query("set local work_mem = '3GB'; set local statement_timeout = 0"));
+    client.granted(place.server);
+    client.hears(done("SET") + done("SET") + ready());
+    CHECK(client.seen() == "N C:SET C:SET Z:I");
+    CHECK(place.guard.tally() == CeilingTally{{"statement_timeout", {1, 0, 0}}, {"work_mem", {2, 0, 0}}});
+  }
   SECTION("not when the statement fails") {
     client.says(query("set local work_mem = '2GB'"));
     client.granted(place.server);
@@ -141,8 +151,8 @@ TEST_CASE(
     "what is found above the ceiling behind a transaction is set back before the server serves anyone") {
   Held place;
   std::string told;
-  place.guard.on_first_enforced = [&](const std::string& name, const std::string& found) {
-    told += name + "=" + found + " ";
+  place.guard.on_held = [&](Bytes name, CeilingRoute, Bytes found, std::uint64_t count) {
+    told += std::string(name) + "=" + std::string(found) + " " + std::to_string(count);
   };
   Client client(place);
   const std::string asked =
@@ -153,8 +163,8 @@ TEST_CASE(
   const std::string none = parsed() + bound() + done();
   client.hears(parsed() + value("off") + value("10s") + value("1MB") + value("1GB") + value("acme") + none +
                none + none + none + none + ready());
-  CHECK(told == "work_mem=1GB ");
-  CHECK(place.guard.totals().enforced == 1);
+  CHECK(told == "work_mem=1GB 1");
+  CHECK(place.guard.tally() == CeilingTally{{"work_mem", {0, 0, 1}}});
   CHECK(client.core.wanted()->values == SettingsMap::Values{{"work_mem", "4MB"}});
   CHECK(place.server.applied->values == SettingsMap::Values{{"work_mem", "1GB"}});
 }
@@ -171,6 +181,10 @@ TEST_CASE("a FunctionCall of set_config is refused by the server's own error, ot
   CHECK(client.to_server == call(0));
   client.hears(error("42883") + ready('E'));
   CHECK(client.seen() == "E:0A000 Z:E");
+  client.to_server.clear();
+  client.says(call(2924));  // query_to_xml
+  CHECK(client.to_server == call(0));
+  client.hears(error("42883") + ready('E'));
   client.to_server.clear();
   client.says(call(957));
   CHECK(client.to_server == call(957));

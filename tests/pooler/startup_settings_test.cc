@@ -14,11 +14,13 @@ tiers::Tenant tenant(std::initializer_list<std::pair<const char*, const char*>> 
   return made;
 }
 
-// What is left to be set, or the sentence of the refusal.
+// What was lowered, and what is left to be set; or the sentence of the refusal.
 std::string held(SettingsMap::Values wanted, const tiers::Tenant& record) {
-  const auto done = hold_to_ceilings(wanted, record);
+  std::vector<std::string> lowered;
+  const auto done = hold_to_ceilings(wanted, record, lowered);
   if (!done) return std::string(done.error().sqlstate) + " " + done.error().message;
   std::string out;
+  for (const std::string& name : lowered) out += "(" + name + ") ";
   for (const auto& [name, value] : wanted) out += (out.empty() ? "" : ", ") + name + "=" + value;
   return out;
 }
@@ -59,7 +61,7 @@ TEST_CASE("what a client asks for as it connects is held to its tenant's ceiling
   CHECK(held({{"application_name", "psql"}}, record) == "application_name=psql");
   CHECK(held({{"work_mem", "1MB"}}, record) == "work_mem=1MB");
   // Lowered to what its servers begin with, so nothing is left to set.
-  CHECK(held({{"work_mem", "1GB"}, {"statement_timeout", "0"}}, record) == "");
+  CHECK(held({{"work_mem", "1GB"}, {"statement_timeout", "0"}}, record) == "(statement_timeout) (work_mem) ");
   CHECK(held({{"TimeZone", "Asia/Tokyo"}}, record) == "TimeZone=Asia/Tokyo");
   CHECK(held({{"TimeZone", "UTC"}}, record) == "");
   CHECK(held({{"app.tenant_id", "acme"}, {"app.other", "x"}}, record) == "app.other=x");
