@@ -1,0 +1,14 @@
+"""All cases."""
+
+from . import calls, clocks, code, identity, innocent, leaks, startup, texts
+
+HOSTILE = [
+    *startup.CASES,
+    *texts.CASES,
+    *calls.CASES,
+    *code.CASES,
+    *clocks.CASES,
+    *leaks.CASES,
+    *identity.CASES,
+]
+INNOCENT = innocent.CASES

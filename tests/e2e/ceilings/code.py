@@ -1,0 +1,262 @@
+"""Code that runs inside of Postgres, and settings stored for later sessions."""
+
+from .case import CODE, EXISTING, HIDDEN_QUOTE, Case, rows
+
+_FUNCTIONS = "functions"
+_ROLES = "roles and databases"
+_SORT_INSIDE = (
+    "for r in execute 'explain (analyze, costs off, timing off, summary off) select g from "
+    "generate_series(1, 20000) g order by -g' loop raise notice '%', r; end loop;"
+)
+
+
+def _existing(name, made, attack, **more):
+    return Case(_FUNCTIONS, f"existing: {name}", attack, made=made, known=EXISTING, **more)
+
+
+CASES = [
+    *rows(
+        _FUNCTIONS,
+        {
+            "DO, set_config": "do $$ begin perform set_config('work_mem', '1GB', false); end $$",
+            "DO, SET": "do $$ begin set work_mem = '1GB'; end $$",
+            "DO, SET LOCAL": "do $$ begin set local work_mem = '1GB'; end $$",
+            "DO, EXECUTE": "do $$ begin execute 'set work_mem = ''1GB'''; end $$",
+            "DO, EXECUTE of pieces": "do $$ begin execute 's' || 'et work_' || 'mem = ''1GB'''; end $$",
+            "DO, EXECUTE of bytes": (
+                "do $$ begin execute convert_from("
+                "decode('73657420776f726b5f6d656d3d2731474227', 'hex'), 'utf8'); end $$"
+            ),
+            "DO, with escapes": "do E'begin set work\\x5fmem = \\'1GB\\'; end'",
+            "DO, the language first": (
+                "do language plpgsql $$ begin perform set_config('work_mem', '1GB', true); end $$"
+            ),
+            "DO, and the sort inside": (
+                f"do $$ declare r text; begin set work_mem = '1GB'; {_SORT_INSIDE} end $$",
+                {"judge": "sort"},
+            ),
+            "DO, workers": (
+                "do $$ begin set max_parallel_workers_per_gather = 8; end $$",
+                {"judge": "workers"},
+            ),
+            "DO, hashes": ("do $$ begin set hash_mem_multiplier = 100; end $$", {"judge": "hash"}),
+            "DO, statement timeout": ("do $$ begin set statement_timeout = 0; end $$", {"judge": "sleep"}),
+        },
+        known=CODE,
+    ),
+    Case(
+        _FUNCTIONS,
+        "CALL",
+        (
+            "create or replace procedure pr() language plpgsql as $$ begin set work_mem = '1GB'; end $$",
+            "call pr()",
+        ),
+        known=CODE,
+    ),
+    Case(
+        _FUNCTIONS,
+        "CALL with a COMMIT inside",
+        (
+            "create or replace procedure pc() language plpgsql as "
+            f"$$ declare r text; begin set work_mem = '1GB'; commit; {_SORT_INSIDE} end $$",
+            "call pc()",
+        ),
+        known=CODE,
+    ),
+    *rows(
+        _FUNCTIONS,
+        {
+            "plpgsql": (
+                "create or replace function f() returns void language plpgsql as "
+                "$$ begin set work_mem = '1GB'; end $$",
+                "select f()",
+            ),
+            "plpgsql by EXECUTE": (
+                "create or replace function f() returns void language plpgsql as "
+                "$$ begin execute 'set work_' || 'mem = ''1GB'''; end $$",
+                "select f()",
+            ),
+            "sql": (
+                "create or replace function f() returns text language sql as "
+                "'select set_config(''work_mem'', ''1GB'', false)'",
+                "select f()",
+            ),
+            "a wrapper with arguments": (
+                "create or replace function f(a text, b text) returns text language sql as "
+                "'select set_config(a, b, false)'",
+                "select f('work_mem', '1GB')",
+            ),
+            "a sort of its own": (
+                "create or replace function fs() returns setof text language plpgsql as "
+                f"$$ declare r text; begin set local work_mem = '1GB'; {_SORT_INSIDE} end $$",
+                "select fs()",
+            ),
+            "a trigger": (
+                "create or replace function ft() returns trigger language plpgsql as "
+                "$$ begin set work_mem = '1GB'; return new; end $$",
+                "drop table if exists tt; create table tt (a int)",
+                "create trigger t before insert on tt for each row execute function ft()",
+                "insert into tt values (1)",
+            ),
+            "a default of a column": (
+                "create or replace function f() returns text language plpgsql as "
+                "$$ begin set work_mem = '1GB'; return ''; end $$",
+                "drop table if exists td; create table td (a text default f(), b int)",
+                "insert into td (b) values (1)",
+            ),
+            "an operator": (
+                "create or replace function fo(int, int) returns text language plpgsql as "
+                "$$ begin set work_mem = '1GB'; return ''; end $$",
+                "drop operator if exists ===> (int, int); create operator ===> "
+                "(leftarg = int, rightarg = int, function = fo)",
+                "select 1 ===> 2",
+            ),
+            "an index": (
+                (
+                    "create or replace function fi(int) returns int immutable language plpgsql as "
+                    "$$ begin set work_mem = '1GB'; return $1; end $$",
+                    "drop table if exists ti; create table ti as select 1 as a",
+                    "create index on ti (fi(a))",
+                ),
+                {"bites": False, "known": {}},  # Postgres restricts what runs there
+            ),
+            "a cast": (
+                "drop type if exists ct cascade; create type ct as (a text)",
+                "create or replace function fc(ct) returns int language plpgsql as "
+                "$$ begin set work_mem = '1GB'; return 1; end $$",
+                "create cast (ct as int) with function fc(ct)",
+                "select row('x')::ct::int",
+            ),
+            "an aggregate": (
+                "create or replace function fa(int, int) returns int language plpgsql as "
+                "$$ begin set work_mem = '1GB'; return 1; end $$",
+                "create or replace aggregate aa(int) (sfunc = fa, stype = int, initcond = '0')",
+                "select aa(1)",
+            ),
+            "an event of the commit": (
+                "create or replace function fe() returns trigger language plpgsql as "
+                "$$ begin perform set_config('work_mem', '1GB', false); return null; end $$",
+                "drop table if exists te; create table te (a int)",
+                "create constraint trigger t after insert on te deferrable initially deferred "
+                "for each row execute function fe()",
+                "insert into te values (1)",
+            ),
+            "no time limit": (
+                (
+                    "create or replace function f() returns void language plpgsql as "
+                    "$$ begin set statement_timeout = 0; end $$",
+                    "select f()",
+                ),
+                {"judge": "sleep"},
+            ),
+        },
+        known=CODE,
+    ),
+    # The SET of a function stands in a text of its own, so a proxy sees it.
+    Case(
+        _FUNCTIONS,
+        "a SET clause",
+        (
+            "create or replace function fs() returns setof text language plpgsql set work_mem = '1GB' as "
+            f"$$ declare r text; begin {_SORT_INSIDE} end $$",
+            "select fs()",
+        ),
+    ),
+    Case(
+        _FUNCTIONS,
+        "a SET clause given later",
+        (
+            "create or replace function fs() returns setof text language plpgsql as "
+            f"$$ declare r text; begin {_SORT_INSIDE} end $$",
+            "alter function fs() set work_mem = '1GB'",
+            "select fs()",
+        ),
+    ),
+    Case(
+        _FUNCTIONS,
+        "a SET clause by what the session has",
+        (
+            "create or replace function fs() returns setof text language plpgsql set work_mem from current as "
+            f"$$ declare r text; begin {_SORT_INSIDE} end $$",
+            "select fs()",
+        ),
+        bites=False,
+    ),
+    Case(
+        _FUNCTIONS,
+        "a SET clause of any routine",
+        (
+            "create or replace function fs() returns setof text language plpgsql as "
+            f"$$ declare r text; begin {_SORT_INSIDE} end $$",
+            "alter routine fs() set sort_mem = '1GB'",
+            "select fs()",
+        ),
+    ),
+    _existing(
+        "for the session",
+        (
+            "create or replace function ef() returns void language plpgsql as $$ begin set work_mem = '1GB'; end $$",
+        ),
+        "select ef()",
+    ),
+    _existing(
+        "with a sort inside",
+        (
+            "create or replace function es() returns setof text language plpgsql as "
+            f"$$ declare r text; begin set local work_mem = '1GB'; {_SORT_INSIDE} end $$",
+        ),
+        "select es()",
+    ),
+    _existing(
+        "no time limit",
+        (
+            "create or replace function ef() returns void language plpgsql as "
+            "$$ begin set statement_timeout = 0; end $$",
+        ),
+        "select ef()",
+        judge="sleep",
+    ),
+    _existing(
+        "any setting",
+        (
+            "create or replace function en(text, text) returns text language sql as "
+            "'select set_config($1, $2, false)'",
+        ),
+        "select en('work_mem', '1GB')",
+    ),
+    *rows(
+        _ROLES,
+        {
+            "ALTER ROLE": "alter role current_user set work_mem = '1GB'",
+            "ALTER USER": "alter user current_user set work_mem = '1GB'",
+            "ALTER ROLE by its name": "alter role {role} set work_mem = '1GB'",
+            "ALTER ROLE in the database": "alter role {role} in database {database} set sort_mem = '1GB'",
+            "ALTER ROLE, no time limit": ("alter role current_user set statement_timeout = 0", {"judge": "sleep"}),
+            "ALTER ROLE by DO": "do $$ begin execute 'alter role current_user set work_mem = ''1GB'''; end $$",
+            "ALTER ROLE, then RESET": ("alter role current_user set work_mem = '1GB'", "reset work_mem"),
+            "ALTER ROLE, then RESET ALL": ("alter role current_user set work_mem = '1GB'", "reset all"),
+            "ALTER ROLE, then DISCARD ALL": ("alter role current_user set work_mem = '1GB'", "discard all"),
+            "ALTER ROLE RESET": ("alter role current_user reset work_mem", {"judge": "sort"}),
+            "ALTER ROLE RESET ALL": ("alter role current_user reset all", {"judge": "sort"}),
+            "ALTER ROLE, hashes": ("alter role current_user set hash_mem_multiplier = 100", {"judge": "hash"}),
+            "ALTER ROLE, strings with backslashes": (
+                "alter role current_user set standard_conforming_strings = off",
+                {"later": "select '\\'', set_config($$work_mem$$, $$1GB$$, false) --'"},
+            ),
+            "ALTER ROLE, another encoding": (
+                "alter role current_user set client_encoding = 'SJIS'",
+                {"later": HIDDEN_QUOTE},
+            ),
+            # What a role has goes before it on a plain Postgres.
+            "ALTER DATABASE": ("alter database {database} set work_mem = '1GB'", {"bites": False}),
+            "ALTER DATABASE by DO": (
+                "do $$ begin execute format('alter database %I set work_mem = ''1GB''', current_database()); end $$",
+                {"bites": False},
+            ),
+            "ALTER DATABASE, workers": (
+                "alter database {database} set max_parallel_maintenance_workers = 8",
+                {"judge": "maintenance_workers", "bites": False},
+            ),
+        },
+    ),
+]
