@@ -177,6 +177,7 @@ std::optional<Error> CeilingGuard::refuse_function(std::uint32_t oid) {
                      whose(), "Use SET, or set_config() in a statement."})
           ->refused;
     case protocol::SqlFunction::Executor:
+    case protocol::SqlFunction::Assembler:
       return refuse({sqlstate::kFeatureNotSupported,
                      "a function that runs a query cannot be called by a FunctionCall message", whose(),
                      "Call it in a statement, with the query as a plain string."})

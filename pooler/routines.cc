@@ -37,7 +37,7 @@ constexpr Bytes kBodies =
     " WHERE p.oid >= 16384 AND b.code IS NOT NULL AND (l.lanname NOT IN ('sql', 'plpgsql') OR b.code ~*"
     " '(u&|pg_settings|set_config|lastval|currval|setseed|set_limit|ts_stat|ts_rewrite|advisory|pg_temp|"
     "backup|crosstab"
-    "|dblink|replication_origin|pg_create_|pg_copy_|_to_xml"
+    "|dblink|replication_origin|pg_create_|pg_copy_|_to_xml|connectby|xpath_table"
     "|\\m(set|reset|discard|deallocate|prepare|execute|listen|unlisten|load|do|call|temp|temporary)\\M)')"
     " ORDER BY p.oid LIMIT 50000";
 

@@ -240,6 +240,9 @@ class Finder {
       add_assignments(*stored, SqlAssignment::Where::Stored, reach_);
     } else if (const auto* define = PGWEIR_AS(DefineStmt, define_stmt, &message)) {
       if (define->kind == PG_QUERY__OBJECT_TYPE__OBJECT_AGGREGATE) reach_.code = true;
+      functions_of(*define);
+    } else if (const auto* option = PGWEIR_AS(DefElem, def_elem, &message)) {
+      if (string_in(option->arg) != nullptr) return;
     } else if (message.descriptor == &pg_query__create_function_stmt__descriptor ||
                message.descriptor == &pg_query__alter_function_stmt__descriptor ||
                message.descriptor == &pg_query__call_stmt__descriptor) {
@@ -248,6 +251,15 @@ class Finder {
       named(text_of(string->sval));
     }
     walk_.add_children(message);
+  }
+
+  // Functions may be named by strings there, and in no other list of options. Making it changes no session.
+  void functions_of(const PgQuery__DefineStmt& define) {
+    const SqlChanges before = changes_;
+    for (std::size_t i = 0; i < define.n_definition; ++i)
+      if (const auto* option = PGWEIR_AS(DefElem, def_elem, inside(define.definition[i])))
+        if (const PgQuery__String* const name = string_in(option->arg)) named(text_of(name->sval));
+    changes_ = before;
   }
 
   // A function that is given a name of its own, as by CREATE AGGREGATE, or a column that is called like one.
@@ -261,6 +273,7 @@ class Finder {
       case SqlFunction::AdvisoryUnlock: changes_.advisory_unlock = true; return;
       case SqlFunction::ReadsSequence: changes_.reads_sequence = true; return;
       case SqlFunction::Executor:
+      case SqlFunction::Assembler:
         become_opaque(changes_);
         reach_.hidden_sql = true;
         return;
@@ -281,6 +294,7 @@ class Finder {
       case SqlFunction::AdvisoryUnlock: changes_.advisory_unlock = true; return;
       case SqlFunction::ReadsSequence: changes_.reads_sequence = true; return;
       case SqlFunction::Executor: execute(name, call); return;
+      case SqlFunction::Assembler: assemble(name, call); return;
       case SqlFunction::Unfollowable: changes_.unfollowable = true; return;
     }
   }
@@ -381,6 +395,35 @@ class Finder {
                                : sql_words(literal_in(call.args[at])->text);
     if (words == SqlWords::State) become_opaque(changes_);
     if (words != SqlWords::Harmless && !cursor) reach_.hidden_sql = true;
+  }
+
+  // Of names of columns and tables no SQL can be made that does more than read them.
+  void assemble(Bytes name, const PgQuery__FuncCall& call) {
+    for (std::size_t i = 0; i < call.n_args; ++i) {
+      if (!makes_sql(name, call, i)) continue;
+      if (is_string(call.args[i]) && is_names(literal_in(call.args[i])->text)) continue;
+      become_opaque(changes_);
+      reach_.hidden_sql = true;
+      return;
+    }
+  }
+
+  // connectby(table, key, parent [, order], start, depth [, branch]); xpath_table(key, document, table,
+  // paths, condition).
+  static bool makes_sql(Bytes name, const PgQuery__FuncCall& call, std::size_t argument) {
+    constexpr std::size_t kOrder = 3, kLeast = 5, kPaths = 3;
+    if (name == "xpath_table") return argument != kPaths;
+    const PgQuery__AConst* const fifth = call.n_args > kLeast ? constant_in(call.args[kOrder + 1]) : nullptr;
+    const bool depth_comes_fifth = fifth != nullptr && fifth->val_case == PG_QUERY__A__CONST__VAL_IVAL;
+    const bool has_order = call.n_args > kLeast && !depth_comes_fifth;
+    return argument < kOrder || (argument == kOrder && has_order);
+  }
+
+  static bool is_names(Bytes text) {
+    return std::all_of(text.begin(), text.end(), [](char c) {
+      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+             c == '.' || c == ',' || c == ' ' || static_cast<unsigned char>(c) >= 0x80;
+    });
   }
 
   static constexpr auto kOnCommitDrop = PG_QUERY__ON_COMMIT_ACTION__ONCOMMIT_DROP;

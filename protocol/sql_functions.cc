@@ -16,6 +16,7 @@ SqlFunction sql_function(Bytes name) {
   if (name.starts_with("query_to_xml") || name.starts_with("cursor_to_xml") || name == "ts_stat" ||
       name == "ts_rewrite" || name.starts_with("crosstab"))
     return SqlFunction::Executor;
+  if (name == "connectby" || name == "xpath_table") return SqlFunction::Assembler;
   if (name == "setseed" || name.starts_with("dblink_connect") || name.starts_with("pg_replication_origin_") ||
       name == "pg_create_logical_replication_slot" || name == "pg_create_physical_replication_slot" ||
       name == "pg_copy_logical_replication_slot" || name == "pg_copy_physical_replication_slot" ||

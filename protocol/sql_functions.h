@@ -15,6 +15,7 @@ enum class SqlFunction : std::uint8_t {
   AdvisoryUnlock,  // ...
   ReadsSequence,   // what nextval said last in this session
   Executor,        // runs SQL that stands in its arguments
+  Assembler,       // ... that it makes of its arguments: names of columns and tables, as they should be
   Unfollowable,
 };
 

@@ -61,9 +61,9 @@ constexpr std::array<Bytes, 15> kOpeners = {"reset",  "discard",  "deallocate", 
                                             "call",   "set",      "explain",    "alter",   "create"};
 constexpr auto kOpenerLooks = Looks<1>().add(kOpeners);
 // ... wherever they stand,
-constexpr std::array<Bytes, 10> kAnywhere = {"lastval",         "currval",        "set_config", "setseed",
-                                             "set_limit",       "pg_settings",    "ts_stat",    "ts_rewrite",
-                                             "pg_backup_start", "pg_start_backup"};
+constexpr std::array<Bytes, 12> kAnywhere = {
+    "lastval", "currval",    "set_config",      "setseed",         "set_limit", "pg_settings",
+    "ts_stat", "ts_rewrite", "pg_backup_start", "pg_start_backup", "connectby", "xpath_table"};
 // ... with any ending,
 constexpr std::array<Bytes, 10> kBeginnings = {
     "pg_advisory", "pg_try_advisory", "pg_temp",      "pg_replication_origin", "pg_create_",

@@ -6,6 +6,7 @@ _CALLS = "set_config places"
 _EXECUTORS = "executors"
 _CALL = "set_config('work_mem', '1GB', false)"
 _QUOTED = "set_config(''work_mem'', ''1GB'', false)"
+_CONNECTBY = "create extension if not exists tablefunc; select * from "
 _SET_CONFIG, _QUERY_TO_XML, _TS_REWRITE = 2078, 2924, 3685
 
 CASES = [
@@ -118,6 +119,25 @@ CASES = [
     *rows(
         _EXECUTORS,
         {
+            # An extension that the owner of a database may create.
+            "connectby": (
+                f"{_CONNECTBY}connectby('(select {_QUOTED} as a, ''1'' as b) x', 'a', 'b', '1', 0) "
+                "as t (a text, b text, c int)"
+            ),
+            "connectby, in a name": (
+                f"{_CONNECTBY}connectby('pg_namespace', '{_QUOTED}', 'nspname::text', 'public', 0) "
+                "as t (a text, b text, c int)"
+            ),
+            "connectby, bound": (
+                (
+                    "create extension if not exists tablefunc",
+                    Bound(
+                        "select * from connectby($1, 'a', 'b', '1', 0) as t (a text, b text, c int)",
+                        (f"(select {_CALL} as a, '1' as b) x",),
+                    ),
+                ),
+                {},
+            ),
             "query_to_xml": f"select query_to_xml('select {_QUOTED}', true, true, '')",
             "query_to_xml, in dollars": f"select query_to_xml($$select {_CALL}$$, true, true, '')",
             "query_to_xml, a computed text": "select query_to_xml('select set_' || 'config(''work_mem'', ''1GB'', "

@@ -149,8 +149,11 @@ def one_text(attack, probe):
 
 def leak_of(stage, seat, case, counter):
     """What the next client on the same server sees; None: nothing of it."""
-    wanted = dict(case.startup)
-    with stage.client(seat, **wanted) as wire:
+    try:
+        wire = stage.client(seat, **case.startup)
+    except Closed:
+        return None  # not let in
+    with wire:
         attempt = Attempt(wire, seat, counter)
         for text in case.before:
             attempt.send(text)
