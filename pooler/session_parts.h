@@ -12,6 +12,8 @@ namespace pgweir {
 inline constexpr std::size_t kWholeBeforeServer = 16 << 10;
 inline constexpr std::size_t kNamedParseMax = 1 << 20;
 inline constexpr std::size_t kUnnamedKeptMax = 256 << 10;
+// Of the names of all statements that we prepare on servers.
+inline constexpr Bytes kOurPrefix = "pgweir_";
 inline constexpr std::size_t kOpsMax = 1024;  // changes of statements that a server owes
 
 inline Bytes sql_of(Bytes text) { return text.substr(0, text.find('\0')); }

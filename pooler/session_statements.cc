@@ -20,7 +20,6 @@ constexpr std::size_t kStatementNameMax = 8 << 10;
 // No statement has this name: closing it finds nothing, binding it fails.
 constexpr Bytes kNoStatement = "pgweir_none";
 constexpr Bytes kGoneStatement = "pgweir_gone";
-constexpr Bytes kOurPrefix = "pgweir_";
 constexpr Bytes kEmptyContent{"\0\0\0", 3};
 }  // namespace
 
@@ -73,7 +72,8 @@ std::string SessionCore::rename_deallocated(Bytes text, Actions& out) {
   out.to_server.own([&](std::string& bytes) {
     std::size_t count = 0;
     for (const protocol::SqlStatement& each : books_->texts.read(sql).statements) {
-      if (each.kind != protocol::SqlStatement::Kind::Deallocate || !names_->find(each.name)) continue;
+      if (each.kind != protocol::SqlStatement::Kind::Deallocate || each.name_size == 0) continue;
+      if (!names_->find(each.name)) continue;
       const std::string name = std::string(kGoneStatement) + std::to_string(++count);
       if (!put_gone(name, kEmptyContent, bytes)) continue;
       renamed.append(sql.substr(from, each.name_at - from)).append(name);

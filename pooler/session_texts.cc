@@ -76,6 +76,41 @@ bool sets_to_default(Bytes statement) {
   });
 }
 
+bool is_ours(const protocol::SqlStatement& statement) {
+  return statement.name.substr(0, kOurPrefix.size()) == kOurPrefix;
+}
+// What clients prepare by the protocol has a number, and what is made to be dropped is "gone" (see
+// rename_deallocated): texts come here as servers are sent them.
+bool may_go(const protocol::SqlStatement& statement) {
+  const Bytes own = Bytes(statement.name).substr(kOurPrefix.size());
+  return own.starts_with("gone") || (!own.empty() && own[0] >= '0' && own[0] <= '9');
+}
+
+// Our own statements set values, and tell what is left behind: none of a client's may run, drop or replace
+// them.
+std::unique_ptr<Ruling> refuse_ours(const protocol::SqlEffects& effects) {
+  for (const protocol::SqlStatement& statement : effects.statements) {
+    if (!is_ours(statement)) continue;
+    switch (statement.kind) {
+      case Kind::Prepare:
+        return refusal({sqlstate::kInsufficientPrivilege,
+                        "prepared statement name \"" + statement.name + "\" is reserved",
+                        {},
+                        "Names that begin with pgweir_ are the pooler's own."});
+      case Kind::Deallocate:
+        if (may_go(statement)) break;
+        [[fallthrough]];
+      case Kind::Execute:
+        return refusal({sqlstate::kInvalidStatementName,
+                        "prepared statement \"" + statement.name + "\" does not exist",
+                        {},
+                        {}});
+      default: break;
+    }
+  }
+  return nullptr;
+}
+
 // What the text may leave on the server.
 Pins may_come(const protocol::SqlEffects& effects) {
   using Statement = protocol::SqlStatement;
@@ -188,6 +223,7 @@ std::unique_ptr<Ruling> SessionCore::note_text(Bytes text) {
       if (const Pins no_room = note_routines(effects, sql)) return refusal(pin_book_->refuse(no_room));
       break;
     case protocol::SqlEffects::Read::Parsed:
+      if ((ruling = refuse_ours(effects))) return ruling;
       if (inspects) {
         ruling = guard_->rule(effects, sql);
         if (ruling && ruling->refused) return ruling;
@@ -298,6 +334,9 @@ void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
           suspicion().add_set_back(setting_key(statement.name));
         break;
       case Kind::Deallocate:
+        // The client's own, or another one's.
+        if (is_ours(statement)) server_->dirty = true;
+        [[fallthrough]];
       case Kind::DeallocateAll:
         dirty_batch_ = true;
         suspicion().pins |= pins_ & pin::kStatement;

@@ -745,6 +745,7 @@ std::optional<std::string> decoded(SqlToken token, Bytes text) {
 bool find_name(Bytes sql, SqlStatement& statement) {
   const SqlToken token = name_of(statement.kind, sql.substr(0, statement.at + statement.size), statement.at);
   const Bytes text = sql.substr(token.at, token.size);
+  if (token.kind == SqlToken::Kind::Unicode) return true;  // has no place, with or without its UESCAPE
   if (decoded(token, text) != statement.name) return false;
   statement.name_at = static_cast<std::uint32_t>(token.at);
   statement.name_size = static_cast<std::uint32_t>(token.size);

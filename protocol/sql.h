@@ -90,7 +90,7 @@ struct SqlStatement {
   // Of the setting (the first one, see changes.settings), savepoint, global transaction, prepared statement,
   // channel or cursor, as the server knows it: without quotes, folded to lower case, cut to 63 bytes.
   std::string name;
-  // Where the name stands in the text, with its quotes: for Prepare, Execute and Deallocate, else 0 and 0.
+  // Where it stands, of Prepare, Execute and Deallocate, quotes and all; else, and of U&"...", 0 and 0.
   std::uint32_t name_at = 0;
   std::uint32_t name_size = 0;
   // The statement in the text, from its first word to its end, without the semicolon.

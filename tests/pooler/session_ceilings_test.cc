@@ -71,6 +71,11 @@ TEST_CASE("values above the ceiling give way to it, and what cannot be lowered i
       {"create function f() returns int language sql set work_mem = '1GB' as 'select 1'", "E:42501 Z:I"},
       {"set work_mem = 'much'", "E:22023 Z:I"},
       {"set names 'sjis'", "E:0A000 Z:I"},
+      {"execute pgweir_set('work_mem', '1GB')", "E:26000 Z:I"},
+      {"explain analyze execute U&\"pgweir\\005Fset\"('work_mem', '1GB')", "E:26000 Z:I"},
+      {"create table t as execute pgweir_1", "E:26000 Z:I"},
+      {"select 1; deallocate pgweir_value", "E:26000 Z:I"},
+      {"prepare pgweir_value (text) as select '4MB'", "E:42501 Z:I"},
       {"set standard_conforming_strings = off", "E:0A000 Z:I"},
   };
   for (const Row& row : rows) {

@@ -1,11 +1,14 @@
 """set_config wherever an expression may stand, and functions that run SQL they are given."""
 
-from .case import CODE, Bound, Raw, function_call, query, rows
+import struct
+
+from .case import CODE, Bound, Raw, execute, function_call, message, query, rows, sync
 
 _CALLS = "set_config places"
 _EXECUTORS = "executors"
 _CALL = "set_config('work_mem', '1GB', false)"
 _QUOTED = "set_config(''work_mem'', ''1GB'', false)"
+_OURS = {"startup": {"application_name": "x"}, "bites": False}
 _CONNECTBY = "create extension if not exists tablefunc; select * from "
 _SET_CONFIG, _QUERY_TO_XML, _TS_REWRITE = 2078, 2924, 3685
 
@@ -120,6 +123,22 @@ CASES = [
         _EXECUTORS,
         {
             # An extension that the owner of a database may create.
+            # The pooler's own statement, which is there once a session has settings.
+            "EXECUTE of pgweir_set": ("execute pgweir_set('work_mem', '1GB')", _OURS),
+            "EXECUTE of pgweir_set, escapes": ("execute U&\"pgweir\\005Fset\"('work_mem', '1GB')", _OURS),
+            "EXECUTE of pgweir_set in EXPLAIN": ("explain analyze execute pgweir_set('work_mem', '1GB')", _OURS),
+            "EXECUTE of pgweir_set in CREATE TABLE": (
+                "create table o{n} as execute \"pgweir_set\"('work_mem', '1GB')",
+                _OURS,
+            ),
+            "Bind of pgweir_set": (
+                Raw(
+                    message(b"B", b"\0pgweir_set\0" + struct.pack("!hhi8si3sh", 0, 2, 8, b"work_mem", 3, b"1GB", 0))
+                    + execute()
+                    + sync()
+                ),
+                _OURS,
+            ),
             "connectby": (
                 f"{_CONNECTBY}connectby('(select {_QUOTED} as a, ''1'' as b) x', 'a', 'b', '1', 0) "
                 "as t (a text, b text, c int)"

@@ -38,6 +38,17 @@ CASES = [
     _left("a lock of two keys, tried", "select pg_try_advisory_lock_shared(1, 2)"),
     _left("a statement", "prepare left_here as select 1"),
     _left("a channel", "listen left_here"),
+    _left(
+        "the pooler's own statement, replaced",
+        (
+            "set app.mark = 'left'",
+            "deallocate pgweir_set",
+            "prepare pgweir_set (text, text) as select $2",
+            "deallocate pgweir_statements",
+            "prepare pgweir_statements as select 1 where false",
+        ),
+        startup={"application_name": "left"},
+    ),
     _left("an open transaction", "begin; set app.mark = 'left'; create temp table left_here (a int)"),
     _left("DO", "do $$ begin perform set_config('app.mark', 'left', false); end $$"),
     _left("DO, a ceiling", "do $$ begin perform set_config('work_mem', '1GB', false); end $$"),
