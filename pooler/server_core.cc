@@ -364,6 +364,12 @@ void ServerCore::apply_settings(const SettingsRef& wanted, Gather& to_server) {
   if (applied == wanted) return;
   Errand errand{Errand::Kind::Settings, wanted};
   to_server.own([&](std::string& out) {
+    // The same as in audit().
+    if (dirty && set_prepared_) {
+      protocol::put_close_statement(out, kSetStatement);
+      pipeline.push(Owed::Close, Pipeline::Whose::Ours);
+      set_prepared_ = false;
+    }
     if (!set_prepared_) {
       protocol::put_parse(out, kSetStatement, kSetContent);
       pipeline.push(Owed::Parse, Pipeline::Whose::Ours);
@@ -394,10 +400,18 @@ void ServerCore::apply_settings(const SettingsRef& wanted, Gather& to_server) {
 
 void ServerCore::audit(std::vector<Question> questions, Gather& to_server) {
   PGWEIR_CHECK(settled() && errands_.empty() && !questions.empty());
+  // Code that nobody has read may have put other statements in the place of these.
+  std::uint8_t doubted = dirty ? questions_prepared_ : std::uint8_t{0};
   to_server.own([&](std::string& out) {
     for (const Question& question : questions) {
       const Bytes statement = statement_of(question.kind);
       const auto bit = static_cast<std::uint8_t>(1u << static_cast<unsigned>(question.kind));
+      if (doubted & bit) {
+        protocol::put_close_statement(out, statement);
+        pipeline.push(Owed::Close, Pipeline::Whose::Ours);
+        questions_prepared_ = static_cast<std::uint8_t>(questions_prepared_ & ~bit);
+        doubted = static_cast<std::uint8_t>(doubted & ~bit);
+      }
       if (!(questions_prepared_ & bit)) {
         protocol::put_parse(out, statement, content_of(question.kind));
         pipeline.push(Owed::Parse, Pipeline::Whose::Ours);

@@ -269,6 +269,17 @@ class Ceilings(PgweirCase):
                     self.assertIsNone(self.run_text(small, text))
                     self.assertEqual(self.shown(small, "work_mem"), ["4MB"])
 
+    def test_what_asks_behind_a_transaction_cannot_be_replaced(self):
+        small = self.client("small", autocommit=True)
+        small.execute("create temp table kept (a int); set work_mem = '1MB'")  # it keeps its server
+        fakes = {"pgweir_value(text)": "''4MB''::text", "pgweir_set(text, text)": "$2"}
+        for name, value in fakes.items():
+            drop = f"begin execute 'deallocate {name.split('(')[0]}'; exception when others then null; end;"
+            self.run_text(small, f"do $$ begin {drop} execute 'prepare {name} as select {value}'; end $$")
+        self.run_text(small, self.HIDDEN["do"])
+        if not small.closed:
+            self.assertEqual(self.shown(small, "work_mem"), ["4MB"])
+
     def test_the_client_is_told(self):
         small = self.client("small", autocommit=True)
         told = []

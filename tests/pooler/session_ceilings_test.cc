@@ -174,6 +174,18 @@ TEST_CASE(
   CHECK(place.server.applied->values == SettingsMap::Values{{"work_mem", "1GB"}});
 }
 
+TEST_CASE("what asks behind a transaction is prepared anew where code has run that nobody has read") {
+  Held place;
+  Client client(place);
+  suspected(client, "set a.b = 'c'", "SET", place.server);
+  const std::string told = bound() + row("c") + done();
+  client.hears(parsed() + told + ready());
+  const char* const code = "do $$ begin execute 'deallocate pgweir_value'; end $$";
+  const std::string asked = suspected(client, code, "DO", place.server);
+  CHECK(asked.substr(0, 44) == "C:pgweir_value P:pgweir_value B:pgweir_value");
+  CHECK(asked.find("C:pgweir_value", 1) == std::string::npos);
+}
+
 TEST_CASE("a FunctionCall of set_config is refused by the server's own error, others pass") {
   Held place;
   const auto call = [](std::uint32_t oid) {
