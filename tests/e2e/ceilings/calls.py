@@ -9,7 +9,6 @@ _EXECUTORS = "executors"
 _CALL = "set_config('work_mem', '1GB', false)"
 _QUOTED = "set_config(''work_mem'', ''1GB'', false)"
 _OURS = {"startup": {"application_name": "x"}, "bites": False}
-_CONNECTBY = "create extension if not exists tablefunc; select * from "
 _SET_CONFIG, _QUERY_TO_XML, _TS_REWRITE = 2078, 2924, 3685
 
 CASES = [
@@ -122,7 +121,6 @@ CASES = [
     *rows(
         _EXECUTORS,
         {
-            # An extension that the owner of a database may create.
             # The pooler's own statement, which is there once a session has settings.
             "EXECUTE of pgweir_set": ("execute pgweir_set('work_mem', '1GB')", _OURS),
             "EXECUTE of pgweir_set, escapes": ("execute U&\"pgweir\\005Fset\"('work_mem', '1GB')", _OURS),
@@ -139,23 +137,18 @@ CASES = [
                 ),
                 _OURS,
             ),
+            # Of an extension that the owner of a database may create.
             "connectby": (
-                f"{_CONNECTBY}connectby('(select {_QUOTED} as a, ''1'' as b) x', 'a', 'b', '1', 0) "
+                f"select * from connectby('(select {_QUOTED} as a, ''1'' as b) x', 'a', 'b', '1', 0) "
                 "as t (a text, b text, c int)"
             ),
             "connectby, in a name": (
-                f"{_CONNECTBY}connectby('pg_namespace', '{_QUOTED}', 'nspname::text', 'public', 0) "
+                f"select * from connectby('pg_namespace', '{_QUOTED}', 'nspname::text', 'public', 0) "
                 "as t (a text, b text, c int)"
             ),
-            "connectby, bound": (
-                (
-                    "create extension if not exists tablefunc",
-                    Bound(
-                        "select * from connectby($1, 'a', 'b', '1', 0) as t (a text, b text, c int)",
-                        (f"(select {_CALL} as a, '1' as b) x",),
-                    ),
-                ),
-                {},
+            "connectby, bound": Bound(
+                "select * from connectby($1, 'a', 'b', '1', 0) as t (a text, b text, c int)",
+                (f"(select {_CALL} as a, '1' as b) x",),
             ),
             "query_to_xml": f"select query_to_xml('select {_QUOTED}', true, true, '')",
             "query_to_xml, in dollars": f"select query_to_xml($$select {_CALL}$$, true, true, '')",

@@ -32,6 +32,15 @@ class Raw:
 
     messages: bytes
 
+    @property
+    def answers(self):
+        """How many ReadyForQuery come back."""
+        count, rest = 0, self.messages
+        while rest:
+            count += rest[:1] in (b"Q", b"S", b"F")
+            rest = rest[1 + struct.unpack("!i", rest[1:5])[0] :]
+        return count
+
 
 # In SJIS and GBK the backslash is the second half of a letter, and the string ends behind it.
 HIDDEN_QUOTE = Raw(message(b"Q", b"select E'\x95\x5c', set_config('work_mem', '1GB', false) --'\0"))
@@ -44,7 +53,6 @@ class Case:
     attack: object = None  # a text, a Bound, a Raw; or of all of them several in a tuple
     judge: str = "sort"  # one of judges.JUDGES
     startup: dict = field(default_factory=dict)  # parameters of the StartupMessage
-    before: tuple = ()  # texts that prepare it, by the tenant himself, through what is tried
     later: object = None  # what a session does that begins after the attack
     made: tuple = ()  # texts run by the tenant's role past the pooler, such as a migration that ran elsewhere
     known: dict = field(default_factory=dict)  # mode -> why it is not held there

@@ -157,28 +157,28 @@ CASES = [
         _FUNCTIONS,
         "a SET clause",
         (
-            "create or replace function fs() returns setof text language plpgsql set work_mem = '1GB' as "
+            "create or replace function set_a() returns setof text language plpgsql set work_mem = '1GB' as "
             f"$$ declare r text; begin {_SORT_INSIDE} end $$",
-            "select fs()",
+            "select set_a()",
         ),
     ),
     Case(
         _FUNCTIONS,
         "a SET clause given later",
         (
-            "create or replace function fs() returns setof text language plpgsql as "
+            "create or replace function set_b() returns setof text language plpgsql as "
             f"$$ declare r text; begin {_SORT_INSIDE} end $$",
-            "alter function fs() set work_mem = '1GB'",
-            "select fs()",
+            "alter function set_b() set work_mem = '1GB'",
+            "select set_b()",
         ),
     ),
     Case(
         _FUNCTIONS,
         "a SET clause by what the session has",
         (
-            "create or replace function fs() returns setof text language plpgsql set work_mem from current as "
+            "create or replace function set_c() returns setof text language plpgsql set work_mem from current as "
             f"$$ declare r text; begin {_SORT_INSIDE} end $$",
-            "select fs()",
+            "select set_c()",
         ),
         bites=False,
     ),
@@ -186,10 +186,10 @@ CASES = [
         _FUNCTIONS,
         "a SET clause of any routine",
         (
-            "create or replace function fs() returns setof text language plpgsql as "
+            "create or replace function set_d() returns setof text language plpgsql as "
             f"$$ declare r text; begin {_SORT_INSIDE} end $$",
-            "alter routine fs() set sort_mem = '1GB'",
-            "select fs()",
+            "alter routine set_d() set sort_mem = '1GB'",
+            "select set_d()",
         ),
     ),
     _existing(

@@ -75,8 +75,6 @@ JUDGES = {
     "ledger": Judge("memory", "select 'SAW ' || tenant from public.ledger", _saw),
     "path": Judge("identity", "select 'SAW ' || whose from landmark", _saw),
     "role": Judge("identity", "select 'SAW ' || whose from public.secrets", _saw),
-    # What the attack itself shows.
-    "shown": Judge("memory", "select 1", _saw),
     # By the next client on the same server.
     "leak": Judge("leak", "", None),
     # ... which needs that server.
@@ -113,13 +111,15 @@ class Attempt:
 
     def send(self, attack):
         """One text, Bound or Raw, up to the end of its answer."""
+        answers = 1
         if isinstance(attack, Raw):
             self.wire.send(attack.messages)
+            answers = attack.answers
         elif isinstance(attack, Bound):
             self.wire.send(bound_messages(self._fill(attack.sql), attack.parameters), sync())
         else:
             self.wire.send(query(self._fill(attack)))
-        answer = self._answer()
+        answer = [message for _ in range(answers) for message in self._answer()]
         self.text += words(answer) + "\n"
         self.codes += codes(answer)
         return answer
@@ -155,8 +155,6 @@ def leak_of(stage, seat, case, counter):
         return None  # not let in
     with wire:
         attempt = Attempt(wire, seat, counter)
-        for text in case.before:
-            attempt.send(text)
         for attack in each(case.attack):
             attempt.send(attack)
     with stage.client(seat) as wire:

@@ -1,6 +1,6 @@
 """What one client leaves for the next one on its server."""
 
-from .case import CODE, EXISTING, MODES, Bound, Case, Raw, bound_messages, flush, query, sync
+from .case import CODE, EXISTING, MODES, Bound, Case, Raw, bound_messages, flush, function_call, sync
 
 _LEFT = dict.fromkeys(MODES, "a function that exists is called by an ordinary statement")
 
@@ -100,6 +100,6 @@ CASES = [
     ),
     _left(
         "a FunctionCall",
-        Raw(query("select 1") + bound_messages("set app.mark = 'left'") + sync()),
+        Raw(function_call(2078, b"app.mark", b"left", b"f")),
     ),
 ]

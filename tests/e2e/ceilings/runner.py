@@ -130,8 +130,6 @@ class Runner:
         return judge.broken(attempt.text)
 
     def _play(self, case, judge, attempt):
-        for text in case.before:
-            attempt.send(text)
         attacks = judges.each(case.attack) if case.attack is not None else ()
         # Behind the attack; in a transaction with it; in one text with it.
         for attack in attacks:

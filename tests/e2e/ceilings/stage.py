@@ -146,6 +146,7 @@ class Stage:
         with self.postgres.connect(main.database) as connection:
             connection.execute(
                 f"""
+                create extension tablefunc;
                 create schema mine;
                 create schema theirs;
                 create table mine.landmark as select 'mine' as whose;
