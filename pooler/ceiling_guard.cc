@@ -186,6 +186,7 @@ std::optional<Error> CeilingGuard::refuse_function(std::uint32_t oid) {
     case protocol::SqlFunction::SetLimit:
     case protocol::SqlFunction::AdvisoryLock:
     case protocol::SqlFunction::AdvisoryUnlock:
+    case protocol::SqlFunction::ReadsSequence:
     case protocol::SqlFunction::Unfollowable: break;
   }
   return {};

@@ -65,6 +65,13 @@ bool says_stale(Bytes error) {
          protocol::parse_error(error.substr(kHeaderBytes)).sqlstate == sqlstate::kFeatureNotSupported;
 }
 
+// CommandComplete, EmptyQueryResponse, PortalSuspended, ErrorResponse
+bool ends_statement(char type) { return type == 'C' || type == 'I' || type == 's' || type == 'E'; }
+
+bool is_canceled(Bytes error) {
+  return protocol::parse_error(error.substr(kHeaderBytes)).sqlstate == sqlstate::kQueryCanceled;
+}
+
 bool is_last_word(Bytes error_body) {
   const std::string severity = protocol::parse_error(error_body).severity;
   return severity == "FATAL" || severity == "PANIC";
@@ -165,6 +172,7 @@ std::size_t ServerCore::pass_on(Bytes in, Outcome& outcome) {
       case 'C':
         if (size < kHeaderBytes + 4 || tells_of_statements(message + kHeaderBytes) || !pipeline.pass('C'))
           return end;
+        ++outcome.statements;
         break;
       case 'Z':
         if (!is_ready({message, size}) || !pipeline.pass('Z')) return end;
@@ -175,6 +183,7 @@ std::size_t ServerCore::pass_on(Bytes in, Outcome& outcome) {
         break;
       default:
         if (size != kHeaderBytes || !pipeline.pass(message[0])) return end;
+        outcome.statements += message[0] == 's' ? 1 : 0;
     }
     end += size;
   }
@@ -211,9 +220,12 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
       if (type == 'E') request_failed_ = true;
       const bool refused =
           type == 'E' && !outcome.fatal && reply.op && ops.front().kind == StatementOp::Kind::Refuse;
-      forward_body_ = !refused;
-      if (refused)
-        to_client.copy(ops.front().name);
+      const std::string* instead = refused ? &ops.front().name : nullptr;
+      if (!instead && type == 'E' && !outcome.fatal && is_canceled(whole)) instead = audience.on_canceled();
+      if (ends_statement(type)) ++outcome.statements;
+      forward_body_ = instead == nullptr;
+      if (instead)
+        to_client.copy(*instead);
       else
         to_client.borrow(whole);
       break;

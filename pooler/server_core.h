@@ -37,6 +37,9 @@ class ServerCore {
     virtual void on_all_discarded() {}                     // the former
     virtual void on_definitions_changed(Bytes /*tag*/) {}  // CREATE, ALTER or DROP succeeded
     virtual void on_stale(Statement&) {}  // its result has other columns than when it was prepared
+    // The client's request was canceled. Answers the ErrorResponse that it is given in place of Postgres's
+    // own; null: none.
+    virtual const std::string* on_canceled() { return nullptr; }
     // A request of ours was refused. Answers whether the server is to be heard any more.
     virtual bool on_ours_failed(Bytes /*error_body*/) { return true; }
     virtual void on_audited(Findings&, protocol::Gather& /*to_client*/) {}  // the answers to audit()
@@ -53,6 +56,7 @@ class ServerCore {
   struct Outcome {
     unsigned readies = 0;          // ReadyForQuery messages of the client's requests
     unsigned ends = 0;             // of them, those with no transaction open behind them
+    unsigned statements = 0;       // of the client's that came to their end, in whichever way
     bool fatal = false;            // an unasked ErrorResponse: the server is about to close
     const char* broken = nullptr;  // the server broke the protocol: what it did
     bool poisoned = false;         // the client pipelined behind COPY

@@ -92,7 +92,7 @@ void Session::on_bytes(Bytes in) {
   }
   if (!quiet || !server_ || server_->core.pipeline.empty()) return;
   busy_since_ = worker_.loop().now();
-  if (resting) since_ = busy_since_;
+  if (resting) since_ = transaction_since_ = busy_since_;
 }
 
 void Session::pump(Bytes in) {
@@ -218,7 +218,7 @@ void Session::link(Server& server) {
   const auto waited_us = static_cast<std::uint64_t>((now - since_).count());
   tenant_.traffic.wait_us += waited_us;
   tenant_.meter->wait.add(waited_us);
-  since_ = busy_since_ = now;
+  since_ = busy_since_ = transaction_since_ = statement_since_ = now;
 }
 
 // May run other sessions.
@@ -252,7 +252,10 @@ void Session::note_time(const Actions& out) {
   traffic.client_parses += out.client_parses;
   traffic.server_parses += out.server_parses;
   traffic.binds += out.binds;
-  if (out.queries == 0 && out.transactions == 0) return;
+  if (out.queries == 0 && out.transactions == 0) {
+    if (out.statements > 0) statement_since_ = worker_.loop().now();
+    return;
+  }
   // Those that came without asking for a server: behind another one, or of a client that keeps it.
   if (tenant_.throttle && out.ends > 0)
     tenant_.throttle->charge(out.ends - (std::exchange(paid_, false) ? 1 : 0));
@@ -261,6 +264,7 @@ void Session::note_time(const Actions& out) {
   traffic.query_us += query_us;
   if (out.queries > 0) tenant_.meter->query.add(query_us, out.queries);
   busy_since_ = now;
+  if (out.ends > 0) transaction_since_ = now;
   if (out.transactions == 0) return;
   const auto transaction_us = static_cast<std::uint64_t>((now - since_).count());
   traffic.transactions += out.transactions;
@@ -445,7 +449,8 @@ Time Session::deadline() const {
     case State::Linked: {
       if (core_.resting()) return after(since_, config.client_idle_timeout);
       const ServerCore& server = *core_.server();
-      const Time due = after(since_, config.transaction_timeout);
+      const Time due =
+          std::min(after(since_, config.transaction_timeout), clocks_.due(tenant_.clocks, holding()));
       if (!server.pipeline.empty()) return std::min(due, after(busy_since_, config.query_timeout));
       if (server.tx_status != 'I') return std::min(due, after(busy_since_, config.idle_transaction_timeout));
       return due;
@@ -453,6 +458,30 @@ Time Session::deadline() const {
     case State::Closed: return kNever;
   }
   return kNever;
+}
+
+Holding Session::holding() const {
+  const ServerCore& server = *core_.server();
+  return {transaction_since_, busy_since_, statement_since_, !server.pipeline.empty(),
+          server.tx_status != 'I'};
+}
+
+void Session::on_alarm(const Clocks::Alarm& alarm) {
+  const ClockRow& row = row_of(alarm.clock);
+  const auto index = static_cast<std::size_t>(alarm.clock);
+  const Error why = alarm_error(alarm, tenant_.record.limits, tenant_.clocks[index]);
+  ++tenant_.alarms[index];
+  ++tenant_.traffic.errors;
+  worker_.log().info("ceiling_clock", {{"tenant", tenant_.record.name},
+                                       {"tier", tenant_.record.limits.name},
+                                       {"client", id_},
+                                       {"ceiling", row.ceiling},
+                                       {"did", alarm.cancel ? "cancel" : "end"},
+                                       {"ran_ms", alarm.ran.count() / 1000}});
+  if (!alarm.cancel) return end(why);
+  core_.canceling(why);
+  cancel([] {});
+  arm();
 }
 
 // Until when it waits for a server, or for its tenant's rate. What it has waited for Postgres to come up is
@@ -495,6 +524,9 @@ void Session::on_timer() {
       return arm();
     }
     case State::Linked: {
+      if (const auto alarm =
+              clocks_.look(tenant_.clocks, holding(), core_.server()->pipeline.owes_client(), now))
+        return on_alarm(*alarm);
       ++tenant_.traffic.errors;
       const ServerCore& server = *core_.server();
       if (now >= after(since_, config.transaction_timeout))

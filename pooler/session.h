@@ -15,6 +15,7 @@
 
 #include "pooler/base/list.h"
 #include "pooler/base/time.h"
+#include "pooler/clocks.h"
 #include "pooler/net/loop.h"
 #include "pooler/session_core.h"
 #include "protocol/secret.h"
@@ -64,7 +65,10 @@ class Session final : public net::Handler,
   // Why it has no server yet, for its error, its notice and SHOW LIMIT.
   Error why_waiting() const;
   void reloaded() { arm(); }  // its deadlines may have come nearer
-  void ceilings_changed() { core_.ceilings_changed(); }
+  void ceilings_changed() {
+    core_.ceilings_changed();
+    arm();
+  }
 
   Tenant& tenant() const { return tenant_; }
   Group& group() const { return group_; }
@@ -92,6 +96,8 @@ class Session final : public net::Handler,
   void settle(Actions& out, Bytes in);
   void link(Server& server);
   void give_back(Actions::Server how);
+  Holding holding() const;
+  void on_alarm(const Clocks::Alarm& alarm);
   void keep(Bytes rest);
   void welcome();
   void tell_notifications();
@@ -120,6 +126,8 @@ class Session final : public net::Handler,
   Time connected_at_{};
   Time since_{};       // in this state of the core
   Time busy_since_{};  // the request that runs, or the silence inside a transaction, began
+  Time transaction_since_{}, statement_since_{};  // see Holding
+  Clocks clocks_;
   std::uint32_t id_;
   bool long_keys_;
   bool welcomed_ = false;

@@ -31,7 +31,7 @@ void Actions::clear() {
   ask_server = leave_queue = proven = made_code = stalled = close_client = reset_client = false;
   server = Server::Keep;
   reason.clear();
-  queries = transactions = ends = client_parses = server_parses = binds = 0;
+  queries = transactions = ends = statements = client_parses = server_parses = binds = 0;
 }
 
 SessionCore::~SessionCore() { PGWEIR_CHECK(server_ == nullptr && pins_ == 0 && !claimed_); }
@@ -325,6 +325,8 @@ void SessionCore::server_bytes(Bytes in, Actions& out) {
   const ServerCore::Outcome outcome = server_->read(in, out.to_client, *this);
   out.queries += outcome.readies;
   out.ends += outcome.ends;
+  out.statements += outcome.statements;
+  if (outcome.readies > 0) canceled_as_.reset();
   // The client's own requests may be running without its settings: end it before it hears their answers.
   if (ours_failed_ && !proving_) {
     const std::string why = protocol::parse_error(*ours_failed_).message;
@@ -481,6 +483,11 @@ void SessionCore::fail(const Error& error, Actions& out) {
   state_ = State::Closed;
 }
 
+void SessionCore::canceling(const Error& why) {
+  canceled_as_ = std::make_unique<std::string>();
+  protocol::put_error(*canceled_as_, "ERROR", why);
+}
+
 void SessionCore::end(const Error& error, Actions& out) {
   out.to_client.own([&](std::string& bytes) { protocol::put_error(bytes, "FATAL", error); });
   out.close_client = true;
@@ -501,6 +508,7 @@ void SessionCore::unlink(Actions::Server how, Actions& out) {
   }
   server_ = nullptr;
   suspicion_.reset();
+  canceled_as_.reset();
   set_pins(0);
   part_channels();
   auditing_ = audit_canceled_ = false;

@@ -83,6 +83,7 @@ struct Actions {
   unsigned queries = 0;       // answered in this step
   unsigned transactions = 0;  // ended in this step; of those that came in one go only the last
   unsigned ends = 0;          // of transactions in this step, each by itself
+  unsigned statements = 0;    // ended in this step
   // Of named statements: the client's Parses, the Parses for the server, the client's Binds.
   unsigned client_parses = 0, server_parses = 0, binds = 0;
 
@@ -140,6 +141,8 @@ class SessionCore final : private ServerCore::Audience {
   void listener_changed(Actions& out);
   // What the client has set lies within its ceilings from the next transaction on.
   void ceilings_changed();
+  // The request that runs is about to be canceled: if it ends by that, this is why.
+  void canceling(const Error& why);
   void fail(const Error& error, Actions& out);  // a limit was hit: FATAL, at a boundary or a reset
 
  private:
@@ -240,6 +243,7 @@ class SessionCore final : private ServerCore::Audience {
   void on_all_discarded() override;
   void on_definitions_changed(Bytes tag) override;
   void on_stale(Statement& statement) override { books_->statements.retire(statement); }
+  const std::string* on_canceled() override { return canceled_as_.get(); }
   bool on_ours_failed(Bytes error_body) override;
   void on_audited(Findings& findings, protocol::Gather& to_client) override;
   void on_told(bool well, bool after_error) override;
@@ -259,6 +263,7 @@ class SessionCore final : private ServerCore::Audience {
   std::unique_ptr<std::string> lowered_;      // NoticeResponses for the Bind that comes next; null: none
   std::unique_ptr<std::set<std::string>> noticed_;  // what it was told of its ceilings; null: nothing yet
   std::unique_ptr<std::string> ours_failed_;  // body of the ErrorResponse that answered a request of ours
+  std::unique_ptr<std::string> canceled_as_;  // ErrorResponse, see canceling(); null: nobody cancels
   std::uint64_t number_;
   std::size_t body_left_ = 0;  // of the client's message that is being passed on or skipped
   State state_ = State::Idle;

@@ -3,6 +3,7 @@
 // Lives on the worker that is the home of its database, with all of its sessions; plain counters suffice.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -12,6 +13,7 @@
 #include "pooler/base/list.h"
 #include "pooler/base/time.h"
 #include "pooler/ceiling_guard.h"
+#include "pooler/clocks.h"
 #include "pooler/pins.h"
 #include "pooler/startup_settings.h"
 #include "pooler/throttle.h"
@@ -39,7 +41,9 @@ struct Tenant : ListLink<Tenant> {
   CeilingGuard guard{record};
   Traffic traffic;
   TrafficPeriod period;
-  TierMeter* meter;  // of the tier that it has now
+  ClockLimits clocks{};                                // of its tier
+  std::array<std::uint64_t, kClocks.size()> alarms{};  // since the start, by Clock
+  TierMeter* meter;                                    // of the tier that it has now
 
   Tenant(Time now, TierMeter& tier) : period(now), meter(&tier) {}
   bool ended() const { return record.state != tiers::TenantState::Active; }

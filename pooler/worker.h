@@ -67,7 +67,7 @@ class Worker final : public net::Acceptor {
   StartupRef startup_of(const tiers::Tenant& record) { return startups_.of(record); }
   // The tenant's record has been replaced: its servers are opened, kept and lent by what it says now.
   void record_changed(Tenant& tenant);
-  // The same of what its texts may do.
+  // The same of what its texts may do, and for how long.
   void renew_guard(Tenant& tenant);
   void tell_held(const Tenant& tenant, Bytes parameter, CeilingRoute route, Bytes found, std::uint64_t count);
   // A tenant whose ceilings have changed stays in the group where its sessions are.

@@ -310,6 +310,18 @@ Ceilings::Values startup_settings(const Ceilings& ceilings) {
   return out;
 }
 
+std::chrono::milliseconds time_limit(const Ceilings& ceilings, std::string_view name) {
+  const auto fixed = ceilings.injected.find(name);
+  const auto limit = ceilings.limits.find(name);
+  std::string_view text;
+  if (fixed != ceilings.injected.end())
+    text = fixed->second;
+  else if (limit != ceilings.limits.end())
+    text = limit->second;
+  const double value = read_value(text, Measure::Milliseconds).value_or(0);
+  return std::chrono::milliseconds(static_cast<std::int64_t>(std::clamp<double>(value, 0, kGucMax)));
+}
+
 bool known_to(int version, std::string_view name) {
   const Ceiling* row = find_ceiling(name);
   return !row || row->since <= version;

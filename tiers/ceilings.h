@@ -7,6 +7,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -181,6 +182,9 @@ Ceilings stricter_of(Ceilings ceilings, const Ceilings& other);
 Ceilings for_tenant(const Ceilings& ceilings, std::string_view tenant, std::string_view tier);
 // The startup parameters of a server connection: injected values, defaults, and ceilings that have none.
 Ceilings::Values startup_settings(const Ceilings& ceilings);
+// How long the value that sessions are held to lets them be, of a parameter that counts milliseconds; 0: as
+// long as they like.
+std::chrono::milliseconds time_limit(const Ceilings& ceilings, std::string_view name);
 // Whether Postgres of this major version takes a parameter of startup_settings().
 bool known_to(int version, std::string_view name);
 

@@ -59,6 +59,12 @@ constexpr std::array kOwnFields{
         "Where there are ceilings or injected values, what is done about texts that would go beyond them: "
         "what stands in a text is lowered or refused; `strict` refuses DO, CALL, the making of functions "
         "and what cannot be read, too."},
+    TierField{"clocks", &Tier::clocks, 0, 0,
+              "Whether statement_timeout, idle_in_transaction_session_timeout, transaction_timeout and "
+              "request_timeout are held by clocks of the pooler's own, too, where Postgres's do not run."},
+    TierField{"request_timeout", &Tier::request_timeout, 0, kDayMs,
+              "Longest time that one request may take, with all statements of its text or pipeline. "
+              "statement_timeout bounds each of them, transaction_timeout all of a transaction."},
 };
 
 // Those that the struct has as members, then the ceilings that are fields.

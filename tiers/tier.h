@@ -55,6 +55,8 @@ struct Tier {
   PoolMode pool_mode = PoolMode::Transaction;
   bool session_mode = false;  // a client may ask for it
   Inspection inspection = Inspection::Standard;
+  bool clocks = true;               // of the pooler's own, for the time ceilings
+  milliseconds request_timeout{0};  // of a request with all its statements; 0: no limit
   SharedCeilings ceilings;
   friend bool operator==(const Tier&, const Tier&) = default;
 };
