@@ -58,6 +58,8 @@ struct Backend {
   milliseconds breaker_open_time{30'000};  // and up to 10 % jitter
   TlsMode tls_mode = TlsMode::Prefer;
   std::string tls_ca_file, tls_cert_file, tls_key_file;
+  std::string side_user, side_password;  // of the pooler's own connections; no user: there are none
+  std::string side_database = "postgres";
   std::vector<std::string> auth_methods;  // pinned, as spelled in auth.method; empty: any that is safe
   Origin origin;
 };

@@ -21,7 +21,8 @@ constexpr auto kRestart = Applies::OnRestart;
 constexpr std::int64_t kPathMax = 4095;     // Linux's PATH_MAX without its end
 constexpr std::int64_t kSocketDirMax = 90;  // leaves room for /.s.PGSQL.65535 in a sockaddr_un
 constexpr std::int64_t kHostMax = 253;      // longest DNS name
-constexpr std::int64_t kNameMax = 63;       // what Postgres keeps of a name
+constexpr std::int64_t kPasswordMax = 1000;
+constexpr std::int64_t kNameMax = 63;  // what Postgres keeps of a name
 constexpr std::int64_t kTimeMax = 365 * kDayMs;
 
 constexpr std::array kSettings{
@@ -225,6 +226,14 @@ constexpr std::array kBackendSettings{
                "only over a "
                "unix socket or verify-full; who must not believe a host that asks for no proof writes "
                "scram-sha-256."},
+    BackendRow{
+        "side_user", &Backend::side_user, Form::Name, 0, kNameMax, kReload,
+        "Role of the pooler's own, with the rights of packaging/postgres/side_role.sql. With it, server "
+        "processes that go on when their time is up are ended; without it only their connection is."},
+    BackendRow{"side_password", &Backend::side_password, Form::Plain, 0, kPasswordMax, kReload,
+               "Its password.", Secrecy::Secret},
+    BackendRow{"side_database", &Backend::side_database, Form::Name, 1, kNameMax, kReload,
+               "Database that it connects to."},
 };
 
 template <class Enum>

@@ -44,6 +44,7 @@ Time Clocks::due(Clock clock, Duration limit, const Holding& holding) const {
   if (limit.count() == 0) return kNever;
   const std::optional<Time> since = began(clock, holding);
   if (!since) return kNever;
+  if (clock == Clock::Statement) limit *= std::max(holding.statements, 1U);
   const Time due = *since + limit + kPostgresFirst;
   return row_of(clock).cancels && canceled_since(*since) ? std::max(due, canceled_at_ + kCancelHelps) : due;
 }
@@ -69,7 +70,8 @@ std::optional<Clocks::Alarm> Clocks::look(const ClockLimits& limits, const Holdi
   const Time since = *began(alarmed->clock, holding);
   const bool cancel = alarmed->cancels && cancelable && !canceled_since(since);
   if (cancel) canceled_at_ = now;
-  return Alarm{alarmed->clock, cancel, now - since};
+  return Alarm{alarmed->clock, cancel, now - since,
+               alarmed->clock == Clock::Statement ? std::max(holding.statements, 1U) : 1};
 }
 
 Error alarm_error(const Clocks::Alarm& alarm, const tiers::Tier& tier, Duration limit) {
@@ -78,8 +80,9 @@ Error alarm_error(const Clocks::Alarm& alarm, const tiers::Tier& tier, Duration 
       row.sqlstate,
       fmt::format("{} due to {} of tier \"{}\"",
                   alarm.cancel ? "canceling statement" : "terminating connection", row.ceiling, tier.name),
-      fmt::format("The {} took {} by the pooler's clock; {} of tier {} is {}.", row.what,
-                  in_seconds(alarm.ran), row.ceiling, tier.name, in_seconds(limit)),
+      fmt::format("The {} took {} by the pooler's clock; {} of tier {} is {}{}.", row.what,
+                  in_seconds(alarm.ran), row.ceiling, tier.name, in_seconds(limit),
+                  alarm.statements > 1 ? fmt::format(" for each of {}", alarm.statements) : ""),
       std::string(row.way_out)};
 }
 

@@ -6,14 +6,15 @@
 // Execute and a Sync that does not come, while COPY waits for the client or the client does not read, behind
 // a Flush, and in functions that catch the cancel.
 //
-//   Statement          since the request began, or since its last statement ended
+//   Statement          since the request began, or since a statement of it was last seen to end
 //   Request            since the request began, until its ReadyForQuery
 //   IdleInTransaction  since the last ReadyForQuery, which said 'T' or 'E'
 //   Transaction        since the server was lent, or since the last ReadyForQuery that said 'I'
 //
 // A request may have many statements, each within statement_timeout: a text of several, a batch of thousands
-// of inserts. Honest clients send such, so what bounds the whole is transaction_timeout, or request_timeout
-// where a tier has that. But every statement must end in time as the client sees it, with all waiting.
+// of inserts. Honest clients send such, and when one of them ends cannot be seen, because Postgres keeps its
+// answers back. So the clock of statements gives each that was not seen to end statement_timeout, and what
+// bounds a request of many is transaction_timeout, or request_timeout where a tier has that.
 //
 // The first two ask for a cancel, and end the session when that has not helped within kCancelHelps.
 #pragma once
@@ -61,6 +62,7 @@ struct Holding {
   Time transaction_since{}, request_since{}, statement_since{};  // each the last one that began or ended
   bool request_runs = false;                                     // until its ReadyForQuery
   bool in_transaction = false;                                   // by the last ReadyForQuery
+  std::uint32_t statements = 0;  // of the request, that were not seen to end; at most
 };
 
 class Clocks {
@@ -72,6 +74,7 @@ class Clocks {
     Clock clock;
     bool cancel;  // false: the session is to be ended
     Duration ran;
+    std::uint32_t statements;  // that the clock of statements has given time to
   };
 
   // When to look; kNever where nothing is limited.

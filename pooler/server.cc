@@ -4,6 +4,7 @@
 
 #include "pooler/base/check.h"
 #include "pooler/group.h"
+#include "pooler/login_policy.h"
 #include "pooler/net/address.h"
 #include "pooler/session.h"
 #include "pooler/worker.h"
@@ -32,34 +33,6 @@ class NoAudience final : public ServerCore::Audience {
   bool failed = false;
   std::optional<bool> read;
 };
-
-ServerLogin::Policy login_policy(const BackendView& backend, bool plain_refused) {
-  ServerLogin::Policy policy;
-  switch (backend.settings.tls_mode) {
-    case conf::TlsMode::Disable: policy.tls = ServerLogin::Tls::Never; break;
-    case conf::TlsMode::Allow:
-      policy.tls = plain_refused ? ServerLogin::Tls::Always : ServerLogin::Tls::Never;
-      break;
-    case conf::TlsMode::Prefer: policy.tls = ServerLogin::Tls::IfOffered; break;
-    case conf::TlsMode::Require:
-    case conf::TlsMode::VerifyCa:
-    case conf::TlsMode::VerifyFull: policy.tls = ServerLogin::Tls::Always; break;
-  }
-  if (backend.endpoint.is_unix()) policy.tls = ServerLogin::Tls::Never;
-  const bool verified = backend.settings.tls_mode == conf::TlsMode::VerifyFull;
-  policy.clear_password = backend.endpoint.is_unix() || verified;
-  const auto& pinned = backend.settings.auth_methods;
-  if (!pinned.empty()) {
-    const auto has = [&pinned](std::string_view method) {
-      return std::find(pinned.begin(), pinned.end(), method) != pinned.end();
-    };
-    policy.trust = has("trust");
-    policy.md5 = has("md5");
-    policy.scram = has("scram-sha-256");
-    policy.password = has("password");
-  }
-  return policy;
-}
 
 }  // namespace
 
@@ -280,7 +253,13 @@ void Server::close() {
   Worker& worker = group_.worker();
   worker.loop().disarm(deadline_);
   const bool busy = core.pipeline.owed() > 0 && !login_ && cancel_pid_ != 0;
-  if (busy) worker.send_cancel(*this, nullptr);
+  // One that waits for COPY data sees the end of its connection.
+  if (busy && !core.pipeline.copy_in() && stream_ && worker.terminate(*this)) return;
+  if (busy) {
+    worker.log().info("a busy server is closed without a side role: what it runs may go on",
+                      {{"backend", group_.key().backend}, {"server", id}});
+    worker.send_cancel(*this, nullptr);
+  }
   if (!login_ && !busy && core.quiet() && unsent() == 0) {
     std::string bye;
     protocol::put_terminate(bye);

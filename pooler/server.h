@@ -48,8 +48,10 @@ class Server final : public net::Handler, public ListLink<Server> {
   void read_routines();
   void lease_ended();
   void settled(net::Loop& loop) { loop.disarm(deadline_); }
-  // Says goodbye and closes. With a request still running, Postgres is asked to cancel it first.
+  // Says goodbye and closes. With a request still running, its process is ended, or Postgres is asked to
+  // cancel it.
   void close();
+  void terminated() { stream_->reset(); }
 
   ServerCore core;
   Place place = Place::Starting;

@@ -462,8 +462,9 @@ Time Session::deadline() const {
 
 Holding Session::holding() const {
   const ServerCore& server = *core_.server();
-  return {transaction_since_, busy_since_, statement_since_, !server.pipeline.empty(),
-          server.tx_status != 'I'};
+  return {transaction_since_,      busy_since_,
+          statement_since_,        !server.pipeline.empty(),
+          server.tx_status != 'I', core_.statements_left()};
 }
 
 void Session::on_alarm(const Clocks::Alarm& alarm) {

@@ -6,6 +6,7 @@
 #include "pooler/base/check.h"
 #include "pooler/session_parts.h"
 #include "protocol/messages.h"
+#include "protocol/sql_lexer.h"
 
 namespace pgweir {
 
@@ -18,6 +19,24 @@ using Whose = Pipeline::Whose;
 namespace {
 // No statement: Postgres refuses it before it looks at anything else, and its log tells who sent it.
 constexpr Bytes kNoQuery = "refused_by_pgweir";
+
+// Nearly all texts have one, and no ';' but a last one.
+std::size_t statements_in(Bytes text) {
+  const Bytes sql = sql_of(text);
+  if (sql.find_first_not_of("; \t\r\n", std::min(sql.find(';'), sql.size())) == Bytes::npos) return 1;
+  std::size_t count = 0;
+  bool begun = false;
+  for (protocol::SqlLexer lexer(sql);;) {
+    const protocol::SqlToken token = lexer.next();
+    const bool end = token.kind == protocol::SqlToken::Kind::End;
+    if (!end && lexer.text_of(token) != ";") {
+      begun = true;
+      continue;
+    }
+    count += std::exchange(begun, false) ? 1 : 0;
+    if (end) return std::max<std::size_t>(count, 1);
+  }
+}
 
 bool is_copy_message(char type) {
   return type == 'd' || type == 'c' || type == 'f' || type == 'S' || type == 'H' || type == 'X';
@@ -128,6 +147,7 @@ void SessionCore::granted(ServerCore& server, Bytes held, Actions& out) {
   PGWEIR_CHECK(server.clean() && server.ops.empty());  // pairs with the check in Group::lend
   server_ = &server;
   state_ = State::Linked;
+  statements_left_ = 0;
   unnamed_here_ = dirty_batch_ = names_unsure_ = worked_ = wait_behind_ = redefined_ = made_code_ = false;
   server.code_epoch = books_->routines.epoch();
 #ifndef PGWEIR_PLANT_FORGET_SETTINGS
@@ -206,7 +226,10 @@ SessionCore::Step SessionCore::relay_message(const Frame& frame, Bytes rest, Act
     case 'H':
       // Small, and a half one would keep the server from being released.
       if (!whole(frame, rest)) return Step::NeedMore;
-      if (frame.type == 'E') pipeline.push(Owed::Execute);
+      if (frame.type == 'E') {
+        pipeline.push(Owed::Execute);
+        expect_statements(1);
+      }
       if (frame.type == 'S') {
         pipeline.push(Owed::Sync);
         end_batch();
@@ -244,6 +267,7 @@ SessionCore::Step SessionCore::relay_function(const Frame& frame, Bytes rest, Ac
   }
   server_->dirty = true;
   server_->pipeline.push(Owed::Function);
+  expect_statements(1);
   return forward(frame, rest, out), Step::Next;
 }
 
@@ -285,6 +309,8 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
                    {StatementOp::Kind::Tell, 0, 0, std::move(*notices_of(*ruling)), {}});
     renamed = std::move(ruling->text);
   }
+  expect_statements(whole(frame, rest) ? statements_in(rest.substr(kHeaderBytes, frame.size - kHeaderBytes))
+                                       : kStatementsCounted);
   end_batch();
   if (!renamed.empty()) {
     out.to_server.own([&](std::string& bytes) { protocol::put_query(bytes, renamed); });
@@ -295,6 +321,11 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
   if (runs) unnamed_.clear();
   if (runs && !in_batch) mark_unlistens(out);
   return Step::Next;
+}
+
+void SessionCore::expect_statements(std::size_t more) {
+  statements_left_ =
+      static_cast<std::uint32_t>(std::min(statements_left_ + more, std::size_t{kStatementsCounted}));
 }
 
 SessionCore::Step SessionCore::stall(Actions& out) {
@@ -327,6 +358,8 @@ void SessionCore::server_bytes(Bytes in, Actions& out) {
   out.ends += outcome.ends;
   out.statements += outcome.statements;
   if (outcome.readies > 0) canceled_as_.reset();
+  statements_left_ -= std::min(statements_left_, outcome.statements);
+  if (server_->pipeline.empty()) statements_left_ = 0;
   // The client's own requests may be running without its settings: end it before it hears their answers.
   if (ours_failed_ && !proving_) {
     const std::string why = protocol::parse_error(*ours_failed_).message;

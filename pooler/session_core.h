@@ -93,6 +93,7 @@ struct Actions {
 class SessionCore final : private ServerCore::Audience {
  public:
   enum class State : std::uint8_t { Idle, Waiting, Linked, Closed };
+  static constexpr std::uint32_t kStatementsCounted = 100'000;  // more are counted as so many
 
   // `started`: the settings that the client asked for when it connected. The books outlive this.
   SessionCore(GroupBooks& books, PinBook& pin_book, CeilingGuard& guard, SettingsRef started,
@@ -126,6 +127,9 @@ class SessionCore final : private ServerCore::Audience {
   bool hears(Bytes channel) const { return channels_ && channels_->heard.contains(channel); }
   void leave_channels();
   std::size_t statement_count() const { return names_ ? names_->size() : 0; }
+  // Statements that were sent and not seen to end, at most; Postgres keeps answers back until it has 8 kB of
+  // them, or ReadyForQuery.
+  std::uint32_t statements_left() const { return statements_left_; }
   // Nothing of a message to the client is half sent.
   bool at_boundary() const { return !server_ || !server_->mid_forward(); }
 
@@ -209,6 +213,7 @@ class SessionCore final : private ServerCore::Audience {
   bool can_share() const { return may_share() && !books_->listener.failing(); }
   void part_channels();
   Suspicion& suspicion();
+  void expect_statements(std::size_t more);
   Step stall(Actions& out);
   void forward(const protocol::Frame& frame, Bytes rest, Actions& out);
   void skip(const protocol::Frame& frame, Bytes rest, Actions& out);
@@ -266,6 +271,7 @@ class SessionCore final : private ServerCore::Audience {
   std::unique_ptr<std::string> canceled_as_;  // ErrorResponse, see canceling(); null: nobody cancels
   std::uint64_t number_;
   std::size_t body_left_ = 0;  // of the client's message that is being passed on or skipped
+  std::uint32_t statements_left_ = 0;
   State state_ = State::Idle;
   tiers::PoolMode mode_;
   Pins pins_ = 0;         // set_pins() changes them

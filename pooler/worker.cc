@@ -1,5 +1,7 @@
 #include "pooler/worker.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <functional>
 
@@ -429,6 +431,43 @@ void Worker::cancel_ended(CancelConnection& connection) {
   after_change();
 }
 
+SideConnection* Worker::side(const std::string& name) {
+  const BackendView* const backend = snapshot_->backend(name);
+  if (!backend || !SideConnection::possible(*backend)) return nullptr;
+  for (auto& [of, side] : sides_)
+    if (of == name && !side->closing()) return side.get();
+  auto& made = sides_.emplace_back(name, nullptr).second;
+  made = std::make_unique<SideConnection>(loop_, derivations_, *backend, scram_nonce(), [this, gone = &made] {
+    sides_.remove_if([gone](const auto& each) { return &each.second == gone; });
+    after_change();
+  });
+  return made.get();
+}
+
+// The connection stays open until Postgres has answered, so that the process is still the server's.
+bool Worker::terminate(Server& server) {
+  const GroupKey& key = server.group().key();
+  SideConnection* const connection = side(key.backend);
+  if (!connection) return false;
+  connection->ask(fmt::format("SELECT pg_catalog.pg_terminate_backend({})", server.cancel_pid()),
+                  [this, key, id = server.id](const SideAnswer& answer) {
+                    const bool ended = answer && answer->size() == 1 && answer->front() == SideRow{"t"};
+                    if (ended)
+                      log().info("server_terminated",
+                                 {{"backend", key.backend}, {"database", key.database}, {"server", id}});
+                    else
+                      log().warn("server could not be terminated, what it runs may go on",
+                                 {{"backend", key.backend},
+                                  {"database", key.database},
+                                  {"server", id},
+                                  {"error", answer ? "no such process" : answer.error().message}});
+                    const auto group = groups_.find(key);
+                    if (group == groups_.end()) return;
+                    if (Server* const left = group->second->server(id)) left->terminated();
+                  });
+  return true;
+}
+
 void Worker::forget_server(Server& server) {
   for (auto& [raw, cancel] : cancels_)
     if (cancel->server() == &server) cancel->forget_server();
@@ -576,7 +615,8 @@ void Worker::charge_servers() {
 }
 
 bool Worker::empty() const {
-  if (!sessions_.empty() || !logins_.empty() || !consoles_.empty() || !cancels_.empty()) return false;
+  if (!sessions_.empty() || !logins_.empty() || !consoles_.empty() || !cancels_.empty() || !sides_.empty())
+    return false;
   return std::all_of(groups_.begin(), groups_.end(),
                      [](const auto& entry) { return entry.second->disconnected(); });
 }

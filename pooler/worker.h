@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <set>
@@ -19,6 +20,7 @@
 #include "pooler/net/loop.h"
 #include "pooler/session.h"
 #include "pooler/shared.h"
+#include "pooler/side_connection.h"
 #include "pooler/snapshot.h"
 #include "pooler/tenants.h"
 
@@ -104,6 +106,8 @@ class Worker final : public net::Acceptor {
   void send_cancel(Server& server, std::function<void()> done);
   // Functions or the like were made in the database of this group.
   void definitions_changed(const GroupKey& key);
+  // Ends the process behind a server that is about to close, by the side role. False: there is none.
+  bool terminate(Server& server);
   void forget_server(Server& server);  // it is about to be destroyed: leases on it lapse
   std::uint64_t next_server_id() { return ++last_server_id_; }
   void cancel_ended(CancelConnection& connection);
@@ -184,6 +188,8 @@ class Worker final : public net::Acceptor {
   std::unordered_map<std::uint32_t, std::unique_ptr<Session>> sessions_;
   std::unordered_map<ConsoleSession*, std::unique_ptr<ConsoleSession>> consoles_;
   std::unordered_map<CancelConnection*, std::unique_ptr<CancelConnection>> cancels_;
+  // To each backend at most one that is not closing.
+  std::list<std::pair<std::string, std::unique_ptr<SideConnection>>> sides_;
   // Goes round the workers, and comes back to the one that has asked.
   struct Reclaim {
     std::string backend;
@@ -193,6 +199,7 @@ class Worker final : public net::Acceptor {
     Worker* worker = nullptr;  // of the best
     std::uint64_t group = 0;
   };
+  SideConnection* side(const std::string& backend);  // null: the backend has no side role
   void look_for_spare(Reclaim reclaim);
   void take_spare(Reclaim reclaim);
   void follow(Tenant& tenant, const tiers::Tenant& record);

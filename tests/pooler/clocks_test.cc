@@ -20,11 +20,11 @@ ClockLimits only(Clock clock, int ms = 1000) {
   return limits;
 }
 
-Holding running(int transaction, int request, int statement) {
-  return {at(transaction), at(request), at(statement), true, false};
+Holding running(int transaction, int request, int statement, std::uint32_t statements = 1) {
+  return {at(transaction), at(request), at(statement), true, false, statements};
 }
-Holding silent(int transaction, int request) { return {at(transaction), at(request), at(0), false, true}; }
-Holding resting(int since) { return {at(since), at(since), at(since), false, false}; }
+Holding silent(int transaction, int request) { return {at(transaction), at(request), at(0), false, true, 0}; }
+Holding resting(int since) { return {at(since), at(since), at(since), false, false, 0}; }
 
 TEST_CASE("each clock runs while what it measures goes on") {
   struct Row {
@@ -121,6 +121,25 @@ TEST_CASE("progress within a request moves the clock of statements only") {
   CHECK(alarm->clock == Clock::Request);
 }
 
+TEST_CASE("each statement that may still run has the time of one") {
+  const ClockLimits limits = only(Clock::Statement);
+  Clocks clocks;
+  CHECK(clocks.due(limits, running(0, 0, 0, 0)) == at(1500));
+  CHECK(clocks.due(limits, running(0, 0, 0, 1)) == at(1500));
+  CHECK(clocks.due(limits, running(0, 0, 700, 3)) == at(4200));
+  const auto alarm = clocks.look(limits, running(0, 0, 700, 3), true, at(4200));
+  REQUIRE(alarm);
+  CHECK(alarm->statements == 3);
+  tiers::Tier tier;
+  CHECK(alarm_error(*alarm, tier, milliseconds(1'000)).detail ==
+        "The statement took 3.5s by the pooler's clock; statement_timeout of tier  is 1s for each of 3.");
+  // The longest timeout and the most statements that are counted.
+  const Holding many = running(0, 0, 0, SessionCore::kStatementsCounted);
+  ClockLimits longest = only(Clock::Statement);
+  longest[0] = milliseconds(tiers::kGucMax);
+  CHECK(clocks.due(longest, many) > at(0) + milliseconds(tiers::kGucMax));
+}
+
 TEST_CASE("of two clocks that are due the first one is told") {
   ClockLimits limits = only(Clock::IdleInTransaction);
   limits[static_cast<std::size_t>(Clock::Transaction)] = milliseconds(1000);
@@ -151,12 +170,13 @@ TEST_CASE("an alarm says which ceiling of which tier, and how long it took") {
   tiers::Tier tier;
   tier.name = "free";
   const Error cancel =
-      alarm_error({Clock::Statement, true, milliseconds(10'612)}, tier, milliseconds(10'000));
+      alarm_error({Clock::Statement, true, milliseconds(10'612), 1}, tier, milliseconds(10'000));
   CHECK(std::string(cancel.sqlstate) == "57014");
   CHECK(cancel.message == "canceling statement due to statement_timeout of tier \"free\"");
   CHECK(cancel.detail ==
         "The statement took 10.612s by the pooler's clock; statement_timeout of tier free is 10s.");
-  const Error end = alarm_error({Clock::Transaction, false, milliseconds(1'501)}, tier, milliseconds(1'000));
+  const Error end =
+      alarm_error({Clock::Transaction, false, milliseconds(1'501), 1}, tier, milliseconds(1'000));
   CHECK(std::string(end.sqlstate) == "25P04");
   CHECK(end.message == "terminating connection due to transaction_timeout of tier \"free\"");
 }
@@ -192,6 +212,45 @@ TEST_CASE("a cancel of ours is told in our words, any other error in Postgres's"
     client.hears(error("57014", "theirs"));
     CHECK(error_told(client) == "theirs");
   }
+}
+
+TEST_CASE("a request is known to have at most so many statements") {
+  using namespace test;
+  struct Row {
+    std::string request;
+    std::uint32_t statements;
+  };
+  const Row rows[] = {{query("select 1"), 1},
+                      {query("select 1;"), 1},
+                      {query("select 1 ; \n;\t"), 1},
+                      {query("select 1; select 2"), 2},
+                      {query("a;b;c;"), 3},
+                      {query("select ';'; --; ;"), 1},
+                      {query("do $$ begin a; b; end $$"), 1},
+                      {query(";;;"), 1},
+                      {query(""), 1},
+                      {parse("", "select 1") + bind() + execute() + sync_message(), 1},
+                      {parse("", "select 1") + bind() + execute() + bind() + execute() + flush(), 2},
+                      {function_call(), 1},
+                      {query("select 1") + query("select 2"), 2}};
+  for (const Row& each : rows) {
+    CAPTURE(each.request);
+    Place place;
+    Linked client(place);
+    client.says(each.request);
+    CHECK(client.core.statements_left() == each.statements);
+  }
+  Place place;
+  Linked client(place);
+  client.says(query("a; b; c"));
+  client.hears(done());
+  CHECK(client.core.statements_left() == 2);
+  client.hears(error() + ready('E'));
+  CHECK(client.core.statements_left() == 0);
+  std::string many;
+  for (int i = 0; i < 1000; ++i) many += "a;";
+  client.says(query(many));
+  CHECK(client.core.statements_left() == 1000);
 }
 
 TEST_CASE("what ends a statement is progress, and nothing else") {
