@@ -29,6 +29,8 @@ constexpr std::array kOptions{
     Option{"--check-config", "", What::CheckConfig, "tell every mistake in the configuration, and exit"},
     Option{"--print-config", "", What::PrintConfig,
            "print every setting in force and where it comes from, secrets masked, and exit"},
+    Option{"--check-backend", "[NAME]", What::CheckBackend,
+           "ask this backend, or all, what of each tier's ceilings holds there, and exit"},
     Option{"--version", "", What::Version, "print the version and exit"},
     Option{"--help", "", What::Help, "print this text and exit"},
 };
@@ -41,7 +43,10 @@ struct Code {
 constexpr std::array kCodes{
     Code{Exit::Fine, "stopped in order, or did what was asked"},
     Code{Exit::StartFailed, "could not start: an address is in use, a folder may not be written"},
+    Code{Exit::Weak, "--check-backend: a ceiling is weaker than it could be"},
+    Code{Exit::Wrong, "--check-backend: a setting or a role is to be changed"},
     Code{Exit::Usage, "the command line is wrong"},
+    Code{Exit::Unavailable, "--check-backend: a backend could not be asked"},
     Code{Exit::CutOff, "a second signal cut off transactions that were still running"},
     Code{Exit::Root, "started as root, which it refuses"},
     Code{Exit::Config, "the configuration is wrong"},
@@ -73,11 +78,15 @@ tl::expected<Command, std::string> parse(std::span<const char* const> arguments)
         std::find_if(kOptions.begin(), kOptions.end(), [&](const Option& o) { return o.name == name; });
     if (option == kOptions.end()) return unknown(argument);
     const bool attached = name.size() < argument.size();
-    if (option->argument.empty()) {
-      if (attached) return tl::unexpected(fmt::format("{} takes no value", name));
+    if (option->what != What::Serve) {
+      const bool named = option->what == What::CheckBackend;
+      if (attached && !named) return tl::unexpected(fmt::format("{} takes no value", name));
       if (command.what != What::Serve && command.what != option->what)
         return tl::unexpected(fmt::format("{} does not go with what was asked before it", name));
       command.what = option->what;
+      const bool next = named && !attached && i + 1 < arguments.size() && arguments[i + 1][0] != '-';
+      if (named && attached) command.backend = argument.substr(name.size() + 1);
+      if (next) command.backend = arguments[++i];
       continue;
     }
     if (!attached && i + 1 == arguments.size())
@@ -94,12 +103,12 @@ tl::expected<Command, std::string> parse(std::span<const char* const> arguments)
 std::string help() {
   std::string text =
       "pgweir - a Postgres pooler for platforms with many tenants\n\n"
-      "Usage: pgweir [--config FILE] [--check-config | --print-config]\n\n"
+      "Usage: pgweir [--config FILE] [--check-config | --print-config | --check-backend [NAME]]\n\n"
       "Without a file, settings come from the environment: PGWEIR_<SECTION>__<KEY>, and DATABASE_URL names "
       "the\n"
       "Postgres server.\n\nOptions:\n";
   for (const Option& option : kOptions)
-    text += fmt::format("  {:<16} {}\n", fmt::format("{} {}", option.name, option.argument), option.help);
+    text += fmt::format("  {:<24} {}\n", fmt::format("{} {}", option.name, option.argument), option.help);
   text += "\n";
   text += kSignals;
   text += "\nExit codes:\n";

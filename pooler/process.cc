@@ -22,7 +22,9 @@
 #include <vector>
 
 #include "pooler/app.h"
+#include "pooler/backend_report.h"
 #include "pooler/base/check.h"
+#include "pooler/base/quoted.h"
 #include "pooler/cached_store.h"
 #include "pooler/heartbeat.h"
 #include "pooler/http_service.h"
@@ -36,11 +38,13 @@
 #include "pooler/postgres_store.h"
 #include "pooler/redis_store.h"
 #include "pooler/shared.h"
+#include "pooler/side_connection.h"
 #include "pooler/snapshot.h"
 #include "pooler/spdlog_log.h"
 #include "pooler/tier_control.h"
 #include "pooler/version.h"
 #include "pooler/watchdog.h"
+#include "protocol/base64.h"
 
 namespace pgweir::process {
 
@@ -355,6 +359,37 @@ std::unique_ptr<TierStore> make_store(const Snapshot& snapshot, net::UvLoop& loo
   return std::make_unique<RedisStore>(loop, rng, log, *snapshot.redis, listener);
 }
 
+// What one backend says of itself.
+Expected<BackendFacts> ask_backend(const BackendView& backend) {
+  if (!SideConnection::possible(backend))
+    return fail(sqlstate::kInvalidParameterValue, "it has no side role");
+  const std::unique_ptr<net::UvLoop> loop = net::UvLoop::make();
+  net::SystemRng rng;
+  Derivations derivations(*loop);
+  char raw[18];
+  rng.fill(raw, sizeof raw);
+  std::optional<SideAnswer> facts, roles;
+  SideConnection side(*loop, derivations, backend, protocol::base64_encode(Bytes(raw, sizeof raw)),
+                      [&loop] { loop->stop(); });
+  side.ask(std::string(kFactsQuery), [&facts](const SideAnswer& answer) { facts = answer; });
+  side.ask(std::string(kRolesQuery), [&roles](const SideAnswer& answer) { roles = answer; });
+  loop->run();
+  if (!*facts) return tl::unexpected(facts->error());
+  if (!*roles) return tl::unexpected(roles->error());
+  auto told = backend_facts(**facts, **roles);
+  if (!told) return fail(sqlstate::kProtocolViolation, "the server sent no proper answer");
+  return std::move(*told);
+}
+
+Exit exit_of(Grade grade) {
+  switch (grade) {
+    case Grade::Fine: return Exit::Fine;
+    case Grade::Weak: return Exit::Weak;
+    case Grade::Wrong: return Exit::Wrong;
+  }
+  return Exit::Wrong;
+}
+
 }  // namespace
 
 Exit check_config(const std::string& path) {
@@ -376,6 +411,37 @@ Exit print_config(const std::string& path) {
     fmt::print("{} = {}  # {}\n", shown.key, shown.value, place);
   }
   return Exit::Fine;
+}
+
+Exit check_backend(const std::string& path, const std::string& backend) {
+  const auto snapshot = load(path, read_environment());
+  if (!snapshot) {
+    tell(snapshot.error());
+    return Exit::Config;
+  }
+  std::vector<const BackendView*> asked;
+  for (const BackendView& each : (*snapshot)->backends)
+    if (backend.empty() || each.settings.name == backend) asked.push_back(&each);
+  if (asked.empty()) {
+    fmt::print(stderr, "pgweir: there is no backend called {}\n", quoted(backend));
+    return Exit::Usage;
+  }
+  Exit worst = Exit::Fine;
+  for (const BackendView* const each : asked) {
+    const auto facts = ask_backend(*each);
+    const bool possible = SideConnection::possible(*each);
+    if (!facts && possible) {
+      fmt::print("backend {} ({})\n  wrong  {} cannot ask it: {}\n", each->settings.name,
+                 net::text(each->endpoint), each->settings.side_user, facts.error().message);
+      worst = Exit::Unavailable;
+      continue;
+    }
+    const BackendReport report = report_backend(**snapshot, *each, facts ? &*facts : nullptr);
+    fmt::print("{}", text_of(report, *each));
+    const Exit code = exit_of(report.worst());
+    worst = std::max(worst, code);
+  }
+  return worst;
 }
 
 // Who sends them may have seen our listening sockets before we are ready: until then they wait.

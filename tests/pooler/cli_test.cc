@@ -15,6 +15,7 @@ const char* name(What what) {
     case What::Serve: return "serve";
     case What::CheckConfig: return "check";
     case What::PrintConfig: return "print";
+    case What::CheckBackend: return "ask";
     case What::Version: return "version";
     case What::Help: return "help";
   }
@@ -25,7 +26,8 @@ const char* name(What what) {
 std::string read(const Arguments& arguments) {
   const auto command = parse(arguments);
   if (!command) return "! " + command.error();
-  return name(command->what) + (command->config_path.empty() ? "" : " " + command->config_path);
+  return name(command->what) + (command->config_path.empty() ? "" : " " + command->config_path) +
+         (command->backend.empty() ? "" : " of " + command->backend);
 }
 
 }  // namespace
@@ -43,6 +45,10 @@ TEST_CASE("the command line says what to do, in any order") {
       {{"--check-config"}, "check"},
       {{"--check-config", "--config", "a.yaml"}, "check a.yaml"},
       {{"--config", "a.yaml", "--print-config"}, "print a.yaml"},
+      {{"--check-backend"}, "ask"},
+      {{"--check-backend", "main", "--config", "a.yaml"}, "ask a.yaml of main"},
+      {{"--check-backend=main"}, "ask of main"},
+      {{"--check-backend", "--config", "a.yaml"}, "ask a.yaml"},
       {{"--version"}, "version"},
       {{"--help"}, "help"},
       {{"--help", "--help"}, "help"},

@@ -1,0 +1,298 @@
+#include "pooler/backend_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <set>
+
+#include "pooler/clocks.h"
+#include "pooler/net/address.h"
+#include "tiers/ceilings.h"
+
+namespace pgweir {
+
+namespace {
+
+constexpr std::size_t kRolesShown = 3;
+constexpr std::string_view kTempFileLimit = "temp_file_limit";
+
+std::uint32_t number(const std::optional<std::string>& text) {
+  std::uint32_t value = 0;
+  if (text) std::from_chars(text->data(), text->data() + text->size(), value);
+  return value;
+}
+
+// "work_mem=64MB, statement_timeout=60s"
+bool guards(const RoleFacts& role, std::string_view parameter) {
+  std::string_view rest = role.guarded;
+  while (!rest.empty()) {
+    const std::size_t comma = std::min(rest.find(','), rest.size());
+    std::string_view item = rest.substr(0, std::min(rest.find('='), comma));
+    item.remove_prefix(std::min(item.find_first_not_of(' '), item.size()));
+    item = item.substr(0, item.find_last_not_of(' ') + 1);
+    if (tiers::parameter_name(item) == parameter) return true;
+    rest.remove_prefix(std::min(comma + 1, rest.size()));
+  }
+  return false;
+}
+
+// By which roles the tenants of one tier come to one backend.
+struct Roles {
+  std::set<std::string, std::less<>> named;
+  bool others = false;  // some log in as whoever their clients are
+};
+
+Roles roles_of(const Snapshot& snapshot, const BackendView& backend, const tiers::Tier& tier) {
+  Roles roles;
+  const auto add = [&](const tiers::Tenant& tenant) {
+    const BackendView* const its = snapshot.backend(tenant.backend);
+    if (tenant.limits.name != tier.name || !its || its->settings.name != backend.settings.name) return;
+    if (tenant.user.empty())
+      roles.others = true;
+    else
+      roles.named.insert(tenant.user);
+  };
+  for (const auto& [name, tenant] : snapshot.directory.tenants()) add(tenant);
+  for (const tiers::Tenant& tenant : snapshot.directory.patterns()) add(tenant);
+  // Who is in the tenant store is not known here.
+  if (snapshot.redis) roles.others = true;
+  const conf::Config& config = snapshot.config();
+  const BackendView* const first = snapshot.backend({});
+  if (config.unknown_tenants && config.default_tier == tier.name && first &&
+      first->settings.name == backend.settings.name)
+    roles.others = true;
+  return roles;
+}
+
+// Those of them for whom `holds` does not; superusers do not count, since nothing holds them.
+template <class Holds>
+std::vector<std::string> without(const Roles& roles, const BackendFacts& facts, Holds holds) {
+  std::vector<std::string> names;
+  for (const RoleFacts& role : facts.roles)
+    if (!role.superuser && (roles.others || roles.named.contains(role.name)) && !holds(role))
+      names.push_back(role.name);
+  return names;
+}
+
+std::string listed(const std::vector<std::string>& names) {
+  std::string text;
+  for (std::size_t i = 0; i < std::min(names.size(), kRolesShown); ++i)
+    text += (i == 0 ? "" : ", ") + names[i];
+  if (names.size() > kRolesShown) text += fmt::format(" and {} more", names.size() - kRolesShown);
+  return text;
+}
+
+const ClockRow* clock_of(std::string_view ceiling) {
+  const auto found = std::find_if(kClocks.begin(), kClocks.end(),
+                                  [&](const ClockRow& row) { return row.ceiling == ceiling; });
+  return found == kClocks.end() ? nullptr : &*found;
+}
+
+struct Rule {
+  const tiers::Tier& tier;
+  const Roles roles;
+  const BackendFacts* facts;
+  const std::string& backend;
+
+  void clock(BackendReport::Row& row, const ClockRow& clock) const {
+    if (!tier.clocks) {
+      row.advice = "set clocks: on for this tier";
+      return;
+    }
+    const bool ends = facts && (facts->signals || facts->superuser);
+    // Whoever pauses in a transaction runs nothing, and sees its connection end.
+    if (ends || clock.clock == Clock::IdleInTransaction) {
+      row.firmness = Firmness::Firm;
+      return;
+    }
+    row.firmness = tier.inspection == tiers::Inspection::Strict ? Firmness::WithStrict : Firmness::Advisory;
+    row.advice = fmt::format(
+        "the client is ended in time, but a function that catches cancels goes on in Postgres; give "
+        "backends.{}.side_user a role with pg_signal_backend",
+        backend);
+  }
+
+  void temp_files(BackendReport::Row& row) const {
+    if (!facts) {
+      row.advice =
+          "cannot be seen without a side role; run packaging/postgres/temp_file_limit.sql for its roles";
+      return;
+    }
+    const auto open = without(roles, *facts, [&](const RoleFacts& role) {
+      const std::string& value = role.temp_file_limit ? *role.temp_file_limit : facts->temp_file_limit;
+      return tiers::judge(row.ceiling, row.limit, value).kind == tiers::Verdict::Kind::Within;
+    });
+    if (open.empty()) {
+      row.firmness = Firmness::Firm;
+      return;
+    }
+    row.grade = Grade::Weak;
+    row.advice =
+        fmt::format("run packaging/postgres/temp_file_limit.sql with {} for {}", row.limit, listed(open));
+  }
+
+  void parameter(BackendReport::Row& row) const {
+    if (facts && facts->guard) {
+      const auto open =
+          without(roles, *facts, [&](const RoleFacts& role) { return guards(role, row.ceiling); });
+      if (open.empty()) {
+        row.firmness = Firmness::Firm;
+        return;
+      }
+      row.advice =
+          fmt::format("run pgweir_guard/role.sql with {}={} for {}", row.ceiling, row.limit, listed(open));
+    } else {
+      row.advice = "load pgweir_guard";
+    }
+    switch (tier.inspection) {
+      case tiers::Inspection::Strict:
+        row.firmness = Firmness::WithStrict;
+        row.advice.clear();
+        return;
+      case tiers::Inspection::Standard:
+        row.firmness = Firmness::WithStrict;
+        row.grade = Grade::Weak;
+        row.advice += ", or set inspection: strict; until then functions and DO get past it";
+        return;
+      case tiers::Inspection::Off:
+        row.advice += ", or set inspection: strict; nothing looks at what clients set";
+        return;
+    }
+  }
+
+  BackendReport::Row rule(const std::string& ceiling, const std::string& limit) const {
+    BackendReport::Row row{Grade::Fine, tier.name, ceiling, limit, Firmness::Advisory, {}};
+    if (const ClockRow* const own = clock_of(ceiling))
+      clock(row, *own);
+    else if (ceiling == kTempFileLimit)
+      temp_files(row);
+    else if (facts && !tiers::known_to(facts->version, ceiling))
+      row.advice = fmt::format("Postgres {} does not know it", facts->version);
+    else
+      parameter(row);
+    if (row.firmness == Firmness::Advisory) row.grade = std::max(row.grade, Grade::Weak);
+    return row;
+  }
+};
+
+void look_at_settings(const BackendFacts& facts, const BackendView& backend, BackendReport& report) {
+  const auto say = [&](Grade grade, std::string text) { report.lines.push_back({grade, std::move(text)}); };
+  say(facts.version < tiers::kOldestVersion ? Grade::Wrong : Grade::Fine,
+      facts.version < tiers::kOldestVersion
+          ? fmt::format("Postgres {}; {} is the oldest that is served", facts.version, tiers::kOldestVersion)
+          : fmt::format("Postgres {}", facts.version));
+  if (facts.superuser)
+    say(Grade::Wrong,
+        fmt::format("side role {} is a superuser: use one made by packaging/postgres/side_role.sql",
+                    facts.role));
+  else if (!facts.signals)
+    say(Grade::Wrong,
+        fmt::format("side role {} may not end processes: GRANT pg_signal_backend TO it", facts.role));
+  else
+    say(Grade::Fine, fmt::format("side role {} has pg_signal_backend", facts.role));
+  if (facts.prepared_transactions > 0)
+    say(Grade::Wrong,
+        fmt::format("max_prepared_transactions is {}: PREPARE TRANSACTION outlives every clock; set it to 0",
+                    facts.prepared_transactions));
+  else
+    say(Grade::Fine, "max_prepared_transactions is 0");
+  const std::uint32_t room = facts.connections - std::min(facts.reserved, facts.connections);
+  if (backend.settings.max_server_connections >= room)
+    say(Grade::Weak,
+        fmt::format("max_server_connections {} leaves no connection for the side role: Postgres has {} "
+                    "beside the reserved ones",
+                    backend.settings.max_server_connections, room));
+  say(Grade::Fine, facts.guard ? "pgweir_guard is loaded" : "pgweir_guard is not loaded");
+  std::vector<std::string> supers;
+  for (const RoleFacts& role : facts.roles)
+    if (role.superuser) supers.push_back(role.name);
+  if (!supers.empty())
+    say(Grade::Fine,
+        fmt::format("superusers, whom no ceiling holds, and whom no tenant may be: {}", listed(supers)));
+}
+
+}  // namespace
+
+std::string_view name(Firmness firmness) {
+  switch (firmness) {
+    case Firmness::Firm: return "firm";
+    case Firmness::WithStrict: return "firm with strict";
+    case Firmness::Advisory: return "advisory";
+  }
+  return "";
+}
+
+std::optional<BackendFacts> backend_facts(const std::vector<SideRow>& facts,
+                                          const std::vector<SideRow>& roles) {
+  if (facts.size() != 1 || facts[0].size() != 9) return {};
+  const SideRow& row = facts[0];
+  if (std::any_of(row.begin(), row.end(), [](const auto& value) { return !value; })) return {};
+  BackendFacts out;
+  out.version = static_cast<int>(number(row[0]));
+  out.role = *row[1];
+  out.superuser = row[2] == "t";
+  out.signals = row[3] == "t";
+  out.guard = row[4] == "t";
+  out.prepared_transactions = number(row[5]);
+  out.connections = number(row[6]);
+  out.reserved = number(row[7]);
+  out.temp_file_limit = *row[8];
+  for (const SideRow& role : roles) {
+    if (role.size() != 4 || !role[0] || !role[1]) return {};
+    out.roles.push_back({*role[0], role[1] == "t", role[2], role[3].value_or("")});
+  }
+  return out;
+}
+
+Grade BackendReport::worst() const {
+  Grade worst = Grade::Fine;
+  for (const Line& line : lines) worst = std::max(worst, line.grade);
+  for (const Row& row : rows) worst = std::max(worst, row.grade);
+  return worst;
+}
+
+BackendReport report_backend(const Snapshot& snapshot, const BackendView& backend,
+                             const BackendFacts* facts) {
+  BackendReport report;
+  const std::string& name = backend.settings.name;
+  if (facts)
+    look_at_settings(*facts, backend, report);
+  else
+    report.lines.push_back(
+        {Grade::Wrong, fmt::format("backends.{}.side_user is not set: nobody could ask. See "
+                                   "packaging/postgres/side_role.sql",
+                                   name)});
+  for (const auto& [tier_name, tier] : snapshot.directory.tiers()) {
+    const Rule rule{tier, roles_of(snapshot, backend, tier), facts, name};
+    for (const auto& [ceiling, limit] : tier.ceilings->limits)
+      report.rows.push_back(rule.rule(ceiling, limit));
+    if (tier.request_timeout.count() > 0)
+      report.rows.push_back(rule.rule("request_timeout", fmt::format("{}ms", tier.request_timeout.count())));
+  }
+  return report;
+}
+
+std::string text_of(const BackendReport& report, const BackendView& backend) {
+  const auto mark = [](Grade grade) {
+    switch (grade) {
+      case Grade::Fine: return "ok   ";
+      case Grade::Weak: return "weak ";
+      case Grade::Wrong: return "wrong";
+    }
+    return "";
+  };
+  std::string text = fmt::format("backend {} ({})\n", backend.settings.name, net::text(backend.endpoint));
+  for (const BackendReport::Line& line : report.lines)
+    text += fmt::format("  {}  {}\n", mark(line.grade), line.text);
+  const std::string* tier = nullptr;
+  for (const BackendReport::Row& row : report.rows) {
+    if (!tier || *tier != row.tier) text += fmt::format("tier {} on {}\n", row.tier, backend.settings.name);
+    tier = &row.tier;
+    text += fmt::format("  {}  {:<45} {}{}{}\n", mark(row.grade), row.ceiling + " " + row.limit,
+                        name(row.firmness), row.advice.empty() ? "" : ": ", row.advice);
+  }
+  return text;
+}
+
+}  // namespace pgweir

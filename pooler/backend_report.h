@@ -1,0 +1,86 @@
+// pooler/backend_report.h - what holds on one Postgres and what does not: pgweir --check-backend.
+//
+// A ceiling is
+//   firm              nobody who may only send SQL gets beyond it
+//   firm with strict  the same where the tier's inspection is strict; else a function, DO or CALL does
+//   advisory          sessions begin with it, and that is all
+// Pure: facts in, a report out.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "pooler/side_answers.h"
+#include "pooler/snapshot.h"
+
+namespace pgweir {
+
+struct RoleFacts {
+  std::string name;
+  bool superuser = false;
+  std::optional<std::string> temp_file_limit;  // set for this role
+  std::string guarded;                         // its pgweir_guard.ceilings
+};
+
+struct BackendFacts {
+  int version = 0;  // major
+  std::string role;
+  bool superuser = false;  // the side role is one
+  bool signals = false;    // pg_signal_backend
+  bool guard = false;      // pgweir_guard is loaded
+  std::uint32_t prepared_transactions = 0, connections = 0, reserved = 0;
+  std::string temp_file_limit;   // of roles that have none of their own
+  std::vector<RoleFacts> roles;  // that may log in, without the side role
+};
+
+// What to ask, and what the answers say; nothing: they are no answers to that.
+inline constexpr std::string_view kFactsQuery =
+    "SELECT pg_catalog.current_setting('server_version_num')::int / 10000, current_user,"
+    " (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user),"
+    " pg_catalog.pg_has_role(current_user, 'pg_signal_backend', 'USAGE'),"
+    " pg_catalog.current_setting('pgweir_guard.ceilings', true) IS NOT NULL,"
+    " pg_catalog.current_setting('max_prepared_transactions'),"
+    " pg_catalog.current_setting('max_connections'),"
+    " pg_catalog.current_setting('superuser_reserved_connections'),"
+    " pg_catalog.current_setting('temp_file_limit')";
+inline constexpr std::string_view kRolesQuery =
+    "SELECT rolname, rolsuper,"
+    " (SELECT option_value FROM pg_catalog.pg_options_to_table(rolconfig) WHERE option_name = "
+    "'temp_file_limit'),"
+    " (SELECT option_value FROM pg_catalog.pg_options_to_table(rolconfig)"
+    " WHERE option_name = 'pgweir_guard.ceilings')"
+    " FROM pg_catalog.pg_roles WHERE rolcanlogin AND rolname <> current_user ORDER BY rolname LIMIT 5000";
+std::optional<BackendFacts> backend_facts(const std::vector<SideRow>& facts,
+                                          const std::vector<SideRow>& roles);
+
+enum class Firmness : std::uint8_t { Firm, WithStrict, Advisory };
+std::string_view name(Firmness firmness);
+
+// How bad it is.
+enum class Grade : std::uint8_t { Fine, Weak, Wrong };
+
+struct BackendReport {
+  struct Line {
+    Grade grade = Grade::Fine;
+    std::string text;
+  };
+  struct Row {
+    Grade grade = Grade::Fine;
+    std::string tier, ceiling, limit;
+    Firmness firmness = Firmness::Advisory;
+    std::string advice;  // empty: nothing to be done
+  };
+  std::vector<Line> lines;  // of the backend as a whole
+  std::vector<Row> rows;    // of each tier's ceilings
+  Grade worst() const;
+};
+
+// `facts` null: the backend has no side role, and nobody could ask it.
+BackendReport report_backend(const Snapshot& snapshot, const BackendView& backend, const BackendFacts* facts);
+
+// For people.
+std::string text_of(const BackendReport& report, const BackendView& backend);
+
+}  // namespace pgweir

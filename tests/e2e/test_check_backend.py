@@ -1,0 +1,125 @@
+"""pgweir --check-backend on a real Postgres: what it finds there, and how it ends."""
+
+import unittest
+from pathlib import Path
+
+from harness import PgweirCase, pg_program, run
+
+TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
+PACKAGED = Path(__file__).resolve().parents[2] / "packaging/postgres"
+FINE, WEAK, WRONG, USAGE, UNAVAILABLE = 0, 2, 3, 64, 69
+TIER = {
+    "statement_timeout": "10s",
+    "work_mem": "4MB",
+    "temp_buffers": "none",
+    "max_parallel_workers_per_gather": "none",
+    "transaction_timeout": "1min",
+    "temp_file_limit": "1GB",
+    "inspection": "strict",
+}
+
+
+class CheckBackend(PgweirCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.postgres.create_user("app", "s3cret")
+        cls.postgres.create_database("app", owner="app")
+        cls.script("side_role.sql", role="side", password="s1de")
+        cls.postgres.set_hba("host postgres side 127.0.0.1/32 scram-sha-256\n" + TRUST)
+
+    @classmethod
+    def script(cls, name, **variables):
+        given = [part for pair in variables.items() for part in ("-v", "=".join(pair))]
+        program = [pg_program("psql"), "-X", "-q", "-h", cls.postgres.socket_dir, "-p", str(cls.postgres.port)]
+        done = run([*program, "-U", "postgres", *given, "-f", str(PACKAGED / name)])
+        assert done.returncode == 0, done.stderr
+
+    def check(self, *arguments, tier=None, backend=None, env=None):
+        """Exit code, and the lines that begin with each word."""
+        side = {"side_user": "side", "side_password": "s1de", "max_server_connections": 50}
+        tiers = {name: {key: "none" for key in TIER if key != "inspection"} for name in ("free", "starter", "pro", "enterprise")}
+        for row in tiers.values():
+            row["idle_in_transaction_session_timeout"] = "none"
+        weir = self.pgweir(
+            {
+                "backends": {"main": {**side, **(backend or {})}},
+                "tiers": {**tiers, "checked": {**TIER, **(tier or {})}},
+                "tenants": {"app": {"tier": "checked", "backend": "main", "database": "app", "user": "app", "password": "s3cret"}},
+                "pool": {"unknown_tenants": False},
+            },
+            start=False,
+        )
+        weir.write_files()
+        done = weir.command_line("--config", weir.config_path, "--check-backend", *arguments, env=env)
+        self.assertNotIn("Sanitizer", done.stderr)
+        self.assertNotIn("s1de", done.stdout + done.stderr)
+        return done.returncode, done.stdout
+
+    def line(self, text, *words):
+        found = [line for line in text.splitlines() if all(word in line for word in words)]
+        self.assertEqual(len(found), 1, f"{words} in\n{text}")
+        return found[0].split()[0]
+
+    def test_all_that_holds(self):
+        self.script("temp_file_limit.sql", role="app", temp_file_limit="512MB")
+        self.addCleanup(self.postgres.sql, "alter role app reset temp_file_limit")
+        code, text = self.check()
+        self.assertEqual(code, FINE, text)
+        self.assertEqual(self.line(text, "statement_timeout 10s", "firm"), "ok")
+        self.assertEqual(self.line(text, "transaction_timeout 1min", "firm"), "ok")
+        self.assertEqual(self.line(text, "work_mem 4MB", "firm with strict"), "ok")
+        self.assertEqual(self.line(text, "temp_file_limit 1GB", "firm"), "ok")
+        self.assertEqual(self.line(text, "Postgres 15"), "ok")
+        self.assertEqual(self.line(text, "side role side has pg_signal_backend"), "ok")
+        self.assertEqual(self.line(text, "superusers", "postgres"), "ok")
+
+    def test_what_is_weak(self):
+        code, text = self.check("main", tier={"inspection": "standard"})
+        self.assertEqual(code, WEAK, text)
+        self.assertEqual(self.line(text, "work_mem 4MB", "pgweir_guard"), "weak")
+        self.assertEqual(self.line(text, "temp_file_limit 1GB", "advisory", "temp_file_limit.sql", "for app"), "weak")
+        self.assertEqual(self.line(text, "statement_timeout 10s", "firm"), "ok")
+
+    def test_a_side_role_without_rights(self):
+        self.postgres.create_user("weak", "w3ak")
+        self.addCleanup(self.postgres.sql, "drop role weak")
+        code, text = self.check(backend={"side_user": "weak", "side_password": "w3ak"}, tier={"inspection": "standard"})
+        self.assertEqual(code, WRONG, text)
+        self.assertEqual(self.line(text, "weak may not end processes"), "wrong")
+        self.assertEqual(self.line(text, "statement_timeout 10s", "catches cancels"), "weak")
+
+    def test_another_role_by_the_environment(self):
+        env = {"PGWEIR_BACKENDS__MAIN__SIDE_USER": "postgres"}
+        code, text = self.check(env=env)
+        self.assertEqual(code, WRONG, text)
+        self.assertEqual(self.line(text, "postgres is a superuser"), "wrong")
+
+    def test_prepared_transactions(self):
+        self.postgres.sql("alter system set max_prepared_transactions = 4")
+        self.postgres.stop()
+        self.postgres.start()
+        try:
+            code, text = self.check()
+            self.assertEqual(code, WRONG, text)
+            self.assertEqual(self.line(text, "max_prepared_transactions is 4"), "wrong")
+        finally:
+            self.postgres.sql("alter system reset max_prepared_transactions")
+            self.postgres.stop()
+            self.postgres.start()
+
+    def test_backends_that_cannot_be_asked(self):
+        code, text = self.check(backend={"side_password": "wrong"})
+        self.assertEqual(code, UNAVAILABLE, text)
+        self.assertIn("password authentication failed", text)
+        code, text = self.check(backend={"port": 1})
+        self.assertEqual(code, UNAVAILABLE, text)
+        self.assertIn("refused", text)
+        code, text = self.check(backend={"side_user": ""})
+        self.assertEqual(code, WRONG, text)
+        self.assertIn("backends.main.side_user is not set", text)
+        self.assertEqual(self.check("nobody")[0], USAGE)
+
+
+if __name__ == "__main__":
+    unittest.main()

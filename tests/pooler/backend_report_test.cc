@@ -1,0 +1,188 @@
+#include "pooler/backend_report.h"
+
+#include <catch2/catch.hpp>
+
+namespace pgweir {
+namespace {
+
+struct Given {
+  std::string tier = "statement_timeout: 10s";
+  std::string tenants = "a: {tier: t, backend: main, user: app}";
+};
+
+std::shared_ptr<const Snapshot> snapshot_of(const Given& given) {
+  const std::string text =
+      "backends: {main: {host: localhost, tls_mode: disable, side_user: side}}\n"
+      "pool: {unknown_tenants: false}\n"
+      "tiers: {t: {" +
+      given.tier +
+      "}}\n"
+      "tenants: {" +
+      given.tenants + "}\n";
+  const auto read = [&](const std::string& path) -> tl::expected<std::string, std::string> {
+    if (path == "c.yaml") return text;
+    return tl::unexpected(path + ": no such file");
+  };
+  auto loaded = conf::load("c.yaml", {}, read);
+  REQUIRE(loaded);
+  auto snapshot = make_snapshot(std::move(*loaded), read);
+  REQUIRE(snapshot);
+  return *snapshot;
+}
+
+BackendFacts good_facts() {
+  BackendFacts facts;
+  facts.version = 15;
+  facts.role = "side";
+  facts.signals = true;
+  facts.connections = 300;
+  facts.temp_file_limit = "-1";
+  facts.roles = {{"app", false, {}, ""}, {"other", false, {}, ""}, {"postgres", true, {}, ""}};
+  return facts;
+}
+
+// "firm", "advisory: run ...", with "weak " in front where it is that.
+std::string row(const Given& given, const std::string& ceiling, const BackendFacts* facts) {
+  const auto snapshot = snapshot_of(given);
+  const BackendReport report = report_backend(*snapshot, snapshot->backends[0], facts);
+  for (const BackendReport::Row& row : report.rows)
+    if (row.tier == "t" && row.ceiling == ceiling)
+      return (row.grade == Grade::Weak ? "weak " : "") + std::string(name(row.firmness)) +
+             (row.advice.empty() ? "" : ": " + row.advice);
+  return "no row";
+}
+
+std::string lines(const BackendFacts* facts) {
+  const auto snapshot = snapshot_of({});
+  std::string text;
+  for (const auto& line : report_backend(*snapshot, snapshot->backends[0], facts).lines)
+    if (line.grade != Grade::Fine) text += line.text + "\n";
+  return text;
+}
+
+TEST_CASE("how firm a ceiling is depends on what the backend has") {
+  const std::string memory = "work_mem: 4MB, inspection: ";
+  const BackendFacts plain = good_facts();
+  BackendFacts no_rights = plain, guard = plain, guarded = plain, limited = plain, lax = plain,
+               global = plain;
+  no_rights.signals = false;
+  guard.guard = guarded.guard = true;
+  guarded.roles[0].guarded = "statement_timeout=10s, sort_mem = 4MB";
+  limited.roles[0].temp_file_limit = "512MB";
+  lax.roles[0].temp_file_limit = "2GB";
+  global.temp_file_limit = "256MB";
+  const struct {
+    Given given;
+    std::string ceiling;
+    const BackendFacts* facts;
+    const char* row;
+  } cases[] = {
+      {{}, "statement_timeout", &plain, "firm"},
+      {{"transaction_timeout: 10s"}, "transaction_timeout", &plain, "firm"},  // Postgres 15 has none
+      {{"request_timeout: 10s"}, "request_timeout", &plain, "firm"},
+      {{"statement_timeout: 10s, clocks: off"},
+       "statement_timeout",
+       &plain,
+       "weak advisory: set clocks: on for this tier"},
+      {{},
+       "statement_timeout",
+       &no_rights,
+       "weak advisory: the client is ended in time, but a function that catches cancels goes on in Postgres; "
+       "give backends.main.side_user a role with pg_signal_backend"},
+      {{"idle_in_transaction_session_timeout: 10s"},
+       "idle_in_transaction_session_timeout",
+       &no_rights,
+       "firm"},
+      {{memory + "strict"}, "work_mem", &plain, "firm with strict"},
+      {{memory + "standard"},
+       "work_mem",
+       &plain,
+       "weak firm with strict: load pgweir_guard, or set inspection: strict; until then functions and DO get "
+       "past it"},
+      {{memory + "off"},
+       "work_mem",
+       &plain,
+       "weak advisory: load pgweir_guard, or set inspection: strict; nothing looks at what clients set"},
+      {{memory + "standard"},
+       "work_mem",
+       &guard,
+       "weak firm with strict: run pgweir_guard/role.sql with work_mem=4MB for app, or set inspection: "
+       "strict; "
+       "until then functions and DO get past it"},
+      {{memory + "off"}, "work_mem", &guarded, "firm"},
+      {{memory + "standard", "a: {tier: t, backend: main}"},
+       "work_mem",
+       &guarded,
+       "weak firm with strict: run pgweir_guard/role.sql with work_mem=4MB for other, or set inspection: "
+       "strict; "
+       "until then functions and DO get past it"},
+      {{"temp_file_limit: 1GB"},
+       "temp_file_limit",
+       &plain,
+       "weak advisory: run packaging/postgres/temp_file_limit.sql with 1GB for app"},
+      {{"temp_file_limit: 1GB"}, "temp_file_limit", &limited, "firm"},
+      {{"temp_file_limit: 1GB"},
+       "temp_file_limit",
+       &lax,
+       "weak advisory: run packaging/postgres/temp_file_limit.sql with 1GB for app"},
+      {{"temp_file_limit: 1GB"}, "temp_file_limit", &global, "firm"},
+      {{"temp_file_limit: 1GB", "a: {tier: t, backend: main}"},
+       "temp_file_limit",
+       &limited,
+       "weak advisory: run packaging/postgres/temp_file_limit.sql with 1GB for other"},
+      {{"ceiling.vacuum_buffer_usage_limit: 1MB"},
+       "vacuum_buffer_usage_limit",
+       &plain,
+       "weak advisory: Postgres 15 does not know it"},
+  };
+  for (const auto& one : cases) {
+    CAPTURE(one.given.tier, one.given.tenants, one.ceiling);
+    CHECK(row(one.given, one.ceiling, one.facts) == one.row);
+  }
+  CHECK(
+      row({"temp_file_limit: 1GB"}, "temp_file_limit", nullptr).starts_with("weak advisory: cannot be seen"));
+}
+
+TEST_CASE("settings and roles that let a ceiling down are told") {
+  BackendFacts facts = good_facts();
+  CHECK(lines(&facts).empty());
+  facts.prepared_transactions = 5;
+  CHECK(lines(&facts) ==
+        "max_prepared_transactions is 5: PREPARE TRANSACTION outlives every clock; set it to 0\n");
+  facts = good_facts();
+  facts.signals = false;
+  CHECK(lines(&facts) == "side role side may not end processes: GRANT pg_signal_backend TO it\n");
+  facts.superuser = true;
+  CHECK(lines(&facts) == "side role side is a superuser: use one made by packaging/postgres/side_role.sql\n");
+  facts = good_facts();
+  facts.connections = 203;
+  facts.reserved = 3;
+  CHECK(lines(&facts).starts_with("max_server_connections 200 leaves no connection for the side role"));
+  facts = good_facts();
+  facts.version = 12;
+  CHECK(lines(&facts) == "Postgres 12; 13 is the oldest that is served\n");
+  CHECK(lines(nullptr).starts_with("backends.main.side_user is not set"));
+}
+
+TEST_CASE("what a backend says of itself is believed when it is whole") {
+  const SideRow good{"15", "side", "f", "t", "f", "0", "100", "3", "-1"};
+  const auto facts = backend_facts({good}, {{"app", "f", {}, {}}, {"root", "t", "1GB", "work_mem=1MB"}});
+  REQUIRE(facts);
+  CHECK(facts->version == 15);
+  CHECK(facts->signals);
+  CHECK_FALSE(facts->guard);
+  CHECK(facts->connections == 100);
+  REQUIRE(facts->roles.size() == 2);
+  CHECK(facts->roles[1].superuser);
+  CHECK(facts->roles[1].temp_file_limit == "1GB");
+  SideRow with_null = good;
+  with_null[3] = {};
+  CHECK_FALSE(backend_facts({with_null}, {}));
+  CHECK_FALSE(backend_facts({}, {}));
+  CHECK_FALSE(backend_facts({good, good}, {}));
+  CHECK_FALSE(backend_facts({SideRow{"15"}}, {}));
+  CHECK_FALSE(backend_facts({good}, {{"app"}}));
+}
+
+}  // namespace
+}  // namespace pgweir
