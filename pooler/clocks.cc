@@ -68,7 +68,11 @@ std::optional<Clocks::Alarm> Clocks::look(const ClockLimits& limits, const Holdi
   }
   if (!alarmed) return {};
   const Time since = *began(alarmed->clock, holding);
+#ifdef PGWEIR_PLANT_TRUST_CANCEL
+  const bool cancel = alarmed->cancels && cancelable;
+#else
   const bool cancel = alarmed->cancels && cancelable && !canceled_since(since);
+#endif
   if (cancel) canceled_at_ = now;
   return Alarm{alarmed->clock, cancel, now - since,
                alarmed->clock == Clock::Statement ? std::max(holding.statements, 1U) : 1};

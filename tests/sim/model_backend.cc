@@ -56,6 +56,7 @@ void ModelBackend::look_at_arrivals() {
     if (owner_ >= 0 && owner_ != owner)
       return violation("a request of client " + std::to_string(owner) + " while client " +
                        std::to_string(owner_) + " is still owed an answer");
+    if (owner_ < 0) owner_since_ = postgres_.world.now();
     owner_ = owner;
     served_ = true;
     postgres_.check_served(where_);
@@ -82,6 +83,16 @@ void ModelBackend::tell_notifications() {
       session_->notify(notifications_.front().first, notifications_.front().second);
 }
 
+void ModelBackend::check_held() const {
+  const auto check = [&](Duration most, Duration took, const char* what) {
+    if (most.count() > 0 && owner_ >= 0 && held() && took > most)
+      violation(what + std::string(" of client ") + std::to_string(owner_) + " took " +
+                std::to_string(took.count() / 1000) + " ms");
+  };
+  check(postgres_.options().held_most, postgres_.world.now() - owner_since_, "a transaction");
+  check(postgres_.options().statement_most, postgres_.world.now() - busy_since_, "a statement");
+}
+
 void ModelBackend::check_traces(int owner) const {
   if (owner < 0) return;
   for (const auto& [name, value] : session_->traces())
@@ -96,6 +107,7 @@ void ModelBackend::later(Duration delay) {
     if (!backend || !backend->waits_) return;
     backend->waits_ = false;
     if (backend->session_ && backend->session_->busy()) {
+      backend->check_held();
       backend->session_->resume();
       backend->flush_answers();
     }
@@ -140,6 +152,7 @@ void ModelBackend::pump() {
     // The pooler's own request to replace what is there is not yet the client's.
     if (frame.type != 'B' || body.find("pgweir_set") == Bytes::npos) check_traces(owner_of(body));
     session_->message(frame.type, body);
+    busy_since_ = postgres_.world.now();
     flush_answers();
     if (postgres_.world.chance(postgres_.options().dawdle_percent))
       later(postgres_.world.between(Duration(5), Duration(1'500)));
@@ -158,7 +171,7 @@ void ModelBackend::flush_answers() {
 }
 
 void ModelBackend::cancel() {
-  if (state_ != State::Ready || !session_->busy()) return;
+  if (state_ != State::Ready || !session_->busy() || session_->stubborn()) return;
   // Whoever did not ask for it will complain of the 57014. Not here: the pooler also cancels for a client
   // whose connection has broken, which that client may learn later.
   postgres_.world.trace("backend {} is canceled", pid_);
@@ -303,6 +316,10 @@ void ModelBackend::welcome() {
   session_->idle = [this] {
     for (const PgSession::Notified& each : session_->take_notified()) postgres_.notify(*this, each);
     tell_notifications();
+  };
+  session_->terminate = [this](std::uint32_t pid) {
+    if (!postgres_.is_side(where_)) violation("ends another process without the side role");
+    return postgres_.terminate(pid);
   };
   state_ = State::Ready;
   std::string out;

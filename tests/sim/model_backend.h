@@ -60,6 +60,7 @@ class ModelBackend final : public net::Handler {
   void later(Duration delay);
   void look_at_arrivals();
   void check_traces(int owner) const;
+  void check_held() const;
   void flush_answers();
   void tell_notifications();
   void end_session();
@@ -78,7 +79,8 @@ class ModelBackend final : public net::Handler {
   std::optional<PgSession> session_;
   std::optional<protocol::ScramServer> scram_;
   std::string salt_;
-  int owner_ = -1;  // the client that it works for
+  int owner_ = -1;                     // the client that it works for
+  Time owner_since_{}, busy_since_{};  // it works for owner_; the message came that runs
   bool served_ = false;
   std::deque<std::pair<std::uint32_t, PgSession::Notified>> notifications_;  // to be told
   bool waits_ = false;

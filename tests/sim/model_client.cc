@@ -254,7 +254,7 @@ bool ModelClient::aside(char type, Bytes message) {
 void ModelClient::expect_more(char type, Bytes message) {
   const std::string state =
       type == 'E' ? protocol::parse_error(message.substr(protocol::kHeaderBytes)).sqlstate : "";
-  const bool canceled = state == "57014" && oracle_.may_cancel(plan_.id, script_.serial());
+  const bool canceled = state == "57014" && (plan_.timed || oracle_.may_cancel(plan_.id, script_.serial()));
   if (session_->busy()) {
     canceled ? session_->cancel() : session_->resume();
   } else if (pending_.empty()) {

@@ -42,6 +42,7 @@ class ModelClient final : public net::Handler {
     std::set<std::string> may_fail;    // SQLSTATEs of FATAL errors that may end its connection
     std::set<std::string> may_refuse;  // SQLSTATEs of ERRORs that a request may get instead of its answer
     std::string must_fail;             // its login must end with this SQLSTATE; then it is done
+    bool timed = false;                // its requests may be canceled for taking too long
     bool session_mode = false;         // it may be refused for any request
     bool eager = false;                // its first request follows the startup packet at once
     bool orderly = true;               // an end in order must have been announced by FATAL

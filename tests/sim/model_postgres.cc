@@ -37,12 +37,12 @@ std::string ModelPostgres::may_log_in(const ModelBackend& backend) {
   for (const auto& [pid, other] : backends_) {
     if (!other->logged_in()) continue;
     ++all;
-    if (!other->held()) continue;
+    if (!other->held() || is_side(other->where())) continue;
     ++held;
     if (other->where() == backend.where()) ++same;
   }
   if (all > options_.max_connections) return "53300";
-  if (held > options_.allowed_total)
+  if (held > options_.allowed_total && !is_side(backend.where()))
     world.violation("the pooler holds " + std::to_string(held) + " server connections, allowed are " +
                     std::to_string(options_.allowed_total));
   const auto limit = options_.allowed.find(backend.where());
@@ -84,6 +84,15 @@ void ModelPostgres::cancel(std::uint32_t pid, Bytes key) {
   if (!backend) return;  // gone meanwhile
   if (backend->key() != key) world.violation("a cancel with a wrong key for backend " + std::to_string(pid));
   backend->cancel();
+}
+
+bool ModelPostgres::terminate(std::uint32_t pid) {
+  ModelBackend* backend = find(pid);
+  if (!backend) return false;
+  world.trace("backend {} is terminated by the pooler", pid);
+  if (is_side(backend->where())) world.violation("the pooler ends a connection of its own");
+  backend->terminate("57P01", "terminating connection due to administrator command");
+  return true;
 }
 
 void ModelPostgres::ended(ModelBackend& backend) { backends_.erase(backend.pid()); }

@@ -34,6 +34,7 @@ class ModelPostgres final : public net::Acceptor {
     std::size_t allowed_total = 1000;            // the pooler's: more is a violation
     std::map<std::string, std::size_t> allowed;  // the same by "database/user"; and one that only listens
     std::set<std::string> databases;             // others are 3D000; empty: all exist
+    Duration held_most{}, statement_most{};      // by one client; 0: as long as it likes
     unsigned dawdle_percent = 20;                // messages after which a backend takes a while
   };
   ModelPostgres(World& world, Network& network, Oracle& oracle, Notifications& notifications,
@@ -61,6 +62,8 @@ class ModelPostgres final : public net::Acceptor {
   // Empty: come in. Else the SQLSTATE of the refusal.
   std::string may_log_in(const ModelBackend& backend);
   void cancel(std::uint32_t pid, Bytes key);
+  bool terminate(std::uint32_t pid);  // false: it is gone
+  static bool is_side(const std::string& where) { return where == "postgres/side"; }
   void ended(ModelBackend& backend);
   void notify(const ModelBackend& by, const PgSession::Notified& notified);
   void check_served(const std::string& where);  // those that work for clients are within the limit

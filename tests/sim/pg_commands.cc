@@ -87,14 +87,21 @@ bool PgSession::asked_by_pooler(const std::string& sql, const std::vector<std::s
     set(values[0], values[1].empty() ? "default" : values[1]);
     row(settings_[values[0]]);  // as Postgres spells it
   } else if (says("current_setting")) {
-    if (values.size() != 1 || !settings_.contains(values[0])) return fail("42704", "no such setting"), false;
-    const std::string& value = settings_[values[0]];
+    if (values.size() != 1) return fail("42601", "wrong parameters"), false;
+    std::optional<std::string> value, source;  // none of a setting that it does not know
+    if (const auto known = settings_.find(values[0]); known != settings_.end()) {
+      value = known->second;
+      source = value == initial_[values[0]] ? "default" : "session";
+    }
     std::string out;
     if (says("pg_settings"))
-      protocol::put_data_row(out, {value, value == initial_[values[0]] ? "default" : "session"});
+      protocol::put_data_row(out, {value, source});
     else
       protocol::put_data_row(out, {value});
     put(std::move(out));
+  } else if (says("pg_terminate_backend")) {
+    row(terminate && terminate(static_cast<std::uint32_t>(number(sql.substr(sql.find('(') + 1)))) ? "t"
+                                                                                                  : "f");
   } else if (says("pg_depend") && traces_.contains("temp")) {
     row("1");
   } else if (says("pg_listening_channels")) {
@@ -206,12 +213,14 @@ void PgSession::run(const std::string& sql, const std::vector<std::string>& valu
   } else if (verb == "deallocate") {
     statements_.clear();
     complete("DEALLOCATE ALL");
-  } else if (verb == "sleep" || verb == "rows" || verb == "copyout") {
+  } else if (verb == "sleep" || verb == "stubborn" || verb == "rows" || verb == "copyout") {
     busy_ = true;
     busy_from_ = from;
-    sleep_ms_ = verb == "sleep" ? static_cast<std::uint32_t>(number(words[1])) : 0;
+    stubborn_ = verb == "stubborn";
+    const bool sleeps = verb == "sleep" || stubborn_;
+    sleep_ms_ = sleeps ? static_cast<std::uint32_t>(number(words[1])) : 0;
     rows_copy_ = verb == "copyout";
-    rows_left_ = verb == "sleep" ? 0 : number(words[1]);
+    rows_left_ = sleeps ? 0 : number(words[1]);
     rows_size_ = verb == "rows" ? number(words[2]) : 0;
     rows_given_ = 0;
     rows_word_ = word;

@@ -15,6 +15,7 @@ using protocol::Writer;
 
 namespace {
 bool reports(Bytes name) { return PgSession::defaults().contains(name); }
+bool is_timeout(Bytes name) { return name.ends_with("_timeout"); }
 
 }  // namespace
 
@@ -28,7 +29,7 @@ const PgSession::Values& PgSession::defaults() {
 
 std::optional<std::string> PgSession::bad_setting(const Values& settings) {
   for (const auto& [name, value] : settings) {
-    if (!reports(name) && name != "work_mem" && name != "app.mark" && name != "lock_timeout")
+    if (!reports(name) && name != "work_mem" && name != "app.mark" && !is_timeout(name))
       return "unrecognized configuration parameter \"" + name + "\"";
     if (value.substr(0, 3) == "bad") return "invalid value for parameter \"" + name + "\": \"" + value + "\"";
   }

@@ -4,15 +4,17 @@
 // said. Pure: messages in, answers out. A command that takes time leaves the session busy(); resume() goes
 // on, cancel() ends it with 57014.
 //
-//   echo W | rows N SIZE W | begin | commit | rollback | error STATE W | sleep MS W | show NAME |
+//   echo W | rows N SIZE W | begin | commit | rollback | error STATE W | sleep MS W | stubborn MS W |
+//   show NAME |
 //   set NAME = 'VALUE' | reset NAME | reset all | select set_config('NAME', $1, false) |
 //   select remember('VALUE') | create temp table W () | drop table W | listen CHANNEL | unlisten CHANNEL |
 //   unlisten * | notify CHANNEL, 'W' | insert W | where | whoami | notice W | copyin W | copyout N W |
 //   discard all | deallocate all | set mark W
 //
-// (the last is nothing that Postgres's grammar knows, and what it leaves behind nobody can be asked for)
-// and what the pooler asks on its own. What changes a session is written as Postgres would read it, because
-// the pooler reads it, too. W may be $1. Commands of one simple query are separated by ';'.
+// (stubborn is a sleep that heeds no cancel; the last is nothing that Postgres's grammar knows, and what it
+// leaves behind nobody can be asked for) and what the pooler asks on its own. What changes a session is
+// written as Postgres would read it, because the pooler reads it, too. W may be $1. Commands of one simple
+// query are separated by ';'.
 #pragma once
 
 #include <cstdint>
@@ -54,6 +56,7 @@ class PgSession {
   void message(char type, Bytes body);
   bool busy() const { return busy_; }
   std::uint32_t sleep_ms() const { return sleep_ms_; }  // while busy: how long before resume()
+  bool stubborn() const { return stubborn_; }           // heeds no cancel
   void resume();
   void cancel();
   // The request was refused from outside with this ErrorResponse (the client's side of a pooler), and a
@@ -80,6 +83,8 @@ class PgSession {
   std::vector<Notified> take_notified() { return std::exchange(notified_, {}); }
   // Called between two transactions, in front of ReadyForQuery: what comes from others goes by notify().
   std::function<void()> idle;
+  // pg_terminate_backend()
+  std::function<bool(std::uint32_t pid)> terminate;
   void notify(std::uint32_t pid, const Notified& notified);
 
  private:
@@ -123,6 +128,7 @@ class PgSession {
   std::uint64_t copied_ = 0;
   bool busy_ = false;
   std::uint32_t sleep_ms_ = 0;
+  bool stubborn_ = false;
   // The rows that a busy session still has to give.
   std::uint64_t rows_left_ = 0, rows_size_ = 0, rows_given_ = 0, rows_limit_ = 0;
   bool rows_copy_ = false;

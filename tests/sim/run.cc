@@ -11,7 +11,9 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 constexpr Duration kServedAgain = seconds(120);  // every client, after the last fault
-constexpr Duration kStopped = seconds(50);       // shutdown_timeout and what closing takes
+// The ceilings of timed stages, what Postgres comes first by, a cancel that does not help, and some.
+constexpr Duration kTransactionMost = milliseconds(2'300), kStatementMost = milliseconds(1'100);
+constexpr Duration kStopped = seconds(50);  // shutdown_timeout and what closing takes
 
 std::string where_of(const Stage& stage, unsigned tenant, const std::string& user) {
   const std::string database = stage.shared_group ? "real" : "real" + std::to_string(tenant);
@@ -36,9 +38,13 @@ Run::Run(std::uint64_t seed, const Scene& scene, Mode mode, World::Print print)
 
   ModelPostgres::Options options;
   options.auth = mode_ == Mode::Direct ? ModelPostgres::Auth::Trust : stage_.server_auth;
+  if (mode_ == Mode::Pooled && stage_.timed && stage_.manners.leave == 0) {
+    options.held_most = kTransactionMost;
+    options.statement_most = kStatementMost;
+  }
   options.max_connections = mode_ == Mode::Direct ? 1000 : stage_.postgres_connections;
   options.allowed_total = mode_ == Mode::Direct ? 1000 : stage_.backend_servers;
-  for (const char* name : {"app", "own"}) {
+  for (const char* name : {"app", "own", "side"}) {
     const std::string password = "secret of " + std::string(name);
     options.users[name] = {password, protocol::make_scram_verifier(password, "salt of pg", 2)};
   }
@@ -106,6 +112,10 @@ ModelClient::Plan Run::plan(int id) {
       plan.may_fail.insert(code);
       plan.may_refuse.insert(code);
     }
+  }
+  if (stage_.timed && pooled) {
+    plan.timed = plan.may_break = true;
+    for (const char* code : {"57014", "25P03", "25P04"}) plan.may_fail.insert(code);
   }
   plan.session_mode = stage_.session_mode;
   if (stage_.max_pinned < stage_.clients && pooled) plan.may_refuse.insert("53400");

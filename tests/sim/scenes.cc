@@ -94,6 +94,15 @@ void cancels(Stage& stage, World&) {
   stage.steps = 6;
 }
 
+void clocks(Stage& stage, World& world) {
+  stage.timed = true;
+  stage.side_role = world.chance(70);
+  stage.manners.tarry = 40;
+  stage.manners.leave = world.chance(50) ? 10 : 0;
+  stage.manners.cancel = world.chance(30) ? 10 : 0;
+  stage.server_auth = world.chance(50) ? ModelPostgres::Auth::Scram : ModelPostgres::Auth::Trust;
+}
+
 void logins(Stage& stage, World& world) {
   stage.clients = 14;
   stage.steps = 3;
@@ -234,6 +243,7 @@ const std::vector<Scene>& scenes() {
       {"deaf", "the same, and the connection that listens is lost", deaf},
       {"bulk", "big rows, COPY, slow readers", bulk},
       {"cancels", "cancel requests, running and queued", cancels},
+      {"clocks", "requests and transactions beyond the time ceilings of their tier", clocks},
       {"logins", "passwords, right and wrong; unknown databases, bad settings", logins},
       {"scarce", "more tenants than server connections", scarce},
       {"shared", "tenants that share one server group", shared},

@@ -151,6 +151,8 @@ std::vector<Phase> Script::next() {
     step = flush();
   } else if (choose(manners_.cancel)) {
     step = cancel();
+  } else if (choose(manners_.tarry)) {
+    step = tarry();
   } else if (choose(manners_.leave)) {
     step = leave();
   } else {
@@ -387,6 +389,28 @@ std::vector<Phase> Script::cancel() {
   phases.push_back(await({}));
   if (block) phases.push_back(await(query("commit")));
   return phases;
+}
+
+// Makes its server wait, or work for longer than it may.
+std::vector<Phase> Script::tarry() {
+  const Phase pause{{}, {}, Phase::Then::Pause, world_.between(Duration(1'000), Duration(1'500'000))};
+  switch (world_.rng().below(5)) {
+    case 0: return {await(query(fmt::format("sleep {} {}", world_.between(1, 2'500), token())))};
+    case 1: return {await(query(fmt::format("stubborn {} {}", world_.between(1, 6'000), token())))};
+    case 2: return {await(query("begin")), pause, await(query("insert " + row())), await(query("commit"))};
+    case 3: {
+      Messages first = unnamed(command(), false, false);
+      first.push_back({'H', {}});
+      return {await(std::move(first)), pause, await(sync())};
+    }
+    default: {
+      std::vector<Phase> phases{await(query("begin"))};
+      for (std::uint64_t left = world_.between(1, 6); left > 0; --left)
+        phases.push_back(await(query(fmt::format("sleep {} {}", world_.between(1, 600), token()))));
+      phases.push_back(await(query("commit")));
+      return phases;
+    }
+  }
 }
 
 // Leaves in the middle of a transaction, a message, a row or a batch.

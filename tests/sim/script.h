@@ -28,6 +28,7 @@ struct Manners {
   unsigned flush = 4;     // batches without a Sync yet
   unsigned cancel = 0;
   unsigned leave = 0;  // in the middle of something
+  unsigned tarry = 0;  // longer than a tier's time ceilings allow
   unsigned idle = 10;  // pauses before a step
   std::uint32_t bulk_rows = 60, bulk_bytes = 2'000;
   bool startup_settings = false;  // has some: then DISCARD ALL is not asked for
@@ -84,6 +85,7 @@ class Script {
   std::vector<Phase> flush();
   std::vector<Phase> cancel();
   std::vector<Phase> leave();
+  std::vector<Phase> tarry();
   static Phase await(Messages messages) { return {std::move(messages), {}, Phase::Then::Await, {}}; }
   static Phase go(Messages messages) { return {std::move(messages), {}, Phase::Then::Go, {}}; }
 

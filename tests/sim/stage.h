@@ -51,6 +51,8 @@ struct Stage {
   bool fails_fast = false;  // all tiers reject while a breaker is open
   unsigned breaker_volume = 20;
   unsigned breaker_open_ms = 30'000;
+  bool timed = false;  // the tier has time ceilings
+  bool side_role = false;
   std::string more_settings;  // YAML, whole lines
   Network::Weather weather;
   std::vector<Fault> faults;
