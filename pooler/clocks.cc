@@ -40,6 +40,13 @@ ClockLimits clock_limits(const tiers::Tier& tier) {
   return limits;
 }
 
+Duration nearest_alarm(const ClockLimits& limits) {
+  Duration nearest = Duration::max();
+  for (const Duration limit : limits)
+    if (limit.count() > 0) nearest = std::min(nearest, limit + Clocks::kPostgresFirst);
+  return nearest;
+}
+
 Time Clocks::due(Clock clock, Duration limit, const Holding& holding) const {
   if (limit.count() == 0) return kNever;
   const std::optional<Time> since = began(clock, holding);

@@ -56,6 +56,9 @@ constexpr const ClockRow& row_of(Clock clock) { return kClocks[static_cast<std::
 
 using ClockLimits = std::array<Duration, kClocks.size()>;  // by Clock; 0: none
 ClockLimits clock_limits(const tiers::Tier& tier);
+// No clock that begins now is due sooner than after this; the longest time there is where none runs. So a
+// timer that is armed for that time, or a nearer one, need not be looked at when one begins.
+Duration nearest_alarm(const ClockLimits& limits);
 
 // How a session holds its server.
 struct Holding {

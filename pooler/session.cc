@@ -449,8 +449,8 @@ Time Session::deadline() const {
     case State::Linked: {
       if (core_.resting()) return after(since_, config.client_idle_timeout);
       const ServerCore& server = *core_.server();
-      const Time due =
-          std::min(after(since_, config.transaction_timeout), clocks_.due(tenant_.clocks, holding()));
+      Time due = after(since_, config.transaction_timeout);
+      if (!alarm_is_near()) due = std::min(due, clocks_.due(tenant_.clocks, holding()));
       if (!server.pipeline.empty()) return std::min(due, after(busy_since_, config.query_timeout));
       if (server.tx_status != 'I') return std::min(due, after(busy_since_, config.idle_transaction_timeout));
       return due;
@@ -458,6 +458,13 @@ Time Session::deadline() const {
     case State::Closed: return kNever;
   }
   return kNever;
+}
+
+// The timer comes in time for all clocks: for those that it was armed for, and for those that have begun
+// since.
+bool Session::alarm_is_near() const {
+  if (tenant_.nearest_alarm == Duration::max()) return true;
+  return timer_.armed() && timer_.at() - worker_.loop().now() <= tenant_.nearest_alarm;
 }
 
 Holding Session::holding() const {
@@ -471,7 +478,7 @@ void Session::on_alarm(const Clocks::Alarm& alarm) {
   const ClockRow& row = row_of(alarm.clock);
   const auto index = static_cast<std::size_t>(alarm.clock);
   const Error why = alarm_error(alarm, tenant_.record.limits, tenant_.clocks[index]);
-  ++tenant_.alarms[index];
+  ++tenant_.meter->alarms[index];
   ++tenant_.traffic.errors;
   worker_.log().info("ceiling_clock", {{"tenant", tenant_.record.name},
                                        {"tier", tenant_.record.limits.name},

@@ -97,6 +97,7 @@ class Session final : public net::Handler,
   void link(Server& server);
   void give_back(Actions::Server how);
   Holding holding() const;
+  bool alarm_is_near() const;
   void on_alarm(const Clocks::Alarm& alarm);
   void keep(Bytes rest);
   void welcome();

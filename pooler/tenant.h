@@ -3,7 +3,6 @@
 // Lives on the worker that is the home of its database, with all of its sessions; plain counters suffice.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -41,9 +40,9 @@ struct Tenant : ListLink<Tenant> {
   CeilingGuard guard{record};
   Traffic traffic;
   TrafficPeriod period;
-  ClockLimits clocks{};                                // of its tier
-  std::array<std::uint64_t, kClocks.size()> alarms{};  // since the start, by Clock
-  TierMeter* meter;                                    // of the tier that it has now
+  ClockLimits clocks{};      // of its tier
+  Duration nearest_alarm{};  // see nearest_alarm()
+  TierMeter* meter;          // of the tier that it has now
 
   Tenant(Time now, TierMeter& tier) : period(now), meter(&tier) {}
   bool ended() const { return record.state != tiers::TenantState::Active; }

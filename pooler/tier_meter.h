@@ -2,7 +2,11 @@
 // sums of its tenants, as they are accounted for.
 #pragma once
 
+#include <array>
+#include <cstdint>
+
 #include "pooler/ceiling_tally.h"
+#include "pooler/clocks.h"
 #include "pooler/histogram.h"
 #include "pooler/traffic.h"
 
@@ -16,7 +20,8 @@ struct TierMeter {
   Histogram connect;      // of a client: from its connection to its session
   Traffic total;
   CeilingTally ceilings;
-  std::uint64_t promotions = 0, demotions = 0;  // of tenants that came to this tier
+  std::uint64_t promotions = 0, demotions = 0;         // of tenants that came to this tier
+  std::array<std::uint64_t, kClocks.size()> alarms{};  // by Clock
 
   TierMeter& operator+=(const TierMeter& other) {
     query += other.query;
@@ -28,6 +33,7 @@ struct TierMeter {
     add(ceilings, other.ceilings);
     promotions += other.promotions;
     demotions += other.demotions;
+    for (std::size_t i = 0; i < alarms.size(); ++i) alarms[i] += other.alarms[i];
     return *this;
   }
 };

@@ -209,6 +209,7 @@ void Worker::tell_held(const Tenant& tenant, Bytes parameter, CeilingRoute route
 
 void Worker::renew_guard(Tenant& tenant) {
   tenant.clocks = clock_limits(tenant.record.limits);
+  tenant.nearest_alarm = nearest_alarm(tenant.clocks);
   if (!tenant.guard.on_held)
     tenant.guard.on_held = [this, &tenant](Bytes parameter, CeilingRoute route, Bytes found,
                                            std::uint64_t count) {

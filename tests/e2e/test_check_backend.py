@@ -38,14 +38,15 @@ class CheckBackend(PgweirCase):
     def check(self, *arguments, tier=None, backend=None, env=None):
         """Exit code, and the lines that begin with each word."""
         side = {"side_user": "side", "side_password": "s1de", "max_server_connections": 50}
-        tiers = {name: {key: "none" for key in TIER if key != "inspection"} for name in ("free", "starter", "pro", "enterprise")}
+        none = {key: "none" for key in TIER if key != "inspection"}
+        tiers = {name: dict(none) for name in ("free", "starter", "pro", "enterprise")}
         for row in tiers.values():
             row["idle_in_transaction_session_timeout"] = "none"
         weir = self.pgweir(
             {
                 "backends": {"main": {**side, **(backend or {})}},
                 "tiers": {**tiers, "checked": {**TIER, **(tier or {})}},
-                "tenants": {"app": {"tier": "checked", "backend": "main", "database": "app", "user": "app", "password": "s3cret"}},
+                "tenants": {"app": {"tier": "checked", "backend": "main", "user": "app", "password": "s3cret"}},
                 "pool": {"unknown_tenants": False},
             },
             start=False,

@@ -265,7 +265,7 @@ class Holes:
 
     def test_no_cancel_meets_the_next_client(self):
         """Requests end just when they are to be canceled; those of others on the same server never fail."""
-        none = dict.fromkeys(("statement_timeout", "idle_in_transaction_session_timeout", "transaction_timeout"), "none")
+        none = {key: "none" for key in TIER if key.endswith("_timeout") and key != "queue_timeout"}
         weir = self.weir(**none, request_timeout="300ms")
         errors, stop = [], threading.Event()
 

@@ -162,8 +162,10 @@ TEST_CASE("the limits of the clocks are the ceilings of the tier") {
   set("statement_timeout", "none");
   CHECK(clock_limits(tier) ==
         ClockLimits{milliseconds(0), milliseconds(20'000), milliseconds(1'500), milliseconds(60'000)});
+  CHECK(nearest_alarm(clock_limits(tier)) == milliseconds(2'000));
   set("clocks", "off");
   CHECK(clock_limits(tier) == ClockLimits{});
+  CHECK(nearest_alarm(clock_limits(tier)) == Duration::max());
 }
 
 TEST_CASE("an alarm says which ceiling of which tier, and how long it took") {
