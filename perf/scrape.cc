@@ -29,7 +29,7 @@
 #include "pooler/worker.h"
 
 using namespace pgweir;
-using Clock = std::chrono::steady_clock;
+using Steady = std::chrono::steady_clock;
 using std::chrono::duration;
 
 namespace {
@@ -64,9 +64,9 @@ class Watch {
   explicit Watch(net::Loop& loop)
       : loop_(loop), timer_(this, [](void* self) { static_cast<Watch*>(self)->tick(); }) {}
   void tick() {
-    const auto now = Clock::now();
+    const auto now = Steady::now();
     const double late = duration<double, std::milli>(now - last_).count() - 1;
-    if (last_ != Clock::time_point{} && late > longest_ms.load()) longest_ms.store(late);
+    if (last_ != Steady::time_point{} && late > longest_ms.load()) longest_ms.store(late);
     last_ = now;
     const double spent = cpu_ms();
     if (worked_ > 0 && spent - worked_ > longest_work_ms.load()) longest_work_ms.store(spent - worked_);
@@ -78,7 +78,7 @@ class Watch {
  private:
   net::Loop& loop_;
   net::Timer timer_;
-  Clock::time_point last_{};
+  Steady::time_point last_{};
   double worked_ = 0;
 };
 
@@ -109,9 +109,9 @@ void measure(const char* what, std::vector<std::unique_ptr<Watch>>& watches, int
       watch->longest_ms.store(0);
       watch->longest_work_ms.store(0);
     }
-    const auto began = Clock::now();
+    const auto began = Steady::now();
     bytes = ask();
-    slowest = std::max(slowest, duration<double>(Clock::now() - began).count());
+    slowest = std::max(slowest, duration<double>(Steady::now() - began).count());
     for (auto& watch : watches) {
       stall = std::max(stall, watch->longest_ms.load());
       work = std::max(work, watch->longest_work_ms.load());
