@@ -403,7 +403,8 @@ void SessionCore::after_step(Actions& out) {
   if (state_ != State::Linked || (!server_->quiet() && (server_->tx_status != 'I' || out.queries == 0)))
     return;
 #else
-  if (state_ != State::Linked || !server_->quiet() || body_left_ > 0) return;
+  // What is skipped of a refused message needs no server.
+  if (state_ != State::Linked || !server_->quiet() || (body_left_ > 0 && !skip_body_)) return;
 #endif
   if (proving_ && ours_failed_) {
     // Postgres has rolled our batch back, so the server is as before; the client gets Postgres's own words.

@@ -17,6 +17,7 @@ HOSTILE_LEAST, INNOCENT_LEAST = 150, 40
 
 
 class CeilingCases(unittest.TestCase):
+    maxDiff = None
     @classmethod
     def setUpClass(cls):
         cls.stage = Stage([*MODES, "plain"])

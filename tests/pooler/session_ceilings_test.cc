@@ -242,3 +242,16 @@ TEST_CASE("what no session may set is not looked for behind code that could hide
   CHECK(std::find(names.begin(), names.end(), "temp_file_limit") == names.end());
   CHECK(std::find(names.begin(), names.end(), "work_mem") != names.end());
 }
+
+TEST_CASE("what is left of a refused text keeps no server") {
+  Held place(tiers::Inspection::Strict);
+  Client client(place);
+  const std::string text = query("select '" + std::string(2 << 20, 'x') + "'");
+  REQUIRE(client.says(Bytes(text).substr(0, 1 << 20)) == "ask");
+  REQUIRE(client.granted(place.server).empty());
+  CHECK(client.sent() == "Q:refused_by_pgweir");
+  CHECK(client.hears(error("42601") + ready()) == "release");
+  // The rest is the same message still.
+  CHECK(client.says(Bytes(text).substr(1 << 20)).empty());
+  CHECK(client.runs(query("select 1"), rows(), place.server) == "Q:select 1");
+}

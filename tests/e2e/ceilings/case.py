@@ -15,7 +15,6 @@ EXISTING = {
     "strict": "a function that exists is called by an ordinary statement",
 }
 CODE_WORDS = {**CODE, "guard": "pgweir_guard holds numbers; an injected value is words"}
-CLOCK = dict.fromkeys(MODES, "no clock of pgweir's own looks at it, and Postgres's own do not")
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,6 @@ def bound_messages(sql, parameters=(), name=""):
 
 __all__ = [
     "HIDDEN_QUOTE",
-    "CLOCK",
     "CODE",
     "CODE_WORDS",
     "EXISTING",

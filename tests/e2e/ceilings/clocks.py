@@ -1,6 +1,6 @@
 """Holding on to a server: each of these leaves the tenant's only one busy and does not let go."""
 
-from .case import CLOCK, CODE, Case, bind, bound_messages, describe, execute, flush, message, parse, query, sync
+from .case import Case, bind, bound_messages, describe, execute, flush, message, parse, query, sync
 
 _NAPS = 12  # each shorter than what one statement may take, together far longer than the neighbour waits
 _NAP = "select pg_sleep(0.3)"
@@ -34,8 +34,8 @@ def _in_copy(first, then=b""):
     return attack
 
 
-def _case(group, name, attack, known=None, **more):
-    return Case(group, name, attack, judge="served", known=known or {}, **more)
+def _case(group, name, attack, **more):
+    return Case(group, name, attack, judge="served", known={}, **more)
 
 
 _TIMERS = "timers"
@@ -70,7 +70,6 @@ CASES = [
         _TIMERS,
         "an idle transaction, no limit by DO",
         _after("begin; do $$ begin set idle_in_transaction_session_timeout = 0; end $$"),
-        known=CODE,
     ),
     _case(
         _TIMERS,
@@ -79,16 +78,15 @@ CASES = [
     ),
     _case(_TIMERS, "half a message in a transaction", _after("begin", query("select 1")[:7])),
     _case(_TIMERS, "half a message outside of one", _sends(query("select 1")[:7])),
-    _case(_TIMERS, "half of a long message", _sends(query("select '" + "x" * 3_000_000 + "'")[:2_000_000]), CLOCK),
+    _case(_TIMERS, "half of a long message", _sends(query("select '" + "x" * 3_000_000 + "'")[:2_000_000])),
     _case(_TIMERS, "half a FunctionCall", _sends(message(b"F", b"\0" * 100)[:40])),
-    _case(_TIMERS, "naps in one text", _sends(query(";".join([_NAP] * _NAPS))), CLOCK),
-    _case(_TIMERS, "naps in one pipeline", _sends(bound_messages(_NAP) * _NAPS + sync()), CLOCK),
-    _case(_TIMERS, "naps in one transaction", _sends(query("begin") + query(_NAP) * _NAPS), CLOCK),
+    _case(_TIMERS, "naps in one text", _sends(query(";".join([_NAP] * _NAPS)))),
+    _case(_TIMERS, "naps in one pipeline", _sends(bound_messages(_NAP) * _NAPS + sync())),
+    _case(_TIMERS, "naps in one transaction", _sends(query("begin") + query(_NAP) * _NAPS)),
     _case(
         _TIMERS,
         "a deferred trigger",
         _after("begin; insert into public.slow values (1)", query("commit")),
-        known=CLOCK,
         made=_SLOW_TRIGGER,
     ),
     _case(
@@ -97,7 +95,6 @@ CASES = [
         _after(
             "begin; declare c cursor with hold for select pg_sleep(0.1) from generate_series(1, 40)", query("commit")
         ),
-        known=CLOCK,
     ),
     _case(
         _TIMERS,
@@ -108,44 +105,39 @@ CASES = [
                 "end; end loop; end $$"
             )
         ),
-        known={mode: CLOCK[mode] for mode in ("standard", "guard")},
     ),
-    _case(_COPY, "silence", _in_copy(query("copy public.clocked from stdin")), CLOCK, made=(_TABLE,)),
+    _case(_COPY, "silence", _in_copy(query("copy public.clocked from stdin")), made=(_TABLE,)),
     _case(
         _COPY,
         "silence, extended",
         _in_copy(bound_messages("copy public.clocked from stdin") + flush()),
-        CLOCK,
         made=(_TABLE,),
     ),
     _case(
         _COPY,
         "half of a row",
         _in_copy(query("copy public.clocked from stdin"), message(b"d", b"x" * 1000)[:500]),
-        CLOCK,
         made=(_TABLE,),
     ),
     _case(
         _COPY,
         "no Sync behind the end",
         _in_copy(bound_messages("copy public.clocked from stdin") + flush(), message(b"d", b"x\n") + message(b"c")),
-        CLOCK,
         made=(_TABLE,),
     ),
-    _case(_FLUSH, "BEGIN and Flush", _sends(bound_messages("begin") + flush()), CLOCK),
-    _case(_FLUSH, "BEGIN, then Flush", _after("begin", flush()), CLOCK),
-    _case(_FLUSH, "a statement and Flush", _sends(bound_messages("select 1") + flush()), CLOCK),
-    _case(_FLUSH, "only Parse and Flush", _sends(parse("select 1") + flush()), CLOCK),
-    _case(_FLUSH, "Describe and Flush", _sends(parse("select 1") + describe(b"S") + flush()), CLOCK),
-    _case(_FLUSH, "a failed statement and Flush", _sends(bound_messages("select 1/0") + flush()), CLOCK),
-    _case(_FLUSH, "nothing behind Parse", _sends(parse("select 1")), CLOCK),
-    _case(_READERS, "many rows", _sends(query(_MANY_ROWS)), CLOCK),
-    _case(_READERS, "many rows, extended", _sends(bound_messages(_MANY_ROWS) + sync()), CLOCK),
-    _case(_READERS, "COPY", _sends(query(f"copy ({_MANY_ROWS}) to stdout")), CLOCK),
+    _case(_FLUSH, "BEGIN and Flush", _sends(bound_messages("begin") + flush())),
+    _case(_FLUSH, "BEGIN, then Flush", _after("begin", flush())),
+    _case(_FLUSH, "a statement and Flush", _sends(bound_messages("select 1") + flush())),
+    _case(_FLUSH, "only Parse and Flush", _sends(parse("select 1") + flush())),
+    _case(_FLUSH, "Describe and Flush", _sends(parse("select 1") + describe(b"S") + flush())),
+    _case(_FLUSH, "a failed statement and Flush", _sends(bound_messages("select 1/0") + flush())),
+    _case(_FLUSH, "nothing behind Parse", _sends(parse("select 1"))),
+    _case(_READERS, "many rows", _sends(query(_MANY_ROWS))),
+    _case(_READERS, "many rows, extended", _sends(bound_messages(_MANY_ROWS) + sync())),
+    _case(_READERS, "COPY", _sends(query(f"copy ({_MANY_ROWS}) to stdout"))),
     _case(
         _READERS,
         "one large value",
         _sends(query("select repeat('x', 20000000)")),
-        CLOCK,
     ),
 ]

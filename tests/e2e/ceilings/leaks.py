@@ -1,8 +1,6 @@
 """What one client leaves for the next one on its server."""
 
-from .case import CODE, EXISTING, MODES, Bound, Case, Raw, bound_messages, flush, function_call, sync
-
-_LEFT = dict.fromkeys(MODES, "a function that exists is called by an ordinary statement")
+from .case import Bound, Case, Raw, bound_messages, flush, function_call, sync
 
 
 def _left(name, attack=None, **more):
@@ -71,7 +69,6 @@ CASES = [
         made=(
             "create or replace function lf() returns void language plpgsql as $$ begin set app.mark = 'left'; end $$",
         ),
-        known=_LEFT,
     ),
     _left(
         "a function that exists, a ceiling",
@@ -79,7 +76,6 @@ CASES = [
         made=(
             "create or replace function lf() returns void language plpgsql as $$ begin set work_mem = '1GB'; end $$",
         ),
-        known=EXISTING,
     ),
     _left(
         "a function that exists, a temporary table",
@@ -88,7 +84,6 @@ CASES = [
             "create or replace function lf() returns void language plpgsql as "
             "$$ begin create temp table left_here (a int); end $$",
         ),
-        known=_LEFT,
     ),
     _left(
         "a function that was just made",
@@ -96,7 +91,6 @@ CASES = [
             "create or replace function lg() returns void language plpgsql as $$ begin set app.mark = 'left'; end $$",
             "select lg()",
         ),
-        known={**CODE, "guard": "pgweir_guard holds ceilings, and not what is left"},
     ),
     _left(
         "a FunctionCall",
