@@ -47,6 +47,9 @@ bool may_be_local(Bytes sql) {
   const std::size_t start = sql.size() > kLongest ? Bytes::npos : sql.find_first_not_of(" \t\r\n");
   if (start == Bytes::npos) return false;
   sql.remove_prefix(start);
+  // Nearly all texts end here.
+  const char letter = lower(sql[0]);
+  if (letter != 'd' && letter != 'r' && letter != 'u' && letter != 'c') return false;
   return std::any_of(kFirst.begin(), kFirst.end(), [sql](Bytes first) {
     return sql.size() >= first.size() &&
            std::equal(first.begin(), first.end(), sql.begin(), [](char a, char b) { return a == lower(b); });
@@ -280,6 +283,7 @@ Pins SessionCore::find_room(const protocol::SqlEffects& effects) {
 
 // What the functions that the text names may do. Answers the pins for which there is no room.
 Pins SessionCore::note_routines(const protocol::SqlEffects& effects, Bytes sql) {
+  if (books_->routines.empty()) return 0;
   auto changes = books_->routines.changes_of(sql);
   if (!changes) return 0;
   // Settings that are named at run time are the transaction's only, as those of a DO.
