@@ -207,7 +207,8 @@ Pipeline::Reply Pipeline::on_error() {
   if (head_ == entries_.size()) {
     entries_.clear();
     head_ = 0;
-    skipping_ = true;
+    // Also where a Query has closed the batch: the server has skipped it.
+    skipping_ = batch_open_ = true;
   }
   return reply;
 }

@@ -456,3 +456,19 @@ TEST_CASE("a prepared statement that asks for lastval is no exception, and one's
   CHECK(fourth.sent() == "Q:select currval('s')");
   fourth.step([&] { fourth.core.server_gone("x", fourth.out); });
 }
+
+TEST_CASE("a text that needs no server is skipped like others behind an error of its batch") {
+  Place place;
+  Client client(place);
+  REQUIRE(client.says(parse("", "select 1/0") + bind() + execute() + query("select 1") + query("close all")) ==
+          "ask");
+  CHECK(client.granted(place.server) == "stalled");
+  CHECK(client.sent() == "P B E Q:select 1");
+  // Postgres ignores the Query in its batch, and so everything up to the Sync.
+  client.hears(parsed() + bound() + error());
+  CHECK(client.again().empty());
+  CHECK(client.says(sync_message()).empty());
+  CHECK(client.sent() == "Q:close all S");
+  CHECK(client.hears(ready()) == "release");
+  CHECK(client.seen() == "1 2 E:22012 Z:I");
+}
