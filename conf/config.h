@@ -133,6 +133,10 @@ struct Config {
   milliseconds watchdog{10'000};
   LogLevel log_level = LogLevel::Info;
   LogFormat log_format = LogFormat::Auto;
+  // audit
+  std::string audit_target = "off";  // or stdout, or the path of a file
+  std::uint32_t audit_file_size = 100 << 20;
+  std::uint32_t audit_files = 10;
   // sections with rows of their own
   std::vector<Backend> backends;  // at least one; the first serves what names none
   std::vector<Row> tiers;         // rows over the embedded tier table, in order

@@ -190,6 +190,14 @@ constexpr std::array kSettings{
               "Least important event that is logged."},
     ConfigRow{"log.format", &Config::log_format, Form::Plain, 0, 0, kRestart,
               "Text for people, JSON for programs; auto: text on a terminal, else JSON."},
+    // audit
+    ConfigRow{"audit.target", &Config::audit_target, Form::AuditTarget, 1, kPathMax, kRestart,
+              "Where the audit stream (pooler/audit.md) goes: `off`, `stdout` (between the lines of the log) "
+              "or the path of a file, which SIGHUP opens anew."},
+    ConfigRow{"audit.file_size", &Config::audit_file_size, Form::Size, 64 * kKilobyte, kGigabyte, kRestart,
+              "Size at which that file is put aside as `audit.1.json` (for `audit.json`) and begun anew."},
+    ConfigRow{"audit.files", &Config::audit_files, Form::Plain, 1, 1000, kRestart,
+              "Files put aside that are kept; the oldest is deleted."},
 };
 
 using BackendRow = Setting<Backend>;
@@ -382,6 +390,9 @@ Checked check_text(std::string_view text, Form form) {
       auto chosen = choose<AuthMethod>(text);
       return chosen ? Checked{} : wrong(std::move(chosen.error()));
     }
+    case Form::AuditTarget:
+      if (text == "off" || text == "stdout" || text[0] == '/') return {};
+      return wrong("must be off, stdout or a path that begins with '/', not " + quoted(text));
     case Form::NamedBy: {
       auto chosen = choose<NamedBy>(text);
       return chosen ? Checked{} : wrong(std::move(chosen.error()));

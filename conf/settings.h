@@ -32,7 +32,8 @@ enum class Form : std::uint8_t {
   Network,
   Host,
   AuthMethod,
-  NamedBy
+  NamedBy,
+  AuditTarget
 };
 
 template <class Owner>

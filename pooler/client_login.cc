@@ -173,6 +173,15 @@ void ClientLogin::obey(LoginCore::Out& out) {
                                             {"database", core_.startup().database},
                                             {"addr", stream_->peer().host},
                                             {"reason", out.reason}});
+      if (AuditStream* audit = worker_->audit())
+        audit->record(AuditEvent::LoginRefused, AuditOutcome::Failure,
+                      {{AuditKey::User, core_.startup().user},
+                       {AuditKey::Address, stream_->peer().host},
+                       {AuditKey::Port, stream_->peer().port},
+                       {AuditKey::Database, core_.startup().database},
+                       {AuditKey::Tenant, named_.tenant},
+                       {AuditKey::Reason, out.reason},
+                       {AuditKey::Sqlstate, out.sqlstate}});
       stream_->close();
       return;
   }
@@ -336,6 +345,7 @@ void ClientLogin::finish() {
     auto console = std::make_unique<ConsoleSession>(*worker_, std::move(stream_), startup.user);
     ConsoleSession& started = *console;
     worker_->own_console(std::move(console));
+    tell_audit(started.user(), started.stream().peer(), started.id(), nullptr);
     started.start(held_);
     return worker_->login_ended(*this);
   }
@@ -426,9 +436,23 @@ void ClientLogin::finish() {
                                            startup.version);
   Session& started = *session;
   worker_->own_session(std::move(session));
+  tell_audit(named_.user, started.stream().peer(), started.id(), &tenant.record);
   const std::string held = std::move(held_);
   worker_->login_ended(*this);
   started.start(held);
+}
+
+void ClientLogin::tell_audit(const std::string& user, const net::Peer& peer, std::uint32_t client,
+                             const tiers::Tenant* record) {
+  if (AuditStream* audit = worker_->audit())
+    audit->record(AuditEvent::LoginOk, AuditOutcome::Success,
+                  {{AuditKey::User, user},
+                   {AuditKey::Address, peer.host},
+                   {AuditKey::Port, peer.port},
+                   {AuditKey::Database, core_.startup().database},
+                   {AuditKey::Tenant, record ? record->name : ""},
+                   {AuditKey::Tier, record ? record->limits.name : ""},
+                   {AuditKey::Client, client}});
 }
 
 // False: it has waited long enough. While it waits, nothing that it sends is read any further.

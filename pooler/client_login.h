@@ -51,6 +51,9 @@ class ClientLogin final : public net::Handler {
   void pretended();
   void derive();
   void finish();
+  // `record`: none on the console.
+  void tell_audit(const std::string& user, const net::Peer& peer, std::uint32_t client,
+                  const tiers::Tenant* record);
   bool wait_for_place();
   void timed_out();
   void refuse(const Error& error);

@@ -21,6 +21,9 @@ namespace {
 
 constexpr std::size_t kUnsentMax = 64 << 10;  // the next request waits until the last one's rows are gone
 
+// Outcomes of a command in the log; others are SQLSTATEs.
+constexpr std::string_view kDone = "ok", kClientGone = "client gone";
+
 // For the log.
 std::string told_argument(const Request& request) {
   if (request.value.empty()) return request.argument;
@@ -72,7 +75,7 @@ void ConsoleSession::on_closed(const net::Closed&) {
   state_->closing = true;
   if (state_->running)
     state_->audit(state_->requests.front().command->words, told_argument(state_->requests.front()),
-                  "client gone");
+                  kClientGone);
   state_->worker.console_ended(*this);
 }
 
@@ -187,6 +190,22 @@ void ConsoleSession::State::audit(std::string_view command, std::string_view arg
   worker.log().info(
       "console_command",
       {{"user", user}, {"client", id}, {"command", command}, {"argument", argument}, {"outcome", outcome}});
+  AuditStream* const trail = worker.audit();
+  if (!trail) return;
+  const net::Peer peer = stream->peer();
+  const bool good = outcome == kDone, gone = outcome == kClientGone;
+  trail->record(AuditEvent::ConsoleCommand,
+                good   ? AuditOutcome::Success
+                : gone ? AuditOutcome::Unknown
+                       : AuditOutcome::Failure,
+                {{AuditKey::User, user},
+                 {AuditKey::Address, peer.host},
+                 {AuditKey::Port, peer.port},
+                 {AuditKey::Client, id},
+                 {AuditKey::Command, command},
+                 {AuditKey::Argument, argument},
+                 {AuditKey::Reason, gone ? outcome : ""},
+                 {AuditKey::Sqlstate, good || gone ? "" : outcome}});
 }
 
 void ConsoleSession::State::query(Bytes text) {
@@ -217,7 +236,7 @@ void ConsoleSession::State::done(std::string result) {
   const Request request = std::move(requests.front());
   requests.pop_front();
   running = false;
-  audit(request.command->words, told_argument(request), "ok");
+  audit(request.command->words, told_argument(request), kDone);
   std::string out;
   if (std::exchange(extended, false)) {
     portals.ran(std::move(result), out);

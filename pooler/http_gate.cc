@@ -50,6 +50,9 @@ void HttpGate::checked(bool fits, const std::shared_ptr<const Snapshot>& snapsho
     known_ = check.digest;
   } else {
     first_.log().warn("http_login_refused", {{"user", check.login.user}});
+    if (AuditStream* audit = first_.audit())
+      audit->record(AuditEvent::HttpLoginRefused, AuditOutcome::Failure,
+                    {{AuditKey::User, check.login.user}});
   }
   protocol::wipe(check.login.password);
   if (!checks_.empty()) check_next();

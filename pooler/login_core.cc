@@ -206,6 +206,7 @@ void LoginCore::stop(const Error& error, Out& out) {
   protocol::put_error(out.send, "FATAL", error);
   out.want = Want::Close;
   out.reason = error.message;
+  out.sqlstate = error.sqlstate;
   state_ = State::Closed;
 }
 

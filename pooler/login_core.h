@@ -39,7 +39,8 @@ class LoginCore {
     Want want = Want::More;
     std::size_t consumed = 0;
     std::string send;
-    std::string reason;  // of Close, for the log
+    std::string reason;    // of Close, for the log
+    std::string sqlstate;  // of the error that was sent, if one was
   };
 
   // Of a password or SASL message. Postgres takes 64 kB; no secret that we hold is as long as this.

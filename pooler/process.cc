@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "pooler/app.h"
+#include "pooler/audit_stream.h"
 #include "pooler/backend_report.h"
 #include "pooler/base/check.h"
 #include "pooler/base/quoted.h"
@@ -102,6 +103,13 @@ LogStyle log_style(const conf::Config& config) {
     case conf::LogFormat::Auto: break;
   }
   return ::isatty(STDOUT_FILENO) == 1 ? LogStyle::Text : LogStyle::Json;
+}
+
+// Nothing where none is wanted.
+Expected<std::unique_ptr<AuditStream>> open_audit(const conf::Config& config, SpdlogLog& log) {
+  if (config.audit_target == "off") return nullptr;
+  if (config.audit_target == "stdout") return audit_to_log(log);
+  return audit_to_file({config.audit_target, config.audit_file_size, config.audit_files}, log);
 }
 
 std::uint32_t thread_count(const conf::Config& config) {
@@ -472,6 +480,11 @@ Exit serve(const std::string& path) {
   SpdlogLog log(STDOUT_FILENO, log_style(config), config.log_level);
   raise_descriptor_limit(config, log);
   make_room_for_stacks(log);
+  const auto audit = open_audit(config, log);
+  if (!audit) {
+    fmt::print(stderr, "pgweir: audit.target: {}\n", audit.error().message);
+    return Exit::StartFailed;
+  }
 
   Doors doors;
   const int inherited = net::inherited_count(variable(environment, "LISTEN_PID"),
@@ -519,6 +532,7 @@ Exit serve(const std::string& path) {
     threads.stop();
   });
   app.let_change(read_file);
+  app.shared().audit = audit->get();
 
   auto sockets = doors.hand_out(threads.size());
   if (!sockets) {
@@ -553,6 +567,7 @@ Exit serve(const std::string& path) {
   threads.first().watch_signal(SIGINT, end("SIGINT"));
   threads.first().watch_signal(SIGHUP, [&] {
     manager.reloading(threads.first().now());
+    if (*audit) (*audit)->reopen();
     app.reload([&manager](bool) { manager.ready(); });  // a bad file leaves it as ready as it was
   });
   hold_signals(SIG_UNBLOCK);

@@ -486,6 +486,17 @@ void Session::on_alarm(const Clocks::Alarm& alarm) {
                                        {"ceiling", row.ceiling},
                                        {"did", alarm.cancel ? "cancel" : "end"},
                                        {"ran_ms", alarm.ran.count() / 1000}});
+  if (AuditStream* audit = worker_.audit())
+    audit->record(AuditEvent::CeilingClock, AuditOutcome::Failure,
+                  {{AuditKey::User, user_},
+                   {AuditKey::Address, stream_->peer().host},
+                   {AuditKey::Port, stream_->peer().port},
+                   {AuditKey::Tenant, tenant_.record.name},
+                   {AuditKey::Tier, tenant_.record.limits.name},
+                   {AuditKey::Client, id_},
+                   {AuditKey::Parameter, row.ceiling},
+                   {AuditKey::Did, alarm.cancel ? "cancel" : "end"},
+                   {AuditKey::RanMs, alarm.ran.count() / 1000}});
   if (!alarm.cancel) return end(why);
   core_.canceling(why);
   cancel([] {});

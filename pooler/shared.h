@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "pooler/app.h"
+#include "pooler/audit_stream.h"
 #include "pooler/backend_breaker.h"
 #include "pooler/backend_budget.h"
 #include "pooler/base/log.h"
@@ -29,6 +30,7 @@ struct Shared {
   explicit Shared(Log& l) : log(l) {}
 
   Log& log;
+  AuditStream* audit = nullptr;  // null: none; fixed before the first connection
   std::vector<Worker*> workers;  // fixed before the first connection
   // client.max bounds both together, and some logins more, so that the console can be reached and queries can
   // be cancelled when it is full. Consoles do not count.

@@ -15,19 +15,22 @@
 #include <ctime>
 #include <utility>
 
+#include "pooler/log_text.h"
 #include "pooler/masking.h"
 
 namespace pgweir {
 
+using log_text::Escape;
+using log_text::kValueMax;
+using log_text::put_escaped;
+using log_text::put_json_string;
+
 namespace {
 
-constexpr std::string_view kEcsVersion = "8.11.0";
 // A pipe that poll() calls writable takes this much without blocking (POSIX's PIPE_BUF on Linux).
 constexpr std::size_t kChunk = 4096;
 constexpr int kPollMs = 100;
 constexpr std::chrono::seconds kLastWords{1};
-constexpr std::size_t kValueMax =
-    4096;  // a field longer than this is cut: a queue of lines has a bound in bytes too
 
 struct LevelName {
   std::string_view text, json, colour;
@@ -43,51 +46,6 @@ std::tm utc(std::int64_t time_ms) {
   std::tm broken_down{};
   gmtime_r(&seconds, &broken_down);
   return broken_down;
-}
-
-// Bytes of the well-formed UTF-8 character at the front; 0: it is not one (RFC 3629).
-std::size_t utf8_size(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char first = byte(0);
-  if (first < 0x80) return 1;
-  const std::size_t size = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-  if (first < 0xc2 || first > 0xf4 || text.size() < size) return 0;
-  for (std::size_t i = 1; i < size; ++i)
-    if ((byte(i) & 0xc0U) != 0x80U) return 0;
-  // Longer than need be, a surrogate, or beyond the last code point.
-  const unsigned char second = byte(1);
-  if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f)) return 0;
-  if ((first == 0xf0 && second < 0x90) || (first == 0xf4 && second > 0x8f)) return 0;
-  return size;
-}
-
-enum class Escape : std::uint8_t { Json, Text };
-
-// For Json what must be escaped in a string; for Text only what would break the line or fool a terminal.
-void put_escaped(std::string& out, std::string_view text, Escape how) {
-  if (text.size() > kValueMax) text = text.substr(0, kValueMax);
-  while (!text.empty()) {
-    const std::size_t size = utf8_size(text);
-    const auto byte = static_cast<unsigned char>(text[0]);
-    if (size == 0) {
-      out += how == Escape::Json ? "\\ufffd" : "\xef\xbf\xbd";
-    } else if (byte == '"' || byte == '\\') {
-      (out += '\\') += text[0];
-    } else if (byte == '\n') {
-      out += "\\n";
-    } else if (byte < 0x20 || byte == 0x7f) {
-      out += fmt::format("\\u{:04x}", byte);
-    } else {
-      out.append(text.substr(0, size));
-    }
-    text.remove_prefix(std::max<std::size_t>(size, 1));
-  }
-}
-
-void put_json_string(std::string& out, std::string_view text) {
-  out += '"';
-  put_escaped(out, text, Escape::Json);
-  out += '"';
 }
 
 // A value of plain words stands as it is, others in quotes.
@@ -176,11 +134,11 @@ std::string format_text(LogLevel level, std::int64_t time_ms, std::string_view e
 
 std::string format_json(LogLevel level, std::int64_t time_ms, int pid, std::string_view event,
                         Log::Fields fields) {
-  std::string line =
-      fmt::format(R"({{"@timestamp":"{:%Y-%m-%dT%H:%M:%S}.{:03}Z","log.level":"{}","message":)", utc(time_ms),
-                  time_ms % 1000, name(level).json);
+  std::string line = R"({"@timestamp":)";
+  log_text::put_json_time(line, time_ms);
+  line += fmt::format(R"(,"log.level":"{}","message":)", name(level).json);
   put_json_string(line, event);
-  line += fmt::format(R"(,"ecs.version":"{}","event.action":)", kEcsVersion);
+  line += fmt::format(R"(,"ecs.version":"{}","event.action":)", log_text::kEcsVersion);
   put_json_string(line, event);
   line += fmt::format(R"(,"service.name":"pgweir","process.pid":{})", pid);
   if (fields.size() > 0) {
@@ -232,6 +190,11 @@ void SpdlogLog::write(LogLevel level, std::string_view event, Fields fields) {
     line.insert(at, name(level).colour);
   }
   backend_->logger->log(spdlog::level::info, spdlog::string_view_t(line.data(), line.size()));
+}
+
+void SpdlogLog::write_line(std::string_view line) {
+  const std::string whole = std::string(line) + '\n';
+  backend_->logger->log(spdlog::level::info, spdlog::string_view_t(whole.data(), whole.size()));
 }
 
 std::size_t SpdlogLog::lost() const { return backend_->pool->overrun_counter(); }

@@ -33,6 +33,8 @@ class SpdlogLog final : public Log {
   ~SpdlogLog() override;
 
   void write(LogLevel level, std::string_view event, Fields fields) override;
+  // A line that somebody else has made, as it is.
+  void write_line(std::string_view line);
   bool enabled(LogLevel level) const override { return level >= level_.load(std::memory_order_relaxed); }
   void set_level(LogLevel least) override { level_.store(least, std::memory_order_relaxed); }
   std::size_t lost() const;

@@ -189,6 +189,30 @@ void Worker::tell_held(const Tenant& tenant, Bytes parameter, CeilingRoute route
                        std::uint64_t count) {
   const std::string name(parameter);
   const tiers::Tenant& record = tenant.record;
+  if (AuditStream* trail = audit()) switch (route) {
+      case CeilingRoute::Lowered:
+        trail->record(AuditEvent::CeilingLowered, AuditOutcome::Success,
+                      {{AuditKey::Tenant, record.name},
+                       {AuditKey::Tier, record.limits.name},
+                       {AuditKey::Parameter, name},
+                       {AuditKey::Times, count}});
+        break;
+      case CeilingRoute::Refused:
+        trail->record(AuditEvent::CeilingRefused, AuditOutcome::Failure,
+                      {{AuditKey::Tenant, record.name},
+                       {AuditKey::Tier, record.limits.name},
+                       {AuditKey::Parameter, name},
+                       {AuditKey::Times, count}});
+        break;
+      case CeilingRoute::Enforced:
+        trail->record(AuditEvent::CeilingEnforced, AuditOutcome::Success,
+                      {{AuditKey::Tenant, record.name},
+                       {AuditKey::Tier, record.limits.name},
+                       {AuditKey::Parameter, name},
+                       {AuditKey::Found, quoted(found)},
+                       {AuditKey::Times, count}});
+        break;
+    }
   switch (route) {
     case CeilingRoute::Lowered:
       return log().info(
@@ -253,12 +277,20 @@ void Worker::follow(Tenant& tenant, const tiers::Tenant& record) {
                                                           {"from", before.limits.name},
                                                           {"to", record.limits.name},
                                                           {"version", record.version}});
+      if (AuditStream* trail = audit())
+        trail->record(up ? AuditEvent::TierUpgrade : AuditEvent::TierDowngrade, AuditOutcome::Success,
+                      {{AuditKey::Tenant, record.name},
+                       {AuditKey::TierBefore, before.limits.name},
+                       {AuditKey::Tier, record.limits.name}});
       if (!up && !record.stale) begin_grace(tenant);
     }
   }
   if (record.state == before.state) return;
   log().info(suspended ? "tenant_suspended" : "tenant_resumed",
              {{"tenant", record.name}, {"reason", record.reason}, {"version", record.version}});
+  if (AuditStream* trail = audit())
+    trail->record(suspended ? AuditEvent::TenantSuspended : AuditEvent::TenantResumed, AuditOutcome::Success,
+                  {{AuditKey::Tenant, record.name}, {AuditKey::Reason, record.reason}});
   if (!suspended) return;
   // Whoever is in a transaction ends with it.
   std::vector<Session*> idle;

@@ -53,6 +53,7 @@ class Worker final : public net::Acceptor {
   net::Loop& loop() { return loop_; }
   Rng& rng() { return rng_; }
   Log& log() { return shared_.log; }
+  AuditStream* audit() { return shared_.audit; }  // null: nobody wants to know
   Shared& shared() { return shared_; }
   const Snapshot& snapshot() const { return *snapshot_; }
   std::shared_ptr<const Snapshot> snapshot_ref() const { return snapshot_; }

@@ -107,6 +107,10 @@ TEST_CASE("texts become values, or a sentence") {
       {"console.admins", "ops, root", "= ops,root"},
       {"log.level", "warning", "must be one of debug, info, warn, error, not 'warning'"},
       {"log.format", "jsn", "must be one of auto, text, json, not 'jsn'; did you mean json?"},
+      {"audit.target", "stdout", "= stdout"},
+      {"audit.target", "/var/log/audit.json", "= /var/log/audit.json"},
+      {"audit.target", "of", "must be off, stdout or a path that begins with '/', not 'of'"},
+      {"audit.target", "", "must have between 1 and 4095 bytes, not 0"},
       {"auth.users_file", "a\nb", "must not hold control characters"},
   };
   for (const Row& row : rows) {

@@ -1,0 +1,170 @@
+"""The audit stream of a running pgweir: every event that it promises, with who, from where and how it ended."""
+
+import json
+import os
+import unittest
+
+import psycopg
+
+from harness import PgweirCase, wait_until
+
+TIERS = {
+    "small": {"pool_size": 1, "max_clients": 2, "statement_timeout": "500ms", "inspection": "standard"},
+    "large": {"pool_size": 4, "max_clients": 9, "statement_timeout": "500ms", "inspection": "standard"},
+}
+SCHEMA = """
+create function nap() returns trigger language plpgsql as $$ begin perform pg_sleep(8); return null; end $$;
+create table slow (i int);
+create constraint trigger nap after insert on slow deferrable initially deferred for each row
+  execute function nap();
+alter table slow owner to app;
+"""
+
+
+class Audit(PgweirCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.postgres.create_user("app", "s3cret")
+        cls.postgres.create_database("app", owner="app")
+        with cls.postgres.connect("app") as owner:
+            owner.execute(SCHEMA)
+
+    def weir(self, target=None, **audit):
+        weir = self.pgweir(
+            {
+                "tiers": TIERS,
+                "tenants": {"app": {"tier": "large"}},
+                "audit": {"target": target, **audit},
+                "console": {"stats": ["reader"]},
+                "pool": {"unknown_tenants": False},
+            },
+            users={"app": "s3cret", "admin": "adm1n", "reader": "re4der"},
+            start=False,
+        )
+        weir.audit_path = weir.dir / "audit.json"
+        if target is None:
+            weir.config["audit"]["target"] = str(weir.audit_path)
+        return weir.start()
+
+    def lines(self, path, action=None):
+        """Only whole lines: the last one may be on its way."""
+        text = path.read_text() if path.exists() else ""
+        all_lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        return [line for line in all_lines if action in (None, line["event.action"])]
+
+    def waited(self, weir, action, count=1):
+        wait_until(
+            lambda: len(self.lines(weir.audit_path, action)) >= count, seconds=5, what=f"{count} {action}"
+        )
+        return self.lines(weir.audit_path, action)
+
+    def test_logins(self):
+        weir = self.weir()
+        with weir.connect("app", "app") as client:
+            client.execute("select 'never-in-the-audit'")
+        with self.assertRaises(psycopg.OperationalError):
+            weir.connect("app", "app", password="wrong-hunter2")
+        with self.assertRaises(psycopg.OperationalError):
+            weir.connect("nowhere", "app")
+        with self.assertRaises(psycopg.OperationalError):
+            weir.connect("pgweir", "app")
+        with weir.connect("app", "app", host=weir.socket_dir):
+            pass
+        first, unix = self.waited(weir, "login", 2)
+        self.assertEqual(
+            [first[key] for key in ("event.category", "event.outcome", "user.name", "source.ip", "pgweir.tenant")],
+            [["authentication"], "success", "app", "127.0.0.1", "app"],
+        )
+        self.assertEqual((first["pgweir.tier"], first["event.dataset"]), ("large", "pgweir.audit"))
+        self.assertGreater(first["source.port"], 0)
+        self.assertEqual((unix["source.address"], "source.ip" in unix), ("unix", False))
+        refused = self.waited(weir, "login_refused", 3)
+        self.assertEqual([line["error.code"] for line in refused], ["28P01", "3D000", "42501"])
+        self.assertEqual({line["event.outcome"] for line in refused}, {"failure"})
+        self.assertEqual(refused[0]["event.reason"], 'password authentication failed for user "app"')
+        text = weir.audit_path.read_text()
+        for secret in ("s3cret", "hunter2", "never-in-the-audit"):
+            self.assertNotIn(secret, text)
+        self.assertEqual(weir.audit_path.stat().st_mode & 0o777, 0o640)
+
+    def test_console_tenants_and_tiers(self):
+        weir = self.weir()
+        client = weir.connect("app", "app")
+        self.addCleanup(client.close)
+        weir.console("SET TIER app small")
+        weir.console("SET TIER app large")
+        with self.assertRaises(psycopg.Error):
+            weir.console("SHOW NONSENSE")
+        with weir.connect("pgweir", "reader") as reader, self.assertRaises(psycopg.Error):
+            reader.execute("PAUSE")
+        weir.console("SUSPEND_TENANT app 'invoice of bob@example.com'")
+        with self.assertRaises(psycopg.OperationalError):
+            weir.connect("app", "app")
+        weir.console("RESUME_TENANT app")
+        weir.connect("app", "app").close()
+        commands = self.waited(weir, "console_command", 6)
+        told = [(c["user.name"], c["pgweir.command"], c["event.outcome"], c.get("error.code")) for c in commands]
+        self.assertIn(("admin", "SET TIER", "success", None), told)
+        self.assertIn(("admin", "(unread)", "failure", "42601"), told)
+        self.assertIn(("reader", "PAUSE", "failure", "42501"), told)
+        self.assertEqual({c["source.ip"] for c in commands}, {"127.0.0.1"})
+        down, up = self.waited(weir, "tier_downgrade")[0], self.waited(weir, "tier_upgrade")[0]
+        self.assertEqual((down["pgweir.tier_before"], down["pgweir.tier"]), ("large", "small"))
+        self.assertEqual((up["pgweir.tier_before"], up["pgweir.tier"]), ("small", "large"))
+        self.assertEqual(self.waited(weir, "tenant_suspended")[0]["event.reason"], "invoice of ***@example.com")
+        self.assertEqual(self.waited(weir, "tenant_resumed")[0]["pgweir.tenant"], "app")
+        self.assertEqual(self.waited(weir, "login_refused")[0]["error.code"], "28000")
+
+    def test_ceilings_and_clocks(self):
+        weir = self.weir()
+        with weir.connect("app", "app") as client:
+            client.execute("set statement_timeout = '1h'")
+            with self.assertRaises(psycopg.Error):
+                client.execute("select set_config('statement_timeout', %s, false)", ("1h",))
+        with weir.connect("app", "app") as client:
+            with self.assertRaises(psycopg.Error):
+                client.execute("insert into slow values (1)")
+        lowered = self.waited(weir, "ceiling_lowered")[0]
+        self.assertEqual(
+            (lowered["pgweir.parameter"], lowered["pgweir.tenant"], lowered["pgweir.times"]),
+            ("statement_timeout", "app", 1),
+        )
+        self.assertEqual(self.waited(weir, "ceiling_refused")[0]["event.outcome"], "failure")
+        clock = self.waited(weir, "ceiling_clock")[0]
+        self.assertEqual((clock["user.name"], clock["pgweir.parameter"]), ("app", "statement_timeout"))
+        self.assertGreaterEqual(clock["pgweir.ran_ms"], 500)
+
+    def test_rotation_and_sighup(self):
+        weir = self.weir(file_size="64kB", files=2)
+        with weir.connect("pgweir", "admin") as console:
+            for _ in range(600):
+                console.execute("SHOW VERSION")
+        wait_until(lambda: (weir.dir / "audit.2.json").exists(), seconds=5, what="two files put aside")
+        self.assertFalse((weir.dir / "audit.3.json").exists())
+        self.assertLessEqual((weir.dir / "audit.1.json").stat().st_size, 64 << 10)
+        moved = weir.dir / "moved"
+        os.rename(weir.audit_path, moved)
+        weir.reload()
+        wait_until(weir.audit_path.exists, seconds=5, what="the file opened anew")
+        before = len(self.lines(moved))
+        weir.console("SHOW STATE")
+        self.waited(weir, "console_command")
+        self.assertEqual(len(self.lines(moved)), before)
+
+    def test_stdout_keeps_both_streams_apart_by_their_dataset(self):
+        weir = self.weir("stdout")
+        weir.connect("app", "app").close()
+        wait_until(lambda: '"event.action":"login"' in weir.log(), seconds=5, what="the login on stdout")
+        line = next(line for line in weir.log().splitlines() if '"event.action":"login"' in line)
+        self.assertEqual(json.loads(line)["event.dataset"], "pgweir.audit")
+
+    def test_a_target_that_cannot_be_opened_ends_the_start(self):
+        weir = self.pgweir({"audit": {"target": "/proc/none/audit.json"}}, users={}, start=False)
+        weir.start(wait=False)
+        self.assertNotEqual(weir.wait_end(), 0)
+        self.assertIn("audit.target", weir.log())
+
+
+if __name__ == "__main__":
+    unittest.main()
