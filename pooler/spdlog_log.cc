@@ -177,12 +177,42 @@ SpdlogLog::SpdlogLog(int fd, LogStyle style, LogLevel level)
 }
 
 SpdlogLog::~SpdlogLog() {
+  std::vector<Repeats::Told> repeated;
+  repeats_.end(repeated);
+  tell(repeated);
   backend_->sink->last_words(std::chrono::steady_clock::now() + kLastWords);
   backend_->logger.reset();
   backend_->pool.reset();  // writes what is queued and joins its thread
 }
 
 void SpdlogLog::write(LogLevel level, std::string_view event, Fields fields) {
+  using std::chrono::milliseconds, std::chrono::steady_clock;
+  const auto now = std::chrono::duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count();
+  std::vector<Repeats::Told> repeated;
+  bool through = false;
+  {
+    const std::lock_guard<std::mutex> lock(repeats_mutex_);
+    through = repeats_.let_through(level, event, fields, now, repeated);
+  }
+  tell(repeated);
+  if (through) put(level, event, fields);
+}
+
+void SpdlogLog::tell(const std::vector<Repeats::Told>& repeated) {
+  for (const Repeats::Told& told : repeated) {
+    if (!told.tenant.empty())
+      put(told.level, told.event, {{"tenant", told.tenant}, {"repeated", told.count}});
+    else if (!told.backend.empty())
+      put(told.level, told.event,
+          {{"backend", told.backend}, {"database", told.database}, {"repeated", told.count}});
+    else if (!told.database.empty())
+      put(told.level, told.event, {{"database", told.database}, {"repeated", told.count}});
+    else
+      put(told.level, told.event, {{"repeated", told.count}});
+  }
+}
+
+void SpdlogLog::put(LogLevel level, std::string_view event, Fields fields) {
   std::string line = FdSink::format(style_, level, event, fields);
   if (backend_->colours) {
     const std::size_t at = line.find(name(level).text);

@@ -2,17 +2,21 @@
 //
 // Whoever logs only puts a line into a queue of kQueueMax; one thread writes. When that thread cannot keep
 // up, because the reader of a pipe has stopped, the oldest lines are lost and counted: a loop never waits for
-// a log.
+// a log. What repeats itself is counted and told once (pooler/repeats.h); the count comes with the next line,
+// whatever that is, or at the end.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "pooler/base/log.h"
+#include "pooler/repeats.h"
 
 namespace pgweir {
 
@@ -40,10 +44,15 @@ class SpdlogLog final : public Log {
   std::size_t lost() const;
 
  private:
+  void put(LogLevel level, std::string_view event, Fields fields);
+  void tell(const std::vector<Repeats::Told>& repeated);
+
   struct Backend;
   std::unique_ptr<Backend> backend_;
   std::atomic<LogLevel> level_;
   LogStyle style_;
+  std::mutex repeats_mutex_;
+  Repeats repeats_;
 };
 
 }  // namespace pgweir

@@ -157,6 +157,19 @@ TEST_CASE("nobody waits for a log that nobody reads; what is lost is counted and
   CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(15));
 }
 
+TEST_CASE("a line that repeats itself is told once with its count, and errors are all written") {
+  Pipe pipe;
+  {
+    SpdlogLog log(pipe.in(), LogStyle::Json, LogLevel::Info);
+    for (std::uint64_t i = 0; i < Repeats::kMost + 7; ++i) log.warn("refused", {{"tenant", "acme"}});
+    for (std::uint64_t i = 0; i < Repeats::kMost + 7; ++i) log.error("broken", {{"tenant", "acme"}});
+  }
+  const std::string text = pipe.read();
+  CHECK(count(text, R"("message":"refused")") == Repeats::kMost + 1);
+  CHECK(count(text, R"("pgweir":{"tenant":"acme","repeated":7}})") == 1);
+  CHECK(count(text, R"("message":"broken")") == Repeats::kMost + 7);
+}
+
 TEST_CASE("a reader that has gone does no harm") {
   int ends[2];
   REQUIRE(::pipe(ends) == 0);
