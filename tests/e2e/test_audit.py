@@ -1,12 +1,15 @@
 """The audit stream of a running pgweir: every event that it promises, with who, from where and how it ended."""
 
+import base64
 import json
 import os
 import unittest
+import urllib.error
+import urllib.request
 
 import psycopg
 
-from harness import PgweirCase, wait_until
+from harness import PgweirCase, machine, wait_until
 
 TIERS = {
     "small": {"pool_size": 1, "max_clients": 2, "statement_timeout": "500ms", "inspection": "standard"},
@@ -30,7 +33,7 @@ class Audit(PgweirCase):
         with cls.postgres.connect("app") as owner:
             owner.execute(SCHEMA)
 
-    def weir(self, target=None, **audit):
+    def weir(self, target=None, http=None, **audit):
         weir = self.pgweir(
             {
                 "tiers": TIERS,
@@ -38,6 +41,7 @@ class Audit(PgweirCase):
                 "audit": {"target": target, **audit},
                 "console": {"stats": ["reader"]},
                 "pool": {"unknown_tenants": False},
+                "http": http or {"port": 0},
             },
             users={"app": "s3cret", "admin": "adm1n", "reader": "re4der"},
             start=False,
@@ -134,6 +138,21 @@ class Audit(PgweirCase):
         clock = self.waited(weir, "ceiling_clock")[0]
         self.assertEqual((clock["user.name"], clock["pgweir.parameter"]), ("app", "statement_timeout"))
         self.assertGreaterEqual(clock["pgweir.ran_ms"], 500)
+
+    def test_a_wrong_password_over_http(self):
+        port = machine.free_port()
+        weir = self.weir(http={"port": port, "addresses": ["127.0.0.1"], "allow": []})
+        shown = base64.b64encode(b"admin:wrong-hunter2").decode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/api/v1/tiers", headers={"Authorization": f"Basic {shown}"}
+        )
+        with self.assertRaises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request, timeout=10)
+        caught.exception.close()
+        self.assertEqual(caught.exception.code, 401)
+        refused = self.waited(weir, "http_login_refused")[0]
+        self.assertEqual((refused["user.name"], refused["event.outcome"]), ("admin", "failure"))
+        self.assertNotIn("hunter2", weir.audit_path.read_text())
 
     def test_rotation_and_sighup(self):
         weir = self.weir(file_size="64kB", files=2)
