@@ -11,7 +11,7 @@ RULES = ROOT / "packaging/prometheus/pgweir.rules.yml"
 DASHBOARD = json.loads((ROOT / "packaging/grafana/pgweir.json").read_text())
 NAME = re.compile(r"\b(?:pgweir|pgbouncer|tenant|db)_[a-z_]+\b")
 
-# Which rows of pooler/console_tables.cc become series of tiers, workers, backends and breakers, and which of
+# Which rows of pooler/console_tables.cc become series of tiers, workers, backends, breakers and ceilings, which of
 # tenants.
 PREFIXES = {
     "kPools": ("pgweir_", "pgweir_tenant_"),
@@ -21,6 +21,7 @@ PREFIXES = {
     "kWorkers": ("pgweir_",),
     "kBackends": ("pgweir_",),
     "kBreakers": ("pgweir_",),
+    "kCeilingRows": ("pgweir_",),
 }
 
 
