@@ -460,8 +460,8 @@ TEST_CASE("a prepared statement that asks for lastval is no exception, and one's
 TEST_CASE("a text that needs no server is skipped like others behind an error of its batch") {
   Place place;
   Client client(place);
-  REQUIRE(client.says(parse("", "select 1/0") + bind() + execute() + query("select 1") + query("close all")) ==
-          "ask");
+  REQUIRE(client.says(parse("", "select 1/0") + bind() + execute() + query("select 1") +
+                      query("close all")) == "ask");
   CHECK(client.granted(place.server) == "stalled");
   CHECK(client.sent() == "P B E Q:select 1");
   // Postgres ignores the Query in its batch, and so everything up to the Sync.
