@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "protocol/sql_body.h"
@@ -106,19 +107,21 @@ protocol::SqlChanges unseen() {
 
 std::string query(Bytes sql) { return std::string(kPath).append(sql); }
 
-// As Postgres reads a name.
-std::string name_in(const protocol::SqlToken& token, Bytes text) {
-  constexpr std::size_t kNameMax = 63;
-  std::string name(text);
-  if (token.kind == protocol::SqlToken::Kind::Word) {
-    for (char& c : name)
-      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c | 0x20);
-  } else {
-    name = name.substr(1, name.size() > 1 && name.back() == '"' ? name.size() - 2 : name.size());
-    for (std::size_t at = 0; (at = name.find("\"\"", at)) != std::string::npos; ++at) name.erase(at, 1);
+constexpr std::size_t kNameMax = 63;  // what Postgres keeps of a name
+
+// As Postgres reads it: `quotes` says that it stands in some. In `room` where it is another than what is
+// written.
+Bytes name_in(Bytes written, bool quotes, std::array<char, kNameMax>& room) {
+  if (quotes)
+    written =
+        written.substr(1, written.size() > 1 && written.back() == '"' ? written.size() - 2 : written.size());
+  std::size_t size = 0;
+  for (std::size_t i = 0; i < written.size() && size < kNameMax; ++i) {
+    const char c = written[i];
+    room[size++] = !quotes && c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
+    if (quotes && c == '"') ++i;  // the first of two
   }
-  if (name.size() > kNameMax) name.resize(kNameMax);
-  return name;
+  return {room.data(), size};
 }
 
 }  // namespace
@@ -160,16 +163,18 @@ bool RoutineBook::row(Bytes row) {
 
 bool RoutineBook::body(const std::vector<std::optional<std::string>>& columns) {
   if (columns.size() != 4 || !columns[0] || !columns[1] || !columns[2]) return false;
-  protocol::SqlChanges changes =
-      columns[3] ? protocol::read_body(*columns[3], protocol::body_language(*columns[2])) : unseen();
+  bodies_bytes_ += columns[3] ? columns[3]->size() : 0;
+  protocol::SqlChanges changes = columns[3] && bodies_bytes_ <= kBodiesMost
+                                     ? protocol::read_body(*columns[3], protocol::body_language(*columns[2]))
+                                     : unseen();
   if (!changes.leave_something() && !changes.advisory_unlock && !changes.unlistens && !changes.reads_sequence)
     return true;
   const auto is_oid = [](const std::string& text) {
     return !text.empty() && text.size() <= 10 && text.find_first_not_of("0123456789") == std::string::npos;
   };
   if (!is_oid(*columns[0])) return false;
-  names_found_[*columns[1]].add(changes);
-  roots_[*columns[0]] = std::move(changes);
+  name(*columns[1], changes);
+  if (roots_.size() < kNamesMost) roots_[*columns[0]] = std::move(changes);
   return true;
 }
 
@@ -177,8 +182,21 @@ bool RoutineBook::user(const std::vector<std::optional<std::string>>& columns) {
   if (columns.size() != 2 || !columns[0]) return false;
   const auto root = roots_.find(*columns[0]);
   if (root == roots_.end()) return false;
-  (columns[1] ? names_found_[*columns[1]] : anywhere_found_).add(root->second);
+  if (columns[1])
+    name(*columns[1], root->second);
+  else
+    anywhere_found_.add(root->second);
   return true;
+}
+
+void RoutineBook::name(const std::string& name, const protocol::SqlChanges& changes) {
+  const auto known = names_found_.find(name);
+  if (known != names_found_.end())
+    known->second.add(changes);
+  else if (names_found_.size() < kNamesMost)
+    names_found_.emplace(name, changes);
+  else
+    anywhere_found_.add(unseen());
 }
 
 std::string RoutineBook::users_sql() const {
@@ -195,6 +213,7 @@ std::optional<std::string> RoutineBook::next(bool answered) {
       if (found_ == fingerprint_) return finish(true), std::nullopt;
       roots_.clear();
       names_found_.clear();
+      bodies_bytes_ = 0;
       anywhere_found_ = {};
       step_ = Step::Bodies;
       if (found_.starts_with("0 ")) break;
@@ -215,6 +234,9 @@ void RoutineBook::take_over() {
   names_ = std::exchange(names_found_, {});
   anywhere_ = std::exchange(anywhere_found_, {});
   empty_ = names_.empty() && !anywhere_.leave_something();
+  first_letters_.reset();
+  for (const auto& [name, changes] : names_)
+    if (!name.empty()) first_letters_.set(place_of(name[0]));
   ++version_;
 }
 
@@ -245,7 +267,11 @@ std::optional<protocol::SqlChanges> RoutineBook::changes_of(Bytes sql) const {
       add(unseen());
     } else if (token.kind == protocol::SqlToken::Kind::Word ||
                token.kind == protocol::SqlToken::Kind::Quoted) {
-      const auto found = names_.find(name_in(token, lexer.text_of(token)));
+      const Bytes text = lexer.text_of(token);
+      const bool quotes = token.kind == protocol::SqlToken::Kind::Quoted;
+      if (text.size() < (quotes ? 2 : 1) || !first_letters_[place_of(text[quotes ? 1 : 0])]) continue;
+      std::array<char, kNameMax> room;
+      const auto found = names_.find(name_in(text, quotes, room));
       if (found != names_.end()) add(found->second);
     }
   }

@@ -14,6 +14,7 @@
 // Pure: queries out, rows in.
 #pragma once
 
+#include <bitset>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -33,6 +34,9 @@ class RoutineBook {
  public:
   // How long what was read is believed where nobody changes definitions through this group.
   static constexpr Duration kFresh = std::chrono::seconds(30);
+  // A tenant may own its database and fill it with code. Bodies beyond this, of one reading, are not read but
+  // taken to do anything; with more names than this, every text is.
+  static constexpr std::size_t kBodiesMost = 4 << 20, kNamesMost = 20'000;
 
   // Off, as at first, nothing is read and nothing known.
   void follow(bool on);
@@ -79,9 +83,11 @@ class RoutineBook {
   };
   using Names = std::unordered_map<std::string, protocol::SqlChanges, Hash, std::equal_to<>>;
 
+  static std::size_t place_of(char letter) { return static_cast<unsigned char>(letter) & 31U; }
   bool body(const std::vector<std::optional<std::string>>& columns);
   bool user(const std::vector<std::optional<std::string>>& columns);
   std::string users_sql() const;
+  void name(const std::string& name, const protocol::SqlChanges& changes);
   void take_over();
   void finish(bool well);
 
@@ -93,7 +99,10 @@ class RoutineBook {
   Time started_at_{};
   std::string fingerprint_, found_;
   std::map<std::string, protocol::SqlChanges> roots_;  // by oid: those of the reading
+  std::size_t bodies_bytes_ = 0;                       // ... so far
   Names names_, names_found_;
+  // Most words of a text begin like none of the names. Letters of either case share a place.
+  std::bitset<32> first_letters_;
   protocol::SqlChanges anywhere_, anywhere_found_;  // may be done by a text that names nothing
   bool empty_ = true;
   std::uint32_t version_ = 1;

@@ -86,6 +86,17 @@ TEST_CASE("a name is cut like Postgres cuts it") {
   CHECK_FALSE(book.changes_of("select " + name.substr(1) + "()"));
 }
 
+TEST_CASE("names that only quotes can spell are found") {
+  RoutineBook book = followed();
+  const char* const code = "select set_config('app.x', '1', false)";
+  read(book, "1 1", {{"16400", "say \"so\"", "sql", code}, {"16401", "9lives", "sql", code}}, {});
+  CHECK(book.changes_of("select \"say \"\"so\"\"\"()"));
+  CHECK(book.changes_of("select \"9lives\"()"));
+  CHECK_FALSE(book.changes_of("select \"say so\"()"));
+  CHECK_FALSE(book.changes_of("select \""));
+  CHECK_FALSE(book.changes_of("select \"\", \"say"));
+}
+
 TEST_CASE("what stands behind an operator may be done by every text") {
   RoutineBook book = followed();
   read(book, "4 99", kBodies, {{"16401", std::nullopt}});
@@ -156,6 +167,25 @@ TEST_CASE("a reading that fails holds up nobody and forgets nothing") {
   CHECK_FALSE(book.next(false));
   CHECK(book.changes_of("select another()"));
   CHECK(book.size() == 1);
+}
+
+TEST_CASE("a database full of code costs no more than its bounds") {
+  RoutineBook book = followed();
+  const std::string harmless = "begin\nset_up := " + std::string(11'000, '1') + "; end";
+  Rows bodies;
+  for (std::size_t i = 0; i <= RoutineBook::kBodiesMost / harmless.size() + 1; ++i)
+    bodies.push_back({std::to_string(20000 + i), "f" + std::to_string(i), "plpgsql", harmless});
+  read(book, "9 9", bodies, {});
+  CHECK_FALSE(book.changes_of("select f0()"));
+  CHECK(book.changes_of("select f" + std::to_string(bodies.size() - 1) + "()")->opaque);
+  CHECK_FALSE(book.changes_of("select 1"));
+
+  Rows names;
+  for (std::size_t i = 0; i <= RoutineBook::kNamesMost; ++i)
+    names.push_back({std::to_string(20000 + i), "g" + std::to_string(i), "plpgsql", std::nullopt});
+  read(book, "9 10", names, {});
+  CHECK(book.size() == RoutineBook::kNamesMost);
+  CHECK(book.changes_of("select 1")->opaque);
 }
 
 TEST_CASE("rows that answer something else are refused") {
