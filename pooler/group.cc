@@ -44,7 +44,7 @@ Group::Group(Worker& worker, GroupKey key, ServerCredentials credentials)
       id_(worker.next_server_id()),
       claimant_([&worker, id = id_, &budget = budget_] {
         worker.loop().post([&worker, id, &budget] {
-          if (Group* group = worker.group(id)) return group->slot_granted();
+          if (Group* group = worker.group_index().find(id)) return group->slot_granted();
           budget.decline(nullptr, worker.loop().now());
         });
       }),
@@ -136,6 +136,16 @@ Server* Group::idle_for(const Tenant& tenant, std::uint64_t client) const {
   return nullptr;
 }
 
+void Group::put_idle(Server& server) {
+  if (idle_.empty()) worker_.group_index().with_idle().push_back(*this);
+  idle_.push_back(server);
+}
+
+void Group::take_idle(Server& server) {
+  idle_.remove(server);
+  if (idle_.empty()) worker_.group_index().with_idle().remove(*this);
+}
+
 void Group::leave(Session& session) {
   if (!waiters_.has(session)) return;
   dequeue(session);
@@ -147,7 +157,7 @@ void Group::leave(Session& session) {
 void Group::lend(Server& server, Session& session) {
   PGWEIR_CHECK(server.place == Server::Place::Idle && server.leases == 0 && server.session == nullptr);
   PGWEIR_CHECK(server.core.clean() && server.unsent() == 0);
-  idle_.remove(server);
+  take_idle(server);
   server.place = Server::Place::Lent;
   server.session = &session;
   server.since = worker_.loop().now();
@@ -272,7 +282,7 @@ void Group::lease_ended(Server& server) {
 
 void Group::unsettle(Server& server) {
   PGWEIR_CHECK(server.place == Server::Place::Idle);
-  idle_.remove(server);
+  take_idle(server);
   server.place = Server::Place::Settling;
 }
 
@@ -284,7 +294,7 @@ void Group::to_idle(Server& server) {
   server.settled(worker_.loop());
   server.place = Server::Place::Idle;
   server.since = now;
-  idle_.push_back(server);
+  put_idle(server);
   if (!timer_.armed()) worker_.loop().arm(timer_, now + std::chrono::seconds(1));
 }
 
@@ -328,7 +338,7 @@ void Group::drop(Server& server, const char* why) {
   server.why_closed = why;
   charge(server);
   if (server.place == Server::Place::Lent) take_back(server);
-  if (server.place == Server::Place::Idle) idle_.remove(server);
+  if (server.place == Server::Place::Idle) take_idle(server);
   if (server.place == Server::Place::Starting) {
     login_over();
     gate_.login_given_up();
@@ -579,6 +589,7 @@ void Group::server_lost(Server& server) {
   serve();
   grow();
   if (gate_.rationed()) refuse_impatient();  // the probe for which one was spared may be over
+  if (unused()) worker_.group_index().unused(*this);
   worker_.after_change();
 }
 
@@ -627,6 +638,7 @@ void Group::part(Tenant& tenant) {
     server->payer = nullptr;
   }
   tenants_.erase(place);
+  if (unused()) worker_.group_index().unused(*this);
   std::erase(tenant.groups, this);
   sums_.reset();
   // Servers that were kept for it may grow old now.

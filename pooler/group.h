@@ -59,7 +59,7 @@ struct Member : Share {
   List<Session, OfTenant> waiters;  // in order of arrival
 };
 
-class Group {
+class Group : public ListLink<Group> {
  public:
   // Of its idle servers: what it would be to give one up. The least comes first.
   struct Spare {
@@ -194,6 +194,8 @@ class Group {
   void start_one(StartupRef startup);
   // The server that this tenant is lent next; null: none is idle that it can use.
   Server* idle_for(const Tenant& tenant, std::uint64_t client = 0) const;
+  void put_idle(Server& server);
+  void take_idle(Server& server);
   // For the server that is started next.
   StartupRef startup_wanted() const;
   void make_room();

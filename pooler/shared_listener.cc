@@ -175,6 +175,7 @@ void SharedListener::lost() {
   group_.budget().give_back_listener(worker.loop().now());
   tell_waiting();
   plan();
+  if (group_.unused()) worker.group_index().unused(group_);
   worker.after_change();
 }
 

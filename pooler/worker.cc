@@ -58,7 +58,7 @@ void Worker::take_snapshot(std::shared_ptr<const Snapshot> snapshot) {
         tenant->startup = startups_.of(tenant->record);  // Group::reloaded does the rest
         renew_guard(*tenant);
       }
-  for (auto& [key, group] : groups_) group->reloaded(*before);
+  for (auto& [key, group] : groups_.by_key()) group->reloaded(*before);
   for (auto& [name, tenant] : tenants_) rate_changed(*tenant);
   for (auto& [name, tenant] : tenants_) give_places(*tenant);
   for (auto& [id, session] : sessions_) session->reloaded();
@@ -249,7 +249,7 @@ void Worker::record_changed(Tenant& tenant) {
   renew_guard(tenant);
   StartupRef before = std::exchange(tenant.startup, startups_.of(tenant.record));
   if (!before || before == tenant.startup) return;
-  for (auto& [key, group] : groups_)
+  for (auto& [key, group] : groups_.by_key())
     if (group->serves(tenant)) group->startup_changed();
 }
 
@@ -353,7 +353,7 @@ void Worker::close_surplus(Tenant& tenant) {
 }
 
 void Worker::definitions_changed(const GroupKey& where) {
-  for (auto& [key, group] : groups_)
+  for (auto& [key, group] : groups_.by_key())
     if (key.backend == where.backend && key.database == where.database) group->definitions_changed();
 }
 
@@ -382,9 +382,8 @@ void Worker::rate_changed(Tenant& tenant) {
 Group& Worker::group(const Tenant& tenant, const GroupKey& key, const ServerCredentials& credentials) {
   for (Group* group : tenant.groups)
     if (group->key().same_but_startup(key)) return *group;
-  std::unique_ptr<Group>& place = groups_[key];
-  if (!place) place = std::make_unique<Group>(*this, key, credentials);
-  return *place;
+  if (Group* const known = groups_.find(key)) return *known;
+  return groups_.add(std::make_unique<Group>(*this, key, credentials));
 }
 
 std::uint32_t Worker::add_session(Session&) {
@@ -494,9 +493,9 @@ bool Worker::terminate(Server& server) {
                                   {"database", key.database},
                                   {"server", id},
                                   {"error", answer ? "no such process" : answer.error().message}});
-                    const auto group = groups_.find(key);
-                    if (group == groups_.end()) return;
-                    if (Server* const left = group->second->server(id)) left->terminated();
+                    Group* const group = groups_.find(key);
+                    if (!group) return;
+                    if (Server* const left = group->server(id)) left->terminated();
                   });
   return true;
 }
@@ -517,8 +516,8 @@ void Worker::ask_for_budget(const std::string& backend) {
 }
 
 void Worker::look_for_spare(Reclaim reclaim) {
-  for (auto& [key, group] : groups_) {
-    if (key.backend != reclaim.backend) continue;
+  for (Group* group = groups_.with_idle().front(); group; group = List<Group>::next(*group)) {
+    if (group->key().backend != reclaim.backend) continue;
     const std::optional<Group::Spare> spare = group->spare(reclaim.for_floor);
     if (!spare || (reclaim.best && *reclaim.best <= *spare)) continue;
     reclaim.best = spare;
@@ -535,25 +534,19 @@ void Worker::look_for_spare(Reclaim reclaim) {
 }
 
 void Worker::take_spare(Reclaim reclaim) {
-  Group* const found = group(reclaim.group);
+  Group* const found = groups_.find(reclaim.group);
   if (found && found->close_one_idle(reclaim.for_floor)) return;
   // It has been lent or closed meanwhile; there may be others.
   if (shared_.budget(reclaim.backend).starved()) ask_for_budget(reclaim.backend);
 }
 
-Group* Worker::group(std::uint64_t id) const {
-  const auto place = std::find_if(groups_.begin(), groups_.end(),
-                                  [id](const auto& entry) { return entry.second->id() == id; });
-  return place == groups_.end() ? nullptr : place->second.get();
-}
-
 void Worker::breaker_changed(const std::string& backend) {
-  for (auto& [key, group] : groups_)
+  for (auto& [key, group] : groups_.by_key())
     if (key.backend == backend) group->breaker_changed();
 }
 
 void Worker::begin_breakers_anew(const std::string& backend) {
-  for (auto& [key, group] : groups_)
+  for (auto& [key, group] : groups_.by_key())
     if (key.backend == backend) group->gate().begin_anew();
   for (const auto& [key, breaker] : breakers_.kept())
     if (key.backend == backend) breaker->core.order(Breaker::Order::Auto, loop_.now());
@@ -570,7 +563,7 @@ void Worker::drain(const Error& why) {
     if (session->between_transactions()) idle.push_back(session.get());
   for (Session* session : idle) session->end(why);
   for (auto& [raw, console] : consoles_) console->end();
-  for (auto& [key, group] : groups_) group->close_idle();
+  for (auto& [key, group] : groups_.by_key()) group->close_idle();
   after_change();
 }
 
@@ -589,7 +582,7 @@ void Worker::close_all(const Error& why) {
   std::vector<Session*> all;
   for (auto& [id, session] : sessions_) all.push_back(session.get());
   for (Session* session : all) session->end(why);
-  for (auto& [key, group] : groups_) group->close_unused();
+  for (auto& [key, group] : groups_.by_key()) group->close_unused();
   after_change();
 }
 
@@ -603,14 +596,14 @@ void Worker::set_paused(const tiers::Tenant* record, bool paused) {
     all_paused_ = paused;
     for (auto& [name, each] : tenants_) each->paused = paused;
   }
-  for (auto& [key, group] : groups_)
+  for (auto& [key, group] : groups_.by_key())
     if (!one || group->serves(*one)) group->pause_changed();
 }
 
 bool Worker::pause_settled(const std::string* name) const {
   for (const auto& [key, each] : tenants_)
     if ((!name || *name == key) && each->paused && each->lent > 0) return false;
-  return std::none_of(groups_.begin(), groups_.end(), [&](const auto& entry) {
+  return std::none_of(groups_.by_key().begin(), groups_.by_key().end(), [&](const auto& entry) {
     const Group& group = *entry.second;
     if (name) {
       const Tenant* tenant = tenants_.find(*name);
@@ -644,13 +637,13 @@ void Worker::roll_periods() {
 }
 
 void Worker::charge_servers() {
-  for (auto& [key, group] : groups_) group->charge();
+  for (auto& [key, group] : groups_.by_key()) group->charge();
 }
 
 bool Worker::empty() const {
   if (!sessions_.empty() || !logins_.empty() || !consoles_.empty() || !cancels_.empty() || !sides_.empty())
     return false;
-  return std::all_of(groups_.begin(), groups_.end(),
+  return std::all_of(groups_.by_key().begin(), groups_.by_key().end(),
                      [](const auto& entry) { return entry.second->disconnected(); });
 }
 
@@ -659,7 +652,7 @@ void Worker::after_change() {
   sweep_posted_ = true;
   loop_.post([this] {
     sweep_posted_ = false;
-    std::erase_if(groups_, [](const auto& entry) { return entry.second->unused(); });
+    groups_.sweep();
     if (leaving_ && sessions_.empty() && logins_.empty()) drain(*std::exchange(leaving_, std::nullopt));
     if (draining_ && empty() && on_empty) std::exchange(on_empty, nullptr)();
   });

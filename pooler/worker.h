@@ -16,7 +16,7 @@
 #include "pooler/base/log.h"
 #include "pooler/base/rng.h"
 #include "pooler/derivations.h"
-#include "pooler/group.h"
+#include "pooler/groups.h"
 #include "pooler/net/loop.h"
 #include "pooler/session.h"
 #include "pooler/shared.h"
@@ -116,7 +116,6 @@ class Worker final : public net::Acceptor {
   // A group here has queued for a connection to this backend: an idle one that can be spared best, of all
   // workers, is closed for it.
   void ask_for_budget(const std::string& backend);
-  Group* group(std::uint64_t id) const;  // null: it is gone
   // Of databases and users that are served here.
   BreakerBook<GroupKey>& breakers() { return breakers_; }
   // The breaker of this backend is open or closed now.
@@ -124,7 +123,8 @@ class Worker final : public net::Acceptor {
   // BREAKER CLOSE or AUTO: those of its databases and users begin anew.
   void begin_breakers_anew(const std::string& backend);
 
-  const std::map<GroupKey, std::unique_ptr<Group>>& groups() const { return groups_; }
+  const Groups::ByKey& groups() const { return groups_.by_key(); }
+  Groups& group_index() { return groups_; }
   // A minute is over, or all is: what tenants have used is told to their store.
   void roll_periods();
   // The time of server connections goes into their tenants' figures, until now.
@@ -167,7 +167,7 @@ class Worker final : public net::Acceptor {
   std::vector<std::unique_ptr<net::Listener>> listeners_;
   StartupBook startups_;
   BreakerBook<GroupKey> breakers_;
-  std::map<GroupKey, std::unique_ptr<Group>> groups_;
+  Groups groups_;
   Tenants tenants_;
   struct LoginPlace {
     std::uint64_t ticket = 0;
