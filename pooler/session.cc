@@ -143,7 +143,7 @@ void Session::settle(Actions& out, Bytes in) {
     else
       stream_->close();
   } else {
-    update_flow();
+    if (out.server == Actions::Server::Keep) update_flow();
     arm();
   }
   if (out.server == Actions::Server::Keep) {

@@ -21,8 +21,7 @@ namespace {
 constexpr Bytes kNoQuery = "refused_by_pgweir";
 
 // Nearly all texts have one, and no ';' but a last one.
-std::size_t statements_in(Bytes text) {
-  const Bytes sql = sql_of(text);
+std::size_t statements_in(Bytes sql) {
   if (sql.find_first_not_of("; \t\r\n", std::min(sql.find(';'), sql.size())) == Bytes::npos) return 1;
   std::size_t count = 0;
   bool begun = false;
@@ -274,6 +273,7 @@ SessionCore::Step SessionCore::relay_function(const Frame& frame, Bytes rest, Ac
 SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actions& out) {
   std::unique_ptr<Ruling> ruling;
   std::string renamed;  // the text, if the server is to be sent another one
+  std::size_t statements = kStatementsCounted;
   if (!whole(frame, rest)) {
     if (frame.size <= whole_up_to()) return Step::NeedMore;
     ruling = note_unread(frame.size);
@@ -293,7 +293,9 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
       if (server_->pipeline.owed() > 0) return stall(out);
       if (server_->tx_status != 'E') renamed = rename_deallocated(text, out);
     }
-    ruling = note_text(renamed.empty() ? text : Bytes(renamed));
+    const Bytes sql = sql_of(renamed.empty() ? text : Bytes(renamed));
+    statements = statements_in(sql);
+    ruling = note_text(sql);
   }
   // An error in an open batch may make the server skip this, too: then only the Sync may be followed by us.
   const bool in_batch = server_->pipeline.batch_open();
@@ -309,8 +311,7 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
                    {StatementOp::Kind::Tell, 0, 0, std::move(*notices_of(*ruling)), {}});
     renamed = std::move(ruling->text);
   }
-  expect_statements(whole(frame, rest) ? statements_in(rest.substr(kHeaderBytes, frame.size - kHeaderBytes))
-                                       : kStatementsCounted);
+  expect_statements(statements);
   end_batch();
   if (!renamed.empty()) {
     out.to_server.own([&](std::string& bytes) { protocol::put_query(bytes, renamed); });

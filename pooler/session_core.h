@@ -170,7 +170,7 @@ class SessionCore final : private ServerCore::Audience {
   Step relay_bind(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_describe_or_close(const protocol::Frame& frame, Bytes rest, Actions& out);
   // Null: the text may be run as it is. Where it is refused nothing was noted.
-  [[nodiscard]] std::unique_ptr<Ruling> note_text(Bytes text);
+  [[nodiscard]] std::unique_ptr<Ruling> note_text(Bytes sql);
   void note_effects(const protocol::SqlEffects& effects, Bytes sql);
   [[nodiscard]] Pins note_routines(const protocol::SqlEffects& effects, Bytes sql);
   bool may_run_routines(Statement& statement) const;

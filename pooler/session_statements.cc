@@ -314,7 +314,7 @@ SessionCore::Name SessionCore::find_statement(Bytes name, For use, Bytes& server
   const bool noteworthy = guard_->minds(statement.words) || holds_something() ||
                           may_run_routines(statement) || !books_->settings.plain_sql(*wanted_);
   if (use == For::Running && noteworthy)
-    if (const auto ruling = note_text(statement.content)) {
+    if (const auto ruling = note_text(sql_of(statement.content))) {
       if (ruling->refused) return refuse_statement(*ruling->refused, out), Name::Refused;
       return put_lowered(name, *ruling, server_name, out);
     }

@@ -15,6 +15,7 @@ using Kind = protocol::SqlStatement::Kind;
 namespace {
 constexpr Bytes kDefaultWords[] = {"default", "local"};
 
+bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
 
 bool mentions(Bytes sql, Bytes lower_word) {
@@ -44,12 +45,13 @@ constexpr std::array<Local, 8> kLocal = {{
 bool may_be_local(Bytes sql) {
   constexpr std::array<Bytes, 5> kFirst = {"discard", "deallocate", "reset", "unlisten", "close"};
   constexpr std::size_t kLongest = 128;
-  const std::size_t start = sql.size() > kLongest ? Bytes::npos : sql.find_first_not_of(" \t\r\n");
-  if (start == Bytes::npos) return false;
-  sql.remove_prefix(start);
+  std::size_t start = 0;
+  while (start < sql.size() && is_space(sql[start])) ++start;
   // Nearly all texts end here.
-  const char letter = lower(sql[0]);
+  const char letter = start < sql.size() ? lower(sql[start]) : '\0';
   if (letter != 'd' && letter != 'r' && letter != 'u' && letter != 'c') return false;
+  if (sql.size() > kLongest) return false;
+  sql.remove_prefix(start);
   return std::any_of(kFirst.begin(), kFirst.end(), [sql](Bytes first) {
     return sql.size() >= first.size() &&
            std::equal(first.begin(), first.end(), sql.begin(), [](char a, char b) { return a == lower(b); });
@@ -136,8 +138,9 @@ Pins may_come(const protocol::SqlEffects& effects) {
 }  // namespace
 
 bool SessionCore::needs_no_server(Bytes text) const {
+  if (!may_be_local(text)) return false;
   const Bytes sql = sql_of(text);
-  if (!may_be_local(sql) || !books_->settings.plain_sql(*wanted_)) return false;
+  if (!books_->settings.plain_sql(*wanted_)) return false;
   if (deallocates_ours(text)) return true;
   if (mode_ != tiers::PoolMode::Transaction) return false;
   const Local* local = local_of(books_->texts.read_fully(sql));
@@ -184,8 +187,9 @@ void SessionCore::put_news(const SettingsMap& before, std::string& bytes) const 
 // Whether the text is one DEALLOCATE of a statement that the client prepared by the protocol: the server
 // knows it by another name.
 bool SessionCore::deallocates_ours(Bytes text) const {
+  if (!names_ || !may_be_local(text)) return false;
   const Bytes sql = sql_of(text);
-  if (!names_ || !may_be_local(sql) || !books_->settings.plain_sql(*wanted_)) return false;
+  if (!books_->settings.plain_sql(*wanted_)) return false;
   const protocol::SqlEffects& effects = books_->texts.read(sql);
   return effects.statements.size() == 1 && effects.statements[0].kind == Kind::Deallocate &&
          names_->find(effects.statements[0].name);
@@ -193,8 +197,9 @@ bool SessionCore::deallocates_ours(Bytes text) const {
 
 // The same of a text with other statements, too.
 bool SessionCore::deallocates_ours_among(Bytes text) const {
+  if (!names_) return false;
   const Bytes sql = sql_of(text);
-  if (!names_ || !mentions(sql, "deallocate") || !books_->settings.plain_sql(*wanted_)) return false;
+  if (!mentions(sql, "deallocate") || !books_->settings.plain_sql(*wanted_)) return false;
   const auto& statements = books_->texts.read(sql).statements;
   return std::any_of(statements.begin(), statements.end(), [this](const auto& each) {
     return each.kind == Kind::Deallocate && names_->find(each.name);
@@ -206,8 +211,7 @@ Suspicion& SessionCore::suspicion() {
   return *suspicion_;
 }
 
-std::unique_ptr<Ruling> SessionCore::note_text(Bytes text) {
-  const Bytes sql = sql_of(text);
+std::unique_ptr<Ruling> SessionCore::note_text(Bytes sql) {
   const bool inspects = guard_->inspects();
   if (!books_->settings.plain_sql(*wanted_)) {
     if (inspects) return guard_->rule_misread();
@@ -254,7 +258,7 @@ std::unique_ptr<Ruling> SessionCore::note_text(Bytes text) {
 }
 
 std::unique_ptr<Ruling> SessionCore::note_unnamed() {
-  if (!unnamed_.empty()) return note_text(unnamed_);
+  if (!unnamed_.empty()) return note_text(sql_of(unnamed_));
   return unnamed_here_ ? note_unread(kUnnamedKeptMax) : nullptr;
 }
 

@@ -80,11 +80,13 @@ void ClientStatements::erase(Bytes name) {
   const auto place = names_.find(name);
   if (place == names_.end()) return;
   book_.bytes_ -= cost(name);
+  last_ = nullptr;
   names_.erase(place);
 }
 
 void ClientStatements::clear() {
   for (const auto& [name, statement] : names_) book_.bytes_ -= cost(name);
+  last_ = nullptr;
   names_.clear();
 }
 

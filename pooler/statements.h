@@ -159,8 +159,11 @@ class ClientStatements {
 
   // Null when the client has no such name. Valid until the next change.
   const StatementRef* find(Bytes name) const {
+    if (last_ && last_->first == name) return &last_->second;
     const auto place = names_.find(name);
-    return place == names_.end() ? nullptr : &place->second;
+    if (place == names_.end()) return nullptr;
+    last_ = &*place;
+    return &place->second;
   }
   bool room_for(Bytes name) { return book_.make_room(cost(name)); }
   void set(Bytes name, StatementRef statement);
@@ -175,7 +178,10 @@ class ClientStatements {
   };
   static std::size_t cost(Bytes name) { return name.size() + StatementBook::kNameCost; }
   StatementBook& book_;
-  std::unordered_map<std::string, StatementRef, Hash, std::equal_to<>> names_;
+  using Names = std::unordered_map<std::string, StatementRef, Hash, std::equal_to<>>;
+  Names names_;
+  // That was found: one request asks for the same name several times.
+  mutable const Names::value_type* last_ = nullptr;
 };
 
 // A change of prepared statements that takes effect when the server has answered it. Kept in the order of the

@@ -51,8 +51,9 @@ class Loop {
  public:
   virtual ~Loop() = default;
 
-  // Time never goes back. Precise to the microsecond, cheap (no system call).
-  virtual Time now() = 0;
+  // Time never goes back. Precise to the microsecond, cheap (no system call); while one read is being dealt
+  // with it stands still.
+  Time now() { return moment_ != Time{} ? moment_ : clock(); }
 
   virtual void arm(Timer& timer, Time at) = 0;  // armed again: moves
   virtual void disarm(Timer& timer) = 0;        // not armed: nothing happens
@@ -74,6 +75,10 @@ class Loop {
   // Runs `work` on a helper thread and then `done` on this loop: for key derivation and files. Neither may
   // throw.
   virtual void offload(std::function<void()> work, std::function<void()> done) = 0;
+
+ protected:
+  virtual Time clock() = 0;
+  Time moment_{};  // what now() says until somebody resets it; the epoch: ask the clock
 };
 
 }  // namespace pgweir::net

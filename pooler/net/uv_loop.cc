@@ -60,8 +60,7 @@ void UvLoopImpl::close_handle(uv_handle_t* handle, void* loop) {
   }
 }
 
-Time UvLoopImpl::now() {
-  if (moment_ != Time{}) return moment_;
+Time UvLoopImpl::clock() {
   timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   const Time time(std::chrono::duration_cast<Duration>(std::chrono::seconds(t.tv_sec) +

@@ -28,7 +28,6 @@ class UvLoopImpl final : public UvLoop {
   UvLoopImpl(const UvLoopImpl&) = delete;
   UvLoopImpl& operator=(const UvLoopImpl&) = delete;
 
-  Time now() override;
   // While one read is being dealt with the clock is looked at once only.
   class OneMoment {
    public:
@@ -70,6 +69,7 @@ class UvLoopImpl final : public UvLoop {
  private:
   struct Signal;
   struct Work;
+  Time clock() override;
   static void on_async(uv_async_t* async);
   static void on_timer(uv_timer_t* timer);
   static void close_handle(uv_handle_t* handle, void* loop);
@@ -80,7 +80,6 @@ class UvLoopImpl final : public UvLoop {
   uv_timer_t timer_;
   TimerHeap timers_;
   Time timer_set_for_ = kNever;
-  Time moment_{};  // what now() said in this OneMoment; the epoch: not yet asked
   bool one_moment_ = false;
   bool firing_ = false;
   bool running_ = false;

@@ -1,6 +1,12 @@
 // pooler/net/uv_stream_write.cc - the writing half of UvStream: straight to the kernel, and an outbox for the
 // rest.
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 #include "pooler/base/check.h"
@@ -12,6 +18,38 @@ namespace {
 constexpr std::size_t kGatherMax = 32;
 constexpr std::size_t kRecordBytes = 16384;      // the most that TLS puts into one record
 constexpr std::size_t kCiphertextBytes = 65536;  // about what goes to the kernel at a time
+
+constexpr int kSendFlags = MSG_NOSIGNAL | MSG_DONTWAIT;
+
+// How many bytes `send` says that the kernel took, or the negative error.
+template <class Send>
+ssize_t taken_by(Send send) {
+  for (;;) {
+    const ssize_t taken = send();
+    if (taken >= 0) return taken;
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS) return 0;
+    if (errno != EINTR) return -errno;
+  }
+}
+
+// By syscall(), since send() is a place where threads may be canceled, which costs more than all that is done
+// here; and not by uv_try_write(), since nothing is queued in libuv when this is called.
+ssize_t offer(int fd, Bytes slice) {
+  return taken_by(
+      [&] { return syscall(SYS_sendto, fd, slice.data(), slice.size(), kSendFlags, nullptr, 0); });
+}
+
+ssize_t offer(int fd, std::span<const Bytes> slices) {
+  if (slices.size() == 1) return offer(fd, slices[0]);
+  iovec pieces[kGatherMax];
+  std::transform(slices.begin(), slices.end(), pieces, [](Bytes slice) {
+    return iovec{const_cast<char*>(slice.data()), slice.size()};
+  });
+  msghdr message{};
+  message.msg_iov = pieces;
+  message.msg_iovlen = slices.size();
+  return taken_by([&] { return syscall(SYS_sendmsg, fd, &message, kSendFlags); });
+}
 }  // namespace
 
 void UvStream::write(std::span<const Bytes> slices) {
@@ -34,17 +72,12 @@ void UvStream::send(std::span<const Bytes> slices) {
   // With an outbox, also one whose bytes are out and whose callback is still to come, everything goes behind
   // it.
   if (outbox_ == nullptr && state_ != State::Connecting) {
-    uv_buf_t buffers[kGatherMax];
-    unsigned count = 0;
+    const std::span<const Bytes> first = slices.first(std::min(slices.size(), kGatherMax));
     std::size_t offered = 0;
-    for (const Bytes slice : slices.first(std::min(slices.size(), kGatherMax))) {
-      if (slice.empty()) continue;
-      buffers[count++] = {const_cast<char*>(slice.data()), slice.size()};
-      offered += slice.size();
-    }
-    const int rc = count > 0 ? uv_try_write(socket_->stream(), buffers, count) : 0;
-    if (rc < 0 && rc != UV_EAGAIN) return write_failed(rc);
-    taken = rc > 0 ? static_cast<std::size_t>(rc) : 0;
+    for (const Bytes slice : first) offered += slice.size();
+    const ssize_t rc = offered > 0 ? offer(socket_->fd(), first) : 0;
+    if (rc < 0) return write_failed(static_cast<int>(rc));
+    taken = static_cast<std::size_t>(rc);
     if (taken == offered) {
       if (slices.size() > kGatherMax) send(slices.subspan(kGatherMax));
       return;

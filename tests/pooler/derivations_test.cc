@@ -12,7 +12,6 @@ namespace {
 // Helper threads that finish when the test says so, one step at a time.
 class HandLoop final : public net::Loop {
  public:
-  Time now() override { return now_; }
   void offload(std::function<void()> work, std::function<void()> done) override {
     jobs_.push_back({std::move(work), std::move(done)});
   }
@@ -38,6 +37,7 @@ class HandLoop final : public net::Loop {
   void post(std::function<void()>) override { PGWEIR_CHECK(false); }
 
  private:
+  Time clock() override { return now_; }
   std::vector<std::pair<std::function<void()>, std::function<void()>>> jobs_;
   Time now_{};
 };

@@ -211,7 +211,7 @@ void SimLoop::check_unsent(std::size_t bytes) const {
 
 void SimLoop::run_timers() { timers_.run(network_.world.now()); }
 
-Time SimLoop::now() {
+Time SimLoop::clock() {
   check_thread();
   return network_.world.now();
 }

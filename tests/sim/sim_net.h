@@ -51,7 +51,6 @@ class SimLoop final : public net::Loop {
   void allow_unsent(std::size_t most) { unsent_most_ = most; }
   bool has_timers() const { return !timers_.empty(); }
 
-  Time now() override;
   void arm(net::Timer& timer, Time at) override;
   void disarm(net::Timer& timer) override;
   std::unique_ptr<net::Stream> connect(const net::Endpoint& to, net::Handler& handler,
@@ -64,6 +63,7 @@ class SimLoop final : public net::Loop {
 
  private:
   friend class SimStream;
+  Time clock() override;
   void check_thread() const;
   void check_unsent(std::size_t bytes) const;
   Network& network_;
