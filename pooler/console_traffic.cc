@@ -1,0 +1,248 @@
+// pooler/console_traffic.cc - SHOW of traffic: STATS and its relatives, USAGE.
+#include <fmt/format.h>
+#include <initializer_list>
+
+#include "pooler/console_table.h"
+
+namespace pgweir::console {
+
+namespace {
+
+template <auto member>
+Text total_of(const StatsRow& row) {
+  return std::to_string(row.total.*member);
+}
+template <auto member>
+Text seconds_of(const StatsRow& row) {
+  return fmt::format("{:.3f}", static_cast<double>(row.total.*member) * kMicro);
+}
+using Used = Figure<StatsRow>;
+constexpr std::array kUsage{
+    Used{"tenant", kS, &StatsRow::database},
+    Used{"connections", kN, &total_of<&Traffic::connections>},
+    Used{"server_connection_seconds", kN, &seconds_of<&Traffic::server_us>},
+    Used{"busy_seconds", kN, &seconds_of<&Traffic::transaction_us>},
+    Used{"wait_seconds", kN, &seconds_of<&Traffic::wait_us>},
+    Used{"transactions", kN, &total_of<&Traffic::transactions>},
+    Used{"queries", kN, &total_of<&Traffic::queries>},
+    Used{"errors", kN, &total_of<&Traffic::errors>},
+    Used{"bytes_in", kN, &total_of<&Traffic::received>},
+    Used{"bytes_out", kN, &total_of<&Traffic::sent>},
+    Used{"pins", kN, &total_of<&Traffic::pinned>},
+    Used{"client_limit_hits", kN, &total_of<&Traffic::client_hits>},
+    Used{"server_limit_hits", kN, &total_of<&Traffic::server_hits>},
+    Used{"rate_limit_hits", kN, &total_of<&Traffic::rate_hits>},
+    Used{"pin_limit_hits", kN, &total_of<&Traffic::pin_hits>},
+    Used{"peak_clients", kI, &StatsRow::peak_clients},
+    Used{"peak_servers", kI, &StatsRow::peak_servers},
+};
+
+// One quantity gives a total_ and an avg_ column of SHOW STATS, and its columns and rows under other names
+// elsewhere. An average is per second, or of what `per` counts.
+struct Quantity {
+  const char* name;             // STATS: total_<name>; avg_<name> unless `average`
+  const char* average;          // STATS: avg_<average>
+  const char* totals_column;    // STATS_TOTALS
+  const char* averages_column;  // STATS_AVERAGES
+  const char* totals_row;       // TOTALS: total_<...> and avg_<...>
+  std::uint64_t Traffic::*sum;
+  std::uint64_t Traffic::*per;
+  Metric metric;
+};
+constexpr std::array kQuantities{
+    Quantity{"server_assignment_count",
+             "server_assignment_count",
+             "server_assignment_count",
+             "server_assignment_count",
+             "server_assignment_count",
+             &Traffic::assignments,
+             nullptr,
+             {kCounter, "server_assignments", "Times that a client was given a server.",
+              "pgbouncer_stats_server_assignments_total"}},
+    Quantity{"xact_count",
+             "xact_count",
+             "xact_count",
+             "xact_count",
+             "xact_count",
+             &Traffic::transactions,
+             nullptr,
+             {kCounter, "transactions", "Transactions that have ended.",
+              "pgbouncer_stats_sql_transactions_pooled_total"}},
+    Quantity{
+        "query_count",
+        "query_count",
+        "query_count",
+        "query_count",
+        "query_count",
+        &Traffic::queries,
+        nullptr,
+        {kCounter, "queries", "Requests that have been answered.", "pgbouncer_stats_queries_pooled_total"}},
+    Quantity{"received",
+             "recv",
+             "bytes_received",
+             "bytes_received",
+             "client_bytes",
+             &Traffic::received,
+             nullptr,
+             {kCounter, "received_bytes", "Bytes from clients.", "pgbouncer_stats_received_bytes_total"}},
+    Quantity{"sent",
+             "sent",
+             "bytes_sent",
+             "bytes_sent",
+             "server_bytes",
+             &Traffic::sent,
+             nullptr,
+             {kCounter, "sent_bytes", "Bytes to clients.", "pgbouncer_stats_sent_bytes_total"}},
+    Quantity{"xact_time",
+             "xact_time",
+             "xact_time",
+             "xact_time",
+             "xact_time",
+             &Traffic::transaction_us,
+             &Traffic::transactions,
+             {kCounter, "in_transaction_seconds", "Time that clients have held servers.",
+              "pgbouncer_stats_server_in_transaction_seconds_total", kMicro}},
+    Quantity{"query_time",
+             "query_time",
+             "query_time",
+             "query_time",
+             "query_time",
+             &Traffic::query_us,
+             &Traffic::queries,
+             {kCounter, "queries_duration_seconds", "Time that requests have run.",
+              "pgbouncer_stats_queries_duration_seconds_total", kMicro}},
+    Quantity{"wait_time",
+             "wait_time",
+             "wait_time",
+             "wait_time",
+             "wait_time",
+             &Traffic::wait_us,
+             nullptr,
+             {kCounter, "client_wait_seconds", "Time that clients have waited for a server.",
+              "pgbouncer_stats_client_wait_seconds_total", kMicro}},
+    Quantity{"client_parse_count",
+             "client_parse_count",
+             "client_parse_count",
+             "avg_client_parse_count",
+             "ps_client_parse_count",
+             &Traffic::client_parses,
+             nullptr,
+             {kCounter, "client_parses", "Named statements that clients have prepared."}},
+    Quantity{"server_parse_count",
+             "server_parse_count",
+             "server_parse_count",
+             "avg_server_parse_count",
+             "ps_server_parse_count",
+             &Traffic::server_parses,
+             nullptr,
+             {kCounter, "server_parses", "Named statements that were prepared on servers for them."}},
+    Quantity{"bind_count",
+             "bind_count",
+             "bind_count",
+             "avg_bind_count",
+             "ps_bind_count",
+             &Traffic::binds,
+             nullptr,
+             {kCounter, "binds", "Times that a named statement was bound."}},
+};
+// No SHOW has a column for them.
+constexpr Metric kErrors{kCounter, "errors", "Requests that the pooler itself has refused or ended."};
+
+std::uint64_t total(const StatsRow& row, const Quantity& quantity) { return row.total.*quantity.sum; }
+
+std::uint64_t average(const StatsRow& row, const Quantity& quantity) {
+  const auto passed = [&](std::uint64_t Traffic::*what) {
+    return row.period.to.*what - row.period.from.*what;
+  };
+  const auto sum = passed(quantity.sum);
+  if (quantity.per) return passed(quantity.per) == 0 ? 0 : sum / passed(quantity.per);
+  const auto length_us = static_cast<double>(row.period.length.count());
+  return length_us <= 0 ? 0 : static_cast<std::uint64_t>(static_cast<double>(sum) * 1e6 / length_us);
+}
+
+enum class Part : std::uint8_t { Total, Average };
+std::string figure(const StatsRow& row, const Quantity& quantity, Part part) {
+  return std::to_string(part == Part::Total ? total(row, quantity) : average(row, quantity));
+}
+
+// `column` names the column of a quantity's part.
+template <class ColumnName>
+void put_traffic(std::string& out, std::span<const StatsRow> rows, std::initializer_list<Part> parts,
+                 ColumnName column) {
+  std::vector<protocol::Column> columns{{"database", kS}};
+  for (const Part part : parts)
+    for (const Quantity& quantity : kQuantities) columns.push_back({column(quantity, part), kN});
+  protocol::put_row_description(out, columns);
+  for (const StatsRow& row : rows) {
+    std::vector<Text> values{row.database};
+    for (const Part part : parts)
+      for (const Quantity& quantity : kQuantities) values.push_back(figure(row, quantity, part));
+    protocol::put_data_row(out, values);
+  }
+}
+
+}  // namespace
+
+std::vector<Sampled> samples(const Traffic& total) {
+  std::vector<Sampled> all;
+  for (const Quantity& quantity : kQuantities)
+    all.push_back({&quantity.metric, static_cast<double>(total.*quantity.sum) * quantity.metric.unit});
+  all.push_back({&kErrors, static_cast<double>(total.errors)});
+  return all;
+}
+
+std::vector<Cell> cells(const StatsRow& row) {
+  std::vector<Cell> all;
+  for (const Part part : {Part::Total, Part::Average})
+    for (const Quantity& quantity : kQuantities)
+      all.push_back({part == Part::Total ? fmt::format("total_{}", quantity.name)
+                                         : fmt::format("avg_{}", quantity.average),
+                     figure(row, quantity, part), Cell::Kind::Number});
+  return all;
+}
+
+void put_stats(std::string& out, std::span<const StatsRow> rows) {
+  put_traffic(out, rows, {Part::Total, Part::Average}, [](const Quantity& quantity, Part part) {
+    return part == Part::Total ? fmt::format("total_{}", quantity.name)
+                               : fmt::format("avg_{}", quantity.average);
+  });
+}
+void put_stats_totals(std::string& out, std::span<const StatsRow> rows) {
+  put_traffic(out, rows, {Part::Total},
+              [](const Quantity& quantity, Part) { return quantity.totals_column; });
+}
+void put_stats_averages(std::string& out, std::span<const StatsRow> rows) {
+  put_traffic(out, rows, {Part::Average},
+              [](const Quantity& quantity, Part) { return quantity.averages_column; });
+}
+
+tiers::Fields usage_fields(const StatsRow& row) {
+  tiers::Fields fields;
+  for (const auto& figure : std::span(kUsage).subspan(1))
+    fields.emplace_back(figure.column, *value(row, figure));
+  return fields;
+}
+
+void put_usage(std::string& out, std::span<const StatsRow> rows) { put_table(out, kUsage, rows); }
+
+void put_totals(std::string& out, std::span<const StatsRow> rows) {
+  protocol::put_row_description(out, {{"name", kS}, {"value", kN}});
+  for (const Part part : {Part::Total, Part::Average})
+    for (const Quantity& quantity : kQuantities) {
+      // Averages of a duration are over all that passed, not the sum of averages.
+      std::uint64_t sum = 0, per = 0;
+      for (const StatsRow& row : rows) {
+        if (part == Part::Total || !quantity.per) {
+          sum += part == Part::Total ? total(row, quantity) : average(row, quantity);
+        } else {
+          sum += row.period.to.*quantity.sum - row.period.from.*quantity.sum;
+          per += row.period.to.*quantity.per - row.period.from.*quantity.per;
+        }
+      }
+      if (part == Part::Average && quantity.per) sum = per == 0 ? 0 : sum / per;
+      const char* prefix = part == Part::Total ? "total" : "avg";
+      protocol::put_data_row(out, {fmt::format("{}_{}", prefix, quantity.totals_row), std::to_string(sum)});
+    }
+}
+
+}  // namespace pgweir::console
