@@ -7,6 +7,7 @@
 #include "pooler/base/check.h"
 #include "pooler/group.h"
 #include "pooler/server.h"
+#include "pooler/slow_transaction.h"
 #include "pooler/worker.h"
 #include "protocol/messages.h"
 #include "tiers/limit.h"
@@ -14,6 +15,7 @@
 namespace pgweir {
 
 using State = SessionCore::State;
+using std::chrono::milliseconds;
 
 namespace {
 constexpr std::chrono::seconds kNoticeAfter{5};
@@ -98,6 +100,8 @@ void Session::on_bytes(Bytes in) {
 void Session::pump(Bytes in) {
   Actions& out = worker_.actions();
   out.clear();
+  // Of a client that keeps its server, the next transaction begins here.
+  if (core_.state() == State::Linked) follow_slow({});
   core_.client_bytes(in, out);
   settle(out, in);
 }
@@ -131,10 +135,15 @@ void Session::settle(Actions& out, Bytes in) {
   if (out.proven && !welcomed_) welcome();
   if (out.made_code) worker_.definitions_changed(group_.key());
   if (out.close_client || out.reset_client) {
-    if (!out.reason.empty())
-      worker_.log().info(
-          "client closed",
-          {{"tenant", tenant_.record.name}, {"user", user_}, {"client", id_}, {"reason", out.reason}});
+    if (!out.reason.empty()) {
+      const protocol::TraceContext traced = trace();
+      worker_.log().info("client closed", {{"tenant", tenant_.record.name},
+                                           {"user", user_},
+                                           {"client", id_},
+                                           {"reason", out.reason},
+                                           LogField::ours("trace.id", traced.trace_id),
+                                           LogField::ours("span.id", traced.span_id)});
+    }
     closing_ = true;
     held_ = {};
     worker_.loop().disarm(timer_);
@@ -219,10 +228,33 @@ void Session::link(Server& server) {
   tenant_.traffic.wait_us += waited_us;
   tenant_.meter->wait.add(waited_us);
   since_ = busy_since_ = transaction_since_ = statement_since_ = now;
+  follow_slow(Duration(waited_us));
+}
+
+void Session::follow_slow(Duration waited) {
+  if (tenant_.record.limits.slow_transaction.count() > 0 && !core_.trail())
+    core_.keep_trail(std::make_unique<RequestTrail>(waited));
+}
+
+// The transaction is over, in one way or another.
+void Session::tell_slow(const char* outcome) {
+  const RequestTrail& trail = *core_.trail();
+  const Duration held = worker_.loop().now() - since_;
+  const milliseconds most = tenant_.record.limits.slow_transaction;
+  if (!trail.empty() && most.count() > 0 && held > most)
+    worker_.tell_slow({tenant_.record.name, tenant_.record.limits.name, user_, stream_->peer().host, id_,
+                       outcome, held, trail.waited(), trail.requests(), trail.longest_took(),
+                       trail.longest()});
+  core_.keep_trail(nullptr);
 }
 
 // May run other sessions.
 void Session::give_back(Actions::Server how) {
+  if (core_.trail() && how == Actions::Server::Release) core_.keep_trail(nullptr);
+  if (RequestTrail* const trail = core_.trail()) {
+    trail->cut_off(worker_.loop().now() - busy_since_);
+    tell_slow(how == Actions::Server::Abandon ? "client gone" : "cut off");
+  }
   Server& server = *std::exchange(server_, nullptr);
   send_cancels();
   if (std::exchange(server_paused_, false)) server.resume_reads();
@@ -263,6 +295,7 @@ void Session::note_time(const Actions& out) {
   const auto query_us = static_cast<std::uint64_t>((now - busy_since_).count());
   traffic.query_us += query_us;
   if (out.queries > 0) tenant_.meter->query.add(query_us, out.queries);
+  if (core_.trail()) core_.trail()->answered(out.queries, Duration(query_us));
   busy_since_ = now;
   if (out.ends > 0) transaction_since_ = now;
   if (out.transactions == 0) return;
@@ -270,6 +303,7 @@ void Session::note_time(const Actions& out) {
   traffic.transactions += out.transactions;
   traffic.transaction_us += transaction_us;
   tenant_.meter->transaction.add(transaction_us, out.transactions);
+  if (core_.trail()) tell_slow("done");
   since_ = now;
 }
 
@@ -474,18 +508,26 @@ Holding Session::holding() const {
           server.tx_status != 'I', core_.statements_left()};
 }
 
+// Of the statement that runs, for a line that tells of it.
+protocol::TraceContext Session::trace() const {
+  return core_.trail() ? trace_of(core_.trail()->current()) : protocol::TraceContext{};
+}
+
 void Session::on_alarm(const Clocks::Alarm& alarm) {
   const ClockRow& row = row_of(alarm.clock);
   const auto index = static_cast<std::size_t>(alarm.clock);
   const Error why = alarm_error(alarm, tenant_.record.limits, tenant_.clocks[index]);
   ++tenant_.meter->alarms[index];
   ++tenant_.traffic.errors;
+  const protocol::TraceContext traced = trace();
   worker_.log().info("ceiling_clock", {{"tenant", tenant_.record.name},
                                        {"tier", tenant_.record.limits.name},
                                        {"client", id_},
                                        {"ceiling", row.ceiling},
                                        {"did", alarm.cancel ? "cancel" : "end"},
-                                       {"ran_ms", alarm.ran.count() / 1000}});
+                                       {"ran_ms", alarm.ran.count() / 1000},
+                                       LogField::ours("trace.id", traced.trace_id),
+                                       LogField::ours("span.id", traced.span_id)});
   if (AuditStream* audit = worker_.audit())
     audit->record(AuditEvent::CeilingClock, AuditOutcome::Failure,
                   {{AuditKey::User, user_},

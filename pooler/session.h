@@ -19,6 +19,7 @@
 #include "pooler/net/loop.h"
 #include "pooler/session_core.h"
 #include "protocol/secret.h"
+#include "protocol/trace_context.h"
 
 namespace pgweir {
 
@@ -95,6 +96,9 @@ class Session final : public net::Handler,
   void leave_queue();
   void settle(Actions& out, Bytes in);
   void link(Server& server);
+  void follow_slow(Duration waited);
+  void tell_slow(const char* outcome);
+  protocol::TraceContext trace() const;
   void give_back(Actions::Server how);
   Holding holding() const;
   bool alarm_is_near() const;

@@ -232,6 +232,7 @@ SessionCore::Step SessionCore::relay_message(const Frame& frame, Bytes rest, Act
       if (frame.type == 'S') {
         pipeline.push(Owed::Sync);
         end_batch();
+        if (trail_) trail_->sent();
         forward(frame, rest, out);
         return mark_unlistens(out), Step::Next;
       }
@@ -259,6 +260,7 @@ SessionCore::Step SessionCore::relay_function(const Frame& frame, Bytes rest, Ac
     if (rest.size() < kHeaderBytes + kOidBytes) return Step::NeedMore;
     if (const auto error = guard_->refuse_function(protocol::load_u32(rest.data() + kHeaderBytes))) {
       push_refusal(Owed::Function, *error);
+      if (trail_) trail_->sent();
       out.to_server.own([](std::string& bytes) { protocol::put_no_function(bytes); });
       return skip(frame, rest, out), Step::Next;
     }
@@ -266,6 +268,7 @@ SessionCore::Step SessionCore::relay_function(const Frame& frame, Bytes rest, Ac
   }
   server_->dirty = true;
   server_->pipeline.push(Owed::Function);
+  if (trail_) trail_->sent();
   expect_statements(1);
   return forward(frame, rest, out), Step::Next;
 }
@@ -310,6 +313,10 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
     runs = push_op(Owed::Query, Whose::Clients,
                    {StatementOp::Kind::Tell, 0, 0, std::move(*notices_of(*ruling)), {}});
     renamed = std::move(ruling->text);
+  }
+  if (trail_) {
+    trail_->runs(sql_of(rest.substr(kHeaderBytes, frame.size - kHeaderBytes)), whole(frame, rest));
+    trail_->sent();
   }
   expect_statements(statements);
   end_batch();

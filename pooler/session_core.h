@@ -36,6 +36,7 @@
 #include "pooler/client_channels.h"
 #include "pooler/listener_core.h"
 #include "pooler/pins.h"
+#include "pooler/request_trail.h"
 #include "pooler/routines.h"
 #include "pooler/server_core.h"
 #include "pooler/settings.h"
@@ -130,6 +131,9 @@ class SessionCore final : private ServerCore::Audience {
   // Statements that were sent and not seen to end, at most; Postgres keeps answers back until it has 8 kB of
   // them, or ReadyForQuery.
   std::uint32_t statements_left() const { return statements_left_; }
+  // The texts of what it asks for are kept from here on; null: they are not.
+  void keep_trail(std::unique_ptr<RequestTrail> trail) { trail_ = std::move(trail); }
+  RequestTrail* trail() const { return trail_.get(); }
   // Nothing of a message to the client is half sent.
   bool at_boundary() const { return !server_ || !server_->mid_forward(); }
 
@@ -261,6 +265,7 @@ class SessionCore final : private ServerCore::Audience {
   SettingsRef started_;
   SettingsRef wanted_;
   std::unique_ptr<Suspicion> suspicion_;  // null: nothing is suspected
+  std::unique_ptr<RequestTrail> trail_;
   std::unique_ptr<ClientStatements> names_;
   ListenerCore::Hearer* hearer_ = nullptr;
   std::unique_ptr<ClientChannels> channels_;  // null: it listens to none

@@ -41,6 +41,8 @@ SessionCore::Step SessionCore::relay_unnamed_parse(const Frame& frame, Bytes res
       unnamed_.clear();
     unnamed_here_ = true;
   }
+  // What is not kept is told here; else its Bind does.
+  if (trail_ && unnamed_.empty()) trail_->runs(sql_of(text), whole(frame, rest));
   forward(frame, rest, out);
   return Step::Next;
 }
@@ -192,6 +194,9 @@ SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Action
     if (server_->uses.size() == kOpsMax)
       server_->uses.erase(server_->uses.begin(), server_->uses.begin() + kOpsMax / 2);
     server_->uses.push_back({server_->pipeline.binds(), *used});
+    if (trail_) trail_->runs(sql_of((*used)->content));
+  } else if (trail_ && !unnamed_.empty()) {
+    trail_->runs(sql_of(unnamed_));
   }
   if (const auto lowered = std::move(lowered_))
     push_op(Owed::Bind, Whose::Clients, {StatementOp::Kind::Tell, 0, 0, std::move(*lowered), {}});

@@ -59,7 +59,20 @@ bool is_plain(std::string_view value) {
 
 // Fields may hold what a client has said.
 std::string shown(const LogField& field) {
-  return field.number ? field.value : masked(std::string_view(field.value).substr(0, kValueMax));
+  if (field.number || field.exact) return field.value;
+  return masked(std::string_view(field.value).substr(0, kValueMax));
+}
+
+bool is_ecs(const LogField& field) { return field.key.find('.') != std::string_view::npos; }
+bool is_left_out(const LogField& field) { return is_ecs(field) && field.value.empty(); }
+
+void put_json_field(std::string& line, const LogField& field) {
+  put_json_string(line, field.key);
+  line += ':';
+  if (field.number)
+    line += field.value;
+  else
+    put_json_string(line, shown(field));
 }
 
 // Writes whole lines to a descriptor, and gives up on a reader that does not read once the program ends.
@@ -119,6 +132,7 @@ std::string format_text(LogLevel level, std::int64_t time_ms, std::string_view e
   std::string line =
       fmt::format("{:%Y-%m-%d %H:%M:%S}.{:03} {} {}", utc(time_ms), time_ms % 1000, name(level).text, event);
   for (const LogField& field : fields) {
+    if (is_left_out(field)) continue;
     ((line += ' ') += field.key) += '=';
     const std::string value = shown(field);
     if (field.number || is_plain(value)) {
@@ -141,20 +155,19 @@ std::string format_json(LogLevel level, std::int64_t time_ms, int pid, std::stri
   line += fmt::format(R"(,"ecs.version":"{}","event.action":)", log_text::kEcsVersion);
   put_json_string(line, event);
   line += fmt::format(R"(,"service.name":"pgweir","process.pid":{})", pid);
-  if (fields.size() > 0) {
-    line += ",\"pgweir\":";
-    char before = '{';
-    for (const LogField& field : fields) {
-      line += std::exchange(before, ',');
-      put_json_string(line, field.key);
-      line += ':';
-      if (field.number)
-        line += field.value;
-      else
-        put_json_string(line, shown(field));
-    }
-    line += '}';
+  for (const LogField& field : fields) {
+    if (!is_ecs(field) || is_left_out(field)) continue;
+    line += ',';
+    put_json_field(line, field);
   }
+  char before = '{';
+  for (const LogField& field : fields) {
+    if (is_ecs(field)) continue;
+    line += before == '{' ? ",\"pgweir\":{" : ",";
+    before = ',';
+    put_json_field(line, field);
+  }
+  if (before == ',') line += '}';
   return line += '}';
 }
 

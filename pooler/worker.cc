@@ -231,6 +231,14 @@ void Worker::tell_held(const Tenant& tenant, Bytes parameter, CeilingRoute route
   }
 }
 
+// Where more come than can be looked at, the rest does without its fingerprint.
+void Worker::tell_slow(SlowTransaction slow) {
+  if (slow_told_ == kSlowMost) return tell(log(), slow, Fingerprint::LeftOut);
+  ++slow_told_;
+  loop_.offload([&log = log(), slow = std::move(slow)] { tell(log, slow, Fingerprint::Told); },
+                [this] { --slow_told_; });
+}
+
 void Worker::renew_guard(Tenant& tenant) {
   tenant.clocks = clock_limits(tenant.record.limits);
   tenant.nearest_alarm = nearest_alarm(tenant.clocks);

@@ -21,6 +21,7 @@
 #include "pooler/session.h"
 #include "pooler/shared.h"
 #include "pooler/side_connection.h"
+#include "pooler/slow_transaction.h"
 #include "pooler/snapshot.h"
 #include "pooler/tenants.h"
 
@@ -73,6 +74,8 @@ class Worker final : public net::Acceptor {
   // The same of what its texts may do, and for how long.
   void renew_guard(Tenant& tenant);
   void tell_held(const Tenant& tenant, Bytes parameter, CeilingRoute route, Bytes found, std::uint64_t count);
+  // One line of the log, a little later.
+  void tell_slow(SlowTransaction slow);
   // A tenant whose ceilings have changed stays in the group where its sessions are.
   Group& group(const Tenant& tenant, const GroupKey& key, const ServerCredentials& credentials);
 
@@ -155,6 +158,8 @@ class Worker final : public net::Acceptor {
  private:
   static constexpr std::size_t kTextsBytes = 4 << 20;  // of verdicts about SQL texts
 
+  static constexpr std::uint32_t kSlowMost = 64;  // whose fingerprints are made at a time
+
   void on_accept(std::unique_ptr<net::Stream> stream) override;
 
   std::uint32_t index_;
@@ -218,6 +223,7 @@ class Worker final : public net::Acceptor {
   net::Timer grace_timer_;
   std::uint64_t period_assignments_ = 0;  // of all tenants, when the period began
   bool sweep_posted_ = false;
+  std::uint32_t slow_told_ = 0;  // lines that are being made elsewhere
   std::uint32_t next_slot_ = 0;
   std::uint64_t last_server_id_ = 0;
   std::optional<Error> draining_;

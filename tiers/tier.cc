@@ -65,6 +65,10 @@ constexpr std::array kOwnFields{
     TierField{"request_timeout", &Tier::request_timeout, 0, kDayMs,
               "Longest time that one request may take, with all statements of its text or pipeline. "
               "statement_timeout bounds each of them, transaction_timeout all of a transaction."},
+    TierField{
+        "slow_transaction", &Tier::slow_transaction, 0, kDayMs,
+        "How long a transaction may hold its server before a line of the log, `slow_transaction`, tells "
+        "of it; never: no line does."},
 };
 
 // Those that the struct has as members, then the ceilings that are fields.

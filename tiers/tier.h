@@ -55,8 +55,9 @@ struct Tier {
   PoolMode pool_mode = PoolMode::Transaction;
   bool session_mode = false;  // a client may ask for it
   Inspection inspection = Inspection::Standard;
-  bool clocks = true;               // of the pooler's own, for the time ceilings
-  milliseconds request_timeout{0};  // of a request with all its statements; 0: no limit
+  bool clocks = true;                // of the pooler's own, for the time ceilings
+  milliseconds request_timeout{0};   // of a request with all its statements; 0: no limit
+  milliseconds slow_transaction{0};  // that holds its server longer is told in the log; 0: none is
   SharedCeilings ceilings;
   friend bool operator==(const Tier&, const Tier&) = default;
 };

@@ -1,6 +1,7 @@
 // pooler/base/log.h - events with fields: log.info("server lost", {{"tenant", tenant}, {"server", id}}).
 //
-// The event name never changes; what varies is in the fields. Never query text, passwords or bound values.
+// The event name never changes; what varies is in the fields. Never query text, passwords or bound values. A
+// key with a dot is a field of the Elastic Common Schema, and is left out where its value is empty.
 #pragma once
 
 #include <concepts>
@@ -17,10 +18,17 @@ struct LogField {
   std::string_view key;
   std::string value;
   bool number = false;
+  bool exact = false;  // ours to the last letter: there is nothing to mask
 
   LogField(std::string_view k, std::string_view v) : key(k), value(v) {}
   LogField(std::string_view k, const char* v) : key(k), value(v) {}
   LogField(std::string_view k, const std::string& v) : key(k), value(v) {}
+  // Never what a client has worded.
+  static LogField ours(std::string_view k, std::string_view v) {
+    LogField field(k, v);
+    field.exact = true;
+    return field;
+  }
   template <std::integral N>
   LogField(std::string_view k, N v) : key(k), value(std::to_string(v)), number(true) {}
 };

@@ -54,6 +54,22 @@ TEST_CASE("a line for collectors is one JSON object in ECS") {
   CHECK_THAT(format_json(LogLevel::Error, kTime, 1, "x", {}), Catch::EndsWith(R"("process.pid":1})"));
 }
 
+TEST_CASE("a field of ECS stands beside the others, and is left out where it is empty") {
+  CHECK_THAT(
+      format_json(LogLevel::Info, kTime, 1, "x", {{"tenant", "acme"}, {"trace.id", "0af7"}, {"span.id", ""}}),
+      Catch::EndsWith(R"("process.pid":1,"trace.id":"0af7","pgweir":{"tenant":"acme"}})"));
+  CHECK_THAT(format_json(LogLevel::Info, kTime, 1, "x", {{"span.id", ""}}),
+             Catch::EndsWith(R"("process.pid":1})"));
+  CHECK(format_text(LogLevel::Info, kTime, "x", {{"trace.id", "0af7"}, {"span.id", ""}, {"tenant", ""}}) ==
+        R"(2026-01-01 00:00:00.007 INFO  x trace.id=0af7 tenant="")");
+}
+
+TEST_CASE("what is ours to the last letter is not masked") {
+  const char* const digits = "4242424242424242";  // as of a card
+  CHECK_THAT(format_text(LogLevel::Info, kTime, "x", {LogField::ours("f", digits), {"g", digits}}),
+             Catch::EndsWith("f=4242424242424242 g=***4242"));
+}
+
 TEST_CASE("whatever stands in a field, the line stays one line of valid JSON") {
   const struct {
     std::string value;
