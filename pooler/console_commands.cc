@@ -49,6 +49,23 @@ void reconnect(Worker& worker, const tiers::Tenant* record) {
   }
 }
 
+bool all_flushed(const Worker& worker) {
+  return std::all_of(worker.sessions().begin(), worker.sessions().end(),
+                     [](const auto& entry) { return entry.second->closing() || entry.second->flushed(); });
+}
+
+void drop_unflushed(Worker& worker) {
+  std::vector<Session*> stuck;
+  for (const auto& [id, session] : worker.sessions())
+    if (!session->closing() && !session->flushed()) stuck.push_back(session.get());
+  for (Session* session : stuck)
+    session->end({sqlstate::kAdminShutdown,
+                  "terminating connection due to administrator command",
+                  "SUSPEND on the pooler's console waits for the other side to take what was sent, and that "
+                  "did not happen in time.",
+                  {}});
+}
+
 bool all_closed(const Worker& worker, const tiers::Tenant* record) {
   return std::all_of(worker.groups().begin(), worker.groups().end(), [record](const auto& entry) {
     if (!concerns(*entry.second, record)) return true;

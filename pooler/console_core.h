@@ -63,6 +63,7 @@ enum class Action : std::uint8_t {
   SetTier,
   Shutdown,
   ShutdownWait,
+  Suspend,
   SuspendTenant,
   WaitClose,
   // What drivers say on every connection; nothing happens.

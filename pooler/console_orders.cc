@@ -26,6 +26,11 @@ namespace {
 // The console that we speak like: tools look at the number.
 constexpr const char* kCompatible = "1.25.2";
 constexpr std::chrono::milliseconds kPauseLook{20};
+constexpr std::chrono::seconds kFlushMost{10};  // that SUSPEND waits for what was read to be passed on
+
+Error already(const char* what) {
+  return {sqlstate::kNotInState, fmt::format("pgweir is {} already", what), {}, "RESUME comes first."};
+}
 
 }  // namespace
 
@@ -51,9 +56,10 @@ void ConsoleSession::State::run(const Request& request) {
     case Action::ShowPeerPools: console::put_peer_pools(out); break;
     case Action::ShowPeers: console::put_peers(out); break;
     case Action::ShowState: {
-      const bool paused = worker.all_paused();
+      const auto said = [](bool yes) { return yes ? "yes" : "no"; };
+      const bool paused = worker.all_paused(), suspended = worker.suspended();
       const console::KeyValue rows[] = {
-          {"active", paused ? "no" : "yes"}, {"paused", paused ? "yes" : "no"}, {"suspended", "no"}};
+          {"active", said(!paused && !suspended)}, {"paused", said(paused)}, {"suspended", said(suspended)}};
       console::put_state(out, rows);
       break;
     }
@@ -95,6 +101,7 @@ void ConsoleSession::State::run(const Request& request) {
     case Action::Pause:
     case Action::Resume: return pause_or_resume(request);
     case Action::Reload: return reload();
+    case Action::Suspend: return suspend();
     case Action::SetSetting: return set(request);
     case Action::Shutdown: return shut_down(App::Wait::Transactions);
     case Action::ShutdownWait: return shut_down(App::Wait::Clients);
@@ -192,6 +199,8 @@ void ConsoleSession::State::kill_client(std::uint32_t client) {
 
 void ConsoleSession::State::pause_or_resume(const Request& request) {
   const bool pause = request.command->action == Action::Pause;
+  // Nothing can come to its end.
+  if (pause && worker.suspended()) return failed(already("suspended"));
   pausing = request.argument;
   std::optional<tiers::Tenant> record;
   Worker* home = nullptr;
@@ -203,12 +212,39 @@ void ConsoleSession::State::pause_or_resume(const Request& request) {
                     {{"user", user}, {"tenant", pausing.empty() ? "*" : pausing}});
   on_all_workers(
       [record, home, pause](Worker& each) {
-        if (!record) return each.set_paused(nullptr, pause);
+        if (!record) {
+          if (!pause) each.set_suspended(false);
+          return each.set_paused(nullptr, pause);
+        }
         if (&each == home || each.tenants().find(record->name)) each.set_paused(&*record, pause);
       },
       if_here([pause](State& state) {
         if (pause) return state.look_at_pause();
         state.done();
+      }));
+}
+
+void ConsoleSession::State::suspend() {
+  if (worker.suspended()) return failed(already("suspended"));
+  if (worker.all_paused()) return failed(already("paused"));
+  worker.log().info("suspended", {{"user", user}});
+  flush_until = worker.loop().now() + kFlushMost;
+  on_all_workers([](Worker& each) { each.set_suspended(true); },
+                 if_here([](State& state) { state.look_at_flush(); }));
+}
+
+// Asks all workers, again and again. Who does not take what was sent to him holds nobody up for ever.
+void ConsoleSession::State::look_at_flush() {
+  auto flushed = std::make_shared<std::atomic<bool>>(true);
+  const bool over = worker.loop().now() >= flush_until;
+  on_all_workers(
+      [flushed, over](Worker& each) {
+        if (over) console::drop_unflushed(each);
+        if (!over && !console::all_flushed(each)) flushed->store(false);
+      },
+      if_here([flushed](State& state) {
+        if (flushed->load()) return state.done();
+        state.worker.loop().arm(state.pause_timer, state.worker.loop().now() + kPauseLook);
       }));
 }
 
@@ -296,6 +332,7 @@ void ConsoleSession::State::look_at_pause() {
 void ConsoleSession::State::look_again() {
   const Request& request = requests.front();
   if (request.command->action == Action::Pause) return look_at_pause();
+  if (request.command->action == Action::Suspend) return look_at_flush();
   look_at_closing(request.argument.empty() ? std::nullopt : worker.snapshot().tenant(request.argument));
 }
 

@@ -141,6 +141,7 @@ Needs needs(Action action) {
     case Action::Kill:
     case Action::KillClient:
     case Action::Reconnect:
+    case Action::Suspend:
     case Action::WaitClose:
     case Action::ShowBackends:
     case Action::ShowCeilings:

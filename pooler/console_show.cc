@@ -207,6 +207,7 @@ void put_report(std::string& out, Action action, const Report& report, const Bes
     case Action::Kill:
     case Action::KillClient:
     case Action::Reconnect:
+    case Action::Suspend:
     case Action::WaitClose:
     case Action::Deallocate:
     case Action::SelectOne:
@@ -261,6 +262,7 @@ std::string shape(const Request& request) {
     case Action::Kill:
     case Action::KillClient:
     case Action::Reconnect:
+    case Action::Suspend:
     case Action::WaitClose:
     case Action::ShowHelp:
     case Action::Pause:

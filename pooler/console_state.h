@@ -43,6 +43,8 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
   void look_at_closing(const std::optional<tiers::Tenant>& record);
   void kill_client(std::uint32_t client);
   void pause_or_resume(const console::Request& request);
+  void suspend();
+  void look_at_flush();
   void order_breaker(const console::Request& request);
   void disable_or_enable(const console::Request& request);
   void show_ceilings(const console::Request& request);
@@ -89,6 +91,7 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
   std::deque<console::Request> requests;  // the front one runs
   console::Portals portals{console::shape};
   std::string pausing;  // the tenant of the PAUSE that runs; empty: all
+  Time flush_until{};   // of the SUSPEND that runs
   char tx_status = 'I';
   bool extended = false;   // the front request comes from Execute
   bool running = false;    // the front request has not been answered

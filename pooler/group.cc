@@ -64,7 +64,8 @@ Group::~Group() {
 Server* Group::request(Session& session) {
   // Whoever still waits may not have a server now, so an idle one is free to take; but not one that serve()
   // is about to hand to somebody else.
-  if (!must_read_first() && session.tenant().may_have_server() && (!serving_ || waiters_.empty())) {
+  if (!worker_.suspended() && !must_read_first() && session.tenant().may_have_server() &&
+      (!serving_ || waiters_.empty())) {
     if (Server* server = idle_for(session.tenant(), session.core().number())) {
       lend(*server, session);
       return server;
@@ -308,7 +309,7 @@ bool Group::gives_up(Server& server, Time now) {
 void Group::serve() {
   // A session that is given a server may give it back at once: then this loop goes on, not a second one
   // inside it.
-  if (serving_ || must_read_first()) return;
+  if (serving_ || worker_.suspended() || must_read_first()) return;
   serving_ = true;
   for (Share* share = queue_.first(); share && !idle_.empty();) {
     auto& member = static_cast<Member&>(*share);
@@ -788,6 +789,11 @@ void Group::pause_changed() {
   standings_changed();
   // Nobody uses a group without tenants now, and a pause is often there to stop its Postgres.
   if (paused() || tenants_.empty()) return close_idle();
+  serve();
+  grow();
+}
+
+void Group::resumed() {
   serve();
   grow();
 }

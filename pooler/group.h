@@ -122,6 +122,8 @@ class Group : public ListLink<Group> {
   void startup_changed();
   // A tenant of this group was paused or resumed.
   void pause_changed();
+  // The worker was suspended, and is not any more.
+  void resumed();
   // The breaker of its backend, or its own, is open or closed now.
   void breaker_changed();
   // It waits for a server, and is one of those that do not wait for a breaker to close. Not the one for which

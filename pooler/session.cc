@@ -58,6 +58,7 @@ void Session::start(Bytes held) {
   held = {};
 #endif
   held_ = held;
+  if (worker_.suspended()) return suspend();  // resume() comes here again
   if (group_.books.settings.has_baseline() && core_.wanted()->proven) {
     welcome();
     if (!held_.empty()) pump(held_);
@@ -131,7 +132,7 @@ void Session::settle(Actions& out, Bytes in) {
   note_time(out);
   keep(in);
   if (group_.books.listener.changed()) group_.listener().tend();
-  if (notifications_ && core_.may_hear()) tell_notifications();
+  if (notifications_ && core_.may_hear() && !suspended_) tell_notifications();
   if (out.proven && !welcomed_) welcome();
   if (out.made_code) worker_.definitions_changed(group_.key());
   if (out.close_client || out.reset_client) {
@@ -311,7 +312,7 @@ void Session::update_flow() {
   const std::size_t high = worker_.config().buffer_high_water;
   // What is held otherwise is the beginning of one message, which the core bounds.
   const bool waits = core_.state() == State::Waiting || stalled_;
-  const bool pause = (waits && held_.size() > high) || (server_ && server_->unsent() > high);
+  const bool pause = suspended_ || (waits && held_.size() > high) || (server_ && server_->unsent() > high);
   if (pause == reads_paused_) return;
   reads_paused_ = pause;
   if (pause)
@@ -319,6 +320,30 @@ void Session::update_flow() {
   else
     stream_->resume_reads();
 }
+
+void Session::suspend() {
+  if (closing_) return;
+  suspended_ = true;
+  update_flow();
+  if (server_ && !std::exchange(server_paused_, true)) server_->pause_reads();
+}
+
+void Session::resume(Duration was) {
+  if (!std::exchange(suspended_, false) || closing_) return;
+  const Time now = worker_.loop().now();
+  for (Time* const each : {&since_, &busy_since_, &transaction_since_, &statement_since_})
+    *each = std::min(*each + was, now);
+  update_flow();
+  if (server_ && stream_->unsent() == 0) on_drained();
+  if (notifications_ && core_.may_hear()) tell_notifications();
+  if (!welcomed_ && core_.state() == State::Idle) {
+    const std::string held = std::move(held_);
+    return start(held);
+  }
+  arm();
+}
+
+bool Session::flushed() const { return stream_->unsent() == 0 && (!server_ || server_->unsent() == 0); }
 
 void Session::on_granted(Server& server) {
   link(server);
@@ -371,7 +396,7 @@ void Session::on_notification(Bytes message) {
                 "Read notifications as they come, on a connection that runs no long transactions."});
   if (!notifications_) notifications_ = std::make_unique<std::string>();
   notifications_->append(message);
-  if (core_.may_hear()) tell_notifications();
+  if (core_.may_hear() && !suspended_) tell_notifications();
 }
 
 // What it has stopped to listen to meanwhile is not for it any more.
@@ -392,7 +417,7 @@ void Session::tell_notifications() {
 void Session::on_server_drained() { update_flow(); }
 
 void Session::on_drained() {
-  if (!server_paused_) return;
+  if (!server_paused_ || suspended_) return;
 #ifdef PGWEIR_PLANT_STAY_PAUSED
   return;
 #endif
@@ -557,7 +582,7 @@ Time Session::queue_end() const {
 }
 
 void Session::on_timer() {
-  if (closing_) return;
+  if (closing_ || suspended_) return;
   const Time now = worker_.loop().now();
   if (deadline() > now) return arm();
   const conf::Config& config = worker_.config();

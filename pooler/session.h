@@ -66,6 +66,11 @@ class Session final : public net::Handler,
   // Why it has no server yet, for its error, its notice and SHOW LIMIT.
   Error why_waiting() const;
   void reloaded() { arm(); }  // its deadlines may have come nearer
+  // SUSPEND and RESUME: nothing is read from it and its server meanwhile. Its clocks stand still; that took
+  // `was` in all.
+  void suspend();
+  void resume(Duration was);
+  bool flushed() const;  // nothing waits to be sent to its client or its server
   void ceilings_changed() {
     core_.ceilings_changed();
     arm();
@@ -140,10 +145,11 @@ class Session final : public net::Handler,
   bool stalled_ = false;        // the core goes on with held_ after the next answers
   bool reads_paused_ = false;   // ours, of the client
   bool server_paused_ = false;  // the server's, because the client does not read
-  bool noticed_ = false;        // has been told that it waits
-  bool throttled_ = false;      // waits for its tenant's rate, not for a server
-  bool refuse_ = false;         // the tier's answer is no: its timer says so
-  bool paid_ = false;           // the transaction that comes first has had its token
+  bool suspended_ = false;
+  bool noticed_ = false;    // has been told that it waits
+  bool throttled_ = false;  // waits for its tenant's rate, not for a server
+  bool refuse_ = false;     // the tier's answer is no: its timer says so
+  bool paid_ = false;       // the transaction that comes first has had its token
 };
 
 }  // namespace pgweir

@@ -561,6 +561,7 @@ void Worker::begin_breakers_anew(const std::string& backend) {
 }
 
 void Worker::drain(const Error& why) {
+  set_suspended(false);
   draining_ = why;
   stop_listening();
   std::vector<ClientLogin*> logins;
@@ -576,6 +577,7 @@ void Worker::drain(const Error& why) {
 }
 
 void Worker::let_clients_leave(const Error& why) {
+  set_suspended(false);
   leaving_ = why;
   stop_listening();
   std::vector<ClientLogin*> logins;
@@ -585,6 +587,7 @@ void Worker::let_clients_leave(const Error& why) {
 }
 
 void Worker::close_all(const Error& why) {
+  set_suspended(false);
   draining_ = why;
   stop_listening();
   std::vector<Session*> all;
@@ -606,6 +609,18 @@ void Worker::set_paused(const tiers::Tenant* record, bool paused) {
   }
   for (auto& [key, group] : groups_.by_key())
     if (!one || group->serves(*one)) group->pause_changed();
+}
+
+void Worker::set_suspended(bool suspended) {
+  if (suspended == suspended_since_.has_value()) return;
+  if (suspended) {
+    suspended_since_ = loop_.now();
+    for (auto& [id, session] : sessions_) session->suspend();
+    return;
+  }
+  const Duration was = loop_.now() - *std::exchange(suspended_since_, std::nullopt);
+  for (auto& [id, session] : sessions_) session->resume(was);
+  for (auto& [key, group] : groups_) group->resumed();
 }
 
 bool Worker::pause_settled(const std::string* name) const {

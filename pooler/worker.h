@@ -149,6 +149,10 @@ class Worker final : public net::Acceptor {
   // Nothing runs any more for what was paused.
   bool pause_settled(const std::string* tenant) const;
   bool all_paused() const { return all_paused_; }
+  // SUSPEND and RESUME: nothing is read from clients that are logged in, nor from servers that they hold, and
+  // nobody is given a server.
+  void set_suspended(bool suspended);
+  bool suspended() const { return suspended_since_.has_value(); }
   std::size_t login_count() const { return logins_.size(); }
 
   void after_change();  // something ended: sweep empty groups, and tell a drain that waits
@@ -218,6 +222,7 @@ class Worker final : public net::Acceptor {
   void make_room();
 
   bool all_paused_ = false;
+  std::optional<Time> suspended_since_;
   net::Timer period_timer_;
   std::set<std::string> graces_;  // tenants with a grace_until
   net::Timer grace_timer_;

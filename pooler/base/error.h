@@ -28,6 +28,7 @@ inline constexpr const char* kSyntaxError = "42601";
 inline constexpr const char* kInvalidCursorName = "34000";
 inline constexpr const char* kDuplicateCursor = "42P03";
 inline constexpr const char* kInsufficientPrivilege = "42501";
+inline constexpr const char* kNotInState = "55000";
 inline constexpr const char* kUndefinedObject = "42704";
 inline constexpr const char* kDuplicateStatement = "42P05";
 inline constexpr const char* kTooManyConnections = "53300";

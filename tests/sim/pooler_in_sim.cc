@@ -1,6 +1,8 @@
 #include "tests/sim/pooler_in_sim.h"
 
 #include "pooler/app.h"
+#include "pooler/shared.h"
+#include "pooler/worker.h"
 #include "tests/sim/stage_config.h"
 
 namespace pgweir::sim {
@@ -49,6 +51,16 @@ void PoolerInSim::reload() {
       world_.trace("reloaded");
     });
   });
+}
+
+// As the console does it.
+void PoolerInSim::suspend(Duration how_long) {
+  const auto order = [this](bool suspended) {
+    for (Worker* worker : app_->shared().workers)
+      worker->loop().post([worker, suspended] { worker->set_suspended(suspended); });
+  };
+  order(true);
+  world_.after(how_long, nullptr, [order] { order(false); });
 }
 
 void PoolerInSim::shutdown() {

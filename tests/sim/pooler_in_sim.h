@@ -21,6 +21,7 @@ class PoolerInSim {
   ~PoolerInSim();
   void start();
   void reload();
+  void suspend(Duration how_long);
   void shutdown();
   bool stopped() const { return stopped_; }
   // After the stop: destroys the pooler; a stream or timer that is left is a violation.

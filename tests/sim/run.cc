@@ -198,6 +198,14 @@ void Run::schedule_faults() {
   for (unsigned i = 0; i < stage_.reloads; ++i)
     world_.after(world_.between(Duration(100'000), Duration(3'000'000)), nullptr,
                  [this] { pooler_->reload(); });
+  // One behind the other.
+  Duration next{};
+  for (unsigned i = 0; i < stage_.suspends; ++i) {
+    const Duration how_long = world_.between(Duration(1'000), Duration(1'500'000));
+    next += world_.between(Duration(50'000), Duration(800'000));
+    world_.after(next, nullptr, [this, how_long] { pooler_->suspend(how_long); });
+    next += how_long;
+  }
   if (stage_.shutdown_midway)
     world_.after(world_.between(Duration(300'000), Duration(4'000'000)), nullptr, [this] {
       for (auto& client : clients_) client->wind_up();

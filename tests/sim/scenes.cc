@@ -206,6 +206,8 @@ void bad_network(Stage& stage, World& world) {
 void reloads(Stage& stage, World& world) {
   stage.reloads = 4;
   if (world.chance(50)) rude(stage);
+  if (world.chance(60)) stage.suspends = static_cast<unsigned>(world.between(1, 3));
+  if (world.chance(30)) stage.manners.channels = 40;
 }
 
 void drain(Stage& stage, World& world) {
@@ -227,6 +229,7 @@ void storm(Stage& stage, World& world) {
   stage.faults_for = milliseconds(4'000);
   stage.reloads = 2;
   stage.shutdown_midway = world.chance(20);
+  if (!stage.shutdown_midway && world.chance(30)) stage.suspends = 2;
 }
 }  // namespace
 
@@ -253,7 +256,7 @@ const std::vector<Scene>& scenes() {
       {"outages", "Postgres crashes, stops and comes back", outages},
       {"breakers", "the same, and the pooler soon stops to knock", breakers},
       {"network", "slow links, resets, half-open connections", bad_network},
-      {"reloads", "the configuration is read again under load", reloads},
+      {"reloads", "the configuration is read again under load, and all is suspended for a while", reloads},
       {"drain", "shutdown under load", drain},
       {"storm", "all of it at once", storm},
   };

@@ -57,7 +57,8 @@ struct Stage {
   Network::Weather weather;
   std::vector<Fault> faults;
   Duration faults_for{};  // from the start
-  unsigned reloads = 0;
+  unsigned reloads = 0;   // each other one has slow transactions told
+  unsigned suspends = 0;  // SUSPEND, and RESUME a while later
   bool shutdown_midway = false;
 };
 
