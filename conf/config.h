@@ -122,6 +122,7 @@ struct Config {
   // console
   std::vector<std::string> console_admins;
   std::vector<std::string> console_stats;
+  bool console_peer = true;  // over the unix socket, who has our uid is an administrator
   // http
   std::uint16_t http_port = 9127;  // 0: none
   std::vector<std::string> http_addresses{"::"};

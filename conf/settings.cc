@@ -159,6 +159,10 @@ constexpr std::array kSettings{
               "Users who may give any command on the console (database `pgweir`)."},
     ConfigRow{"console.stats", &Config::console_stats, Form::Name, 0, 1000, kReload,
               "Users who may only look at the console."},
+    ConfigRow{
+        "console.peer", &Config::console_peer, Form::Plain, 0, 0, kReload,
+        "Over the unix socket, a client of the same operating system user as pgweir's may log in to the "
+        "console as `pgbouncer` or `pgweir`, without a password, and give any command."},
     // http
     ConfigRow{
         "http.port", &Config::http_port, Form::Plain, 0, 65535, kRestart,

@@ -1,6 +1,7 @@
 #include "pooler/client_login.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <utility>
@@ -192,6 +193,9 @@ void ClientLogin::name_tenant() {
   if (is_console_database(startup.database)) {
     console_ = true;
     named_.user = startup.user;
+    // The kernel says who it is, and who has our uid could do more than that.
+    peer_ = worker_->config().console_peer && is_console_database(startup.user) &&
+            stream_->peer_uid() == static_cast<std::int64_t>(::geteuid());
     return authenticate();
   }
   const bool secured = stream_->secured();
@@ -236,7 +240,7 @@ void ClientLogin::authenticate() {
   const conf::AuthMethod asked = snapshot.config().auth_method;
   const std::string& user = named_.user;
   // Whoever may connect is believed to be who he says, on the console as well.
-  if (asked == conf::AuthMethod::Trust) return authenticate_with({Method::Trust, {}, true});
+  if (asked == conf::AuthMethod::Trust || peer_) return authenticate_with({Method::Trust, {}, true});
 
   const auto entry = snapshot.users.find(user);
   LoginCore::Credentials credentials;
@@ -329,20 +333,22 @@ void ClientLogin::finish() {
   const protocol::Startup& startup = core_.startup();
   const Snapshot& snapshot = worker_->snapshot();
   const conf::Config& config = snapshot.config();
-  if (config.client_tls_mode == conf::TlsMode::VerifyFull && stream_->tls_peer_name() != named_.user)
+  if (config.client_tls_mode == conf::TlsMode::VerifyFull && !peer_ &&
+      stream_->tls_peer_name() != named_.user)
     return refuse({sqlstate::kInvalidAuthorization,
                    "the client certificate's common name is not the user \"" + named_.user + "\"",
                    {},
                    "Use a certificate made for this user; client.tls_mode is verify-full."});
   if (worker_->draining()) return refuse(*worker_->drain_reason());
   if (console_) {
-    if (!snapshot.is_console_user(startup.user))
+    if (!snapshot.is_console_user(startup.user) && !peer_)
       return refuse({sqlstate::kInsufficientPrivilege,
                      "user \"" + startup.user + "\" may not use the console",
                      {},
                      "Name the user in console.admins or console.stats."});
     over_ = true;
-    auto console = std::make_unique<ConsoleSession>(*worker_, std::move(stream_), startup.user);
+    auto console = std::make_unique<ConsoleSession>(*worker_, std::move(stream_), startup.user,
+                                                    peer_ ? ConsoleBy::Peer : ConsoleBy::Role);
     ConsoleSession& started = *console;
     worker_->own_console(std::move(console));
     tell_audit(started.user(), started.stream().peer(), started.id(), nullptr);

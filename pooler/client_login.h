@@ -69,6 +69,7 @@ class ClientLogin final : public net::Handler {
   std::optional<tiers::Tenant> record_;
   bool unreachable_ = false;  // the tenant store could not be asked
   bool console_ = false;
+  bool peer_ = false;   // ... of a user whose uid is ours (console.peer)
   bool moves_ = false;  // to its home worker, as soon as everything written is out
   bool waits_ = false;  // for one of its tenant's clients to leave
   bool over_ = false;   // nothing more is read; waits for on_closed or its deletion

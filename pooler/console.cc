@@ -40,8 +40,9 @@ std::uint32_t message_limit(char type) {
 
 bool is_console_database(Bytes name) { return name == "pgweir" || name == "pgbouncer"; }
 
-ConsoleSession::ConsoleSession(Worker& worker, std::unique_ptr<net::Stream> stream, std::string user)
-    : state_(std::make_shared<State>(worker, std::move(stream), std::move(user))) {
+ConsoleSession::ConsoleSession(Worker& worker, std::unique_ptr<net::Stream> stream, std::string user,
+                               ConsoleBy by)
+    : state_(std::make_shared<State>(worker, std::move(stream), std::move(user), by)) {
   state_->stream->set_handler(*this);
 }
 
@@ -99,7 +100,8 @@ void ConsoleSession::State::greet() {
 
 Role ConsoleSession::State::role() const {
   const Snapshot& snapshot = worker.snapshot();  // a reload may have taken it away
-  if (snapshot.is_admin(user)) return Role::Admin;
+  if (snapshot.is_admin(user) || (by == ConsoleBy::Peer && snapshot.config().console_peer))
+    return Role::Admin;
   return snapshot.is_console_user(user) ? Role::Stats : Role::None;
 }
 

@@ -20,11 +20,15 @@ class Worker;
 
 bool is_console_database(Bytes name);
 
+// What lets a user in: his name in the configuration, or his uid (console.peer), which makes him an
+// administrator.
+enum class ConsoleBy : std::uint8_t { Role, Peer };
+
 class ConsoleSession final : public net::Handler {
  public:
   static constexpr std::uint32_t kQueryMax = 64 << 10;  // bytes of one message
 
-  ConsoleSession(Worker& worker, std::unique_ptr<net::Stream> stream, std::string user);
+  ConsoleSession(Worker& worker, std::unique_ptr<net::Stream> stream, std::string user, ConsoleBy by);
   ~ConsoleSession() override;
   void start(Bytes held);  // greets; `held`: bytes that came behind the login
   void end();              // closes the connection with 57P01

@@ -22,10 +22,11 @@ namespace pgweir {
 struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::State> {
   static constexpr std::uint32_t kConsoleIds = 1u << 30;  // sessions have ids below it
 
-  State(Worker& w, std::unique_ptr<net::Stream> c, std::string u)
+  State(Worker& w, std::unique_ptr<net::Stream> c, std::string u, ConsoleBy b)
       : worker(w),
         stream(std::move(c)),
         user(std::move(u)),
+        by(b),
         connected_at(w.loop().now()),
         id(kConsoleIds | static_cast<std::uint32_t>(w.rng().below(kConsoleIds))),
         pause_timer(this, [](void* self) { static_cast<State*>(self)->look_again(); }) {}
@@ -84,6 +85,7 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
   Worker& worker;
   std::unique_ptr<net::Stream> stream;
   std::string user;
+  ConsoleBy by;
   Time connected_at;
   std::uint32_t id;
   net::Timer pause_timer;
