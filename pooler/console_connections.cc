@@ -135,6 +135,21 @@ constexpr std::array kPinnedClients{
     Connection{"id", kI, &of<&ConnectionRow::id>},
 };
 
+using Prepared = Figure<StatementRow>;
+constexpr std::array kStatements{
+    Prepared{"name", kS, &StatementRow::name},
+    Prepared{"backend", kS, &StatementRow::backend},
+    Prepared{"database", kS, &StatementRow::database},
+    Prepared{"user", kS, &StatementRow::user},
+    Prepared{"statement", kS, &StatementRow::statement},
+    Prepared{"fingerprint", kS, &StatementRow::fingerprint},
+    Prepared{"bytes", kI, &StatementRow::bytes},
+    Prepared{"clients", kI, &StatementRow::names},
+    Prepared{"servers", kI, &StatementRow::servers},
+    Prepared{"parses", kN, [](const StatementRow& row) -> Text { return std::to_string(row.parses); }},
+    Prepared{"binds", kN, [](const StatementRow& row) -> Text { return std::to_string(row.binds); }},
+};
+
 template <std::size_t reason>
 Text pinned_by(const PinRow& row) {
   return int4(row.reasons[reason]);
@@ -214,6 +229,9 @@ void put_sockets(std::string& out, std::span<const ConnectionRow> rows, std::int
 }
 
 void put_pins(std::string& out, std::span<const PinRow> rows) { put_table(out, kPins, rows); }
+void put_statements(std::string& out, std::span<const StatementRow> rows) {
+  put_table(out, kStatements, rows);
+}
 void put_users(std::string& out, std::span<const UserRow> rows) { put_table(out, kUsers, rows); }
 
 }  // namespace pgweir::console

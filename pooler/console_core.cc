@@ -61,6 +61,10 @@ constexpr std::array kCommands{
     Command{"SHOW SOCKETS", Action::ShowSockets, kNone, "SHOW", kStats,
             "clients and servers with what waits to be sent"},
     Command{"SHOW STATE", Action::ShowState, kNone, "SHOW", kStats, "whether the pooler is active or paused"},
+    Command{
+        "SHOW STATEMENTS", Action::ShowStatements, kPage, "SHOW", kStats,
+        "prepared statements by database and user, how often they were used and where they are known; LIKE, "
+        "LIMIT and AFTER as of SHOW TENANTS"},
     Command{"SHOW STATS", Action::ShowStats, kNone, "SHOW", kStats,
             "traffic per database: totals since the start, averages over the last minute"},
     Command{"SHOW STATS_AVERAGES", Action::ShowStatsAverages, kNone, "SHOW", kStats,

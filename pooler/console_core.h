@@ -37,6 +37,7 @@ enum class Action : std::uint8_t {
   ShowServers,
   ShowSockets,
   ShowState,
+  ShowStatements,
   ShowStats,
   ShowStatsAverages,
   ShowStatsTotals,

@@ -71,6 +71,7 @@ void ConsoleSession::State::run(const Request& request) {
     case Action::ShowPins:
     case Action::ShowPools:
     case Action::ShowServers:
+    case Action::ShowStatements:
     case Action::ShowStats:
     case Action::ShowStatsAverages:
     case Action::ShowStatsTotals:
@@ -127,7 +128,7 @@ void ConsoleSession::State::gather(const Request& request) {
     console::put_report(out, action, report, beside);
     return out;
   };
-  console::gather(worker, action, write,
+  console::gather(worker, action, request.page, write,
                   if_here([](State& state, std::string rows) { state.done(std::move(rows)); }));
 }
 

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "pooler/console.h"
+#include "pooler/console_statements.h"
 #include "pooler/walk.h"
 #include "pooler/worker.h"
 
@@ -88,6 +89,7 @@ struct Part {
   std::deque<PinRow> pins;
   std::deque<ConnectionRow> connections;
   std::deque<BreakerRow> breakers;
+  std::map<std::string, StatementRow> statements;  // by name
   WorkerRow worker;
   // Of tenants that no worker remembers; rows of stats and pins in the end.
   Traffic forgotten;
@@ -101,6 +103,7 @@ struct Needs {
   bool clients = false;
   bool servers = false;
   bool breakers = false;
+  bool statements = false;
 };
 
 Needs needs(Action action) {
@@ -109,6 +112,7 @@ Needs needs(Action action) {
     case Action::ShowPinnedClients: return {.clients = true};
     case Action::ShowServers: return {.servers = true};
     case Action::ShowBreakers: return {.breakers = true};
+    case Action::ShowStatements: return {.statements = true};
     case Action::ShowPins:
     case Action::ShowStats:
     case Action::ShowStatsAverages:
@@ -168,8 +172,8 @@ Needs needs(Action action) {
 // One worker's rows, a step at a time on its own thread.
 class Collection : public std::enable_shared_from_this<Collection> {
  public:
-  Collection(Worker& worker, Needs needs, std::function<void(std::shared_ptr<Part>)> done)
-      : worker_(worker), needs_(needs), done_(std::move(done)) {
+  Collection(Worker& worker, Needs needs, const Page& page, std::function<void(std::shared_ptr<Part>)> done)
+      : worker_(worker), needs_(needs), done_(std::move(done)), statements_(page) {
     if (needs.tenants) worker.charge_servers();
     if (needs.breakers) add_breakers();
     part_->worker.worker = worker.index();
@@ -193,6 +197,8 @@ class Collection : public std::enable_shared_from_this<Collection> {
       if (walk_groups()) needs_.pools = needs_.servers = false;
     } else if (needs_.clients) {
       needs_.clients = walk_clients();
+    } else if (needs_.statements) {
+      needs_.statements = !statements_.step(worker_, part_->statements);
     } else {
       return done_(std::move(part_));
     }
@@ -337,6 +343,7 @@ class Collection : public std::enable_shared_from_this<Collection> {
   std::shared_ptr<Part> part_ = std::make_shared<Part>();
   BucketWalk tenants_, sessions_;
   GroupWalk groups_;
+  StatementWalk statements_;
 };
 
 template <class Row>
@@ -388,6 +395,7 @@ Report unite(std::vector<std::shared_ptr<Part>>& parts, const Snapshot& snapshot
     append(report.pins, part->pins);
     append(report.connections, part->connections);
     append(report.breakers, part->breakers);
+    for (auto& [name, row] : part->statements) report.statements.push_back(std::move(row));
     report.workers.push_back(part->worker);
     report.clients += part->worker.clients + part->worker.consoles;
     report.logins += part->worker.logins;
@@ -406,6 +414,7 @@ Report unite(std::vector<std::shared_ptr<Part>>& parts, const Snapshot& snapshot
   sort(report.pins, [](const PinRow& row) { return std::tie(row.database); });
   sort(report.connections, [](const ConnectionRow& row) { return std::tie(row.database, row.id); });
   sort(report.workers, [](const WorkerRow& row) { return row.worker; });
+  sort(report.statements, [](const StatementRow& row) { return std::tie(row.name); });
   sort(report.breakers, [](const BreakerRow& row) { return std::tie(row.backend, row.database, row.user); });
   // Both are in the order of their names.
   auto pool = report.pools.begin();
@@ -474,7 +483,7 @@ std::vector<BreakerRow> breakers(Worker& asking) {
   return rows;
 }
 
-void gather(Worker& asking, Action action, std::function<std::string(const Report&)> write,
+void gather(Worker& asking, Action action, const Page& page, std::function<std::string(const Report&)> write,
             std::function<void(std::string)> done) {
   struct Gathering {
     std::vector<std::shared_ptr<Part>> parts;
@@ -492,14 +501,14 @@ void gather(Worker& asking, Action action, std::function<std::string(const Repor
         [all] { all->done(std::move(all->text)); });
   };
   for (Worker* worker : asking.shared().workers)
-    worker->loop().post([worker, &asking, action, all, united] {
+    worker->loop().post([worker, &asking, action, page, all, united] {
       const auto done_here = [&asking, all, united](std::shared_ptr<Part> part) {
         asking.loop().post([&asking, all, united, part = std::move(part)]() mutable {
           all->parts.push_back(std::move(part));
           if (all->parts.size() == asking.shared().workers.size()) united();
         });
       };
-      std::make_shared<Collection>(*worker, needs(action), done_here)->step();
+      std::make_shared<Collection>(*worker, needs(action), page, done_here)->step();
     });
 }
 

@@ -25,13 +25,14 @@ struct Report {
   std::vector<ConnectionRow> connections;  // of clients, servers or both
   std::vector<WorkerRow> workers;
   std::vector<BreakerRow> breakers;  // of databases and users
+  std::vector<StatementRow> statements;
   std::uint64_t clients = 0, logins = 0, servers = 0;
 };
 
 // Gathers from all workers what `action` shows, some rows at a time, so that none of them stands still;
 // `write` makes a text of it on a helper thread, and `done` is given that on the asking worker's loop.
-// `write` may hold values only.
-void gather(Worker& asking, Action action, std::function<std::string(const Report&)> write,
+// `write` may hold values only. Of statements those of the page alone are gathered.
+void gather(Worker& asking, Action action, const Page& page, std::function<std::string(const Report&)> write,
             std::function<void(std::string)> done);
 
 // As it is configured; nothing of it is in use.

@@ -1,10 +1,12 @@
 #include "pooler/console_show.h"
 
+#include <algorithm>
 #include <map>
 #include <string_view>
 #include <utility>
 
 #include "pooler/base/check.h"
+#include "pooler/console_statements.h"
 #include "pooler/group.h"
 #include "pooler/net/wall_clock.h"
 #include "pooler/server.h"
@@ -43,6 +45,16 @@ void put_tenants(std::string& out, const Report& report, const Page& page) {
     if (row.name > page.after && matches(row.name, page.like)) rows.push_back(row);
   }
   put_tenants(out, rows);
+}
+
+void put_statements(std::string& out, const Report& report, const Page& page) {
+  // The first ones of each worker are here.
+  std::vector<StatementRow> rows(
+      report.statements.begin(),
+      report.statements.begin() +
+          static_cast<std::ptrdiff_t>(std::min<std::size_t>(report.statements.size(), page.limit)));
+  tell_fingerprints(rows);
+  put_statements(out, rows);
 }
 
 void put_users(std::string& out, const Report& report, const Beside& beside) {
@@ -170,6 +182,7 @@ void put_report(std::string& out, Action action, const Report& report, const Bes
     case Action::ShowPinnedClients: return put_pinned_clients(out, report.connections);
     case Action::ShowPins: return put_pins(out, report.pins);
     case Action::ShowPools: return put_pools(out, report.pools);
+    case Action::ShowStatements: return put_statements(out, report, beside.page);
     case Action::ShowStats: return put_stats(out, report.stats);
     case Action::ShowStatsAverages: return put_stats_averages(out, report.stats);
     case Action::ShowStatsTotals: return put_stats_totals(out, report.stats);
@@ -234,6 +247,7 @@ std::string shape(const Request& request) {
     case Action::ShowPins:
     case Action::ShowPools:
     case Action::ShowServers:
+    case Action::ShowStatements:
     case Action::ShowStats:
     case Action::ShowStatsAverages:
     case Action::ShowStatsTotals:

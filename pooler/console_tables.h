@@ -16,6 +16,7 @@
 #include "pooler/breaker.h"
 #include "pooler/ceiling_tally.h"
 #include "pooler/console_figure.h"
+#include "pooler/request_trail.h"
 #include "pooler/tenant.h"
 #include "tiers/record.h"
 
@@ -149,6 +150,18 @@ struct BreakerRow {
   std::string last_error;
 };
 
+// A prepared statement that the clients of one database and user share.
+struct StatementRow {
+  std::string name;  // in whose order they are shown: database, user, group and number
+  std::string backend, database, user;
+  std::string statement;  // its name on servers
+  KeptText text;          // nothing of it is shown but:
+  std::string fingerprint;
+  std::uint64_t bytes = 0;
+  std::uint32_t names = 0, servers = 0;
+  std::uint64_t parses = 0, binds = 0;
+};
+
 struct NamedCount {
   const char* name;
   std::uint64_t count = 0;
@@ -215,6 +228,7 @@ void put_limits(std::string& out, std::span<const LimitView> rows);
 void put_workers(std::string& out, std::span<const WorkerRow> rows);
 void put_backends(std::string& out, std::span<const BackendRow> rows);
 void put_breakers(std::string& out, std::span<const BreakerRow> rows);
+void put_statements(std::string& out, std::span<const StatementRow> rows);
 void put_totals(std::string& out, std::span<const StatsRow> rows);
 // One row of one column.
 void put_value(std::string& out, const char* column, std::uint32_t type_oid, const std::string& value);

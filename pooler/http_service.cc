@@ -134,10 +134,11 @@ class HttpService::Api : public std::enable_shared_from_this<HttpService::Api> {
       *response = http::answer(call, report, beside);
       return std::string();
     };
-    console::gather(first_, action, write, [self = shared_from_this(), response, reply](const std::string&) {
-      --self->gatherings_;
-      reply(std::move(*response));
-    });
+    console::gather(first_, action, {}, write,
+                    [self = shared_from_this(), response, reply](const std::string&) {
+                      --self->gatherings_;
+                      reply(std::move(*response));
+                    });
   }
 
   Worker& first_;

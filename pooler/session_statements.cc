@@ -156,6 +156,7 @@ SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actio
   if (push_op(Owed::Parse, Whose::Clients,
               {StatementOp::Kind::Prepare, 0, statement->id, std::string(name), statement}))
     names_->set(name, statement);
+  ++statement->parses;
   ++out.client_parses;
   ++out.server_parses;
 #ifdef PGWEIR_PLANT_REGISTER_EARLY
@@ -194,6 +195,7 @@ SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Action
     if (server_->uses.size() == kOpsMax)
       server_->uses.erase(server_->uses.begin(), server_->uses.begin() + kOpsMax / 2);
     server_->uses.push_back({server_->pipeline.binds(), *used});
+    ++(*used)->binds;
     if (trail_) trail_->runs(sql_of((*used)->content));
   } else if (trail_ && !unnamed_.empty()) {
     trail_->runs(sql_of(unnamed_));

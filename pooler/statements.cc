@@ -72,20 +72,29 @@ void StatementBook::put_down(Statement& statement) {
 }
 
 void ClientStatements::set(Bytes name, StatementRef statement) {
-  const auto [place, is_new] = names_.insert_or_assign(std::string(name), std::move(statement));
-  if (is_new) book_.bytes_ += cost(place->first);
+  ++statement->names;
+  const auto [place, is_new] = names_.try_emplace(std::string(name));
+  if (is_new)
+    book_.bytes_ += cost(place->first);
+  else
+    --place->second->names;
+  place->second = std::move(statement);
 }
 
 void ClientStatements::erase(Bytes name) {
   const auto place = names_.find(name);
   if (place == names_.end()) return;
   book_.bytes_ -= cost(name);
+  --place->second->names;
   last_ = nullptr;
   names_.erase(place);
 }
 
 void ClientStatements::clear() {
-  for (const auto& [name, statement] : names_) book_.bytes_ -= cost(name);
+  for (const auto& [name, statement] : names_) {
+    book_.bytes_ -= cost(name);
+    --statement->names;
+  }
   last_ = nullptr;
   names_.clear();
 }

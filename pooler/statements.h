@@ -38,6 +38,8 @@ struct Statement {
   std::uint32_t definitions = 0;
   StatementBook* book = nullptr;
   std::uint32_t refs = 0;
+  std::uint32_t names = 0;                 // that clients have for it
+  std::uint64_t parses = 0, binds = 0;     // of clients
   std::list<Statement*>::iterator unused;  // place among the unused while refs is 0
 };
 
@@ -94,6 +96,9 @@ class StatementBook {
     make_room(0);
   }
   std::size_t size() const { return statements_.size(); }
+  using Statements = std::unordered_map<Bytes, std::unique_ptr<Statement>>;  // by Statement::key
+  // Those that who prepares their text now is given.
+  const Statements& statements() const { return statements_; }
 
  private:
   friend class StatementRef;
@@ -104,7 +109,7 @@ class StatementBook {
   std::size_t bytes_ = 0;
   std::uint32_t definitions_ = 0;
   StatementId next_ = 1;
-  std::unordered_map<Bytes, std::unique_ptr<Statement>> statements_;       // by Statement::key
+  Statements statements_;
   std::list<Statement*> unused_;                                           // longest unused first
   std::unordered_map<Statement*, std::unique_ptr<Statement>> superseded_;  // until nobody holds them
 };

@@ -164,7 +164,7 @@ COLUMNS = {
     "DNS_HOSTS": "hostname:s ttl:q addrs:s",
     "DNS_ZONES": "zonename:s serial:q count:i",
 }
-OURS = ("TENANTS", "TIERS", "BACKENDS", "WORKERS", "PINS", "PINNED_CLIENTS")
+OURS = ("TENANTS", "TIERS", "BACKENDS", "WORKERS", "PINS", "PINNED_CLIENTS", "STATEMENTS")
 
 
 class Tables(ConsoleCase):

@@ -68,6 +68,8 @@ TEST_CASE("commands are read in any case and spacing, one or many") {
       {"reconnect", "RECONNECT"},
       {"wait_close \"a b\"", "WAIT_CLOSE(a b)"},
       {"show tenants", "SHOW TENANTS"},
+      {"suspend", "SUSPEND"},
+      {"SHOW statements LIMIT 5 AFTER 'a/b/c'", "SHOW STATEMENTS(LIMIT 5 AFTER '...')"},
       {"SHOW TENANTS limit 5 LIKE 'a%'", "SHOW TENANTS(LIMIT 5 LIKE '...')"},
       {"deallocate all; discard all", "DEALLOCATE ALL|DISCARD ALL"},
       {"shutdown wait_for_servers", "SHUTDOWN WAIT_FOR_SERVERS"},

@@ -64,14 +64,17 @@ TEST_CASE("a client's names are counted while it has them") {
     names.set("x", b);
     CHECK(names.find("x")->get() == b.get());
     CHECK(names.size() == 2);
+    CHECK((a->names == 1 && b->names == 1));
     CHECK(book.bytes() == before + 2 * (StatementBook::kNameCost + 1));
     names.erase("x");
     names.erase("x");
     CHECK(book.bytes() == before + StatementBook::kNameCost + 1);
+    CHECK((a->names == 1 && b->names == 0));
     CHECK(names.room_for("z"));
     CHECK_FALSE(names.room_for(std::string(10'000, 'z')));
   }
   CHECK(book.bytes() == before);
+  CHECK((a->names == 0 && b->names == 0));
 }
 
 TEST_CASE("a server forgets what it used least recently") {

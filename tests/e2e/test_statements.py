@@ -1,0 +1,86 @@
+"""SHOW STATEMENTS: what is prepared, by whom it is used and where it is known."""
+
+import unittest
+
+from harness import PgweirCase, Wire
+from harness.wire import bind, execute, parse, sync
+
+
+class Statements(PgweirCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.postgres.create_user("app", "s3cret")
+        for name in ("app", "other"):
+            cls.postgres.create_database(name, owner="app")
+
+    def setUp(self):
+        self.weir = self.pgweir({"auth": {"method": "trust"}}, users={"app": "s3cret", "admin": "adm1n"})
+
+    def wire(self, database="app"):
+        wire = Wire(self.weir.port)
+        self.addCleanup(wire.close)
+        return wire.login("app", database)
+
+    def rows(self, command="SHOW STATEMENTS"):
+        columns, rows = self.weir.console(command)
+        return [dict(zip(columns, row)) for row in rows]
+
+    def runs(self, client, sql, name, times=1):
+        client.send(parse(sql, name), sync())
+        client.until_ready()
+        for _ in range(times):
+            client.send(bind(name), execute(), sync())
+            client.until_ready()
+
+    def test_clients_that_share_a_text(self):
+        one, two = self.wire(), self.wire()
+        self.runs(one, "select 'a secret'", "x", times=3)
+        self.runs(two, "select 'a secret'", "y", times=2)
+        (row,) = self.rows()
+        self.assertEqual((row["backend"], row["database"], row["user"]), ("main", "app", "app"))
+        self.assertEqual((row["clients"], row["servers"]), (2, 1))
+        self.assertEqual((row["parses"], row["binds"]), (2, 5))
+        self.assertRegex(row["statement"], "^pgweir_[0-9]+$")
+        self.assertRegex(row["fingerprint"], "^[0-9a-f]{16}$")
+        self.assertGreater(row["bytes"], len("select 'a secret'"))
+        self.assertNotIn("secret", str(row))
+        # A second server learns it; then nobody uses it, and it is still known.
+        one.query("begin")
+        two.send(bind("y"), execute(), sync())
+        two.until_ready()
+        self.assertEqual(self.rows()[0]["servers"], 2)
+        one.query("commit")
+        for client in (one, two):
+            client.query("deallocate all")
+        (row,) = self.rows()
+        self.assertEqual((row["clients"], row["servers"], row["binds"]), (0, 2, 6))
+
+    def test_pages(self):
+        client, other = self.wire(), self.wire("other")
+        for i in range(25):
+            self.runs(client, f"select {i} as c{i}", f"s{i}", times=0)
+        self.runs(other, "select 1", "s", times=0)
+        whole = [row["name"] for row in self.rows()]
+        self.assertEqual(len(whole), 26)
+        self.assertEqual(whole, sorted(whole))
+        seen, after = [], ""
+        while page := [row["name"] for row in self.rows(f"SHOW STATEMENTS LIMIT 10 AFTER '{after}'")]:
+            self.assertLessEqual(len(page), 10)
+            seen += page
+            after = page[-1]
+        self.assertEqual(seen, whole)
+        self.assertEqual([row["database"] for row in self.rows("SHOW STATEMENTS LIKE 'oth%'")], ["other"])
+        self.assertEqual(self.rows("SHOW STATEMENTS LIKE 'nobody'"), [])
+        self.assertEqual(self.rows("SHOW STATEMENTS LIMIT 0"), [])
+
+    def test_many(self):
+        client = self.wire()
+        client.send(*(parse(f"select {i} as c{i}", f"s{i}") for i in range(3000)), sync())
+        client.until_ready()
+        self.assertEqual(len(self.rows("SHOW STATEMENTS LIMIT 5000")), 3000)
+        self.assertEqual(len(self.rows()), 1000)
+
+
+if __name__ == "__main__":
+    unittest.main()
