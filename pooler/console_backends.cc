@@ -94,6 +94,7 @@ std::vector<Sampled> samples(const BackendRow& row) { return sample_table(kBacke
 std::vector<Sampled> samples(const BreakerRow& row) { return sample_table(kBreakers, row); }
 std::vector<Cell> cells(const WorkerRow& row) { return table_cells(kWorkers, row); }
 std::vector<Cell> cells(const BackendRow& row) { return table_cells(kBackends, row); }
+std::vector<Cell> cells(const BreakerRow& row) { return table_cells(kBreakers, row); }
 
 void put_workers(std::string& out, std::span<const WorkerRow> rows) { put_table(out, kWorkers, rows); }
 void put_backends(std::string& out, std::span<const BackendRow> rows) { put_table(out, kBackends, rows); }

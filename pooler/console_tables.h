@@ -194,6 +194,7 @@ std::vector<Cell> cells(const PoolRow& row);
 std::vector<Cell> cells(const TierRow& row);
 std::vector<Cell> cells(const WorkerRow& row);
 std::vector<Cell> cells(const BackendRow& row);
+std::vector<Cell> cells(const BreakerRow& row);
 std::vector<Cell> tenant_cells(const DatabaseRow& row);
 std::vector<Cell> cells(const StatsRow& row);
 

@@ -14,7 +14,7 @@ namespace pgweir::http {
 
 namespace {
 
-constexpr std::size_t kNameBytes = 1024;  // of a cursor: two names
+constexpr std::size_t kNameBytes = 1024;  // of a cursor: three names
 
 enum class Takes : std::uint8_t { Nothing, Page, PageAndPattern };
 struct Row {
@@ -23,6 +23,7 @@ struct Row {
   Takes takes = Takes::Nothing;
 };
 constexpr std::array kRows{Row{"backends", Resource::Backends},
+                           Row{"breakers", Resource::Breakers, Takes::Page},
                            Row{"openapi.json", Resource::Document},
                            Row{"overview", Resource::Overview},
                            Row{"pools", Resource::Pools, Takes::Page},

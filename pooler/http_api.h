@@ -14,6 +14,7 @@ namespace pgweir::http {
 
 enum class Resource : std::uint8_t {
   Backends,
+  Breakers,
   Document,
   Overview,
   Pools,

@@ -20,7 +20,9 @@ Json value_of(const Cell& cell) {
   if (!cell.value) return nullptr;
   switch (cell.kind) {
     case Cell::Kind::Words: return *cell.value;
-    case Cell::Kind::Number: return std::strtoull(cell.value->c_str(), nullptr, 10);
+    case Cell::Kind::Number:
+      if (cell.value->find('.') != std::string::npos) return std::strtod(cell.value->c_str(), nullptr);
+      return std::strtoull(cell.value->c_str(), nullptr, 10);
     case Cell::Kind::Truth: return *cell.value == "1";
   }
   return nullptr;
@@ -43,6 +45,10 @@ std::string text(const Json& json) {
 
 std::string key_of(const console::DatabaseRow& row) { return row.name; }
 std::string key_of(const console::PoolRow& row) { return row.database + '\0' + row.user; }
+// A backend's own comes before those of its databases and users.
+std::string key_of(const console::BreakerRow& row) {
+  return row.backend + '\0' + row.database.value_or("") + '\0' + row.user.value_or("");
+}
 
 // `rows` is in the order of the keys; `make` makes an object of one.
 template <class Rows, class Take, class Make>
@@ -60,6 +66,15 @@ Response page(const Call& call, const char* name, const Rows& rows, Take take, M
   Response response{.status = 200, .body = text({{name, found}}), .type = kJson};
   if (more) response.headers.emplace_back("Link", link_to_next(call, last));
   return response;
+}
+
+Response breakers(const Call& call, const console::Report& report, const console::Beside& beside) {
+  std::vector<console::BreakerRow> rows = beside.breakers;
+  rows.insert(rows.end(), report.breakers.begin(), report.breakers.end());
+  std::sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) { return key_of(a) < key_of(b); });
+  return page(
+      call, "breakers", rows, [](const console::BreakerRow&) { return true; },
+      [](const console::BreakerRow& row) { return object(console::cells(row)); });
 }
 
 Response tenant(const Call& call, const console::Report& report) {
@@ -170,6 +185,7 @@ std::string overview_json(const Overview& overview) {
 Response answer(const Call& call, const console::Report& report, const console::Beside& beside) {
   switch (call.resource) {
     case Resource::Tenant: return tenant(call, report);
+    case Resource::Breakers: return breakers(call, report, beside);
     case Resource::Tenants:
       return page(
           call, "tenants", report.databases,

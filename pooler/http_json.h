@@ -31,7 +31,7 @@ struct Overview {
 std::string backends_json(const std::vector<console::BackendRow>& rows);
 std::string overview_json(const Overview& overview);
 std::string version_json();
-// Of calls that need a report: Pools, Tenant, Tenants, Tiers, Workers.
+// Of calls that need a report: Breakers, Pools, Tenant, Tenants, Tiers, Workers.
 Response answer(const Call& call, const console::Report& report, const console::Beside& beside);
 
 }  // namespace pgweir::http

@@ -108,6 +108,7 @@ class HttpService::Api : public std::enable_shared_from_this<HttpService::Api> {
       case Resource::Tiers: return gather(call, Action::ShowTiers, reply);
       case Resource::Pools: return gather(call, Action::ShowPools, reply);
       case Resource::Workers: return gather(call, Action::ShowWorkers, reply);
+      case Resource::Breakers: return gather(call, Action::ShowBreakers, reply);
     }
   }
 
@@ -129,8 +130,9 @@ class HttpService::Api : public std::enable_shared_from_this<HttpService::Api> {
     }
     ++gatherings_;
     auto response = std::make_shared<Response>();
-    const auto write = [call, response,
-                        beside = console::beside(first_.snapshot(), {})](const console::Report& report) {
+    console::Beside beside = console::beside(first_.snapshot(), {});
+    if (action == Action::ShowBreakers) beside.breakers = console::breakers(first_);
+    const auto write = [call, response, beside = std::move(beside)](const console::Report& report) {
       *response = http::answer(call, report, beside);
       return std::string();
     };

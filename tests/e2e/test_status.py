@@ -62,6 +62,15 @@ class Api(HttpCase):
         self.assertEqual({tier["tier"] for tier in self.get("/tiers")[0]["tiers"]}, {
             "free", "starter", "pro", "enterprise"})
 
+    def test_breakers(self):
+        (row,) = self.get("/breakers")[0]["breakers"]
+        self.assertEqual((row["backend"], row["database"], row["state"], row["mode"]), ("main", None, "closed", "auto"))
+        self.weir.console("BREAKER OPEN main")
+        self.addCleanup(self.weir.console, "BREAKER AUTO main")
+        (row,) = self.get("/breakers?limit=5")[0]["breakers"]
+        self.assertEqual((row["state"], row["mode"]), ("open", "ordered"))
+        self.get("/breakers?like=x", 400)
+
     def test_problems(self):
         self.assertEqual(self.get("/tenants/nobody", 404)[0]["status"], 404)
         self.get("/tenants?limit=0", 400)
@@ -186,6 +195,14 @@ class Page(HttpCase):
             if KEEP:
                 for name, width, height in (("wide", 1200, 1500), ("phone", 500, 2600)):
                     self.browse("#tenant=app", width, height, f"{KEEP}/status-{name}.png")
+
+    def test_an_open_breaker_is_on_the_page(self):
+        self.weir.console("BREAKER OPEN main")
+        self.addCleanup(self.weir.console, "BREAKER AUTO main")
+        page, said = self.browse()
+        self.assertEqual(said, [])
+        self.assertIn("Circuit breakers", page)
+        self.assertIn("<td>open</td><td>ordered</td>", page)
 
     def test_a_tenant_that_is_not_there(self):
         page, said = self.browse("#tenant=%3Cimg%20src=x%3E")

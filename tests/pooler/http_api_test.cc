@@ -92,6 +92,35 @@ TEST_CASE("the pages of a list have every row once, in order") {
   CHECK(walk("pools", {{"limit", "3"}}, "user") == "u v u | v u v | u v ");
 }
 
+TEST_CASE("breakers come by backend, each one's own in front") {
+  console::Report known;
+  console::Beside beside;
+  for (const char* backend : {"near", "far"}) {
+    console::BreakerRow own;
+    own.backend = backend;
+    beside.breakers.push_back(own);
+    for (const char* database : {"b", "a"}) {
+      console::BreakerRow row = own;
+      row.database = database;
+      row.user = "u";
+      row.state = Breaker::State::Open;
+      row.next_try_s = "1.5";
+      known.breakers.push_back(row);
+    }
+  }
+  const Response all = answer(std::get<Call>(call("breakers")), known, beside);
+  std::string order;
+  for (std::size_t at = 0; (at = all.body.find("\"backend\":", at)) != std::string::npos; ++at)
+    order += all.body.substr(at + 10, all.body.find(",\"user\"", at) - at - 10) + " ";
+  CHECK(order == R"("far","database":null "far","database":"a" "far","database":"b" )"
+                 R"("near","database":null "near","database":"a" "near","database":"b" )");
+  CHECK(all.body.find("\"next_try_s\":1.5") != std::string::npos);
+  CHECK(all.body.find("\"next_try_s\":null") != std::string::npos);
+  const Response first = answer(std::get<Call>(call("breakers", {{"limit", "4"}})), known, beside);
+  REQUIRE(first.headers.size() == 1);
+  CHECK(status(call("breakers", {{"like", "x"}})) == 400);
+}
+
 TEST_CASE("a tenant that nobody knows is a problem, and a name of bytes is no broken text") {
   console::Report known = report();
   known.databases[0].name = "\xff\"";
