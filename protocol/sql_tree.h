@@ -1,4 +1,4 @@
-// protocol/sql_tree.h - a SQL text as libpg_query's tree, owned. Only protocol/sql.cc reads it.
+// protocol/sql_tree.h - a SQL text as libpg_query's tree, owned. Only the files of read_sql() read it.
 #pragma once
 
 #include <pg_query/pg_query.pb-c.h>
