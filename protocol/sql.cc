@@ -3,10 +3,12 @@
 #include <string>
 #include <utility>
 
+#include "protocol/sql_body.h"
 #include "protocol/sql_extent.h"
 #include "protocol/sql_finder.h"
 #include "protocol/sql_functions.h"
 #include "protocol/sql_lexer.h"
+#include "protocol/sql_nested.h"
 #include "protocol/sql_places.h"
 #include "protocol/sql_tree.h"
 #include "protocol/sql_values.h"
@@ -18,9 +20,19 @@ namespace {
 
 using Kind = SqlStatement::Kind;
 
-// The code of a DO, in a language of which only the words are known.
-void add_body(Bytes code, SqlChanges& changes) {
-  if (body_may_leave_state(code)) become_opaque(changes);
+enum class Nesting : std::uint8_t { Outermost, InBody };
+
+// The code of a DO. What is in a language of which only the words are known is told by those, and so is what
+// no server can be asked for.
+void add_code(Bytes code, Nesting nesting, SqlChanges& changes) {
+  if (nesting == Nesting::Outermost) {
+    const SqlChanges body = read_body(code, BodyLanguage::PlPgsql);
+    changes.add(body);
+    // Settings that are named at run time are the transaction's only.
+    if (body.any_setting) become_opaque(changes);
+  } else if (body_may_leave_state(code)) {
+    become_opaque(changes);
+  }
   SqlLexer lexer(code);
   for (SqlToken token = lexer.next(); token.kind != SqlToken::Kind::End; token = lexer.next())
     if (token.kind == SqlToken::Kind::Word || token.kind == SqlToken::Kind::Quoted) {
@@ -109,21 +121,22 @@ void read_discard(PgQuery__DiscardMode mode, SqlStatement& out) {
   }
 }
 
-void read_do(const PgQuery__DoStmt& statement, SqlChanges& changes) {
+void read_do(const PgQuery__DoStmt& statement, Nesting nesting, SqlChanges& changes) {
   for (std::size_t i = 0; i < statement.n_args; ++i) {
     const auto* argument = PGWEIR_AS(DefElem, def_elem, inside(statement.args[i]));
     const PgQuery__String* const value = argument == nullptr ? nullptr : string_in(argument->arg);
     if (value == nullptr) {
       become_opaque(changes);
     } else if (text_of(argument->defname) == "as") {
-      add_body(text_of(value->sval), changes);
+      add_code(text_of(value->sval), nesting, changes);
     } else if (lower(text_of(value->sval)) != "plpgsql") {
       become_opaque(changes);
     }
   }
 }
 
-void read_statement(Bytes sql, const PgQuery__Node* node, SqlStatement& out, SqlReach& reach) {
+void read_statement(Bytes sql, const PgQuery__Node* node, Nesting nesting, SqlStatement& out,
+                    SqlReach& reach) {
   const ProtobufCMessage* const message = inside(node);
   if (message == nullptr) return;
   switch (node->node_case) {
@@ -139,7 +152,7 @@ void read_statement(Bytes sql, const PgQuery__Node* node, SqlStatement& out, Sql
     case PG_QUERY__NODE__NODE_CONSTRAINTS_SET_STMT: out.kind = Kind::SetTransaction; return;
     case PG_QUERY__NODE__NODE_DO_STMT:
       out.kind = Kind::Do;
-      read_do(*node->do_stmt, out.changes);
+      read_do(*node->do_stmt, nesting, out.changes);
       reach.code = true;
       return;
     case PG_QUERY__NODE__NODE_PREPARE_STMT:
@@ -226,9 +239,7 @@ SqlEffects unknown() {
   return effects;
 }
 
-}  // namespace
-
-SqlEffects read_sql(Bytes text) {
+SqlEffects read(Bytes text, Nesting nesting) {
   if (!fits_parser(text)) return unknown();
   const SqlTree tree{std::string(text)};
   if (tree.root() == nullptr) return unknown();
@@ -239,16 +250,22 @@ SqlEffects read_sql(Bytes text) {
     SqlStatement& statement = effects.statements.emplace_back();
     find_place(text, raw, statement);
     const std::size_t before = effects.reach.assignments.size();
-    read_statement(text, raw.stmt, statement, effects.reach);
+    read_statement(text, raw.stmt, nesting, statement, effects.reach);
     if (statement.kind == Kind::Set || statement.kind == Kind::SetLocal)
       for (std::size_t each = before; each < effects.reach.assignments.size(); ++each)
         place_statement(statement, effects.reach.assignments[each]);
     const bool has_place = statement.kind == Kind::Prepare || statement.kind == Kind::Execute ||
                            statement.kind == Kind::Deallocate;
     if (has_place && !find_name(text, statement)) return unknown();
+    if (statement.kind == Kind::Prepare) find_body(text, statement);
     if (statement.kind != Kind::Prepare) effects.changes.add(statement.changes);
   }
   return effects;
 }
+
+}  // namespace
+
+SqlEffects read_sql(Bytes text) { return read(text, Nesting::Outermost); }
+SqlEffects read_nested_sql(Bytes text) { return read(text, Nesting::InBody); }
 
 }  // namespace pgweir::protocol

@@ -96,6 +96,8 @@ struct SqlStatement {
   // The statement in the text, from its first word to its end, without the semicolon.
   std::uint32_t at = 0;
   std::uint32_t size = 0;
+  // For Prepare: where in the text that which is prepared begins; it goes on to the statement's end.
+  std::uint32_t body_at = 0;
   // For Prepare: what each EXECUTE of it does. PREPARE itself changes nothing but the list of statements.
   SqlChanges changes;
 };

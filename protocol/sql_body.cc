@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "protocol/sql_lexer.h"
+#include "protocol/sql_nested.h"
 #include "protocol/sql_words.h"
 
 namespace pgweir::protocol {
@@ -31,9 +32,13 @@ SqlChanges opaque() {
 SqlChanges changes_of(const SqlEffects& effects) {
   if (effects.read == SqlEffects::Read::Unknown) return opaque();
   SqlChanges changes = effects.changes;
-  // What EXECUTE will do with a statement prepared here is not followed.
-  for (const SqlStatement& statement : effects.statements)
-    if (statement.kind == SqlStatement::Kind::Prepare) changes.add(opaque());
+  // Which prepared statements are there is not followed, nor what EXECUTE will do with one.
+  using Statement = SqlStatement::Kind;
+  constexpr std::array<Statement, 5> kPrepared = {Statement::Prepare, Statement::Execute,
+                                                  Statement::Deallocate, Statement::DeallocateAll,
+                                                  Statement::DiscardAll};
+  for (const SqlStatement& each : effects.statements)
+    if (std::find(kPrepared.begin(), kPrepared.end(), each.kind) != kPrepared.end()) changes.add(opaque());
   return changes;
 }
 
@@ -77,7 +82,7 @@ class Pieces {
     const auto runs_text = [this](const SqlToken& token) { return equals(text_of(token), "execute"); };
     if (std::any_of(piece_.begin(), piece_.end(), runs_text)) return changes_.add(opaque());
     const bool performs = equals(text_of(piece_.front()), "perform");
-    const SqlEffects whole = read_sql(performs ? "SELECT" + piece.substr(piece_.front().size) : piece);
+    const SqlEffects whole = read_nested_sql(performs ? "SELECT" + piece.substr(piece_.front().size) : piece);
     if (whole.read == SqlEffects::Read::Parsed) return changes_.add(changes_of(whole));
     for (std::size_t i = 0; i + 1 < piece_.size(); ++i) i = read_call(i, at, piece);
     // With the calls blanked out nothing must be left to explain.
@@ -99,7 +104,7 @@ class Pieces {
     if (end == piece_.size()) return i;
     const std::size_t from = piece_[i].at;
     const std::size_t size = piece_[end].at + piece_[end].size - from;
-    const SqlEffects call = read_sql("SELECT " + std::string(code_.substr(from, size)));
+    const SqlEffects call = read_nested_sql("SELECT " + std::string(code_.substr(from, size)));
     changes_.add(changes_of(call));
     std::fill_n(piece.begin() + static_cast<std::ptrdiff_t>(from - base), size, ' ');
     return end;
@@ -133,7 +138,7 @@ BodyLanguage body_language(Bytes name) {
 
 SqlChanges read_body(Bytes code, BodyLanguage language) {
   switch (language) {
-    case BodyLanguage::Sql: return may_leave_state(code) ? changes_of(read_sql(code)) : SqlChanges{};
+    case BodyLanguage::Sql: return may_leave_state(code) ? changes_of(read_nested_sql(code)) : SqlChanges{};
     case BodyLanguage::PlPgsql: return Pieces(code).read();
     case BodyLanguage::Other: return may_run_sql(code) ? opaque() : SqlChanges{};
   }

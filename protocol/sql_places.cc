@@ -87,6 +87,15 @@ bool find_name(Bytes sql, SqlStatement& statement) {
   return true;
 }
 
+// PREPARE name [(types)] AS body: AS is no name for a type.
+void find_body(Bytes sql, SqlStatement& statement) {
+  SqlLexer lexer(sql.substr(0, statement.at + statement.size), statement.at);
+  lexer.next();
+  SqlToken token = lexer.next();  // the name
+  while (token.kind != SqlToken::Kind::End && !is_word(lexer, token, "as")) token = lexer.next();
+  statement.body_at = static_cast<std::uint32_t>(lexer.next().at);
+}
+
 void find_place(Bytes sql, const PgQuery__RawStmt& raw, SqlStatement& statement) {
   const std::size_t from = std::min(static_cast<std::size_t>(std::max(raw.stmt_location, 0)), sql.size());
   std::size_t end = sql.size();

@@ -283,13 +283,18 @@ const Row kRows[] = {
     // code
     {"DO $$ BEGIN PERFORM 1; END $$", "Do"},
     {"DO $$ BEGIN UPDATE t SET a = 1; END $$", "Do"},
-    {"DO $$ BEGIN SET work_mem = 1; END $$", "Do opaque"},
+    {"DO $$ BEGIN SET work_mem = 1; END $$", "Do =work_mem"},
     {"DO $$ BEGIN SET LOCAL work_mem = 1; END $$", "Do"},
-    {"DO $$ BEGIN IF true THEN SET work_mem = 1; END IF; END $$", "Do opaque"},
+    {"DO $$ BEGIN IF true THEN SET work_mem = 1; END IF; END $$", "Do =work_mem"},
     {"DO $$ DECLARE x int := 1; BEGIN EXECUTE 'set work_mem = 1'; END $$", "Do opaque"},
-    {"DO LANGUAGE plpgsql $$ BEGIN PERFORM pg_advisory_lock(1); END $$", "Do opaque"},
+    {"DO LANGUAGE plpgsql $$ BEGIN PERFORM pg_advisory_lock(1); END $$", "Do lock"},
     {"DO LANGUAGE plpython3u $$ pass $$", "Do opaque"},
-    {"DO 'begin perform setseed(0.1); end'", "Do opaque unfollowable"},
+    {"DO 'begin perform setseed(0.1); end'", "Do unfollowable"},
+    {"DO $$ BEGIN PERFORM set_config('a.b', v, false); CREATE TEMP TABLE t (a int); END $$", "Do =a.b temp"},
+    {"DO $$ BEGIN PERFORM set_config(a, b, false); END $$", "Do opaque"},
+    {"DO $$ BEGIN DEALLOCATE ALL; END $$", "Do opaque"},
+    {"DO $a$ BEGIN DO $b$ BEGIN SET work_mem = 1; END $b$; END $a$", "Do opaque"},
+    {"DO $a$ BEGIN DO $b$ BEGIN SET LOCAL work_mem = 1; END $b$; END $a$", "Do"},
     {"DO $$ BEGIN CREATE TABLE IF NOT EXISTS x (a int); EXCEPTION WHEN duplicate_object THEN null; END $$",
      "Do"},
     {"CALL p()", "Call opaque"},
@@ -337,8 +342,8 @@ const Row kRows[] = {
     {"CREATE EXTENSION dblink", "Other"},
     {"CREATE TABLE t (a int) INHERITS (pg_temp.u)", "CreateTemp temp"},
     {"DO $$ BEGIN EXECUTE format('DROP TABLE %I', 'x'); END $$", "Do opaque"},
-    {"DO $$ BEGIN LOAD 'auto_explain'; END $$", "Do opaque unfollowable"},
-    {"DO $$ BEGIN PERFORM \"setseed\"(0.1); END $$", "Do opaque unfollowable"},
+    {"DO $$ BEGIN LOAD 'auto_explain'; END $$", "Do unfollowable"},
+    {"DO $$ BEGIN PERFORM \"setseed\"(0.1); END $$", "Do unfollowable"},
     {"SELECT 1; this is no SQL; SELECT 2", "Unknown"},
     {"ROLLBACK WORK TO a", "RollbackTo(a) temp_gone cursor_gone"},
     {"EXPLAIN DECLARE c CURSOR WITH HOLD FOR SELECT 1", "Other"},
@@ -383,6 +388,20 @@ TEST_CASE("statements know where they stand") {
   CHECK(stands(1) == "select 1");
   CHECK(stands(2) == "execute  \"P\"(1) ");
   CHECK(text.substr(effects.statements[2].name_at, effects.statements[2].name_size) == "\"P\"");
+}
+
+TEST_CASE("a PREPARE tells where its body begins") {
+  for (const Bytes text :
+       {"prepare p as BODY", "select 1; PREPARE \"as\" (int, numeric(5,2)) /* as */ AS BODY; select 2",
+        "prepare U&\"\\0061s\" UESCAPE '\\' (text) as BODY"}) {
+    std::string sql(text);
+    sql.replace(sql.find("BODY"), 4, "select $1");
+    const SqlEffects effects = read_sql(sql);
+    CAPTURE(sql);
+    REQUIRE(effects.read == SqlEffects::Read::Parsed);
+    const SqlStatement& prepare = effects.statements[effects.statements.size() / 2];
+    CHECK(Bytes(sql).substr(prepare.body_at, prepare.at + prepare.size - prepare.body_at) == "select $1");
+  }
 }
 
 TEST_CASE("a text that is too long, holds too much or a NUL, or is nested too deep is not understood") {
