@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 #include "protocol/wire.h"
 
@@ -34,7 +35,9 @@ constexpr std::array<Text, Question::kKinds> kTexts = {{
              " pg_catalog.pg_backend_pid() AND l.locktype OPERATOR(pg_catalog.=) 'advisory')\0\0")},
     {"pgweir_listens", content("SELECT c FROM pg_catalog.pg_listening_channels() c\0\0")},
     {"pgweir_statements",
-     content("SELECT 1 WHERE EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql)\0\0")},
+     content("SELECT s.name, s.parameter_types::pg_catalog.oid[], s.from_sql, s.statement"
+             " FROM pg_catalog.pg_prepared_statements s"
+             " WHERE pg_catalog.left(s.name, 7) OPERATOR(pg_catalog.<>) 'pgweir_'\0\0")},
 }};
 
 const Text& text_of(Question::Kind kind) { return kTexts[static_cast<std::size_t>(kind)]; }
@@ -53,6 +56,28 @@ bool read_value(protocol::Reader& in, std::optional<std::string>& value) {
   if (in.ok()) value = bytes;
   return in.ok();
 }
+// As Postgres writes an array of OIDs: {23,25}
+bool read_types(Bytes text, std::vector<std::uint32_t>& types) {
+  if (text.size() < 2 || text.front() != '{' || text.back() != '}') return false;
+  const char* const end = text.data() + text.size() - 1;
+  for (const char* at = text.data() + 1; at < end;) {
+    const auto [next, error] = std::from_chars(at, end, types.emplace_back());
+    if (error != std::errc{} || (next != end && *next != ',')) return false;
+    at = next + 1;
+  }
+  return true;
+}
+
+bool read_statement(protocol::Reader& in, Findings::Statement& statement) {
+  std::optional<std::string> name, types, from_sql, text;
+  if (!read_value(in, name) || !read_value(in, types) || !read_value(in, from_sql) || !read_value(in, text))
+    return false;
+  if (!name || !types || !text || !read_types(*types, statement.types)) return false;
+  statement.name = std::move(*name);
+  statement.from_sql = from_sql == "t";
+  statement.text = std::move(*text);
+  return true;
+}
 }  // namespace
 
 std::string pin::names(Pins pins) {
@@ -67,7 +92,7 @@ Bytes content_of(Question::Kind kind) { return text_of(kind).content; }
 
 bool Findings::add(const Question& question, Bytes row) {
   if (row.empty()) {  // longer than a row that is read
-    pins |= pin::kSettings;
+    pins |= question.kind == Question::Kind::Statements ? pin::kStatement : pin::kSettings;
     return true;
   }
   protocol::Reader in(row);
@@ -79,6 +104,15 @@ bool Findings::add(const Question& question, Bytes row) {
       pins |= pin::kListen;
     else
       channels.push_back(std::move(*name));
+    return true;
+  }
+  if (question.kind == Question::Kind::Statements) {
+    Statement statement;
+    if (columns != 4 || !read_statement(in, statement)) return false;
+    if (statements.size() == kStatementsRead)
+      pins |= pin::kStatement;
+    else
+      statements.push_back(std::move(statement));
     return true;
   }
   if (const Pins found = pin_of(question.kind)) {

@@ -23,7 +23,7 @@ inline constexpr Pins kTemp = 1;        // temporary tables, views, functions ..
 inline constexpr Pins kCursor = 2;      // WITH HOLD, after its transaction
 inline constexpr Pins kLock = 4;        // session-level advisory locks
 inline constexpr Pins kListen = 8;      // LISTEN, where nobody else can listen for the client
-inline constexpr Pins kStatement = 16;  // PREPARE
+inline constexpr Pins kStatement = 16;  // PREPARE, of what cannot be kept here
 inline constexpr Pins kSettings = 32;   // settings that cannot be named from outside
 inline constexpr Pins kSession = 64;    // session mode: for as long as the client stays
 inline constexpr Pins kSharing = 128;   // LISTEN, until the shared connection has it: not counted as a pin
@@ -42,7 +42,7 @@ struct Question {
     Cursors,     // the same
     Locks,       // the same
     Listens,     // to which channels
-    Statements,  // the same
+    Statements,  // what PREPARE has made
   };
   static constexpr std::size_t kKinds = 7;
   Kind kind;
@@ -71,11 +71,20 @@ struct Findings {
     std::string name;
     std::optional<std::string> value;  // none: back at what the server gives a fresh session
   };
+  struct Statement {
+    std::string name;
+    std::vector<std::uint32_t> types;  // of its parameters
+    bool from_sql = false;             // made by PREPARE, which is somewhere in the text
+    std::string text;
+  };
   std::vector<Setting> settings;
   std::vector<std::string> channels;  // at most kChannelsRead, else the pin
+  std::vector<Statement>
+      statements;  // at most kStatementsRead, and not those that are too long: else the pin
   Pins pins = 0;
 
   static constexpr std::size_t kChannelsRead = 1000;
+  static constexpr std::size_t kStatementsRead = 200;
   // `row` is the body of a DataRow. False when it does not answer the question.
   bool add(const Question& question, Bytes row);
 };

@@ -72,6 +72,16 @@ bool is_canceled(Bytes error) {
   return protocol::parse_error(error.substr(kHeaderBytes)).sqlstate == sqlstate::kQueryCanceled;
 }
 
+// No such statement, or a transaction that has failed before.
+bool says_missing(Bytes error) {
+  const std::string code = protocol::parse_error(error.substr(kHeaderBytes)).sqlstate;
+  return code == sqlstate::kInvalidStatementName || code == sqlstate::kInFailedTransaction;
+}
+
+bool tells(StatementOp::Kind kind) {
+  return kind == StatementOp::Kind::Tell || kind == StatementOp::Kind::Supplied;
+}
+
 bool is_last_word(Bytes error_body) {
   const std::string severity = protocol::parse_error(error_body).severity;
   return severity == "FATAL" || severity == "PANIC";
@@ -209,9 +219,13 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
   if (type == 'S' && reply.verdict == Verdict::Forward &&
       tell_parameter(whole.substr(kHeaderBytes), to_client, audience))
     return true;
-  if (reply.of_op && ops.front().kind == StatementOp::Kind::Tell) {
+  if (reply.of_op && tells(ops.front().kind)) {
     const std::string notices = std::exchange(ops.front().name, {});
     if (type != 'E') to_client.copy(notices);
+  }
+  if (reply.of_op && type == 'E' && !outcome.fatal && ops.front().kind == StatementOp::Kind::Supply) {
+    fail_supply(whole, reply.dropped_ops, audience);
+    reply.verdict = Verdict::Swallow;
   }
   switch (reply.verdict) {
     case Verdict::Violation: outcome.broken = "sent a message that answers nothing"; return false;
@@ -220,13 +234,17 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
       if (type == 'E') request_failed_ = true;
       const bool refused =
           type == 'E' && !outcome.fatal && reply.op && ops.front().kind == StatementOp::Kind::Refuse;
-      const std::string* instead = refused ? &ops.front().name : nullptr;
+      const bool unsupplied = type == 'E' && !outcome.fatal && reply.op &&
+                              ops.front().kind == StatementOp::Kind::Unsupplied && says_missing(whole);
+      const std::string* instead = refused || unsupplied ? &ops.front().name : nullptr;
       if (!instead && type == 'E' && !outcome.fatal && is_canceled(whole)) instead = audience.on_canceled();
       if (ends_statement(type)) ++outcome.statements;
-      forward_body_ = instead == nullptr;
+      const bool renamed =
+          !instead && type == 'E' && !outcome.fatal && reply.op && tell_supplied(whole, to_client);
+      forward_body_ = instead == nullptr && !renamed;
       if (instead)
         to_client.copy(*instead);
-      else
+      else if (!renamed)
         to_client.borrow(whole);
       break;
     }
@@ -334,6 +352,7 @@ void ServerCore::end_errand(Gather& to_client, Audience& audience) {
       last_client = 0;
       applied = empty_settings_;
       break;
+    case Errand::Kind::Names:
     case Errand::Kind::Tell:
     case Errand::Kind::Ask: break;
     case Errand::Kind::Audit: audience.on_audited(done.findings, to_client); break;
@@ -350,6 +369,29 @@ void ServerCore::learn_spelling(Errand& errand, Bytes row) {
   const std::string& name = errand.questions[errand.answered].name;
   const auto wanted = errand.to->values.find(name);
   if (wanted != errand.to->values.end() && wanted->second != value) errand.to->reported[name] = value;
+}
+
+// The query behind it fails, too, by what is missing then, unless it can do without.
+void ServerCore::fail_supply(Bytes error, std::size_t dropped_ops, Audience& audience) {
+  const std::string* canceled = is_canceled(error) ? audience.on_canceled() : nullptr;
+  const bool whole = error.size() == std::size_t{protocol::load_u32(error.data() + 1)} + 1;
+  if (dropped_ops >= ops.size() || ops[dropped_ops].kind != StatementOp::Kind::Supplied || !whole) return;
+  ops[dropped_ops].kind = StatementOp::Kind::Unsupplied;
+  ops[dropped_ops].name = canceled ? *canceled : std::string(error);
+}
+
+// Where the client's text was sent with another name in it.
+bool ServerCore::tell_supplied(Bytes error, Gather& to_client) {
+  const StatementOp& op = ops.front();
+  if (op.kind != StatementOp::Kind::Supplied || !op.statement) return false;
+  if (error.size() != std::size_t{protocol::load_u32(error.data() + 1)} + 1) return false;
+  to_client.own([&](std::string& out) {
+    const StatementOp::Called& called = op.called;
+    protocol::put_renamed_error(
+        out, error.substr(kHeaderBytes),
+        {op.statement->server_name, called.name, called.size, called.end, called.whole});
+  });
+  return true;
 }
 
 void ServerCore::drop_ops(std::size_t count, Audience& audience) {
@@ -440,6 +482,23 @@ void ServerCore::audit(std::vector<Question> questions, Gather& to_server) {
     pipeline.push(Owed::Sync, Pipeline::Whose::Ours);
   });
   errands_.push_back({Errand::Kind::Audit, {}, std::move(questions)});
+}
+
+void ServerCore::close_statements(const std::vector<std::string>& names, Gather& to_server) {
+  PGWEIR_CHECK(settled() && errands_.empty());
+  to_server.own([&](std::string& out) {
+    for (const std::string& name : names) {
+      protocol::put_close_statement(out, name);
+      pipeline.push(Owed::Close, Pipeline::Whose::Ours);
+    }
+    end_batch(out);
+  });
+}
+
+void ServerCore::end_batch(std::string& out) {
+  protocol::put_sync(out);
+  pipeline.push(Owed::Sync, Pipeline::Whose::Ours);
+  errands_.push_back({Errand::Kind::Names});
 }
 
 void ServerCore::tell(Bytes sql, Gather& to_server) {

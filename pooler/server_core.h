@@ -72,6 +72,10 @@ class ServerCore {
   void audit(std::vector<Question> questions, protocol::Gather& to_server);
   // Sends a request of ours that answers no rows, perhaps behind one of the client's; ends in on_told().
   void tell(Bytes sql, protocol::Gather& to_server);
+  // Ends a batch of ours that was written behind the last request of the client's.
+  void end_batch(std::string& out);
+  // Sends what closes statements that are there under names of the client's.
+  void close_statements(const std::vector<std::string>& names, protocol::Gather& to_server);
   // Sends what makes lastval() and currval() know of no client's nextval().
   void forget_sequences(protocol::Gather& to_server);
   // Sends a query of ours; ends in on_rows_end().
@@ -109,7 +113,8 @@ class ServerCore {
     StatementRef statement;
   };
   std::vector<Use> uses;
-  std::deque<StatementOp> ops;  // of the pipeline's entries that have Op::Statement
+  std::deque<StatementOp> ops;       // of the pipeline's entries that have Op::Statement
+  std::vector<std::string> adopted;  // names of statements that are still to be closed
   SettingsRef applied;
   std::uint64_t last_client = 0;  // SessionCore's number of whoever had it last; 0: none since its cleaning
   bool others_sequences = false;  // nextval may have been called by others than the last client
@@ -118,7 +123,7 @@ class ServerCore {
  private:
   // What a batch of ours is for, from its sending to its ReadyForQuery.
   struct Errand {
-    enum class Kind : std::uint8_t { Settings, Audit, Tell, Ask, Clean };
+    enum class Kind : std::uint8_t { Settings, Audit, Names, Tell, Ask, Clean };
     Kind kind;
     SettingsRef to = {};                   // Settings
     std::vector<Question> questions = {};  // one for each Execute of the batch, in order
@@ -137,6 +142,8 @@ class ServerCore {
   bool on_ours_failed(Bytes error_body, Audience& audience);
   void end_errand(protocol::Gather& to_client, Audience& audience);
   void learn_spelling(Errand& errand, Bytes row);
+  void fail_supply(Bytes error, std::size_t dropped_ops, Audience& audience);
+  bool tell_supplied(Bytes error, protocol::Gather& to_client);
   void drop_ops(std::size_t count, Audience& audience);
   void put_set(std::string& out, Bytes name, std::optional<Bytes> value, Errand& errand);
 

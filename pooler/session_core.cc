@@ -64,7 +64,8 @@ bool SessionCore::enough_to_begin(const Frame& frame, Bytes rest) const {
 }
 
 std::size_t SessionCore::whole_up_to() const {
-  if (!guard_->inspects()) return kWholeBeforeServer;
+  const bool names = names_ && names_->any_by_sql();
+  if (!guard_->inspects()) return names ? protocol::kSqlTextMax : kWholeBeforeServer;
   return guard_->strict() ? kNamedParseMax : protocol::kSqlTextMax;
 }
 
@@ -275,10 +276,13 @@ SessionCore::Step SessionCore::relay_function(const Frame& frame, Bytes rest, Ac
 
 SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actions& out) {
   std::unique_ptr<Ruling> ruling;
-  std::string renamed;  // the text, if the server is to be sent another one
+  std::string renamed;            // the text, if the server is to be sent another one
+  std::vector<std::string> used;  // names of statements that the server must have for it
   std::size_t statements = kStatementsCounted;
   if (!whole(frame, rest)) {
     if (frame.size <= whole_up_to()) return Step::NeedMore;
+    if (names_) used = names_->made_by_sql();
+    if (!used.empty() && server_->pipeline.owes_client()) return stall(out);
     ruling = note_unread(frame.size);
   } else {
     const Bytes text = rest.substr(kHeaderBytes, frame.size - kHeaderBytes);
@@ -292,27 +296,34 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
         return Step::Next;
       }
     }
-    if (deallocates_ours_among(text)) {
+    used = names_used(sql_of(text));
+    if (!used.empty() && server_->pipeline.owes_client()) return stall(out);
+    if (server_->tx_status == 'E') used.clear();
+    if (used.empty() && deallocates_ours_among(text)) {
       if (server_->pipeline.owed() > 0) return stall(out);
       if (server_->tx_status != 'E') renamed = rename_deallocated(text, out);
     }
     const Bytes sql = sql_of(renamed.empty() ? text : Bytes(renamed));
     statements = statements_in(sql);
     ruling = note_text(sql);
+    if (!used.empty() && !(ruling && ruling->refused)) note_executed(sql_of(text), ruling, out);
   }
   // An error in an open batch may make the server skip this, too: then only the Sync may be followed by us.
   const bool in_batch = server_->pipeline.batch_open();
   forget_sequences(out);
   bool runs = false;
-  if (!ruling) {
-    runs = server_->pipeline.push(Owed::Query);
-  } else if (ruling->refused) {
+  if (ruling && ruling->refused) {
     runs = push_refusal(Owed::Query, *ruling->refused);
     renamed = kNoQuery;
+  } else if (ruling || !used.empty()) {
+    StatementOp op{StatementOp::Kind::Tell, 0, 0, {}, {}};
+    if (ruling && !ruling->text.empty()) renamed = std::move(ruling->text);
+    if (!used.empty())
+      op = supply(used, whole(frame, rest) ? sql_of(rest.substr(kHeaderBytes)) : Bytes(), renamed, out);
+    if (ruling) op.name = std::move(*notices_of(*ruling));
+    runs = push_op(Owed::Query, Whose::Clients, std::move(op));
   } else {
-    runs = push_op(Owed::Query, Whose::Clients,
-                   {StatementOp::Kind::Tell, 0, 0, std::move(*notices_of(*ruling)), {}});
-    renamed = std::move(ruling->text);
+    runs = server_->pipeline.push(Owed::Query);
   }
   if (trail_) {
     trail_->runs(sql_of(rest.substr(kHeaderBytes, frame.size - kHeaderBytes)), whole(frame, rest));
@@ -430,7 +441,10 @@ void SessionCore::after_step(Actions& out) {
     books_->settings.mark_proven(wanted_);
   } else if (auditing_) {
     auditing_ = false;
-    if (std::exchange(audit_canceled_, false) && begin_audit(out)) return;
+    const bool canceled = std::exchange(audit_canceled_, false);
+    if (canceled && !suspicion_) server_->dirty = true;  // while it was to close what was adopted
+    if (canceled && begin_audit(out)) return;
+    if (give_up_adopted(out)) return;
   } else {
     if (worked_) ++out.transactions;
     if (std::exchange(redefined_, false)) books_->statements.definitions_changed();

@@ -13,6 +13,11 @@
 // their declaration. Bytes beyond `consumed` are the driver's to keep and to give again, in front of what
 // comes next.
 //
+// A statement of SQL's PREPARE is made by the server that it comes to, under the client's own name. The audit
+// behind its transaction takes it over: from then on it is one like those of Parse, and closed there. A text
+// that uses it is sent with the server's name for it, or, where a text is not that simple, it is lent: made
+// under the client's name again, and taken back by the next audit.
+//
 // The unnamed statement is the client's own like the named ones: its text is kept and prepared again where
 // the client comes to use it on another server.
 //
@@ -29,6 +34,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "pooler/audit.h"
 #include "pooler/base/error.h"
@@ -216,6 +222,16 @@ class SessionCore final : private ServerCore::Audience {
   bool may_share() const;
   bool can_share() const { return may_share() && !books_->listener.failing(); }
   void part_channels();
+  // Statements by SQL: pooler/session_prepared.cc.
+  std::vector<std::string> names_used(Bytes sql) const;
+  bool can_adopt(const protocol::SqlEffects& effects) const;
+  void adopt(Findings& findings);
+  bool give_up_adopted(Actions& out);
+  void note_executed(Bytes sql, std::unique_ptr<Ruling>& ruling, Actions& out);
+  StatementOp supply(const std::vector<std::string>& names, Bytes sql, std::string& text, Actions& out);
+  Name lend(Bytes sql, bool& lent, Actions& out);
+  void lend_all(const std::vector<std::string>& names, StatementOp::Kind kind, std::string& bytes);
+  void try_name(Bytes name, Bytes content, Actions& out);
   Suspicion& suspicion();
   void expect_statements(std::size_t more);
   Step stall(Actions& out);
@@ -232,6 +248,8 @@ class SessionCore final : private ServerCore::Audience {
   // The client's statement has gone stale. It was told what columns come, and may only be given others where
   // it is told anew.
   bool replace_stale(Bytes name, Bytes after_bind);
+  bool lower_statement(Bytes name, const Ruling& ruling);
+  Error no_room() const;
   Name put_lowered(Bytes name, const Ruling& ruling, Bytes& server_name, Actions& out);
   void inject(const StatementRef& statement, Actions& out);
   std::unique_ptr<std::string> notices_of(const Ruling& ruling);

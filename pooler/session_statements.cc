@@ -31,8 +31,19 @@ SessionCore::Step SessionCore::relay_unnamed_parse(const Frame& frame, Bytes res
     const protocol::SqlWords words = protocol::sql_words(sql_of(text));
     unnamed_noteworthy_ = !books_->settings.plain_sql(*wanted_) || guard_->minds(words);
     look_for_sequences(words, sql_of(text), out);
+    bool lent = false;
+    switch (unnamed_noteworthy_ ? lend(sql_of(text), lent, out) : Name::Ready) {
+      case Name::Ready: break;
+      case Name::Refused: return skip(frame, rest, out), Step::Next;
+      case Name::Later: return stall(out);
+    }
   } else if (frame.size <= kUnnamedKeptMax) {
     return Step::NeedMore;
+  } else if (names_ && names_->any_by_sql()) {
+    // It is too long to be looked through.
+    if (server_->pipeline.owed() > 0) return stall(out);
+    out.to_server.own(
+        [&](std::string& bytes) { lend_all(names_->made_by_sql(), StatementOp::Kind::Lend, bytes); });
   }
   if (server_->pipeline.push(Owed::Parse)) {
     if (whole(frame, rest) && frame.size <= kUnnamedKeptMax)
@@ -82,9 +93,7 @@ std::string SessionCore::rename_deallocated(Bytes text, Actions& out) {
       from = each.name_at + each.name_size;
       names_->erase(each.name);
     }
-    if (in_batch) return;
-    protocol::put_sync(bytes);
-    server_->pipeline.push(Owed::Sync, Whose::Ours);
+    if (!in_batch) server_->end_batch(bytes);
   });
   return renamed.append(sql.substr(from));
 }
@@ -122,6 +131,12 @@ SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actio
   const Bytes content = body.substr(name_size + 1);
   if (content.find('\0') == Bytes::npos) return violation("invalid Parse message", out), Step::Stop;
   if (names_unsure_) return stall(out);
+  bool lent = false;
+  switch (lend(sql_of(content), lent, out)) {
+    case Name::Ready: break;
+    case Name::Refused: return skip(frame, rest, out), Step::Next;
+    case Name::Later: return stall(out);
+  }
   StatementRef statement = books_->statements.intern(content, wanted_->parsing);
   if (pending_elsewhere(name, statement ? statement->id : 0)) return stall(out);
   if (statement && coming(*statement)) return stall(out);
@@ -139,15 +154,10 @@ SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actio
     return Step::Next;
   }
   if (!statement || !names_->room_for(name)) {
-    refuse_statement(
-        {sqlstate::kConfigurationLimit,
-         "no room for another prepared statement: " + std::to_string(books_->statements.bytes()) + " of " +
-             std::to_string(books_->statements.bytes_max()) + " bytes are used",
-         {},
-         "Close statements that are not needed, or raise pool.prepared_statement_bytes."},
-        out);
+    refuse_statement(no_room(), out);
     return Step::Next;
   }
+  try_name(name, content, out);
   // Also where the server knows the text: what this client is told must be true now, and in this transaction.
   if (server_->statements.take(statement->id))
     evict(statement->id, out);
@@ -285,7 +295,8 @@ void SessionCore::refuse_statement(const Error& error, Actions& out) {
 bool SessionCore::pending_elsewhere(Bytes name, StatementId id) const {
   const std::uint32_t batch = server_->pipeline.batch();
   return std::any_of(server_->ops.begin(), server_->ops.end(), [&](const StatementOp& op) {
-    if (op.batch == batch || op.kind == StatementOp::Kind::Refuse || op.kind == StatementOp::Kind::Tell)
+    if (op.batch == batch || op.kind == StatementOp::Kind::Refuse || op.kind == StatementOp::Kind::Tell ||
+        op.kind == StatementOp::Kind::Supplied || op.kind == StatementOp::Kind::Unsupplied)
       return false;
     return (!name.empty() && op.name == name) || (id != 0 && op.id == id);
   });
@@ -316,35 +327,49 @@ SessionCore::Name SessionCore::find_statement(Bytes name, For use, Bytes& server
                      out);
     return Name::Refused;
   }
-  Statement& statement = **held;
+  const StatementRef kept = *held;
+  Statement& statement = *kept;
   server_name = statement.server_name;
   const bool noteworthy = guard_->minds(statement.words) || holds_something() ||
                           may_run_routines(statement) || !books_->settings.plain_sql(*wanted_);
+  bool lent = false;
+  if (statement.words == protocol::SqlWords::State || noteworthy)
+    if (const Name lending = lend(sql_of(statement.content), lent, out); lending != Name::Ready)
+      return lending;
+  // What it was made of here may have been another client's.
+  if (lent && server_->statements.take(statement.id)) evict(statement.id, out);
   if (use == For::Running && noteworthy)
     if (const auto ruling = note_text(sql_of(statement.content))) {
       if (ruling->refused) return refuse_statement(*ruling->refused, out), Name::Refused;
       return put_lowered(name, *ruling, server_name, out);
     }
   if (server_->statements.use(statement.id) || coming(statement)) return Name::Ready;
-  inject(*held, out);
+  inject(kept, out);
   return Name::Ready;
 }
 
-// The client's name means the lowered text from now on.
-SessionCore::Name SessionCore::put_lowered(Bytes name, const Ruling& ruling, Bytes& server_name,
-                                           Actions& out) {
+Error SessionCore::no_room() const {
+  return {sqlstate::kConfigurationLimit,
+          "no room for another prepared statement: " + std::to_string(books_->statements.bytes()) + " of " +
+              std::to_string(books_->statements.bytes_max()) + " bytes are used",
+          {},
+          "Close statements that are not needed, or raise pool.prepared_statement_bytes."};
+}
+
+// The client's name means the lowered text from now on. False when there is no room for it.
+bool SessionCore::lower_statement(Bytes name, const Ruling& ruling) {
   const Bytes content = (*names_->find(name))->content;
   StatementRef fresh = books_->statements.intern(
       ruling.text + std::string(content.substr(content.find('\0'))), wanted_->parsing);
-  if (!fresh) {
-    refuse_statement({sqlstate::kConfigurationLimit,
-                      "no room for another prepared statement",
-                      {},
-                      "Close statements that are not needed, or raise pool.prepared_statement_bytes."},
-                     out);
-    return Name::Refused;
-  }
-  names_->set(name, fresh);
+  if (!fresh) return false;
+  names_->replace(name, std::move(fresh));
+  return true;
+}
+
+SessionCore::Name SessionCore::put_lowered(Bytes name, const Ruling& ruling, Bytes& server_name,
+                                           Actions& out) {
+  if (!lower_statement(name, ruling)) return refuse_statement(no_room(), out), Name::Refused;
+  const StatementRef fresh = *names_->find(name);
   server_name = fresh->server_name;
   lowered_ = notices_of(ruling);
   if (!server_->statements.use(fresh->id) && !coming(*fresh)) inject(fresh, out);
@@ -389,12 +414,16 @@ bool SessionCore::replace_stale(Bytes name, Bytes after_bind) {
   if (!told_anew) return false;
   StatementRef fresh = books_->statements.intern((*names_->find(name))->content, wanted_->parsing);
   if (!fresh) return false;
-  names_->set(name, std::move(fresh));
+  names_->replace(name, std::move(fresh));
   return true;
 }
 
 SessionCore::Name SessionCore::find_unnamed(For use, Actions& out) {
-  if (use == For::Running && (unnamed_noteworthy_ || holds_something() || !books_->routines.empty()))
+  const bool noteworthy = unnamed_noteworthy_ || holds_something() || !books_->routines.empty();
+  bool lent = false;
+  if (noteworthy && !unnamed_.empty())
+    if (const Name lending = lend(sql_of(unnamed_), lent, out); lending != Name::Ready) return lending;
+  if (use == For::Running && noteworthy)
     if (const auto ruling = note_unnamed()) {
       if (ruling->refused) return refuse_statement(*ruling->refused, out), Name::Refused;
       unnamed_.replace(0, unnamed_.find('\0'), ruling->text);
@@ -426,9 +455,17 @@ void SessionCore::on_op_dropped(StatementOp& op) {
     case StatementOp::Kind::Inject:
       if (op.id == 0) unnamed_here_ = false;
       break;
+    case StatementOp::Kind::Lend:
+    case StatementOp::Kind::Supply:
+      if (op.name.empty()) break;
+      if (!names_) names_ = std::make_unique<ClientStatements>(books_->statements);
+      names_->set(op.name, std::move(op.statement), ClientStatements::Made::BySql);
+      break;
     case StatementOp::Kind::Try:
     case StatementOp::Kind::Evict:
     case StatementOp::Kind::Refuse:
+    case StatementOp::Kind::Supplied:
+    case StatementOp::Kind::Unsupplied:
     case StatementOp::Kind::Tell: break;
   }
 }

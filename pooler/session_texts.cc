@@ -18,11 +18,6 @@ constexpr Bytes kDefaultWords[] = {"default", "local"};
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
 
-bool mentions(Bytes sql, Bytes lower_word) {
-  return std::search(sql.begin(), sql.end(), lower_word.begin(), lower_word.end(),
-                     [](char a, char b) { return lower(a) == b; }) != sql.end();
-}
-
 // Tag and effect of the statements that touch nothing but the virtual session while it has no server.
 struct Local {
   Kind kind;
@@ -116,8 +111,15 @@ std::unique_ptr<Ruling> refuse_ours(const protocol::SqlEffects& effects) {
   return nullptr;
 }
 
+// What an EXECUTE of it may do.
+protocol::SqlEffects of_body(const protocol::SqlStatement& prepare) {
+  protocol::SqlEffects effects;
+  effects.changes = prepare.changes;
+  return effects;
+}
+
 // What the text may leave on the server.
-Pins may_come(const protocol::SqlEffects& effects) {
+Pins may_come_of(const protocol::SqlEffects& effects) {
   using Statement = protocol::SqlStatement;
   const auto has = [&](std::initializer_list<Kind> kinds) {
     return std::any_of(effects.statements.begin(), effects.statements.end(),
@@ -134,6 +136,14 @@ Pins may_come(const protocol::SqlEffects& effects) {
                            pin_if(changes.advisory_lock, pin::kLock) | pin_if(changes.listens, pin::kListen) |
                            pin_if(has({Kind::Prepare}), pin::kStatement) |
                            pin_if(settings || changes.unfollowable, pin::kSettings));
+}
+
+// The same of its PREPAREs' bodies.
+Pins may_come(const protocol::SqlEffects& effects) {
+  Pins pins = may_come_of(effects);
+  for (const protocol::SqlStatement& each : effects.statements)
+    if (each.kind == Kind::Prepare) pins |= may_come_of(of_body(each));
+  return pins;
 }
 }  // namespace
 
@@ -276,9 +286,11 @@ void SessionCore::suspect_held() { suspicion().held = true; }
 
 // Answers the pins for which there is none.
 Pins SessionCore::find_room(const protocol::SqlEffects& effects) {
-  // A LISTEN keeps its server only until the shared connection has it.
-  const auto pins = static_cast<Pins>(may_come(effects) &
-                                      (can_share() && !effects.changes.opaque ? ~pin::kListen : ~Pins{0}));
+  // A LISTEN keeps its server only until the shared connection has it, a PREPARE until its transaction ends.
+  Pins keeps = ~Pins{0};
+  if (can_share() && !effects.changes.opaque) keeps &= static_cast<Pins>(~pin::kListen);
+  if (can_adopt(effects)) keeps &= static_cast<Pins>(~pin::kStatement);
+  const auto pins = static_cast<Pins>(may_come(effects) & keeps);
   if (pins == 0 || pins_ != 0 || claimed_) return 0;
   if (!pin_book_->has_room()) return pins;
   if (!effects.changes.opaque) claim();
@@ -350,8 +362,8 @@ void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
         suspicion().pins |= pins_ & pin::kStatement;
         break;
       case Kind::Prepare:
-        // What an EXECUTE of it will do is not followed; it goes with the server's cleaning.
-        if (statement.changes.leave_something()) server_->dirty = true;
+        // It may be executed in this transaction, where nobody knows the name.
+        if (statement.changes.leave_something()) note_effects(of_body(statement), sql);
         break;
       case Kind::DiscardTemp: suspicion().pins |= pins_ & pin::kTemp; break;
       default: break;
@@ -500,6 +512,7 @@ void SessionCore::on_audited(Findings& findings, protocol::Gather& to_client) {
     findings.pins |= found_channels(findings);
     asked |= pin::kSharing;
   }
+  if (asked & pin::kStatement) adopt(findings);
   set_pins(static_cast<Pins>((pins_ & ~asked) | findings.pins | (suspicion_->pins & pin::kSettings)));
   suspicion_.reset();
 }

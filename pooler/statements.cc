@@ -71,32 +71,50 @@ void StatementBook::put_down(Statement& statement) {
   statement.unused = unused_.insert(unused_.end(), &statement);
 }
 
-void ClientStatements::set(Bytes name, StatementRef statement) {
+void ClientStatements::set(Bytes name, StatementRef statement, Made made) {
+  const auto [place, is_new] = names_.try_emplace(std::string(name), Named{{}, Made::ByProtocol});
+  if (is_new) book_.bytes_ += cost(place->first);
+  if (made == Made::BySql && place->second.made != Made::BySql) ++by_sql_;
+  if (made != Made::BySql && place->second.made == Made::BySql) --by_sql_;
+  put(place->second, std::move(statement));
+  place->second.made = made;
+}
+
+void ClientStatements::replace(Bytes name, StatementRef statement) {
+  put(names_.find(name)->second, std::move(statement));
+}
+
+void ClientStatements::put(Named& named, StatementRef statement) {
   ++statement->names;
-  const auto [place, is_new] = names_.try_emplace(std::string(name));
-  if (is_new)
-    book_.bytes_ += cost(place->first);
-  else
-    --place->second->names;
-  place->second = std::move(statement);
+  if (named.statement) --named.statement->names;
+  named.statement = std::move(statement);
 }
 
 void ClientStatements::erase(Bytes name) {
   const auto place = names_.find(name);
   if (place == names_.end()) return;
   book_.bytes_ -= cost(name);
-  --place->second->names;
+  --place->second.statement->names;
   last_ = nullptr;
+  if (place->second.made == Made::BySql) --by_sql_;
   names_.erase(place);
 }
 
 void ClientStatements::clear() {
-  for (const auto& [name, statement] : names_) {
+  for (const auto& [name, named] : names_) {
     book_.bytes_ -= cost(name);
-    --statement->names;
+    --named.statement->names;
   }
   last_ = nullptr;
   names_.clear();
+  by_sql_ = 0;
+}
+
+std::vector<std::string> ClientStatements::made_by_sql() const {
+  std::vector<std::string> all;
+  for (const auto& [name, named] : names_)
+    if (named.made == Made::BySql) all.push_back(name);
+  return all;
 }
 
 }  // namespace pgweir

@@ -14,6 +14,7 @@
 #include <string>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "pooler/base/bytes.h"
 #include "pooler/base/check.h"
@@ -162,16 +163,23 @@ class ClientStatements {
   ClientStatements(const ClientStatements&) = delete;
   ClientStatements& operator=(const ClientStatements&) = delete;
 
+  // Whether a name is one of SQL, too: made by PREPARE, or used by a text.
+  enum class Made : std::uint8_t { ByProtocol, BySql };
+
   // Null when the client has no such name. Valid until the next change.
   const StatementRef* find(Bytes name) const {
-    if (last_ && last_->first == name) return &last_->second;
+    if (last_ && last_->first == name) return &last_->second.statement;
     const auto place = names_.find(name);
     if (place == names_.end()) return nullptr;
     last_ = &*place;
-    return &place->second;
+    return &place->second.statement;
   }
+  std::vector<std::string> made_by_sql() const;
+  bool any_by_sql() const { return by_sql_ > 0; }
   bool room_for(Bytes name) { return book_.make_room(cost(name)); }
-  void set(Bytes name, StatementRef statement);
+  void set(Bytes name, StatementRef statement, Made made = Made::ByProtocol);
+  // `name` is there.
+  void replace(Bytes name, StatementRef statement);
   void erase(Bytes name);
   void clear();
   std::size_t size() const { return names_.size(); }
@@ -181,31 +189,47 @@ class ClientStatements {
     using is_transparent = void;
     std::size_t operator()(Bytes name) const { return std::hash<Bytes>()(name); }
   };
+  struct Named {
+    StatementRef statement;
+    Made made;
+  };
   static std::size_t cost(Bytes name) { return name.size() + StatementBook::kNameCost; }
+  static void put(Named& named, StatementRef statement);
   StatementBook& book_;
-  using Names = std::unordered_map<std::string, StatementRef, Hash, std::equal_to<>>;
+  using Names = std::unordered_map<std::string, Named, Hash, std::equal_to<>>;
   Names names_;
   // That was found: one request asks for the same name several times.
   mutable const Names::value_type* last_ = nullptr;
+  std::size_t by_sql_ = 0;
 };
 
 // A change of prepared statements that takes effect when the server has answered it. Kept in the order of the
 // pipeline's entries that have Op::Statement.
 struct StatementOp {
   enum class Kind : std::uint8_t {
-    Prepare,  // the client's Parse under `name`; when it fails the name means nothing again
-    Inject,   // our Parse, because this server did not know the statement
-    Try,      // our Parse for the sake of its errors
-    Forget,   // the client's Close of `name`; when it is skipped the name means `statement` again
-    Evict,    // our Close, because the server knew too many, or is to learn it anew
-    Refuse,   // a request that we refuse: `name` holds the ErrorResponse that replaces the server's
-    Tell,     // a request that was changed: `name` holds the NoticeResponses that go ahead of its answer
+    Prepare,     // the client's Parse under `name`; when it fails the name means nothing again
+    Inject,      // our Parse, because this server did not know the statement
+    Try,         // our Parse for the sake of its errors
+    Forget,      // the client's Close of `name`; when it is skipped the name means `statement` again
+    Evict,       // our Close, because the server knew too many, or is to learn it anew
+    Refuse,      // a request that we refuse: `name` holds the ErrorResponse that replaces the server's
+    Tell,        // a request that was changed: `name` holds the NoticeResponses that go ahead of its answer
+    Lend,        // our Parse under the client's own `name`, for a text of its batch
+    Supply,      // our Parse in front of a simple query, with a Sync of its own; `name` as of Lend, or empty
+    Supplied,    // that query; else as Tell. Where it executes `statement`, `called` tells by what name
+    Unsupplied,  // the same, when its Supply has failed with the ErrorResponse in `name`
   };
   Kind kind = Kind::Inject;
   std::uint32_t batch = 0;
   StatementId id = 0;  // what the server learns (Prepare, Inject) or forgets (Evict)
   std::string name;
   StatementRef statement;
+  struct Called {
+    std::string name;  // of the client's
+    // In characters: as it stands in the client's text, through its end there, and of the whole.
+    std::size_t size = 0, end = 0, whole = 0;
+  };
+  Called called = {};
 };
 
 }  // namespace pgweir

@@ -1,6 +1,7 @@
 #include "protocol/messages.h"
 
 #include <algorithm>
+#include <charconv>
 
 namespace pgweir::protocol {
 
@@ -99,6 +100,29 @@ void put_close_statement(std::string& out, Bytes name) { Writer(out, 'C').u8('S'
 void put_no_function(std::string& out) { Writer(out, 'F').u32(0).u16(0).u16(0).u16(0); }
 void put_sync(std::string& out) { Writer(out, 'S'); }
 void put_terminate(std::string& out) { Writer(out, 'X'); }
+
+void put_renamed_error(std::string& out, Bytes body, const Renamed& renamed) {
+  const std::string quoted = '"' + std::string(renamed.from) + '"';
+  // Places beyond the text are in that of the statement which it executes.
+  const auto back = [&](const std::string& text) {
+    std::size_t position = 0;  // from 1
+    std::from_chars(text.data(), text.data() + text.size(), position);
+    const std::size_t moved =
+        position + renamed.size - std::min(position + renamed.size, renamed.from.size());
+    return moved > renamed.end && moved <= renamed.whole + 1 ? std::to_string(moved) : text;
+  };
+  Writer w(out, 'E');
+  Reader in(body);
+  while (in.ok() && !in.empty()) {
+    const std::uint8_t code = in.u8();
+    if (code == 0) break;
+    std::string text(in.c_string());
+    const std::size_t at = code == 'M' ? text.find(quoted) : std::string::npos;
+    if (at != std::string::npos) text.replace(at + 1, renamed.from.size(), renamed.to);
+    w.u8(code).c_string(code == 'P' ? back(text) : text);
+  }
+  w.u8(0);
+}
 
 ErrorFields parse_error(Bytes body) {
   ErrorFields fields;

@@ -69,5 +69,13 @@ void put_no_function(std::string& out);  // a FunctionCall of what does not exis
 void put_terminate(std::string& out);
 
 ErrorFields parse_error(Bytes body);
+// A text of `whole` characters has something of `size` that means `to` and ends behind `end`; it was sent
+// with `from` there. What Postgres says of it, an ErrorResponse with this body, is put as it would be of the
+// text itself.
+struct Renamed {
+  Bytes from, to;
+  std::size_t size, end, whole;
+};
+void put_renamed_error(std::string& out, Bytes body, const Renamed& renamed);
 
 }  // namespace pgweir::protocol

@@ -40,7 +40,7 @@ select pg_backend_pid(),
   nullif(current_setting('app.third', true), ''), current_user::text,
   (select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()),
   (select count(*) from pg_cursors where is_holdable),
-  (select string_agg(name, ',') from pg_prepared_statements where from_sql),
+  (select string_agg(name, ',') from pg_prepared_statements where name not like 'pgweir%'),
   (select string_agg(c, ',') from pg_listening_channels() c),
   (select string_agg(relname, ',') from pg_class where relnamespace = pg_my_temp_schema())
 """

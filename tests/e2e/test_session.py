@@ -75,7 +75,7 @@ class Pins(Session):
         "temp": ("create temp table mine (a int)", "drop table mine"),
         "cursor": ("declare mine cursor with hold for select 1", "close mine"),
         "lock": ("select pg_advisory_lock(7)", "select pg_advisory_unlock(7)"),
-        "statement": ("prepare mine as select 1", "deallocate mine"),
+        "statement": (f"prepare mine as select 1 /* {'too long to be kept here ' * 600} */", "deallocate mine"),
         "settings": ("select set_config('a.' || 'b', 'x', false)", "discard all"),
     }
 

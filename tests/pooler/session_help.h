@@ -139,6 +139,14 @@ inline std::string suspected(Client& client, Bytes sql, Bytes tag, ServerCore& s
   return client.sent();
 }
 
+// What a server tells of a statement that SQL has prepared there.
+inline std::string statement_row(Bytes name, Bytes types, Bytes text, Bytes from_sql = "t") {
+  std::string out;
+  protocol::put_data_row(out,
+                         {std::string(name), std::string(types), std::string(from_sql), std::string(text)});
+  return out;
+}
+
 struct Pinned : Client {
   explicit Pinned(Place& p) : Client(p) {
     suspected(*this, "create temp table t (i int)", "CREATE TABLE", p.server);

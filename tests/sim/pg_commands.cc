@@ -45,6 +45,9 @@ std::string channel_of(const std::vector<std::string>& words) {
   return word.substr(0, word.find(','));
 }
 
+// Of a statement, in front of its arguments.
+std::string name_in(const std::string& word) { return word.substr(0, word.find('(')); }
+
 std::string quoted_in(const std::string& sql) {
   const std::size_t from = sql.find('\'') + 1;
   return sql.substr(from, sql.find('\'', from) - from);
@@ -77,6 +80,18 @@ bool PgSession::asked_for_functions(const std::string& sql) {
   return true;
 }
 
+// What is not the pooler's own.
+void PgSession::tell_statements() {
+  for (const auto& [name, prepared] : statements_) {
+    if (name.empty() || name.starts_with("pgweir_")) continue;
+    std::string out;
+    const bool from_sql = !prepared.text.empty();
+    protocol::put_data_row(
+        out, {name, prepared.types, from_sql ? "t" : "f", from_sql ? prepared.text : prepared.sql});
+    put(std::move(out));
+  }
+}
+
 // False when it failed.
 bool PgSession::asked_by_pooler(const std::string& sql, const std::vector<std::string>& values) {
   const auto says = [&](const char* part) { return sql.find(part) != std::string::npos; };
@@ -104,6 +119,8 @@ bool PgSession::asked_by_pooler(const std::string& sql, const std::vector<std::s
                                                                                                   : "f");
   } else if (says("pg_depend") && traces_.contains("temp")) {
     row("1");
+  } else if (says("pg_prepared_statements")) {
+    tell_statements();
   } else if (says("pg_listening_channels")) {
     for (const auto& [channel, who] : channels_) row(channel);
   }
@@ -111,9 +128,20 @@ bool PgSession::asked_by_pooler(const std::string& sql, const std::vector<std::s
   return true;
 }
 
-void PgSession::run(const std::string& sql, const std::vector<std::string>& values, From from) {
-  std::vector<std::string> words = words_of(sql);
+void PgSession::run(const std::string& asked, const std::vector<std::string>& bound, From from) {
+  std::vector<std::string> words = words_of(asked);
   if (words.empty()) return put(bare_message('I'));
+  std::string sql = asked;
+  std::vector<std::string> values = bound;
+  if (words[0] == "execute" && tx_ != 'E') {
+    const auto prepared = statements_.find(name_in(words[1]));
+    if (prepared == statements_.end())
+      return fail("26000", "prepared statement \"" + name_in(words[1]) + "\" does not exist");
+    sql = prepared->second.sql;
+    values.clear();
+    if (asked.find('\'') != std::string::npos) values.push_back(quoted_in(asked));
+    words = words_of(sql);
+  }
   for (std::string& word : words)
     if (word == "$1" && !values.empty()) word = values[0];
   const std::string verb = words[0];
@@ -210,9 +238,21 @@ void PgSession::run(const std::string& sql, const std::vector<std::string>& valu
     statements_.clear();
     portals_.clear();
     complete("DISCARD ALL");
-  } else if (verb == "deallocate") {
-    statements_.clear();
-    complete("DEALLOCATE ALL");
+  } else if (verb == "prepare") {
+    const bool parameter = words[2] == "(text)";
+    if (statements_.contains(words[1]))
+      return fail("42P05", "prepared statement \"" + words[1] + "\" already exists");
+    statements_[words[1]] = {sql.substr(sql.find(" as ") + 4), parameter ? "{25}" : "{}", sql};
+    complete("PREPARE");
+  } else if (verb == "values") {
+    row(values.empty() ? Bytes(quoted_in(sql)) : Bytes(values[0]));
+    complete("SELECT 1");
+  } else if (verb == "deallocate" || verb == "DEALLOCATE") {
+    if (word == "all")
+      statements_.clear();
+    else if (statements_.erase(word) == 0)
+      return fail("26000", "prepared statement \"" + word + "\" does not exist");
+    complete(word == "all" ? "DEALLOCATE ALL" : "DEALLOCATE");
   } else if (verb == "sleep" || verb == "stubborn" || verb == "rows" || verb == "copyout") {
     busy_ = true;
     busy_from_ = from;

@@ -256,7 +256,10 @@ void PgSession::extended(char type, Bytes body) {
     if (sql.substr(0, 8) == "badparse") return fail("42601", "syntax error in " + sql);
     if (!name.empty() && statements_.contains(name))
       return fail("42P05", "prepared statement \"" + name + "\" already exists");
-    statements_[name] = sql;
+    std::string types;
+    for (std::uint16_t count = in.u16(); count > 0; --count)
+      types += (types.empty() ? "" : ",") + std::to_string(in.u32());
+    statements_[name] = {sql, '{' + types + '}'};
     put(bare_message('1'));
   } else if (type == 'B') {
     const std::string portal(in.c_string());
@@ -265,8 +268,9 @@ void PgSession::extended(char type, Bytes body) {
     if (statement == statements_.end())
       return fail("26000", name.empty() ? "unnamed prepared statement does not exist"
                                         : "prepared statement \"" + name + "\" does not exist");
-    if (tx_ == 'E' && !ends_block(statement->second)) return run(statement->second, {}, From::Extended);
-    Portal made{statement->second, {}, 0};
+    if (tx_ == 'E' && !ends_block(statement->second.sql))
+      return run(statement->second.sql, {}, From::Extended);
+    Portal made{statement->second.sql, {}, 0};
     for (std::uint16_t formats = in.u16(); formats > 0; --formats) in.u16();
     for (std::uint16_t count = in.u16(); count > 0; --count) {
       const std::uint32_t size = in.u32();
@@ -283,7 +287,7 @@ void PgSession::extended(char type, Bytes body) {
       return fail(what == 'S' ? "26000" : "34000",
                   what == 'S' ? "prepared statement \"" + std::string(name) + "\" does not exist"
                               : "portal does not exist");
-    const std::string& sql = what == 'S' ? statement->second : portal->second.sql;
+    const std::string& sql = what == 'S' ? statement->second.sql : portal->second.sql;
     if (what == 'S') {
       std::string out;
       const bool parameter = sql.find("$1") != std::string::npos;

@@ -9,7 +9,8 @@
 //   set NAME = 'VALUE' | reset NAME | reset all | select set_config('NAME', $1, false) |
 //   select remember('VALUE') | create temp table W () | drop table W | listen CHANNEL | unlisten CHANNEL |
 //   unlisten * | notify CHANNEL, 'W' | insert W | where | whoami | notice W | copyin W | copyout N W |
-//   discard all | deallocate all | set mark W
+//   discard all | deallocate all | set mark W | values ('W') |
+//   prepare NAME [(text)] as COMMAND | execute NAME[('W')] | deallocate NAME
 //
 // (stubborn is a sleep that heeds no cancel; the last is nothing that Postgres's grammar knows, and what it
 // leaves behind nobody can be asked for) and what the pooler asks on its own. What changes a session is
@@ -96,10 +97,11 @@ class PgSession {
   enum class From : std::uint8_t { Simple, Extended };
 
   void run_simple();
-  void run(const std::string& sql, const std::vector<std::string>& values, From from);
+  void run(const std::string& asked, const std::vector<std::string>& bound, From from);
   void extended(char type, Bytes body);
   void copy_message(char type, Bytes body);
   void set(const std::string& name, std::string value);
+  void tell_statements();
   bool asked_for_functions(const std::string& sql);
   bool asked_by_pooler(const std::string& sql, const std::vector<std::string>& values);
   void begin_block();
@@ -137,7 +139,12 @@ class PgSession {
   Portal* busy_portal_ = nullptr;
   bool simple_open_ = false;
   std::deque<std::string> commands_;  // of the simple query that runs
-  std::map<std::string, std::string, std::less<>> statements_;
+  struct Prepared {
+    std::string sql;
+    std::string types = "{}";  // as Postgres writes them
+    std::string text = {};     // of the whole PREPARE; empty: by Parse
+  };
+  std::map<std::string, Prepared, std::less<>> statements_;
   std::map<std::string, Portal, std::less<>> portals_;
   std::vector<std::string> pending_, committed_, aborted_;
   std::vector<Answer> answers_;

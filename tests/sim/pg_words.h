@@ -1,6 +1,7 @@
 // tests/sim/pg_words.h - what the parts of PgSession agree on about the words of its language.
 #pragma once
 
+#include <algorithm>
 #include <string>
 
 #include "pooler/base/bytes.h"
@@ -19,9 +20,10 @@ inline std::string spelt(Bytes name, Bytes value) {
 }
 
 inline bool returns_rows(Bytes sql) {
+  sql.remove_prefix(std::min(sql.find_first_not_of(' '), sql.size()));
   const Bytes verb = sql.substr(0, sql.find(' '));
   return verb == "echo" || verb == "rows" || verb == "show" || verb == "where" || verb == "whoami" ||
-         verb == "SELECT" || verb == "WITH" || verb == "select";
+         verb == "SELECT" || verb == "WITH" || verb == "select" || verb == "values" || verb == "execute";
 }
 
 inline bool ends_block(Bytes sql) { return sql == "commit" || sql == "rollback"; }

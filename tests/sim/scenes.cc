@@ -25,7 +25,8 @@ void leavers(Stage& stage, World&) {
 }
 
 void statements(Stage& stage, World& world) {
-  stage.manners.named = 60;
+  stage.manners.named = 40;
+  stage.manners.prepared = 30;
   stage.manners.pipeline = 10;
   stage.manners.leave = 4;
   stage.steps = 14;

@@ -137,6 +137,8 @@ std::vector<Phase> Script::next() {
     step = pipeline();
   } else if (choose(manners_.named)) {
     step = named();
+  } else if (choose(manners_.prepared)) {
+    step = prepared();
   } else if (choose(manners_.copy)) {
     step = copy();
   } else if (choose(manners_.bulk)) {
@@ -281,6 +283,50 @@ std::vector<Phase> Script::named() {
   }
   add(out, sync());
   return {await(std::move(out))};
+}
+
+// The names are those of named(): Postgres has one list of them. Arguments are rows where the statement may
+// insert them.
+std::string Script::prepared_command() {
+  const std::string name = "s" + std::to_string(world_.rng().below(4));
+  switch (world_.rng().below(9)) {
+    case 0: return "deallocate " + name;
+    case 1: return "prepare " + name + " (text) as values ($1)";
+    case 2: return "prepare " + name + " as values ('" + token() + "')";
+    case 3: return "prepare " + name + " (text) as select set_config('app.mark', $1, false)";
+    case 4: return "prepare " + name + " as select remember('" + token() + "')";
+    default: return "execute " + name + "('" + row() + "')";
+  }
+}
+
+std::vector<Phase> Script::prepared() {
+  const auto send = [&](const std::string& sql) {
+    return await(world_.chance(25) ? unnamed(sql, false, true) : query(sql));
+  };
+  std::vector<Phase> phases;
+  switch (world_.rng().below(5)) {
+    case 0: return {await(query(prepared_command() + ";" + prepared_command() + "; " + prepared_command()))};
+    case 1:
+      // In a text that nobody can read, of a statement that the protocol knows nothing of.
+      return {await(query("prepare own as values ('" + token() + "')")), await(query(command())),
+              await(query("set mark " + token() + "; execute own")), await(query("discard all"))};
+    case 2:
+      phases.push_back(send("begin"));
+      for (std::uint64_t left = world_.between(1, 4); left > 0; --left)
+        phases.push_back(send(world_.chance(80) ? prepared_command() : command()));
+      phases.push_back(send(world_.chance(65) ? "commit" : "rollback"));
+      if (world_.chance(25))
+        for (Phase& phase : phases) phase.then = Phase::Then::Go;
+      phases.back().then = Phase::Then::Await;
+      return phases;
+    default:
+      for (std::uint64_t left = world_.between(1, 5); left > 0; --left)
+        phases.push_back(send(prepared_command()));
+      if (world_.chance(25))
+        for (Phase& phase : phases) phase.then = Phase::Then::Go;
+      phases.back().then = Phase::Then::Await;
+      return phases;
+  }
 }
 
 std::vector<Phase> Script::copy() {

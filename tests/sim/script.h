@@ -20,6 +20,7 @@ struct Manners {
   unsigned extended = 20;
   unsigned pipeline = 8;  // with errors in the middle
   unsigned named = 15;    // prepared statements with names
+  unsigned prepared = 4;  // by SQL
   unsigned copy = 5;
   unsigned bulk = 4;      // many or big rows, sometimes read slowly
   unsigned settings = 6;  // SET of what follows a client
@@ -76,6 +77,8 @@ class Script {
   std::vector<Phase> extended();
   std::vector<Phase> pipeline();
   std::vector<Phase> named();
+  std::vector<Phase> prepared();
+  std::string prepared_command();
   std::vector<Phase> copy();
   std::vector<Phase> bulk();
   std::vector<Phase> settings();

@@ -24,9 +24,8 @@ KNOWN = {
     # Not followed.
     "deallocates_in_batches": "DEALLOCATE of a protocol-level statement beside other statements; names used behind"
     " DEALLOCATE ALL or DISCARD ALL in their batch",
-    "execute_named": "EXECUTE of a protocol-level statement",
-    "settings_in_do": "settings changed in a DO or by EXECUTE of a PREPARE last as long as the server is kept",
     # Looks.
+    "own_names_in_views": "pg_prepared_statements tells what the server has, which it calls pgweir_<n>",
     "describe_in_failed": "in a failed transaction Describe of a statement that its server does not know is 25P02",
     "own_names_in_errors": "errors of Bind call statements pgweir_<n>",
 }

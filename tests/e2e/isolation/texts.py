@@ -156,11 +156,8 @@ class Texts:
             (1, lambda: f"select set_config('{quoted}', '{self.token()}', {self.pick('true', 'false')})"),
             (1, lambda: f"select set_config('app.token', '{self.token()}', {self.pick('true', 'false')}), 1/0"),
             (1, lambda: f"with s as (select set_config('app.other', '{self.token()}', false) v) select v from s"),
-            (
-                1 if self.allowed("settings_in_do") else 0,
-                lambda: f"do $$ begin perform set_config('app.token', '{self.token()}', false); end $$",
-            ),
-            (1 if self.allowed("settings_in_do") else 0, lambda: f"do $$ begin set app.token = '{self.token()}'; end $$"),
+            (1, lambda: f"do $$ begin perform set_config('app.token', '{self.token()}', false); end $$"),
+            (1, lambda: f"do $$ begin set app.token = '{self.token()}'; end $$"),
             (1, lambda: "set time zone 'Asia/Tokyo'"),
             (1 * self.allowed("resets"), lambda: "set time zone local"),
             (1, lambda: "set session characteristics as transaction isolation level repeatable read"),
@@ -337,20 +334,21 @@ class Texts:
             (2, lambda: f"execute {name}"),
             (2, lambda: f"execute {name}('{self.token()}')"),
             (2, lambda: f"deallocate {name}"),
-            (1 * self.allowed("settings_in_do"), lambda: f"prepare {name} as select set_config('app.token', '{self.token()}', false)"),
+            (1, lambda: f"prepare {name} as select set_config('app.token', '{self.token()}', false)"),
             (1, lambda: f"explain (costs off) execute {name}"),
-            (1 if self.allowed("execute_named") else 0, lambda: f"execute {self.pick(*NAMES)}"),
+            (1, lambda: f"execute {self.pick(*NAMES)}"),
         )
 
     def verify(self):
         """What the session holds, in one row each."""
         classes = f"{self.client * 1000} and {self.client * 1000 + 999}"
         life = self.client * 1000 + self.life
+        own_names = ["select name, statement from pg_prepared_statements where from_sql order by name"]
         return [
             self.all_settings(),
             "select count(*) filter (where is_holdable), string_agg(statement, ';' order by name)"
             " filter (where is_holdable) from pg_cursors",
-            "select name, statement from pg_prepared_statements where from_sql order by name",
+            *(own_names if self.allowed("own_names_in_views") else []),
             "select relname, relkind from pg_class where relnamespace = pg_my_temp_schema() order by 1",
             "select classid, objid, mode, count(*) from pg_locks where locktype = 'advisory' and database ="
             f" (select oid from pg_database where datname = current_database()) and classid = {life}"

@@ -1,0 +1,206 @@
+// pooler/session_prepared.cc - SessionCore: statements that SQL prepares and executes, whatever server they
+// come to be used on.
+#include <algorithm>
+#include <set>
+
+#include "pooler/base/check.h"
+#include "pooler/session_core.h"
+#include "pooler/session_parts.h"
+#include "protocol/messages.h"
+#include "protocol/wire.h"
+
+namespace pgweir {
+
+using protocol::Owed;
+using Kind = protocol::SqlStatement::Kind;
+using Made = ClientStatements::Made;
+using Whose = protocol::Pipeline::Whose;
+
+namespace {
+std::size_t characters_in(Bytes text) {
+  return static_cast<std::size_t>(std::count_if(
+      text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80; }));
+}
+
+// What the one PREPARE of this name in the text prepares, behind blanks for what stands in front of it:
+// errors tell places in the whole. Empty when it cannot be told.
+std::string body_in(const protocol::SqlEffects& effects, Bytes sql, Bytes name) {
+  const auto prepares = [name](const protocol::SqlStatement& each) {
+    return each.kind == Kind::Prepare && each.name == name;
+  };
+  const auto found = std::find_if(effects.statements.begin(), effects.statements.end(), prepares);
+  if (found == effects.statements.end() || std::any_of(found + 1, effects.statements.end(), prepares))
+    return {};
+  const Bytes body = sql.substr(found->body_at, found->at + found->size - found->body_at);
+  if (body.empty()) return {};
+  return std::string(characters_in(sql.substr(0, found->body_at)), ' ').append(body);
+}
+}  // namespace
+
+// The client's statements that the text may use, by names of their own.
+std::vector<std::string> SessionCore::names_used(Bytes sql) const {
+  if (!names_) return {};
+  const bool by_sql = names_->any_by_sql();
+  if (!books_->settings.plain_sql(*wanted_)) return names_->made_by_sql();
+  if (!by_sql && !mentions(sql, "execute") && !mentions(sql, "prepare")) return {};
+  const protocol::SqlEffects& effects = books_->texts.read(sql);
+  std::vector<std::string> names;
+  const auto add = [&](std::initializer_list<Kind> kinds) {
+    for (const protocol::SqlStatement& each : effects.statements)
+      if (std::find(kinds.begin(), kinds.end(), each.kind) != kinds.end() && names_->find(each.name) &&
+          std::find(names.begin(), names.end(), each.name) == names.end())
+        names.push_back(each.name);
+  };
+  bool opaque = effects.changes.opaque || effects.read == protocol::SqlEffects::Read::Unknown;
+  if (by_sql && !opaque && !books_->routines.empty()) {
+    const auto changes = books_->routines.changes_of(sql);
+    opaque = changes && changes->opaque;
+  }
+  if (by_sql && opaque) names = names_->made_by_sql();
+  if (names.size() > kLentMost) names.clear();
+  add({Kind::Prepare, Kind::Execute});
+  if (!names.empty()) add({Kind::Deallocate});
+  return names;
+}
+
+bool SessionCore::can_adopt(const protocol::SqlEffects& effects) const {
+  if (effects.changes.opaque || mode_ != tiers::PoolMode::Transaction) return false;
+  std::size_t bytes = 0;
+  for (const protocol::SqlStatement& each : effects.statements) {
+    if (each.kind != Kind::Prepare) continue;
+    if (each.at + each.size > kAdoptedTextMax) return false;
+    bytes += each.at + each.size + StatementBook::kStatementCost + StatementBook::kNameCost;
+  }
+  return books_->statements.make_room(bytes);
+}
+
+// What cannot be taken over stays on its server, and the client with it.
+void SessionCore::adopt(Findings& findings) {
+  const bool plain = books_->settings.plain_sql(*wanted_);
+  for (const Findings::Statement& found : findings.statements) {
+    std::string content = found.text.size() > kAdoptedTextMax ? std::string() : found.text;
+    if (found.from_sql && !content.empty())
+      content = plain ? body_in(books_->texts.read(found.text), found.text, found.name) : "";
+    StatementRef statement;
+    if (!content.empty()) {
+      content.push_back('\0');
+      char number[4];
+      protocol::store_u32(number, static_cast<std::uint32_t>(found.types.size()));
+      content.append(number + 2, 2);
+      for (const std::uint32_t type : found.types) {
+        protocol::store_u32(number, type);
+        content.append(number, 4);
+      }
+      statement = books_->statements.intern(content, wanted_->parsing);
+    }
+    if (!names_) names_ = std::make_unique<ClientStatements>(books_->statements);
+    if (!statement || !names_->room_for(found.name)) {
+      findings.pins |= pin::kStatement;
+      continue;
+    }
+#ifndef PGWEIR_PLANT_FORGET_PREPARED
+    names_->set(found.name, std::move(statement), Made::BySql);
+#endif
+    server_->adopted.push_back(found.name);
+  }
+}
+
+bool SessionCore::give_up_adopted(Actions& out) {
+  if (server_->adopted.empty()) return false;
+  server_->close_statements(std::exchange(server_->adopted, {}), out.to_server);
+  return auditing_ = true;
+}
+
+// What the statements that the text executes will do.
+void SessionCore::note_executed(Bytes sql, std::unique_ptr<Ruling>& ruling, Actions& out) {
+  if (!books_->settings.plain_sql(*wanted_)) return;
+  std::set<std::string> names;
+  for (const protocol::SqlStatement& each : books_->texts.read(sql).statements)
+    if (each.kind == Kind::Execute && names_->find(each.name)) names.insert(each.name);
+  for (const std::string& name : names) {
+    const StatementRef held = *names_->find(name);
+    look_for_sequences(held->words, sql_of(held->content), out);
+    std::unique_ptr<Ruling> of_body = note_text(held->content);
+    if (of_body && !of_body->refused && !lower_statement(name, *of_body)) of_body->refused = no_room();
+    if (!of_body) continue;
+    of_body->text.clear();
+    if (of_body->refused || !ruling)
+      ruling = std::move(of_body);
+    else
+      ruling->lowered.insert(ruling->lowered.end(), of_body->lowered.begin(), of_body->lowered.end());
+    if (ruling->refused) return;
+  }
+}
+
+// Sends, ahead of a simple query, what it needs; answers what is to be noted with it. `text`, if it is not
+// empty, is what the server is to be sent in place of `sql`; where a name in that is enough, it is replaced
+// there.
+StatementOp SessionCore::supply(const std::vector<std::string>& names, Bytes sql, std::string& text,
+                                Actions& out) {
+  StatementOp query{StatementOp::Kind::Supplied, 0, 0, {}, {}};
+  const bool in_batch = server_->pipeline.batch_open();
+  const bool plain = text.empty() && names.size() == 1 && books_->settings.plain_sql(*wanted_);
+  const protocol::SqlEffects& effects = books_->texts.read(sql);
+  const protocol::SqlStatement* const only =
+      plain && effects.statements.size() == 1 ? &effects.statements[0] : nullptr;
+  if (!only || only->kind != Kind::Execute || only->name_size == 0) {
+    out.to_server.own([&](std::string& bytes) {
+      lend_all(names, in_batch ? StatementOp::Kind::Lend : StatementOp::Kind::Supply, bytes);
+      if (!in_batch) server_->end_batch(bytes);
+    });
+    return query;
+  }
+  const std::size_t end = only->name_at + only->name_size;
+  query.statement = *names_->find(only->name);
+  query.called = {only->name, characters_in(sql.substr(only->name_at, only->name_size)),
+                  characters_in(sql.substr(0, end)), characters_in(sql)};
+  const Statement& statement = *query.statement;
+  text.append(sql.substr(0, only->name_at)).append(statement.server_name).append(sql.substr(end));
+  if (server_->statements.use(statement.id)) return query;
+  if (in_batch) return inject(query.statement, out), query;
+  ++out.server_parses;
+  make_room_on_server(out);
+  out.to_server.own([&](std::string& bytes) {
+    protocol::put_parse(bytes, statement.server_name, statement.content);
+    push_op(Owed::Parse, Whose::Ours, {StatementOp::Kind::Supply, 0, statement.id, {}, query.statement});
+    server_->end_batch(bytes);
+  });
+  return query;
+}
+
+// The same in a batch, whose own error it is when something is wrong with one of them.
+SessionCore::Name SessionCore::lend(Bytes sql, bool& lent, Actions& out) {
+  const std::vector<std::string> names = names_used(sql);
+  if (names.empty()) return Name::Ready;
+  if (server_->pipeline.owed() > 0) return Name::Later;
+  std::unique_ptr<Ruling> ruling;
+  note_executed(sql, ruling, out);
+  if (ruling && ruling->refused) return refuse_statement(*ruling->refused, out), Name::Refused;
+  out.to_server.own([&](std::string& bytes) { lend_all(names, StatementOp::Kind::Lend, bytes); });
+  lent = true;
+  return Name::Ready;
+}
+
+void SessionCore::lend_all(const std::vector<std::string>& names, StatementOp::Kind kind,
+                           std::string& bytes) {
+  for (const std::string& name : names) {
+    const StatementRef held = *names_->find(name);
+    protocol::put_parse(bytes, name, held->content);
+    if (push_op(Owed::Parse, Whose::Ours, {kind, 0, 0, name, held})) names_->erase(name);
+  }
+  suspicion().pins |= pin::kStatement;
+}
+
+// The server may have a statement of the client's under this name: then it says so.
+void SessionCore::try_name(Bytes name, Bytes content, Actions& out) {
+  const Pins may_have = pins_ | (suspicion_ ? suspicion_->pins : Pins{0});
+  if (!(may_have & pin::kStatement)) return;
+  out.to_server.own([&](std::string& bytes) {
+    protocol::put_parse(bytes, name, content);
+    protocol::put_close_statement(bytes, name);
+    push_op(Owed::Parse, Whose::Ours, {StatementOp::Kind::Try, 0, 0, {}, {}});
+    server_->pipeline.push(Owed::Close, Whose::Ours);
+  });
+}
+
+}  // namespace pgweir

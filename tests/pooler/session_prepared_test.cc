@@ -1,0 +1,236 @@
+// Statements of SQL's PREPARE on whatever server the client comes to.
+#include "tests/pooler/session_help.h"
+
+namespace pgweir::test {
+namespace {
+
+const Bytes kText = "prepare p (int) as select $1 + 1";
+
+// Has prepared `text` as p, in a transaction of its own; the server has forgotten it.
+struct Prepared : Client {
+  explicit Prepared(Place& p, Bytes text = kText, Bytes types = "{23}", Bytes before = parsed()) : Client(p) {
+    suspected(*this, text, "PREPARE", p.server);
+    REQUIRE(hears(std::string(before) + answered(statement_row("p", types, text))).empty());
+    REQUIRE(sent() == "C:p S");
+    REQUIRE(hears(closed() + ready()) == "release");
+    REQUIRE(core.pins() == 0);
+    REQUIRE(core.statement_count() == 1);
+    to_client.clear();
+  }
+  void asks(Bytes request, ServerCore& server) {
+    REQUIRE(says(request) == "ask");
+    REQUIRE(granted(server).empty());
+  }
+};
+
+std::string error_at(const char* position, Bytes text) {
+  std::string body = "SERROR" + std::string(1, '\0') + "VERROR" + std::string(1, '\0') + "C42703" +
+                     std::string(1, '\0') + "M" + std::string(text) + std::string(1, '\0') + "P" + position +
+                     std::string(2, '\0');
+  return message('E', body);
+}
+
+}  // namespace
+
+TEST_CASE("what SQL prepares goes with the client, and is executed by the server's name for it") {
+  Place place;
+  Prepared client(place);
+  client.asks(query("execute p(41)"), place.other);
+  const std::vector<std::string> messages = split(client.to_server);
+  CHECK(client.sent() == "P:pgweir_1 S Q:execute pgweir_1(41)");
+  // Blanks for what stood in front of it, and the types that Postgres told.
+  CHECK(messages[0].substr(5) ==
+        z("pgweir_1") + z(std::string(19, ' ') + "select $1 + 1") + std::string("\0\1\0\0\0\27", 6));
+  CHECK(client.hears(parsed() + ready() + rows()) == "release");
+  CHECK(client.seen() == "T D C:SELECT 1 Z:I");
+  SECTION("which needs it once") {
+    CHECK(client.runs(query("explain execute p(41)"), rows(), place.other) ==
+          "Q:explain execute pgweir_1(41)");
+    Prepared same(place, kText, "{23}", {});
+    CHECK(same.runs(query("execute \"p\" (1)"), rows(), place.other) == "Q:execute pgweir_1 (1)");
+  }
+  SECTION("like one of the protocol") {
+    CHECK(client.runs(bind("p") + execute() + sync_message(), rows_of_batch(), place.other) ==
+          "B:pgweir_1 E S");
+  }
+  SECTION("until it is deallocated") {
+    CHECK(client.says(query("deallocate p")).empty());
+    CHECK(client.core.statement_count() == 0);
+    client.asks(query("execute p(1)"), place.other);
+    CHECK(client.sent() == "Q:execute p(1)");
+    client.hears(error("26000") + ready());
+  }
+}
+
+TEST_CASE("EXECUTE finds what the protocol prepared") {
+  Place place;
+  Client client(place);
+  client.runs(parse("s", "select 1") + sync_message(), parsed() + ready(), place.server);
+  CHECK(client.runs(query("execute s"), rows(), place.server) == "Q:execute pgweir_1");
+}
+
+TEST_CASE("a statement that cannot be prepared any more fails its EXECUTE") {
+  Place place;
+  Prepared client(place);
+  const std::string why = error("42P01", "relation \"t\" does not exist");
+  SECTION("by itself") {
+    client.asks(query("execute p(41)"), place.other);
+    CHECK(client.hears(why + ready() + error("26000") + ready()) == "release");
+    CHECK(client.seen() == "E:42P01 Z:I");
+  }
+  SECTION("in a transaction") {
+    client.asks(query("begin"), place.other);
+    client.hears(done("BEGIN") + ready('T'));
+    client.says(query("execute p(41)"));
+    CHECK(client.hears(why + ready('E') + error("25P02") + ready('E')).empty());
+    CHECK(client.seen() == "C:BEGIN Z:T E:42P01 Z:E");
+    client.sent();
+    client.says(query("execute p(41)"));
+    CHECK(client.sent() == "Q:execute p(41)");
+    client.hears(error("25P02") + ready('E'));
+  }
+  SECTION("where another text fails for reasons of its own") {
+    client.asks(query("select 1/0; execute p(41)"), place.other);
+    CHECK(client.sent() == "P:p S Q:select 1/0; execute p(41)");
+    CHECK(client.hears(why + ready() + error("22012") + ready()).empty());
+    CHECK(client.seen() == "E:22012 Z:I");
+    CHECK(client.hears(parsed() + answered("")) == "release");
+  }
+  CHECK(client.core.statement_count() == 1);
+}
+
+TEST_CASE("errors are told of the client's own text") {
+  struct Row {
+    const char *sql, *position, *told;
+  };
+  for (const Row& each :
+       {Row{"execute p(foo)", "18", "11"}, Row{"execute p(foo)", "9", "9"},
+        Row{"execute \"p\"(foo)", "18", "13"}, Row{"/* \xc3\xa9 */execute p(foo)", "25", "18"}}) {
+    CAPTURE(each.sql, each.position);
+    Place place;
+    Prepared client(place);
+    client.asks(query(each.sql), place.other);
+    client.hears(parsed() + ready() + error_at(each.position, "\"pgweir_1\" and foo") + ready());
+    CHECK(split(client.to_client)[0] == error_at(each.told, "\"p\" and foo"));
+  }
+}
+
+TEST_CASE("to a text that is not that simple statements are lent by their own names") {
+  struct Row {
+    Bytes sql, sent;
+  };
+  for (const Row& each : {Row{"select 1; execute p(1)", "P:p S Q:select 1; execute p(1)"},
+                          Row{"prepare p as select 2", "P:p S Q:prepare p as select 2"},
+                          Row{"execute p(1); deallocate p", "P:p S Q:execute p(1); deallocate p"},
+                          Row{"do $$ begin execute a; end $$", "P:p S Q:do $$ begin execute a; end $$"},
+                          Row{"call f()", "P:p S Q:call f()"}}) {
+    CAPTURE(each.sql);
+    Place place;
+    Prepared client(place);
+    client.asks(query(each.sql), place.other);
+    CHECK(client.sent() == each.sent);
+    CHECK(client.core.statement_count() == 0);
+  }
+  Place place;
+  Prepared client(place);
+  client.asks(query("select 1; execute p(1)"), place.other);
+  client.hears(parsed() + ready() + rows());
+  SECTION("and taken back") {
+    const std::string body = std::string(19, ' ') + "select $1 + 1";
+    CHECK(client.hears(parsed() + answered(statement_row("p", "{23}", body, "f"))).empty());
+    CHECK(client.hears(closed() + ready()) == "release");
+    CHECK(place.books.statements.size() == 1);
+    CHECK(client.runs(query("execute p(1)"), parsed() + ready() + rows(), place.server) ==
+          "P:pgweir_1 S Q:execute pgweir_1(1)");
+  }
+  SECTION("or gone") {
+    CHECK(client.hears(parsed() + answered("")) == "release");
+    CHECK(client.core.statement_count() == 0);
+  }
+}
+
+TEST_CASE("in a batch they are lent, too") {
+  Place place;
+  Prepared client(place);
+  const std::string batch = parse("", "execute p(1)") + bind() + describe() + execute() + sync_message();
+  client.asks(batch, place.other);
+  CHECK(client.sent() == "P:p P B D E S");
+  SECTION("and taken back") {
+    client.hears(parsed() + parsed() + bound() + row_description() + row() + done() + ready());
+    CHECK(client.seen() == "1 2 T D C:SELECT 1 Z:I");
+    client.hears(parsed() + answered(statement_row("p", "{23}", "select $1 + 1", "f")));
+    CHECK(client.hears(closed() + ready()) == "release");
+  }
+  SECTION("and are as before when that fails") {
+    client.hears(error("42P01") + ready());
+    CHECK(client.seen() == "E:42P01 Z:I");
+    CHECK(client.hears(parsed() + answered("")) == "release");
+  }
+  CHECK(client.core.statement_count() == 1);
+}
+
+TEST_CASE("a name that the open transaction has prepared by SQL is taken for Parse, too") {
+  Place place;
+  Client client(place);
+  client.says(query("begin"));
+  client.granted(place.server);
+  client.hears(done("BEGIN") + ready('T'));
+  client.says(query("prepare p as select 1"));
+  client.hears(done("PREPARE") + ready('T'));
+  client.sent();
+  client.says(bind("p") + execute() + sync_message());
+  CHECK(client.sent() == "B:p E S");
+  client.hears(rows_of_batch('T'));
+  client.says(parse("p", "select 2") + sync_message());
+  CHECK(client.sent() == "P:p C:p P:pgweir_1 S");
+  client.hears(error("42P05") + ready('E'));
+  CHECK(client.core.statement_count() == 0);
+}
+
+TEST_CASE("what an executed statement leaves is followed") {
+  Place place;
+  // It might be executed in the transaction that prepares it, and was not.
+  std::string unset;
+  protocol::put_data_row(unset, {std::nullopt});
+  Prepared client(place, "prepare p as select set_config('app.a', 'x', false)", "{}",
+                  parsed() + bound() + unset + done() + parsed());
+  client.asks(query("execute p"), place.other);
+  client.sent();
+  client.hears(parsed() + ready() + rows());
+  CHECK(client.sent() == "P:pgweir_value B:pgweir_value E S");
+  CHECK(client.hears(parsed() + answered(row("x"))) == "release");
+  CHECK(client.core.wanted()->values.at("app.a") == "x");
+}
+
+TEST_CASE("what cannot be taken over stays where it is") {
+  struct Row {
+    Bytes types, text;
+  };
+  for (const Row& each : {Row{"{}", "prepare p as select 1; prepare p as select 2"},
+                          Row{"{}", "this is no sql"}, Row{"{}", "prepare q as select 1"}}) {
+    Place place;
+    Client client(place);
+    suspected(client, kText, "PREPARE", place.server);
+    CHECK(client.hears(parsed() + answered(statement_row("p", each.types, each.text))).empty());
+    CHECK(client.core.pins() == pin::kStatement);
+    CHECK(client.sent().empty());
+    CHECK(client.says(query("execute p")).empty());
+    CHECK(client.sent() == "Q:execute p");
+  }
+  Place small(300);
+  Client client(small);
+  suspected(client, kText, "PREPARE", small.server);
+  CHECK(client.hears(parsed() + answered(statement_row("p", "{23}", kText))).empty());
+  CHECK(client.core.pins() == pin::kStatement);
+}
+
+TEST_CASE("a malformed answer of statements is a broken server's") {
+  for (const Bytes types : {"", "23", "{a}", "{1 2}"}) {
+    Place place;
+    Client client(place);
+    suspected(client, kText, "PREPARE", place.server);
+    CHECK(client.hears(parsed() + answered(statement_row("p", types, kText))) == "close drop");
+  }
+}
+
+}  // namespace pgweir::test
