@@ -17,19 +17,20 @@
 namespace pgweir {
 
 // Why a client keeps its server between transactions: state that lives on that server only. A set of bits.
-using Pins = std::uint8_t;
+using Pins = std::uint16_t;
 namespace pin {
-inline constexpr Pins kTemp = 1;        // temporary tables, views, functions ...
-inline constexpr Pins kCursor = 2;      // WITH HOLD, after its transaction
-inline constexpr Pins kLock = 4;        // session-level advisory locks
-inline constexpr Pins kListen = 8;      // LISTEN, where nobody else can listen for the client
-inline constexpr Pins kStatement = 16;  // PREPARE, of what cannot be kept here
-inline constexpr Pins kSettings = 32;   // settings that cannot be named from outside
-inline constexpr Pins kSession = 64;    // session mode: for as long as the client stays
-inline constexpr Pins kSharing = 128;   // LISTEN, until the shared connection has it: not counted as a pin
+inline constexpr Pins kTemp = 1;           // temporary tables, views, functions ...
+inline constexpr Pins kCursor = 2;         // WITH HOLD, after its transaction
+inline constexpr Pins kLock = 4;           // session-level advisory locks
+inline constexpr Pins kListen = 8;         // LISTEN, where nobody else can listen for the client
+inline constexpr Pins kStatement = 16;     // PREPARE, of what cannot be kept here
+inline constexpr Pins kSettings = 32;      // settings that cannot be named from outside
+inline constexpr Pins kSession = 64;       // session mode: for as long as the client stays
+inline constexpr Pins kReplication = 128;  // a walsender: the same
+inline constexpr Pins kSharing = 256;      // LISTEN, until the shared connection has it: not counted as a pin
 inline constexpr Pins kProvable = kTemp | kCursor | kLock | kListen | kStatement;
-inline constexpr std::array<Bytes, 7> kNames = {"temp",      "cursor",   "lock",   "listen",
-                                                "statement", "settings", "session"};
+inline constexpr std::array<Bytes, 8> kNames = {"temp",      "cursor",   "lock",    "listen",
+                                                "statement", "settings", "session", "replication"};
 // "temp,cursor", in the order above.
 std::string names(Pins pins);
 }  // namespace pin

@@ -377,12 +377,11 @@ void ClientLogin::finish() {
     return refuse(
         {sqlstate::kInvalidCatalogName, "tenant " + quoted(named_.tenant) + " does not exist", {}, {}});
   }
-  if (!startup.replication.empty() && startup.replication != "false" && startup.replication != "off" &&
-      startup.replication != "no" && startup.replication != "0")
-    return refuse({sqlstate::kFeatureNotSupported,
-                   "replication connections are not supported",
-                   {},
-                   "Connect to Postgres directly for replication."});
+  if (startup.replication != protocol::Replication::None && !record_->limits.replication)
+    return refuse({sqlstate::kInsufficientPrivilege,
+                   fmt::format("replication is not allowed for tenant \"{}\"", record_->name),
+                   fmt::format("replication of tier {} is false.", record_->limits.name),
+                   "Connect without the parameter replication, or choose a tier that allows it."});
   SettingsMap::Values wanted = wanted_settings(startup.settings);
   if (const auto taken = take_tenant_option(wanted, snapshot.naming); !taken) return refuse(taken.error());
   const auto mode = take_pool_mode(wanted, *record_);
@@ -437,9 +436,9 @@ void ClientLogin::finish() {
   over_ = true;
   worker_->loop().disarm(deadline_);
   tenant.meter->connect.add(static_cast<std::uint64_t>((worker_->loop().now() - accepted_at_).count()));
-  auto session = std::make_unique<Session>(*worker_, tenant, group, std::move(stream_),
-                                           group.books.settings.intern(std::move(wanted)), *mode, named_.user,
-                                           startup.version);
+  auto session =
+      std::make_unique<Session>(*worker_, tenant, group, std::move(stream_),
+                                group.books.settings.intern(std::move(wanted)), *mode, named_.user, startup);
   Session& started = *session;
   worker_->own_session(std::move(session));
   tell_audit(named_.user, started.stream().peer(), started.id(), &tenant.record);

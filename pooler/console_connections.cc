@@ -98,7 +98,7 @@ constexpr std::array kConnections{
     Connection{"type", kS, &of<&ConnectionRow::type>},
     Connection{"user", kS, &of<&ConnectionRow::user>},
     Connection{"database", kS, &of<&ConnectionRow::database>},
-    Connection{"replication", kS, [](const Shown&) -> Text { return "none"; }},
+    Connection{"replication", kS, &of<&ConnectionRow::replication>},
     Connection{"state", kS, &of<&ConnectionRow::state>},
     Connection{"addr", kS, &of<&ConnectionRow::addr>},
     Connection{"port", kI, &of<&ConnectionRow::port>},

@@ -46,6 +46,15 @@ void put_addresses(ConnectionRow& row, const net::Stream& stream) {
   row.tls = stream.secured() ? stream.tls_description() : "";
 }
 
+const char* replication_of(const SessionCore& client) {
+  switch (client.replication()) {
+    case protocol::Replication::None: return "none";
+    case protocol::Replication::Physical: return "physical";
+    case protocol::Replication::Logical: return "logical";
+  }
+  return "none";
+}
+
 const char* state_of(const Session& session) {
   if (session.server()) return "active";
   return waits(session) ? "waiting" : "idle";
@@ -303,6 +312,7 @@ class Collection : public std::enable_shared_from_this<Collection> {
     row.application_name = application_name(session.core().wanted());
     row.prepared_statements = session.core().statement_count();
     row.pins = pin::names(session.core().pins());
+    row.replication = replication_of(session.core());
     row.unsent = session.stream().unsent();
     row.id = session.id();
   }
@@ -329,7 +339,10 @@ class Collection : public std::enable_shared_from_this<Collection> {
     row.requested = server.place == Place::Starting ? row.connected : now - server.since;
     row.close_needed = server.place != Place::Starting && server.expires <= now;
     row.ptr = name_of(worker_, server);
-    if (server.session) row.link = name_of(*server.session);
+    if (server.session) {
+      row.link = name_of(*server.session);
+      row.replication = replication_of(server.session->core());
+    }
     row.remote_pid = server.cancel_pid();
     row.unsent = server.unsent();
     row.application_name = application_name(server.core.applied);

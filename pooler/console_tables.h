@@ -50,6 +50,7 @@ struct ConnectionRow {
   std::string tls, application_name;
   std::uint64_t prepared_statements = 0;
   std::uint64_t id = 0;
+  const char* replication = "none";
   std::string pins;  // of a client: why it keeps its server
   std::uint64_t unsent = 0;
 };

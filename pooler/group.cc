@@ -57,7 +57,7 @@ Group::Group(Worker& worker, GroupKey key, ServerCredentials credentials)
 }
 
 Group::~Group() {
-  PGWEIR_CHECK(servers_.empty() && waiters_.empty());
+  PGWEIR_CHECK(servers_.empty() && waiters_.empty() && own_.empty());
   budget_.withdraw(claimant_);
 }
 
@@ -148,11 +148,11 @@ void Group::take_idle(Server& server) {
 }
 
 void Group::leave(Session& session) {
-  if (!waiters_.has(session)) return;
+  if (leave_own(session) || !waiters_.has(session)) return;
   dequeue(session);
   if (!waiters_.empty()) return;
   waking_since_ = kNever;
-  if (servers_.size() >= floor()) withdraw();
+  if (servers_.size() >= floor() && !own_wanted()) withdraw();
 }
 
 void Group::lend(Server& server, Session& session) {
@@ -164,17 +164,21 @@ void Group::lend(Server& server, Session& session) {
   server.since = worker_.loop().now();
   server.charged = session.member().take();
   ++server.run.transactions;
-  ++session.tenant().lent;
 #ifdef PGWEIR_PLANT_COUNT_TWICE
   ++session.tenant().lent;
 #endif
   Tenant& tenant = session.tenant();
+  count_lent(tenant);
   ++tenant.traffic.assignments;
-  tenant.peak_lent = std::max(tenant.peak_lent, tenant.lent);
   if (server.payer != &tenant) {
     charge(server);
     server.payer = &tenant;
   }
+}
+
+void Group::count_lent(Tenant& tenant) {
+  ++tenant.lent;
+  tenant.peak_lent = std::max(tenant.peak_lent, tenant.lent);
   if (!waiters_.empty() || tenant.groups.size() > 1) standing_changed(tenant);
 }
 
@@ -205,7 +209,7 @@ void Group::serve_elsewhere(Tenant& tenant) {
   if (tenant.groups.size() < 2) return;
   const std::vector<Group*> groups = tenant.groups;
   for (Group* group : groups) {
-    if (group == this || group->waiters_.empty()) continue;
+    if (group == this || (group->waiters_.empty() && group->own_.empty())) continue;
     group->serve();
     group->grow();
   }
@@ -307,6 +311,7 @@ bool Group::gives_up(Server& server, Time now) {
 }
 
 void Group::serve() {
+  if (!own_.empty()) start_own();
   // A session that is given a server may give it back at once: then this loop goes on, not a second one
   // inside it.
   if (serving_ || worker_.suspended() || must_read_first()) return;
@@ -341,8 +346,9 @@ void Group::drop(Server& server, const char* why) {
   if (server.place == Server::Place::Lent) take_back(server);
   if (server.place == Server::Place::Idle) take_idle(server);
   if (server.place == Server::Place::Starting) {
-    login_over();
+    login_over(server);
     gate_.login_given_up();
+    if (server.role == Server::Role::Walsender) own_dropped(server);
   }
   if (server.id == reader_) {
     reader_ = 0;
@@ -404,6 +410,7 @@ void Group::make_room() {
 }
 
 void Group::grow() {
+  if (!own_.empty()) start_own();
   if (reader_ != 0) return;  // those who wait need not wait for more servers
   if (servers_.size() >= capacity()) return make_room();
   if (waiters_.empty() && servers_.size() >= floor()) return;
@@ -478,8 +485,10 @@ void Group::slot_granted() {
   PGWEIR_CHECK(claimed_);
   claimed_ = false;
   const Time now = worker_.loop().now();
-  if (worker_.snapshot().backend(key_.backend) && now >= retry_at_ && wants_server() &&
-      gate_.begin(patience()))
+  const bool known = worker_.snapshot().backend(key_.backend) != nullptr;
+  if (known && own_wanted() && gate_.begin(Breaker::Patience::FailsFast))
+    open_own();
+  else if (known && now >= retry_at_ && wants_server() && gate_.begin(patience()))
     start_one(startup_wanted());
   else
     budget_.decline(&claimant_, now);
@@ -490,8 +499,8 @@ void Group::withdraw() {
   if (claimed_ && budget_.withdraw(claimant_)) claimed_ = false;
 }
 
-void Group::login_over() {
-  --starting_;
+void Group::login_over(const Server& server) {
+  if (server.role == Server::Role::Pool) --starting_;
   budget_.login_over(worker_.loop().now());
 }
 
@@ -515,7 +524,8 @@ void Group::server_started(Server& server, const SettingsMap::Values& parameters
     drop(server, "opened before the version of its Postgres was known");
     return grow();
   }
-  login_over();
+  login_over(server);
+  if (server.role == Server::Role::Walsender) return own_started(server, parameters);
   const Time now = worker_.loop().now();
   const bool first = !connected();
   if (first) awake_since_ = now;
@@ -549,6 +559,10 @@ void Group::server_login_failed(Server& server, const Error& error, bool from_se
   if (server.role == Server::Role::Listener) {
     gate_.login_failed(error, teller, server.login_stage());
     return listener_.login_failed(error);
+  }
+  if (server.role == Server::Role::Walsender) {
+    if (from_server && is_final(error) && try_tls_instead()) return drop(server, "login failed");
+    return own_login_failed(server, error, teller);
   }
   const Time now = worker_.loop().now();
   last_error_ = error;
@@ -773,7 +787,7 @@ void Group::close_surplus() {
   for (auto& [id, server] : servers_) {
     if (surplus == 0) return;
     if (server->place != Server::Place::Lent && server->place != Server::Place::Settling) continue;
-    if (server->expires <= now) continue;
+    if (server->expires <= now || server->role == Server::Role::Walsender) continue;
     server->expires = now;
     --surplus;
   }
@@ -836,7 +850,8 @@ void Group::tick() {
     server = after;
   }
   if (!worker_.snapshot().backend(key_.backend))
-    refuse_all({sqlstate::kInvalidCatalogName, "backend is no longer configured", {}, {}});
+    for (const auto refuse : {&Group::refuse_all, &Group::refuse_own})
+      (this->*refuse)({sqlstate::kInvalidCatalogName, "backend is no longer configured", {}, {}});
   if (now >= retry_at_) grow();
   const bool wanted = !waiters_.empty() || servers_.size() < floor();
   if (const Time at = wanted ? try_at() : now; at > now) next = std::min(next, at);
@@ -850,7 +865,7 @@ bool Group::connected() const {
 }
 
 bool Group::waking() const {
-  if (starting_ == 0 && failures_ == 0 && !gate_.rationed()) return false;
+  if (starting_ == 0 && own_.empty() && failures_ == 0 && !gate_.rationed()) return false;
   // A Postgres that is full is awake.
   if (last_error_ && std::string_view(last_error_->sqlstate) == sqlstate::kTooManyConnections) return false;
   return !connected();

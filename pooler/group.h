@@ -77,6 +77,8 @@ class Group : public ListLink<Group> {
   // A clean server at once, or nothing: then the session waits, and on_granted or on_refused will be called.
   Server* request(Session& session);
   void leave(Session& session);
+  // A walsender of its own, which nobody else will have: on_dedicated or on_refused will be called.
+  void request_own(Session& session);
   // The session is through with it. May run other sessions before it returns.
   void release(Server& server);
   // The session has vanished, and the server is not through with its requests.
@@ -167,6 +169,22 @@ class Group : public ListLink<Group> {
   const std::string& shown_tenant() const { return shown_tenant_; }
 
  private:
+  // Servers of clients' own: pooler/group_replication.cc.
+  struct Own {
+    Session* session;
+    bool placed = false;       // it counts among its tenant's servers
+    std::uint64_t server = 0;  // that logs in for it; 0: none yet
+  };
+  bool own_wanted() const;  // somebody who may have one has none yet
+  void start_own();
+  void open_own();
+  bool leave_own(const Session& session);
+  Own take_own(std::vector<Own>::iterator place);
+  void own_started(Server& server, const SettingsMap::Values& parameters);
+  void own_login_failed(Server& server, const Error& error, Teller teller);
+  void own_dropped(const Server& server);
+  void refuse_own(const Error& error);
+  void count_lent(Tenant& tenant);
   void lend(Server& server, Session& session);
   void charge(Server& server);
   void to_idle(Server& server);
@@ -183,7 +201,7 @@ class Group : public ListLink<Group> {
   std::size_t servable(std::size_t most) const;  // sessions that wait and may have a server
   void withdraw();
   bool wants_server() const;
-  void login_over();
+  void login_over(const Server& server);
   Tenant& take_back(Server& server);
   void serve_elsewhere(Tenant& tenant);
   bool connected() const;  // at least one server is
@@ -231,6 +249,7 @@ class Group : public ListLink<Group> {
   std::map<std::uint64_t, std::unique_ptr<Server>> servers_;
   List<Server> idle_;
   List<Session> waiters_;  // of all tenants, in order of arrival
+  std::vector<Own> own_;   // those who wait for a walsender, in order of arrival
   FairQueue queue_;        // tenants that have some
   std::uint32_t starting_ = 0;
   std::uint32_t failures_ = 0;  // logins in a row

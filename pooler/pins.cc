@@ -12,7 +12,7 @@ struct WayOut {
   Pins pin;
   const char* hint;
 };
-constexpr std::array<WayOut, 7> kWaysOut = {{
+constexpr std::array<WayOut, 8> kWaysOut = {{
     {pin::kTemp, "Make temporary tables inside a transaction and ON COMMIT DROP"},
     {pin::kCursor, "Read cursors inside their transaction instead of WITH HOLD"},
     {pin::kLock, "Take locks by pg_advisory_xact_lock(), which end with the transaction"},
@@ -20,6 +20,7 @@ constexpr std::array<WayOut, 7> kWaysOut = {{
     {pin::kStatement, "Prepare statements by the protocol, as drivers do, instead of PREPARE"},
     {pin::kSettings, "Use SET LOCAL, or write the setting's name into the text"},
     {pin::kSession, "Connect in transaction mode"},
+    {pin::kReplication, "End replication connections that are not needed"},
 }};
 
 const char* way_out(Pins why) {

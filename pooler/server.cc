@@ -36,12 +36,14 @@ class NoAudience final : public ServerCore::Audience {
 
 }  // namespace
 
-Server::Server(Group& group, std::uint64_t number, StartupRef settings, Role its_role)
+Server::Server(Group& group, std::uint64_t number, StartupRef settings, Role its_role,
+               protocol::Settings client)
     : core(group.books.settings.empty()),
       id(number),
       role(its_role),
       startup(std::move(settings)),
       group_(group),
+      client_told_(std::move(client)),
       deadline_(this, [](void* self) {
         static_cast<Server*>(self)->fail_login(
             {sqlstate::kCannotConnectNow, "server did not answer within server.connect_timeout", {}, {}});
@@ -55,8 +57,10 @@ void Server::connect() {
   PGWEIR_CHECK(backend != nullptr);
   since = started_at = worker.loop().now();
   told_ = startup_parameters(*startup, group_.backend_version());
+  protocol::Settings all = told_;
+  all.insert(all.end(), client_told_.begin(), client_told_.end());  // of settings named twice the last counts
   login_ = std::make_unique<ServerLogin>(login_policy(*backend, group_.plain_refused()), group_.credentials(),
-                                         group_.key().database, worker.scram_nonce(), told_);
+                                         group_.key().database, worker.scram_nonce(), std::move(all));
   worker.loop().arm(deadline_, since + worker.config().server_connect_timeout);
   endpoint_ = address_ = backend->endpoint;
   tls_ = backend->tls;
@@ -252,7 +256,8 @@ void Server::lease_ended() { group_.lease_ended(*this); }
 void Server::close() {
   Worker& worker = group_.worker();
   worker.loop().disarm(deadline_);
-  const bool busy = core.pipeline.owed() > 0 && !login_ && cancel_pid_ != 0;
+  // A stream sees the end of its connection by itself.
+  const bool busy = core.pipeline.owed() > 0 && !core.pipeline.copy_both() && !login_ && cancel_pid_ != 0;
   // One that waits for COPY data sees the end of its connection.
   if (busy && !core.pipeline.copy_in() && stream_ && worker.terminate(*this)) return;
   if (busy) {

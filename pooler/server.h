@@ -29,9 +29,12 @@ struct Tenant;
 class Server final : public net::Handler, public ListLink<Server> {
  public:
   enum class Place : std::uint8_t { Starting, Idle, Lent, Settling, Listening, Closing };
-  enum class Role : std::uint8_t { Pool, Listener };
+  // A walsender serves one client for as long as both live.
+  enum class Role : std::uint8_t { Pool, Listener, Walsender };
 
-  Server(Group& group, std::uint64_t id, StartupRef startup, Role role = Role::Pool);
+  // `client`: what is told beside `startup`, and wins.
+  Server(Group& group, std::uint64_t id, StartupRef startup, Role role = Role::Pool,
+         protocol::Settings client = {});
   ~Server() override;
 
   void connect();  // Starting; ends in Group::server_started or Group::server_lost
@@ -97,6 +100,7 @@ class Server final : public net::Handler, public ListLink<Server> {
   std::unique_ptr<net::Stream> stream_;
   std::unique_ptr<ServerLogin> login_;
   protocol::Settings told_;  // of `startup`
+  const protocol::Settings client_told_;
   net::Timer deadline_;
   bool reads_routines_ = false;
   bool abandoned_ = false;  // requests of a client that has vanished may still be answered

@@ -25,19 +25,19 @@ Time after(Time since, Duration limit) { return limit.count() > 0 ? since + limi
 }  // namespace
 
 Session::Session(Worker& worker, Tenant& tenant, Group& group, std::unique_ptr<net::Stream> stream,
-                 SettingsRef wanted, tiers::PoolMode mode, std::string user, std::uint32_t protocol_version)
+                 SettingsRef wanted, tiers::PoolMode mode, std::string user, const protocol::Startup& startup)
     : worker_(worker),
       tenant_(tenant),
       group_(group),
       member_(group.join(tenant)),
       stream_(std::move(stream)),
-      core_(group.books, tenant.pins, tenant.guard, std::move(wanted), mode),
+      core_(group.books, tenant.pins, tenant.guard, std::move(wanted), mode, startup.replication),
       user_(std::move(user)),
       timer_(this, [](void* self) { static_cast<Session*>(self)->on_timer(); }),
       connected_at_(worker.loop().now()),
       since_(connected_at_),
       id_(worker.add_session(*this)),
-      long_keys_(protocol_version >= protocol::kVersion32) {
+      long_keys_(startup.version >= protocol::kVersion32) {
   cancel_key_.resize(long_keys_ ? 32 : 4);
   worker_.rng().fill(cancel_key_.data(), cancel_key_.size());
   stream_->set_handler(*this);
@@ -59,8 +59,14 @@ void Session::start(Bytes held) {
 #endif
   held_ = held;
   if (worker_.suspended()) return suspend();  // resume() comes here again
+  if (core_.walsender()) {
+    Actions& out = worker_.actions();
+    out.clear();
+    core_.demand(out);
+    return settle(out, held_);
+  }
   if (group_.books.settings.has_baseline() && core_.wanted()->proven) {
-    welcome();
+    welcome(group_.books.settings.welcome(*core_.wanted()));
     if (!held_.empty()) pump(held_);
     return;
   }
@@ -70,10 +76,9 @@ void Session::start(Bytes held) {
   settle(out, held_);
 }
 
-void Session::welcome() {
+void Session::welcome(const SettingsMap::Values& parameters) {
   std::string out;
-  for (const auto& [name, value] : group_.books.settings.welcome(*core_.wanted()))
-    protocol::put_parameter_status(out, name, value);
+  for (const auto& [name, value] : parameters) protocol::put_parameter_status(out, name, value);
   protocol::put_backend_key(out, id_, cancel_key_);
   protocol::put_ready(out, 'I');
   stream_->write(out);
@@ -133,7 +138,7 @@ void Session::settle(Actions& out, Bytes in) {
   keep(in);
   if (group_.books.listener.changed()) group_.listener().tend();
   if (notifications_ && core_.may_hear() && !suspended_) tell_notifications();
-  if (out.proven && !welcomed_) welcome();
+  if (out.proven && !welcomed_) welcome(group_.books.settings.welcome(*core_.wanted()));
   if (out.made_code) worker_.definitions_changed(group_.key());
   if (out.close_client || out.reset_client) {
     if (!out.reason.empty()) {
@@ -158,7 +163,7 @@ void Session::settle(Actions& out, Bytes in) {
   }
   if (out.server == Actions::Server::Keep) {
     // One that is pinned ends its transactions without giving its server back.
-    if (tenant_.ended() && !closing_ && core_.state() == State::Linked && core_.resting())
+    if (tenant_.ended() && !closing_ && core_.state() == State::Linked && between_transactions())
       end(tenant_.why_ended());
     return;
   }
@@ -189,6 +194,11 @@ Server* Session::ask() {
 }
 
 Server* Session::request() {
+  if (core_.walsender()) {
+    refuse_ = tenant_.record.limits.at_pool == tiers::AtCeiling::Reject && tenant_.at_ceiling();
+    group_.request_own(*this);
+    return nullptr;
+  }
   Server* const server = group_.request(*this);
   if (server) return server;
   if (tenant_.record.limits.at_pool == tiers::AtCeiling::Reject && tenant_.at_ceiling()) refuse_ = true;
@@ -353,6 +363,13 @@ void Session::on_granted(Server& server) {
   settle(out, held_);
 }
 
+void Session::on_dedicated(Server& server, const SettingsMap::Values& parameters) {
+  link(server);
+  core_.dedicated(server.core);
+  welcome(parameters);
+  if (!held_.empty()) pump(held_);
+}
+
 void Session::on_refused(const Error& error) {
   Actions& out = worker_.actions();
   out.clear();
@@ -476,7 +493,8 @@ void Session::send_cancels() {
 }
 
 bool Session::between_transactions() const {
-  return core_.state() == State::Idle || core_.state() == State::Waiting || core_.resting();
+  return core_.state() == State::Idle || core_.state() == State::Waiting || core_.resting() ||
+         core_.streaming();
 }
 
 void Session::end(const Error& error) {
@@ -506,6 +524,7 @@ Time Session::deadline() const {
       return due;
     }
     case State::Linked: {
+      if (core_.untimed()) return kNever;
       if (core_.resting()) return after(since_, config.client_idle_timeout);
       const ServerCore& server = *core_.server();
       Time due = after(since_, config.transaction_timeout);

@@ -38,7 +38,7 @@ class Session final : public net::Handler,
   static constexpr std::size_t kNotificationsMost = 1 << 20;  // bytes
 
   Session(Worker& worker, Tenant& tenant, Group& group, std::unique_ptr<net::Stream> stream,
-          SettingsRef wanted, tiers::PoolMode mode, std::string user, std::uint32_t protocol_version);
+          SettingsRef wanted, tiers::PoolMode mode, std::string user, const protocol::Startup& startup);
   ~Session() override;
 
   // Welcomes the client, now if its settings are known to be good, else after a server has tried them.
@@ -48,6 +48,8 @@ class Session final : public net::Handler,
   // From the group.
   void on_granted(Server& server);
   void on_refused(const Error& error);
+  // The walsender that it has asked for is here; `parameters`: what that reports.
+  void on_dedicated(Server& server, const SettingsMap::Values& parameters);
   // From the tenant's throttle: its transaction may begin.
   void on_token();
   // It waits, and its tier would rather hear at once that Postgres is not there.
@@ -109,7 +111,7 @@ class Session final : public net::Handler,
   bool alarm_is_near() const;
   void on_alarm(const Clocks::Alarm& alarm);
   void keep(Bytes rest);
-  void welcome();
+  void welcome(const SettingsMap::Values& parameters);
   void tell_notifications();
   void update_flow();
   void note_time(const Actions& out);

@@ -164,7 +164,7 @@ void SessionCore::granted(ServerCore& server, Bytes held, Actions& out) {
 void SessionCore::refused(const Error& error, Bytes held, Actions& out) {
   PGWEIR_CHECK(state_ == State::Waiting);
   out.leave_queue = true;
-  if (proving_) return fail(error, out);
+  if (proving_ || walsender()) return fail(error, out);
   set_pins(0);
   state_ = State::Idle;
   Frame frame;
@@ -275,6 +275,8 @@ SessionCore::Step SessionCore::relay_function(const Frame& frame, Bytes rest, Ac
 }
 
 SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actions& out) {
+  // What runs is one thing at a time: SQL, which has its limits, or a command, which has none.
+  if (walsender() && server_->pipeline.owed() > 0) return stall(out);
   std::unique_ptr<Ruling> ruling;
   std::string renamed;            // the text, if the server is to be sent another one
   std::vector<std::string> used;  // names of statements that the server must have for it
@@ -305,9 +307,11 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
     }
     const Bytes sql = sql_of(renamed.empty() ? text : Bytes(renamed));
     statements = statements_in(sql);
-    ruling = note_text(sql);
+    commanding_ = commands(text);
+    if (!commanding_) ruling = note_text(sql);
     if (!used.empty() && !(ruling && ruling->refused)) note_executed(sql_of(text), ruling, out);
   }
+  if (walsender()) ruling = refuse_unwatched(std::move(ruling));
   // An error in an open batch may make the server skip this, too: then only the Sync may be followed by us.
   const bool in_batch = server_->pipeline.batch_open();
   forget_sequences(out);
@@ -378,7 +382,10 @@ void SessionCore::server_bytes(Bytes in, Actions& out) {
   out.statements += outcome.statements;
   if (outcome.readies > 0) canceled_as_.reset();
   statements_left_ -= std::min(statements_left_, outcome.statements);
-  if (server_->pipeline.empty()) statements_left_ = 0;
+  if (server_->pipeline.empty()) {
+    statements_left_ = 0;
+    commanding_ = false;
+  }
   // The client's own requests may be running without its settings: end it before it hears their answers.
   if (ours_failed_ && !proving_) {
     const std::string why = protocol::parse_error(*ours_failed_).message;
@@ -466,7 +473,7 @@ void SessionCore::after_step(Actions& out) {
   if (begin_channels(out)) return;
   if (pins_ != 0) {
     // What a RESET took away of what the client connected with.
-    if (server_->applied != wanted_) server_->apply_settings(wanted_, out.to_server);
+    if (server_->applied != wanted_ && !walsender()) server_->apply_settings(wanted_, out.to_server);
     return;
   }
   // A server whose answers can no longer be counted is of no use to anybody.
@@ -505,6 +512,7 @@ Actions::Server SessionCore::left_behind(Actions& out) const {
 #ifdef PGWEIR_PLANT_LEAVE_CLEAN
   return Actions::Server::Release;
 #endif
+  if (walsender()) return Actions::Server::Drop;
   const bool half_sent = body_left_ > 0 && !skip_body_;
   if (half_sent || !out.to_server.empty() || server_->spoiled || server_->pipeline.unfit())
     return Actions::Server::Drop;
@@ -514,6 +522,7 @@ Actions::Server SessionCore::left_behind(Actions& out) const {
 
 void SessionCore::server_gone(const std::string& why, Actions& out) {
   PGWEIR_CHECK(state_ == State::Linked);
+  if (walsender()) return walsender_gone(out);
   fail({sqlstate::kConnectionFailure,
         "server connection lost: " + why,
         {},

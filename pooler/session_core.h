@@ -27,6 +27,10 @@
 // its transactions, too. How many clients of a tenant may be is in its PinBook: beyond that, a request that
 // might pin its client is not run, and Postgres raises our error in its place. In session mode a client is
 // pinned by its first request until it leaves, and nothing is audited.
+//
+// A client that asked for a walsender begins with demand(), is Linked to a server of its own by dedicated(),
+// and stays so until one of them goes; nobody else ever has that server. It was opened with the client's
+// settings. No request of ours goes there, since a walsender knows no extended protocol.
 #pragma once
 
 #include <cstdint>
@@ -50,6 +54,7 @@
 #include "protocol/frame.h"
 #include "protocol/gather.h"
 #include "protocol/sql_cache.h"
+#include "protocol/startup.h"
 
 namespace pgweir {
 
@@ -104,14 +109,16 @@ class SessionCore final : private ServerCore::Audience {
 
   // `started`: the settings that the client asked for when it connected. The books outlive this.
   SessionCore(GroupBooks& books, PinBook& pin_book, CeilingGuard& guard, SettingsRef started,
-              tiers::PoolMode mode = tiers::PoolMode::Transaction)
+              tiers::PoolMode mode = tiers::PoolMode::Transaction,
+              protocol::Replication replication = protocol::Replication::None)
       : books_(&books),
         pin_book_(&pin_book),
         guard_(&guard),
         started_(std::move(started)),
         wanted_(started_),
         number_(++books.clients),
-        mode_(mode) {}
+        mode_(replication == protocol::Replication::None ? mode : tiers::PoolMode::Session),
+        replication_(replication) {}
   ~SessionCore() override;
 
   State state() const { return state_; }
@@ -125,6 +132,12 @@ class SessionCore final : private ServerCore::Audience {
   bool resting() const {
     return pins_ != 0 && server_->quiet() && body_left_ == 0 && !auditing_ && !telling();
   }
+  protocol::Replication replication() const { return replication_; }
+  bool walsender() const { return replication_ != protocol::Replication::None; }
+  // A stream of the log has no end of its own: it may be cut between any two messages, and taken up again.
+  bool streaming() const { return state_ == State::Linked && server_->pipeline.copy_both(); }
+  // What runs is the walsender's own command, or nothing: no ceiling and no timeout is meant for it.
+  bool untimed() const { return walsender() && (commanding_ || resting()); }
   // Who hears the channels that this client LISTENs to; null, as at first: they stay on its server.
   void set_hearer(ListenerCore::Hearer* hearer) { hearer_ = hearer; }
   // A notification from the shared connection may be told now, and is for this client.
@@ -144,7 +157,9 @@ class SessionCore final : private ServerCore::Audience {
   bool at_boundary() const { return !server_ || !server_->mid_forward(); }
 
   // Events. `out` must be clear.
-  void prove(Actions& out);  // Idle -> Waiting: only the settings are tried
+  void prove(Actions& out);   // Idle -> Waiting: only the settings are tried
+  void demand(Actions& out);  // Idle -> Waiting: for a walsender of its own
+  void dedicated(ServerCore& server);
   void client_bytes(Bytes in, Actions& out);
   void client_gone(Actions& out);
   void granted(ServerCore& server, Bytes held, Actions& out);
@@ -188,6 +203,10 @@ class SessionCore final : private ServerCore::Audience {
   void forget_sequences(Actions& out);
   [[nodiscard]] std::unique_ptr<Ruling> note_unnamed();
   [[nodiscard]] std::unique_ptr<Ruling> note_unread(std::size_t size);
+  // Of a walsender: pooler/session_replication.cc.
+  bool commands(Bytes text) const;
+  [[nodiscard]] std::unique_ptr<Ruling> refuse_unwatched(std::unique_ptr<Ruling> ruling) const;
+  void walsender_gone(Actions& out);
   // Of a text that is to be looked through.
   std::size_t whole_up_to() const;
   void suspect_held();
@@ -297,8 +316,10 @@ class SessionCore final : private ServerCore::Audience {
   std::uint32_t statements_left_ = 0;
   State state_ = State::Idle;
   tiers::PoolMode mode_;
-  Pins pins_ = 0;         // set_pins() changes them
-  bool claimed_ = false;  // a place in pin_book_, for what the open transaction will leave
+  const protocol::Replication replication_;
+  Pins pins_ = 0;            // set_pins() changes them
+  bool commanding_ = false;  // the request that runs is a walsender's command and no SQL
+  bool claimed_ = false;     // a place in pin_book_, for what the open transaction will leave
   bool auditing_ = false;
   bool audit_canceled_ = false;      // it met a cancel that was meant for the client's request
   bool worked_ = false;              // requests were sent since the last end of a transaction

@@ -398,7 +398,8 @@ bool SessionCore::set_back(Bytes name) const {
 #ifdef PGWEIR_PLANT_FORGET_STARTED
   return false;
 #endif
-  return suspicion_ && suspicion_->may_set_back(name) && started_->values.contains(name);
+  // To a walsender they are what it was opened with.
+  return suspicion_ && suspicion_->may_set_back(name) && started_->values.contains(name) && !walsender();
 }
 
 void SessionCore::end_batch() {
@@ -408,6 +409,7 @@ void SessionCore::end_batch() {
 
 bool SessionCore::begin_audit(Actions& out) {
   if (!suspicion_) return false;
+  if (walsender()) return suspicion_.reset(), false;
   // In session mode what is left goes with the server's cleaning, but for what has a ceiling.
   const bool in_session = (pins_ & pin::kSession) && !loses_start();
   if (in_session && !guard_->inspects()) return suspicion_.reset(), false;
@@ -471,7 +473,7 @@ void SessionCore::forget_starts(Findings& findings) const {
 }
 
 void SessionCore::ceilings_changed() {
-  if (!guard_->inspects()) return;
+  if (!guard_->inspects() || walsender()) return;
   SettingsBook& book = books_->settings;
   for (SettingsRef* map : {&started_, &wanted_}) {
     std::vector<Findings::Setting> lowered;

@@ -65,6 +65,7 @@ constexpr std::uint32_t server_message_limit(char type) {
     case 'G':
     case 'H':
     case 'I':
+    case 'W':
     case 'Z':
     case 'c':
     case 'n':

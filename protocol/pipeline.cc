@@ -70,6 +70,7 @@ void Pipeline::pop() {
   if (runs_statements(kind_of(entries_[head_]))) syncs_in_copy_ = 0;
   if (kind_of(entries_[head_]) == Owed::Bind) ++binds_answered_;
   ++head_;
+  copy_both_ = false;
   drop_stray_copy_ends();
   if (head_ == entries_.size()) {
     entries_.clear();
@@ -155,7 +156,10 @@ Pipeline::Reply Pipeline::reply(char type) {
       return accept(Verdict::Forward, entry, false);
     case 'C':
     case 'I':
-      if (!runs_statements(kind) || copy_in_ || copy_out_) break;
+      if (!runs_statements(kind)) break;
+      // A walsender that shuts down ends its command without a CopyDone.
+      if (copy_both_) end_copy();
+      if (copy_in_ || copy_out_) break;
       return accept(Verdict::Forward, entry, kind == Owed::Execute);
     case 's':
       if (kind != Owed::Execute) break;
@@ -167,6 +171,10 @@ Pipeline::Reply Pipeline::reply(char type) {
       if (!runs_statements(kind) || copy_in_ || copy_out_) break;
       copy_out_ = true;
       return accept(Verdict::Forward, entry, false);
+    case 'W':
+      if (!streams_ || kind != Owed::Query || copy_in_ || copy_out_) break;
+      copy_out_ = copy_both_ = true;
+      return on_copy_in();
     case 'd':
       if (!copy_out_) break;
       return accept(Verdict::Forward, entry, false);
@@ -196,7 +204,7 @@ Pipeline::Reply Pipeline::on_error() {
   // error and will answer the others.
   if (syncs_in_copy_ > 0) unfit_ = true;
   spare_readies_ += std::exchange(syncs_in_copy_, 0);
-  copy_in_ = copy_out_ = false;
+  end_copy();
   if (!is_extended(reply.kind)) return reply;
   reply.bind = binds_answered_;
   while (head_ < entries_.size() && kind_of(entries_[head_]) != Owed::Sync) {

@@ -93,6 +93,10 @@ class Pipeline {
   bool owes_ready() const;
   // The server waits for CopyData: only CopyData, CopyDone, CopyFail, Sync and Flush make sense now.
   bool copy_in() const { return copy_in_; }
+  // The server is a walsender, which may begin to stream.
+  void expect_streams() { streams_ = true; }
+  // It streams (CopyBoth): both sides send CopyData until each has sent its CopyDone.
+  bool copy_both() const { return copy_both_; }
   // It cannot be proven how many answers will still come: the server must not be used again.
   bool unfit() const { return unfit_; }
   // An answer is owed to a client, not only to us.
@@ -117,6 +121,7 @@ class Pipeline {
   Reply accept(Reply::Verdict verdict, Entry entry, bool finished);
   Reply on_error();
   Reply on_copy_in();
+  void end_copy() { copy_in_ = copy_out_ = copy_both_ = false; }
 
   std::vector<Entry> entries_;
   std::size_t head_ = 0;
@@ -128,6 +133,8 @@ class Pipeline {
   bool skipping_ = false;
   bool copy_in_ = false;
   bool copy_out_ = false;
+  bool streams_ = false;
+  bool copy_both_ = false;  // from CopyBothResponse to the end of its command
   bool unfit_ = false;
 };
 

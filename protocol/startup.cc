@@ -35,6 +35,34 @@ struct Switch {
 // Switches of the server's command line that take a value and stand for a setting a session may change.
 constexpr Switch kSwitches[] = {{'S', "work_mem"}};
 
+// The words of a boolean, in any case and cut short as long as they mean one thing only (Postgres,
+// parse_bool).
+bool begins_word(Bytes value, Bytes word, std::size_t least) {
+  return value.size() >= least && value.size() <= word.size() &&
+         std::equal(value.begin(), value.end(), word.begin(), [](char given, char letter) {
+           return (given >= 'A' && given <= 'Z' ? static_cast<char>(given | 0x20) : given) == letter;
+         });
+}
+
+Expected<Replication> parse_replication(Bytes value) {
+  if (value == "database") return Replication::Logical;
+  struct Word {
+    Bytes text;
+    std::size_t least;  // letters that it may be cut to
+    Replication meaning;
+  };
+  static constexpr Word kWords[] = {{"true", 1, Replication::Physical}, {"false", 1, Replication::None},
+                                    {"yes", 1, Replication::Physical},  {"no", 1, Replication::None},
+                                    {"on", 2, Replication::Physical},   {"off", 2, Replication::None},
+                                    {"1", 1, Replication::Physical},    {"0", 1, Replication::None}};
+  for (const Word& word : kWords)
+    if (begins_word(value, word.text, word.least)) return word.meaning;
+  return tl::unexpected(Error{sqlstate::kInvalidParameterValue,
+                              "invalid value for parameter \"replication\": \"" + std::string(value) + '"',
+                              {},
+                              "Valid values are: \"false\", 0, \"true\", 1, \"database\"."});
+}
+
 Error bad_options(std::string what) {
   return Error{sqlstate::kSyntaxError,
                "invalid command-line argument for server process: " + what,
@@ -86,7 +114,9 @@ Expected<Startup> parse_startup(std::uint32_t version, Reader in) {
     } else if (name == "database") {
       startup.database = value;
     } else if (name == "replication") {
-      startup.replication = value;
+      auto replication = parse_replication(value);
+      if (!replication) return tl::unexpected(replication.error());
+      startup.replication = *replication;
     } else if (name == "options") {
       auto parsed = parse_options(value);
       if (!parsed) return tl::unexpected(parsed.error());

@@ -27,14 +27,18 @@ struct CancelRequest {
 };
 using Settings = std::vector<std::pair<std::string, std::string>>;
 
+// What a connection is for: ordinary work, or a walsender's: the log of the whole cluster, or that of one
+// database, in which SQL may be run, too.
+enum class Replication : std::uint8_t { None, Physical, Logical };
+
 struct Startup {
   std::uint32_t version = kVersion30;  // what we will speak: 3.0 or 3.2
   bool negotiate = false;              // the client asked for more: send NegotiateProtocolVersion first
   std::vector<std::string> unknown_protocol_options;  // its _pq_. options, all unknown to us
   std::string user;
-  std::string database;     // the user's name when the client gave none
-  std::string replication;  // empty unless asked for
-  Settings settings;        // everything else, `options` taken apart, later ones winning, names as written
+  std::string database;  // the user's name when the client gave none
+  Replication replication = Replication::None;
+  Settings settings;  // everything else, `options` taken apart, later ones winning, names as written
 };
 
 using FirstPacket = std::variant<SslRequest, GssRequest, CancelRequest, Startup>;

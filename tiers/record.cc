@@ -176,6 +176,7 @@ Tier lower_of(Tier a, const Tier& b) {
     if (const auto* const count = std::get_if<std::uint32_t Tier::*>(&field.member))
       a.*(*count) = std::min(a.*(*count), b.*(*count));
   a.inspection = std::max(a.inspection, b.inspection);
+  a.replication = a.replication && b.replication;
   a.transactions_per_minute = per_minute;
   a.burst = burst;
   a.ceilings = stricter_of(*b.ceilings, *a.ceilings);

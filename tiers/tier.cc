@@ -55,6 +55,11 @@ constexpr std::array kOwnFields{
     TierField{"session_mode", &Tier::session_mode, 0, 0,
               "Whether a client may ask for session mode, by `options=-c pgweir.pool_mode=session`."},
     TierField{
+        "replication", &Tier::replication, 0, 0,
+        "Whether a client may ask for a replication connection (`replication=true` or `database`). It has "
+        "a server of its own, which counts as pinned. Postgres asks for the role's REPLICATION attribute, "
+        "too, and what such a role reads physically is the whole cluster."},
+    TierField{
         "inspection", &Tier::inspection, 0, 0,
         "Where there are ceilings or injected values, what is done about texts that would go beyond them: "
         "what stands in a text is lowered or refused; `strict` refuses DO, CALL, the making of functions "

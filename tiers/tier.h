@@ -54,6 +54,7 @@ struct Tier {
   AtCeiling at_breaker = AtCeiling::Queue;    // while Postgres cannot be reached
   PoolMode pool_mode = PoolMode::Transaction;
   bool session_mode = false;  // a client may ask for it
+  bool replication = false;   // a client may have a walsender
   Inspection inspection = Inspection::Standard;
   bool clocks = true;                // of the pooler's own, for the time ceilings
   milliseconds request_timeout{0};   // of a request with all its statements; 0: no limit

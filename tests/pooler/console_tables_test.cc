@@ -106,8 +106,8 @@ TEST_CASE("PINS has a column for every reason") {
   put_pins(out, {&row, 1});
   CHECK(columns(out) ==
         "database:s tier:s pinned_clients:i max_pinned_clients:i temp:i cursor:i lock:i listen:i statement:i "
-        "settings:i session:i pinned_total:N unpinned_total:N refused_total:N");
-  CHECK(rows(out) == "app free 2 3 1 0 0 2 0 0 0 1099511627776 5 6");
+        "settings:i session:i replication:i pinned_total:N unpinned_total:N refused_total:N");
+  CHECK(rows(out) == "app free 2 3 1 0 0 2 0 0 0 0 1099511627776 5 6");
 }
 
 TEST_CASE("PINNED_CLIENTS are those that have a reason") {

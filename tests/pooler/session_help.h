@@ -50,8 +50,10 @@ struct Place {
 // A session and the least of a driver: it keeps what was not consumed and gives it again.
 struct Client {
   explicit Client(Place& p, SettingsMap::Values settings = {},
-                  tiers::PoolMode mode = tiers::PoolMode::Transaction)
-      : place(p), core(p.books, p.pins, p.guard, p.books.settings.intern(std::move(settings)), mode) {}
+                  tiers::PoolMode mode = tiers::PoolMode::Transaction,
+                  protocol::Replication replication = protocol::Replication::None)
+      : place(p),
+        core(p.books, p.pins, p.guard, p.books.settings.intern(std::move(settings)), mode, replication) {}
   ~Client() {
     if (core.state() != SessionCore::State::Closed) step([&] { core.client_gone(out); });
   }

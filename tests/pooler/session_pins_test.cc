@@ -325,7 +325,7 @@ TEST_CASE("in session mode a client keeps its server until it leaves") {
   client.settles();
   CHECK(client.core.pins() == pin::kSession);
   CHECK(client.core.resting());
-  CHECK(place.pins.reasons() == PinBook::Reasons{0, 0, 0, 0, 0, 0, 1});
+  CHECK(place.pins.reasons() == PinBook::Reasons{0, 0, 0, 0, 0, 0, 1, 0});
   CHECK(client.says(query("select 2")).empty());
   CHECK(client.hears(rows()).empty());
   CHECK(client.out.transactions == 1);

@@ -298,3 +298,46 @@ TEST_CASE("a simple query that a failed batch skips drops its operation") {
   CHECK(verdicts(pipeline, "Z") == "f");
   CHECK(pipeline.empty());
 }
+
+TEST_CASE("a stream goes both ways until both sides have ended it") {
+  struct Row {
+    std::string steps;     // small: what the client sends; large or after '<': what the server answers
+    std::string verdicts;  // of the answers
+  };
+  // c: the client's CopyDone. W, d as <d, CopyDone of the server as <c.
+  for (const auto& [steps, wanted] : {Row{"W<d<dc<d<cCZ", "fffffff"},  // the client has ended it first
+                                      Row{"W<d<ccTDCCZ", "ffffffff"},  // the server: a timeline is over
+                                      Row{"W<dC", "fff"},              // it shuts down
+                                      Row{"W<dEZ", "ffff"}, Row{"WZ", "f!"}, Row{"WW", "f!"}, Row{"WG", "f!"},
+                                      Row{"W<c<d", "ff!"}, Row{"W<c<c", "ff!"}}) {
+    CAPTURE(steps);
+    Pipeline pipeline;
+    pipeline.expect_streams();
+    push(pipeline, "Q");
+    std::string seen;
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      if (steps[i] == 'c') {
+        CHECK(pipeline.copy_both());
+        CHECK_FALSE(pipeline.push(Owed::CopyEnd));
+        continue;
+      }
+      if (steps[i] == '<') ++i;
+      seen += verdicts(pipeline, std::string(1, steps[i]));
+    }
+    CHECK(seen == wanted);
+    if (steps.back() != 'Z' || wanted.back() != 'f') continue;
+    CHECK(pipeline.empty());
+    CHECK_FALSE(pipeline.copy_both());
+  }
+}
+
+TEST_CASE("only a walsender may begin a stream, and only by a command") {
+  Pipeline ordinary;
+  push(ordinary, "Q");
+  CHECK(verdicts(ordinary, "W") == "!");
+  Pipeline pipeline;
+  pipeline.expect_streams();
+  push(pipeline, "E");
+  CHECK(verdicts(pipeline, "W") == "!");
+  CHECK_FALSE(pipeline.copy_both());
+}

@@ -94,7 +94,7 @@ TEST_CASE("a startup message says who, where and how") {
   REQUIRE(all);
   CHECK(all->user == "u");
   CHECK(all->database == "d");
-  CHECK(all->replication == "database");
+  CHECK(all->replication == Replication::Logical);
   CHECK(told(all->settings) == "application_name=app TimeZone=UTC");
   CHECK_FALSE(all->negotiate);
   CHECK(startup("user\0u\0\0"sv)->database == "u");
@@ -102,6 +102,34 @@ TEST_CASE("a startup message says who, where and how") {
   const auto nobody = startup("database\0d\0\0"sv);
   REQUIRE_FALSE(nobody);
   CHECK(nobody.error().sqlstate == std::string(sqlstate::kInvalidAuthorization));
+}
+
+TEST_CASE("replication is a boolean of Postgres, or database") {
+  struct Row {
+    Bytes words;
+    Replication meaning;
+  };
+  for (const Row& row :
+       {Row{"true True TRU t yes Y on ON 1", Replication::Physical},
+        Row{"false FALSE f no n off of 0", Replication::None}, Row{"database", Replication::Logical}}) {
+    for (Bytes rest = row.words; !rest.empty();) {
+      const Bytes word = rest.substr(0, rest.find(' '));
+      rest.remove_prefix(std::min(rest.size(), word.size() + 1));
+      CAPTURE(word);
+      const auto parsed = startup("user\0u\0replication\0"s + std::string(word) + "\0\0"s);
+      REQUIRE(parsed);
+      CHECK(parsed->replication == row.meaning);
+    }
+  }
+  CHECK(startup("user\0u\0\0"sv)->replication == Replication::None);
+  for (const Bytes word : {"", "o", "maybe", "Database", "2", "truee", " on", "10"}) {
+    CAPTURE(word);
+    const auto parsed = startup("user\0u\0replication\0"s + std::string(word) + "\0\0"s);
+    REQUIRE_FALSE(parsed);
+    CHECK(parsed.error().sqlstate == std::string(sqlstate::kInvalidParameterValue));
+    CHECK(parsed.error().message ==
+          "invalid value for parameter \"replication\": \"" + std::string(word) + '"');
+  }
 }
 
 TEST_CASE("of settings named twice the last counts, and a parameter beats options") {

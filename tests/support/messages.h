@@ -61,6 +61,7 @@ inline std::string suspended() { return message('s'); }
 inline std::string empty_query() { return message('I'); }
 inline std::string copy_in() { return message('G', std::string(3, '\0')); }
 inline std::string copy_out() { return message('H', std::string(3, '\0')); }
+inline std::string copy_both() { return message('W', std::string(3, '\0')); }
 inline std::string function_result() { return message('V', "\xff\xff\xff\xff"); }
 inline std::string notification() { return message('A', std::string(4, '\0') + z("channel") + z("payload")); }
 inline std::string parameter(Bytes name, Bytes value) { return message('S', z(name) + z(value)); }
