@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "pooler/group.h"
 #include "pooler/session.h"
 #include "pooler/worker.h"
@@ -13,10 +15,25 @@ namespace {
 std::string in_use(const Tenant* tenant, std::string_view key) {
   if (key == "max_clients") return std::to_string(tenant ? tenant->clients : 0);
   if (key == "max_server_connections") return std::to_string(tenant ? tenant->lent : 0);
+  if (key == "max_waiting_clients") return std::to_string(tenant ? tenant->waiting : 0);
   if (key == "max_pinned_clients") return std::to_string(tenant ? tenant->pins.pinned() : 0);
   if (key == "transactions_per_minute" && tenant && tenant->throttle)
     return fmt::format("{} may begin now", tenant->throttle->left());
   return {};
+}
+
+// Of the client that has most.
+struct Statements {
+  std::size_t count = 0, bytes = 0;
+};
+Statements most_statements(const Worker& home, const std::string& tenant) {
+  Statements most;
+  for (const auto& [id, session] : home.sessions()) {
+    if (session->tenant().record.name != tenant) continue;
+    most.count = std::max(most.count, session->core().statement_count());
+    most.bytes = std::max(most.bytes, session->core().statement_bytes());
+  }
+  return most;
 }
 
 std::string rule_of(const Worker& home, const tiers::Tenant& record, const tiers::TierField& field) {
@@ -56,8 +73,12 @@ std::vector<LimitView> limits_of(Worker& home, const tiers::Tenant& record) {
   const bool active = holds.state == tiers::TenantState::Active;
   rows.push_back({"state", std::string(tiers::name(holds.state)), "", active ? "" : holds.reason});
   rows.push_back({"tier", holds.limits.name, "", ""});
+  const Statements most = most_statements(home, record.name);
   for (const tiers::TierField& field : tiers::tier_fields())
-    rows.push_back({std::string(field.key), tiers::tier_text(holds.limits, field), in_use(tenant, field.key),
+    rows.push_back({std::string(field.key), tiers::tier_text(holds.limits, field),
+                    field.key == "max_client_statements"        ? std::to_string(most.count)
+                    : field.key == "max_client_statement_bytes" ? std::to_string(most.bytes)
+                                                                : in_use(tenant, field.key),
                     rule_of(home, holds, field)});
   const BackendBudget& budget = home.shared().budget(holds.backend);
   rows.push_back({"backend", std::to_string(budget.limit()), std::to_string(budget.used()),

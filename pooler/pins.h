@@ -40,6 +40,7 @@ class PinBook {
   PinBook(const PinBook&) = delete;
   PinBook& operator=(const PinBook&) = delete;
 
+  const tiers::Tenant& tenant() const { return *record_; }
   bool has_room() const { return std::uint64_t{pinned_} + claims_ < record_->limits.max_pinned_clients; }
   // What a client is told whose request might pin it for `why`. Counted.
   Error refuse(Pins why);

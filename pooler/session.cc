@@ -46,7 +46,7 @@ Session::Session(Worker& worker, Tenant& tenant, Group& group, std::unique_ptr<n
 }
 
 Session::~Session() {
-  PGWEIR_CHECK(server_ == nullptr);
+  PGWEIR_CHECK(server_ == nullptr && !counted_);
   core_.leave_channels();
   if (group_.books.listener.changed()) group_.listener().tend();
   group_.part(tenant_);
@@ -126,13 +126,14 @@ void Session::settle(Actions& out, Bytes in) {
   if (out.leave_queue) leave_queue();
   if (out.ask_server) {
     since_ = worker_.loop().now();
-    noticed_ = throttled_ = refuse_ = paid_ = false;
+    noticed_ = throttled_ = refuse_ = crowded_ = paid_ = false;
     if (Server* server = ask()) {
       link(*server);
       out.clear();
       core_.granted(server->core, in, out);
       return settle(out, in);
     }
+    begin_to_wait();
   }
   note_time(out);
   keep(in);
@@ -193,6 +194,18 @@ Server* Session::ask() {
   return request();
 }
 
+void Session::begin_to_wait() {
+  if (refuse_) return;
+  crowded_ = refuse_ = !tenant_.may_wait();
+  if (crowded_) return void(++tenant_.traffic.waiting_hits);
+  counted_ = true;
+  ++tenant_.waiting;
+}
+
+void Session::end_waiting() {
+  if (std::exchange(counted_, false)) --tenant_.waiting;
+}
+
 Server* Session::request() {
   if (core_.walsender()) {
     refuse_ = tenant_.record.limits.at_pool == tiers::AtCeiling::Reject && tenant_.at_ceiling();
@@ -221,11 +234,13 @@ void Session::on_token() {
 }
 
 void Session::leave_queue() {
+  end_waiting();
   group_.leave(*this);
   if (tenant_.throttle) tenant_.throttle->leave(*this);
 }
 
 Error Session::why_waiting() const {
+  if (crowded_) return tiers::too_many_waiting(tenant_.record, tenant_.waiting, worker_.snapshot().directory);
   if (throttled_ && tenant_.throttle)
     return tiers::too_many_transactions(tenant_.record, tenant_.throttle->next_in(),
                                         worker_.snapshot().directory);
@@ -233,6 +248,7 @@ Error Session::why_waiting() const {
 }
 
 void Session::link(Server& server) {
+  end_waiting();
   server_ = &server;
   const Time now = worker_.loop().now();
   const auto waited_us = static_cast<std::uint64_t>((now - since_).count());
@@ -615,7 +631,7 @@ void Session::on_timer() {
       const Time full = queue_end();
       const Error why = why_waiting();
       if (now >= full || refuse_) {
-        if (!throttled_ && tenant_.at_ceiling()) ++tenant_.traffic.server_hits;
+        if (!throttled_ && !crowded_ && tenant_.at_ceiling()) ++tenant_.traffic.server_hits;
         leave_queue();
         return on_refused(why);
       }

@@ -99,6 +99,8 @@ class Session final : public net::Handler,
 
   void pump(Bytes in);
   Server* ask();
+  void begin_to_wait();
+  void end_waiting();
   Server* request();
   void leave_queue();
   void settle(Actions& out, Bytes in);
@@ -151,6 +153,8 @@ class Session final : public net::Handler,
   bool noticed_ = false;    // has been told that it waits
   bool throttled_ = false;  // waits for its tenant's rate, not for a server
   bool refuse_ = false;     // the tier's answer is no: its timer says so
+  bool counted_ = false;    // among its tenant's sessions that wait
+  bool crowded_ = false;    // too many of them do
   bool paid_ = false;       // the transaction that comes first has had its token
 };
 

@@ -147,6 +147,7 @@ class SessionCore final : private ServerCore::Audience {
   bool hears(Bytes channel) const { return channels_ && channels_->heard.contains(channel); }
   void leave_channels();
   std::size_t statement_count() const { return names_ ? names_->size() : 0; }
+  std::size_t statement_bytes() const { return names_ ? names_->bytes() : 0; }
   // Statements that were sent and not seen to end, at most; Postgres keeps answers back until it has 8 kB of
   // them, or ReadyForQuery.
   std::uint32_t statements_left() const { return statements_left_; }
@@ -192,6 +193,8 @@ class SessionCore final : private ServerCore::Audience {
   Step replace_deallocate(const protocol::Frame& frame, Bytes text, Actions& out);
   std::string rename_deallocated(Bytes text, Actions& out);
   Step relay_parse(const protocol::Frame& frame, Bytes rest, Actions& out);
+  // Why the tier allows the client no other statement, of this size; nothing: it does.
+  std::optional<Error> refuse_statement_beyond(std::size_t bytes) const;
   Step relay_bind(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_describe_or_close(const protocol::Frame& frame, Bytes rest, Actions& out);
   // Null: the text may be run as it is. Where it is refused nothing was noted.

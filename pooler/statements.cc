@@ -73,7 +73,10 @@ void StatementBook::put_down(Statement& statement) {
 
 void ClientStatements::set(Bytes name, StatementRef statement, Made made) {
   const auto [place, is_new] = names_.try_emplace(std::string(name), Named{{}, Made::ByProtocol});
-  if (is_new) book_.bytes_ += cost(place->first);
+  if (is_new) {
+    bytes_ += name.size();
+    book_.bytes_ += cost(name);
+  }
   if (made == Made::BySql && place->second.made != Made::BySql) ++by_sql_;
   if (made != Made::BySql && place->second.made == Made::BySql) --by_sql_;
   put(place->second, std::move(statement));
@@ -86,7 +89,11 @@ void ClientStatements::replace(Bytes name, StatementRef statement) {
 
 void ClientStatements::put(Named& named, StatementRef statement) {
   ++statement->names;
-  if (named.statement) --named.statement->names;
+  bytes_ += statement->content.size();
+  if (named.statement) {
+    --named.statement->names;
+    bytes_ -= named.statement->content.size();
+  }
   named.statement = std::move(statement);
 }
 
@@ -94,6 +101,7 @@ void ClientStatements::erase(Bytes name) {
   const auto place = names_.find(name);
   if (place == names_.end()) return;
   book_.bytes_ -= cost(name);
+  bytes_ -= name.size() + place->second.statement->content.size();
   --place->second.statement->names;
   last_ = nullptr;
   if (place->second.made == Made::BySql) --by_sql_;
@@ -107,7 +115,7 @@ void ClientStatements::clear() {
   }
   last_ = nullptr;
   names_.clear();
-  by_sql_ = 0;
+  bytes_ = by_sql_ = 0;
 }
 
 std::vector<std::string> ClientStatements::made_by_sql() const {

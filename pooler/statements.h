@@ -183,6 +183,8 @@ class ClientStatements {
   void erase(Bytes name);
   void clear();
   std::size_t size() const { return names_.size(); }
+  // Of names and texts, also where others have the same text.
+  std::size_t bytes() const { return bytes_; }
 
  private:
   struct Hash {
@@ -194,13 +196,13 @@ class ClientStatements {
     Made made;
   };
   static std::size_t cost(Bytes name) { return name.size() + StatementBook::kNameCost; }
-  static void put(Named& named, StatementRef statement);
+  void put(Named& named, StatementRef statement);
   StatementBook& book_;
   using Names = std::unordered_map<std::string, Named, Hash, std::equal_to<>>;
   Names names_;
   // That was found: one request asks for the same name several times.
   mutable const Names::value_type* last_ = nullptr;
-  std::size_t by_sql_ = 0;
+  std::size_t bytes_ = 0, by_sql_ = 0;
 };
 
 // A change of prepared statements that takes effect when the server has answered it. Kept in the order of the

@@ -32,6 +32,7 @@ struct Tenant : ListLink<Tenant> {
   std::uint32_t peak_clients = 0;
   std::uint32_t peak_lent = 0;
   std::uint32_t lent = 0;              // servers that its sessions hold
+  std::uint32_t waiting = 0;           // sessions that wait for one, or for its rate
   Time grace_until = kNever;           // a lower plan holds; what is beyond it is closed then
   bool paused = false;                 // PAUSE: whoever asks for a server waits
   bool disabled = false;               // DISABLE: no new clients
@@ -61,6 +62,10 @@ struct Tenant : ListLink<Tenant> {
     accounted_ = traffic;
   }
   bool at_ceiling() const { return lent >= record.limits.max_server_connections; }
+  bool may_wait() const {
+    const std::uint32_t most = record.limits.max_waiting_clients;
+    return most == 0 || waiting < most;
+  }
   bool may_have_server() const { return !paused && lent < record.limits.max_server_connections; }
 
  private:

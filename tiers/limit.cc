@@ -42,6 +42,15 @@ Error too_many_clients(const Tenant& tenant, std::uint32_t clients, const Direct
           remedy("Close connections that are not needed", tiers, Limit::Clients, tier.max_clients)};
 }
 
+Error too_many_waiting(const Tenant& tenant, std::uint32_t waiting, const Directory& tiers) {
+  const Tier& tier = tenant.limits;
+  return {
+      sqlstate::kTooManyConnections, "too many clients of tenant \"" + tenant.name + "\" wait already",
+      "max_waiting_clients of tier " + tier.name + ": " + std::to_string(waiting) + " of " +
+          std::to_string(tier.max_waiting_clients) + " clients wait for a server or for their turn.",
+      remedy("Try again later, or shorten transactions", tiers, Limit::Waiting, tier.max_waiting_clients)};
+}
+
 Error too_many_transactions(const Tenant& tenant, Duration next, const Directory& tiers) {
   const Tier& tier = tenant.limits;
   const std::uint32_t burst = tier.burst > 0 ? tier.burst : tier.transactions_per_minute;

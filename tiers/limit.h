@@ -14,7 +14,7 @@
 
 namespace pgweir::tiers {
 
-enum class Limit : std::uint8_t { Clients, Servers, Rate, Pins };
+enum class Limit : std::uint8_t { Clients, Servers, Rate, Pins, Waiting };
 
 struct LimitRow {
   Limit limit;
@@ -30,6 +30,7 @@ inline constexpr std::array kLimits{
     LimitRow{Limit::Rate, "transactions_per_minute", &Tier::transactions_per_minute, true,
              "transactions per minute"},
     LimitRow{Limit::Pins, "max_pinned_clients", &Tier::max_pinned_clients, false, "pinned clients"},
+    LimitRow{Limit::Waiting, "max_waiting_clients", &Tier::max_waiting_clients, true, "waiting clients"},
 };
 constexpr const LimitRow& row_of(Limit limit) { return kLimits[static_cast<std::size_t>(limit)]; }
 
@@ -42,6 +43,8 @@ std::string remedy(std::string_view way_out, const Directory& tiers, Limit limit
 
 // A login beyond max_clients.
 Error too_many_clients(const Tenant& tenant, std::uint32_t clients, const Directory& tiers);
+// One more client that would have to wait; `waiting`: those who do.
+Error too_many_waiting(const Tenant& tenant, std::uint32_t waiting, const Directory& tiers);
 // A transaction beyond the rate; `next`: when one may begin.
 Error too_many_transactions(const Tenant& tenant, Duration next, const Directory& tiers);
 

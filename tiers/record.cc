@@ -1,6 +1,7 @@
 #include "tiers/record.h"
 
 #include <algorithm>
+#include <array>
 #include <variant>
 
 #include "pooler/base/check.h"
@@ -36,6 +37,16 @@ Tier widest() {
 // 0 is no limit.
 std::uint32_t rate_of(const Tier& tier) {
   return tier.transactions_per_minute > 0 ? tier.transactions_per_minute : ~0u;
+}
+
+// Of these, too.
+constexpr std::array kNoneAtZero{&Tier::max_waiting_clients, &Tier::max_client_statements,
+                                 &Tier::max_client_statement_bytes};
+
+std::uint32_t lower_count(std::uint32_t Tier::*field, std::uint32_t a, std::uint32_t b) {
+  const bool none = std::find(kNoneAtZero.begin(), kNoneAtZero.end(), field) != kNoneAtZero.end();
+  if (none && (a == 0 || b == 0)) return std::max(a, b);
+  return std::min(a, b);
 }
 
 }  // namespace
@@ -174,7 +185,7 @@ Tier lower_of(Tier a, const Tier& b) {
   const std::uint32_t per_minute = slower.transactions_per_minute, burst = slower.burst;
   for (const TierField& field : tier_fields())
     if (const auto* const count = std::get_if<std::uint32_t Tier::*>(&field.member))
-      a.*(*count) = std::min(a.*(*count), b.*(*count));
+      a.*(*count) = lower_count(*count, a.*(*count), b.*(*count));
   a.inspection = std::max(a.inspection, b.inspection);
   a.replication = a.replication && b.replication;
   a.transactions_per_minute = per_minute;

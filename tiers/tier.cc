@@ -32,6 +32,16 @@ constexpr std::array kOwnFields{
         "max_pinned_clients", &Tier::max_pinned_clients, 0, 10'000,
         "Clients that may keep a server between transactions, because of a temporary table, a LISTEN, a "
         "lock or other state that lives on that server only, or because they are in session mode."},
+    TierField{
+        "max_waiting_clients", &Tier::max_waiting_clients, 0, 100'000,
+        "Clients that may wait at a time for a server, or for transactions_per_minute; whoever comes behind "
+        "them is refused (53300). 0: as many as there are."},
+    TierField{
+        "max_client_statements", &Tier::max_client_statements, 0, 100'000,
+        "Named statements that one client may have prepared at a time by the protocol; one more is refused "
+        "(53400). 0: as many as pool.prepared_statement_bytes has room for."},
+    TierField{"max_client_statement_bytes", &Tier::max_client_statement_bytes, 0, 1 << 30,
+              "Bytes that their texts and names may have together. 0: the same."},
     TierField{"transactions_per_minute", &Tier::transactions_per_minute, 0, Rate::kPerMinuteMost,
               "Transactions that may begin per minute, in the long run; 0: as many as they like. Of a client "
               "that keeps its server those behind the first are counted, and not held up."},

@@ -42,16 +42,19 @@ struct Tier {
   std::uint32_t max_server_connections = 5;  // when the backend has room
   std::uint32_t min_server_connections = 0;  // kept open while the tenant has clients
   std::uint32_t max_clients = 20;
-  std::uint32_t weight = 1;                   // share of servers that many tenants want
-  milliseconds server_idle_timeout{0};        // 0: never; otherwise closes even the last idle server
-  milliseconds queue_timeout{0};              // wait at a full pool; 0: client.query_wait_timeout alone
-  std::uint32_t max_pinned_clients = 2;       // that keep a server between transactions
-  std::uint32_t transactions_per_minute = 0;  // 0: as many as they like
-  std::uint32_t burst = 0;                    // that may begin at once; 0: transactions_per_minute
-  AtCeiling at_clients = AtCeiling::Reject;   // at max_clients
-  AtCeiling at_pool = AtCeiling::Queue;       // at max_server_connections
-  AtRate at_rate = AtRate::Throttle;          // at transactions_per_minute
-  AtCeiling at_breaker = AtCeiling::Queue;    // while Postgres cannot be reached
+  std::uint32_t weight = 1;                      // share of servers that many tenants want
+  milliseconds server_idle_timeout{0};           // 0: never; otherwise closes even the last idle server
+  milliseconds queue_timeout{0};                 // wait at a full pool; 0: client.query_wait_timeout alone
+  std::uint32_t max_pinned_clients = 2;          // that keep a server between transactions
+  std::uint32_t max_waiting_clients = 0;         // for a server; 0: as many as there are
+  std::uint32_t max_client_statements = 0;       // named, of one client; 0: as many as fit
+  std::uint32_t max_client_statement_bytes = 0;  // their texts; 0: as many as fit
+  std::uint32_t transactions_per_minute = 0;     // 0: as many as they like
+  std::uint32_t burst = 0;                       // that may begin at once; 0: transactions_per_minute
+  AtCeiling at_clients = AtCeiling::Reject;      // at max_clients
+  AtCeiling at_pool = AtCeiling::Queue;          // at max_server_connections
+  AtRate at_rate = AtRate::Throttle;             // at transactions_per_minute
+  AtCeiling at_breaker = AtCeiling::Queue;       // while Postgres cannot be reached
   PoolMode pool_mode = PoolMode::Transaction;
   bool session_mode = false;  // a client may ask for it
   bool replication = false;   // a client may have a walsender

@@ -117,6 +117,58 @@ class Limits(PgweirCase):
         self.assertLess(waited, 6)
         self.assertEqual(kinds(holder.query("commit")), "CZ")
 
+    def test_the_length_of_the_queue(self):
+        weir = self.weir({"pool_size": 1, "max_server_connections": 1, "max_waiting_clients": 2})
+        holder, late = self.wire(weir), self.wire(weir)
+        waiting = [self.wire(weir) for _ in range(2)]
+        holder.query("begin")
+        for wire in waiting:
+            wire.send(query("select 1"))
+
+        def shown():
+            rows = {row[0]: row for row in weir.console("SHOW LIMIT app")[1]}
+            return rows["max_waiting_clients"]
+
+        wait_until(lambda: shown()[2] == "2", what="two in the queue")
+        self.assertEqual(shown()[1], "2")
+        for _ in range(3):
+            begun = time.monotonic()
+            error = first_error(late.query("select 1"))
+            self.assertLess(time.monotonic() - begun, 5)
+            self.assert_answered(error, "53300")
+            self.assertIn('tenant "app"', error["M"])
+            self.assertIn("max_waiting_clients of tier test: 2 of 2", error["D"])
+            self.assertTrue(error["H"])
+        holder.query("commit")
+        for wire in waiting:
+            self.assertEqual(kinds(wire.until_ready()), "TDCZ")
+        self.assertEqual(late.value("select 1"), "1")
+        self.assertEqual(shown()[2], "0")
+
+    def test_the_statements_of_a_client(self):
+        weir = self.weir({"max_client_statements": 2, "max_client_statement_bytes": 1000})
+        wire = self.wire(weir)
+
+        def prepare(name, sql="select 1"):
+            wire.send(parse(sql, name), sync())
+            return first_error(wire.until_ready())
+
+        self.assertIsNone(prepare("a"))
+        error = prepare("large", "select " + "1" * 2000)
+        self.assert_answered(error, "53400")
+        self.assertIn("max_client_statement_bytes of tier test", error["D"])
+        self.assertIsNone(prepare("b"))
+        error = prepare("c")
+        self.assert_answered(error, "53400")
+        self.assertIn('tenant "app"', error["M"])
+        self.assertIn("max_client_statements of tier test: 2 of 2", error["D"])
+        self.assertTrue(error["H"])
+        rows = {row[0]: row for row in weir.console("SHOW LIMIT app")[1]}
+        self.assertEqual(rows["max_client_statements"][1:3], ("2", "2"))
+        self.assertIsNone(first_error(wire.query("deallocate a")))
+        self.assertIsNone(prepare("c"))
+        self.assertIsNone(first_error(self.wire(weir).query("select 1")))
+
     def test_a_long_wait_is_announced(self):
         weir = self.weir({"pool_size": 1, "max_server_connections": 1})
         holder, queued = self.wire(weir), self.wire(weir)

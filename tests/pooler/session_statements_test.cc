@@ -6,6 +6,47 @@ using namespace pgweir::test;
 
 using State = SessionCore::State;
 
+TEST_CASE("a tier bounds the statements of one client, and what they hold") {
+  struct Row {
+    std::uint32_t count, bytes;
+    const char* says;
+  };
+  for (const Row& row : {Row{2, 0, "max_client_statements of tier free: 2 of 2 statements are in use."},
+                         Row{0, 30, "max_client_statement_bytes of tier free: 24 of 30 bytes are in use."}}) {
+    CAPTURE(row.says);
+    Place place;
+    place.tenant.limits.max_client_statements = row.count;
+    place.tenant.limits.max_client_statement_bytes = row.bytes;
+    Client client(place);
+    client.says(parse("a", "select 1") + parse("b", "select 2") + sync_message());
+    client.granted(place.server);
+    client.hears(parsed() + parsed() + ready());
+    client.seen();
+    CHECK(client.core.statement_count() == 2);
+    CHECK(client.core.statement_bytes() == 24);
+    client.says(parse("c", "select 3") + sync_message());
+    client.granted(place.server);
+    CHECK(client.sent().find("select 3") == std::string::npos);
+    client.hears(error("42601") + ready());
+    std::string detail;
+    for (const std::string& one : split(client.to_client))
+      if (one[0] == 'E') detail = protocol::parse_error(Bytes(one).substr(5)).detail;
+    CHECK(client.seen() == "E:53400 Z:I");
+    CHECK(detail == row.says);
+    // Another name for a text that it has counts, too; one that is closed leaves its room.
+    client.says(close('S', "a") + sync_message());
+    client.granted(place.server);
+    client.hears(closed() + ready());
+    CHECK(client.core.statement_bytes() == 12);
+    client.seen();
+    client.says(parse("c", "select 2") + sync_message());
+    client.granted(place.server);
+    client.hears(closed() + parsed() + ready());
+    CHECK(client.core.statement_count() == 2);
+    CHECK(client.core.statement_bytes() == 24);
+  }
+}
+
 TEST_CASE("a named statement is prepared once per server and found again from anywhere") {
   Place place;
   Client a(place);

@@ -33,6 +33,20 @@ Tenant tenant_of(const Directory& tiers, const char* tier) {
 
 }  // namespace
 
+TEST_CASE("whoever may not even wait is told of how many do") {
+  Directory directory;
+  Tenant tenant;
+  tenant.name = "acme";
+  tenant.limits.name = "free";
+  tenant.limits.max_waiting_clients = 3;
+  const Error error = too_many_waiting(tenant, 3, directory);
+  CHECK(error.sqlstate == std::string(sqlstate::kTooManyConnections));
+  CHECK(error.message == "too many clients of tenant \"acme\" wait already");
+  CHECK(error.detail ==
+        "max_waiting_clients of tier free: 3 of 3 clients wait for a server or for their turn.");
+  CHECK(error.hint == "Try again later, or shorten transactions.");
+}
+
 TEST_CASE("the rows of limits stand in the order of their names") {
   for (const LimitRow& row : kLimits) CHECK(row_of(row.limit).key == row.key);
 }

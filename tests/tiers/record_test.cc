@@ -105,6 +105,19 @@ TEST_CASE("what a row says lies over the tier, and the lower ceiling holds") {
   CHECK(both.name == "low");
 }
 
+TEST_CASE("of limits that are none at 0 any other is lower") {
+  for (const auto field :
+       {&Tier::max_waiting_clients, &Tier::max_client_statements, &Tier::max_client_statement_bytes}) {
+    Tier none, few, more;
+    few.*field = 3;
+    more.*field = 5;
+    CHECK(lower_of(none, few).*field == 3);
+    CHECK(lower_of(few, none).*field == 3);
+    CHECK(lower_of(more, few).*field == 3);
+    CHECK(lower_of(none, none).*field == 0);
+  }
+}
+
 TEST_CASE("a rate of 0 is none, so any other is lower") {
   Tier free, paid;
   free.transactions_per_minute = 100;
