@@ -43,7 +43,8 @@ struct ClientChannels {
   Doing doing = Doing::None;
   std::uint64_t fence = 0;
   bool fence_passed = false;
-  bool leave = false;  // the server must UNLISTEN before anybody else has it
+  std::uint64_t tide = 0;  // that its next request waits for; 0: none
+  bool leave = false;      // the server must UNLISTEN before anybody else has it
 
   bool idle() const {
     return heard.empty() && here.empty() && !unmarked() && marks_.empty() && doing == Doing::None && !leave;

@@ -9,7 +9,8 @@ namespace pgweir {
 
 namespace {
 constexpr std::size_t kChannelsAtOnce = 100;  // of one request
-}
+constexpr const char* kTide = "tide_";        // in front of its number, which is none of a fence
+}  // namespace
 
 Notification::Notification(Bytes body) {
   protocol::Reader in(body);
@@ -77,6 +78,17 @@ void ListenerCore::forget(Hearer& hearer, const ChannelNames& names) {
   changed_ = true;
 }
 
+std::uint64_t ListenerCore::catch_up(Hearer& hearer) {
+  const std::uint64_t next = tides_asked_ + 1;
+  catching_up_.emplace_back(&hearer, next);
+  tide_wanted_ = changed_ = true;
+  return next;
+}
+
+void ListenerCore::stop_waiting(Hearer& hearer) {
+  std::erase_if(catching_up_, [&](const auto& each) { return each.first == &hearer; });
+}
+
 void ListenerCore::connected() {
   PGWEIR_CHECK(!connected_);
   connected_ = true;
@@ -85,7 +97,8 @@ void ListenerCore::connected() {
 
 // A server that was given a fence cuts its queue there, whether this connection lives to read it or not.
 void ListenerCore::lost() {
-  connected_ = fence_here_ = asked_ = false;
+  connected_ = fence_here_ = asked_ = tide_wanted_ = false;
+  tides_come_ = ++tides_asked_;
   failing_ = true;
   for (auto channel = channels_.begin(); channel != channels_.end();) {
     channel->second.place = Place::Absent;
@@ -114,6 +127,10 @@ std::string ListenerCore::next_request() {
   };
   ask("LISTEN ", Place::Absent, Place::Coming, true);
   if (count == 0) ask("UNLISTEN ", Place::Here, Place::Going, false);
+  if (std::exchange(tide_wanted_, false))
+    sql.append(sql.empty() ? "" : ";")
+        .append("NOTIFY " + fence_ + ",'" + kTide)
+        .append(std::to_string(++tides_asked_) + "'");
   asked_ = !sql.empty();
   return sql;
 }
@@ -136,6 +153,7 @@ bool ListenerCore::answered(bool well) {
 std::vector<ListenerCore::Hearer*> ListenerCore::notified(const Notification& notification) {
   std::vector<Hearer*> hearers;
   if (notification.channel == fence_) {
+    if (notification.payload == kTide + std::to_string(tides_come_ + 1)) ++tides_come_;
     for (auto& [name, channel] : channels_)
       for (Share& share : channel.shares)
         if (share.fence != 0 && notification.payload == std::to_string(share.fence)) share.hears = true;
@@ -157,6 +175,8 @@ bool ListenerCore::hears(const Hearer& hearer, Bytes name) const {
 
 std::vector<ListenerCore::Hearer*> ListenerCore::waiting() const {
   std::vector<Hearer*> all;
+  for (const auto& [hearer, tide] : catching_up_)
+    if (caught_up(tide)) all.push_back(hearer);
   for (const auto& [name, channel] : channels_)
     for (const Share& share : channel.shares)
       if (!share.hears && share.fence == 0 && std::find(all.begin(), all.end(), share.hearer) == all.end())

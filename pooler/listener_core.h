@@ -9,6 +9,9 @@
 // both: what stands in front of it is the server's to deliver, what comes behind is this connection's.
 // Nothing is lost and nothing comes twice.
 //
+// Who is about to stop listening catches up first: a NOTIFY of the connection's own, a tide, comes behind all
+// that was committed before it was asked for.
+//
 // While the connection is down nothing is heard, as from a Postgres that is down; once it is back it listens
 // to all of it again.
 #pragma once
@@ -62,6 +65,11 @@ class ListenerCore {
   std::uint64_t fence(Hearer& hearer, const ChannelNames& names);
   void forget(Hearer& hearer, const ChannelNames& names);
   bool failing() const { return failing_; }
+  // The number of a tide that brings all that is committed by now; the hearer is told when it has come.
+  std::uint64_t catch_up(Hearer& hearer);
+  // Also where it will not come.
+  bool caught_up(std::uint64_t tide) const { return !connected_ || tides_come_ >= tide; }
+  void stop_waiting(Hearer& hearer);
 
   // From the connection.
   void connected();
@@ -101,6 +109,9 @@ class ListenerCore {
   std::size_t wanted_ = 0;  // shares, of all channels
   std::string fence_ = "pgweir_fence";
   std::uint64_t fences_ = 0;
+  std::uint64_t tides_asked_ = 0, tides_come_ = 0;
+  std::vector<std::pair<Hearer*, std::uint64_t>> catching_up_;  // with the tide that each waits for
+  bool tide_wanted_ = false;
   bool connected_ = false;
   bool failing_ = false;
   bool fence_here_ = false;

@@ -414,8 +414,10 @@ void Session::on_listener_changed() {
   if (closing_) return;
   Actions& out = worker_.actions();
   out.clear();
+  const bool stalled = stalled_;
   core_.listener_changed(out);
   settle(out, held_);
+  if (stalled && !closing_ && !held_.empty()) pump(held_);
 }
 
 void Session::on_notification(Bytes message) {

@@ -5,15 +5,28 @@
 //
 // Until its end the client stays on its server, whose notifications it is told as they come.
 #include <algorithm>
+#include <array>
 
 #include "pooler/base/check.h"
 #include "pooler/session_core.h"
+#include "pooler/session_parts.h"
 
 namespace pgweir {
 
 using Doing = ClientChannels::Doing;
+using protocol::kHeaderBytes;
 
 namespace {
+// Of hearing.
+bool mentions_end(Bytes text) {
+  constexpr std::array<Bytes, 2> kWords = {"unlisten", "discard"};
+  return std::any_of(kWords.begin(), kWords.end(), [text](Bytes word) {
+    return std::search(text.begin(), text.end(), word.begin(), word.end(), [](char a, char b) {
+             return (a >= 'A' && a <= 'Z' ? static_cast<char>(a | 0x20) : a) == b;
+           }) != text.end();
+  });
+}
+
 std::string letters_and_digits(Bytes name) {
   std::string out;
   for (const char c : name) {
@@ -44,6 +57,35 @@ void SessionCore::note_unlistens(const protocol::SqlEffects& effects) {
     if (statement.kind == Kind::UnlistenAll) names.all = true;
   }
   channels_->unlistens(std::move(names));
+}
+
+// Postgres tells a session all that was notified before it looks at the next request; so before one by which
+// the client may stop to hear, what was committed by now must have come. Within a transaction nothing is
+// told.
+bool SessionCore::must_catch_up(const protocol::Frame& frame, Bytes rest, Actions& out) {
+  if (channels_->heard.empty() || !hearer_) return false;
+  ListenerCore& listener = books_->listener;
+  if (channels_->tide == 0) {
+    if (!may_unlisten(frame, rest) || listener.failing()) return false;
+#ifdef PGWEIR_PLANT_UNLISTEN_AHEAD
+    return false;
+#endif
+    channels_->tide = listener.catch_up(*hearer_);
+  }
+  if (!listener.caught_up(channels_->tide)) return out.stalled = true;
+  listener.stop_waiting(*hearer_);
+  channels_->tide = 0;
+  return false;
+}
+
+bool SessionCore::may_unlisten(const protocol::Frame& frame, Bytes rest) const {
+  Bytes text = rest.substr(kHeaderBytes, frame.size - kHeaderBytes);
+  if (frame.type == 'B' && names_) {
+    text.remove_prefix(std::min(text.find('\0'), text.size() - 1) + 1);
+    const StatementRef* const statement = names_->find(sql_of(text));
+    return statement && mentions_end((*statement)->content);
+  }
+  return (frame.type == 'Q' || frame.type == 'P') && mentions_end(text);
 }
 
 // Behind a request that is complete.
@@ -152,7 +194,9 @@ void SessionCore::leave_channels() {
   if (hearer_) {
     books_->listener.forget(*hearer_, channels_->heard);
     books_->listener.forget(*hearer_, channels_->here);
+    books_->listener.stop_waiting(*hearer_);
   }
+  channels_->tide = 0;
   channels_->heard.clear();
   channels_->here.clear();
   if (!server_) channels_.reset();

@@ -83,6 +83,10 @@ void SessionCore::client_bytes(Bytes in, Actions& out) {
     case State::Linked:
       if (proving_) return;
       if (auditing_ || telling()) return void(out.stalled = true);
+      if (Frame frame; channels_ && resting() && in.size() >= kHeaderBytes &&
+                       protocol::read_header(in, protocol::kClientMessageLimits, frame) &&
+                       must_catch_up(frame, in, out))
+        return;
       relay(in, out);
       return after_step(out);
     case State::Closed: out.consumed = in.size(); return;
@@ -127,6 +131,7 @@ SessionCore::Step SessionCore::idle_message(const Frame& frame, Bytes rest, Acti
     return Step::Next;
   }
   if (!enough_to_begin(frame, rest)) return Step::NeedMore;
+  if (channels_ && must_catch_up(frame, rest, out)) return Step::Stop;
   if (frame.type == 'Q' && whole(frame, rest) &&
       answer_here(rest.substr(kHeaderBytes, frame.size - kHeaderBytes), out)) {
     out.consumed += frame.size;

@@ -254,6 +254,8 @@ class SessionCore final : private ServerCore::Audience {
   Name lend(Bytes sql, bool& lent, Actions& out);
   void lend_all(const std::vector<std::string>& names, StatementOp::Kind kind, std::string& bytes);
   void try_name(Bytes name, Bytes content, Actions& out);
+  bool must_catch_up(const protocol::Frame& frame, Bytes rest, Actions& out);
+  bool may_unlisten(const protocol::Frame& frame, Bytes rest) const;
   Suspicion& suspicion();
   void expect_statements(std::size_t more);
   Step stall(Actions& out);

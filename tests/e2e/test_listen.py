@@ -193,6 +193,29 @@ class Listen(PgweirCase):
             self.assertEqual(self.heard(ears, 10), [("a", f"{round_}.{n}") for n in range(10)])
             ears.close()
 
+    def test_what_was_notified_before_an_unlisten(self):
+        """Postgres tells it before it looks at the UNLISTEN; so does the shared connection."""
+        weir = self.weir()
+        mouth = self.client(weir)
+        ends = [("unlisten a", {}), ("unlisten *", {}), ("discard all", {}), ("unlisten a", {"prepare": True})]
+        for round_ in range(15):
+            ears = [self.client(weir) for _ in ends]
+            for ear, (end, how) in zip(ears, ends):
+                if how:
+                    ear.execute(end, **how)  # later only its name is sent
+                ear.execute("listen a")
+            self.settled(weir)
+            told = []
+            for n, (ear, (end, how)) in enumerate(zip(ears, ends)):
+                told.append(f"{round_}.{n}")
+                mouth.execute(f"notify a, '{told[-1]}'")
+                ear.execute(end, **how)
+                self.assertEqual([payload for _, payload in self.take(ear, [])], told, end)
+            mouth.execute("notify a, 'late'")
+            for ear in ears:
+                self.assertEqual(self.heard(ear, 0), [])
+                ear.close()
+
     def test_two_hundred_clients_hold_no_server(self):
         weir = self.weir()
         clients = [self.client(weir) for _ in range(200)]

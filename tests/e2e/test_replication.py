@@ -27,7 +27,8 @@ class Replication(Session):
         cls.postgres.sql("create table streamed (a int)", "app")
 
     def weir(self, tier=None, tenant=None, **config):
-        return super().weir({"replication": True, "max_server_connections": 6, "max_pinned_clients": 10, **(tier or {})}, tenant, **config)
+        row = {"replication": True, "max_server_connections": 6, "max_pinned_clients": 10, **(tier or {})}
+        return super().weir(row, tenant, **config)
 
     # The programs of Postgres 15 ask for a database called replication whatever they are told, so the tenant is
     # named otherwise.
@@ -104,14 +105,11 @@ class Programs(Replication):
     def test_pg_recvlogical(self):
         weir = self.weir()
         options = ["--slot", "changes"]
-        self.finish(
-            self.start(weir, "pg_recvlogical", "--create-slot", "-P", "test_decoding", *options, user="app", database="app")
-        )
+        who = {"user": "app", "database": "app"}
+        self.finish(self.start(weir, "pg_recvlogical", "--create-slot", "-P", "test_decoding", *options, **who))
         self.addCleanup(self.postgres.sql, "select pg_drop_replication_slot('changes')")
         target = machine.write(machine.scratch("changes") / "out", "")
-        process = self.start(
-            weir, "pg_recvlogical", "--start", "-f", target, "-F", "0", "-s", "1", *options, user="app", database="app"
-        )
+        process = self.start(weir, "pg_recvlogical", "--start", "-f", target, "-F", "0", "-s", "1", *options, **who)
         self.wait_streaming()
         # Through the same pgweir, while the stream runs.
         self.client(weir).execute("create table if not exists told (a int)")
@@ -250,7 +248,8 @@ class Streams(Replication):
         return wire
 
     def test_no_timeout_ends_it(self):
-        times = {key: "1s" for key in ("idle_timeout", "query_timeout", "transaction_timeout", "idle_transaction_timeout")}
+        names = ("idle_timeout", "query_timeout", "transaction_timeout", "idle_transaction_timeout")
+        times = {name: "1s" for name in names}
         tier = {"statement_timeout": "1s", "idle_in_transaction_session_timeout": "1s", "transaction_timeout": "1s"}
         weir = self.weir({**tier, "request_timeout": "1s"}, client=times)
         streaming, silent = self.begin(self.stream(weir)), self.stream(weir, "database")

@@ -21,6 +21,14 @@ struct Stand : Place {
     for (std::string sql = books.listener.next_request(); !sql.empty(); sql = books.listener.next_request())
       books.listener.answered(true);
   }
+  void tide() {
+    const std::string sql = books.listener.next_request();
+    const std::size_t at = sql.find("'tide_");
+    REQUIRE(at != std::string::npos);
+    const std::string told = notification("f", Bytes(sql).substr(at + 1, sql.size() - at - 2));
+    books.listener.notified(Notification(Bytes(told).substr(protocol::kHeaderBytes)));
+    books.listener.answered(true);
+  }
 };
 
 struct Listener final : ListenerCore::Hearer, Client {
@@ -31,9 +39,16 @@ struct Listener final : ListenerCore::Hearer, Client {
   std::string changed() {
     return step([&] { core.listener_changed(out); });
   }
+  // A request, when all has come that was notified before it.
+  std::string asks(Bytes in) {
+    const std::string first = says(in);
+    if (first != "stalled") return first;
+    stand.tide();
+    return again();
+  }
   // Up to the audit.
   void runs_text(Bytes sql) {
-    REQUIRE(says(query(sql)) == "ask");
+    REQUIRE(asks(query(sql)) == "ask");
     REQUIRE(granted(stand.server).empty());
     hears(done("OK") + ready());
     sent();
@@ -89,6 +104,81 @@ TEST_CASE("a client keeps its server until the shared connection listens for it"
   CHECK(client.core.hears("a"));
   CHECK(client.core.pins() == 0);
   CHECK(stand.server.clean());
+}
+
+TEST_CASE("before a client stops to listen it hears what was notified by then") {
+  struct Row {
+    std::string request;
+    bool waits;
+  };
+  for (const Row& row : {Row{query("UNLISTEN a"), true}, Row{query("unlisten *"), true},
+                         Row{query("discard all"), true}, Row{query("select 1; unlisten b"), true},
+                         Row{parse("", "unlisten a") + sync_message(), true}, Row{query("select 1"), false},
+                         Row{query("listen b"), false}, Row{parse("", "select 1") + sync_message(), false}}) {
+    for (const bool lost : {false, true}) {
+      CAPTURE(row.request, lost);
+      Stand stand;
+      Listener client(stand);
+      client.listens();
+      ListenerCore& listener = stand.books.listener;
+      listener.looked();
+      const std::string first = client.says(row.request);
+      CHECK(listener.changed() == row.waits);
+      if (!row.waits) {
+        CHECK(first == "ask");
+        continue;
+      }
+      CHECK(first == "stalled");
+      CHECK(client.core.may_hear());
+      CHECK(client.core.hears("a"));
+      CHECK(client.again() == "stalled");
+      CHECK(listener.waiting().empty());
+      if (lost) {
+        listener.lost();
+      } else {
+        CHECK(listener.next_request() == "NOTIFY f,'tide_1'");
+        CHECK(client.again() == "stalled");
+        listener.notified(Notification(Bytes(notification("f", "tide_1")).substr(protocol::kHeaderBytes)));
+        listener.answered(true);
+      }
+      CHECK(listener.waiting().size() == 1);
+      const std::string then = client.again();
+      CHECK((then == "ask" || client.seen().starts_with("C:")));
+      CHECK(listener.waiting().empty());
+    }
+  }
+}
+
+TEST_CASE("a tide is one for all who ask before it is sent, and another for those behind") {
+  Stand stand;
+  Listener one(stand), two(stand), three(stand);
+  ListenerCore& listener = stand.books.listener;
+  listener.connected();
+  stand.listen();
+  CHECK(listener.catch_up(one) == 1);
+  CHECK(listener.catch_up(two) == 1);
+  CHECK(listener.next_request() == "NOTIFY f,'tide_1'");
+  CHECK(listener.catch_up(three) == 2);
+  CHECK(listener.next_request().empty());
+  CHECK_FALSE(listener.caught_up(1));
+  const auto comes = [&](Bytes payload) {
+    listener.notified(Notification(Bytes(notification("f", payload)).substr(protocol::kHeaderBytes)));
+  };
+  comes("1");
+  comes("tide_2");
+  CHECK_FALSE(listener.caught_up(1));
+  comes("tide_1");
+  listener.answered(true);
+  CHECK(listener.waiting() == std::vector<ListenerCore::Hearer*>{&one, &two});
+  listener.stop_waiting(one);
+  CHECK(listener.waiting() == std::vector<ListenerCore::Hearer*>{&two});
+  CHECK(listener.next_request() == "NOTIFY f,'tide_2'");
+  CHECK_FALSE(listener.caught_up(2));
+  listener.lost();
+  CHECK(listener.caught_up(2));
+  listener.connected();
+  CHECK(listener.caught_up(2));
+  CHECK(listener.catch_up(one) > 2);
 }
 
 TEST_CASE("a hand-over that fails leaves the channels on the server") {
@@ -169,7 +259,7 @@ TEST_CASE("an UNLISTEN is followed by its mark, which the audit looks for") {
   Listener client(stand);
   client.listens();
   SECTION("alone") {
-    client.says(query("unlisten a"));
+    client.asks(query("unlisten a"));
     client.granted(stand.server);
     CHECK(client.sent() == "Q:unlisten a Q:LISTEN pgweir_unlisten_1");
     client.hears(done("UNLISTEN") + ready() + done("LISTEN") + ready());
@@ -180,7 +270,7 @@ TEST_CASE("an UNLISTEN is followed by its mark, which the audit looks for") {
     CHECK(client.hears(done("UNLISTEN") + ready()) == "release");
   }
   SECTION("behind a Sync") {
-    client.says(parse("", "unlisten a") + bind() + execute() + sync_message());
+    client.asks(parse("", "unlisten a") + bind() + execute() + sync_message());
     client.granted(stand.server);
     CHECK(client.sent().ends_with("S Q:LISTEN pgweir_unlisten_1"));
     client.hears(parsed() + bound() + done("UNLISTEN") + ready() + done("LISTEN") + ready());
@@ -188,7 +278,7 @@ TEST_CASE("an UNLISTEN is followed by its mark, which the audit looks for") {
     CHECK_FALSE(client.core.hears("a"));
   }
   SECTION("in a block that fails") {
-    client.says(query("begin") + query("unlisten a; select 1/0") + query("rollback"));
+    client.asks(query("begin") + query("unlisten a; select 1/0") + query("rollback"));
     client.granted(stand.server);
     client.hears(done("BEGIN") + ready('T') + done("UNLISTEN") + error("22012") + ready('E') +
                  error("25P02") + ready('E') + done("ROLLBACK") + ready());
@@ -197,14 +287,14 @@ TEST_CASE("an UNLISTEN is followed by its mark, which the audit looks for") {
     CHECK(client.core.state() == SessionCore::State::Idle);
   }
   SECTION("failed outside of a block, where the mark does not fail with it") {
-    client.says(query("unlisten a; select 1/0"));
+    client.asks(query("unlisten a; select 1/0"));
     client.granted(stand.server);
     client.hears(error("22012") + ready() + done("LISTEN") + ready());
     client.hears(answered(row("pgweir_unlisten_1")));
     CHECK(client.core.hears("a"));
   }
   SECTION("with a rollback in the same request there is none: it hears more rather than less") {
-    client.says(query("begin; unlisten a; rollback"));
+    client.asks(query("begin; unlisten a; rollback"));
     client.granted(stand.server);
     CHECK(client.sent().find("pgweir_unlisten") == std::string::npos);
   }
@@ -216,7 +306,7 @@ TEST_CASE("UNLISTEN * and DISCARD ALL need no server") {
     Listener client(stand);
     client.listens();
     CHECK(client.core.hears("a"));
-    CHECK(client.says(query(sql)).empty());
+    CHECK(client.asks(query(sql)).empty());
     CHECK_FALSE(client.core.hears("a"));
     CHECK_FALSE(stand.books.listener.needed());
   }

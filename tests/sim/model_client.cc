@@ -402,13 +402,19 @@ void ModelClient::finish_step() {
 
 void ModelClient::send(const Phase& phase) {
   std::string out;
+  const auto ends = [](Bytes text) {
+    return text.find("unlisten") != Bytes::npos || text.find("discard") != Bytes::npos;
+  };
+  // Inside of a transaction nothing is told, and behind other requests it is not known when that ends.
+  const bool first = pending_.empty() && session_->tx_status() == 'I' && !phase.messages.empty() &&
+                     ends(phase.messages.front().second);
   for (const auto& [type, body] : phase.messages) {
     protocol::Writer(out, type).bytes(body);
     pending_.emplace_back(type, body);
   }
   out += phase.tail;
-  if (out.find("unlisten") != std::string::npos || out.find("discard") != std::string::npos)
-    notifications_.unsure(plan_.id);
+  if (ends(out))
+    notifications_.unsure(plan_.id, first ? Notifications::Until::Now : Notifications::Until::Unknown);
   if (!out.empty()) stream_->write(Bytes(out));
   if (answered_all() && !awaiting_) waiting_since_ = world_.now();
   skip_silent();

@@ -25,10 +25,10 @@ void Notifications::listens(int id, const std::string& database, const std::set<
   client.channels = channels;
 }
 
-void Notifications::unsure(int id) {
+void Notifications::unsure(int id, Until until) {
   Client& client = clients_[id];
   client.channels.clear();
-  client.expected.clear();
+  if (until == Until::Unknown) client.expected.clear();
 }
 
 void Notifications::gone(int id) { clients_.erase(id); }

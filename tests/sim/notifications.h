@@ -25,7 +25,9 @@ class Notifications {
   void committed(const std::string& database, const std::string& channel, const std::string& payload);
   // By clients: it has been answered that it listens to these; it has asked for an end, or is gone.
   void listens(int client, const std::string& database, const std::set<std::string>& channels);
-  void unsure(int client);
+  // What is committed by now must be heard before the end takes place, or need not be.
+  enum class Until : std::uint8_t { Now, Unknown };
+  void unsure(int client, Until until);
   void gone(int client);
   // `may`: it has asked for that channel.
   void heard(int client, const std::string& channel, const std::string& payload, bool may);
