@@ -94,7 +94,8 @@ void SessionCore::adopt(Findings& findings) {
       statement = books_->statements.intern(content, wanted_->parsing);
     }
     if (!names_) names_ = std::make_unique<ClientStatements>(books_->statements);
-    if (!statement || !names_->room_for(found.name)) {
+    if (!statement || refuse_statement_beyond(found.name.size() + content.size()) ||
+        !names_->room_for(found.name)) {
       findings.pins |= pin::kStatement;
       continue;
     }
