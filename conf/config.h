@@ -60,6 +60,8 @@ struct Backend {
   std::string tls_ca_file, tls_cert_file, tls_key_file;
   std::string side_user, side_password;  // of the pooler's own connections; no user: there are none
   std::string side_database = "postgres";
+  std::string tenant_secret;  // of tokens that tell tenants of one role apart; empty: none
+  milliseconds tenant_token_life{600'000};
   std::vector<std::string> auth_methods;  // pinned, as spelled in auth.method; empty: any that is safe
   Origin origin;
 };

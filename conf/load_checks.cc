@@ -39,7 +39,10 @@ void Loader::cross_check(const std::string& path) {
     complain({path.empty() ? std::string(kEnvironment) : path, 0, 0}, "backends",
              "at least one is needed: write \"backends: {main: {host: localhost}}\" or set DATABASE_URL");
   }
-  for (const Backend& backend : config.backends) check_backend(backend);
+  for (const Backend& backend : config.backends) {
+    check_backend(backend);
+    check_tenant_secret(backend);
+  }
   check_naming();
   check_store();
   check_names();
@@ -128,6 +131,17 @@ void Loader::check_backend(const Backend& backend) {
              dotted + (has_cert ? ".tls_key_file" : ".tls_cert_file"),
              std::string("must be set together with ") + (has_cert ? "tls_cert_file" : "tls_key_file"));
   }
+}
+
+// Whoever may guess it can be any tenant.
+void Loader::check_tenant_secret(const Backend& backend) {
+  constexpr std::size_t kLeast = 32;
+  const std::string& secret = backend.tenant_secret;
+  if (secret.empty() || secret.size() >= kLeast) return;
+  const std::string key = "backends." + backend.name + ".tenant_secret";
+  complain(origin(key), key,
+           "must have at least " + std::to_string(kLeast) + " bytes, not " + std::to_string(secret.size()) +
+               ": make one by \"openssl rand -hex 32\"");
 }
 
 void Loader::check_names() {

@@ -197,8 +197,12 @@ void Loader::take_row_variable(const Environment& environment, const std::string
                                const std::string& value) {
   Config& config = loaded_.config;
   if (section == "backends") {
-    const auto* const setting = find_setting(backend_settings(), field);
-    if (!setting) {
+    constexpr std::string_view kFile = "_file";
+    const auto* setting = find_setting(backend_settings(), field);
+    const bool in_file = !setting && field.ends_with(kFile);
+    const std::string key = in_file ? field.substr(0, field.size() - kFile.size()) : field;
+    if (in_file) setting = find_setting(backend_settings(), key);
+    if (!setting || (in_file && setting->secrecy != Secrecy::Secret)) {
       std::vector<std::string> names;
       for (const auto& known : backend_settings()) names.push_back(upper(known.key));
       return complain(of_environment(), name,
@@ -208,10 +212,13 @@ void Loader::take_row_variable(const Environment& environment, const std::string
     if (!good_name(of_environment(), section, row)) return;
     Backend* backend = find_row(config.backends, row);
     if (!backend) backend = &add_backend(row, of_environment());
-    if (auto done = assign(*backend, *setting, value); !done) {
+    std::optional<std::string> text = value;
+    if (setting->secrecy == Secrecy::Secret) text = field_or_file(environment, name);
+    if (!text) return;
+    if (auto done = assign(*backend, *setting, *text); !done) {
       return complain(of_environment(), name, std::move(done.error()));
     }
-    loaded_.origins["backends." + row + "." + field] = of_environment();
+    loaded_.origins["backends." + row + "." + key] = of_environment();
     return;
   }
   if (section == "users") {

@@ -9,11 +9,14 @@
 namespace pgweir::conf {
 namespace {
 
-// The secret setting whose file this key names: "tenant_store.redis_url_file".
-const Setting<Config>* secret_of_file(std::string_view key) {
-  constexpr std::string_view kFile = "_file";
+constexpr std::string_view kFile = "_file";
+
+// The secret setting whose file this key names: "tenant_store.redis_url_file", of a backend
+// "side_password_file".
+template <class Owner>
+const Setting<Owner>* secret_of_file(std::span<const Setting<Owner>> all, std::string_view key) {
   if (!key.ends_with(kFile)) return nullptr;
-  const auto* const known = find_setting(settings(), key.substr(0, key.size() - kFile.size()));
+  const auto* const known = find_setting(all, key.substr(0, key.size() - kFile.size()));
   return known && known->secrecy == Secrecy::Secret ? known : nullptr;
 }
 
@@ -108,14 +111,17 @@ void Loader::set(Owner& owner, const Setting<Owner>& setting, const std::string&
   loaded_.origins[dotted] = at(value);
 }
 
-void Loader::set_from_file(const Setting<Config>& setting, const std::string& dotted, const Node& value) {
-  const std::string key(setting.key);
+// `dotted` is the key that ends in "_file".
+template <class Owner>
+void Loader::set_from_file(Owner& owner, const Setting<Owner>& setting, const std::string& dotted,
+                           const Node& value) {
+  const std::string key = dotted.substr(0, dotted.size() - kFile.size());
   if (value.kind != Node::Kind::Scalar) return complain(at(value), dotted, "must be the path of a file");
   if (origin(key) != Origin{})
     return complain(at(value), dotted, "give " + key + " or " + dotted + ", not both");
   const auto text = secret_file(value.text, at(value), dotted);
   if (!text) return;
-  if (auto done = assign(loaded_.config, setting, *text); !done)
+  if (auto done = assign(owner, setting, *text); !done)
     return complain(at(value), dotted, std::move(done.error()));
   loaded_.origins[key] = at(value);
 }
@@ -157,8 +163,8 @@ void Loader::walk() {
                  const std::string dotted = section + "." + name;
                  if (const auto* const known = find_setting(settings(), dotted)) {
                    set(loaded_.config, *known, dotted, name_node, setting);
-                 } else if (const auto* const secret = secret_of_file(dotted)) {
-                   set_from_file(*secret, dotted, setting);
+                 } else if (const auto* const secret = secret_of_file(settings(), dotted)) {
+                   set_from_file(loaded_.config, *secret, dotted, setting);
                  } else {
                    complain(at(name_node), dotted, "unknown setting" + suggest(dotted));
                  }
@@ -203,6 +209,8 @@ void Loader::walk_backends(const Node& section) {
     each_entry(value, dotted + ".", [&](const std::string& field, const Node& field_key, const Node& text) {
       if (const auto* const setting = find_setting(backend_settings(), field)) {
         set(backend, *setting, dotted + "." + field, field_key, text);
+      } else if (const auto* const secret = secret_of_file(backend_settings(), field)) {
+        set_from_file(backend, *secret, dotted + "." + field, text);
       } else {
         complain(at(field_key), dotted + "." + field,
                  "unknown field of a backend" + did_you_mean(field, keys_of(backend_settings())));

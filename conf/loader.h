@@ -83,7 +83,9 @@ class Loader {
   void set(Owner& owner, const Setting<Owner>& setting, const std::string& dotted, const Node& key,
            const Node& value);
   // A secret setting whose file is named instead.
-  void set_from_file(const Setting<Config>& setting, const std::string& dotted, const Node& value);
+  template <class Owner>
+  void set_from_file(Owner& owner, const Setting<Owner>& setting, const std::string& dotted,
+                     const Node& value);
   bool map_of_rows(const std::string& section, const Node& value);
   void walk_backends(const Node& section);
   void walk_users(const Node& section);
@@ -120,6 +122,7 @@ class Loader {
   void check_backend(const Backend& backend);
   void check_naming();
   void check_store();
+  void check_tenant_secret(const Backend& backend);
   void check_names();
   void check_name(const Names& names, std::string_view what, const std::string& name, const Origin& where,
                   const std::string& key);

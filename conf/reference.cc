@@ -123,7 +123,7 @@ std::string reference() {
       "Each variable above that holds a secret may end in `_FILE` and then names a file that holds it; so "
       "may "
       "`tenant_store.redis_url` and `tenant_store.postgres_url` in the file, as `redis_url_file` and "
-      "`postgres_url_file`.\n";
+      "`postgres_url_file`, and the secrets of backends, as `side_password_file` and `tenant_secret_file`.\n";
   return out;
 }
 

@@ -246,6 +246,14 @@ constexpr std::array kBackendSettings{
                "Its password.", Secrecy::Secret},
     BackendRow{"side_database", &Backend::side_database, Form::Name, 1, kNameMax, kReload,
                "Database that it connects to."},
+    BackendRow{"tenant_secret", &Backend::tenant_secret, Form::Plain, 0, kPasswordMax, kReload,
+               "With it, every server is told by a signed token for which tenant it works, so that row level "
+               "security can tell tenants of one role apart (packaging/postgres/README.md). At least 32 "
+               "bytes, the same as in tenancy.sql. Empty: no tokens.",
+               Secrecy::Secret},
+    BackendRow{"tenant_token_life", &Backend::tenant_token_life, Form::Plain, 1'000, kDayMs, kReload,
+               "How long such a token holds. It is renewed between two transactions when half of that is "
+               "over."},
 };
 
 template <class Enum>

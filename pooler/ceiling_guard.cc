@@ -5,6 +5,7 @@
 
 #include "pooler/base/quoted.h"
 #include "pooler/settings.h"
+#include "pooler/tenant_token.h"
 #include "protocol/sql_functions.h"
 
 namespace pgweir {
@@ -122,6 +123,12 @@ bool CeilingGuard::lower(const SqlAssignment& assignment, Ruling& ruling,
   const std::string& name = assignment.name;
   if (decides_reading(setting_key(name)) && (!assignment.value || !reads_plainly(name, *assignment.value))) {
     ruling.refused = misread(name, assignment.value.value_or("a value that is not in the statement"));
+    return false;
+  }
+  if (name == kTokenSetting) {
+    ruling.refused =
+        Error{sqlstate::kInsufficientPrivilege, "parameter \"" + name + "\" is not the client's to set",
+              whose(), "The pooler sets it, to tell Postgres which tenant this is. Leave it alone."};
     return false;
   }
   if (!holds(name)) return true;

@@ -54,6 +54,7 @@ Group::Group(Worker& worker, GroupKey key, ServerCredentials credentials)
   std::string fence = "pgweir_fence_";
   for (int i = 0; i < 24; ++i) fence.push_back(static_cast<char>('a' + worker.rng().below(26)));
   books.listener.name_fence(std::move(fence));
+  renew_tokens();
 }
 
 Group::~Group() {
@@ -709,6 +710,7 @@ void Group::reloaded(const Snapshot& before) {
     credentials_.secret = user == users.end() ? std::nullopt : std::optional(user->second);
   }
   renew(before.backend(key_.backend));
+  renew_tokens();
   startup_changed();
   for (auto& [id, server] : servers_) {
     if (server->place == Server::Place::Starting || server->expires <= now) continue;
@@ -771,6 +773,18 @@ void Group::renew(const BackendView* was) {
   close_idle();
   for (auto& [id, server] : servers_)
     if (server->place == Server::Place::Starting) drop(*server, "the backend has changed");
+}
+
+// Without tokens nobody takes back what a server was told last: then those that were told go.
+void Group::renew_tokens() {
+  const BackendView* const is = worker_.snapshot().backend(key_.backend);
+  tokens_.reset();
+  if (is && !is->settings.tenant_secret.empty())
+    tokens_.emplace(is->settings.tenant_secret, is->settings.tenant_token_life);
+  if (tokens_) return;
+  const Time now = worker_.loop().now();
+  for (auto& [id, server] : servers_)
+    if (!server->core.introduced.tenant.empty()) server->expires = std::min(server->expires, now);
 }
 
 // Beyond what the tenants' tiers and the backend allow since a reload.

@@ -158,6 +158,8 @@ class Group : public ListLink<Group> {
   const GroupKey& key() const { return key_; }
   int backend_version() const { return budget_.version(); }
   bool plain_refused() const { return plain_refused_; }
+  // Where tenants share a role: what makes their tokens. Null: they are given none.
+  const TenantTokens* tokens() const { return tokens_ ? &*tokens_ : nullptr; }
   const ServerCredentials& credentials() const { return credentials_; }
   const List<Server>& idle() const { return idle_; }
   const List<Session>& waiters() const { return waiters_; }
@@ -220,6 +222,7 @@ class Group : public ListLink<Group> {
   StartupRef startup_wanted() const;
   void make_room();
   void renew(const BackendView* was);
+  void renew_tokens();
   void close_surplus();
   Time expiry(const Server& server);
   std::uint32_t capacity() const;  // servers that its tenants may have in all
@@ -261,6 +264,7 @@ class Group : public ListLink<Group> {
   Duration tiers_idle_limit_{};  // strictest server_idle_timeout of its tenants; 0: never
   std::uint64_t reader_ = 0;     // the server that is asked for functions; 0: none
   bool serving_ = false;
+  std::optional<TenantTokens> tokens_;
   bool plain_refused_ = false;  // tls_mode allow: the server wants TLS after all
   net::Timer timer_;
   SharedListener listener_{*this};

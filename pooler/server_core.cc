@@ -293,6 +293,7 @@ void ServerCore::on_whole(char type, Bytes body, const Pipeline::Reply& reply, A
     set_prepared_ = false;
     questions_prepared_ = 0;
 #endif
+    introduced = {};
     if (reply.verdict != Verdict::Forward) return;
     audience.on_all_deallocated();
     if (body.substr(0, 3) == "DIS") audience.on_all_discarded();
@@ -318,6 +319,12 @@ bool ServerCore::on_ours(char type, Bytes body, const Pipeline::Reply& reply, Ga
                          Audience& audience) {
   Errand& errand = errands_.front();
   if (type == 'D' && errand.kind == Errand::Kind::Ask) return audience.on_row(body);
+  if (type == 'D' && errand.kind == Errand::Kind::Introduce) {
+    protocol::Reader in(body);
+    const bool one_value = in.u16() == 1;
+    const Bytes value = in.bytes(in.u32());
+    return in.ok() && one_value && value == errand.introduction.token;
+  }
   if (type == 'D' && errand.answered < errand.questions.size()) {
     if (errand.kind == Errand::Kind::Audit)
       return errand.findings.add(errand.questions[errand.answered], body);
@@ -347,9 +354,11 @@ void ServerCore::end_errand(Gather& to_client, Audience& audience) {
   if (done.failed) return;
   switch (done.kind) {
     case Errand::Kind::Settings: applied = std::move(done.to); break;
+    case Errand::Kind::Introduce: introduced = std::move(done.introduction.told); break;
     case Errand::Kind::Clean:
       dirty = others_sequences = false;
       last_client = 0;
+      introduced = {};
       applied = empty_settings_;
       break;
     case Errand::Kind::Names:
@@ -449,6 +458,26 @@ void ServerCore::apply_settings(const SettingsRef& wanted, Gather& to_server) {
     protocol::put_sync(out);
     pipeline.push(Owed::Sync, Pipeline::Whose::Ours);
   });
+  errands_.push_back(std::move(errand));
+}
+
+// Whoever had the server before may have put another statement in the place of ours: it is parsed each time.
+void ServerCore::introduce(Gather& to_server) {
+  if (!introduction) return;
+  PGWEIR_CHECK(!pipeline.batch_open());
+  Errand errand{Errand::Kind::Introduce, nullptr};
+  errand.introduction = std::move(*std::exchange(introduction, nullptr));
+  introduced = {};
+  to_server.own([&](std::string& out) {
+    protocol::put_close_statement(out, kSetStatement);
+    protocol::put_parse(out, kSetStatement, kSetContent);
+    protocol::put_bind_text(out, kSetStatement, {kTokenSetting, Bytes(errand.introduction.token)});
+    protocol::put_execute(out);
+    protocol::put_sync(out);
+  });
+  for (const Owed each : {Owed::Close, Owed::Parse, Owed::Bind, Owed::Execute, Owed::Sync})
+    pipeline.push(each, Pipeline::Whose::Ours);
+  set_prepared_ = true;
   errands_.push_back(std::move(errand));
 }
 

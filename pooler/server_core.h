@@ -17,6 +17,7 @@
 #include "pooler/base/bytes.h"
 #include "pooler/settings.h"
 #include "pooler/statements.h"
+#include "pooler/tenant_token.h"
 #include "protocol/gather.h"
 #include "protocol/pipeline.h"
 
@@ -76,6 +77,9 @@ class ServerCore {
   void end_batch(std::string& out);
   // Sends what closes statements that are there under names of the client's.
   void close_statements(const std::vector<std::string>& names, protocol::Gather& to_server);
+  // Sends the token of `introduction`, if there is one, perhaps behind other requests of ours. Until it is
+  // answered nothing of a client may run here.
+  void introduce(protocol::Gather& to_server);
   // Sends what makes lastval() and currval() know of no client's nextval().
   void forget_sequences(protocol::Gather& to_server);
   // Sends a query of ours; ends in on_rows_end().
@@ -116,6 +120,9 @@ class ServerCore {
   std::deque<StatementOp> ops;       // of the pipeline's entries that have Op::Statement
   std::vector<std::string> adopted;  // names of statements that are still to be closed
   SettingsRef applied;
+  // For whom it is to work from now on, and what it was told of that; see pooler/tenant_token.h.
+  std::unique_ptr<Introduction> introduction;
+  TenantTokens::Told introduced;
   std::uint64_t last_client = 0;  // SessionCore's number of whoever had it last; 0: none since its cleaning
   bool others_sequences = false;  // nextval may have been called by others than the last client
   std::uint32_t code_epoch = 0;   // RoutineBook::epoch() when it was lent
@@ -123,12 +130,13 @@ class ServerCore {
  private:
   // What a batch of ours is for, from its sending to its ReadyForQuery.
   struct Errand {
-    enum class Kind : std::uint8_t { Settings, Audit, Names, Tell, Ask, Clean };
+    enum class Kind : std::uint8_t { Settings, Audit, Names, Tell, Ask, Clean, Introduce };
     Kind kind;
     SettingsRef to = {};                   // Settings
     std::vector<Question> questions = {};  // one for each Execute of the batch, in order
     std::size_t answered = 0;
-    Findings findings = {};  // Audit
+    Findings findings = {};          // Audit
+    Introduction introduction = {};  // Introduce
     bool failed = false;
   };
 

@@ -6,6 +6,7 @@
 
 #include "pooler/base/check.h"
 #include "pooler/group.h"
+#include "pooler/net/wall_clock.h"
 #include "pooler/server.h"
 #include "pooler/slow_transaction.h"
 #include "pooler/worker.h"
@@ -92,6 +93,7 @@ void Session::on_bytes(Bytes in) {
   tenant_.traffic.received += in.size();
   const bool quiet = server_ && server_->core.pipeline.empty();
   const bool resting = quiet && core_.resting();
+  if (resting && group_.tokens()) introduce(*server_);
   if (held_.empty()) {
     pump(in);
   } else {
@@ -256,6 +258,7 @@ void Session::link(Server& server) {
   tenant_.meter->wait.add(waited_us);
   since_ = busy_since_ = transaction_since_ = statement_since_ = now;
   follow_slow(Duration(waited_us));
+  if (group_.tokens() && !core_.walsender()) introduce(server);
 }
 
 void Session::follow_slow(Duration waited) {
@@ -273,6 +276,19 @@ void Session::tell_slow(const char* outcome) {
                        outcome, held, trail.waited(), trail.requests(), trail.longest_took(),
                        trail.longest()});
   core_.keep_trail(nullptr);
+}
+
+// Where tenants share a role, a server is told which of them it works for.
+void Session::introduce(Server& server) {
+  const TenantTokens& tokens = *group_.tokens();
+  const std::string& tenant = tenant_.record.name;
+  const Time now = worker_.loop().now();
+  server.core.introduction.reset();
+  if (!tokens.due(server.core.introduced, tenant, now)) return;
+  const GroupKey& key = group_.key();
+  server.core.introduction = std::make_unique<Introduction>(
+      Introduction{tokens.make({tenant, key.database, key.user, server.cancel_pid()}, net::wall_clock_s()),
+                   tokens.telling(tenant, now)});
 }
 
 // May run other sessions.
@@ -408,6 +424,7 @@ void Session::on_server_bytes(Bytes in) {
   }
   // Requests that had to wait for these answers.
   if (!held_.empty() && core_.state() == State::Linked) pump(held_);
+  if (cancels_) send_cancels();
 }
 
 void Session::on_listener_changed() {
@@ -484,7 +501,7 @@ void Session::on_closed(const net::Closed& why) {
 }
 
 void Session::cancel(std::function<void()> done) {
-  if (server_ && server_->core.pipeline.owes_client()) {
+  if (server_ && (server_->core.pipeline.owes_client() || core_.introducing())) {
     if (!cancels_) cancels_ = std::make_unique<std::vector<std::function<void()>>>();
     cancels_->push_back(std::move(done));
     return send_cancels();
@@ -498,7 +515,7 @@ void Session::cancel(std::function<void()> done) {
 
 // Not while the server is busy with a request of ours, like the settings that go ahead of the client's.
 void Session::send_cancels() {
-  if (!cancels_) return;
+  if (!cancels_ || core_.introducing()) return;
   const bool runs = server_ && server_->core.pipeline.owes_client();
   if (runs && server_->core.busy_with_ours()) return;
   const auto asked = std::exchange(cancels_, nullptr);

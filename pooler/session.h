@@ -108,6 +108,7 @@ class Session final : public net::Handler,
   void follow_slow(Duration waited);
   void tell_slow(const char* outcome);
   protocol::TraceContext trace() const;
+  void introduce(Server& server);
   void give_back(Actions::Server how);
   Holding holding() const;
   bool alarm_is_near() const;

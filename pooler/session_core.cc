@@ -83,6 +83,9 @@ void SessionCore::client_bytes(Bytes in, Actions& out) {
     case State::Linked:
       if (proving_) return;
       if (auditing_ || telling()) return void(out.stalled = true);
+      if (server_->introduction && resting()) introduce(out);
+      if (introducing_ && !server_->quiet()) return void(out.stalled = true);
+      introducing_ = false;
       if (Frame frame; channels_ && resting() && in.size() >= kHeaderBytes &&
                        protocol::read_header(in, protocol::kClientMessageLimits, frame) &&
                        must_catch_up(frame, in, out))
@@ -162,8 +165,19 @@ void SessionCore::granted(ServerCore& server, Bytes held, Actions& out) {
   server.last_client = number_;
   if (!proving_) forget_sequences(out);
   if (mode_ == tiers::PoolMode::Session && !proving_) set_pins(pin::kSession);
+  if (server.introduction && !proving_) {
+    introduce(out);
+    out.stalled = true;
+    return;
+  }
   if (!proving_) relay(held, out);
   after_step(out);
+}
+
+// Its answer is waited for: were it to fail, the client's request would run for whoever was there before.
+void SessionCore::introduce(Actions& out) {
+  server_->introduce(out.to_server);
+  introducing_ = true;
 }
 
 void SessionCore::refused(const Error& error, Bytes held, Actions& out) {
@@ -425,6 +439,7 @@ void SessionCore::server_bytes(Bytes in, Actions& out) {
 }
 
 void SessionCore::after_step(Actions& out) {
+  if (introducing_) return;
   if (state_ == State::Linked && auditing_ && server_->settled() && server_->tx_status != 'I') {
     auditing_ = audit_canceled_ = false;
     if (server_->tx_status == 'T') server_->apply_settings(wanted_, out.to_server);
@@ -576,12 +591,13 @@ void SessionCore::unlink(Actions::Server how, Actions& out) {
     server_->uses.clear();
     state_ = State::Closed;
   }
+  server_->introduction.reset();
   server_ = nullptr;
   suspicion_.reset();
   canceled_as_.reset();
   set_pins(0);
   part_channels();
-  auditing_ = audit_canceled_ = false;
+  auditing_ = audit_canceled_ = introducing_ = false;
 }
 
 void SessionCore::set_pins(Pins pins) {

@@ -154,6 +154,8 @@ class SessionCore final : private ServerCore::Audience {
   // The texts of what it asks for are kept from here on; null: they are not.
   void keep_trail(std::unique_ptr<RequestTrail> trail) { trail_ = std::move(trail); }
   RequestTrail* trail() const { return trail_.get(); }
+  // Its server is being told for whom it works, and runs nothing of the client's yet.
+  bool introducing() const { return introducing_; }
   // Nothing of a message to the client is half sent.
   bool at_boundary() const { return !server_ || !server_->mid_forward(); }
 
@@ -204,6 +206,7 @@ class SessionCore final : private ServerCore::Audience {
   bool may_run_routines(Statement& statement) const;
   void look_for_sequences(protocol::SqlWords words, Bytes sql, Actions& out);
   void forget_sequences(Actions& out);
+  void introduce(Actions& out);
   [[nodiscard]] std::unique_ptr<Ruling> note_unnamed();
   [[nodiscard]] std::unique_ptr<Ruling> note_unread(std::size_t size);
   // Of a walsender: pooler/session_replication.cc.
@@ -326,6 +329,7 @@ class SessionCore final : private ServerCore::Audience {
   bool commanding_ = false;  // the request that runs is a walsender's command and no SQL
   bool claimed_ = false;     // a place in pin_book_, for what the open transaction will leave
   bool auditing_ = false;
+  bool introducing_ = false;         // the server is told for whom it works; nothing else runs before
   bool audit_canceled_ = false;      // it met a cancel that was meant for the client's request
   bool worked_ = false;              // requests were sent since the last end of a transaction
   bool unnamed_noteworthy_ = false;  // the unnamed statement is more than a plain query

@@ -410,6 +410,7 @@ void SessionCore::end_batch() {
 bool SessionCore::begin_audit(Actions& out) {
   if (!suspicion_) return false;
   if (walsender()) return suspicion_.reset(), false;
+  server_->introduced = {};  // a text may have set or reset it
   // In session mode what is left goes with the server's cleaning, but for what has a ceiling.
   const bool in_session = (pins_ & pin::kSession) && !loses_start();
   if (in_session && !guard_->inspects()) return suspicion_.reset(), false;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "pooler/base/quoted.h"
+#include "pooler/tenant_token.h"
 
 namespace pgweir {
 
@@ -113,9 +114,11 @@ void SettingsBook::set_baseline(SettingsMap::Values reported) {
 }
 
 SettingsRef SettingsBook::intern(SettingsMap::Values given) {
-  if (given.empty()) return empty_;
   SettingsMap::Values values;
   for (auto& [name, value] : given) values[setting_key(name)] = std::move(value);
+  // The pooler's own, whatever a client makes of it.
+  if (const auto token = values.find(kTokenSetting); token != values.end()) values.erase(token);
+  if (values.empty()) return empty_;
   std::weak_ptr<SettingsMap>& place = maps_[values];
   if (SettingsRef known = place.lock()) return known;
   auto map = std::make_shared<SettingsMap>();

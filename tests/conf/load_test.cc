@@ -285,3 +285,43 @@ TEST_CASE("hostile files are told in little time") {
   // Under sanitizers this takes 4 s; a loop within a loop would take hours.
   CHECK(std::chrono::steady_clock::now() - begin < 60s);
 }
+
+TEST_CASE("a backend's secrets may stand in files, named by the file or by the environment") {
+  const std::string secret(32, 's');
+  const Files files{{"t", secret + "\n"}, {"p", "side\n"}, {"short", "abc"}};
+  const auto by_file =
+      load_text("backends: {main: {tenant_secret_file: t, side_user: u, side_password_file: p}}", {}, files);
+  REQUIRE(problems(by_file).empty());
+  CHECK(by_file->config.backends[0].tenant_secret == secret);
+  CHECK(by_file->config.backends[0].side_password == "side");
+  CHECK(shown(*by_file, "backends.main.tenant_secret") == "******** from f:1");
+  const auto by_environment =
+      load_text("backends: {main: {}}", {{"PGWEIR_BACKENDS__MAIN__TENANT_SECRET_FILE", "t"}}, files);
+  REQUIRE(problems(by_environment).empty());
+  CHECK(by_environment->config.backends[0].tenant_secret == secret);
+  CHECK(shown(*by_environment, "backends.main.tenant_secret") == "******** from environment");
+
+  struct Wrong {
+    const char* backend;
+    Environment environment;
+    const char* problem;
+  };
+  const Wrong rows[] = {
+      {"tenant_secret: x, tenant_secret_file: t", {}, "not both"},
+      {"tenant_secret_file: t, tenant_secret: x", {}, "not both"},
+      {"tenant_secret_file: gone", {}, "cannot read gone"},
+      {"tenant_secret_file: short", {}, "must have at least 32 bytes, not 3"},
+      {"host_file: t", {}, "unknown field of a backend"},
+      {"", {{"PGWEIR_BACKENDS__MAIN__HOST_FILE", "t"}}, "unknown field of a backend"},
+      {"", {{"PGWEIR_BACKENDS__MAIN__SIDE_PASSWORD_FILE", "gone"}}, "cannot read gone"},
+      {"",
+       {{"PGWEIR_BACKENDS__MAIN__SIDE_PASSWORD", "x"}, {"PGWEIR_BACKENDS__MAIN__SIDE_PASSWORD_FILE", "p"}},
+       "not both"},
+  };
+  for (const Wrong& row : rows) {
+    INFO(row.backend << " " << row.problem);
+    const auto loaded =
+        load_text("backends: {main: {" + std::string(row.backend) + "}}", row.environment, files);
+    CHECK(problems(loaded).find(row.problem) != std::string::npos);
+  }
+}
