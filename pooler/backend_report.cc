@@ -273,6 +273,65 @@ BackendReport report_backend(const Snapshot& snapshot, const BackendView& backen
   return report;
 }
 
+BackendReport report_tenant(const BackendView& backend, const tiers::Tenant& tenant,
+                            const BackendFacts* facts, const TenantVisit& visit) {
+  BackendReport report;
+  const auto say = [&](Grade grade, std::string text) { report.lines.push_back({grade, std::move(text)}); };
+  const std::string& database = tenant.database.empty() ? tenant.name : tenant.database;
+  say(Grade::Fine,
+      fmt::format("tenant {}: tier {}, database {}, {}", tenant.name, tenant.limits.name, database,
+                  tenant.user.empty() ? "each client with its own role" : "role " + tenant.user));
+  if (tenant.state != tiers::TenantState::Active)
+    say(Grade::Weak,
+        fmt::format("tenant {} is {}: nobody is served{}{}", tenant.name, tiers::name(tenant.state),
+                    tenant.reason.empty() ? "" : ", because: ", tenant.reason));
+  if (visit.databases &&
+      std::find(visit.databases->begin(), visit.databases->end(), database) == visit.databases->end())
+    say(Grade::Wrong,
+        fmt::format("database {} is not there, or takes no connections: CREATE DATABASE, or set "
+                    "`database` of the tenant",
+                    database));
+  else if (visit.databases)
+    say(Grade::Fine, fmt::format("database {} is there", database));
+  const RoleFacts* role = nullptr;
+  if (facts)
+    for (const RoleFacts& each : facts->roles)
+      if (each.name == tenant.user) role = &each;
+  if (role && role->superuser)
+    say(Grade::Wrong,
+        fmt::format("role {} is a superuser: no ceiling holds it, and no row security; give the "
+                    "tenant another role",
+                    tenant.user));
+  else if (facts && !role && !tenant.user.empty() && tenant.user != facts->role)
+    say(Grade::Wrong,
+        fmt::format("role {} is not there, or may not log in: CREATE ROLE ... LOGIN, or set `user` "
+                    "of the tenant",
+                    tenant.user));
+  if (visit.refused)
+    say(Grade::Wrong,
+        fmt::format("login as {} to {} fails: {}", tenant.user, database, visit.refused->message));
+  else if (visit.tried)
+    say(Grade::Fine, fmt::format("role {} logs in to {}", tenant.user, database));
+  else
+    say(Grade::Fine, "no login was tried: its password is not known here");
+  if (facts)
+    look_at_settings(*facts, backend, report);
+  else
+    report.lines.push_back(
+        {Grade::Wrong, fmt::format("backends.{}.side_user is not set: nobody could ask. See "
+                                   "packaging/postgres/side_role.sql",
+                                   backend.settings.name)});
+  Roles roles;
+  if (tenant.user.empty())
+    roles.others = true;
+  else
+    roles.named.insert(tenant.user);
+  const Rule rule{tenant.limits, roles, facts, backend.settings.name};
+  for (const auto& [ceiling, limit] : tenant.limits.ceilings->limits)
+    report.rows.push_back(rule.rule(ceiling, limit));
+  return report;
+}
+
 std::string text_of(const BackendReport& report, const BackendView& backend) {
   const auto mark = [](Grade grade) {
     switch (grade) {

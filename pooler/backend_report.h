@@ -80,6 +80,17 @@ struct BackendReport {
 // `facts` null: the backend has no side role, and nobody could ask it.
 BackendReport report_backend(const Snapshot& snapshot, const BackendView& backend, const BackendFacts* facts);
 
+// Of one tenant there: who he is, and what holds of his ceilings.
+inline constexpr std::string_view kDatabasesQuery =
+    "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn ORDER BY datname LIMIT 10000";
+struct TenantVisit {
+  std::optional<std::vector<std::string>> databases;  // that take connections; nothing: nobody could ask
+  bool tried = false;                                 // to log in as the tenant's servers do
+  std::optional<Error> refused;                       // ... and this was the answer
+};
+BackendReport report_tenant(const BackendView& backend, const tiers::Tenant& tenant,
+                            const BackendFacts* facts, const TenantVisit& visit);
+
 // For people.
 std::string text_of(const BackendReport& report, const BackendView& backend);
 

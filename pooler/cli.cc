@@ -31,9 +31,16 @@ constexpr std::array kOptions{
            "print every setting in force and where it comes from, secrets masked, and exit"},
     Option{"--check-backend", "[NAME]", What::CheckBackend,
            "ask this backend, or all, what of each tier's ceilings holds there, and exit"},
+    Option{
+        "--tenant", "NAME", What::Serve,
+        "of --check-backend: this tenant's backend, database, role and ceilings, also from the tenant store"},
+    Option{"--doctor", "", What::Doctor,
+           "also as the word doctor: try names, ports, TLS, logins, stores, limits and clocks, and exit"},
     Option{"--version", "", What::Version, "print the version and exit"},
     Option{"--help", "", What::Help, "print this text and exit"},
 };
+
+constexpr std::string_view kDoctor = "doctor", kDoctorOption = "--doctor";
 
 struct Code {
   Exit code;
@@ -43,10 +50,11 @@ struct Code {
 constexpr std::array kCodes{
     Code{Exit::Fine, "stopped in order, or did what was asked"},
     Code{Exit::StartFailed, "could not start: an address is in use, a folder may not be written"},
-    Code{Exit::Weak, "--check-backend: a ceiling is weaker than it could be"},
-    Code{Exit::Wrong, "--check-backend: a setting or a role is to be changed"},
-    Code{Exit::Usage, "the command line is wrong"},
-    Code{Exit::Unavailable, "--check-backend: a backend could not be asked"},
+    Code{Exit::Weak, "--check-backend: a ceiling is weaker than it could be; doctor: there are warnings"},
+    Code{Exit::Wrong,
+         "--check-backend: a setting or a role is to be changed; doctor: something does not work"},
+    Code{Exit::Usage, "the command line is wrong, or names a backend or tenant that nobody knows"},
+    Code{Exit::Unavailable, "--check-backend: a backend or the tenant store could not be asked"},
     Code{Exit::CutOff, "a second signal cut off transactions that were still running"},
     Code{Exit::Root, "started as root, which it refuses"},
     Code{Exit::Config, "the configuration is wrong"},
@@ -70,9 +78,8 @@ tl::unexpected<std::string> unknown(std::string_view argument) {
 
 tl::expected<Command, std::string> parse(std::span<const char* const> arguments) {
   Command command;
-  bool has_config = false;
   for (std::size_t i = 0; i < arguments.size(); ++i) {
-    const std::string_view argument = arguments[i];
+    const std::string_view argument = arguments[i] == kDoctor ? kDoctorOption : arguments[i];
     const std::string_view name = argument.substr(0, argument.find('='));
     const auto option =
         std::find_if(kOptions.begin(), kOptions.end(), [&](const Option& o) { return o.name == name; });
@@ -92,18 +99,22 @@ tl::expected<Command, std::string> parse(std::span<const char* const> arguments)
     if (!attached && i + 1 == arguments.size())
       return tl::unexpected(fmt::format("{} needs a value: {} {}", name, name, option->argument));
     const std::string_view value = attached ? argument.substr(name.size() + 1) : arguments[++i];
-    if (value.empty()) return tl::unexpected(fmt::format("{} needs the name of a file", name));
-    if (has_config) return tl::unexpected(fmt::format("{} is given twice", name));
-    has_config = true;
-    command.config_path = value;
+    const bool file = name == "--config";
+    if (value.empty())
+      return tl::unexpected(fmt::format("{} needs the name of a {}", name, file ? "file" : "tenant"));
+    std::string& place = file ? command.config_path : command.tenant;
+    if (!place.empty()) return tl::unexpected(fmt::format("{} is given twice", name));
+    place = value;
   }
+  if (!command.tenant.empty() && command.what != What::CheckBackend)
+    return tl::unexpected(std::string("--tenant goes with --check-backend"));
   return command;
 }
 
 std::string help() {
   std::string text =
       "pgweir - a Postgres pooler for platforms with many tenants\n\n"
-      "Usage: pgweir [--config FILE] [--check-config | --print-config | --check-backend [NAME]]\n\n"
+      "Usage: pgweir [--config FILE] [doctor | --check-config | --print-config | --check-backend [NAME]]\n\n"
       "Without a file, settings come from the environment: PGWEIR_<SECTION>__<KEY>, and DATABASE_URL names "
       "the\n"
       "Postgres server.\n\nOptions:\n";

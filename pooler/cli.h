@@ -14,18 +14,19 @@ enum class Exit : int {
   StartFailed = 1,  // an address is taken, a file cannot be opened
   Usage = 64,
   CutOff = 70,       // a second signal ended it before its transactions had ended
-  Weak = 2,          // --check-backend: a ceiling is weaker than it could be
-  Wrong = 3,         // --check-backend: something is to be changed
+  Weak = 2,          // --check-backend: a ceiling is weaker than it could be; doctor: a warning
+  Wrong = 3,         // --check-backend: something is to be changed; doctor: something does not work
   Unavailable = 69,  // --check-backend: a backend could not be asked
   Root = 77,         // refuses to serve as root
   Config = 78,
 };
 
 struct Command {
-  enum class What : unsigned char { Serve, CheckConfig, PrintConfig, CheckBackend, Version, Help };
+  enum class What : unsigned char { Serve, CheckConfig, PrintConfig, CheckBackend, Doctor, Version, Help };
   What what = What::Serve;
   std::string config_path;  // empty: no file
   std::string backend;      // of CheckBackend; empty: all
+  std::string tenant;       // of CheckBackend; empty: none in particular
 };
 
 // `arguments` without the program's name. The error is a sentence for stderr.

@@ -16,7 +16,8 @@ Exit run(const Command& command) {
     case Command::What::CheckConfig: return pgweir::process::check_config(command.config_path);
     case Command::What::PrintConfig: return pgweir::process::print_config(command.config_path);
     case Command::What::CheckBackend:
-      return pgweir::process::check_backend(command.config_path, command.backend);
+      return pgweir::process::check_backend(command.config_path, command.backend, command.tenant);
+    case Command::What::Doctor: return pgweir::process::doctor(command.config_path);
     case Command::What::Version: fmt::print("{}\n", pgweir::cli::version()); return Exit::Fine;
     case Command::What::Help: fmt::print("{}", pgweir::cli::help()); return Exit::Fine;
   }

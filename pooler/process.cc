@@ -23,12 +23,13 @@
 
 #include "pooler/app.h"
 #include "pooler/audit_stream.h"
-#include "pooler/backend_report.h"
 #include "pooler/base/check.h"
-#include "pooler/base/quoted.h"
-#include "pooler/cached_store.h"
+#include "pooler/base/network.h"
+#include "pooler/descriptors.h"
 #include "pooler/heartbeat.h"
 #include "pooler/http_service.h"
+#include "pooler/load_snapshot.h"
+#include "pooler/make_store.h"
 #include "pooler/net/address.h"
 #include "pooler/net/inherited.h"
 #include "pooler/net/listen.h"
@@ -36,16 +37,12 @@
 #include "pooler/net/uv_loop.h"
 #include "pooler/net/wall_clock.h"
 #include "pooler/notify.h"
-#include "pooler/postgres_store.h"
-#include "pooler/redis_store.h"
 #include "pooler/shared.h"
-#include "pooler/side_connection.h"
 #include "pooler/snapshot.h"
 #include "pooler/spdlog_log.h"
 #include "pooler/tier_control.h"
 #include "pooler/version.h"
 #include "pooler/watchdog.h"
-#include "protocol/base64.h"
 
 namespace pgweir::process {
 
@@ -53,48 +50,9 @@ namespace {
 
 using cli::Exit;
 using SnapshotRef = std::shared_ptr<const Snapshot>;
-using Problems = std::vector<conf::Problem>;
 
-constexpr std::size_t kFileMax = 64 << 20;  // more is a mistake: a log, a device
 constexpr int kBeatsPerWatchdog = 3;        // two of them may come late
 constexpr std::uint32_t kThreadsMax = 256;  // client ids hold the worker's index in a byte
-
-tl::expected<std::string, std::string> read_file(const std::string& path) {
-  const auto why = [&] {
-    return tl::unexpected(fmt::format("cannot read {}: {}", path, std::strerror(errno)));
-  };
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "re"), std::fclose);
-  if (!file) return why();
-  std::string text;
-  char part[65536];
-  while (const std::size_t size = std::fread(part, 1, sizeof part, file.get())) {
-    text.append(part, size);
-    if (text.size() > kFileMax)
-      return tl::unexpected(fmt::format("cannot read {}: it is larger than {} bytes", path, kFileMax));
-  }
-  if (std::ferror(file.get()) != 0) return why();
-  return text;
-}
-
-conf::Environment read_environment() {
-  conf::Environment all;
-  for (char** entry = environ; *entry != nullptr; ++entry) {
-    const std::string_view text = *entry;
-    const std::size_t equals = text.find('=');
-    if (equals != std::string_view::npos) all.emplace(text.substr(0, equals), text.substr(equals + 1));
-  }
-  return all;
-}
-
-tl::expected<SnapshotRef, Problems> load(const std::string& path, const conf::Environment& environment) {
-  auto loaded = conf::load(path, environment, read_file);
-  if (!loaded) return tl::unexpected(std::move(loaded.error()));
-  return make_snapshot(std::move(*loaded), read_file);
-}
-
-void tell(const Problems& problems) {
-  for (const conf::Problem& problem : problems) fmt::print(stderr, "pgweir: {}\n", conf::describe(problem));
-}
 
 LogStyle log_style(const conf::Config& config) {
   switch (config.log_format) {
@@ -137,15 +95,14 @@ void make_room_for_stacks(Log& log) {
   pthread_attr_destroy(&attributes);
 }
 
-// Each client and each server takes a descriptor; the soft limit that a shell gives is for select().
+// The soft limit that a shell gives is for select().
 void raise_descriptor_limit(const conf::Config& config, Log& log) {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
   setrlimit(RLIMIT_NOFILE, &limit);
   getrlimit(RLIMIT_NOFILE, &limit);
-  std::uint64_t needed = 64 + std::uint64_t{config.max_clients} + Shared::kSpareLogins;
-  for (const conf::Backend& backend : config.backends) needed += backend.max_server_connections;
+  const std::uint64_t needed = descriptors_needed(config);
   if (limit.rlim_cur >= needed) return;
   log.warn("few file descriptors",
            {{"limit", limit.rlim_cur}, {"wanted", needed}, {"hint", "raise ulimit -n"}});
@@ -162,16 +119,6 @@ Notifier service_manager(const conf::Environment& environment, Log& log) {
   if (notifier) return std::move(*notifier);
   log.warn("the service manager cannot be told", {{"error", notifier.error().message}});
   return Notifier::to("").value();
-}
-
-bool machine_has(const std::string& address) {
-  const auto name = net::literal({address, 0});
-  if (!name) return true;  // open_listener() says what is wrong with it
-  const int fd = ::socket(name->ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return false;
-  const bool has = ::bind(fd, reinterpret_cast<const sockaddr*>(&*name), net::length(*name)) == 0;
-  ::close(fd);
-  return has;
 }
 
 bool chosen(const Snapshot& snapshot, std::string_view key) {
@@ -205,7 +152,7 @@ class Doors {
     const bool asked_for = chosen(snapshot, "listen.addresses");
     for (const std::string& address : config.listen_addresses) {
       // Nobody asked for both loopback addresses, and a machine without IPv6 has only one.
-      if (!asked_for && !machine_has(address)) {
+      if (!asked_for && !net::machine_has(address)) {
         log.info("address left out: this machine does not have it", {{"address", address}});
         continue;
       }
@@ -238,6 +185,8 @@ class Doors {
     return all;
   }
   bool empty() const { return names_.empty(); }
+  // One that others than this machine reach; empty: none.
+  const std::string& public_one() const { return public_one_; }
   const std::string& names() const { return names_; }
 
  private:
@@ -245,11 +194,15 @@ class Doors {
     fds_.push_back(fd);
     if (!names_.empty()) names_ += ", ";
     names_ += name;
+    std::string host = name.substr(0, name.rfind(':'));
+    if (host.starts_with('[')) host = host.substr(1, host.size() - 2);
+    if (!name.starts_with('/') && !is_loopback(host)) public_one_ = name;
   }
 
   std::vector<int> fds_;
   std::vector<std::string> paths_;
   std::string names_;
+  std::string public_one_;
 };
 
 // The sockets of http.port. What nobody has asked for is left out where it cannot be had.
@@ -258,7 +211,7 @@ Expected<std::vector<int>> open_http(const Snapshot& snapshot, Log& log) {
   std::vector<int> fds;
   if (config.http_port == 0) return fds;
   for (std::string address : config.http_addresses) {
-    if (!chosen(snapshot, "http.addresses") && !machine_has(address)) address = "0.0.0.0";
+    if (!chosen(snapshot, "http.addresses") && !net::machine_has(address)) address = "0.0.0.0";
     const auto fd = net::open_listener({address, config.http_port});
     if (fd) {
       fds.push_back(*fd);
@@ -355,60 +308,17 @@ class Threads {
   std::vector<net::SystemRng> rngs_;
 };
 
-std::unique_ptr<TierStore> make_store(const Snapshot& snapshot, net::UvLoop& loop, Rng& rng, Log& log,
-                                      TierStore::Listener& listener) {
-  const auto postgres = [&](TierStore::Listener& hears) {
-    return std::make_unique<PostgresStore>(loop, rng, log, *snapshot.postgres, hears);
-  };
-  if (snapshot.postgres && snapshot.redis)
-    return std::make_unique<CachedStore>(loop, rng, log, *snapshot.redis, snapshot.config().store_ttl,
-                                         listener, postgres);
-  if (snapshot.postgres) return postgres(listener);
-  return std::make_unique<RedisStore>(loop, rng, log, *snapshot.redis, listener);
-}
-
-// What one backend says of itself.
-Expected<BackendFacts> ask_backend(const BackendView& backend) {
-  if (!SideConnection::possible(backend))
-    return fail(sqlstate::kInvalidParameterValue, "it has no side role");
-  const std::unique_ptr<net::UvLoop> loop = net::UvLoop::make();
-  net::SystemRng rng;
-  Derivations derivations(*loop);
-  char raw[18];
-  rng.fill(raw, sizeof raw);
-  std::optional<SideAnswer> facts, roles;
-  SideConnection side(*loop, derivations, backend, protocol::base64_encode(Bytes(raw, sizeof raw)),
-                      [&loop] { loop->stop(); });
-  side.ask(std::string(kFactsQuery), [&facts](const SideAnswer& answer) { facts = answer; });
-  side.ask(std::string(kRolesQuery), [&roles](const SideAnswer& answer) { roles = answer; });
-  loop->run();
-  if (!*facts) return tl::unexpected(facts->error());
-  if (!*roles) return tl::unexpected(roles->error());
-  auto told = backend_facts(**facts, **roles);
-  if (!told) return fail(sqlstate::kProtocolViolation, "the server sent no proper answer");
-  return std::move(*told);
-}
-
-Exit exit_of(Grade grade) {
-  switch (grade) {
-    case Grade::Fine: return Exit::Fine;
-    case Grade::Weak: return Exit::Weak;
-    case Grade::Wrong: return Exit::Wrong;
-  }
-  return Exit::Wrong;
-}
-
 }  // namespace
 
 Exit check_config(const std::string& path) {
-  const auto snapshot = load(path, read_environment());
+  const auto snapshot = load_snapshot(path, read_environment());
   if (snapshot) return Exit::Fine;
   tell(snapshot.error());
   return Exit::Config;
 }
 
 Exit print_config(const std::string& path) {
-  const auto snapshot = load(path, read_environment());
+  const auto snapshot = load_snapshot(path, read_environment());
   if (!snapshot) {
     tell(snapshot.error());
     return Exit::Config;
@@ -419,37 +329,6 @@ Exit print_config(const std::string& path) {
     fmt::print("{} = {}  # {}\n", shown.key, shown.value, place);
   }
   return Exit::Fine;
-}
-
-Exit check_backend(const std::string& path, const std::string& backend) {
-  const auto snapshot = load(path, read_environment());
-  if (!snapshot) {
-    tell(snapshot.error());
-    return Exit::Config;
-  }
-  std::vector<const BackendView*> asked;
-  for (const BackendView& each : (*snapshot)->backends)
-    if (backend.empty() || each.settings.name == backend) asked.push_back(&each);
-  if (asked.empty()) {
-    fmt::print(stderr, "pgweir: there is no backend called {}\n", quoted(backend));
-    return Exit::Usage;
-  }
-  Exit worst = Exit::Fine;
-  for (const BackendView* const each : asked) {
-    const auto facts = ask_backend(*each);
-    const bool possible = SideConnection::possible(*each);
-    if (!facts && possible) {
-      fmt::print("backend {} ({})\n  wrong  {} cannot ask it: {}\n", each->settings.name,
-                 net::text(each->endpoint), each->settings.side_user, facts.error().message);
-      worst = Exit::Unavailable;
-      continue;
-    }
-    const BackendReport report = report_backend(**snapshot, *each, facts ? &*facts : nullptr);
-    fmt::print("{}", text_of(report, *each));
-    const Exit code = exit_of(report.worst());
-    worst = std::max(worst, code);
-  }
-  return worst;
 }
 
 // Who sends them may have seen our listening sockets before we are ready: until then they wait.
@@ -470,7 +349,7 @@ Exit serve(const std::string& path) {
     return Exit::Root;
   }
   const conf::Environment environment = read_environment();
-  const auto snapshot = load(path, environment);
+  const auto snapshot = load_snapshot(path, environment);
   if (!snapshot) {
     tell(snapshot.error());
     return Exit::Config;
@@ -508,7 +387,7 @@ Exit serve(const std::string& path) {
   Threads threads(thread_count(config), stored);
   // On a helper thread, for which the loops wait when they go: both outlive them.
   const auto reload = [&path, &environment]() -> tl::expected<SnapshotRef, std::string> {
-    auto fresh = load(path, environment);
+    auto fresh = load_snapshot(path, environment);
     if (fresh) return std::move(*fresh);
     std::string all;
     for (const conf::Problem& problem : fresh.error())

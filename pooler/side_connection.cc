@@ -26,13 +26,19 @@ ServerCredentials side_credentials(const conf::Backend& settings) {
 
 SideConnection::SideConnection(net::Loop& loop, Derivations& derivations, const BackendView& backend,
                                std::string nonce, std::function<void()> over)
+    : SideConnection(loop, derivations, backend,
+                     {side_credentials(backend.settings), backend.settings.side_database}, std::move(nonce),
+                     std::move(over)) {}
+
+SideConnection::SideConnection(net::Loop& loop, Derivations& derivations, const BackendView& backend,
+                               Login login, std::string nonce, std::function<void()> over)
     : loop_(loop),
       derivations_(derivations),
       over_(std::move(over)),
       endpoint_(backend.endpoint),
       tls_(backend.tls),
-      login_(side_policy(backend), side_credentials(backend.settings), backend.settings.side_database,
-             std::move(nonce), {{"application_name", "pgweir"}}),
+      login_(side_policy(backend), std::move(login.credentials), std::move(login.database), std::move(nonce),
+             {{"application_name", "pgweir"}}),
       deadline_(this,
                 [](void* self) {
                   static_cast<SideConnection*>(self)->give_up(

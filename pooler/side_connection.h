@@ -28,7 +28,15 @@ class SideConnection final : public net::Handler {
   // Backends without a side role have none.
   static bool possible(const BackendView& backend) { return !backend.settings.side_user.empty(); }
 
+  // As whom; else as the backend's side role.
+  struct Login {
+    ServerCredentials credentials;
+    std::string database;
+  };
+
   // `over`: the connection is gone, every question was answered, and this may be destroyed.
+  SideConnection(net::Loop& loop, Derivations& derivations, const BackendView& backend, Login login,
+                 std::string nonce, std::function<void()> over);
   SideConnection(net::Loop& loop, Derivations& derivations, const BackendView& backend, std::string nonce,
                  std::function<void()> over);
   ~SideConnection() override;

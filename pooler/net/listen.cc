@@ -107,6 +107,16 @@ Expected<int> open_listener(const Endpoint& where, const ListenOptions& options)
   return open_tcp(where, *address, named.host == "::", options.backlog);
 }
 
+bool machine_has(const std::string& address) {
+  const auto name = literal({address, 0});
+  if (!name) return true;
+  const int fd = ::socket(name->ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return false;
+  const bool has = ::bind(fd, reinterpret_cast<const sockaddr*>(&*name), length(*name)) == 0;
+  ::close(fd);
+  return has;
+}
+
 void keep_alive(int fd) {
   // Two minutes of silence are no reason to wake 10,000 idle clients sooner.
   set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);

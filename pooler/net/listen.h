@@ -20,6 +20,8 @@ struct ListenOptions {
 // bound_port().
 Expected<int> open_listener(const Endpoint& where, const ListenOptions& options = {});
 std::uint16_t bound_port(int fd);
+// Whether a literal address is one of this machine's; true of all else, of which open_listener() says more.
+bool machine_has(const std::string& address);
 // Notices peers that are gone without a word. For a TCP socket that listens: what it accepts inherits it.
 void keep_alive(int fd);
 

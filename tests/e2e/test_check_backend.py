@@ -3,7 +3,7 @@
 import unittest
 from pathlib import Path
 
-from harness import PgweirCase, pg_program, run
+from harness import PgweirCase, Redis, pg_program, run
 
 TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 PACKAGED = Path(__file__).resolve().parents[2] / "packaging/postgres"
@@ -120,6 +120,106 @@ class CheckBackend(PgweirCase):
         self.assertEqual(code, WRONG, text)
         self.assertIn("backends.main.side_user is not set", text)
         self.assertEqual(self.check("nobody")[0], USAGE)
+
+
+class OfOneTenant(PgweirCase):
+    """--check-backend --tenant: from the configuration, Redis and a platform's Postgres."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.postgres.create_user("app", "s3cret")
+        cls.postgres.create_user("side", "s1de")
+        cls.postgres.sql("grant pg_signal_backend to side")
+        cls.postgres.create_database("shop", owner="app")
+        cls.postgres.create_database("platform", owner="app")
+
+    def check(self, tenant, *arguments, store=None, unknown=False):
+        side = {"side_user": "side", "side_password": "s1de", "max_server_connections": 50}
+        none = dict.fromkeys([key for key in TIER if key != "inspection"], "none")
+        none["idle_in_transaction_session_timeout"] = "none"
+        weir = self.pgweir(
+            {
+                "backends": {"main": side, "other": {"host": "127.0.0.1", "port": 1, **side}},
+                "tiers": {**{name: none for name in ("free", "starter", "enterprise")}, "pro": {**none, "statement_timeout": "10s"}},
+                "tenants": {"filed": {"tier": "pro", "backend": "main", "database": "shop", "user": "app", "password": "s3cret"}},
+                "pool": {"unknown_tenants": unknown},
+                **({"tenant_store": store} if store else {}),
+            },
+            start=False,
+        )
+        weir.write_files()
+        done = weir.command_line("--config", weir.config_path, "--check-backend", *arguments, "--tenant", tenant)
+        self.assertNotIn("Sanitizer", done.stderr)
+        for secret in ("s1de", "s3cret", "r3dis"):
+            self.assertNotIn(secret, done.stdout + done.stderr)
+        return done.returncode, done.stdout, done.stderr
+
+    def test_of_the_configuration(self):
+        code, text, errors = self.check("filed")
+        self.assertEqual(code, FINE, text + errors)
+        for words in (
+            "tenant filed (from the configuration)",
+            "tenant filed: tier pro, database shop, role app",
+            "database shop is there",
+            "role app logs in to shop",
+        ):
+            self.assertIn(words, text)
+        self.assertRegex(text, r"ok +statement_timeout 10s +firm")
+        self.assertEqual(self.check("filed", "main")[0], FINE)
+        code, _, errors = self.check("filed", "other")
+        self.assertEqual(code, USAGE)
+        self.assertIn("tenant 'filed' is on backend 'main', not on 'other'", errors)
+        code, _, errors = self.check("nobody")
+        self.assertEqual(code, USAGE)
+        self.assertIn("there is no tenant 'nobody' in the configuration", errors)
+
+    def test_of_redis(self):
+        redis = Redis(password="r3dis")
+        self.addCleanup(redis.stop)
+        store = {"kind": "redis", "redis_url": redis.url(), "timeout": "500ms"}
+        row = ("tier", "pro", "backend", "main", "database", "shop", "user", "app")
+        redis("hset", "pgweir:tenant:acme", *row, "password", "s3cret")
+        code, text, errors = self.check("acme", store=store)
+        self.assertEqual(code, FINE, text + errors)
+        self.assertIn("tenant acme (from the tenant store)", text)
+        self.assertIn("role app logs in to shop", text)
+        redis("hset", "pgweir:tenant:acme", "password", "wr0ng", "database", "gone", "state", "suspended")
+        code, text, _ = self.check("acme", store=store)
+        self.assertEqual(code, WRONG, text)
+        self.assertIn("database gone is not there", text)
+        self.assertRegex(text, "wrong +login as app to gone fails: password authentication failed")
+        self.assertIn("tenant acme is suspended", text)
+        redis("hset", "pgweir:tenant:acme", "backend", "other")
+        code, text, _ = self.check("acme", store=store)
+        self.assertEqual(code, UNAVAILABLE, text)
+        self.assertIn("refused", text)
+        self.assertIn("(from the configuration)", self.check("filed", store=store)[1])
+        code, _, errors = self.check("nobody", store=store)
+        self.assertEqual(code, USAGE)
+        self.assertIn("there is no tenant 'nobody' in the tenant store or the configuration", errors)
+        redis.stop()
+        code, _, errors = self.check("acme", store=store)
+        self.assertEqual(code, UNAVAILABLE)
+        self.assertIn("the tenant store could not be asked for 'acme': tenant store lost (addr 127.0.0.1", errors)
+
+    def test_of_a_platform(self):
+        self.postgres.sql((PACKAGED / "tenant_store.sql").read_text(), "platform")
+        self.postgres.sql(
+            "grant usage on schema pgweir to app; grant select on all tables in schema pgweir to app;"
+            "insert into pgweir.tenants (id, tier, backend, database, \"user\", password, limits) values"
+            " ('acme', 'pro', 'main', 'shop', 'app', 's3cret', '{\"statement_timeout\": \"7s\"}')",
+            "platform",
+        )
+        url = f"postgres://app:s3cret@127.0.0.1:{self.postgres.port}/platform"
+        code, text, errors = self.check("acme", store={"kind": "postgres", "postgres_url": url})
+        self.assertEqual(code, FINE, text + errors)
+        self.assertIn("tenant acme (from the tenant store)", text)
+        self.assertRegex(text, r"ok +statement_timeout 7s +firm")
+        wrong = {"kind": "postgres", "postgres_url": url.replace("/platform", "/shop"), "timeout": "500ms"}
+        code, _, errors = self.check("acme", store=wrong)
+        self.assertEqual(code, UNAVAILABLE)
+        self.assertIn("tenant_store.sql", errors)
 
 
 if __name__ == "__main__":

@@ -184,5 +184,75 @@ TEST_CASE("what a backend says of itself is believed when it is whole") {
   CHECK_FALSE(backend_facts({good}, {{"app"}}));
 }
 
+TEST_CASE("of one tenant it is told who he is, what fails, and what holds of his own ceilings") {
+  const auto snapshot = snapshot_of({"statement_timeout: 10s, temp_file_limit: 1GB"});
+  const BackendFacts facts = good_facts();
+  const auto tenant_of = [&](const std::string& user) {
+    tiers::Tenant tenant = *snapshot->tenant("a");
+    tenant.user = user;
+    tenant.database = "shop";
+    REQUIRE(tiers::set_tier_field(tenant.limits, "temp_file_limit", "2GB"));
+    return tenant;
+  };
+  const auto told = [&](const tiers::Tenant& tenant, const TenantVisit& visit, const BackendFacts* seen) {
+    std::string text;
+    for (const auto& line : report_tenant(snapshot->backends[0], tenant, seen, visit).lines)
+      if (line.text.find("tenant a:") == 0 || line.grade != Grade::Fine || line.text.find("log") == 0)
+        text += (line.grade == Grade::Fine   ? ""
+                 : line.grade == Grade::Weak ? "weak "
+                                             : "wrong ") +
+                line.text + "\n";
+    return text;
+  };
+  const TenantVisit well{std::vector<std::string>{"shop"}, true, {}};
+  TenantVisit no_database = well, wrong_password = well;
+  no_database.databases = {"app"};
+  wrong_password.refused = Error{"28P01", "password authentication failed", {}, {}};
+  tiers::Tenant suspended = tenant_of("app");
+  suspended.state = tiers::TenantState::Suspended;
+  suspended.reason = "invoice 7";
+  const std::string head = "tenant a: tier t, database shop, ";
+  const struct {
+    tiers::Tenant tenant;
+    TenantVisit visit;
+    const BackendFacts* facts;
+    std::string told;
+  } rows[] = {
+      {tenant_of("app"), well, &facts, head + "role app\n"},
+      {tenant_of(""),
+       {std::vector<std::string>{"shop"}, false, {}},
+       &facts,
+       head + "each client with its own role\n"},
+      {suspended, well, &facts,
+       head + "role app\nweak tenant a is suspended: nobody is served, because: invoice 7\n"},
+      {tenant_of("app"), no_database, &facts,
+       head + "role app\nwrong database shop is not there, or takes no connections: CREATE DATABASE, or set "
+              "`database` of the tenant\n"},
+      {tenant_of("postgres"), well, &facts,
+       head + "role postgres\nwrong role postgres is a superuser: no ceiling holds it, and no row security; "
+              "give the "
+              "tenant another role\n"},
+      {tenant_of("gone"),
+       {std::vector<std::string>{"shop"}, false, {}},
+       &facts,
+       head + "role gone\nwrong role gone is not there, or may not log in: CREATE ROLE ... LOGIN, or set "
+              "`user` of "
+              "the tenant\n"},
+      {tenant_of("app"), wrong_password, &facts,
+       head + "role app\nwrong login as app to shop fails: password authentication failed\n"},
+      {tenant_of("app"),
+       {{}, true, {}},
+       nullptr,
+       head + "role app\nwrong backends.main.side_user is not set: nobody could ask. See "
+              "packaging/postgres/side_role.sql\n"},
+  };
+  for (const auto& row : rows) CHECK(told(row.tenant, row.visit, row.facts) == row.told);
+
+  const BackendReport report = report_tenant(snapshot->backends[0], tenant_of("app"), &facts, well);
+  REQUIRE(report.rows.size() == 2);
+  CHECK(report.rows[1].ceiling == "temp_file_limit");
+  CHECK(report.rows[1].advice == "run packaging/postgres/temp_file_limit.sql with 2GB for app");
+}
+
 }  // namespace
 }  // namespace pgweir

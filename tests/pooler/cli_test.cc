@@ -16,6 +16,7 @@ const char* name(What what) {
     case What::CheckConfig: return "check";
     case What::PrintConfig: return "print";
     case What::CheckBackend: return "ask";
+    case What::Doctor: return "doctor";
     case What::Version: return "version";
     case What::Help: return "help";
   }
@@ -27,7 +28,8 @@ std::string read(const Arguments& arguments) {
   const auto command = parse(arguments);
   if (!command) return "! " + command.error();
   return name(command->what) + (command->config_path.empty() ? "" : " " + command->config_path) +
-         (command->backend.empty() ? "" : " of " + command->backend);
+         (command->backend.empty() ? "" : " of " + command->backend) +
+         (command->tenant.empty() ? "" : " for " + command->tenant);
 }
 
 }  // namespace
@@ -49,6 +51,12 @@ TEST_CASE("the command line says what to do, in any order") {
       {{"--check-backend", "main", "--config", "a.yaml"}, "ask a.yaml of main"},
       {{"--check-backend=main"}, "ask of main"},
       {{"--check-backend", "--config", "a.yaml"}, "ask a.yaml"},
+      {{"--check-backend", "--tenant", "acme"}, "ask for acme"},
+      {{"--tenant=acme", "--check-backend", "main"}, "ask of main for acme"},
+      {{"doctor"}, "doctor"},
+      {{"--doctor", "--config", "a.yaml"}, "doctor a.yaml"},
+      {{"--config", "a.yaml", "doctor"}, "doctor a.yaml"},
+      {{"--config", "doctor"}, "serve doctor"},
       {{"--version"}, "version"},
       {{"--help"}, "help"},
       {{"--help", "--help"}, "help"},
@@ -69,6 +77,11 @@ TEST_CASE("a wrong command line is told what is wrong, and what was probably mea
       {{"--config="}, "! --config needs the name of a file"},
       {{"--config", ""}, "! --config needs the name of a file"},
       {{"--config", "a", "--config", "b"}, "! --config is given twice"},
+      {{"--tenant", "acme"}, "! --tenant goes with --check-backend"},
+      {{"--check-backend", "--tenant"}, "! --tenant needs a value: --tenant NAME"},
+      {{"--check-backend", "--tenant="}, "! --tenant needs the name of a tenant"},
+      {{"--check-backend", "--tenant=a", "--tenant=b"}, "! --tenant is given twice"},
+      {{"--check-backend", "doctor", "doctor"}, "! --doctor does not go with what was asked before it"},
       {{"--help=yes"}, "! --help takes no value"},
       {{"--help", "--version"}, "! --version does not go with what was asked before it"},
       {{"--check-config", "--print-config"}, "! --print-config does not go with what was asked before it"},

@@ -28,7 +28,7 @@ class Authority:
         if done.returncode != 0:
             raise RuntimeError(f"openssl {arguments[0]}: {done.stderr}")
 
-    def issue(self, common_name, *, alternative_names="DNS:localhost,IP:127.0.0.1,IP:::1"):
+    def issue(self, common_name, *, alternative_names="DNS:localhost,IP:127.0.0.1,IP:::1", days=2):
         """A certificate for servers and clients; the key is readable by the servers' user only."""
         stem = self.dir / f"{common_name}-{len(list(self.dir.iterdir()))}"
         cert, key, request = (Path(f"{stem}.{end}") for end in ("crt", "key", "csr"))
@@ -42,7 +42,7 @@ class Authority:
         )
         self._openssl(
             *("x509", "-req", "-in", request, "-CA", self.path, "-CAkey", self._key),
-            *("-CAcreateserial", "-days", "2", "-extfile", extensions, "-out", cert),
+            *("-CAcreateserial", "-days", str(days), "-extfile", extensions, "-out", cert),
         )
         machine.own(cert, 0o644)
         machine.own(key, 0o600)

@@ -1,0 +1,102 @@
+#include "pooler/probe.h"
+
+#include <variant>
+
+#include "pooler/make_store.h"
+#include "pooler/net/random.h"
+#include "pooler/net/uv_loop.h"
+#include "pooler/tier_control.h"
+#include "protocol/base64.h"
+#include "protocol/secret.h"
+
+namespace pgweir {
+
+namespace {
+// Beyond what the store itself waits for an answer: connecting, logging in, a second try.
+constexpr std::chrono::seconds kStorePatience{5};
+}  // namespace
+
+void LastWarning::write(LogLevel, std::string_view event, Fields fields) {
+  text_ = event;
+  const char* between = " (";
+  for (const LogField& field : fields) {
+    if (field.value.empty()) continue;
+    text_.append(std::exchange(between, ", ")).append(field.key).append(" ").append(field.value);
+  }
+  if (*between == ',') text_ += ")";
+}
+
+Expected<std::vector<std::vector<SideRow>>> ask_server(const BackendView& backend,
+                                                       std::optional<SideConnection::Login> login,
+                                                       const std::vector<std::string_view>& questions) {
+  if (!login && !SideConnection::possible(backend))
+    return fail(sqlstate::kInvalidParameterValue, "it has no side role");
+  const std::unique_ptr<net::UvLoop> loop = net::UvLoop::make();
+  net::SystemRng rng;
+  Derivations derivations(*loop);
+  char raw[18];
+  rng.fill(raw, sizeof raw);
+  const std::string nonce = protocol::base64_encode(Bytes(raw, sizeof raw));
+  const auto over = [&loop] { loop->stop(); };
+  std::unique_ptr<SideConnection> side =
+      login ? std::make_unique<SideConnection>(*loop, derivations, backend, std::move(*login), nonce, over)
+            : std::make_unique<SideConnection>(*loop, derivations, backend, nonce, over);
+  std::vector<std::vector<SideRow>> rows;
+  std::optional<Error> error;
+  for (const std::string_view question : questions)
+    side->ask(std::string(question), [&](const SideAnswer& answer) {
+      if (answer)
+        rows.push_back(*answer);
+      else if (!error)
+        error = answer.error();
+    });
+  loop->run();
+  if (error) return tl::unexpected(*error);
+  return rows;
+}
+
+std::optional<SideConnection::Login> login_of(const Snapshot& snapshot, const tiers::Tenant& tenant) {
+  if (tenant.user.empty()) return {};
+  SideConnection::Login login{{tenant.user, {}, {}}, tenant.database.empty() ? tenant.name : tenant.database};
+  if (!tenant.password.empty()) {
+    if (auto secret = protocol::parse_secret(tenant.password)) login.credentials.secret = std::move(*secret);
+  } else if (const auto user = snapshot.users.find(tenant.user); user != snapshot.users.end()) {
+    login.credentials.secret = user->second;
+  }
+  // A verifier proves nothing to a server.
+  if (login.credentials.secret && std::holds_alternative<protocol::ScramVerifier>(*login.credentials.secret))
+    return {};
+  return login;
+}
+
+tiers::Catalog::Answer find_tenant(const std::shared_ptr<const Snapshot>& snapshot, const std::string& name,
+                                   std::string& complaint) {
+  using Answer = tiers::Catalog::Answer;
+  const auto in_configuration = [&] { return snapshot->tenant(name); };
+  if (snapshot->config().store_kind == conf::StoreKind::File)
+    return {Answer::Kind::Unknown, in_configuration()};
+  const std::unique_ptr<net::UvLoop> loop = net::UvLoop::make();
+  net::SystemRng rng;
+  LastWarning log;
+  std::optional<Answer> answer;
+  const auto stop = [](void* of) { static_cast<net::UvLoop*>(of)->stop(); };
+  net::Timer deadline(loop.get(), stop);
+  {
+    TierControl control(*loop, log, snapshot, [&](TierStore::Listener& listener) {
+      return make_store(*snapshot, *loop, rng, log, listener);
+    });
+    control.start([](const tiers::Tenant&) {});
+    control.ask(*loop, name, [&](const Answer& told) {
+      answer = told;
+      loop->stop();
+    });
+    loop->arm(deadline, loop->now() + snapshot->config().store_timeout + kStorePatience);
+    loop->run();
+    loop->disarm(deadline);
+  }
+  complaint = log.text();
+  if (answer) return *answer;
+  return {Answer::Kind::Unreachable, in_configuration()};
+}
+
+}  // namespace pgweir

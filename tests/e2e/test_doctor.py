@@ -1,0 +1,270 @@
+"""pgweir doctor: real parts, whole and broken."""
+
+import shutil
+import socket
+import subprocess
+import time
+import unittest
+from pathlib import Path
+
+from harness import Postgres, PgweirCase, Redis, machine
+from harness.certificates import Authority, Certificate
+from harness.pgweir import environment, binary
+
+PACKAGED = Path(__file__).resolve().parents[2] / "packaging/postgres"
+OK, WARN, FAIL, CONFIG = 0, 2, 3, 78
+SECRETS = ("s1de", "s3cret", "r3dis")
+HBA = """\
+local all all trust
+hostssl all all 127.0.0.1/32 scram-sha-256
+"""
+
+
+class Doctor(PgweirCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.authority = Authority()
+        cls.certificate = cls.authority.issue("localhost", days=30)
+        cls._class_weirs = []
+        cls.postgres = Postgres(hba=HBA, certificate=cls.certificate)
+        cls.addClassCleanup(lambda: cls.postgres.stop())
+        cls.postgres.create_user("app", "s3cret")
+        cls.postgres.create_user("side", "s1de")
+        cls.postgres.sql("grant pg_signal_backend to side")
+        cls.postgres.create_database("app", owner="app")
+
+    def weir(self, *, postgres=None, backend=None, start=False, **config):
+        postgres = postgres or self.postgres
+        good = {
+            "host": "localhost",
+            "tls_mode": "verify-full",
+            "tls_ca_file": str(self.authority.path),
+            "side_user": "side",
+            "side_password": "s1de",
+            "max_server_connections": 50,
+        }
+        return self.pgweir(
+            {
+                "listen": {"addresses": ["127.0.0.1"]},
+                "client": {"max": 200},
+                "backends": {"main": {**good, **(backend or {})}},
+                "tenants": {"app": {"backend": "main", "user": "app", "password": "s3cret"}},
+                **config,
+            },
+            postgres=postgres,
+            start=start,
+        )
+
+    def visit(self, weir, *, before=()):
+        """Exit code, and (status, text) by check; of checks that come twice the last."""
+        weir.write_files()
+        started = time.monotonic()
+        done = subprocess.run(
+            machine.as_system_user([*before, binary(), "doctor", "--config", weir.config_path]),
+            cwd=weir.dir,
+            env=environment({"HOME": str(weir.dir)}),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        self.assertLess(time.monotonic() - started, 40)
+        self.assertNotIn("Sanitizer", done.stderr)
+        for secret in SECRETS:
+            self.assertNotIn(secret, done.stdout + done.stderr)
+        rows = [[cell.strip() for cell in line.split(" | ", 2)] for line in done.stdout.splitlines()]
+        if rows:
+            self.assertEqual(rows[0], ["check", "status", "what to do"])
+        return done.returncode, {row[0]: (row[1], row[2]) for row in rows[1:]}, done
+
+    def expect(self, found, check, status, *words):
+        self.assertIn(check, found)
+        self.assertEqual(found[check][0], status, found[check])
+        for word in words:
+            self.assertIn(word, found[check][1])
+
+    def test_all_is_well(self):
+        redis = Redis(password="r3dis")
+        self.addCleanup(redis.stop)
+        weir = self.weir(tenant_store={"kind": "redis", "redis_url": redis.url()})
+        code, found, done = self.visit(weir)
+        bad = {check: row for check, row in found.items() if row[0] != "ok"}
+        self.assertEqual((code, bad), (OK, {}), done.stdout)
+        self.expect(found, "backend main: name", "ok", "localhost is", "127.0.0.1")
+        self.expect(found, "backend main: port", "ok", str(self.postgres.port))
+        self.expect(found, "backend main: TLS", "ok", "CN=localhost")
+        self.expect(found, "backend main: side role", "ok", "Postgres 15")
+        self.expect(found, "backend main: clock", "ok")
+        self.expect(found, "backend main: connections", "ok", "50 of")
+        self.expect(found, "tenant app", "ok", "app logs in to app")
+        self.expect(found, "redis: login", "ok")
+        self.expect(found, "redis: clock", "ok")
+        self.expect(found, "tenant store", "ok")
+        self.expect(found, "port: clients", "ok", "free")
+        self.expect(found, "host: open files", "ok")
+
+    def test_postgres_is_down(self):
+        weir = self.weir(backend={"port": machine.free_port()})
+        code, found, _ = self.visit(weir)
+        self.assertEqual(code, FAIL)
+        self.expect(found, "backend main: port", "fail", "Connection refused", "is it running")
+        self.assertNotIn("tenant app", found)  # one failure, told once
+
+    def test_a_name_that_nobody_has(self):
+        code, found, _ = self.visit(self.weir(backend={"host": "no-such-host.invalid"}))
+        self.assertEqual(code, FAIL)
+        self.expect(found, "backend main: name", "fail", "no-such-host.invalid cannot be resolved")
+
+    def test_a_silent_host_is_left_in_time(self):
+        deaf = socket.socket()
+        self.addCleanup(deaf.close)
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen()
+        weir = self.weir(backend={"port": deaf.getsockname()[1], "tls_mode": "prefer"})
+        code, found, _ = self.visit(weir)
+        self.assertEqual(code, FAIL)
+        self.expect(found, "backend main: side role", "fail", "no answer")
+
+    def test_wrong_passwords(self):
+        weir = self.weir(
+            backend={"side_password": "wr0ng"},
+            tenants={"app": {"user": "app", "password": "wr0ng"}, "gone": {"user": "app", "password": "s3cret"}},
+        )
+        code, found, done = self.visit(weir)
+        self.assertEqual(code, FAIL)
+        self.assertNotIn("wr0ng", done.stdout)
+        self.expect(found, "backend main: side role", "fail", "password is wrong", "side_password")
+        self.expect(found, "tenant app", "fail", "password is wrong", "user and password of the tenant")
+        self.expect(found, "tenant gone", "fail", 'database "gone" does not exist', "create the database")
+
+    def test_roles_with_too_many_rights(self):
+        self.postgres.create_user("mighty", "s3cret", options="superuser")
+        self.addCleanup(self.postgres.sql, "drop role mighty")
+        weir = self.weir(tenants={"app": {"user": "mighty", "password": "s3cret"}})
+        code, found, _ = self.visit(weir)
+        self.assertEqual(code, FAIL)
+        self.expect(found, "tenant app", "fail", "mighty is a superuser")
+
+    def test_redis_is_down_or_refuses(self):
+        redis = Redis(password="r3dis")
+        store = {"kind": "redis", "redis_url": redis.url().replace("r3dis", "wr0ng")}
+        code, found, _ = self.visit(self.weir(tenant_store=store))
+        self.assertEqual(code, FAIL)
+        self.expect(found, "redis: login", "fail", "WRONGPASS")
+        self.expect(found, "tenant store", "fail")
+        redis.pause()
+        code, found, _ = self.visit(self.weir(tenant_store={**store, "redis_url": redis.url()}))
+        redis.resume()
+        self.assertEqual(code, FAIL)
+        self.expect(found, "redis: login", "fail")
+        redis.stop()
+        code, found, _ = self.visit(self.weir(tenant_store={**store, "redis_url": redis.url()}))
+        self.assertEqual(code, FAIL)
+        self.expect(found, "redis: port", "fail", "Connection refused")
+        self.expect(found, "tenant store", "fail")
+
+    def test_the_store_of_a_platform(self):
+        url = f"postgres://app:s3cret@127.0.0.1:{self.postgres.port}/app?sslmode=require"
+        weir = self.weir(tenant_store={"kind": "postgres", "postgres_url": url})
+        code, found, _ = self.visit(weir)
+        self.assertEqual(code, FAIL)
+        self.expect(found, "tenant store", "fail", "tenant_store.sql")
+        self.postgres.sql((PACKAGED / "tenant_store.sql").read_text(), "app")
+        self.addCleanup(self.postgres.sql, "drop schema pgweir cascade", "app")
+        self.postgres.sql("grant usage on schema pgweir to app; grant select on all tables in schema pgweir to app", "app")
+        code, found, done = self.visit(weir)
+        self.assertEqual(code, OK, done.stdout)
+        self.expect(found, "tenant store", "ok")
+
+    def test_few_files(self):
+        weir = self.weir()
+        code, found, done = self.visit(weir, before=["prlimit", "--nofile=100:100"])
+        self.assertEqual(code, FAIL, done.stderr)
+        self.expect(found, "host: open files", "fail", "100 at most", "ulimit")
+
+    def test_certificates(self):
+        expired = self.expire(self.certificate)
+        postgres = Postgres(hba=HBA, certificate=expired)
+        self.addCleanup(postgres.stop)
+        code, found, _ = self.visit(self.weir(postgres=postgres))
+        self.assertEqual(code, FAIL)
+        self.expect(found, "backend main: TLS", "fail", "has expired on")
+        weir = self.weir(backend={"tls_ca_file": str(Authority("another").path)})
+        code, found, _ = self.visit(weir)
+        self.expect(found, "backend main: TLS", "fail", "is not trusted", "tls_ca_file")
+        # Ours, which clients see.
+        weir = self.weir(
+            client={
+                "max": 200,
+                "tls_mode": "prefer",
+                "tls_cert_file": str(expired.cert),
+                "tls_key_file": str(expired.key),
+            }
+        )
+        code, found, _ = self.visit(weir)
+        self.assertEqual(code, FAIL)
+        self.expect(found, "clients: certificate", "fail", "has expired on")
+
+    def expire(self, good):
+        """Another certificate of the same key, that was good for a day."""
+        cert = self.authority.dir / "expired.crt"
+        request = self.authority.dir / "expired.csr"
+        machine.run(["openssl", "req", "-new", "-key", good.key, "-subj", "/CN=localhost", "-out", request])
+        database = self.authority.dir / "database"
+        database.mkdir(exist_ok=True)
+        (database / "index.txt").write_text("")
+        settings = database / "ca.cnf"
+        settings.write_text(
+            f"[ca]\ndefault_ca=d\n[d]\ndatabase={database}/index.txt\nnew_certs_dir={database}\nrand_serial=yes\n"
+            "default_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n"
+        )
+        done = machine.run(
+            ["openssl", "ca", "-batch", "-notext", "-config", settings, "-in", request, "-out", cert]
+            + ["-cert", self.authority.path, "-keyfile", self.authority._key]
+            + ["-startdate", "20200101000000Z", "-enddate", "20200102000000Z"]
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        machine.own(cert, 0o644)
+        key = Path(f"{cert}.key")
+        shutil.copy(good.key, key)
+        machine.own(key, 0o600)
+        return Certificate(cert, key)
+
+    def test_ports_that_are_taken(self):
+        other = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(other.close)
+        weir = self.weir(listen={"addresses": ["127.0.0.1"], "port": other.getsockname()[1], "unix_socket_dir": ""})
+        code, found, _ = self.visit(weir)
+        self.assertEqual(code, FAIL)
+        self.expect(found, "port: clients", "fail", "cannot listen on 127.0.0.1", "already in use")
+        # A Postgres is no pgweir.
+        weir = self.weir(listen={"addresses": ["127.0.0.1"], "port": self.postgres.port, "unix_socket_dir": ""})
+        code, found, _ = self.visit(weir)
+        self.expect(found, "port: clients", "fail", "already in use")
+
+    def test_ports_of_a_pgweir_that_runs(self):
+        http = machine.free_port()
+        weir = self.weir(start=True, http={"port": http, "addresses": ["127.0.0.1"]})
+        code, found, done = self.visit(weir)
+        self.assertEqual(code, OK, done.stdout)
+        self.expect(found, "port: clients", "ok", "runs already")
+        self.expect(found, "port: http", "ok", "runs already")
+
+    def test_a_wrong_configuration(self):
+        weir = self.weir(backend={"tls_mode": "always"})
+        code, _, done = self.visit(weir)
+        self.assertEqual(code, CONFIG)
+        self.assertIn("tls_mode", done.stderr)
+
+    def test_warnings_alone(self):
+        postgres = Postgres(hba=HBA, certificate=self.authority.issue("localhost", days=3))
+        self.addCleanup(postgres.stop)
+        postgres.create_user("side", "s1de")
+        code, found, _ = self.visit(self.weir(postgres=postgres, tenants={}))
+        self.assertEqual(code, WARN)
+        self.expect(found, "backend main: TLS", "warn", "expires on", "renew")
+        self.expect(found, "backend main: side role", "warn", "GRANT pg_signal_backend TO side")
+
+
+if __name__ == "__main__":
+    unittest.main()
