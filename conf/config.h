@@ -118,6 +118,7 @@ struct Config {
   std::uint32_t store_known_max = 100'000;
   // auth
   AuthMethod auth_method = AuthMethod::ScramSha256;
+  bool trust_on_network = false;  // trust, though others than this machine can connect
   std::string users_file;
   std::vector<User> users;  // the section `users`, names unique. load() only looks whether
                             // users_file can be read: whoever knows its format merges it

@@ -133,6 +133,7 @@ tl::expected<Loaded, std::vector<Problem>> load(const std::string& path, const E
   const bool whole = path.empty() || loader.read_file(path);
   if (whole) loader.walk();
   loader.read_environment(environment);
+  loader.prefer_tls();
   if (whole) loader.cross_check(path);
   return loader.finish();
 }

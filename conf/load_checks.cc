@@ -7,6 +7,7 @@
 #include "conf/loader.h"
 #include "conf/redis_url.h"
 #include "pooler/base/near.h"
+#include "pooler/base/network.h"
 #include "pooler/base/quoted.h"
 #include "pooler/base/units.h"
 
@@ -43,6 +44,7 @@ void Loader::cross_check(const std::string& path) {
     check_backend(backend);
     check_tenant_secret(backend);
   }
+  check_trust();
   check_naming();
   check_store();
   check_names();
@@ -130,6 +132,26 @@ void Loader::check_backend(const Backend& backend) {
     complain(place(has_cert ? "tls_cert_file" : "tls_key_file"),
              dotted + (has_cert ? ".tls_key_file" : ".tls_cert_file"),
              std::string("must be set together with ") + (has_cert ? "tls_cert_file" : "tls_key_file"));
+  }
+}
+
+// Who names a certificate means it to be used.
+void Loader::prefer_tls() {
+  Config& config = loaded_.config;
+  const bool named = !config.client_tls_cert_file.empty() || !config.client_tls_key_file.empty();
+  if (named && origin("client.tls_mode") == Origin{}) config.client_tls_mode = TlsMode::Prefer;
+}
+
+void Loader::check_trust() {
+  const Config& config = loaded_.config;
+  if (config.auth_method != AuthMethod::Trust || config.trust_on_network) return;
+  for (const std::string& address : config.listen_addresses) {
+    if (is_loopback(address)) continue;
+    complain(origin("auth.method"), "auth.method",
+             "must not be trust, because listen.addresses has " + quoted(address) +
+                 ": whoever reaches it could be any user. Use scram-sha-256, listen on 127.0.0.1 and ::1 "
+                 "alone, or set auth.trust_on_network");
+    return;
   }
 }
 

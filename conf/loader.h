@@ -54,6 +54,7 @@ class Loader {
 
   void read_environment(const Environment& environment);
   void take(Loaded loaded) { loaded_ = std::move(loaded); }  // instead of reading any
+  void prefer_tls();
   void cross_check(const std::string& path);
 
   tl::expected<Loaded, std::vector<Problem>> finish();
@@ -122,6 +123,7 @@ class Loader {
   void check_backend(const Backend& backend);
   void check_naming();
   void check_store();
+  void check_trust();
   void check_tenant_secret(const Backend& backend);
   void check_names();
   void check_name(const Names& names, std::string_view what, const std::string& name, const Origin& where,

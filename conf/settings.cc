@@ -55,7 +55,7 @@ constexpr std::array kSettings{
     ConfigRow{
         "client.tls_mode", &Config::client_tls_mode, Form::Plain, 0, 0, kReload,
         "Whether clients may (allow, prefer) or must (require) use TLS, and with a certificate (verify-ca, "
-        "verify-full)."},
+        "verify-full). Where it is not written and `client.tls_cert_file` is: `prefer`."},
     ConfigRow{"client.tls_cert_file", &Config::client_tls_cert_file, Form::Path, 0, kPathMax, kReload,
               "PEM file with our certificate chain, shown to clients."},
     ConfigRow{"client.tls_key_file", &Config::client_tls_key_file, Form::Path, 0, kPathMax, kReload,
@@ -151,7 +151,10 @@ constexpr std::array kSettings{
               "Tenants without clients that are remembered, the last used ones."},
     // auth
     ConfigRow{"auth.method", &Config::auth_method, Form::Plain, 0, 0, kReload,
-              "How clients prove who they are."},
+              "How clients prove who they are. `trust`, which asks for no proof, is refused where "
+              "`listen.addresses` has others than loopback ones."},
+    ConfigRow{"auth.trust_on_network", &Config::trust_on_network, Form::Plain, 0, 0, kReload,
+              "Takes `trust` there all the same: whoever reaches the port can be any user."},
     ConfigRow{"auth.users_file", &Config::users_file, Form::Path, 0, kPathMax, kReload,
               "File with a line `\"user\" \"secret\"` per user, beside the section `users`."},
     // console

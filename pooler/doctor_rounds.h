@@ -2,10 +2,8 @@
 // pooler/doctor.h to judge. Every look has a deadline.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 
 #include "pooler/doctor.h"

@@ -205,6 +205,16 @@ class Doors {
   std::string public_one_;
 };
 
+// Where the service manager chooses the addresses, those of the configuration say nothing of who comes.
+Expected<void> check_trust(const conf::Config& config, const Doors& doors) {
+  if (config.auth_method != conf::AuthMethod::Trust || config.trust_on_network || doors.public_one().empty())
+    return {};
+  return fail(sqlstate::kConfigFileError,
+              fmt::format("auth.method must not be trust on {}: whoever reaches it could be any user. Use "
+                          "scram-sha-256, or set auth.trust_on_network",
+                          doors.public_one()));
+}
+
 // The sockets of http.port. What nobody has asked for is left out where it cannot be had.
 Expected<std::vector<int>> open_http(const Snapshot& snapshot, Log& log) {
   const conf::Config& config = snapshot.config();
@@ -377,6 +387,11 @@ Exit serve(const std::string& path) {
     return Exit::Config;
   }
 
+  if (const auto trusted = check_trust(config, doors); !trusted) {
+    fmt::print(stderr, "pgweir: {}\n", trusted.error().message);
+    return Exit::Config;
+  }
+
   const bool stored = (*snapshot)->config().store_kind != conf::StoreKind::File;
   const auto http_sockets = open_http(**snapshot, log);
   if (!http_sockets) {
@@ -386,9 +401,13 @@ Exit serve(const std::string& path) {
 
   Threads threads(thread_count(config), stored);
   // On a helper thread, for which the loops wait when they go: both outlive them.
-  const auto reload = [&path, &environment]() -> tl::expected<SnapshotRef, std::string> {
+  const auto reload = [&path, &environment, &doors]() -> tl::expected<SnapshotRef, std::string> {
     auto fresh = load_snapshot(path, environment);
-    if (fresh) return std::move(*fresh);
+    if (fresh) {
+      if (auto trusted = check_trust((*fresh)->config(), doors); !trusted)
+        return tl::unexpected(std::move(trusted.error().message));
+      return std::move(*fresh);
+    }
     std::string all;
     for (const conf::Problem& problem : fresh.error())
       (all += all.empty() ? "" : "; ") += conf::describe(problem);

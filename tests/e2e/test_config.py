@@ -165,6 +165,19 @@ class CommandLine(PgweirCase):
         self.assertIn(str(first.port), done.stderr + done.stdout)
 
 
+class Trust(PgweirCase):
+    def test_refused_where_others_can_connect(self):
+        weir = self.pgweir({"auth": {"method": "trust"}, "listen": {"addresses": ["0.0.0.0"]}}, start=False)
+        weir.write_files()
+        done = weir.command_line("--config", weir.config_path)
+        self.assertEqual(done.returncode, 78)
+        self.assertIn("auth.method: must not be trust, because listen.addresses has '0.0.0.0'", done.stderr)
+        weir.config["auth"]["trust_on_network"] = True
+        weir.start()
+        with weir.connect("pgweir", "admin") as console:
+            console.execute("show version")
+
+
 class Environment(PgweirCase):
     @classmethod
     def setUpClass(cls):

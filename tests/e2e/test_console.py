@@ -99,6 +99,16 @@ class Extended(ConsoleCase):
             self.assertEqual(first_error(wire.until_ready())["C"], "08P01")
 
 
+class ByDefault(PgweirCase):
+    def test_nobody_by_default(self):
+        self.postgres.create_user("app", "s3cret")
+        weir = self.pgweir({"console": {"admins": []}}, {"app": "s3cret", "admin": "s3cret"})
+        for user in ("app", "admin"):
+            with self.assertRaises(psycopg.OperationalError) as caught:
+                weir.connect("pgweir", user)
+            self.assertIn("console", str(caught.exception))
+
+
 class Roles(ConsoleCase):
     def test_stats_may_look_and_nothing_else(self):
         with self.weir.connect("pgweir", "reader") as console:

@@ -157,6 +157,27 @@ class Activation(PgweirCase):
         waiting = socket.create_connection(("127.0.0.1", weir.port), timeout=20)
         waiting.close()
 
+    def test_trust_is_refused_on_sockets_that_others_reach(self):
+        everywhere = self.listener(socket.AF_INET, ("0.0.0.0", 0))
+        here = self.listener(socket.AF_INET, ("127.0.0.1", 0))
+        for allowed in (False, True):
+            weir = self.pgweir({"auth": {"method": "trust", "trust_on_network": allowed}}, start=False)
+            weir.port = everywhere.getsockname()[1]
+            self.activated(weir, here, everywhere)
+            if allowed:
+                machine.wait_until(lambda: "pgweir ready" in weir.log(), what="pgweir ready")
+                continue
+            self.assertEqual(weir.wait_end(), 78)
+            self.assertIn(f"auth.method must not be trust on 0.0.0.0:{weir.port}", weir.log())
+        # A reload does not bring it in by the back door.
+        weir = self.pgweir({"auth": {"method": "scram-sha-256"}}, start=False)
+        weir.port = everywhere.getsockname()[1]
+        self.activated(weir, everywhere)
+        machine.wait_until(lambda: "pgweir ready" in weir.log(), what="pgweir ready")
+        weir.config["auth"]["method"] = "trust"
+        weir.reload()
+        machine.wait_until(lambda: "must not be trust on" in weir.log(), what="the reload refused")
+
     def test_sockets_meant_for_another_process_are_left_alone(self):
         weir = self.pgweir(start=False)
         tcp = self.listener(socket.AF_INET, ("127.0.0.1", 0))

@@ -135,3 +135,10 @@ TEST_CASE("the pool of a tier is not larger than what it may have at most") {
   REQUIRE_FALSE(check_tier(tier));
   CHECK(check_tier(tier).error().message == "pool_size must not exceed max_server_connections, but 8 > 7");
 }
+
+TEST_CASE("a tier that says nothing is inspected, has clocks, and lets nobody choose session mode") {
+  const Tier tier;
+  CHECK(tier.inspection == Inspection::Standard);
+  CHECK(tier.clocks);
+  CHECK_FALSE(tier.session_mode);
+}
