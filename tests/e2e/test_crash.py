@@ -1,6 +1,5 @@
 """Postgres dies under load, pgweir is told to stop: no acknowledged commit is lost or doubled."""
 
-import itertools
 import os
 import signal
 import threading
@@ -9,97 +8,10 @@ import unittest
 
 import psycopg
 
-from harness import PgweirCase, Wire, wait_until
+from harness import Ledger, PgweirCase, Wire, wait_until
 from harness.wire import Closed, first_error, kinds, query
 
-# What a client may see while Postgres is gone; None is a connection that ended without a word.
-HONEST = {"57P01", "57P02", "57P03", "08006", "08001", "08003", "53300", None}
 RECOVERY_SECONDS = 2
-CLIENTS = 12
-
-
-class Ledger:
-    """Clients that write unique entries and remember what became of each.
-
-    Acknowledged, refused, or uncertain: the connection ended between the commit and its answer.
-    """
-
-    def __init__(self, weir, clients=CLIENTS):
-        self.weir = weir
-        self.acknowledged = set()
-        self.uncertain = set()
-        self.answered_at = []
-        self.unexpected = []
-        self._numbers = itertools.count(1)
-        self._lock = threading.Lock()
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._client, args=(n,), daemon=True) for n in range(clients)]
-
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(60)
-            assert not thread.is_alive(), "a client hangs"
-
-    def _client(self, number):
-        while not self._stop.is_set():
-            try:
-                with self.weir.connect("bank", "app", connect_timeout=30) as connection:
-                    while not self._stop.is_set():
-                        self._enter(connection, number)
-            except psycopg.Error as error:
-                self._note(error)
-                time.sleep(0.005)
-
-    def _enter(self, connection, client):
-        with self._lock:
-            entry = next(self._numbers)
-        sent = False
-        try:
-            if entry % 3 == 0:
-                # A statement that commits by itself.
-                sent = True
-                connection.execute("insert into ledger values (%s, %s)", (entry, client))
-            else:
-                connection.execute("begin")
-                connection.execute("insert into ledger values (%s, %s)", (entry, client))
-                connection.execute("select count(*) from ledger where client = %s", (client,))
-                sent = True
-                connection.execute("commit")
-        except psycopg.Error:
-            if sent:
-                with self._lock:
-                    self.uncertain.add(entry)
-            raise
-        with self._lock:
-            self.acknowledged.add(entry)
-            self.answered_at.append(time.monotonic())
-
-    def _note(self, error):
-        if error.sqlstate not in HONEST:
-            with self._lock:
-                self.unexpected.append(f"{error.sqlstate} {type(error).__name__}: {error}")
-
-    def first_answer_after(self, moment):
-        with self._lock:
-            later = [answered for answered in self.answered_at if answered > moment]
-        return min(later) if later else None
-
-    def check(self, postgres):
-        rows = postgres.sql("select id, count(*) from ledger group by id", "bank")
-        found = {entry for entry, _ in rows}
-        doubled = [entry for entry, count in rows if count > 1]
-        lost = self.acknowledged - found
-        invented = found - self.acknowledged - self.uncertain
-        assert not lost, f"acknowledged and lost: {sorted(lost)[:20]}"
-        assert not doubled, f"written twice: {sorted(doubled)[:20]}"
-        assert not invented, f"refused and yet there: {sorted(invented)[:20]}"
-        assert not self.unexpected, self.unexpected[:5]
 
 
 class Crash(PgweirCase):
@@ -114,11 +26,7 @@ class Crash(PgweirCase):
     def setUp(self):
         if self.postgres.process is None:
             self.postgres.start()
-        # No unique index: a doubled entry must be able to show.
-        with self.postgres.connect("bank", "app") as connection:
-            connection.execute("drop table if exists ledger")
-            connection.execute("create table ledger (id bigint, client int)")
-            connection.execute("create index on ledger (client)")
+        Ledger.prepare(self.postgres)
 
     def tearDown(self):
         if self.postgres.process is None:

@@ -6,6 +6,7 @@ root, listens on loopback only, and dies with the test process.
 
 from .case import PgweirCase
 from .certificates import Authority
+from .ledger import Ledger
 from .machine import free_port, pg_program, run, scratch, wait_until
 from .pgweir import Pgweir
 from .postgres import Postgres
@@ -16,6 +17,7 @@ from .wire import Wire
 
 __all__ = [
     "Authority",
+    "Ledger",
     "Pgweir",
     "PgweirCase",
     "Postgres",

@@ -26,9 +26,12 @@ SETTINGS = {
 
 
 class Postgres:
-    """Started by the constructor. `fsync=True` for tests that kill it and count what survived."""
+    """Started by the constructor. `fsync=True` for tests that kill it and count what survived.
 
-    def __init__(self, *, fsync=False, settings=None, hba=HBA, certificate=None):
+    With a `primary` it is a standby of that one, which streams from it under the name `standby`.
+    """
+
+    def __init__(self, *, fsync=False, settings=None, hba=HBA, certificate=None, primary=None):
         self.dir = machine.scratch("pg")
         self.data = self.dir / "data"
         self.port = machine.free_port()
@@ -37,7 +40,10 @@ class Postgres:
         self.log_path = self.dir / "postgres.log"
         self.process = None
         self._settings = {**SETTINGS, "fsync": "on" if fsync else "off", **(settings or {})}
-        self._initdb()
+        if primary:
+            self._copy(primary)
+        else:
+            self._initdb()
         self.set_hba(hba)
         if certificate:
             self._use_certificate(certificate)
@@ -50,6 +56,15 @@ class Postgres:
         done = machine.run(machine.as_system_user(command), cwd=self.dir)
         if done.returncode != 0:
             raise RuntimeError(f"initdb failed: {done.stdout}{done.stderr}")
+
+    def _copy(self, primary):
+        command = [machine.pg_program("pg_basebackup"), "-D", self.data, "-h", primary.socket_dir]
+        command += ["-p", primary.port, "-U", "postgres", "--checkpoint=fast", "--no-sync", "-R"]
+        done = machine.run(machine.as_system_user(command), cwd=self.dir)
+        if done.returncode != 0:
+            raise RuntimeError(f"pg_basebackup failed: {done.stdout}{done.stderr}")
+        source = f"host={primary.socket_dir} port={primary.port} user=postgres application_name=standby"
+        self._settings["primary_conninfo"] = source
 
     def _use_certificate(self, certificate):
         for source, name in ((certificate.cert, "server.crt"), (certificate.key, "server.key")):
