@@ -39,16 +39,22 @@ class Acceptor {
 class Listener {
  public:
   virtual ~Listener() = default;
+  // Those that the kernel has accepted for it; when it is destroyed they are reset.
+  virtual void accept_rest() {}
 };
 
-// TCP_NODELAY is always on, and bytes that the peer's machine does not acknowledge end a connection after 15
-// s.
+// TCP_NODELAY is always on.
 struct SocketOptions {
-  bool keepalive = true;  // idle 30 s, interval 10 s, 3 probes
+  Keepalive keepalive;
+  // How long the peer's machine may acknowledge nothing, SYN included, or answer no question whether it is
+  // there. 0: as the kernel will.
+  std::chrono::milliseconds silence_max{15'000};
 };
 
 class Loop {
  public:
+  static constexpr std::chrono::milliseconds kHeadStart{250};
+
   virtual ~Loop() = default;
 
   // Time never goes back. Precise to the microsecond, cheap (no system call); while one read is being dealt
@@ -58,8 +64,9 @@ class Loop {
   virtual void arm(Timer& timer, Time at) = 0;  // armed again: moves
   virtual void disarm(Timer& timer) = 0;        // not armed: nothing happens
 
-  // Resolves the name (never on this thread), tries its addresses in order, and tells `handler`:
-  // on_connected, or on_closed with the reason ("connect to db:5432: connection refused (tried 2
+  // Resolves the name anew (never on this thread), tries its addresses in order, those of IPv6 and of IPv4 as
+  // two queues side by side (the second one begins kHeadStart later, or when the first has failed), and tells
+  // `handler`: on_connected, or on_closed with the reason ("connect to db:5432: connection refused (tried 2
   // addresses)"). No deadline of its own: the caller's timer calls reset().
   virtual std::unique_ptr<Stream> connect(const Endpoint& to, Handler& handler,
                                           SocketOptions options = {}) = 0;

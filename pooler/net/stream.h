@@ -33,6 +33,7 @@ struct Closed {
   enum class By : std::uint8_t { Peer, Us, Failure };
   By by = By::Peer;
   std::string error;
+  bool timed_out = false;  // By::Failure: the peer's machine has been silent for too long
 };
 
 class Handler {
@@ -43,6 +44,12 @@ class Handler {
   virtual void on_bytes(Bytes in) = 0;
   virtual void on_drained() {}  // unsent() fell to 0 after a write had left bytes behind
   virtual void on_closed(const Closed& why) = 0;
+};
+
+// After how much silence the peer's machine is asked whether it is there, and how long after that again, in
+// seconds. idle 0: never.
+struct Keepalive {
+  int idle = 30, interval = 10;
 };
 
 // A socket address in words, for SHOW and logs. For unix sockets host is "unix" and port 0.
@@ -79,6 +86,10 @@ class Stream {
   // Ends the connection at once, with a RST where the transport has one, so that the peer cannot take what it
   // has received for a whole answer.
   virtual void reset() = 0;
+
+  // In place of SocketOptions::keepalive, from now on: a few system calls. Does nothing where there is no
+  // TCP.
+  virtual void keep_alive(Keepalive /*how*/) {}
 
   virtual void set_handler(Handler& handler) = 0;
 

@@ -61,6 +61,12 @@ bool UvListener::accept_one() {
   }
 }
 
+void UvListener::accept_rest() {
+  constexpr int kMost = 65536;  // more than any backlog holds
+  for (int i = 0; i < kMost && poll_ != nullptr; ++i)
+    if (!accept_one()) return;
+}
+
 // The socket stays readable, so without a pause the loop would spin until a descriptor comes free.
 void UvListener::pause(int error) {
   uv_poll_stop(poll_);

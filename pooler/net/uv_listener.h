@@ -17,6 +17,7 @@ class UvListener final : public Listener, private PollOwner {
   ~UvListener() override;
   UvListener(const UvListener&) = delete;
   UvListener& operator=(const UvListener&) = delete;
+  void accept_rest() override;
 
  private:
   static constexpr int kAcceptsPerTurn = 16;  // leaves some to the other loops that share the socket

@@ -221,6 +221,10 @@ void UvStream::gone() {
   handler_->on_closed(why);
 }
 
+void UvStream::keep_alive(Keepalive how) {
+  if (state_ == State::Open && !peer_.is_unix()) set_keepalive(socket_->fd(), how);
+}
+
 Peer UvStream::local() const {
   sockaddr_storage address{};
   socklen_t size = sizeof address;

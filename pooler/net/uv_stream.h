@@ -54,6 +54,7 @@ class UvStream final : public Stream {
   std::string tls_sni() const override { return tls_ ? tls_->sni() : ""; }
   std::string tls_description() const override { return tls_ ? tls_->description() : ""; }
   std::string tls_peer_name() const override { return tls_ ? tls_->peer_name() : ""; }
+  void keep_alive(Keepalive how) override;
   std::unique_ptr<Detached> detach() override;
   Peer peer() const override { return peer_.words(); }
   Peer local() const override;

@@ -68,7 +68,7 @@ void UvStream::read_ended(int status) {
     const char* reason = error != 0 ? uv_strerror(error) : "the peer closed the connection";
     return finish({Closed::By::Failure, std::string("TLS handshake: ") + reason});
   }
-  if (error != 0) return finish({Closed::By::Failure, uv_strerror(error)});
+  if (error != 0) return finish({Closed::By::Failure, uv_strerror(error), error == UV_ETIMEDOUT});
   // Clients that leave without close_notify are a daily sight; a server that does so has crashed or been cut
   // off.
   const bool cut = tls_ != nullptr && !tls_->accepting() && tls_->state() == TlsEngine::State::Open;
@@ -80,7 +80,9 @@ void UvStream::pause_reads() {
   paused_ = true;
   if (state_ == State::Connecting) return;
   uv_read_stop(socket_->stream());
-  if (write_error_ != 0) finish({Closed::By::Failure, uv_strerror(write_error_)});  // no read would tell
+  if (write_error_ != 0)
+    finish({Closed::By::Failure, uv_strerror(write_error_),
+            write_error_ == UV_ETIMEDOUT});  // no read would tell
 }
 
 void UvStream::resume_reads() {

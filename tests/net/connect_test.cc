@@ -162,7 +162,13 @@ TEST_CASE("outgoing connections notice a dead machine, and neither side waits to
   CHECK(option(in, SOL_SOCKET, SO_KEEPALIVE) == 1);
   CHECK((fcntl(in, F_GETFD) & FD_CLOEXEC) != 0);
   CHECK((fcntl(out, F_GETFD) & FD_CLOEXEC) != 0);
-  silent.stream = net.loop->connect(net.here, silent, {.keepalive = false});
+  silent.stream = net.loop->connect(net.here, silent, {.keepalive = {0, 0}, .silence_max = 5s});
   REQUIRE(net.until([&] { return silent.connected == 1; }));
   CHECK(option(descriptor_of(silent.stream->local().port), SOL_SOCKET, SO_KEEPALIVE) == 0);
+  CHECK(option(descriptor_of(silent.stream->local().port), IPPROTO_TCP, TCP_USER_TIMEOUT) == 5000);
+  client.stream->keep_alive({2, 1});
+  CHECK(option(out, IPPROTO_TCP, TCP_KEEPIDLE) == 2);
+  CHECK(option(out, IPPROTO_TCP, TCP_KEEPINTVL) == 1);
+  client.stream->keep_alive({0, 0});
+  CHECK(option(out, SOL_SOCKET, SO_KEEPALIVE) == 0);
 }
