@@ -18,6 +18,9 @@ using std::chrono::milliseconds;
 enum class TlsMode : std::uint8_t { Disable, Allow, Prefer, Require, VerifyCa, VerifyFull };
 enum class AuthMethod : std::uint8_t { Trust, Password, Md5, ScramSha256 };
 enum class Rates : std::uint8_t { Local, Fleet };
+// Which of a backend's hosts will do. Auto: any where there is one host, read-write where there are several.
+enum class SessionAttrs : std::uint8_t { Auto, Any, ReadWrite, Primary, Standby, PreferStandby };
+const char* name(SessionAttrs attrs);  // as it is written
 enum class StoreKind : std::uint8_t { File, Redis, Postgres };
 // What of a login names its tenant.
 enum class NamedBy : std::uint8_t { Database, User, Sni, Option };
@@ -50,6 +53,9 @@ struct Backend {
   std::string name;
   std::string host = "localhost";  // name, address, or the directory of a unix socket (begins with '/')
   std::uint16_t port = 5432;
+  std::vector<std::string> hosts;  // instead of host; each may have a port of its own
+  SessionAttrs target_session_attrs = SessionAttrs::Auto;
+  milliseconds host_timeout{3'000};  // of each, where there are several
   std::uint32_t max_server_connections = 200;
   std::uint32_t max_logins_at_once = 8;
   std::uint32_t breaker_failures = 50;  // percent; 0: the breaker never opens by itself
@@ -78,6 +84,7 @@ struct Config {
   std::string unix_socket_dir;            // empty: none
   std::uint32_t unix_socket_mode = 0777;  // octal in the file
   std::uint32_t backlog = 1024;
+  bool reuse_port = false;
   std::uint32_t threads = 0;  // 0: one per core
   // client
   std::uint32_t max_clients = 10'000;
@@ -93,6 +100,8 @@ struct Config {
   std::string sni_domain;                                // a client that asks for acme.<this> names acme
   // server
   milliseconds server_connect_timeout{15'000};
+  milliseconds server_silence_max{5'000};  // of its machine, while something is expected of it
+  milliseconds server_keepalive{30'000};
   milliseconds server_lifetime{3'600'000};  // less up to 10 % jitter
   milliseconds server_idle_timeout{600'000};
   milliseconds server_login_retry{100};              // first pause after a failed login; jittered
@@ -104,6 +113,7 @@ struct Config {
   std::string default_tier = "free";
   milliseconds wake_timeout{60'000};      // how long a client may wait for a Postgres that does not answer
   milliseconds downgrade_grace{900'000};  // of what is beyond a lower plan
+  milliseconds move_timeout{30'000};      // for transactions of a tenant that is moved
   bool read_functions = true;             // ask Postgres what its functions do to a session
   bool unknown_tenants = true;  // a database that no tenant names: default tier on the first backend
   // tenant_store

@@ -29,6 +29,7 @@ constexpr std::array kParameters{
     Parameter{"sslkey", Meaning::Backend, "tls_key_file"},
     Parameter{"host", Meaning::Backend, "host"},
     Parameter{"port", Meaning::Backend, "port"},
+    Parameter{"target_session_attrs", Meaning::Backend, "target_session_attrs"},
     Parameter{"user", Meaning::User, {}},
     Parameter{"password", Meaning::Password, {}},
     Parameter{"dbname", Meaning::Database, {}},
@@ -111,7 +112,7 @@ class Reader {
       if (auto good = keep(url.user, user, "the user"); !good) return good;
       if (auto good = keep(url.password, password, "the password"); !good) return good;
     }
-    if (text.find(',') != std::string_view::npos) return wrong("names more than one host; give one");
+    if (text.find(',') != std::string_view::npos) return read_hosts(text);
     std::string host, port;
     if (text.starts_with('[')) {
       text.remove_prefix(1);
@@ -129,6 +130,20 @@ class Reader {
       if (auto good = set("host", host); !good) return good;
     }
     return port.empty() ? Read{} : set("port", port);
+  }
+
+  // Ports are theirs, percent signs are decoded in each.
+  Read read_hosts(std::string_view text) {
+    std::string hosts;
+    for (bool more = true; more;) {
+      more = text.find(',') != std::string_view::npos;
+      std::string host;
+      if (auto good = keep(host, take(text, ','), "a host"); !good) return good;
+      if (host.find(',') != std::string::npos) return wrong("has no valid list of hosts");
+      hosts += (hosts.empty() ? "" : ",") + host;
+      if (host.empty()) return wrong("has an empty name in its list of hosts");
+    }
+    return set("hosts", hosts);
   }
 
   Read read_parameter(std::string_view text) {
@@ -172,6 +187,10 @@ class Reader {
       if (setting.key != key || assign(scratch, setting, value)) continue;
       if (key == "host")
         return wrong("has no valid host: a name, an address, [an IPv6 address] or %2Fa%2Fdirectory");
+      if (key == "hosts")
+        return wrong(
+            "has no valid list of hosts: each is a name, an address or [an IPv6 address], perhaps with a "
+            "port");
       if (key == "port") return wrong("has no valid port: " + allowed(setting));
       return wrong("has no valid " + std::string(key) + ": " + allowed(setting));
     }

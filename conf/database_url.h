@@ -2,7 +2,7 @@
 // postgres://user:password@host:port/database?...
 //
 // Read as libpq reads it where that is safe: percent signs are decoded, IPv6 hosts stand in brackets, a host
-// that begins with %2F is a directory. What would silently mean something else than it says (two hosts, an
+// that begins with %2F is a directory. What would silently mean something else than it says (an
 // '@' or '/' that should have been encoded, parameters that we do not obey) is an error. Errors never repeat
 // the text: any part of it may be a secret.
 #pragma once

@@ -4,6 +4,7 @@
 
 #include "conf/database_url.h"
 #include "conf/embedded_tiers.h"
+#include "conf/hosts.h"
 #include "conf/loader.h"
 #include "conf/redis_url.h"
 #include "pooler/base/near.h"
@@ -95,6 +96,10 @@ void Loader::check_store() {
     const auto address = parse_database_url(config.postgres_url);
     if (!address)
       complain(origin(postgres), postgres, address.error());
+    else if (std::any_of(address->backend.begin(), address->backend.end(), [](const auto& setting) {
+               return setting.first == "hosts" || setting.first == "target_session_attrs";
+             }))
+      complain(origin(postgres), postgres, "must name a single host, without target_session_attrs");
     else if (address->user.empty())
       complain(origin(postgres), postgres, "must name a user: postgres://user:password@host/database");
   }
@@ -119,7 +124,18 @@ void Loader::check_backend(const Backend& backend) {
     const Origin written = origin(dotted + "." + std::string(field));
     return written == Origin{} ? backend.origin : written;
   };
-  const bool is_unix = backend.host.starts_with('/');
+  const std::vector<HostPort> hosts = hosts_of(backend);
+  const auto in_directory = std::count_if(hosts.begin(), hosts.end(),
+                                          [](const HostPort& each) { return each.host.starts_with('/'); });
+  const bool is_unix = in_directory > 0;
+  if (!backend.hosts.empty() && origin(dotted + ".host") != Origin{})
+    complain(place("hosts"), dotted + ".hosts", "give hosts or host, not both");
+  for (std::size_t i = 1; i < hosts.size(); ++i)
+    if (std::find(hosts.begin(), hosts.begin() + static_cast<std::ptrdiff_t>(i), hosts[i]) !=
+        hosts.begin() + static_cast<std::ptrdiff_t>(i))
+      complain(place("hosts"), dotted + ".hosts", "has " + quoted(backend.hosts[i]) + " twice");
+  if (is_unix && in_directory != std::ssize(hosts))
+    complain(place("hosts"), dotted + ".hosts", "must be all directories of unix sockets, or none");
   const bool wants_tls = backend.tls_mode == TlsMode::Require || verifies(backend.tls_mode);
   if (is_unix && wants_tls) {
     complain(place("tls_mode"), dotted + ".tls_mode",

@@ -6,6 +6,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "conf/hosts.h"
 #include "pooler/base/check.h"
 #include "pooler/base/near.h"
 #include "pooler/base/network.h"
@@ -21,6 +22,7 @@ constexpr auto kRestart = Applies::OnRestart;
 constexpr std::int64_t kPathMax = 4095;     // Linux's PATH_MAX without its end
 constexpr std::int64_t kSocketDirMax = 90;  // leaves room for /.s.PGSQL.65535 in a sockaddr_un
 constexpr std::int64_t kHostMax = 253;      // longest DNS name
+constexpr std::int64_t kHostsMost = 16;
 constexpr std::int64_t kPasswordMax = 1000;
 constexpr std::int64_t kNameMax = 63;  // what Postgres keeps of a name
 constexpr std::int64_t kTimeMax = 365 * kDayMs;
@@ -37,6 +39,10 @@ constexpr std::array kSettings{
               "Permissions of the unix socket, octal."},
     ConfigRow{"listen.backlog", &Config::backlog, Form::Plain, 1, 65535, kRestart,
               "Connections that the kernel keeps waiting to be accepted."},
+    ConfigRow{"listen.reuse_port", &Config::reuse_port, Form::Plain, 0, 0, kRestart,
+              "Let another pgweir of the same user listen on the same addresses at the same time "
+              "(SO_REUSEPORT), so that a new one can be started before the old one is told to end. The unix "
+              "socket has no such thing: the new one takes it over."},
     // client
     ConfigRow{"client.max", &Config::max_clients, Form::Plain, 1, 1'000'000, kReload,
               "Clients that may be connected at a time, over all tenants; some more may be about to log in."},
@@ -73,6 +79,16 @@ constexpr std::array kSettings{
     // server
     ConfigRow{"server.connect_timeout", &Config::server_connect_timeout, Form::Plain, 100, kHourMs, kReload,
               "How long connecting and logging in to Postgres may take."},
+    ConfigRow{
+        "server.silence_max", &Config::server_silence_max, Form::Plain, 0, kHourMs, kReload,
+        "How long Postgres's machine may acknowledge nothing of what it was sent, or answer no probe "
+        "while the answer to a request is awaited, before its connection is given up "
+        "(TCP_USER_TIMEOUT, and keepalive in whole seconds for requests that have run for a second). "
+        "It may be silent for as long as it works: its kernel answers. never: what the kernel does. For "
+        "connections made from then on."},
+    ConfigRow{"server.keepalive", &Config::server_keepalive, Form::Plain, 0, kDayMs, kReload,
+              "How long an idle connection to Postgres is silent before its machine is probed, in whole "
+              "seconds. Each probe is a packet. For connections made from then on."},
     ConfigRow{"server.lifetime", &Config::server_lifetime, Form::Plain, 0, kTimeMax, kReload,
               "Age at which a server connection is replaced when it is free, less up to 10 % by chance."},
     ConfigRow{"server.idle_timeout", &Config::server_idle_timeout, Form::Plain, 0, kTimeMax, kReload,
@@ -107,6 +123,10 @@ constexpr std::array kSettings{
     ConfigRow{"pool.downgrade_grace", &Config::downgrade_grace, Form::Plain, 0, 30 * kDayMs, kReload,
               "How long after a plan change to a lower tier clients and transactions beyond its limits may "
               "stay; then the newest are closed. never: they stay until they leave."},
+    ConfigRow{
+        "pool.move_timeout", &Config::move_timeout, Form::Plain, 100, kHourMs, kReload,
+        "How long MOVE waits for the transactions of its tenant, whose new ones wait meanwhile; then it "
+        "is called off. The order may say otherwise."},
     // tenant_store
     ConfigRow{"tenant_store.kind", &Config::store_kind, Form::Plain, 0, 0, kRestart,
               "Where tenants and tiers come from beside this configuration. What the store does not know is "
@@ -212,6 +232,18 @@ constexpr std::array kBackendSettings{
     BackendRow{"host", &Backend::host, Form::Host, 1, kHostMax, kReload,
                "Name or address of the Postgres host, or the directory of its unix socket."},
     BackendRow{"port", &Backend::port, Form::Plain, 1, 65535, kReload, "Its port."},
+    BackendRow{"hosts", &Backend::hosts, Form::HostPort, 0, kHostsMost, kReload,
+               "Several hosts of one Postgres, a primary and its standbys, instead of host: names, addresses "
+               "or directories, each with a port of its own behind a colon or that of port (IPv6 in "
+               "brackets). One of them is used at a time, the last that was good first; the others are tried "
+               "when it does not answer or does not fit any more."},
+    BackendRow{"target_session_attrs", &Backend::target_session_attrs, Form::Plain, 0, 0, kReload,
+               "Which of them fits, as with libpq: any; read-write (no standby, and "
+               "default_transaction_read_only is off), primary, standby; prefer-standby (any, where there is "
+               "no standby). auto: any for one host, read-write for several."},
+    BackendRow{"host_timeout", &Backend::host_timeout, Form::Plain, 100, kHourMs, kReload,
+               "How long connecting and logging in to one of several hosts may take before the next one is "
+               "tried; at most server.connect_timeout."},
     BackendRow{"max_server_connections", &Backend::max_server_connections, Form::Plain, 1, 10'000, kReload,
                "Connections to it at most, over all tenants."},
     BackendRow{"max_logins_at_once", &Backend::max_logins_at_once, Form::Plain, 1, 1'000, kReload,
@@ -275,6 +307,12 @@ constexpr std::array kStoreKinds{Choice<StoreKind>{"file", StoreKind::File},
                                  Choice<StoreKind>{"redis", StoreKind::Redis},
                                  Choice<StoreKind>{"postgres", StoreKind::Postgres}};
 constexpr std::array kRates{Choice<Rates>{"local", Rates::Local}, Choice<Rates>{"fleet", Rates::Fleet}};
+constexpr std::array kSessionAttrs{Choice<SessionAttrs>{"auto", SessionAttrs::Auto},
+                                   Choice<SessionAttrs>{"any", SessionAttrs::Any},
+                                   Choice<SessionAttrs>{"read-write", SessionAttrs::ReadWrite},
+                                   Choice<SessionAttrs>{"primary", SessionAttrs::Primary},
+                                   Choice<SessionAttrs>{"standby", SessionAttrs::Standby},
+                                   Choice<SessionAttrs>{"prefer-standby", SessionAttrs::PreferStandby}};
 constexpr std::array kNamedBy{Choice<NamedBy>{"database", NamedBy::Database},
                               Choice<NamedBy>{"user", NamedBy::User}, Choice<NamedBy>{"sni", NamedBy::Sni},
                               Choice<NamedBy>{"option", NamedBy::Option}};
@@ -294,6 +332,7 @@ constexpr const auto& choices(TlsMode) { return kTlsModes; }
 constexpr const auto& choices(AuthMethod) { return kAuthMethods; }
 constexpr const auto& choices(StoreKind) { return kStoreKinds; }
 constexpr const auto& choices(Rates) { return kRates; }
+constexpr const auto& choices(SessionAttrs) { return kSessionAttrs; }
 constexpr const auto& choices(NamedBy) { return kNamedBy; }
 constexpr const auto& choices(LogLevel) { return kLogLevels; }
 constexpr const auto& choices(LogFormat) { return kLogFormats; }
@@ -400,7 +439,14 @@ Checked check_text(std::string_view text, Form form) {
       }
       if (text.find('*') != std::string_view::npos)
         return wrong("must be a single host, not " + quoted(text));
+      if (text.find(',') != std::string_view::npos)
+        return wrong("must be a single host, not " + quoted(text) + "; several stand in hosts");
       return check_host(text, "a name, an address or a directory");
+    case Form::HostPort: {
+      auto read = parse_host(text, 1);
+      if (!read) return wrong(std::move(read.error()));
+      return check_text(read->host, Form::Host);
+    }
     case Form::AuthMethod: {
       auto chosen = choose<AuthMethod>(text);
       return chosen ? Checked{} : wrong(std::move(chosen.error()));
@@ -545,6 +591,12 @@ std::string allowed(const Setting<Owner>& setting) {
         }
       },
       setting.member);
+}
+
+const char* name(SessionAttrs attrs) {
+  for (const auto& choice : kSessionAttrs)
+    if (choice.value == attrs) return choice.name.data();
+  return "";
 }
 
 NamedBy named_by(std::string_view item) {

@@ -31,6 +31,7 @@ enum class Form : std::uint8_t {
   Address,
   Network,
   Host,
+  HostPort,
   AuthMethod,
   NamedBy,
   AuditTarget
@@ -40,7 +41,7 @@ template <class Owner>
 using Member = std::variant<bool Owner::*, std::uint16_t Owner::*, std::uint32_t Owner::*,
                             milliseconds Owner::*, std::string Owner::*, std::vector<std::string> Owner::*,
                             TlsMode Owner::*, AuthMethod Owner::*, StoreKind Owner::*, Rates Owner::*,
-                            LogLevel Owner::*, LogFormat Owner::*>;
+                            SessionAttrs Owner::*, LogLevel Owner::*, LogFormat Owner::*>;
 
 template <class Owner>
 struct Setting {

@@ -61,7 +61,15 @@ void App::reload(std::function<void(bool)> done) {
     readings_.back().answers.push_back(std::move(answer));
     return;
   }
-  read({[reload = reload_](const Snapshot&) { return (*reload)(); },
+  read({[reload = reload_, moved = moved_](const Snapshot&) -> Fresh {
+          Fresh fresh = (*reload)();
+          for (const auto& [name, move] : moved) {
+            const auto record = fresh ? (*fresh)->tenant(name) : std::nullopt;
+            if (record && record->backend == move.from && (*fresh)->backend(move.to))
+              fresh = with_tenant(**fresh, name, {{"backend", move.to}});
+          }
+          return fresh;
+        },
         {std::move(answer)},
         "configuration reloaded",
         true});
@@ -87,6 +95,29 @@ void App::change_tenant(const std::string& tenant, const tiers::Fields& fields,
                         std::function<void(const Changed&)> done) {
   const auto make = [tenant, fields](const Snapshot& now) { return with_tenant(now, tenant, fields); };
   read({make, {std::move(done)}, "tenant changed"});
+}
+
+void App::move_tenant(const tiers::Tenant& record, const std::string& to,
+                      std::function<void(const Changed&)> done) {
+  // Known to every reload that is asked for from now on.
+  const auto before = moved_;
+  remember_move(record.name, record.backend, to);
+  change_tenant(record.name, {{"backend", to}},
+                [this, before, name = record.name, done = std::move(done)](const Changed& changed) {
+                  if (!changed) {
+                    moved_.erase(name);
+                    if (const auto was = before.find(name); was != before.end()) moved_.insert(*was);
+                  }
+                  done(changed);
+                });
+}
+
+// Back where the configuration has it, there is nothing to remember.
+void App::remember_move(const std::string& tenant, const std::string& from, const std::string& to) {
+  const auto known = moved_.find(tenant);
+  const std::string configured = known == moved_.end() ? from : known->second.from;
+  moved_.erase(tenant);
+  if (configured != to) moved_[tenant] = {configured, to};
 }
 
 void App::read(Reading reading) {

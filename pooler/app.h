@@ -6,6 +6,7 @@
 
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -59,6 +60,10 @@ class App {
   // The same of fields of a tenant's row in the configuration.
   void change_tenant(const std::string& tenant, const tiers::Fields& fields,
                      std::function<void(const Changed&)> done);
+  // The same of its backend. Reloads keep to it as long as the configuration names the former one, since data
+  // has been written to the new one by then.
+  void move_tenant(const tiers::Tenant& record, const std::string& to,
+                   std::function<void(const Changed&)> done);
   // Stops accepting, lets transactions end for at most shutdown_timeout, or waits until all clients have gone
   // by themselves, then closes what is left. A second call closes at once.
   void shutdown(Wait wait = Wait::Transactions);
@@ -73,6 +78,7 @@ class App {
     std::string_view news;  // for the log, when it is in force
     bool whole = false;     // all of it is read again
   };
+  void remember_move(const std::string& tenant, const std::string& from, const std::string& to);
   void read(Reading reading);
   void read_next();
   void put_in_force(const Fresh& fresh);
@@ -84,7 +90,11 @@ class App {
   std::vector<std::unique_ptr<Worker>> workers_;
   std::shared_ptr<const Reload> reload_;  // shared with the helper thread that calls it
   std::shared_ptr<const conf::ReadFile> read_file_;
-  std::deque<Reading> readings_;  // the front one is under way
+  struct Moved {
+    std::string from, to;
+  };
+  std::map<std::string, Moved> moved_;  // tenants
+  std::deque<Reading> readings_;        // the front one is under way
   std::function<void()> on_stopped_;
   net::Timer deadline_;
   bool stopping_ = false;

@@ -47,7 +47,7 @@ Expected<Asked> ask(const BackendView& backend) {
 
 Exit cannot_ask(const BackendView& backend, const Error& why) {
   fmt::print("backend {} ({})\n  wrong  {} cannot ask it: {}\n", backend.settings.name,
-             net::text(backend.endpoint), backend.settings.side_user, why.message);
+             net::text(backend.hosts[0]), backend.settings.side_user, why.message);
   return Exit::Unavailable;
 }
 

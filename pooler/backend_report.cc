@@ -341,7 +341,7 @@ std::string text_of(const BackendReport& report, const BackendView& backend) {
     }
     return "";
   };
-  std::string text = fmt::format("backend {} ({})\n", backend.settings.name, net::text(backend.endpoint));
+  std::string text = fmt::format("backend {} ({})\n", backend.settings.name, net::text(backend.hosts[0]));
   for (const BackendReport::Line& line : report.lines)
     text += fmt::format("  {}  {}\n", mark(line.grade), line.text);
   const std::string* tier = nullptr;

@@ -339,7 +339,7 @@ void ClientLogin::finish() {
                    "the client certificate's common name is not the user \"" + named_.user + "\"",
                    {},
                    "Use a certificate made for this user; client.tls_mode is verify-full."});
-  if (worker_->draining()) return refuse(*worker_->drain_reason());
+  if (worker_->draining() && !worker_->admits_latecomers()) return refuse(*worker_->drain_reason());
   if (console_) {
     if (!snapshot.is_console_user(startup.user) && !peer_)
       return refuse({sqlstate::kInsufficientPrivilege,

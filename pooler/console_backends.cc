@@ -54,6 +54,8 @@ constexpr std::array kBackends{
             kI,
             &BackendRow::starved,
             {kGauge, "backend_starved", "1 while somebody waits for a connection to it because of that."}},
+    Backend{"target_session_attrs", kS, &BackendRow::target_session_attrs},
+    Backend{"hosts", kS, &BackendRow::hosts},
 };
 
 using Fuse = Figure<BreakerRow>;

@@ -24,6 +24,7 @@ constexpr auto kOneDatabase = Argument::OneDatabase;
 constexpr auto kClient = Argument::Client;
 constexpr auto kPage = Argument::Page;
 
+constexpr std::uint32_t kMoveSecondsMost = 3600;
 constexpr std::string_view kSetSetting = "SET key = value";  // never found by its words
 
 constexpr std::array kCommands{
@@ -93,6 +94,10 @@ constexpr std::array kCommands{
             "drop its clients and servers at once, and pause it until RESUME"},
     Command{"KILL_CLIENT", Action::KillClient, kClient, "KILL_CLIENT", kAdmin,
             "drop one client; SHOW CLIENTS has the ids"},
+    Command{"MOVE", Action::Move, Argument::Move, "MOVE", kAdmin,
+            "serve a tenant from another backend, where its data must be already: its new transactions wait "
+            "until "
+            "the running ones have ended, for pool.move_timeout or so many seconds at most"},
     Command{"PAUSE", Action::Pause, kDatabase, "PAUSE", kAdmin,
             "let transactions end, close servers, and make clients wait"},
     Command{"RECONNECT", Action::Reconnect, kDatabase, "RECONNECT", kAdmin,
@@ -353,6 +358,7 @@ std::string_view usage_of(Argument argument) {
     case Argument::Client: return " id";
     case Argument::Tenant: return " tenant";
     case Argument::Tier: return " tenant tier";
+    case Argument::Move: return " tenant TO backend [seconds]";
     case Argument::Reason: return " tenant ['reason']";
     case Argument::Page: return " ...";
   }
@@ -372,6 +378,30 @@ Expected<Request> parse_tenant(const Command& command, Tokens rest) {
     return syntax_error(fmt::format("{} takes{}", command.words, usage_of(command.argument)),
                         "A name with unusual letters stands in double quotes, a reason in single ones.");
   return Request{.command = &command, .argument = rest[0].text, .value = rest.size() > 1 ? rest[1].text : ""};
+}
+
+Expected<Request> parse_move(const Command& command, Tokens rest) {
+  const auto is_name = [](const Token& token) {
+    return (token.kind == Token::Kind::Word || token.kind == Token::Kind::Quoted) && !token.text.empty();
+  };
+  Request request{.command = &command};
+  bool good = (rest.size() == 3 || rest.size() == 4) && is_name(rest[0]) &&
+              rest[1].kind == Token::Kind::Word && upper(rest[1].text) == "TO" && is_name(rest[2]);
+  if (good && rest.size() == 4) {
+    const std::string& number = rest[3].text;
+    const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), request.seconds);
+    good = error == std::errc() && end == number.data() + number.size() && request.seconds >= 1 &&
+           request.seconds <= kMoveSecondsMost;
+  }
+  if (!good)
+    return syntax_error(
+        fmt::format("{} takes{}", command.words, usage_of(command.argument)),
+        fmt::format("A name with unusual letters stands in double quotes; seconds lie between 1 "
+                    "and {}.",
+                    kMoveSecondsMost));
+  request.argument = rest[0].text;
+  request.value = rest[2].text;
+  return request;
 }
 
 bool takes_name(const Command& command) {
@@ -404,6 +434,7 @@ Expected<Request> parse_one(Tokens tokens) {
     if (command->argument == Argument::Tenant || command->argument == Argument::Tier ||
         command->argument == Argument::Reason)
       return parse_tenant(*command, tokens.subspan(size));
+    if (command->argument == Argument::Move) return parse_move(*command, tokens.subspan(size));
     if (command->argument == Argument::Page) return parse_page(*command, tokens.subspan(size));
     if (takes_name(*command)) return parse_name(*command, tokens.subspan(size));
   }

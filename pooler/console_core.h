@@ -55,6 +55,7 @@ enum class Action : std::uint8_t {
   Enable,
   Kill,
   KillClient,
+  Move,
   Pause,
   Reconnect,
   Reload,
@@ -84,6 +85,7 @@ enum class Argument : std::uint8_t {
   Client,       // an id of SHOW CLIENTS
   Tenant,       // must be there; also one that only the tenant store knows
   Tier,         // tenant tier
+  Move,         // tenant TO backend [seconds]
   Reason,       // tenant ['reason']
   Page,         // [LIKE pattern] [LIMIT count] [AFTER name], in any order
 };
@@ -115,6 +117,7 @@ struct Request {
   std::string argument{};            // empty: none given
   std::string value{};               // what stands behind it: of a setting, a tier, a reason
   std::uint32_t client = 0;
+  std::uint32_t seconds = 0;  // 0: none given
   Page page{};
 };
 

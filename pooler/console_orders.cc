@@ -99,6 +99,7 @@ void ConsoleSession::State::run(const Request& request) {
     case Action::Reconnect:
     case Action::WaitClose: return act_on_servers(request);
     case Action::KillClient: return kill_client(request.client);
+    case Action::Move: return move(request);
     case Action::Pause:
     case Action::Resume: return pause_or_resume(request);
     case Action::Reload: return reload();
@@ -407,6 +408,65 @@ void ConsoleSession::State::change_configured(const std::string& tenant, const t
     shared.app->change_tenant(tenant, fields, [&home, answer](const App::Changed& changed) {
       home.loop().post([answer, changed] { answer(changed); });
     });
+  });
+}
+
+// The tenant's home moves it; what its record says is changed where it comes from.
+void ConsoleSession::State::move(const Request& request) {
+  const std::string to = request.value;
+  if (!worker.snapshot().backend(to))
+    return failed({sqlstate::kUndefinedObject,
+                   fmt::format("no backend is named {}", quoted(to)),
+                   {},
+                   "SHOW BACKENDS lists those that there are."});
+  const Duration patience = request.seconds > 0 ? Duration(std::chrono::seconds(request.seconds))
+                                                : Duration(worker.config().move_timeout);
+  look_up(request.argument, [to, patience](State& state, const tiers::Tenant& record, bool stored) {
+    if (record.backend == to)
+      return state.failed({sqlstate::kInvalidParameterValue,
+                           fmt::format("tenant {} is on backend {} already", quoted(record.name), quoted(to)),
+                           {},
+                           {}});
+    state.worker.log().info("move asked for", {{"user", state.user}, {"tenant", record.name}, {"to", to}});
+    auto answer = state.if_here([stored](State& here, const Mover::Outcome& outcome) {
+      if (outcome.error) return here.failed(*outcome.error);
+      std::string out;
+      protocol::put_notice(
+          out,
+          fmt::format("{} clients go on there; new transactions were held for {}ms", outcome.clients,
+                      outcome.held.count() / 1000) +
+              (outcome.tried ? "" : "; nobody was connected, so that no login to it was tried"),
+          stored
+              ? "Its row in the tenant store names that backend now. Clients of other pgweirs of the store "
+                "follow when they connect again."
+              : "This process remembers it as long as the configuration names the former backend: change "
+                "that before the next start.");
+      here.done(std::move(out));
+    });
+    Shared& shared = state.worker.shared();
+    Worker& home = state.worker.home_of(record);
+    const tiers::Fields fields{{"backend", to}};
+    Mover::Commit commit;
+    if (stored)
+      commit = [&home, &shared, fields, name = record.name](std::function<void(const std::string&)> done) {
+        shared.tiers->set(home.loop(), name, fields, [done = std::move(done)](const std::string& error) {
+          done(error.empty() ? error : "the tenant store was not changed: " + error);
+        });
+      };
+    else
+      commit = [&home, &shared, to, record](std::function<void(const std::string&)> done) {
+        shared.workers[0]->loop().post([&home, &shared, to, record, done = std::move(done)] {
+          shared.app->move_tenant(record, to, [&home, done](const App::Changed& changed) {
+            home.loop().post([done, error = changed ? std::string() : changed.error()] { done(error); });
+          });
+        });
+      };
+    home.loop().post(
+        [&home, &worker = state.worker, commit, answer, order = Mover::Order{record, to, patience}] {
+          home.move(order, commit, [&worker, answer](const Mover::Outcome& outcome) {
+            worker.loop().post([answer, outcome] { answer(outcome); });
+          });
+        });
   });
 }
 

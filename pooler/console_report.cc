@@ -12,6 +12,7 @@
 
 #include "pooler/console.h"
 #include "pooler/console_statements.h"
+#include "pooler/net/address.h"
 #include "pooler/walk.h"
 #include "pooler/worker.h"
 
@@ -153,6 +154,7 @@ Needs needs(Action action) {
     case Action::ResumeTenant:
     case Action::Kill:
     case Action::KillClient:
+    case Action::Move:
     case Action::Reconnect:
     case Action::Suspend:
     case Action::WaitClose:
@@ -476,12 +478,39 @@ void count(PoolRow& row, const Server& server) {
   }
 }
 
+namespace {
+// "a:5432 primary, b:5432 standby, c:5432 failed"
+std::string hosts_text(const BackendView& backend, const HostBook& book) {
+  std::string text;
+  for (const net::Endpoint& host : backend.hosts) {
+    text += (text.empty() ? "" : ", ") + net::text(host);
+    for (const HostBook::Host& each : book.hosts()) {
+      if (each.endpoint != host) continue;
+      if (each.role != HostRole::Unknown)
+        text += fmt::format(" {}", name(each.role));
+      else if (each.failed > 0)
+        text += " failed";
+    }
+  }
+  return text;
+}
+}  // namespace
+
 std::vector<BackendRow> backends(Worker& asking) {
   std::vector<BackendRow> rows;
   for (const BackendView& backend : asking.snapshot().backends) {
     const BackendBudget& budget = asking.shared().budget(backend.settings.name);
-    rows.push_back({backend.settings.name, backend.settings.host, backend.settings.port, budget.used(),
-                    budget.limit(), budget.starved()});
+    const HostBook book = asking.shared().hosts(backend.settings.name).view();
+    const conf::SessionAttrs wanted = session_attrs(backend.settings);
+    BackendRow row{
+        backend.settings.name, backend.settings.host, backend.settings.port,     budget.used(),
+        budget.limit(),        budget.starved(),      hosts_text(backend, book), conf::name(wanted)};
+    if (backend.hosts.size() > 1) {
+      const net::Endpoint& host = book.in_use() ? *book.in_use() : backend.hosts[0];
+      row.host = host.host;
+      row.port = host.port;
+    }
+    rows.push_back(std::move(row));
   }
   return rows;
 }

@@ -219,6 +219,7 @@ void put_report(std::string& out, Action action, const Report& report, const Bes
     case Action::Enable:
     case Action::Kill:
     case Action::KillClient:
+    case Action::Move:
     case Action::Reconnect:
     case Action::Suspend:
     case Action::WaitClose:
@@ -275,6 +276,7 @@ std::string shape(const Request& request) {
     case Action::Enable:
     case Action::Kill:
     case Action::KillClient:
+    case Action::Move:
     case Action::Reconnect:
     case Action::Suspend:
     case Action::WaitClose:

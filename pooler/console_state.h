@@ -55,6 +55,7 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
   void look_up(const std::string& tenant, std::function<void(State&, const tiers::Tenant&, bool)> then);
   void show_limit(const std::string& tenant);
   void change_tenant(const std::string& tenant, const tiers::Fields& fields);
+  void move(const console::Request& request);
   void change_configured(const std::string& tenant, const tiers::Fields& fields);
   void reload();
   void set(const console::Request& request);

@@ -133,10 +133,12 @@ struct WorkerRow {
 
 // One backend, over all workers.
 struct BackendRow {
-  std::string name, host;
+  std::string name, host;  // that is in use; before one is, the first
   std::uint32_t port = 0;
   std::uint32_t servers = 0, most = 0;
   bool starved = false;
+  std::string hosts;  // all, and what is known of each
+  std::string target_session_attrs;
 };
 
 // A backend's breaker; or, with a database and user, theirs.

@@ -132,17 +132,23 @@ bool Rounds::reach(const std::string& check, const net::Endpoint& endpoint) {
 
 void Rounds::backend(const BackendView& view) {
   const std::string check = "backend " + view.settings.name;
-  if (!reach(check, view.endpoint)) return;
-  if (!view.endpoint.is_unix()) {
-    TlsFacts facts;
-    if (auto visit = net::Visit::to({address_, view.endpoint.port}, kKnockPatience)) {
-      facts.offered = visit->ask(startup(kSslRequest, {}), 1, kTalkPatience) == "S";
-      if (facts.offered)
-        facts.certificate = visit->shake_hands(view.endpoint.host, view.settings.tls_ca_file, kTalkPatience);
-    }
-    say(judge_tls(check + ": TLS", facts, view.settings.tls_mode, view.endpoint.host, net::wall_clock_s()));
+  bool reached = false;
+  for (const net::Endpoint& each : view.hosts)
+    if (host_of(view, each, view.hosts.size() == 1 ? check : check + ", " + net::text(each))) reached = true;
+  if (reached) logins(view, check);
+}
+
+bool Rounds::host_of(const BackendView& view, const net::Endpoint& endpoint, const std::string& check) {
+  if (!reach(check, endpoint)) return false;
+  if (endpoint.is_unix()) return true;
+  TlsFacts facts;
+  if (auto visit = net::Visit::to({address_, endpoint.port}, kKnockPatience)) {
+    facts.offered = visit->ask(startup(kSslRequest, {}), 1, kTalkPatience) == "S";
+    if (facts.offered)
+      facts.certificate = visit->shake_hands(endpoint.host, view.settings.tls_ca_file, kTalkPatience);
   }
-  logins(view, check);
+  say(judge_tls(check + ": TLS", facts, view.settings.tls_mode, endpoint.host, net::wall_clock_s()));
+  return true;
 }
 
 std::optional<LoginFacts> Rounds::login(const BackendView& view, const std::string& check, const Login& as,
@@ -320,10 +326,11 @@ void Rounds::host() {
     facts.local_ports = {*first, last};
   std::map<std::string, std::uint32_t> servers;
   for (const BackendView& view : snapshot_->backends)
-    if (!view.endpoint.is_unix())
-      facts.servers_of_one_address =
-          std::max(facts.servers_of_one_address,
-                   servers[net::text(view.endpoint)] += view.settings.max_server_connections);
+    for (const net::Endpoint& each : view.hosts)
+      if (!each.is_unix())
+        facts.servers_of_one_address =
+            std::max(facts.servers_of_one_address,
+                     servers[net::text(each)] += view.settings.max_server_connections);
   for (Finding& finding : judge_host(facts)) say(std::move(finding));
 }
 

@@ -29,6 +29,8 @@ class Rounds {
   void host();
   // False: nobody answers there, and there is no use in asking more.
   bool reach(const std::string& check, const net::Endpoint& endpoint);
+  // One of the places of a backend. False: nobody answers there.
+  bool host_of(const BackendView& backend, const net::Endpoint& endpoint, const std::string& check);
   void say(Finding finding) { findings_.push_back(std::move(finding)); }
 
   std::shared_ptr<const Snapshot> snapshot_;

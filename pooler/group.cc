@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "pooler/base/check.h"
+#include "pooler/net/address.h"
 #include "pooler/retry.h"
 #include "pooler/session.h"
 #include "pooler/worker.h"
@@ -17,37 +18,32 @@ namespace {
 constexpr std::chrono::milliseconds kLookAgain{10};
 constexpr std::uint32_t kLoginsAtOnce = 8;  // of one group; those of a backend are max_logins_at_once
 
-// Refusals that say "you", not "not now": trying again would not help those who wait.
-bool is_final(const Error& error) {
-  const std::string_view code = error.sqlstate;
-  return code.substr(0, 2) == "28" || code.substr(0, 2) == "3D" || code == sqlstate::kInsufficientPrivilege ||
-         code == sqlstate::kInvalidParameterValue || code == sqlstate::kUndefinedObject;
-}
-
 // Whether a connection made by `a` is one that `b` would make.
 bool same_way_in(const conf::Backend& a, const conf::Backend& b) {
   const auto way = [](const conf::Backend& backend) {
-    return std::tie(backend.host, backend.port, backend.tls_mode, backend.tls_ca_file, backend.tls_cert_file,
-                    backend.tls_key_file, backend.auth_methods);
+    return std::tie(backend.host, backend.port, backend.hosts, backend.target_session_attrs, backend.tls_mode,
+                    backend.tls_ca_file, backend.tls_cert_file, backend.tls_key_file, backend.auth_methods);
   };
   return way(a) == way(b);
 }
 }  // namespace
+
+Group::Backing::Backing(Worker& worker, const GroupKey& key, std::uint64_t id)
+    : budget(worker.shared().budget(key.backend)), gate(worker, key), claimant([&worker, id, &from = budget] {
+        worker.loop().post([&worker, id, &from] {
+          Group* const group = worker.group_index().find(id);
+          if (group && &group->budget() == &from) return group->slot_granted();
+          from.decline(nullptr, worker.loop().now());
+        });
+      }) {}
 
 Group::Group(Worker& worker, GroupKey key, ServerCredentials credentials)
     : books(worker.config().prepared_statement_bytes, worker.texts()),
       worker_(worker),
       key_(std::move(key)),
       credentials_(std::move(credentials)),
-      budget_(worker.shared().budget(key_.backend)),
-      gate_(worker, key_),
       id_(worker.next_server_id()),
-      claimant_([&worker, id = id_, &budget = budget_] {
-        worker.loop().post([&worker, id, &budget] {
-          if (Group* group = worker.group_index().find(id)) return group->slot_granted();
-          budget.decline(nullptr, worker.loop().now());
-        });
-      }),
+      backing_(std::make_unique<Backing>(worker, key_, id_)),
       timer_(this, [](void* self) { static_cast<Group*>(self)->tick(); }) {
   books.statements_per_server = worker.config().max_prepared_statements;
   books.routines.follow(worker.config().read_functions);
@@ -59,7 +55,7 @@ Group::Group(Worker& worker, GroupKey key, ServerCredentials credentials)
 
 Group::~Group() {
   PGWEIR_CHECK(servers_.empty() && waiters_.empty() && own_.empty());
-  budget_.withdraw(claimant_);
+  backing_->budget.withdraw(backing_->claimant);
 }
 
 Server* Group::request(Session& session) {
@@ -79,7 +75,7 @@ Server* Group::request(Session& session) {
 
 Rank Group::rank(const Member& member) const {
   const tiers::Tier& limits = member.tenant.record.limits;
-  if (member.tenant.paused) return Rank::AtCeiling;
+  if (member.tenant.halted()) return Rank::AtCeiling;
   return rank_of(member.tenant.lent, limits.pool_size, limits.max_server_connections);
 }
 
@@ -198,6 +194,7 @@ void Group::charge() {
 // It is no longer lent.
 Tenant& Group::take_back(Server& server) {
   Session& session = *std::exchange(server.session, nullptr);
+  if (server.watched()) server.watch(false);
   Tenant& tenant = session.tenant();
   --tenant.lent;
   session.member().give_back(server.charged, worker_.loop().now() - server.since);
@@ -294,9 +291,10 @@ void Group::unsettle(Server& server) {
 
 void Group::to_idle(Server& server) {
   const Time now = worker_.loop().now();
-  const bool yield = budget_.starved() && gives_up(server, now);
+  const bool yield = backing_->budget.starved() && gives_up(server, now);
   if (now >= server.expires) return drop(server, "server.lifetime, or made before a reload");
-  if (worker_.draining() || yield || paused() || budget_.shed()) return drop(server, "not needed now");
+  const bool ending = worker_.draining() && !queue_.first();  // latecomers may wait yet
+  if (ending || yield || paused() || backing_->budget.shed()) return drop(server, "not needed now");
   server.settled(worker_.loop());
   server.place = Server::Place::Idle;
   server.since = now;
@@ -306,7 +304,8 @@ void Group::to_idle(Server& server) {
 
 bool Group::gives_up(Server& server, Time now) {
   const bool over = server.run.over(now);
-  if (budget_.gives_up(claimant_, sums().entitled, queue_.first() != nullptr, over, now)) return true;
+  if (backing_->budget.gives_up(backing_->claimant, sums().entitled, queue_.first() != nullptr, over, now))
+    return true;
   if (over) server.run = {now, 0};
   return false;
 }
@@ -348,7 +347,7 @@ void Group::drop(Server& server, const char* why) {
   if (server.place == Server::Place::Idle) take_idle(server);
   if (server.place == Server::Place::Starting) {
     login_over(server);
-    gate_.login_given_up();
+    backing_->gate.login_given_up();
     if (server.role == Server::Role::Walsender) own_dropped(server);
   }
   if (server.id == reader_) {
@@ -368,7 +367,7 @@ const Group::Sums& Group::sums() const {
     sums_->entitled.floor += tenant->record.limits.pool_size;
     sums_->entitled.weight += tenant->record.limits.weight;
     sums_->capacity += tenant->record.limits.max_server_connections;
-    if (!tenant->paused) sums_->floor += tenant->record.limits.min_server_connections;
+    if (!tenant->halted()) sums_->floor += tenant->record.limits.min_server_connections;
   }
   sums_->entitled.weight = std::max(sums_->entitled.weight, 1U);
   return *sums_;
@@ -393,7 +392,7 @@ StartupRef Group::startup_wanted() const {
     served -= member.waiters.size();
   }
   const auto keeps = [](const auto& entry) {
-    return !entry.first->paused && entry.first->record.limits.min_server_connections > 0;
+    return !entry.first->halted() && entry.first->record.limits.min_server_connections > 0;
   };
   const auto tenant = std::find_if(tenants_.begin(), tenants_.end(), keeps);
   return (tenant == tenants_.end() ? tenants_.begin() : tenant)->first->startup;
@@ -424,14 +423,14 @@ void Group::grow() {
   }
   while (!claimed_ && wants_server()) {
     const Time now = worker_.loop().now();
-    if (!budget_.take(claimant_, sums().entitled, now)) {
+    if (!backing_->budget.take(backing_->claimant, sums().entitled, now)) {
       claimed_ = true;
       worker_.ask_for_budget(key_.backend);
-    } else if (gate_.begin(patience())) {
+    } else if (backing_->gate.begin(patience())) {
       start_one(startup_wanted());
     } else {
       // Another group is the one to probe.
-      budget_.decline(&claimant_, now);
+      backing_->budget.decline(&backing_->claimant, now);
       return look_again(std::max(now + Duration(kLookAgain), try_at()));
     }
   }
@@ -451,19 +450,20 @@ Breaker::Patience Group::patience() const {
 
 // When it may connect next.
 Time Group::try_at() const {
-  return gate_.rationed() ? std::max(retry_at_, gate_.try_at(patience())) : retry_at_;
+  return backing_->gate.rationed() ? std::max(retry_at_, backing_->gate.try_at(patience())) : retry_at_;
 }
 
 bool Group::fails_fast(const Session& session) const {
   const Tenant& tenant = session.tenant();
-  if (!gate_.rationed() || tenant.record.limits.at_breaker == tiers::AtCeiling::Queue || tenant.paused)
+  if (!backing_->gate.rationed() || tenant.record.limits.at_breaker == tiers::AtCeiling::Queue ||
+      tenant.halted())
     return false;
   return starting_ == 0 || waiters_.front() != &session;
 }
 
 void Group::breaker_changed() {
-  if (gate_.shut()) close_idle();
-  if (gate_.rationed()) return refuse_impatient();
+  if (backing_->gate.shut()) close_idle();
+  if (backing_->gate.rationed()) return refuse_impatient();
   retry_at_ = {};
   listener_.retry();
   grow();
@@ -476,7 +476,7 @@ void Group::refuse_impatient() {
 
 bool Group::wants_server() const {
   // After a failure one server probes; the others follow when it has succeeded.
-  const std::size_t at_once = failures_ > 0 || gate_.rationed() ? 1 : kLoginsAtOnce;
+  const std::size_t at_once = failures_ > 0 || backing_->gate.rationed() ? 1 : kLoginsAtOnce;
   const std::size_t missing = floor() - std::min<std::size_t>(floor(), servers_.size());
   return servers_.size() < capacity() &&
          starting_ < std::min(std::max(servable(at_once), missing + starting_), at_once);
@@ -487,22 +487,23 @@ void Group::slot_granted() {
   claimed_ = false;
   const Time now = worker_.loop().now();
   const bool known = worker_.snapshot().backend(key_.backend) != nullptr;
-  if (known && own_wanted() && gate_.begin(Breaker::Patience::FailsFast))
+  BackendGate& gate = backing_->gate;
+  if (known && own_wanted() && gate.begin(Breaker::Patience::FailsFast))
     open_own();
-  else if (known && now >= retry_at_ && wants_server() && gate_.begin(patience()))
+  else if (known && now >= retry_at_ && wants_server() && gate.begin(patience()))
     start_one(startup_wanted());
   else
-    budget_.decline(&claimant_, now);
+    backing_->budget.decline(&backing_->claimant, now);
   grow();
 }
 
 void Group::withdraw() {
-  if (claimed_ && budget_.withdraw(claimant_)) claimed_ = false;
+  if (claimed_ && backing_->budget.withdraw(backing_->claimant)) claimed_ = false;
 }
 
 void Group::login_over(const Server& server) {
   if (server.role == Server::Role::Pool) --starting_;
-  budget_.login_over(worker_.loop().now());
+  backing_->budget.login_over(worker_.loop().now());
 }
 
 void Group::start_one(StartupRef startup) {
@@ -517,11 +518,11 @@ void Group::start_one(StartupRef startup) {
 
 void Group::server_started(Server& server, const SettingsMap::Values& parameters) {
   PGWEIR_CHECK(server.place == Server::Place::Starting);
-  gate_.login_worked();
+  backing_->gate.login_worked();
   if (server.role == Server::Role::Listener) return listener_.started();
   if (const auto version = parameters.find("server_version"); version != parameters.end())
-    budget_.set_version(major_version(version->second));
-  if (!server.told_all(budget_.version())) {
+    backing_->budget.set_version(major_version(version->second));
+  if (!server.told_all(backing_->budget.version())) {
     drop(server, "opened before the version of its Postgres was known");
     return grow();
   }
@@ -554,16 +555,17 @@ void Group::server_started(Server& server, const SettingsMap::Values& parameters
   grow();
 }
 
-void Group::server_login_failed(Server& server, const Error& error, bool from_server) {
+void Group::server_login_failed(Server& server, const HostRound::Failure& why) {
   if (server.place != Server::Place::Starting) return;
-  const Teller teller = from_server ? Teller::Server : Teller::Ourselves;
+  const Error& error = why.error;
+  const bool from_server = why.teller == Teller::Server;
   if (server.role == Server::Role::Listener) {
-    gate_.login_failed(error, teller, server.login_stage());
+    backing_->gate.login_failed(error, why.teller, why.stage);
     return listener_.login_failed(error);
   }
   if (server.role == Server::Role::Walsender) {
-    if (from_server && is_final(error) && try_tls_instead()) return drop(server, "login failed");
-    return own_login_failed(server, error, teller);
+    if (from_server && says_you(error) && try_tls_instead()) return drop(server, "login failed");
+    return own_login_failed(server, why);
   }
   const Time now = worker_.loop().now();
   last_error_ = error;
@@ -576,20 +578,30 @@ void Group::server_login_failed(Server& server, const Error& error, bool from_se
                                              {"sqlstate", error.sqlstate},
                                              {"error", error.message}});
   // An older Postgres than the last one does not know all that it was told.
-  const bool too_new =
-      from_server && budget_.version() != 0 && std::string_view(error.sqlstate) == sqlstate::kUndefinedObject;
-  if (too_new) budget_.set_version(0);
-  const bool in_another_way = too_new || (from_server && is_final(error) && try_tls_instead());
-  if (!in_another_way) gate_.login_failed(error, teller, server.login_stage());
+  const bool too_new = from_server && backing_->budget.version() != 0 &&
+                       std::string_view(error.sqlstate) == sqlstate::kUndefinedObject;
+  if (too_new) backing_->budget.set_version(0);
+  const bool in_another_way = too_new || (from_server && says_you(error) && try_tls_instead());
+  if (!in_another_way) backing_->gate.login_failed(error, why.teller, why.stage);
   drop(server, "login failed");
   // Postgres is full: an idle server of another group may be what fills it.
   if (from_server && std::string_view(error.sqlstate) == sqlstate::kTooManyConnections)
     worker_.ask_for_budget(key_.backend);
-  if (is_final(error) && !in_another_way) refuse_all(error);
+  if (says_you(error) && !in_another_way) refuse_all(error);
   grow();
 }
 
-void Group::server_died(const std::string& why) { gate_.server_died(why); }
+void Group::server_died(const Server& server, const net::Closed& why) {
+  backing_->gate.server_died(why.error.empty() ? "server closed the connection" : why.error);
+  if (!why.timed_out) return;
+  // The others would find out one by one, each when a client has sent something.
+  worker_.shared().hosts(key_.backend).failed(server.host(), HostRole::Unknown, why.error);
+  worker_.log().warn("host is silent",
+                     {{"backend", key_.backend}, {"host", net::text(server.host())}, {"error", why.error}});
+  for (Worker* each : worker_.shared().workers)
+    each->loop().post(
+        [each, backend = key_.backend, host = server.host()] { each->host_silent(backend, host); });
+}
 
 void Group::server_lost(Server& server) {
   if (server.role == Server::Role::Listener) return listener_.lost();
@@ -601,10 +613,10 @@ void Group::server_lost(Server& server) {
                                        {"server", id},
                                        {"reason", server.why_closed}});
   servers_.erase(id);
-  budget_.give_back(claimant_, worker_.loop().now());
+  backing_->budget.give_back(backing_->claimant, worker_.loop().now());
   serve();
   grow();
-  if (gate_.rationed()) refuse_impatient();  // the probe for which one was spared may be over
+  if (backing_->gate.rationed()) refuse_impatient();  // the probe for which one was spared may be over
   if (unused()) worker_.group_index().unused(*this);
   worker_.after_change();
 }
@@ -661,7 +673,7 @@ void Group::part(Tenant& tenant) {
   const Time soon = worker_.loop().now() + std::chrono::seconds(1);
   if (!idle_.empty() && (!timer_.armed() || timer_.at() > soon)) worker_.loop().arm(timer_, soon);
   // ... and are above the floor of those who stay.
-  if (!idle_.empty() && budget_.starved()) worker_.ask_for_budget(key_.backend);
+  if (!idle_.empty() && backing_->budget.starved()) worker_.ask_for_budget(key_.backend);
   if (!tenants_.empty()) shown_tenant_ = tenants_.begin()->first->record.name;
   // It will come back to another group.
   if (*tenant.startup != key_.startup) startup_changed();
@@ -676,7 +688,7 @@ std::optional<Group::Spare> Group::spare(bool for_floor) const {
 
 bool Group::close_one_idle(bool for_floor) {
   if (!spare(for_floor)) return false;
-  budget_.reclaimed();
+  backing_->budget.reclaimed();
   drop(*idle_.front(), "not needed now");
   return true;
 }
@@ -686,6 +698,49 @@ void Group::close_idle() {
   while (!idle_.empty()) drop(*idle_.front(), "not needed now");
   const Time now = worker_.loop().now();
   for (auto& [id, server] : servers_) server->expires = std::min(server->expires, now);
+}
+
+void Group::leave_hosts(const std::function<bool(const net::Endpoint&)>& these) {
+  if (listener_.server() && these(listener_.server()->host())) listener_.close();
+  const Time now = worker_.loop().now();
+  bool left = false;
+  for (auto& [id, server] : servers_) {
+    // One that logs in finds out by itself.
+    if (server->place == Server::Place::Starting || !these(server->host())) continue;
+    left = true;
+    server->expires = std::min(server->expires, now);
+    if (server->place == Server::Place::Idle) drop(*server, "the backend is another host now");
+  }
+  // A fresh session there may report something else.
+  if (left) books.settings.forget_baseline();
+}
+
+void Group::begin_move() {
+  listener_.close();
+  withdraw();
+  pause_changed();
+}
+
+bool Group::moving() const {
+  return std::any_of(tenants_.begin(), tenants_.end(), [](const auto& entry) { return entry.first->moving; });
+}
+
+bool Group::may_move() const { return servers_.empty() && listener_.gone() && !claimed_; }
+
+void Group::move(GroupKey to) {
+  PGWEIR_CHECK(may_move() && starting_ == 0);
+  backing_->budget.withdraw(backing_->claimant);
+  key_ = std::move(to);
+  backing_ = std::make_unique<Backing>(worker_, key_, id_);
+  plain_refused_ = false;
+  failures_ = 0;
+  last_error_.reset();
+  retry_at_ = {};
+  awake_since_ = {};
+  waking_since_ = kNever;
+  // Another database may report other settings and have other functions.
+  books.settings.forget_baseline();
+  books.routines.definitions_changed();
 }
 
 Time Group::expiry(const Server& server) {
@@ -722,8 +777,8 @@ void Group::reloaded(const Snapshot& before) {
   }
   close_surplus();
   retry_at_ = {};  // what failed may be what has changed
-  gate_.take_rules();
-  gate_.begin_anew();
+  backing_->gate.take_rules();
+  backing_->gate.begin_anew();
   listener_.retry();
   tick();
   serve();
@@ -768,7 +823,7 @@ void Group::renew(const BackendView* was) {
   const BackendView* is = worker_.snapshot().backend(key_.backend);
   if (is && was && same_way_in(was->settings, is->settings)) return;
   plain_refused_ = false;
-  gate_.backend_moved();
+  backing_->gate.backend_moved();
   listener_.close();
   close_idle();
   for (auto& [id, server] : servers_)
@@ -789,7 +844,7 @@ void Group::renew_tokens() {
 
 // Beyond what the tenants' tiers and the backend allow since a reload.
 void Group::close_surplus() {
-  while (!idle_.empty() && budget_.shed()) drop(*idle_.front(), "not needed now");
+  while (!idle_.empty() && backing_->budget.shed()) drop(*idle_.front(), "not needed now");
   if (tenants_.empty()) return;
   const Time now = worker_.loop().now();
   const auto stays = [now](const auto& entry) {
@@ -808,8 +863,8 @@ void Group::close_surplus() {
 }
 
 bool Group::paused() const {
-  return !tenants_.empty() &&
-         std::all_of(tenants_.begin(), tenants_.end(), [](const auto& entry) { return entry.first->paused; });
+  return !tenants_.empty() && std::all_of(tenants_.begin(), tenants_.end(),
+                                          [](const auto& entry) { return entry.first->halted(); });
 }
 
 void Group::pause_changed() {
@@ -879,7 +934,7 @@ bool Group::connected() const {
 }
 
 bool Group::waking() const {
-  if (starting_ == 0 && own_.empty() && failures_ == 0 && !gate_.rationed()) return false;
+  if (starting_ == 0 && own_.empty() && failures_ == 0 && !backing_->gate.rationed()) return false;
   // A Postgres that is full is awake.
   if (last_error_ && std::string_view(last_error_->sqlstate) == sqlstate::kTooManyConnections) return false;
   return !connected();
@@ -890,7 +945,12 @@ Error Group::why_waiting(const Tenant& tenant, Duration waited) const {
   if (tenant.paused)
     return {sqlstate::kCannotConnectNow, fmt::format("tenant \"{}\" is paused", tenant.record.name),
             fmt::format("It has been waiting for {}.", seconds), "RESUME on the console lets it go on."};
-  if (gate_.rationed() && tenant.record.limits.at_breaker == tiers::AtCeiling::Reject) return gate_.refusal();
+  if (tenant.moving)
+    return {sqlstate::kCannotConnectNow,
+            fmt::format("tenant \"{}\" is being moved to another backend", tenant.record.name),
+            fmt::format("It has been waiting for {}.", seconds), "Try again in a moment."};
+  if (backing_->gate.rationed() && tenant.record.limits.at_breaker == tiers::AtCeiling::Reject)
+    return backing_->gate.refusal();
   constexpr const char* kKeepsTrying =
       "Try again later; the pooler keeps trying to connect. pool.wake_timeout says how long clients wait for "
       "it.";
@@ -900,11 +960,11 @@ Error Group::why_waiting(const Tenant& tenant, Duration waited) const {
             fmt::format("backend \"{}\", database \"{}\": {} login attempts failed in a row.", key_.backend,
                         key_.database, failures_),
             kKeepsTrying};
-  if (gate_.rationed()) {
-    const Error refusal = gate_.refusal();
+  if (backing_->gate.rationed()) {
+    const Error refusal = backing_->gate.refusal();
     return {sqlstate::kCannotConnectNow,
             fmt::format("no server connection within {}: {}", seconds, refusal.message), refusal.detail,
-            gate_.shut() ? refusal.hint : kKeepsTrying};
+            backing_->gate.shut() ? refusal.hint : kKeepsTrying};
   }
   const auto& limits = tenant.record.limits;
   if (tenant.lent >= limits.max_server_connections)
@@ -916,7 +976,7 @@ Error Group::why_waiting(const Tenant& tenant, Duration waited) const {
                           limits.max_server_connections)};
   return {sqlstate::kTooManyConnections, fmt::format("no server connection became free within {}", seconds),
           fmt::format("backend \"{}\": {} connections of its max_server_connections are in use.",
-                      key_.backend, budget_.used()),
+                      key_.backend, backing_->budget.used()),
           "Raise backends.max_server_connections, or use fewer tenants at once."};
 }
 

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -44,6 +45,8 @@ struct GroupKey {
   std::string user;
   std::string secret;
   StartupSettings startup;
+  // Not 0: a group that was moved to where there was one already. Those who come join that one.
+  std::uint64_t twin = 0;
   friend auto operator<=>(const GroupKey&, const GroupKey&) = default;
   bool same_but_startup(const GroupKey& other) const {
     return backend == other.backend && database == other.database && user == other.user &&
@@ -94,12 +97,12 @@ class Group : public ListLink<Group> {
 
   // From servers.
   void server_started(Server& server, const SettingsMap::Values& parameters);
-  void server_login_failed(Server& server, const Error& error, bool from_server);
+  void server_login_failed(Server& server, const HostRound::Failure& why);
   // Goes on with one that was given back: to the next client when it is proven clean.
   void settle(Server& server);
   void unsettle(Server& server);  // an idle one has begun to say something: Settling until it is clean again
-  void server_died(const std::string& why);  // not by us; server_lost comes behind
-  void server_lost(Server& server);          // the connection is gone; Server is destroyed
+  void server_died(const Server& server, const net::Closed& why);  // not by us; server_lost comes behind
+  void server_lost(Server& server);  // the connection is gone; Server is destroyed
   void lease_ended(Server& server);
 
   void grow();          // starts what the waiters need and the limits allow
@@ -109,7 +112,9 @@ class Group : public ListLink<Group> {
   std::optional<Spare> spare(bool for_floor) const;
   bool close_one_idle(bool for_floor);  // false: nothing to spare any more
   void close_idle();                    // RECONNECT, shutdown, changed backend
-  void close_unused();                  // also those that log in or are being cleaned: the end has come
+  // RECONNECT for connections to these hosts.
+  void leave_hosts(const std::function<bool(const net::Endpoint&)>& these);
+  void close_unused();  // also those that log in or are being cleaned: the end has come
   // The worker has a new snapshot. Servers that would be made differently now, or are too old or too many by
   // the new settings, are replaced or closed: idle ones now, others as they come free.
   void reloaded(const Snapshot& before);
@@ -131,8 +136,14 @@ class Group : public ListLink<Group> {
   // It waits for a server, and is one of those that do not wait for a breaker to close. Not the one for which
   // a probe is under way.
   bool fails_fast(const Session& session) const;
-  BackendGate& gate() { return gate_; }
-  bool paused() const;  // all tenants that use it are
+  // MOVE: its tenant is held. Connections are closed as they come free, and none is made.
+  void begin_move();
+  bool moving() const;
+  // No connection is left, and no claim to one. Then it may serve its clients from another backend.
+  bool may_move() const;
+  void move(GroupKey to);
+  BackendGate& gate() { return backing_->gate; }
+  bool paused() const;  // all tenants that use it are, or are being moved
   bool serves(const Tenant& tenant) const {
     return key_.backend == tenant.record.backend && key_.database == tenant.record.database;
   }
@@ -152,11 +163,11 @@ class Group : public ListLink<Group> {
 
   GroupBooks books;
   SharedListener& listener() { return listener_; }
-  BackendBudget& budget() { return budget_; }
+  BackendBudget& budget() { return backing_->budget; }
   Server* server(std::uint64_t id) const;  // also the listener's; null: it is gone
   Worker& worker() { return worker_; }
   const GroupKey& key() const { return key_; }
-  int backend_version() const { return budget_.version(); }
+  int backend_version() const { return backing_->budget.version(); }
   bool plain_refused() const { return plain_refused_; }
   // Where tenants share a role: what makes their tokens. Null: they are given none.
   const TenantTokens* tokens() const { return tokens_ ? &*tokens_ : nullptr; }
@@ -183,7 +194,7 @@ class Group : public ListLink<Group> {
   bool leave_own(const Session& session);
   Own take_own(std::vector<Own>::iterator place);
   void own_started(Server& server, const SettingsMap::Values& parameters);
-  void own_login_failed(Server& server, const Error& error, Teller teller);
+  void own_login_failed(Server& server, const HostRound::Failure& why);
   void own_dropped(const Server& server);
   void refuse_own(const Error& error);
   void count_lent(Tenant& tenant);
@@ -241,10 +252,15 @@ class Group : public ListLink<Group> {
   Worker& worker_;
   GroupKey key_;
   ServerCredentials credentials_;
-  BackendBudget& budget_;
-  BackendGate gate_;
   std::uint64_t id_;
-  Claimant claimant_;
+  // What it has to do with its backend.
+  struct Backing {
+    Backing(Worker& worker, const GroupKey& key, std::uint64_t id);
+    BackendBudget& budget;
+    BackendGate gate;
+    Claimant claimant;
+  };
+  std::unique_ptr<Backing> backing_;
   bool claimed_ = false;  // it has queued for a connection, and was not granted one yet
   std::map<Tenant*, Member> tenants_;
   mutable std::optional<Sums> sums_;  // empty: to be counted anew

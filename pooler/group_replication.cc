@@ -45,13 +45,13 @@ void Group::start_own() {
       return;
     }
     const Time now = worker_.loop().now();
-    if (!budget_.take(claimant_, sums().entitled, now)) {
+    if (!backing_->budget.take(backing_->claimant, sums().entitled, now)) {
       claimed_ = true;
       worker_.ask_for_budget(key_.backend);
-    } else if (gate_.begin(Breaker::Patience::FailsFast)) {
+    } else if (backing_->gate.begin(Breaker::Patience::FailsFast)) {
       open_own();
     } else {
-      budget_.decline(&claimant_, now);
+      backing_->budget.decline(&backing_->claimant, now);
       for (const Own& own : own_) own.session->fail_fast();
       return;
     }
@@ -115,10 +115,11 @@ void Group::own_started(Server& server, const SettingsMap::Values& parameters) {
 }
 
 // Nobody tries again for a client that waits: those who replicate come again by themselves.
-void Group::own_login_failed(Server& server, const Error& error, Teller teller) {
+void Group::own_login_failed(Server& server, const HostRound::Failure& why) {
+  const Error& error = why.error;
   // What a client has asked for says nothing of those who share its database and user.
-  if (login_verdict(error, teller, server.login_stage()).backend == Breaker::Outcome::Failed)
-    gate_.login_failed(error, teller, server.login_stage());
+  if (login_verdict(error, why.teller, why.stage).backend == Breaker::Outcome::Failed)
+    backing_->gate.login_failed(error, why.teller, why.stage);
   worker_.log().warn("walsender login failed", {{"backend", key_.backend},
                                                 {"database", key_.database},
                                                 {"user", key_.user},

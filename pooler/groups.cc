@@ -23,6 +23,13 @@ Group& Groups::add(std::unique_ptr<Group> group) {
   return added;
 }
 
+void Groups::rename(Group& group, GroupKey key) {
+  auto place = by_key_.extract(by_key_.find(group.key()));
+  place.key() = key;
+  group.move(std::move(key));
+  PGWEIR_CHECK(by_key_.insert(std::move(place)).inserted);
+}
+
 void Groups::sweep() {
   for (const std::uint64_t id : std::exchange(unused_, {})) {
     const Group* const group = find(id);

@@ -25,6 +25,8 @@ class Groups {
   Group* find(const GroupKey& key) const;
   Group* find(std::uint64_t id) const;
   Group& add(std::unique_ptr<Group> group);
+  // It is of another backend from now on; no other group has this key.
+  void rename(Group& group, GroupKey key);
   // In no order; as many as there are idle servers, at most.
   List<Group>& with_idle() { return with_idle_; }
 

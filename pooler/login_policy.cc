@@ -16,9 +16,9 @@ ServerLogin::Policy login_policy(const BackendView& backend, bool plain_refused)
     case conf::TlsMode::VerifyCa:
     case conf::TlsMode::VerifyFull: policy.tls = ServerLogin::Tls::Always; break;
   }
-  if (backend.endpoint.is_unix()) policy.tls = ServerLogin::Tls::Never;
+  if (backend.is_unix()) policy.tls = ServerLogin::Tls::Never;
   const bool verified = backend.settings.tls_mode == conf::TlsMode::VerifyFull;
-  policy.clear_password = backend.endpoint.is_unix() || verified;
+  policy.clear_password = backend.is_unix() || verified;
   const auto& pinned = backend.settings.auth_methods;
   if (!pinned.empty()) {
     const auto has = [&pinned](std::string_view method) {

@@ -12,6 +12,12 @@ constexpr std::array<std::string_view, 8> kOfTheBackend{"57P01", "57P02", "57P03
                                                         "53100", "53200", "58000", "XX000"};
 }  // namespace
 
+bool says_you(const Error& error) {
+  const std::string_view code = error.sqlstate;
+  return code.substr(0, 2) == "28" || code.substr(0, 2) == "3D" || code == sqlstate::kInsufficientPrivilege ||
+         code == sqlstate::kInvalidParameterValue || code == sqlstate::kUndefinedObject;
+}
+
 LoginVerdict login_verdict(const Error& error, Teller teller, Stage stage) {
   using Outcome = Breaker::Outcome;
   const std::string_view code = error.sqlstate;

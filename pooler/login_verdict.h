@@ -18,6 +18,8 @@ struct LoginVerdict {
   Breaker::Outcome scope;  // the database and user
   friend bool operator==(const LoginVerdict&, const LoginVerdict&) = default;
 };
+// A refusal that says "you", not "not now": trying again would not help those who wait.
+bool says_you(const Error& error);
 LoginVerdict login_verdict(const Error& error, Teller teller, Stage stage);
 
 }  // namespace pgweir

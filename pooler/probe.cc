@@ -26,8 +26,8 @@ void LastWarning::write(LogLevel, std::string_view event, Fields fields) {
   if (*between == ',') text_ += ")";
 }
 
-Expected<std::vector<std::vector<SideRow>>> ask_server(const BackendView& backend,
-                                                       std::optional<SideConnection::Login> login,
+Expected<std::vector<std::vector<SideRow>>> ask_server(const BackendView& backend, const net::Endpoint& host,
+                                                       const std::optional<ProbeLogin>& login,
                                                        const std::vector<std::string_view>& questions) {
   if (!login && !SideConnection::possible(backend))
     return fail(sqlstate::kInvalidParameterValue, "it has no side role");
@@ -37,14 +37,16 @@ Expected<std::vector<std::vector<SideRow>>> ask_server(const BackendView& backen
   char raw[18];
   rng.fill(raw, sizeof raw);
   const std::string nonce = protocol::base64_encode(Bytes(raw, sizeof raw));
-  const auto over = [&loop] { loop->stop(); };
-  std::unique_ptr<SideConnection> side =
-      login ? std::make_unique<SideConnection>(*loop, derivations, backend, std::move(*login), nonce, over)
-            : std::make_unique<SideConnection>(*loop, derivations, backend, nonce, over);
+  SideConnection::To to = SideConnection::role_on(backend, host);
+  if (login) {
+    to.credentials = login->credentials;
+    to.database = login->database;
+  }
+  SideConnection side(*loop, derivations, std::move(to), nonce, [&loop] { loop->stop(); });
   std::vector<std::vector<SideRow>> rows;
   std::optional<Error> error;
   for (const std::string_view question : questions)
-    side->ask(std::string(question), [&](const SideAnswer& answer) {
+    side.ask(std::string(question), [&](const SideAnswer& answer) {
       if (answer)
         rows.push_back(*answer);
       else if (!error)
@@ -55,9 +57,18 @@ Expected<std::vector<std::vector<SideRow>>> ask_server(const BackendView& backen
   return rows;
 }
 
-std::optional<SideConnection::Login> login_of(const Snapshot& snapshot, const tiers::Tenant& tenant) {
+Expected<std::vector<std::vector<SideRow>>> ask_server(const BackendView& backend,
+                                                       const std::optional<ProbeLogin>& login,
+                                                       const std::vector<std::string_view>& questions) {
+  auto rows = ask_server(backend, backend.hosts[0], login, questions);
+  for (std::size_t i = 1; i < backend.hosts.size() && !rows; ++i)
+    rows = ask_server(backend, backend.hosts[i], login, questions);
+  return rows;
+}
+
+std::optional<ProbeLogin> login_of(const Snapshot& snapshot, const tiers::Tenant& tenant) {
   if (tenant.user.empty()) return {};
-  SideConnection::Login login{{tenant.user, {}, {}}, tenant.database.empty() ? tenant.name : tenant.database};
+  ProbeLogin login{{tenant.user, {}, {}}, tenant.database.empty() ? tenant.name : tenant.database};
   if (!tenant.password.empty()) {
     if (auto secret = protocol::parse_secret(tenant.password)) login.credentials.secret = std::move(*secret);
   } else if (const auto user = snapshot.users.find(tenant.user); user != snapshot.users.end()) {

@@ -27,13 +27,22 @@ class LastWarning final : public Log {
   std::string text_;
 };
 
-// One answer for each question. `login`: as whom; nothing: as the backend's side role, which it must have.
+// As whom, and where to.
+struct ProbeLogin {
+  ServerCredentials credentials;
+  std::string database;
+};
+// One answer for each question. `login` nothing: as the backend's side role, which it must have.
+Expected<std::vector<std::vector<SideRow>>> ask_server(const BackendView& backend, const net::Endpoint& host,
+                                                       const std::optional<ProbeLogin>& login,
+                                                       const std::vector<std::string_view>& questions);
+// The first of its hosts that answers: standbys have the roles and settings of their primary.
 Expected<std::vector<std::vector<SideRow>>> ask_server(const BackendView& backend,
-                                                       std::optional<SideConnection::Login> login,
+                                                       const std::optional<ProbeLogin>& login,
                                                        const std::vector<std::string_view>& questions);
 
 // How the servers of a tenant log in. Nothing: only his clients know, or no password that could be shown.
-std::optional<SideConnection::Login> login_of(const Snapshot& snapshot, const tiers::Tenant& tenant);
+std::optional<ProbeLogin> login_of(const Snapshot& snapshot, const tiers::Tenant& tenant);
 
 // From the tenant store, as for a client that connects; where there is none, from the configuration.
 // `complaint`: what the store's connection said, empty where it was well.

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -132,7 +133,9 @@ class Doors {
   Doors() = default;
   ~Doors() {
     for (const int fd : fds_) ::close(fd);
-    for (const std::string& path : paths_) ::unlink(path.c_str());
+    for (const Path& path : paths_)
+      if (inode_of(path.name) == path.inode)
+        ::unlink(path.name.c_str());  // else another process has taken over
   }
   Doors(const Doors&) = delete;
   Doors& operator=(const Doors&) = delete;
@@ -148,7 +151,8 @@ class Doors {
 
   Expected<void> open(const Snapshot& snapshot, Log& log) {
     const conf::Config& config = snapshot.config();
-    const net::ListenOptions options{static_cast<int>(config.backlog), config.unix_socket_mode};
+    const net::ListenOptions options{static_cast<int>(config.backlog), config.unix_socket_mode,
+                                     config.reuse_port};
     const bool asked_for = chosen(snapshot, "listen.addresses");
     for (const std::string& address : config.listen_addresses) {
       // Nobody asked for both loopback addresses, and a machine without IPv6 has only one.
@@ -165,7 +169,7 @@ class Doors {
       const auto fd = net::open_listener({path, 0}, options);
       if (!fd) return tl::unexpected(fd.error());
       add(*fd, path);
-      paths_.push_back(path);
+      paths_.push_back({path, inode_of(path)});
     }
     return {};
   }
@@ -200,7 +204,16 @@ class Doors {
   }
 
   std::vector<int> fds_;
-  std::vector<std::string> paths_;
+  struct Path {
+    std::string name;
+    ino_t inode;
+  };
+  static ino_t inode_of(const std::string& path) {
+    struct stat what {};
+    return ::lstat(path.c_str(), &what) == 0 ? what.st_ino : 0;
+  }
+
+  std::vector<Path> paths_;
   std::string names_;
   std::string public_one_;
 };
@@ -222,7 +235,7 @@ Expected<std::vector<int>> open_http(const Snapshot& snapshot, Log& log) {
   if (config.http_port == 0) return fds;
   for (std::string address : config.http_addresses) {
     if (!chosen(snapshot, "http.addresses") && !net::machine_has(address)) address = "0.0.0.0";
-    const auto fd = net::open_listener({address, config.http_port});
+    const auto fd = net::open_listener({address, config.http_port}, {.shared = config.reuse_port});
     if (fd) {
       fds.push_back(*fd);
     } else if (!chosen(snapshot, "http.port") && !chosen(snapshot, "http.addresses")) {

@@ -1,5 +1,7 @@
 #include "pooler/server.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "pooler/base/check.h"
@@ -34,6 +36,23 @@ class NoAudience final : public ServerCore::Audience {
   std::optional<bool> read;
 };
 
+// To what a host is, asked for before anybody is served by it.
+class Witness final : public ServerCore::Audience {
+ public:
+  explicit Witness(bool read_only_ours) : read_only_ours_(read_only_ours) {}
+  bool on_row(Bytes row) override { return (role = role_of_row(row, read_only_ours_)).has_value(); }
+  void on_rows_end(bool) override { over = true; }
+  std::optional<HostRole> role;
+  bool over = false;
+
+ private:
+  bool read_only_ours_;
+};
+
+net::Keepalive keepalive_at_rest(conf::milliseconds idle) {
+  return {static_cast<int>(std::chrono::ceil<std::chrono::seconds>(idle).count()), 10};
+}
+
 }  // namespace
 
 Server::Server(Group& group, std::uint64_t number, StartupRef settings, Role its_role,
@@ -44,10 +63,7 @@ Server::Server(Group& group, std::uint64_t number, StartupRef settings, Role its
       startup(std::move(settings)),
       group_(group),
       client_told_(std::move(client)),
-      deadline_(this, [](void* self) {
-        static_cast<Server*>(self)->fail_login(
-            {sqlstate::kCannotConnectNow, "server did not answer within server.connect_timeout", {}, {}});
-      }) {}
+      deadline_(this, [](void* self) { static_cast<Server*>(self)->out_of_time(); }) {}
 
 Server::~Server() { PGWEIR_CHECK(session == nullptr); }
 
@@ -55,16 +71,33 @@ void Server::connect() {
   Worker& worker = group_.worker();
   const BackendView* backend = worker.snapshot().backend(group_.key().backend);
   PGWEIR_CHECK(backend != nullptr);
+  const conf::Config& config = worker.config();
   since = started_at = worker.loop().now();
   told_ = startup_parameters(*startup, group_.backend_version());
+  const conf::milliseconds patience =
+      backend->hosts.size() == 1 ? config.server_connect_timeout
+                                 : std::min(config.server_connect_timeout, backend->settings.host_timeout);
+  dialling_.reset(new Dialling{
+      worker.shared().hosts(group_.key().backend).round(backend->hosts, session_attrs(backend->settings)),
+      login_policy(*backend, group_.plain_refused()), backend->tls, patience,
+      std::any_of(told_.begin(), told_.end(),
+                  [](const auto& each) { return each.first == "default_transaction_read_only"; })});
+  dial();
+}
+
+void Server::dial() {
+  Worker& worker = group_.worker();
+  const conf::Config& config = worker.config();
+  ++dialling_->dialled;
   protocol::Settings all = told_;
   all.insert(all.end(), client_told_.begin(), client_told_.end());  // of settings named twice the last counts
-  login_ = std::make_unique<ServerLogin>(login_policy(*backend, group_.plain_refused()), group_.credentials(),
-                                         group_.key().database, worker.scram_nonce(), std::move(all));
-  worker.loop().arm(deadline_, since + worker.config().server_connect_timeout);
-  endpoint_ = address_ = backend->endpoint;
-  tls_ = backend->tls;
-  stream_ = worker.loop().connect(endpoint_, *this);
+  login_ = std::make_unique<ServerLogin>(dialling_->policy, group_.credentials(), group_.key().database,
+                                         worker.scram_nonce(), std::move(all));
+  worker.loop().arm(deadline_, worker.loop().now() + dialling_->patience);
+  endpoint_ = address_ = dialling_->round.host();
+  tls_ = dialling_->tls;
+  stream_ = worker.loop().connect(endpoint_, *this,
+                                  {keepalive_at_rest(config.server_keepalive), config.server_silence_max});
 }
 
 void Server::on_connected() {
@@ -93,12 +126,14 @@ void Server::obey(ServerLogin::Out& out) {
       PGWEIR_CHECK(tls_ != nullptr);  // pairs with login_policy
       return stream_->start_tls(*tls_, endpoint_.host);
     case ServerLogin::Out::Want::Derive: {
-      // The server may be gone when the keys are ready: it is looked up again by its id.
-      const auto still_here = [&worker, key = group_.key(), number = id]() -> Server* {
+      // The server may be gone, or at another host, when the keys are ready: it is looked up again.
+      const auto still_here = [&worker, key = group_.key(), number = id,
+                               dialled = dialling_->dialled]() -> Server* {
         const auto group = worker.groups().find(key);
         if (group == worker.groups().end()) return nullptr;
         Server* server = group->second->server(number);
-        return server && server->place == Place::Starting ? server : nullptr;
+        if (!server || server->place != Place::Starting) return nullptr;
+        return server->dialling_->dialled == dialled && !server->dialling_->moves_on ? server : nullptr;
       };
       worker.derivations().add(Derivations::For::Server,
                                {login_->password(), login_->challenge().salt, login_->challenge().iterations,
@@ -113,25 +148,87 @@ void Server::obey(ServerLogin::Out& out) {
       return;
     }
     case ServerLogin::Out::Want::Done: {
-      worker.loop().disarm(deadline_);
       if (!stream_->secured()) tls_ = nullptr;
       cancel_pid_ = login_->cancel_pid();
       cancel_key_ = login_->cancel_key();
-      const std::unique_ptr<ServerLogin> login = std::move(login_);
-      group_.server_started(*this, login->parameters());
-      return;
+      const HostRole told = role_told(login_->parameters(), dialling_->read_only_ours);
+      if (told == HostRole::Unknown && asks_role(dialling_->round.wanted())) return ask_role();
+      return logged_in(told);
     }
-    case ServerLogin::Out::Want::Failed: {
-      worker.loop().disarm(deadline_);
-      group_.server_login_failed(*this, out.error, out.from_server);
-      return;
-    }
+    case ServerLogin::Out::Want::Failed:
+      return host_failed({out.error, out.from_server ? Teller::Server : Teller::Ourselves, stage()});
   }
 }
 
-void Server::fail_login(const Error& error) {
+Stage Server::stage() const {
+  return login_ && login_->authenticated() ? Stage::Authenticated : Stage::Unknown;
+}
+
+// A Postgres before 14.
+void Server::ask_role() {
+  dialling_->asks_role = true;
+  protocol::Gather out;
+  core.ask(kRoleQuery, out);
+  stream_->write(out.slices());
+}
+
+void Server::logged_in(HostRole found) {
+  const auto will_not_do = [&](const char* why) {
+    host_failed({{sqlstate::kCannotConnectNow, fmt::format("{} {}", net::text(endpoint_), why), {}, {}}},
+                found);
+  };
+  if (!fits(dialling_->round.wanted(), found)) {
+    switch (found) {
+      case HostRole::Unknown: return will_not_do("does not say whether it is a standby");
+      case HostRole::Primary: return will_not_do("is a primary");
+      case HostRole::ReadOnly: return will_not_do("is read-only by default_transaction_read_only");
+      case HostRole::Standby: return will_not_do("is a standby");
+    }
+  }
+  Worker& worker = group_.worker();
+  const std::string& backend = group_.key().backend;
+  switch (worker.shared().hosts(backend).worked(endpoint_, found, dialling_->round)) {
+    case HostBook::Found::Late: return will_not_do("was the primary before the present one");
+    case HostBook::Found::Same: break;
+    case HostBook::Found::Moved:
+      worker.log().warn("host changed", {{"backend", backend}, {"host", net::text(endpoint_)}});
+      for (Worker* each : worker.shared().workers)
+        each->loop().post([each, backend, host = endpoint_] { each->host_moved(backend, host); });
+  }
+  worker.loop().disarm(deadline_);
+  dialling_.reset();
+  const std::unique_ptr<ServerLogin> login = std::move(login_);
+  group_.server_started(*this, login->parameters());
+}
+
+// Nobody is told until no host is left to try: for the group and its breakers that is one login.
+void Server::host_failed(HostRound::Failure why, HostRole found) {
+  if (place != Place::Starting || dialling_->moves_on) return;
+  Worker& worker = group_.worker();
+  const std::string& backend = group_.key().backend;
+  const bool of_host = login_verdict(why.error, why.teller, why.stage).backend == Breaker::Outcome::Failed;
+  if (of_host) worker.shared().hosts(backend).failed(endpoint_, found, why.error.message);
+  worker.loop().disarm(deadline_);
+  const std::string told = why.error.message;
+  if (dialling_->round.failed(std::move(why))) {
+    worker.log().info("next host is tried",
+                      {{"backend", backend}, {"database", group_.key().database}, {"error", told}});
+    dialling_->moves_on = true;
+    return stream_->reset();
+  }
+  group_.server_login_failed(*this, dialling_->round.verdict());
+}
+
+void Server::out_of_time() {
   if (place == Place::Starting)
-    group_.server_login_failed(*this, error, false);
+    host_failed({{sqlstate::kCannotConnectNow,
+                  group_.worker().config().server_connect_timeout > dialling_->patience
+                      ? fmt::format("{} did not answer within host_timeout", net::text(endpoint_))
+                      : "server did not answer within server.connect_timeout",
+                  {},
+                  {}},
+                 Teller::Ourselves,
+                 stage()});
   else
     group_.drop(*this,
                 reads_routines_ ? "it did not tell of functions in time" : "it did not become clean in time");
@@ -140,6 +237,15 @@ void Server::fail_login(const Error& error) {
 void Server::on_bytes(Bytes in) {
   switch (place) {
     case Place::Starting: {
+      if (dialling_->asks_role) {
+        Witness witness(dialling_->read_only_ours);
+        protocol::Gather nowhere;
+        const ServerCore::Outcome outcome = core.read(in, nowhere, witness);
+        if (outcome.broken || outcome.fatal)
+          return host_failed({{sqlstate::kCannotConnectNow, "server closed the connection", {}, {}}});
+        if (witness.role) dialling_->role = *witness.role;
+        return witness.over ? logged_in(dialling_->role) : void();
+      }
       ServerLogin::Out out;
       login_->bytes(in, out);
       return obey(out);
@@ -181,23 +287,24 @@ void Server::on_drained() {
 }
 
 void Server::on_closed(const net::Closed& why) {
+  const std::string error = why.error.empty() ? "server closed the connection" : why.error;
   switch (place) {
-    case Place::Starting: break;
+    case Place::Starting:
+      if (!dialling_->moves_on)
+        host_failed({{sqlstate::kCannotConnectNow, error, {}, {}}, Teller::Ourselves, stage()});
+      if (place != Place::Starting) break;
+      PGWEIR_CHECK(dialling_->moves_on);
+      dialling_->moves_on = dialling_->asks_role = false;
+      return dial();
     case Place::Closing:
-      if (core.shut_down) group_.server_died("terminated by Postgres");
+      if (core.shut_down) group_.server_died(*this, {why.by, "terminated by Postgres"});
       break;
     case Place::Idle:
     case Place::Lent:
     case Place::Settling:
-    case Place::Listening: group_.server_died(why.error.empty() ? "server closed the connection" : why.error);
+    case Place::Listening: group_.server_died(*this, why);
   }
-  if (place == Place::Starting) {
-    group_.server_login_failed(
-        *this,
-        {sqlstate::kCannotConnectNow, why.error.empty() ? "server closed the connection" : why.error, {}, {}},
-        false);
-  }
-  if (session) session->on_server_closed(why.error.empty() ? "server closed the connection" : why.error);
+  if (session) session->on_server_closed(error);
   group_.server_lost(*this);
 }
 
@@ -245,6 +352,18 @@ void Server::clean() {
   protocol::Gather out;
   core.begin_cleaning(out);
   send_to_settle(out);
+}
+
+void Server::watch(bool awaited) {
+  const conf::Config& config = group_.worker().config();
+  if (awaited && config.server_silence_max.count() == 0) return;
+  watched_ = awaited;
+  if (!stream_) return;
+  // The kernel gives up at the first probe that comes silence_max after the last sign of life.
+  constexpr int kProbes = 2;
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(config.server_silence_max / kProbes).count();
+  stream_->keep_alive(awaited ? net::Keepalive{std::max(1, static_cast<int>(seconds)), 1}
+                              : keepalive_at_rest(config.server_keepalive));
 }
 
 CancelTarget Server::cancel_target() const {

@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 
+#include "pooler/backend_hosts.h"
 #include "pooler/base/list.h"
 #include "pooler/base/time.h"
 #include "pooler/cancel.h"
@@ -51,6 +52,10 @@ class Server final : public net::Handler, public ListLink<Server> {
   void read_routines();
   void lease_ended();
   void settled(net::Loop& loop) { loop.disarm(deadline_); }
+  // Whether an answer has been awaited for so long that its machine is asked whether it is still there. Of a
+  // server that is watched already, and awaits nothing any more, that ends.
+  bool watched() const { return watched_; }
+  void watch(bool awaited);
   // Says goodbye and closes. With a request still running, its process is ended, or Postgres is asked to
   // cancel it.
   void close();
@@ -76,9 +81,8 @@ class Server final : public net::Handler, public ListLink<Server> {
   // Its key is empty when the server cannot be asked.
   CancelTarget cancel_target() const;
   std::uint32_t cancel_pid() const { return cancel_pid_; }
-  Stage login_stage() const {
-    return login_ && login_->authenticated() ? Stage::Authenticated : Stage::Unknown;
-  }
+  // That it is connected to, or was last tried.
+  const net::Endpoint& host() const { return endpoint_; }
   Group& group() const { return group_; }
   net::Stream* stream() const { return stream_.get(); }
 
@@ -88,13 +92,31 @@ class Server final : public net::Handler, public ListLink<Server> {
   void on_bytes(Bytes in) override;
   void on_drained() override;
   void on_closed(const net::Closed& why) override;
+  void dial();
   void obey(ServerLogin::Out& out);
-  void fail_login(const Error& error);
+  void out_of_time();
+  Stage stage() const;
+  void logged_in(HostRole role);
+  void ask_role();
+  void host_failed(HostRound::Failure why, HostRole role = HostRole::Unknown);
   void send_to_settle(protocol::Gather& out);
   void ask_for_routines(const std::string& sql);
   void go_on_reading(bool well);
 
   Group& group_;
+  // While Starting: what it takes to log in to one host after the other.
+  struct Dialling {
+    HostRound round;
+    ServerLogin::Policy policy;
+    std::shared_ptr<net::TlsContext> tls;
+    Duration patience;  // for each
+    bool read_only_ours = false;
+    HostRole role = HostRole::Unknown;
+    std::uint32_t dialled = 0;
+    bool asks_role = false;  // the login is through, what the host is not yet known
+    bool moves_on = false;   // to the next host, as soon as this connection is gone
+  };
+  std::unique_ptr<Dialling> dialling_;
   net::Endpoint endpoint_, address_;      // as configured when it was dialled; what answered
   std::shared_ptr<net::TlsContext> tls_;  // null: in the open; during the login TLS may yet come
   std::unique_ptr<net::Stream> stream_;
@@ -102,6 +124,7 @@ class Server final : public net::Handler, public ListLink<Server> {
   protocol::Settings told_;  // of `startup`
   const protocol::Settings client_told_;
   net::Timer deadline_;
+  bool watched_ = false;
   bool reads_routines_ = false;
   bool abandoned_ = false;  // requests of a client that has vanished may still be answered
   std::string cancel_key_;

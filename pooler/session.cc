@@ -20,6 +20,7 @@ using std::chrono::milliseconds;
 
 namespace {
 constexpr std::chrono::seconds kNoticeAfter{5};
+constexpr std::chrono::seconds kWatchAfter{1};  // an answer that is awaited; most are there before
 
 std::string in_seconds(Duration d) { return fmt::format("{:g}s", static_cast<double>(d.count()) / 1e6); }
 Time after(Time since, Duration limit) { return limit.count() > 0 ? since + limit : kNever; }
@@ -174,7 +175,7 @@ void Session::settle(Actions& out, Bytes in) {
   if (!closing_) update_flow();
   // Requests that came behind the transaction's end begin a new one.
   if (!closing_ && core_.state() == State::Idle) {
-    if (worker_.draining()) return end(*worker_.drain_reason());
+    if (worker_.draining() && !(worker_.admits_latecomers() && fresh())) return end(*worker_.drain_reason());
     if (tenant_.ended()) return end(tenant_.why_ended());
     if (held_.size() >= protocol::kHeaderBytes) pump(held_);
   }
@@ -252,6 +253,7 @@ Error Session::why_waiting() const {
 void Session::link(Server& server) {
   end_waiting();
   server_ = &server;
+  served_ = welcomed_;
   const Time now = worker_.loop().now();
   const auto waited_us = static_cast<std::uint64_t>((now - since_).count());
   tenant_.traffic.wait_us += waited_us;
@@ -418,6 +420,7 @@ void Session::on_server_bytes(Bytes in) {
   settle(out, held_);
   if (cancels_) send_cancels();
   if (!stays || closing_) return;
+  if (server_->watched() && server_->core.pipeline.empty()) server_->watch(false);
   if (!server_paused_ && stream_->unsent() > worker_.config().buffer_high_water) {
     server_paused_ = true;
     server_->pause_reads();
@@ -564,7 +567,11 @@ Time Session::deadline() const {
       const ServerCore& server = *core_.server();
       Time due = after(since_, config.transaction_timeout);
       if (!alarm_is_near()) due = std::min(due, clocks_.due(tenant_.clocks, holding()));
-      if (!server.pipeline.empty()) return std::min(due, after(busy_since_, config.query_timeout));
+      if (!server.pipeline.empty()) {
+        if (!server_->watched() && config.server_silence_max.count() > 0)
+          due = std::min(due, busy_since_ + kWatchAfter);
+        return std::min(due, after(busy_since_, config.query_timeout));
+      }
       if (server.tx_status != 'I') return std::min(due, after(busy_since_, config.idle_transaction_timeout));
       return due;
     }
@@ -667,6 +674,11 @@ void Session::on_timer() {
       if (const auto alarm =
               clocks_.look(tenant_.clocks, holding(), core_.server()->pipeline.owes_client(), now))
         return on_alarm(*alarm);
+      if (!server_->watched() && config.server_silence_max.count() > 0 && !core_.server()->pipeline.empty() &&
+          now >= busy_since_ + kWatchAfter) {
+        server_->watch(true);
+        if (deadline() > now) return arm();
+      }
       ++tenant_.traffic.errors;
       const ServerCore& server = *core_.server();
       if (now >= after(since_, config.transaction_timeout))

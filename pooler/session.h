@@ -65,6 +65,7 @@ class Session final : public net::Handler,
   // Ends the session; between transactions for shutdown and for KILL alike.
   void end(const Error& error);
   bool between_transactions() const;
+  bool fresh() const { return !served_; }  // it has had no transaction yet
   // Why it has no server yet, for its error, its notice and SHOW LIMIT.
   Error why_waiting() const;
   void reloaded() { arm(); }  // its deadlines may have come nearer
@@ -156,6 +157,7 @@ class Session final : public net::Handler,
   bool refuse_ = false;     // the tier's answer is no: its timer says so
   bool counted_ = false;    // among its tenant's sessions that wait
   bool crowded_ = false;    // too many of them do
+  bool served_ = false;     // it has had a server, after its welcome
   bool paid_ = false;       // the transaction that comes first has had its token
 };
 

@@ -615,6 +615,8 @@ void SessionCore::claim() {
 
 std::optional<Bytes> SessionCore::on_parameter(Bytes name, Bytes value) {
   SettingsBook& book = books_->settings;
+  // No client can do that: a standby has been promoted, and may not be what is wanted any more.
+  if (name == Bytes("in_hot_standby")) server_->spoiled = true;
   server_->applied = book.changed(server_->applied, name, value);
   if (guard_->inspects()) {
     if (!reads_plainly(name, value)) misread_ = true;

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "pooler/audit_stream.h"
 #include "pooler/backend_breaker.h"
 #include "pooler/backend_budget.h"
+#include "pooler/backend_hosts.h"
 #include "pooler/base/log.h"
 #include "pooler/readiness.h"
 #include "protocol/scram.h"
@@ -51,6 +53,20 @@ struct Shared {
     return false;
   }
 
+  // A tenant that was moved stays with the worker that has its clients, whatever its record says of a backend
+  // from then on.
+  void keep_home(const std::string& tenant, std::uint32_t worker) {
+    const std::lock_guard<std::mutex> lock(budgets_mutex_);
+    homes_[tenant] = worker;
+    homes_kept_.store(true);
+  }
+  std::optional<std::uint32_t> home_kept(const std::string& tenant) {
+    if (!homes_kept_.load()) return {};
+    const std::lock_guard<std::mutex> lock(budgets_mutex_);
+    const auto kept = homes_.find(tenant);
+    return kept == homes_.end() ? std::nullopt : std::optional(kept->second);
+  }
+
   // Lives as long as the process; the same object for the same name over reloads.
   BackendBudget& budget(std::string_view backend) {
     const std::lock_guard<std::mutex> lock(budgets_mutex_);
@@ -69,8 +85,18 @@ struct Shared {
         .first->second;
   }
 
+  // And of what its hosts are.
+  BackendHosts& hosts(std::string_view backend) {
+    const std::lock_guard<std::mutex> lock(budgets_mutex_);
+    const auto known = hosts_.find(backend);
+    return known != hosts_.end() ? known->second : hosts_[std::string(backend)];
+  }
+
  private:
-  std::mutex budgets_mutex_;  // of both maps
+  std::mutex budgets_mutex_;  // of all maps
+  std::map<std::string, BackendHosts, std::less<>> hosts_;
+  std::map<std::string, std::uint32_t> homes_;
+  std::atomic<bool> homes_kept_{false};
   std::map<std::string, BackendBudget, std::less<>> budgets_;
   std::map<std::string, BackendBreaker, std::less<>> breakers_;
 };

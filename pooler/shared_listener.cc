@@ -48,6 +48,7 @@ void SharedListener::tend() {
 
 void SharedListener::connect() {
   Worker& worker = group_.worker();
+  if (group_.moving()) return pause(worker.config().server_login_retry);
   if (!worker.snapshot().backend(group_.key().backend))
     return login_failed({sqlstate::kInvalidCatalogName, "backend is no longer configured", {}, {}});
   if (!group_.budget().take_listener())

@@ -11,7 +11,7 @@ namespace {
 // What is seldom opened takes TLS where it is offered, even where `allow` would rather do without.
 ServerLogin::Policy side_policy(const BackendView& backend) {
   ServerLogin::Policy policy = login_policy(backend, false);
-  if (backend.settings.tls_mode == conf::TlsMode::Allow && !backend.endpoint.is_unix())
+  if (backend.settings.tls_mode == conf::TlsMode::Allow && !backend.is_unix())
     policy.tls = ServerLogin::Tls::IfOffered;
   return policy;
 }
@@ -24,20 +24,19 @@ ServerCredentials side_credentials(const conf::Backend& settings) {
 
 }  // namespace
 
-SideConnection::SideConnection(net::Loop& loop, Derivations& derivations, const BackendView& backend,
-                               std::string nonce, std::function<void()> over)
-    : SideConnection(loop, derivations, backend,
-                     {side_credentials(backend.settings), backend.settings.side_database}, std::move(nonce),
-                     std::move(over)) {}
+SideConnection::To SideConnection::role_on(const BackendView& backend, const net::Endpoint& host) {
+  return {host, backend.tls, side_policy(backend), side_credentials(backend.settings),
+          backend.settings.side_database};
+}
 
-SideConnection::SideConnection(net::Loop& loop, Derivations& derivations, const BackendView& backend,
-                               Login login, std::string nonce, std::function<void()> over)
+SideConnection::SideConnection(net::Loop& loop, Derivations& derivations, To to, std::string nonce,
+                               std::function<void()> over)
     : loop_(loop),
       derivations_(derivations),
       over_(std::move(over)),
-      endpoint_(backend.endpoint),
-      tls_(backend.tls),
-      login_(side_policy(backend), std::move(login.credentials), std::move(login.database), std::move(nonce),
+      endpoint_(std::move(to.host)),
+      tls_(std::move(to.tls)),
+      login_(to.policy, std::move(to.credentials), std::move(to.database), std::move(nonce),
              {{"application_name", "pgweir"}}),
       deadline_(this,
                 [](void* self) {

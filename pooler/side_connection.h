@@ -1,5 +1,5 @@
-// pooler/side_connection.h - a connection of the side role to one backend: for what the pooler itself has to
-// ask, like the end of a server process. It never carries anything of a client.
+// pooler/side_connection.h - a connection for what the pooler itself has to ask of one host, like the end of
+// a server process, which the side role may do. It never carries anything of a client.
 //
 //   Login -> Open -> Closing
 //
@@ -28,16 +28,19 @@ class SideConnection final : public net::Handler {
   // Backends without a side role have none.
   static bool possible(const BackendView& backend) { return !backend.settings.side_user.empty(); }
 
-  // As whom; else as the backend's side role.
-  struct Login {
+  // Where it goes, and as whom.
+  struct To {
+    net::Endpoint host;
+    std::shared_ptr<net::TlsContext> tls;
+    ServerLogin::Policy policy;
     ServerCredentials credentials;
     std::string database;
   };
+  // The side role to one of the backend's hosts.
+  static To role_on(const BackendView& backend, const net::Endpoint& host);
 
   // `over`: the connection is gone, every question was answered, and this may be destroyed.
-  SideConnection(net::Loop& loop, Derivations& derivations, const BackendView& backend, Login login,
-                 std::string nonce, std::function<void()> over);
-  SideConnection(net::Loop& loop, Derivations& derivations, const BackendView& backend, std::string nonce,
+  SideConnection(net::Loop& loop, Derivations& derivations, To to, std::string nonce,
                  std::function<void()> over);
   ~SideConnection() override;
   SideConnection(const SideConnection&) = delete;

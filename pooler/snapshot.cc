@@ -7,6 +7,7 @@
 
 #include "conf/database_url.h"
 #include "conf/embedded_tiers.h"
+#include "conf/hosts.h"
 #include "conf/redis_url.h"
 #include "conf/settings.h"
 
@@ -110,10 +111,12 @@ void add_backends(Snapshot& snapshot, Problems& problems) {
   for (const conf::Backend& backend : snapshot.config().backends) {
     BackendView view;
     view.settings = backend;
-    view.endpoint = {backend.host, backend.port};
-    // libpq's convention: a directory stands for the socket in it.
-    if (view.endpoint.is_unix()) view.endpoint.host += "/.s.PGSQL." + std::to_string(backend.port);
-    if (backend.tls_mode != conf::TlsMode::Disable && !view.endpoint.is_unix()) {
+    for (const conf::HostPort& each : conf::hosts_of(backend)) {
+      net::Endpoint& host = view.hosts.emplace_back(net::Endpoint{each.host, each.port});
+      // libpq's convention: a directory stands for the socket in it.
+      if (host.is_unix()) host.host += "/.s.PGSQL." + std::to_string(each.port);
+    }
+    if (backend.tls_mode != conf::TlsMode::Disable && !view.is_unix()) {
       auto tls = net::TlsContext::connecting(
           {backend.tls_ca_file, backend.tls_cert_file, backend.tls_key_file}, verify_of(backend.tls_mode));
       if (tls)

@@ -31,7 +31,8 @@ namespace pgweir {
 
 struct BackendView {
   conf::Backend settings;
-  net::Endpoint endpoint;
+  std::vector<net::Endpoint> hosts;  // at least one; all of them unix sockets, or none
+  bool is_unix() const { return hosts[0].is_unix(); }
   std::shared_ptr<net::TlsContext> tls;  // null: mode disable
 };
 

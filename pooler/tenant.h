@@ -31,11 +31,15 @@ struct Tenant : ListLink<Tenant> {
   std::uint32_t clients = 0;
   std::uint32_t peak_clients = 0;
   std::uint32_t peak_lent = 0;
-  std::uint32_t lent = 0;              // servers that its sessions hold
-  std::uint32_t waiting = 0;           // sessions that wait for one, or for its rate
-  Time grace_until = kNever;           // a lower plan holds; what is beyond it is closed then
-  bool paused = false;                 // PAUSE: whoever asks for a server waits
-  bool disabled = false;               // DISABLE: no new clients
+  std::uint32_t lent = 0;     // servers that its sessions hold
+  std::uint32_t waiting = 0;  // sessions that wait for one, or for its rate
+  Time grace_until = kNever;  // a lower plan holds; what is beyond it is closed then
+  bool paused = false;        // PAUSE: whoever asks for a server waits
+  bool moving = false;        // MOVE: the same, until it is done or called off
+  bool disabled = false;      // DISABLE: no new clients
+  // MOVE has been: records of the store that say the former, and are no newer, are those of before.
+  std::string moved_from;
+  std::uint64_t moved_revision = 0;
   std::unique_ptr<Throttle> throttle;  // null: no rate
   PinBook pins{record};
   CeilingGuard guard{record};
@@ -66,7 +70,8 @@ struct Tenant : ListLink<Tenant> {
     const std::uint32_t most = record.limits.max_waiting_clients;
     return most == 0 || waiting < most;
   }
-  bool may_have_server() const { return !paused && lent < record.limits.max_server_connections; }
+  bool halted() const { return paused || moving; }
+  bool may_have_server() const { return !halted() && lent < record.limits.max_server_connections; }
 
  private:
   Traffic accounted_;

@@ -44,6 +44,8 @@ Tenant& Tenants::get(const tiers::Tenant& record, Time now, bool all_paused) {
   Tenant& tenant = *place;
   const tiers::Tenant newest = tenant.record;
   tenant.record = record;
+  if (record.revision > 0 && record.revision <= tenant.moved_revision && record.backend == tenant.moved_from)
+    tenant.record.backend = newest.backend;
   // The tenant store may have told us something newer while this login was under way.
   if (newest.revision > record.revision && record.revision > 0) tiers::follow(tenant.record, newest);
   change(tenant, tenant.record.limits);
@@ -77,7 +79,7 @@ void Tenants::forget(bool all_paused) {
     Tenant& oldest = *unused_.front();
     PGWEIR_CHECK(oldest.clients == 0 && oldest.lent == 0 && oldest.pins.pinned() == 0);
     unused_.remove(oldest);
-    if (oldest.paused != all_paused || oldest.disabled) {
+    if (oldest.paused != all_paused || oldest.disabled || oldest.moving) {
       unused_.push_back(oldest);
       continue;
     }

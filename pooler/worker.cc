@@ -39,7 +39,8 @@ Worker::Worker(std::uint32_t index, net::Loop& loop, Rng& rng, Shared& shared,
       snapshot_(std::move(snapshot)),
       derivations_(loop),
       period_timer_(this, [](void* self) { static_cast<Worker*>(self)->roll_periods(); }),
-      grace_timer_(this, [](void* self) { static_cast<Worker*>(self)->end_graces(); }) {}
+      grace_timer_(this, [](void* self) { static_cast<Worker*>(self)->end_graces(); }),
+      latecomers_timer_(this, [](void* self) { static_cast<Worker*>(self)->turn_away_latecomers(); }) {}
 
 Worker::~Worker() { PGWEIR_CHECK(empty()); }
 
@@ -86,7 +87,7 @@ void Worker::make_room() {
 
 void Worker::adopt_login(std::unique_ptr<ClientLogin> login) {
   // Posted before it was known that we stop, maybe after we were found empty: it goes with its connection.
-  if (draining_) return void(--shared_.logins);
+  if (draining_ && !admits_latecomers()) return void(--shared_.logins);
   ClientLogin* raw = login.get();
   logins_[raw] = {++last_ticket_, std::move(login)};
   tickets_[last_ticket_] = raw;
@@ -169,6 +170,7 @@ bool Worker::first_asked(const std::string& unknown_user) {
 }
 
 Worker& Worker::home_of(const tiers::Tenant& tenant) const {
+  if (const auto kept = shared_.home_kept(tenant.name)) return *shared_.workers[*kept];
   const std::size_t hash = std::hash<std::string>{}(tenant.backend + '\0' + tenant.database);
   return *shared_.workers[hash % shared_.workers.size()];
 }
@@ -471,23 +473,25 @@ void Worker::cancel_ended(CancelConnection& connection) {
   after_change();
 }
 
-SideConnection* Worker::side(const std::string& name) {
+SideConnection* Worker::side(const std::string& name, const net::Endpoint& host) {
   const BackendView* const backend = snapshot_->backend(name);
   if (!backend || !SideConnection::possible(*backend)) return nullptr;
-  for (auto& [of, side] : sides_)
-    if (of == name && !side->closing()) return side.get();
-  auto& made = sides_.emplace_back(name, nullptr).second;
-  made = std::make_unique<SideConnection>(loop_, derivations_, *backend, scram_nonce(), [this, gone = &made] {
-    sides_.remove_if([gone](const auto& each) { return &each.second == gone; });
-    after_change();
-  });
-  return made.get();
+  for (Side& side : sides_)
+    if (side.backend == name && side.host == host && !side.connection->closing())
+      return side.connection.get();
+  Side& made = sides_.emplace_back(Side{name, host, nullptr});
+  made.connection = std::make_unique<SideConnection>(
+      loop_, derivations_, SideConnection::role_on(*backend, host), scram_nonce(), [this, gone = &made] {
+        sides_.remove_if([gone](const Side& each) { return &each == gone; });
+        after_change();
+      });
+  return made.connection.get();
 }
 
 // The connection stays open until Postgres has answered, so that the process is still the server's.
 bool Worker::terminate(Server& server) {
   const GroupKey& key = server.group().key();
-  SideConnection* const connection = side(key.backend);
+  SideConnection* const connection = side(key.backend, server.host());
   if (!connection) return false;
   connection->ask(fmt::format("SELECT pg_catalog.pg_terminate_backend({})", server.cancel_pid()),
                   [this, key, id = server.id](const SideAnswer& answer) {
@@ -553,6 +557,17 @@ void Worker::breaker_changed(const std::string& backend) {
     if (key.backend == backend) group->breaker_changed();
 }
 
+void Worker::host_moved(const std::string& backend, const net::Endpoint& to) {
+  for (auto& [key, group] : groups_.by_key())
+    if (key.backend == backend) group->leave_hosts([&to](const net::Endpoint& host) { return host != to; });
+}
+
+void Worker::host_silent(const std::string& backend, const net::Endpoint& silent) {
+  for (auto& [key, group] : groups_.by_key())
+    if (key.backend == backend)
+      group->leave_hosts([&silent](const net::Endpoint& host) { return host == silent; });
+}
+
 void Worker::begin_breakers_anew(const std::string& backend) {
   for (auto& [key, group] : groups_.by_key())
     if (key.backend == backend) group->gate().begin_anew();
@@ -563,16 +578,41 @@ void Worker::begin_breakers_anew(const std::string& backend) {
 void Worker::drain(const Error& why) {
   set_suspended(false);
   draining_ = why;
+  // Where another process takes over, who has just come is served: the kernel has given us his connection,
+  // and he may have nobody to try it with again.
+  if (config().reuse_port) {
+    latecomers_until_ = loop_.now() + kLatecomers;
+    loop_.arm(latecomers_timer_, latecomers_until_);
+    for (const auto& listener : listeners_) listener->accept_rest();
+  }
   stop_listening();
+  if (!admits_latecomers()) end_logins(why);
+  end_idle(why);
+  const auto movers = movers_.size();
+  for (std::size_t i = 0; i < movers; ++i) movers_[i]->call_off(why);
+  for (auto& [raw, console] : consoles_) console->end();
+  for (auto& [key, group] : groups_.by_key()) group->close_idle();
+  after_change();
+}
+
+void Worker::end_logins(const Error& why) {
   std::vector<ClientLogin*> logins;
   for (auto& [raw, place] : logins_) logins.push_back(place.login.get());
   for (ClientLogin* login : logins) login->end(why);
+}
+
+void Worker::end_idle(const Error& why) {
   std::vector<Session*> idle;
   for (auto& [id, session] : sessions_)
-    if (session->between_transactions()) idle.push_back(session.get());
+    if (session->between_transactions() && !(admits_latecomers() && session->fresh()))
+      idle.push_back(session.get());
   for (Session* session : idle) session->end(why);
-  for (auto& [raw, console] : consoles_) console->end();
-  for (auto& [key, group] : groups_.by_key()) group->close_idle();
+}
+
+void Worker::turn_away_latecomers() {
+  latecomers_until_ = {};
+  end_logins(*draining_);
+  end_idle(*draining_);
   after_change();
 }
 
@@ -580,9 +620,7 @@ void Worker::let_clients_leave(const Error& why) {
   set_suspended(false);
   leaving_ = why;
   stop_listening();
-  std::vector<ClientLogin*> logins;
-  for (auto& [raw, place] : logins_) logins.push_back(place.login.get());
-  for (ClientLogin* login : logins) login->end(why);
+  end_logins(why);
   after_change();
 }
 
@@ -620,7 +658,36 @@ void Worker::set_suspended(bool suspended) {
   }
   const Duration was = loop_.now() - *std::exchange(suspended_since_, std::nullopt);
   for (auto& [id, session] : sessions_) session->resume(was);
-  for (auto& [key, group] : groups_) group->resumed();
+  for (auto& [key, group] : groups_.by_key()) group->resumed();
+}
+
+void Worker::move(Mover::Order order, Mover::Commit commit, Mover::Over over) {
+  Mover& mover = *movers_.emplace_back(
+      std::make_unique<Mover>(*this, next_server_id(), std::move(order), std::move(commit), std::move(over)));
+  if (draining_) return mover.call_off(*draining_);
+  mover.start();
+}
+
+Mover* Worker::mover(std::uint64_t id) const {
+  for (const auto& each : movers_)
+    if (each->id() == id) return each.get();
+  return nullptr;
+}
+
+// Posted: its own calls are under way.
+void Worker::move_over(const Mover& mover) {
+  loop_.post([this, id = mover.id()] {
+    std::erase_if(movers_, [id](const auto& each) { return each->id() == id; });
+    after_change();
+  });
+}
+
+void Worker::move_group(Group& group, const std::string& backend) {
+  GroupKey key = group.key();
+  key.backend = backend;
+  key.twin = 0;
+  if (groups_.find(key)) key.twin = group.id();
+  groups_.rename(group, std::move(key));
 }
 
 bool Worker::pause_settled(const std::string* name) const {
@@ -664,7 +731,8 @@ void Worker::charge_servers() {
 }
 
 bool Worker::empty() const {
-  if (!sessions_.empty() || !logins_.empty() || !consoles_.empty() || !cancels_.empty() || !sides_.empty())
+  if (!sessions_.empty() || !logins_.empty() || !consoles_.empty() || !cancels_.empty() || !sides_.empty() ||
+      !movers_.empty())
     return false;
   return std::all_of(groups_.by_key().begin(), groups_.by_key().end(),
                      [](const auto& entry) { return entry.second->disconnected(); });
@@ -677,7 +745,7 @@ void Worker::after_change() {
     sweep_posted_ = false;
     groups_.sweep();
     if (leaving_ && sessions_.empty() && logins_.empty()) drain(*std::exchange(leaving_, std::nullopt));
-    if (draining_ && empty() && on_empty) std::exchange(on_empty, nullptr)();
+    if (draining_ && !admits_latecomers() && empty() && on_empty) std::exchange(on_empty, nullptr)();
   });
 }
 

@@ -17,6 +17,7 @@
 #include "pooler/base/rng.h"
 #include "pooler/derivations.h"
 #include "pooler/groups.h"
+#include "pooler/mover.h"
 #include "pooler/net/loop.h"
 #include "pooler/session.h"
 #include "pooler/shared.h"
@@ -49,6 +50,8 @@ class Worker final : public net::Acceptor {
   // No client, console or login is left, and no server.
   bool empty() const;
   bool draining() const { return draining_.has_value(); }
+  // For a moment after it began to drain: logins go on, and who has not had a transaction may have one.
+  bool admits_latecomers() const { return latecomers_until_ > Time{}; }
   const std::optional<Error>& drain_reason() const { return draining_; }
 
   net::Loop& loop() { return loop_; }
@@ -123,6 +126,10 @@ class Worker final : public net::Acceptor {
   BreakerBook<GroupKey>& breakers() { return breakers_; }
   // The breaker of this backend is open or closed now.
   void breaker_changed(const std::string& backend);
+  // The primary of this backend is another host now, or this host of it does not answer any more: connections
+  // to all but that one, or to this one, are given up.
+  void host_moved(const std::string& backend, const net::Endpoint& to);
+  void host_silent(const std::string& backend, const net::Endpoint& host);
   // BREAKER CLOSE or AUTO: those of its databases and users begin anew.
   void begin_breakers_anew(const std::string& backend);
 
@@ -146,6 +153,11 @@ class Worker final : public net::Acceptor {
     Tenant* const known = tenants_.find(record.name);
     (known ? *known : tenant(record)).disabled = disabled;
   }
+  // MOVE, of a tenant that has its home here.
+  void move(Mover::Order order, Mover::Commit commit, Mover::Over over);
+  Mover* mover(std::uint64_t id) const;  // null: it is over
+  void move_over(const Mover& mover);
+  void move_group(Group& group, const std::string& backend);
   // Nothing runs any more for what was paused.
   bool pause_settled(const std::string* tenant) const;
   bool all_paused() const { return all_paused_; }
@@ -198,8 +210,13 @@ class Worker final : public net::Acceptor {
   std::unordered_map<std::uint32_t, std::unique_ptr<Session>> sessions_;
   std::unordered_map<ConsoleSession*, std::unique_ptr<ConsoleSession>> consoles_;
   std::unordered_map<CancelConnection*, std::unique_ptr<CancelConnection>> cancels_;
-  // To each backend at most one that is not closing.
-  std::list<std::pair<std::string, std::unique_ptr<SideConnection>>> sides_;
+  // To each host at most one that is not closing.
+  struct Side {
+    std::string backend;
+    net::Endpoint host;
+    std::unique_ptr<SideConnection> connection;
+  };
+  std::list<Side> sides_;
   // Goes round the workers, and comes back to the one that has asked.
   struct Reclaim {
     std::string backend;
@@ -209,7 +226,9 @@ class Worker final : public net::Acceptor {
     Worker* worker = nullptr;  // of the best
     std::uint64_t group = 0;
   };
-  SideConnection* side(const std::string& backend);  // null: the backend has no side role
+  // Null: the backend has no side role.
+  SideConnection* side(const std::string& backend, const net::Endpoint& host);
+  std::vector<std::unique_ptr<Mover>> movers_;
   void look_for_spare(Reclaim reclaim);
   void take_spare(Reclaim reclaim);
   void follow(Tenant& tenant, const tiers::Tenant& record);
@@ -220,6 +239,9 @@ class Worker final : public net::Acceptor {
   void end_graces();
   void close_surplus(Tenant& tenant);
   void make_room();
+  void end_logins(const Error& why);
+  void end_idle(const Error& why);  // sessions between two transactions
+  void turn_away_latecomers();
 
   bool all_paused_ = false;
   std::optional<Time> suspended_since_;
@@ -231,6 +253,9 @@ class Worker final : public net::Acceptor {
   std::uint32_t slow_told_ = 0;  // lines that are being made elsewhere
   std::uint32_t next_slot_ = 0;
   std::uint64_t last_server_id_ = 0;
+  static constexpr std::chrono::seconds kLatecomers{1};
+  Time latecomers_until_{};  // not over: they are admitted
+  net::Timer latecomers_timer_;
   std::optional<Error> draining_;
   std::optional<Error> leaving_;  // the reason for a drain to come
 };

@@ -7,6 +7,7 @@
 #include <uv.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <utility>
 
 #include "pooler/net/address.h"
@@ -52,14 +53,16 @@ class Socket {
 
 const sockaddr* generic(const auto& address) { return reinterpret_cast<const sockaddr*>(&address); }
 
-Expected<int> open_tcp(const Endpoint& where, const sockaddr_storage& address, bool any, int backlog) {
+Expected<int> open_tcp(const Endpoint& where, const sockaddr_storage& address, bool any,
+                       const ListenOptions& options) {
   Socket socket(address.ss_family);
   if (socket.fd() < 0) return refuse(where, advice(errno));
   socket.set(SOL_SOCKET, SO_REUSEADDR, 1);
+  if (options.shared) socket.set(SOL_SOCKET, SO_REUSEPORT, 1);
   if (address.ss_family == AF_INET6) socket.set(IPPROTO_IPV6, IPV6_V6ONLY, any ? 0 : 1);
   keep_alive(socket.fd());
   if (bind(socket.fd(), generic(address), length(address)) != 0) return refuse(where, advice(errno));
-  if (::listen(socket.fd(), backlog) != 0) return refuse(where, advice(errno));
+  if (::listen(socket.fd(), options.backlog) != 0) return refuse(where, advice(errno));
   return socket.hand_out();
 }
 
@@ -75,20 +78,32 @@ Path look_at(const std::string& path, const sockaddr_un& address) {
 }
 
 Expected<int> open_unix(const Endpoint& where, const ListenOptions& options) {
-  const auto address = unix_address(where.host);
+  auto address = unix_address(where.host);
   if (!address) return refuse(where, "the path is longer than the 107 bytes that a unix socket may have");
+  std::string path = where.host;
   Socket socket(AF_UNIX);
   if (socket.fd() < 0) return refuse(where, advice(errno));
   switch (look_at(where.host, *address)) {
     case Path::Free: break;
     case Path::Stale: ::unlink(where.host.c_str()); break;
-    case Path::Live: return refuse(where, "a program answers there already; stop it or change the path");
+    case Path::Live:
+      if (options.shared) {
+        path += ".new";
+        ::unlink(path.c_str());
+        address = unix_address(path);
+        if (!address) return refuse(where, "the path is too long to be taken over");
+        break;
+      }
+      return refuse(where, "a program answers there already; stop it or change the path");
     case Path::Foreign: return refuse(where, "the file is not a socket; remove it or change the path");
   }
   if (bind(socket.fd(), generic(*address), sizeof *address) != 0) return refuse(where, advice(errno));
   // Before listen(), so that nobody gets in with wider permissions.
-  if (chmod(where.host.c_str(), options.unix_mode) != 0) return refuse(where, advice(errno));
+  if (chmod(path.c_str(), options.unix_mode) != 0) return refuse(where, advice(errno));
   if (::listen(socket.fd(), options.backlog) != 0) return refuse(where, advice(errno));
+  // At no moment is there nobody.
+  if (path != where.host && ::rename(path.c_str(), where.host.c_str()) != 0)
+    return refuse(where, advice(errno));
   return socket.hand_out();
 }
 
@@ -102,9 +117,9 @@ Expected<int> open_listener(const Endpoint& where, const ListenOptions& options)
   if (!address)
     return refuse(where, "not an IP address; use for example 127.0.0.1, ::1, * or the path of a socket");
   if (star && Socket(AF_INET6).fd() < 0) {  // a kernel without IPv6
-    return open_tcp(where, *literal({"0.0.0.0", where.port}), false, options.backlog);
+    return open_tcp(where, *literal({"0.0.0.0", where.port}), false, options);
   }
-  return open_tcp(where, *address, named.host == "::", options.backlog);
+  return open_tcp(where, *address, named.host == "::", options);
 }
 
 bool machine_has(const std::string& address) {

@@ -12,6 +12,9 @@ namespace pgweir::net {
 struct ListenOptions {
   int backlog = 1024;
   unsigned unix_mode = 0777;  // permissions of a unix socket's file
+  // Another process of the same user may listen there, too, and does the same. The path of a unix socket is
+  // taken over from it: it goes on with the connections that it has.
+  bool shared = false;
 };
 
 // Opens, binds and listens: TCP on an IPv4 or IPv6 address ("::" takes IPv4 as well, "*" means "::"), or a

@@ -125,6 +125,8 @@ TEST_CASE("every mistake is told with its line, its column and what is allowed")
        "f:2:24: tenants.a.backend: no backend is named 'mian'; did you mean main?"},
       {"tenants: {a: {tier: prro}}", "f:2:21: tenants.a.tier: no tier is named 'prro'; did you mean pro?"},
       {"pool: {default_tier: gold}", "f:2:22: pool.default_tier: no tier is named 'gold'"},
+      {"tenant_store: {kind: postgres, postgres_url: 'postgres://u@a,b/d'}",
+       "f:2:46: tenant_store.postgres_url: must name a single host, without target_session_attrs"},
       // users
       {"users: {a: }", "f:2:9: users.a: must be a secret, {secret: ...} or {secret_file: ...}"},
       {"users: {a: [b]}", "f:2:12: users.a: must be a secret, {secret: ...} or {secret_file: ...}"},

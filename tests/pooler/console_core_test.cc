@@ -18,6 +18,7 @@ std::string read(std::string_view text) {
     all += request.command->words;
     if (!request.argument.empty()) all += "(" + request.argument + ")";
     if (!request.value.empty()) all += "(" + request.value + ")";
+    if (request.seconds > 0) all += "(" + std::to_string(request.seconds) + "s)";
   }
   return all;
 }
@@ -65,6 +66,9 @@ TEST_CASE("commands are read in any case and spacing, one or many") {
       {"shutdown", "SHUTDOWN"},
       {"kill app", "KILL(app)"},
       {"KILL_CLIENT 17", "KILL_CLIENT(17)"},
+      {"move acme to other", "MOVE(acme)(other)"},
+      {"MOVE \"a b\" TO \"p q\" 5", "MOVE(a b)(p q)(5s)"},
+      {"MOVE acme TO other 3600", "MOVE(acme)(other)(3600s)"},
       {"reconnect", "RECONNECT"},
       {"wait_close \"a b\"", "WAIT_CLOSE(a b)"},
       {"show tenants", "SHOW TENANTS"},
@@ -113,6 +117,14 @@ TEST_CASE("what is not a command is refused with what was probably meant") {
       {"DISABLE", "! 42601 DISABLE takes the name of one database"},
       {"DISABLE a b", "! 42601 DISABLE takes the name of one database"},
       {"SHOW CEILINGS 'a'", "! 42601 SHOW CEILINGS takes the name of one database"},
+      {"MOVE", "! 42601 MOVE takes tenant TO backend [seconds]"},
+      {"MOVE acme other", "! 42601 MOVE takes tenant TO backend [seconds]"},
+      {"MOVE acme TO", "! 42601 MOVE takes tenant TO backend [seconds]"},
+      {"MOVE acme TO other 0", "! 42601 MOVE takes tenant TO backend [seconds]"},
+      {"MOVE acme TO other 3601", "! 42601 MOVE takes tenant TO backend [seconds]"},
+      {"MOVE acme TO other 1s", "! 42601 MOVE takes tenant TO backend [seconds]"},
+      {"MOVE acme TO other 1 2", "! 42601 MOVE takes tenant TO backend [seconds]"},
+      {"MOVE acme TO 'other'", "! 42601 MOVE takes tenant TO backend [seconds]"},
       {"KILL_CLIENT", "! 42601 KILL_CLIENT takes the id of one client"},
       {"KILL_CLIENT c17", "! 42601 KILL_CLIENT takes the id of one client"},
       {"KILL_CLIENT -1", "! 42601 KILL_CLIENT takes the id of one client"},

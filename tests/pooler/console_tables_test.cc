@@ -244,10 +244,12 @@ TEST_CASE("our own tables tell of tenants, tiers, threads and hosts") {
         "texts_by_words:N texts_remembered:N texts_parsed:N");
   CHECK(rows(out) == "1 2 3 4 5 6 7 8 9 10 11");
   out.clear();
-  const BackendRow backend{"main", "db", 5432, 7, 200, true};
+  const BackendRow backend{"main", "db", 5432, 7, 200, true, "db:5432 primary, db2:5432", "read-write"};
   put_backends(out, {&backend, 1});
-  CHECK(columns(out) == "name:s host:s port:i current_connections:i max_connections:i starved:i");
-  CHECK(rows(out) == "main db 5432 7 200 1");
+  CHECK(columns(out) ==
+        "name:s host:s port:i current_connections:i max_connections:i starved:i target_session_attrs:s "
+        "hosts:s");
+  CHECK(rows(out) == "main db 5432 7 200 1 read-write db:5432 primary, db2:5432");
   out.clear();
   const BreakerRow breaker{"main", std::nullopt, std::nullopt, Breaker::State::Open, false, 5, 8, 1, 9,
                            7,      "29.5",       "gone"};

@@ -1,0 +1,147 @@
+"""listen.reuse_port: a new pgweir is started beside the old one, which is then told to end."""
+
+import os
+import signal
+import threading
+import time
+import unittest
+
+import psycopg
+
+from harness import PgweirCase, Wire, wait_until
+from harness.wire import Closed, first_error
+
+HBA = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
+CLIENTS = 8
+
+
+class Handover(PgweirCase):
+    postgres_options = {"hba": HBA}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.postgres.create_user("app", "s3cret")
+        cls.postgres.create_database("app", owner="app")
+
+    def pair(self, **listen):
+        """The old one runs; both are made for the same places."""
+        config = {
+            "auth": {"method": "trust"},
+            "listen": {"reuse_port": True, **listen},
+            "pool": {"unknown_tenants": True, "default_tier": "test"},
+            "tiers": {"test": {"pool_size": 8, "max_server_connections": 16, "max_clients": 100}},
+            "process": {"shutdown_timeout": "20s"},
+        }
+        old = self.pgweir(config, {"app": "s3cret", "admin": "adm1n"})
+        new = self.pgweir(config, {"app": "s3cret", "admin": "adm1n"}, start=False)
+        new.port = new.config["listen"]["port"] = old.port
+        new.socket_dir = new.config["listen"]["unix_socket_dir"] = old.socket_dir
+        return old, new
+
+    def start_new(self, new):
+        new.start(wait=False)
+        wait_until(lambda: "pgweir ready" in new.log(), seconds=20, what="the new pgweir ready")
+
+    def test_no_transaction_that_ends_in_time_fails(self):
+        old, new = self.pair()
+        stop, errors, done = threading.Event(), [], [0]
+
+        def load():
+            while not stop.is_set():
+                try:
+                    # As applications without a pool of their own do: a connection for each transaction.
+                    with Wire(old.port) as wire:
+                        wire.login("app", "app")
+                        for statement in ("begin", "select 1", "commit"):
+                            error = first_error(wire.query(statement))
+                            if error:
+                                errors.append(error)
+                        done[0] += 1
+                except (Closed, OSError) as error:
+                    errors.append(error)
+
+        threads = [threading.Thread(target=load, daemon=True) for _ in range(CLIENTS)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: done[0] > 200, what="load")
+        long = Wire(old.port).login("app", "app")
+        self.addCleanup(long.close)
+        long.query("begin")
+        self.start_new(new)
+        before = done[0]
+        wait_until(lambda: done[0] > before + 100, what="load on both")
+        old.signal(signal.SIGTERM)
+        before = done[0]
+        wait_until(lambda: done[0] > before + 200, what="load on the new one")
+        # The old one lives for as long as somebody has a transaction there.
+        self.assertTrue(old.alive)
+        self.assertIsNone(first_error(long.query("select 1")))
+        self.assertIsNone(first_error(long.query("commit")))
+        self.assertEqual(old.wait_end(), 0)
+        stop.set()
+        for thread in threads:
+            thread.join(20)
+        print(f"\n  {done[0]} transactions, each on a connection of its own, {len(errors)} errors", flush=True)
+        self.assertEqual(errors, [])
+        with Wire(new.port) as wire:
+            self.assertEqual(wire.login("app", "app").value("select 2"), "2")
+
+    def test_the_unix_socket_is_taken_over(self):
+        old, new = self.pair()
+
+        def answer():
+            with psycopg.connect(
+                host=old.socket_dir, port=old.port, dbname="app", user="app", connect_timeout=10
+            ) as connection:
+                return connection.execute("select 3").fetchone()[0]
+
+        self.assertEqual(answer(), 3)
+        path = f"{old.socket_dir}/.s.PGSQL.{old.port}"
+        before = os.stat(path).st_ino
+        self.start_new(new)
+        self.assertNotEqual(os.stat(path).st_ino, before)
+        self.assertEqual(answer(), 3)
+        old.signal(signal.SIGTERM)
+        self.assertEqual(old.wait_end(), 0)
+        # The path is the new one's: the old one has left it alone.
+        self.assertEqual(answer(), 3)
+        new.stop()
+        self.assertFalse(os.path.exists(path))
+
+    def test_idle_clients_are_closed_between_transactions(self):
+        old, _ = self.pair()
+        idle = Wire(old.port).login("app", "app")
+        idle.query("select 1")
+        fresh = Wire(old.port).login("app", "app")
+        self.addCleanup(idle.close)
+        self.addCleanup(fresh.close)
+        begun = time.monotonic()
+        old.signal(signal.SIGTERM)
+        self.assertEqual(first_error(idle.until_closed())["C"], "57P01")
+        # One that has just come may have a transaction, for a moment.
+        self.assertIsNone(first_error(fresh.query("select 1")))
+        self.assertEqual(first_error(fresh.until_closed())["C"], "57P01")
+        late = Wire(old.port) if self._listens(old) else None
+        self.assertIsNone(late)
+        self.assertEqual(old.wait_end(), 0)
+        self.assertLess(time.monotonic() - begun, 10)
+
+    @staticmethod
+    def _listens(weir):
+        try:
+            Wire(weir.port).close()
+            return True
+        except OSError:
+            return False
+
+    def test_without_it_the_port_is_taken(self):
+        old, new = self.pair(reuse_port=False)
+        new.start(wait=False)
+        self.assertNotEqual(new.wait_end(), 0)
+        self.assertIn("address already in use", new.log())
+        self.assertTrue(old.alive)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,231 @@
+"""MOVE: a tenant goes to another backend while its clients are connected."""
+
+import re
+import threading
+import time
+import unittest
+
+import psycopg
+
+from harness import PgweirCase, Postgres, Wire, free_port, wait_until
+from harness.wire import Closed, first_error, query
+
+HBA = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
+STRICT = "local all all trust\nhost all all 127.0.0.1/32 reject\n"
+IDLE_PAUSE_MS = 100
+
+
+class Move(PgweirCase):
+    postgres_options = {"hba": HBA}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.other = Postgres(hba=HBA)
+        cls.addClassCleanup(lambda: cls.other.stop())
+        for postgres, place in ((cls.postgres, "old"), (cls.other, "new")):
+            postgres.create_user("app", "s3cret")
+            for database in ("acme", "umbra"):
+                postgres.create_database(database, owner="app")
+                # Function scans: what an operator has copied before.
+                postgres.sql(f"create table place as select '{place}' as name", database)
+                postgres.sql("grant all on place to app", database)
+                postgres.sql("create table ledger (id int); grant all on ledger to app", database)
+
+    def weir(self, **more):
+        tier = {"pool_size": 4, "max_server_connections": 8, "max_clients": 50, "queue_timeout": "30s"}
+        here = {"host": self.other.host, "port": self.other.port}
+        backends = {"other": here, "gone": {"host": "127.0.0.1", "port": free_port()}}
+        self.tenants = {
+            "acme": {"tier": "test", "backend": "main"},
+            "umbra": {"tier": "test", "backend": "main"},
+            "twin": {"tier": "test", "backend": "main", "database": "umbra"},
+        }
+        weir = self.pgweir(
+            {
+                "auth": {"method": "trust"},
+                "backends": backends,
+                "tiers": {"test": tier},
+                "tenants": self.tenants,
+                **more,
+            },
+            {"app": "s3cret", "admin": "adm1n"},
+        )
+        return weir
+
+    def client(self, weir, database="acme"):
+        wire = Wire(weir.port)
+        self.addCleanup(wire.close)
+        return wire.login("app", database)
+
+    @staticmethod
+    def place(client):
+        return client.value("select name from place")
+
+    def move(self, weir, order):
+        """The notices of it."""
+        notices = []
+        with weir.connect("pgweir", "admin", cursor_factory=psycopg.ClientCursor) as console:
+            console.add_notice_handler(lambda notice: notices.append(notice.message_primary))
+            console.execute(order)
+        return notices
+
+    def refused(self, weir, order, pattern):
+        with self.assertRaisesRegex(psycopg.Error, pattern) as caught:
+            self.move(weir, order)
+        return caught.exception
+
+    def test_connected_clients_follow(self):
+        weir = self.weir()
+        clients = [self.client(weir) for _ in range(3)]
+        bystander = self.client(weir, "umbra")
+        prepared = self.client(weir)
+        prepared.query("set application_name = 'kept'")
+        for client in clients:
+            self.assertEqual(self.place(client), "old")
+        (notice,) = self.move(weir, "MOVE acme TO other")
+        held = int(re.search(r"4 clients go on there; .* held for (\d+)ms", notice)[1])
+        print(f"\n  an idle tenant was held for {held} ms", flush=True)
+        self.assertLess(held, IDLE_PAUSE_MS)
+        for client in clients:
+            self.assertEqual(self.place(client), "new")
+        self.assertEqual(prepared.value("show application_name"), "kept")
+        self.assertEqual(self.place(self.client(weir)), "new")
+        self.assertEqual(self.place(bystander), "old")
+        self.assertEqual(
+            self.postgres.sql("select count(*) from pg_stat_activity where datname = 'acme'"), [(0,)]
+        )
+        self.move(weir, "MOVE acme TO main")
+        self.assertEqual(self.place(clients[0]), "old")
+        self.refused(weir, "MOVE acme TO main", "on backend 'main' already")
+
+    def test_running_transactions_end_where_they_began(self):
+        weir = self.weir()
+        busy, waiting = self.client(weir), self.client(weir)
+        self.assertEqual(self.place(waiting), "old")
+        busy.query("begin")
+        busy.query("insert into ledger values (1)")
+        moving = threading.Thread(target=self.move, args=(weir, "MOVE acme TO other"), daemon=True)
+        moving.start()
+        wait_until(lambda: "move asked for" in weir.log(), what="the order")
+        time.sleep(0.3)
+        waiting.send(query("select name from place"))
+        busy.query("insert into ledger values (2)")
+        self.assertTrue(moving.is_alive())
+        self.assertIsNone(first_error(busy.query("commit")))
+        moving.join(10)
+        self.assertFalse(moving.is_alive())
+        self.assertIn(b"new", b"".join(payload for kind, payload in waiting.until_ready() if kind == b"D"))
+        self.assertEqual(self.place(busy), "new")
+        self.assertEqual(self.postgres.sql("select count(*) from ledger", "acme"), [(2,)])
+        self.assertEqual(self.other.sql("select count(*) from ledger", "acme"), [(0,)])
+
+    def test_clients_that_keep_their_server_call_it_off(self):
+        weir = self.weir()
+        pinned, free = self.client(weir), self.client(weir)
+        pinned.query("create temporary table t (a int)")
+        self.assertEqual(self.place(free), "old")
+        begun = time.monotonic()
+        error = self.refused(weir, "MOVE acme TO other 1", "1 of its clients still had a server after 1s")
+        self.assertLess(time.monotonic() - begun, 10)
+        self.assertEqual(error.sqlstate, "55006")
+        self.assertRegex(error.diag.message_detail, r"Clients \d+ \(pinned: .+\)\.")
+        self.assertIn("KILL_CLIENT", error.diag.message_hint)
+        self.assertEqual(self.place(free), "old")
+        self.assertIsNone(first_error(pinned.query("select * from t")))
+        pinned.close()
+        self.move(weir, "MOVE acme TO other 10")
+        self.assertEqual(self.place(free), "new")
+
+    def test_a_target_that_cannot_be_logged_in_to_changes_nothing(self):
+        weir = self.weir()
+        client = self.client(weir)
+        self.assertEqual(self.place(client), "old")
+        error = self.refused(weir, "MOVE acme TO gone", "connection refused")
+        self.assertEqual(error.sqlstate, "08006")
+        self.refused(weir, "MOVE acme TO nowhere", "no backend is named 'nowhere'")
+        self.refused(weir, "MOVE nobody_ TO", "MOVE takes tenant TO backend")
+        self.other.set_hba(STRICT)
+        try:
+            wait_until(lambda: not self.reachable(self.other), what="a Postgres that rejects")
+            error = self.refused(weir, "MOVE acme TO other", "user 'app' cannot log in to database 'acme'")
+            self.assertEqual(error.sqlstate, "28000")
+        finally:
+            self.other.set_hba(HBA)
+            wait_until(lambda: self.reachable(self.other), what="a Postgres that accepts")
+        self.assertEqual(self.place(client), "old")
+        self.assertEqual(self.place(self.client(weir)), "old")
+
+    @staticmethod
+    def reachable(postgres):
+        try:
+            psycopg.connect(host=postgres.host, port=postgres.port, dbname="acme", user="app").close()
+            return True
+        except psycopg.OperationalError:
+            return False
+
+    def test_a_shared_database_is_not_torn_apart(self):
+        weir = self.weir()
+        one, two = self.client(weir, "umbra"), self.client(weir, "twin")
+        self.assertEqual([self.place(one), self.place(two)], ["old", "old"])
+        self.refused(weir, "MOVE umbra TO other", "clients of tenant 'twin' use the same database and user")
+        two.close()
+        wait_until(lambda: len(weir.console("SHOW CLIENTS")[1]) == 2, what="one client beside the console")
+        self.move(weir, "MOVE umbra TO other")
+        self.assertEqual(self.place(one), "new")
+
+    def test_reloads_keep_to_it_while_the_file_names_the_former_backend(self):
+        weir = self.weir()
+        client = self.client(weir)
+        self.assertEqual(self.place(client), "old")
+        self.move(weir, "MOVE acme TO other")
+        weir.console("RELOAD")
+        self.assertEqual(self.place(client), "new")
+        self.assertEqual(self.place(self.client(weir)), "new")
+        # A file that names a third one is obeyed, from the next login on.
+        weir.config["backends"]["third"] = {"host": self.postgres.host, "port": self.postgres.port}
+        weir.config["tenants"]["acme"]["backend"] = "third"
+        weir.write_files()
+        weir.console("RELOAD")
+        self.assertEqual(self.place(self.client(weir)), "old")
+        self.assertEqual(self.place(client), "new")
+
+    def test_a_tenant_without_clients_moves_untried(self):
+        weir = self.weir()
+        (notice,) = self.move(weir, "MOVE acme TO other")
+        self.assertIn("no login to it was tried", notice)
+        self.assertEqual(self.place(self.client(weir)), "new")
+
+    def test_under_load_nobody_notices(self):
+        weir = self.weir()
+        stop, errors, seen = threading.Event(), [], set()
+
+        def load():
+            client = self.client(weir)
+            while not stop.is_set():
+                try:
+                    error = first_error(client.query("begin; select name from place; commit"))
+                    if error:
+                        errors.append(error)
+                    seen.add(self.place(client))
+                except Closed as closed:
+                    errors.append(closed)
+                    return
+
+        threads = [threading.Thread(target=load, daemon=True) for _ in range(12)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: seen, what="load")
+        for target in ("other", "main", "other", "main", "other"):
+            self.move(weir, f"MOVE acme TO {target}")
+            time.sleep(0.1)
+        stop.set()
+        for thread in threads:
+            thread.join(20)
+            self.assertFalse(thread.is_alive())
+        self.assertEqual(errors, [])
+        self.assertEqual(seen, {"old", "new"})
+
+
+if __name__ == "__main__":
+    unittest.main()
