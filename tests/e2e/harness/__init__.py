@@ -6,6 +6,7 @@ root, listens on loopback only, and dies with the test process.
 
 from .case import PgweirCase
 from .certificates import Authority
+from .fault_proxy import FaultProxy
 from .ledger import Ledger
 from .machine import free_port, pg_program, run, scratch, wait_until
 from .pgweir import Pgweir
@@ -17,6 +18,7 @@ from .wire import Wire
 
 __all__ = [
     "Authority",
+    "FaultProxy",
     "Ledger",
     "Pgweir",
     "PgweirCase",
