@@ -266,13 +266,11 @@ def old_postgres(recovery, name):
             kind, payload = session.receive()
             if kind == b"X":
                 return
-            asked = payload.split(b"\0")
             if b"pg_is_in_recovery" in payload:
                 row = data_row(recovery, "on" if recovery == "t" else "off")
                 columns = row_description("pg_is_in_recovery", "current_setting")
             else:
                 row, columns = data_row(name), row_description("name")
-            del asked
             if kind == b"Q":
                 session.send(columns, row, complete("SELECT 1"), READY)
 

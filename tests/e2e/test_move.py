@@ -7,7 +7,7 @@ import unittest
 
 import psycopg
 
-from harness import PgweirCase, Postgres, Wire, free_port, wait_until
+from harness import PgweirCase, Postgres, Redis, Wire, free_port, wait_until
 from harness.wire import Closed, first_error, query
 
 HBA = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
@@ -27,7 +27,7 @@ class Move(PgweirCase):
             postgres.create_user("app", "s3cret")
             for database in ("acme", "umbra"):
                 postgres.create_database(database, owner="app")
-                # Function scans: what an operator has copied before.
+                # What an operator has copied before, but for its name.
                 postgres.sql(f"create table place as select '{place}' as name", database)
                 postgres.sql("grant all on place to app", database)
                 postgres.sql("create table ledger (id int); grant all on ledger to app", database)
@@ -189,6 +189,43 @@ class Move(PgweirCase):
         weir.console("RELOAD")
         self.assertEqual(self.place(self.client(weir)), "old")
         self.assertEqual(self.place(client), "new")
+
+    def test_a_tenant_of_a_store_has_its_row_changed(self):
+        redis = Redis()
+        self.addCleanup(redis.stop)
+        redis.tenant("stored", tier="test", database="acme", backend="main")
+        weir = self.weir(tenant_store={"kind": "redis", "redis_url": redis.url()})
+        client = self.client(weir, "stored")
+        self.assertEqual(self.place(client), "old")
+        self.move(weir, "MOVE stored TO other")
+        self.assertEqual(redis("HGET", "pgweir:tenant:stored", "backend"), "other")
+        self.assertEqual(self.place(client), "new")
+        self.assertEqual(self.place(self.client(weir, "stored")), "new")
+        weir.console("RELOAD")
+        self.assertEqual(self.place(client), "new")
+        # A row that somebody sets back is obeyed from the next login on.
+        redis.tenant("stored", backend="main")
+        redis("PUBLISH", "pgweir:changed", "stored")
+        wait_until(lambda: self.place(self.client(weir, "stored")) == "old", what="the row is read")
+        self.assertEqual(self.place(client), "new")
+        redis.stop()
+        error = self.refused(weir, "MOVE stored TO other", "the tenant store was not changed|cannot be looked up")
+        self.assertEqual(error.sqlstate, "57P03")
+        self.assertEqual(self.place(client), "new")
+
+    def test_who_listens_goes_on_listening(self):
+        weir = self.weir()
+        client = self.client(weir)
+        client.query("listen news")
+        self.assertIsNone(first_error(client.query("select 1")))
+        wait_until(lambda: '"message":"listener connected"' in weir.log(), what="a listener")
+        self.move(weir, "MOVE acme TO other")
+        wait_until(lambda: weir.log().count('"message":"listener connected"') == 2, what="the listener there")
+        time.sleep(0.2)
+        self.other.sql("notify news, 'from there'", "acme")
+        kind, payload = client.receive()
+        self.assertEqual(kind, b"A")
+        self.assertIn(b"from there", payload)
 
     def test_a_tenant_without_clients_moves_untried(self):
         weir = self.weir()
