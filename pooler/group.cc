@@ -352,7 +352,11 @@ void Group::drop(Server& server, const char* why) {
   }
   if (server.id == reader_) {
     reader_ = 0;
+    // A server may die for reasons of its own, so that another one tries at once; but it may die of that,
+    // too.
+    const bool again = !books.routines.failed();
     books.routines.stopped();
+    if (again) books.routines.definitions_changed();
   }
   server.session = nullptr;
   server.place = Server::Place::Closing;
