@@ -192,10 +192,11 @@ void SessionCore::lend_all(const std::vector<std::string>& names, StatementOp::K
   suspicion().pins |= pin::kStatement;
 }
 
-// The server may have a statement of the client's under this name: then it says so.
+// The server may have a statement of the client's under this name: then it says so. In session mode nobody
+// has asked it.
 void SessionCore::try_name(Bytes name, Bytes content, Actions& out) {
   const Pins may_have = pins_ | (suspicion_ ? suspicion_->pins : Pins{0});
-  if (!(may_have & pin::kStatement)) return;
+  if (!(may_have & (pin::kStatement | pin::kSession))) return;
   out.to_server.own([&](std::string& bytes) {
     protocol::put_parse(bytes, name, content);
     protocol::put_close_statement(bytes, name);
