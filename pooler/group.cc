@@ -720,7 +720,6 @@ void Group::leave_hosts(const std::function<bool(const net::Endpoint&)>& these) 
 }
 
 void Group::begin_move() {
-  listener_.close();
   withdraw();
   pause_changed();
 }

@@ -133,6 +133,11 @@ void Mover::hold() {
 
 void Mover::look() {
   Tenant& moved = held();
+  // A client that has just said LISTEN may keep its server until the listener hears for it: that goes last.
+  for (Group* group : moved.groups) {
+    const Server* const listener = group->listener().server();
+    if (moved.lent == 0 && listener && listener->place == Server::Place::Listening) group->listener().close();
+  }
   const bool ready = moved.lent == 0 && std::all_of(moved.groups.begin(), moved.groups.end(),
                                                     [](const Group* group) { return group->may_move(); });
   if (ready) return commit();
