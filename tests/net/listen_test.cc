@@ -170,3 +170,30 @@ TEST_CASE("a listener may be destroyed by its own acceptor") {
   CHECK_FALSE(net.until([&] { return net.door.ears.size() > 1; }, 10ms));
   CHECK(error_of(net.here) == "");  // nobody listens there any more
 }
+
+TEST_CASE("two processes may share an address where both say so") {
+  const bool both = GENERATE(true, false);
+  const ListenOptions shared{.shared = true}, own{.shared = both};
+  const int first = open_listener({"127.0.0.1", 0}, own).value();
+  const auto second = open_listener({"127.0.0.1", bound_port(first)}, shared);
+  CHECK(second.has_value() == both);
+  ::close(first);
+  if (second) ::close(*second);
+}
+
+TEST_CASE("the path of a unix socket is taken over, and who has connected to the former one is accepted") {
+  const auto loop = UvLoop::make();
+  const TempDir dir;
+  const Endpoint here{dir.file("s"), 0};
+  Door former, present;
+  auto listener = loop->listen(open_listener(here).value(), former);
+  Ear early, late;
+  early.stream = loop->connect(here, early);
+  const auto next = loop->listen(open_listener(here, {.shared = true}).value(), present);
+  late.stream = loop->connect(here, late);
+  listener->accept_rest();
+  listener.reset();
+  REQUIRE(
+      drive(*loop, [&] { return early.connected == 1 && late.connected == 1 && present.ears.size() == 1; }));
+  CHECK(former.ears.size() == 2);  // one is the look whether somebody lives there
+}
