@@ -378,7 +378,9 @@ void Session::resume(Duration was) {
   for (Time* const each : {&since_, &busy_since_, &transaction_since_, &statement_since_})
     *each = std::min(*each + was, now);
   update_flow();
+#ifndef PGWEIR_PLANT_STAY_SUSPENDED
   if (server_ && stream_->unsent() == 0) on_drained();
+#endif
   if (notifications_ && core_.may_hear()) tell_notifications();
   if (!welcomed_ && core_.state() == State::Idle) {
     const std::string held = std::move(held_);

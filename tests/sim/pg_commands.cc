@@ -18,6 +18,14 @@ bool is_trace(Bytes name) {
   return std::find(std::begin(kTraces), std::end(kTraces), name) != std::end(kTraces);
 }
 
+// As Postgres compares names of settings.
+bool same_name(Bytes a, Bytes b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) {
+    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; };
+    return lower(x) == lower(y);
+  });
+}
+
 std::vector<std::string> words_of(Bytes sql) {
   std::vector<std::string> words;
   for (std::size_t at = 0; at < sql.size();) {
@@ -104,9 +112,11 @@ bool PgSession::asked_by_pooler(const std::string& sql, const std::vector<std::s
   } else if (says("current_setting")) {
     if (values.size() != 1) return fail("42601", "wrong parameters"), false;
     std::optional<std::string> value, source;  // none of a setting that it does not know
-    if (const auto known = settings_.find(values[0]); known != settings_.end()) {
+    const auto known = std::find_if(settings_.begin(), settings_.end(),
+                                    [&](const auto& each) { return same_name(each.first, values[0]); });
+    if (known != settings_.end()) {
       value = known->second;
-      source = value == initial_[values[0]] ? "default" : "session";
+      source = value == initial_[known->first] ? "default" : "session";
     }
     std::string out;
     if (says("pg_settings"))

@@ -56,6 +56,7 @@ void PoolerInSim::reload() {
 // As the console does it.
 void PoolerInSim::suspend(Duration how_long) {
   const auto order = [this](bool suspended) {
+    world_.trace("{}", suspended ? "suspended" : "resumed");
     for (Worker* worker : app_->shared().workers)
       worker->loop().post([worker, suspended] { worker->set_suspended(suspended); });
   };

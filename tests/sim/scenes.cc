@@ -208,7 +208,6 @@ void reloads(Stage& stage, World& world) {
   stage.reloads = 4;
   if (world.chance(50)) rude(stage);
   if (world.chance(60)) stage.suspends = static_cast<unsigned>(world.between(1, 3));
-  if (world.chance(30)) stage.manners.channels = 40;
 }
 
 void drain(Stage& stage, World& world) {
