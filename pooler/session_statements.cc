@@ -27,7 +27,9 @@ SessionCore::Step SessionCore::relay_unnamed_parse(const Frame& frame, Bytes res
   const Bytes text = rest.substr(kHeaderBytes + 1, frame.size - kHeaderBytes - 1);
   unnamed_noteworthy_ = true;
   if (whole(frame, rest)) {
-    if (deallocates_ours(text)) return replace_deallocate(frame, text, out);
+    // In a transaction that has failed it will not run.
+    const bool fails = server_->tx_status == 'E' && server_->pipeline.owed() == 0;
+    if (!fails && deallocates_ours(text)) return replace_deallocate(frame, text, out);
     const protocol::SqlWords words = protocol::sql_words(sql_of(text));
     unnamed_noteworthy_ = !books_->settings.plain_sql(*wanted_) || guard_->minds(words);
     look_for_sequences(words, sql_of(text), out);
@@ -284,7 +286,10 @@ SessionCore::Step SessionCore::relay_describe_or_close(const Frame& frame, Bytes
     } else {
       server_->pipeline.push(kind);
     }
-    out.to_server.own([](std::string& bytes) { protocol::put_close_statement(bytes, kNoStatement); });
+    const Pins may_have = pins_ | (suspicion_ ? suspicion_->pins : Pins{0});
+    const bool by_sql = (may_have & (pin::kStatement | pin::kSession)) && !name.starts_with(kOurPrefix);
+    out.to_server.own(
+        [&](std::string& bytes) { protocol::put_close_statement(bytes, by_sql ? name : kNoStatement); });
   }
   out.consumed += frame.size;
   return Step::Next;

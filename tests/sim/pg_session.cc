@@ -252,7 +252,7 @@ void PgSession::extended(char type, Bytes body) {
   if (type == 'P') {
     const std::string name(in.c_string());
     const std::string sql(in.c_string());
-    if (tx_ == 'E' && !ends_block(sql)) return run(sql, {}, From::Extended);
+    if (tx_ == 'E' && !ends_block(sql) && !sql.empty()) return run(sql, {}, From::Extended);
     if (sql.substr(0, 8) == "badparse") return fail("42601", "syntax error in " + sql);
     if (!name.empty() && statements_.contains(name))
       return fail("42P05", "prepared statement \"" + name + "\" already exists");
