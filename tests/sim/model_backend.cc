@@ -46,6 +46,8 @@ void ModelBackend::look_at_arrivals() {
     if (!protocol::read_header(rest, protocol::client_message_limit, frame))
       return violation("malformed message from the pooler");
     if (rest.size() < frame.size) return;
+    // What was committed by now is told before the next request is looked at.
+    if (state_ == State::Ready && session_->at_rest()) tell_notifications();
     looked_at_ += frame.size;
     const Token token = token_in(rest.substr(kHeaderBytes, frame.size - kHeaderBytes));
     const int owner = token.client;
