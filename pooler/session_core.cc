@@ -321,7 +321,7 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
     if (!used.empty() && server_->pipeline.owes_client()) return stall(out);
     if (server_->tx_status == 'E') used.clear();
     if (used.empty() && deallocates_ours_among(text)) {
-      if (server_->pipeline.owed() > 0) return stall(out);
+      if (server_->pipeline.owes_client()) return stall(out);
       if (server_->tx_status != 'E') renamed = rename_deallocated(text, out);
     }
     const Bytes sql = sql_of(renamed.empty() ? text : Bytes(renamed));

@@ -173,7 +173,7 @@ StatementOp SessionCore::supply(const std::vector<std::string>& names, Bytes sql
 SessionCore::Name SessionCore::lend(Bytes sql, bool& lent, Actions& out) {
   const std::vector<std::string> names = names_used(sql);
   if (names.empty()) return Name::Ready;
-  if (server_->pipeline.owed() > 0) return Name::Later;
+  if (server_->pipeline.owes_client()) return Name::Later;
   std::unique_ptr<Ruling> ruling;
   note_executed(sql, ruling, out);
   if (ruling && ruling->refused) return refuse_statement(*ruling->refused, out), Name::Refused;

@@ -43,7 +43,7 @@ SessionCore::Step SessionCore::relay_unnamed_parse(const Frame& frame, Bytes res
     return Step::NeedMore;
   } else if (names_ && names_->any_by_sql()) {
     // It is too long to be looked through.
-    if (server_->pipeline.owed() > 0) return stall(out);
+    if (server_->pipeline.owes_client()) return stall(out);
     out.to_server.own(
         [&](std::string& bytes) { lend_all(names_->made_by_sql(), StatementOp::Kind::Lend, bytes); });
   }
