@@ -328,9 +328,8 @@ void Rounds::host() {
   for (const BackendView& view : snapshot_->backends)
     for (const net::Endpoint& each : view.hosts)
       if (!each.is_unix())
-        facts.servers_of_one_address =
-            std::max(facts.servers_of_one_address,
-                     servers[net::text(each)] += view.settings.max_server_connections);
+        facts.servers_of_one_address = std::max(
+            facts.servers_of_one_address, servers[net::text(each)] += view.settings.max_server_connections);
   for (Finding& finding : judge_host(facts)) say(std::move(finding));
 }
 
