@@ -143,9 +143,18 @@ TEST_CASE("what a client sets and Postgres reports follows it to the next server
     CHECK(place.other.applied == place.books.settings.empty());
   }
   SECTION("what is not the client's to choose does not") {
-    client.runs(query("select 1"), parameter("in_hot_standby", "on") + rows(), place.other);
+    client.runs(query("select 1"), parameter("is_superuser", "on") + rows(), place.other);
     CHECK(client.core.wanted()->values.size() == 1);
   }
+}
+
+TEST_CASE("a server whose Postgres has changed its role is not used again") {
+  Place place;
+  Client client(place);
+  client.says(query("select 1"));
+  client.granted(place.server);
+  CHECK(client.hears(parameter("in_hot_standby", "off") + rows()) == "drop");
+  CHECK(client.core.state() == SessionCore::State::Idle);
 }
 
 TEST_CASE("how Postgres spells a value stays known when another one changes") {
