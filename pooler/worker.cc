@@ -6,14 +6,11 @@
 #include <functional>
 
 #include "pooler/base/check.h"
-#include "pooler/base/quoted.h"
 #include "pooler/cancel.h"
 #include "pooler/client_login.h"
 #include "pooler/console.h"
 #include "pooler/tier_control.h"
 #include "protocol/base64.h"
-#include "protocol/messages.h"
-#include "tiers/limit.h"
 
 namespace pgweir {
 
@@ -22,12 +19,6 @@ constexpr std::size_t kNamesKept = 4096;
 constexpr std::uint32_t kSlots = 1u << 22;  // ids stay positive as int4
 constexpr std::size_t kNonceBytes = 18;
 constexpr std::uint32_t kCancelsAtOnce = 4;  // for one server: each keeps it from the next client
-
-// What happens often is told the 1st, 10th, 100th time.
-bool is_power_of_ten(std::uint64_t count) {
-  while (count > 1 && count % 10 == 0) count /= 10;
-  return count == 1;
-}
 }  // namespace
 
 Worker::Worker(std::uint32_t index, net::Loop& loop, Rng& rng, Shared& shared,
@@ -167,226 +158,6 @@ const protocol::ScramVerifier* Worker::verifier_for(const std::string& user, con
 bool Worker::first_asked(const std::string& unknown_user) {
   if (asked_for_.size() >= kNamesKept) asked_for_.clear();
   return asked_for_.insert(unknown_user).second;
-}
-
-Worker& Worker::home_of(const tiers::Tenant& tenant) const {
-  if (const auto kept = shared_.home_kept(tenant.name)) return *shared_.workers[*kept];
-  const std::size_t hash = std::hash<std::string>{}(tenant.backend + '\0' + tenant.database);
-  return *shared_.workers[hash % shared_.workers.size()];
-}
-
-Tenant& Worker::tenant(const tiers::Tenant& record) {
-  Tenant* const known = tenants_.find(record.name);
-  // A login may come before the same news of the store does.
-  if (known && known->clients > 0) tenant_changed(record);
-  const bool changes = !known || known->record.limits != record.limits;
-  Tenant& tenant = tenants_.get(record, loop_.now(), all_paused_);
-  record_changed(tenant);
-  if (changes) limits_changed(tenant);
-  return tenant;
-}
-
-// Never the text of a statement.
-void Worker::tell_held(const Tenant& tenant, Bytes parameter, CeilingRoute route, Bytes found,
-                       std::uint64_t count) {
-  const std::string name(parameter);
-  const tiers::Tenant& record = tenant.record;
-  if (AuditStream* trail = audit()) switch (route) {
-      case CeilingRoute::Lowered:
-        trail->record(AuditEvent::CeilingLowered, AuditOutcome::Success,
-                      {{AuditKey::Tenant, record.name},
-                       {AuditKey::Tier, record.limits.name},
-                       {AuditKey::Parameter, name},
-                       {AuditKey::Times, count}});
-        break;
-      case CeilingRoute::Refused:
-        trail->record(AuditEvent::CeilingRefused, AuditOutcome::Failure,
-                      {{AuditKey::Tenant, record.name},
-                       {AuditKey::Tier, record.limits.name},
-                       {AuditKey::Parameter, name},
-                       {AuditKey::Times, count}});
-        break;
-      case CeilingRoute::Enforced:
-        trail->record(AuditEvent::CeilingEnforced, AuditOutcome::Success,
-                      {{AuditKey::Tenant, record.name},
-                       {AuditKey::Tier, record.limits.name},
-                       {AuditKey::Parameter, name},
-                       {AuditKey::Found, quoted(found)},
-                       {AuditKey::Times, count}});
-        break;
-    }
-  switch (route) {
-    case CeilingRoute::Lowered:
-      return log().info(
-          "ceiling_lowered",
-          {{"tenant", record.name}, {"tier", record.limits.name}, {"parameter", name}, {"times", count}});
-    case CeilingRoute::Refused:
-      return log().warn(
-          "ceiling_refused",
-          {{"tenant", record.name}, {"tier", record.limits.name}, {"parameter", name}, {"times", count}});
-    case CeilingRoute::Enforced:
-      return log().warn("ceiling_enforced", {{"tenant", record.name},
-                                             {"tier", record.limits.name},
-                                             {"parameter", name},
-                                             {"found", quoted(found)},
-                                             {"times", count}});
-  }
-}
-
-// Where more come than can be looked at, the rest does without its fingerprint.
-void Worker::tell_slow(SlowTransaction slow) {
-  if (slow_told_ == kSlowMost) return tell(log(), slow, Fingerprint::LeftOut);
-  ++slow_told_;
-  loop_.offload([&log = log(), slow = std::move(slow)] { tell(log, slow, Fingerprint::Told); },
-                [this] { --slow_told_; });
-}
-
-void Worker::renew_guard(Tenant& tenant) {
-  tenant.clocks = clock_limits(tenant.record.limits);
-  tenant.nearest_alarm = nearest_alarm(tenant.clocks);
-  if (!tenant.guard.on_held)
-    tenant.guard.on_held = [this, &tenant](Bytes parameter, CeilingRoute route, Bytes found,
-                                           std::uint64_t count) {
-      ++tenant.meter->ceilings[std::string(parameter)].of(route);
-      if (is_power_of_ten(count)) tell_held(tenant, parameter, route, found, count);
-    };
-  if (!tenant.guard.renew()) return;
-  for (auto& [id, session] : sessions_)
-    if (&session->tenant() == &tenant) session->ceilings_changed();
-}
-
-void Worker::record_changed(Tenant& tenant) {
-  renew_guard(tenant);
-  StartupRef before = std::exchange(tenant.startup, startups_.of(tenant.record));
-  if (!before || before == tenant.startup) return;
-  for (auto& [key, group] : groups_.by_key())
-    if (group->serves(tenant)) group->startup_changed();
-}
-
-void Worker::tenant_changed(const tiers::Tenant& record) {
-  Tenant* const tenant = tenants_.find(record.name);
-  if (!tenant || tenant->record.revision >= record.revision) return;
-  follow(*tenant, record);
-  record_changed(*tenant);
-  limits_changed(*tenant);
-}
-
-void Worker::follow(Tenant& tenant, const tiers::Tenant& record) {
-  const tiers::Tenant before = tenant.record;
-  tiers::follow(tenant.record, record);
-  tenants_.change(tenant, tenant.record.limits);
-  const bool suspended = record.state == tiers::TenantState::Suspended;
-  switch (tiers::move_between(before.limits, record.limits)) {
-    case tiers::Move::None: break;
-    case tiers::Move::Upgrade:
-    case tiers::Move::Downgrade: {
-      const bool up = tiers::move_between(before.limits, record.limits) == tiers::Move::Upgrade;
-      if (before.limits.name != record.limits.name)
-        ++(up ? tenant.meter->promotions : tenant.meter->demotions);
-      log().info(up ? "tier_upgrade" : "tier_downgrade", {{"tenant", record.name},
-                                                          {"from", before.limits.name},
-                                                          {"to", record.limits.name},
-                                                          {"version", record.version}});
-      if (AuditStream* trail = audit())
-        trail->record(up ? AuditEvent::TierUpgrade : AuditEvent::TierDowngrade, AuditOutcome::Success,
-                      {{AuditKey::Tenant, record.name},
-                       {AuditKey::TierBefore, before.limits.name},
-                       {AuditKey::Tier, record.limits.name}});
-      if (!up && !record.stale) begin_grace(tenant);
-    }
-  }
-  if (record.state == before.state) return;
-  log().info(suspended ? "tenant_suspended" : "tenant_resumed",
-             {{"tenant", record.name}, {"reason", record.reason}, {"version", record.version}});
-  if (AuditStream* trail = audit())
-    trail->record(suspended ? AuditEvent::TenantSuspended : AuditEvent::TenantResumed, AuditOutcome::Success,
-                  {{AuditKey::Tenant, record.name}, {AuditKey::Reason, record.reason}});
-  if (!suspended) return;
-  // Whoever is in a transaction ends with it.
-  std::vector<Session*> idle;
-  for (auto& [id, session] : sessions_)
-    if (&session->tenant() == &tenant && session->between_transactions()) idle.push_back(session.get());
-  for (Session* session : idle) session->end(tenant.why_ended());
-}
-
-// A silent store closes nobody: only a plan that somebody has changed does.
-void Worker::begin_grace(Tenant& tenant) {
-  const Duration grace = config().downgrade_grace;
-  if (grace.count() == 0) return;
-  tenant.grace_until = loop_.now() + grace;
-  graces_.insert(tenant.record.name);
-  if (!grace_timer_.armed() || grace_timer_.at() > tenant.grace_until)
-    loop_.arm(grace_timer_, tenant.grace_until);
-}
-
-void Worker::end_graces() {
-  Time next = kNever;
-  for (auto place = graces_.begin(); place != graces_.end();) {
-    Tenant* const tenant = tenants_.find(*place);
-    const bool over = !tenant || tenant->grace_until <= loop_.now();
-    if (!over) next = std::min(next, tenant->grace_until);
-    if (over && tenant) {
-      tenant->grace_until = kNever;
-      close_surplus(*tenant);
-    }
-    place = over ? graces_.erase(place) : std::next(place);
-  }
-  if (next != kNever) loop_.arm(grace_timer_, next);
-}
-
-// Of clients those that came last, of transactions those that began last.
-void Worker::close_surplus(Tenant& tenant) {
-  if (tenant.record.stale) return;
-  const auto close_newest = [&](tiers::Limit limit, auto concerns, auto when) {
-    const std::uint32_t allowed = tenant.record.limits.*tiers::row_of(limit).member;
-    std::vector<Session*> all;
-    for (auto& [id, session] : sessions_)
-      if (&session->tenant() == &tenant && !session->closing() && concerns(*session))
-        all.push_back(session.get());
-    if (all.size() <= allowed) return;
-    const Error why = tenant.why_surplus(limit, static_cast<std::uint32_t>(all.size()));
-    std::sort(all.begin(), all.end(),
-              [&](const Session* a, const Session* b) { return when(*a) > when(*b); });
-    all.resize(all.size() - allowed);
-    log().info("surplus closed after a downgrade", {{"tenant", tenant.record.name},
-                                                    {"tier", tenant.record.limits.name},
-                                                    {"limit", tiers::row_of(limit).key},
-                                                    {"clients", all.size()}});
-    for (Session* session : all) session->end(why);
-  };
-  close_newest(
-      tiers::Limit::Clients, [](const Session&) { return true; },
-      [](const Session& session) { return session.connected_at(); });
-  close_newest(
-      tiers::Limit::Servers, [](const Session& session) { return session.server() != nullptr; },
-      [](const Session& session) { return session.since(); });
-}
-
-void Worker::definitions_changed(const GroupKey& where) {
-  for (auto& [key, group] : groups_.by_key())
-    if (key.backend == where.backend && key.database == where.database) group->definitions_changed();
-}
-
-void Worker::limits_changed(Tenant& tenant) {
-  const std::vector<Group*> groups = tenant.groups;
-  for (Group* group : groups) group->limits_changed();
-  rate_changed(tenant);
-  give_places(tenant);
-}
-
-void Worker::rate_changed(Tenant& tenant) {
-  const tiers::Tier& limits = tenant.record.limits;
-  if (limits.transactions_per_minute > 0) {
-    if (tenant.throttle)
-      tenant.throttle->change(limits);
-    else
-      tenant.throttle =
-          std::make_unique<Throttle>(loop_, limits, tenant.record.name,
-                                     config().store_rates == conf::Rates::Fleet ? shared_.tiers : nullptr);
-  } else if (tenant.throttle) {
-    tenant.throttle->open();
-    tenant.throttle.reset();
-  }
 }
 
 Group& Worker::group(const Tenant& tenant, const GroupKey& key, const ServerCredentials& credentials) {
