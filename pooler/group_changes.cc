@@ -143,6 +143,8 @@ void Group::startup_changed() {
   }
   // Those that come report what the new settings make of a fresh session.
   if (changed) books.settings.forget_baseline();
+  // Whoever comes will be in another group, with a listener of its own.
+  if (tenants_.empty() && !last) listener_.close();
 }
 
 void Group::renew(const BackendView* was) {

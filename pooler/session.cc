@@ -62,6 +62,10 @@ void Session::start(Bytes held) {
     if (!held_.empty()) pump(held_);
     return;
   }
+  prove();
+}
+
+void Session::prove() {
   Actions& out = worker_.actions();
   out.clear();
   core_.prove(out);
@@ -132,7 +136,10 @@ void Session::settle(Actions& out, Bytes in) {
   keep(in);
   if (group_.books.listener.changed()) group_.listener().tend();
   if (notifications_ && core_.may_hear() && !suspended_) tell_notifications();
-  if (out.proven && !welcomed_) welcome(group_.books.settings.welcome(*core_.wanted()));
+  // A reload came in between: what the client is to be told only a fresh server says, so this one makes room.
+  const bool untold = out.proven && !welcomed_ && !group_.books.settings.has_baseline();
+  if (untold) server_->expires = {};
+  if (out.proven && !welcomed_ && !untold) welcome(group_.books.settings.welcome(*core_.wanted()));
   if (out.made_code) worker_.definitions_changed(group_.key());
   if (out.close_client || out.reset_client) {
     if (!out.reason.empty()) {
@@ -167,6 +174,7 @@ void Session::settle(Actions& out, Bytes in) {
   if (!closing_ && core_.state() == State::Idle) {
     if (worker_.draining() && !(worker_.admits_latecomers() && fresh())) return end(*worker_.drain_reason());
     if (tenant_.ended()) return end(tenant_.why_ended());
+    if (untold) return prove();
     if (held_.size() >= protocol::kHeaderBytes) pump(held_);
   }
 }

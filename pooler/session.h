@@ -104,6 +104,8 @@ class Session final : public net::Handler,
   void end_waiting();
   Server* request();
   void leave_queue();
+  // Logs in by a server: whether the settings that the client asks for can be had is for Postgres to say.
+  void prove();
   void settle(Actions& out, Bytes in);
   void link(Server& server);
   void follow_slow(Duration waited);

@@ -287,7 +287,7 @@ void SessionCore::suspect_held() { suspicion().held = true; }
 // Answers the pins for which there is none.
 Pins SessionCore::find_room(const protocol::SqlEffects& effects) {
   // A LISTEN keeps its server only until the shared connection has it, a PREPARE until its transaction ends.
-  Pins keeps = ~Pins{0};
+  auto keeps = static_cast<Pins>(~Pins{0});
   if (can_share() && !effects.changes.opaque) keeps &= static_cast<Pins>(~pin::kListen);
   if (can_adopt(effects)) keeps &= static_cast<Pins>(~pin::kStatement);
   const auto pins = static_cast<Pins>(may_come(effects) & keeps);

@@ -11,7 +11,7 @@ RULES = ROOT / "packaging/prometheus/pgweir.rules.yml"
 DASHBOARD = json.loads((ROOT / "packaging/grafana/pgweir.json").read_text())
 NAME = re.compile(r"\b(?:pgweir|pgbouncer|tenant|db)_[a-z_]+\b")
 
-# Which rows of pooler/console_tables.cc become series of tiers, workers, backends, breakers and ceilings, which of
+# Which rows of pooler/console_*.cc become series of tiers, workers, backends, breakers and ceilings, which of
 # tenants.
 PREFIXES = {
     "kPools": ("pgweir_", "pgweir_tenant_"),
@@ -28,7 +28,7 @@ PREFIXES = {
 def existing():
     """Every series that /metrics may have, from the tables that make it."""
     names = set()
-    tables = (ROOT / "pooler/console_tables.cc").read_text()
+    tables = "".join(path.read_text() for path in sorted((ROOT / "pooler").glob("console_*.cc")))
     parts = re.split(r"\nconstexpr (?:std::array|Metric) (k\w+)", tables)
     for table, text in zip(parts[1::2], parts[2::2]):
         rows = re.findall(r'\{(kGauge|kCounter),\s*"(\w+)"', text)
