@@ -142,7 +142,7 @@ func runAll(version string, open func() (session, error), without ...string) {
 	fmt.Println("version", version)
 	fmt.Println("ready")
 	bufio.NewReader(os.Stdin).ReadString('\n')
-	words := strings.NewReplacer("{c}", me, "{t}", token)
+	words := strings.NewReplacer("{c}", me, "{t}", token, "{d}", os.Getenv("PGDATABASE"))
 	var name string
 	var steps []string
 	flush := func() {

@@ -91,7 +91,7 @@ public class PgJdbc {
     List<String> steps = null;
     for (String line : Files.readAllLines(session)) {
       if (line.isEmpty() || line.startsWith("#")) continue;
-      line = line.replace("{c}", ME).replace("{t}", TOKEN);
+      line = line.replace("{c}", ME).replace("{t}", TOKEN).replace("{d}", System.getenv("PGDATABASE"));
       if (line.startsWith("scenario ")) scenarios.put(line.substring(9), steps = new ArrayList<>());
       else steps.add(line);
     }

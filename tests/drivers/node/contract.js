@@ -59,7 +59,7 @@ function sessionScenarios() {
   const scenarios = new Map();
   let steps;
   for (let line of fs.readFileSync(path.join(__dirname, "..", "session.txt"), "utf8").split("\n")) {
-    line = line.replaceAll("{c}", String(me)).replaceAll("{t}", token).trim();
+    line = line.replaceAll("{c}", String(me)).replaceAll("{t}", token).replaceAll("{d}", process.env.PGDATABASE).trim();
     if (!line || line.startsWith("#")) continue;
     let [, other, verb, rest] = line.match(/^(other )?(\S+)\s+(.*)$/);
     if (verb === "scenario") {

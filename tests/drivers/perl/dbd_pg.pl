@@ -57,6 +57,7 @@ while (<$file>) {
   next if /^(#|$)/;
   s/\{c\}/$me/g;
   s/\{t\}/$token/g;
+  s/\{d\}/$ENV{PGDATABASE}/g;
   if (/^scenario (.*)/) { push @names, $1 } else { push @{$steps{$names[-1]}}, $_ }
 }
 for my $name (@names) { say_result($name, sub { play(@{$steps{$name}}) }) }

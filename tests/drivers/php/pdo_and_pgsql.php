@@ -56,7 +56,7 @@ echo "version PHP " . PHP_VERSION . "\nready\n";
 fgets(STDIN);
 $scenarios = [];
 foreach (file(__DIR__ . "/../session.txt", FILE_IGNORE_NEW_LINES) as $line) {
-    $line = strtr($line, ["{c}" => $me, "{t}" => $token]);
+    $line = strtr($line, ["{c}" => $me, "{t}" => $token, "{d}" => getenv("PGDATABASE")]);
     if ($line === "" || $line[0] === "#") continue;
     if (str_starts_with($line, "scenario ")) $name = substr($line, 9);
     else $scenarios[$name][] = $line;

@@ -79,7 +79,7 @@ def session_scenarios():
     """session.txt with our number and token: name -> [(on the other connection, verb, value, SQL)]."""
     scenarios, steps = {}, None
     for line in SESSION.read_text().splitlines():
-        line = line.replace("{c}", str(ME)).replace("{t}", TOKEN).strip()
+        line = line.replace("{c}", str(ME)).replace("{t}", TOKEN).replace("{d}", os.environ["PGDATABASE"]).strip()
         if not line or line.startswith("#"):
             continue
         verb, _, rest = line.partition(" ")

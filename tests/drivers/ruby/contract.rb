@@ -35,7 +35,7 @@ def session_scenarios
   scenarios = {}
   steps = nil
   File.foreach(File.join(__dir__, "..", "session.txt"), encoding: "UTF-8") do |line|
-    line = line.gsub("{c}", ME.to_s).gsub("{t}", TOKEN).strip
+    line = line.gsub("{c}", ME.to_s).gsub("{t}", TOKEN).gsub("{d}", ENV["PGDATABASE"]).strip
     next if line.empty? || line.start_with?("#")
 
     if line.start_with?("scenario ") then steps = scenarios[line.delete_prefix("scenario ")] = []

@@ -52,7 +52,9 @@ pub async fn say(name: &str, scenario: impl Future<Output = Outcome>) {
 /// session.txt with our number and token: the scenarios with their lines.
 pub fn session(path: &str) -> Vec<(String, Vec<String>)> {
     let mut scenarios: Vec<(String, Vec<String>)> = Vec::new();
-    let text = std::fs::read_to_string(path).unwrap().replace("{c}", &me()).replace("{t}", &token());
+    let database = std::env::var("PGDATABASE").unwrap();
+    let text = std::fs::read_to_string(path).unwrap();
+    let text = text.replace("{c}", &me()).replace("{t}", &token()).replace("{d}", &database);
     for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         match line.strip_prefix("scenario ") {
             Some(name) => scenarios.push((name.to_string(), Vec::new())),
