@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "conf/loader.h"
+#include "conf/pgbouncer_names.h"
 #include "pooler/base/near.h"
 #include "pooler/base/quoted.h"
 
@@ -52,6 +53,7 @@ tl::expected<void, std::string> set(Config& config, std::string_view key, std::s
 
 tl::expected<Loaded, std::string> change(const Loaded& now, std::string_view key, std::string_view value,
                                          const ReadFile& read) {
+  if (const auto ours = from_pgbouncer(key, value)) return change(now, ours->first, ours->second, read);
   Loaded next = now;
   if (auto done = set(next.config, key, value); !done) return tl::unexpected(std::move(done.error()));
   next.origins[std::string(key)] = {"console", 0, 0};

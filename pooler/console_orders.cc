@@ -7,6 +7,8 @@
 #include <mutex>
 #include <vector>
 
+#include "conf/change.h"
+#include "conf/pgbouncer_names.h"
 #include "pooler/base/quoted.h"
 #include "pooler/console_commands.h"
 #include "pooler/console_report.h"
@@ -45,7 +47,13 @@ void ConsoleSession::State::run(const Request& request) {
                    "Users named in console.admins may use all commands, those in console.stats only SHOW."});
   std::string out;
   switch (command.action) {
-    case Action::ShowConfig: console::put_config(out, conf::show(worker.snapshot().loaded)); break;
+    case Action::ShowConfig: {
+      std::vector<conf::Shown> rows = conf::show(worker.snapshot().loaded);
+      const std::vector<conf::Shown> theirs = conf::show_pgbouncer(worker.snapshot().config());
+      rows.insert(rows.end(), theirs.begin(), theirs.end());
+      console::put_config(out, rows);
+      break;
+    }
     case Action::ShowVersion:
       console::put_value(out, "version", protocol::kTextOid, "PgBouncer " + version());
       break;
