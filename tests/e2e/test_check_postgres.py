@@ -43,6 +43,9 @@ class CheckPostgres(PgweirCase):
         )
         return done.returncode, done.stdout + done.stderr
 
+    def settings(self):
+        return {row[0]: row[1] for row in self.weir.console("SHOW CONFIG")[1]}
+
     def test_pools(self):
         with self.weir.connect("app", "app") as client:
             client.execute("select 1")
@@ -70,8 +73,7 @@ class CheckPostgres(PgweirCase):
             self.assertEqual(self.check("pgbouncer_backends", "--warning=1", "--critical=9")[0], WARNING)
         most = re.search(r"(\d+) of (\d+) connections", said)
         self.assertTrue(most, said)
-        settings = {row[0]: row[1] for row in self.weir.console("SHOW CONFIG")[1]}
-        self.assertEqual(most[2], settings["max_client_conn"])
+        self.assertEqual(most[2], self.settings()["max_client_conn"])
 
     def test_checksum(self):
         """Of what SHOW CONFIG says: the same as long as nobody changes it."""
@@ -81,7 +83,7 @@ class CheckPostgres(PgweirCase):
         code, said = self.check("pgbouncer_checksum", f"--critical={found[1]}")
         self.assertEqual(code, OK, said)
         self.weir.console("SET query_wait_timeout = 77")
-        self.assertEqual({row[0]: row[1] for row in self.weir.console("SHOW CONFIG")[1]}["client.query_wait_timeout"], "77s")
+        self.assertEqual(self.settings()["client.query_wait_timeout"], "77s")
         code, said = self.check("pgbouncer_checksum", f"--critical={found[1]}")
         self.assertEqual(code, CRITICAL, said)
 

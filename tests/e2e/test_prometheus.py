@@ -1,0 +1,135 @@
+"""A real Prometheus scrapes a real run for a minute: what the dashboard and the recording rules ask for is there."""
+
+import json
+import re
+import subprocess
+import threading
+import time
+import unittest
+import urllib.parse
+import urllib.request
+
+from harness import PgweirCase, free_port, machine, wait_until
+
+PACKAGING = machine.Path(__file__).resolve().parents[2] / "packaging"
+DASHBOARD = json.loads((PACKAGING / "grafana" / "pgweir.json").read_text())
+RULES = PACKAGING / "prometheus" / "pgweir.rules.yml"
+WINDOW = "20s"  # of rates, in place of Grafana's
+MINUTE_S = 60
+
+
+class Prometheus(PgweirCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.postgres.create_user("app", "s3cret")
+        for name in ("app", "b"):
+            cls.postgres.create_database(name, owner="app")
+        cls.http = free_port()
+        # One server for each: somebody always waits.
+        cls.weir = cls.class_pgweir(
+            {
+                "http": {"port": cls.http},
+                "tiers": {
+                    "free": {"pool_size": 1, "max_server_connections": 1},
+                    "pro": {"pool_size": 1, "max_server_connections": 1},
+                },
+                "tenants": {"app": {"tier": "free", "backend": "main"}, "b": {"tier": "pro", "backend": "main"}},
+            },
+            {"app": "s3cret", "admin": "adm1n"},
+        )
+
+    def setUp(self):
+        super().setUp()
+        self.port = free_port()
+        directory = machine.scratch("prometheus")
+        config = {
+            "global": {"scrape_interval": "1s", "evaluation_interval": "2s"},
+            "rule_files": [str(RULES)],
+            "scrape_configs": [
+                {"job_name": "pgweir", "static_configs": [{"targets": [f"127.0.0.1:{self.http}"]}]},
+            ],
+        }
+        path = machine.write(directory / "prometheus.yml", json.dumps(config))
+        self.log = open(directory / "log", "wb")
+        self.addCleanup(self.log.close)
+        self.process = subprocess.Popen(
+            [
+                "prometheus",
+                f"--config.file={path}",
+                f"--storage.tsdb.path={directory / 'data'}",
+                f"--web.listen-address=127.0.0.1:{self.port}",
+            ],
+            stdout=self.log,
+            stderr=self.log,
+        )
+        self.addCleanup(self.process.wait, 30)
+        self.addCleanup(self.process.terminate)
+
+    def query(self, text):
+        """The samples: [(labels, value)]."""
+        url = f"http://127.0.0.1:{self.port}/api/v1/query?" + urllib.parse.urlencode({"query": text})
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            data = json.load(answer)["data"]
+        self.assertEqual(data["resultType"], "vector", text)
+        return [(sample["metric"], float(sample["value"][1])) for sample in data["result"]]
+
+    def scraped(self):
+        try:
+            return self.query('up{job="pgweir"}') and self.query('up{job="pgweir"}')[0][1] == 1
+        except OSError:
+            return False
+
+    def crowd(self, database, over):
+        """Two clients that share one server, prepare, log in anew and meet errors."""
+
+        def work():
+            while not over.is_set():
+                with self.weir.connect(database, "app") as client:
+                    for _ in range(20):
+                        client.execute("select %s::int, pg_sleep(0.02)", (1,), prepare=True)
+                    try:
+                        client.execute("select 1 / 0")
+                    except Exception as error:
+                        self.assertEqual(error.sqlstate, "22012")
+
+        return [threading.Thread(target=work) for _ in range(2)]
+
+    def test_what_the_dashboard_and_the_rules_ask_for(self):
+        over = threading.Event()
+        threads = self.crowd("app", over) + self.crowd("b", over)
+        for thread in threads:
+            thread.start()
+        try:
+            wait_until(self.scraped, seconds=30, what="a scrape")
+            begun = time.monotonic()
+            # `Refused` counts what clients were refused: somebody has to be.
+            while time.monotonic() - begun < MINUTE_S:
+                with self.assertRaises(Exception):
+                    self.weir.connect("app", "nobody")
+                time.sleep(1)
+            for panel in DASHBOARD["panels"]:
+                for target in panel["targets"]:
+                    text = re.sub(r"\$\w+", ".*", target["expr"].replace("$__rate_interval", WINDOW))
+                    with self.subTest(panel["title"], query=text):
+                        found = self.query(text)
+                        self.assertTrue(found, text)
+                        self.assertTrue(all(value == value for _, value in found), found)  # no NaN
+            for variable in DASHBOARD["templating"]["list"]:
+                if variable["type"] == "query":
+                    series, label = re.fullmatch(r"label_values\((\w+), (\w+)\)", variable["query"]["query"]).groups()
+                    self.assertTrue(all(labels.get(label) for labels, _ in self.query(series)), variable["name"])
+            for name in re.findall(r"- record: (\S+)", RULES.read_text()):
+                with self.subTest(record=name):
+                    self.assertTrue(self.query(name), name)
+            tiers = {labels["tier"] for labels, _ in self.query("pgweir_transactions_total")}
+            self.assertLessEqual({"free", "pro"}, tiers)
+            self.assertEqual(min(value for _, value in self.query('min_over_time(up{job="pgweir"}[50s])')), 1)
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+
+
+if __name__ == "__main__":
+    unittest.main()
