@@ -97,7 +97,7 @@ class Faults(PgweirCase):
             begun, before = time.monotonic(), len(ledger.acknowledged)
             time.sleep(FAULT_SECONDS)
             if working:
-                self.assertGreater(len(ledger.acknowledged), before)
+                wait_until(lambda: len(ledger.acknowledged) > before, seconds=30, what="an entry meanwhile")
             self.proxy.set("pass")
             cleared = time.monotonic()
             wait_until(lambda: ledger.first_answer_after(cleared), seconds=30, what="an answer")
