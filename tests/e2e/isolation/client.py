@@ -9,8 +9,12 @@ import random
 import time
 
 from . import messages as m
-from .peer import ANSWER_WITHIN, Peer, Violation
+from .peer import ANSWER_WITHIN, Gone, Peer, Violation
 from .texts import BY_SESSION, COMMON, NAMES, PLAIN, Texts
+
+
+class Ended(Exception):
+    """Postgres has ended both sessions, in the same words."""
 
 
 class Client:
@@ -37,11 +41,19 @@ class Client:
             pieces = self._pieces(len(said.data))
         slow = self.pooled.send(said, pieces)
         self.twin.send(said)
-        if slow:
-            ours, theirs, _ = await asyncio.gather(self.pooled.answer(), self.twin.answer(), slow)
-        else:
-            ours, theirs = await asyncio.gather(self.pooled.answer(), self.twin.answer())
+        answers = [self.pooled.answer(), self.twin.answer(), *([slow] if slow else [])]
+        ours, theirs, *_ = await asyncio.gather(*answers, return_exceptions=True)
+        if isinstance(ours, Gone) and isinstance(theirs, Gone) and self.ended_alike():
+            raise Ended
+        for each in (ours, theirs):
+            if isinstance(each, BaseException):
+                raise each
         return self.compare(ours, theirs)
+
+    def ended_alike(self):
+        """Postgres 15 ends a session by a FATAL that releases a savepoint in a pipeline without BEGIN."""
+        last = self.pooled.last
+        return last == self.twin.last and last[0] == b"E" and last[1].startswith(b"SFATAL\0VFATAL\0CXX000\0")
 
     def _pieces(self, size):
         if self.rng.random() > 0.1:
@@ -128,7 +140,10 @@ class Client:
     async def live(self):
         await self.connect()
         while not self.crowd.over():
-            await self.turn()
+            try:
+                await self.turn()
+            except Ended:
+                await self.connect()
         await self.settle()
         self.pooled.hang_up("close")
         self.twin.hang_up("close")

@@ -40,6 +40,7 @@ class Peer:
         self.status = "I"
         self.mail = []  # notifications that others have sent
         self.own = {}  # those that it has sent itself, by channel; a pooler tells them when it has them
+        self.last = (b"", b"")  # message that came
         self._buffer = bytearray()
 
     async def connect(self, **parameters):
@@ -101,6 +102,7 @@ class Peer:
         await self._fill(size + 1)
         kind, payload = bytes(self._buffer[:1]), bytes(self._buffer[5 : size + 1])
         del self._buffer[: size + 1]
+        self.last = (kind, payload)
         self._note("<-", m.one_in_words(kind, payload))
         for token in m.TOKEN.findall(payload):
             if int(token) != self.client:
