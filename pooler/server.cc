@@ -197,6 +197,7 @@ void Server::logged_in(HostRole found) {
   }
   worker.loop().disarm(deadline_);
   dialling_.reset();
+  stream_->gather_writes();
   const std::unique_ptr<ServerLogin> login = std::move(login_);
   group_.server_started(*this, login->parameters());
 }

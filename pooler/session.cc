@@ -33,6 +33,7 @@ Session::Session(Worker& worker, Tenant& tenant, Group& group, std::unique_ptr<n
   cancel_key_.resize(long_keys_ ? 32 : 4);
   worker_.rng().fill(cancel_key_.data(), cancel_key_.size());
   stream_->set_handler(*this);
+  stream_->gather_writes();
   core_.set_hearer(this);
   ++tenant_.clients;
 }

@@ -72,6 +72,9 @@ class Stream {
   // Sends the slices in order as one gathered write where the kernel allows it.
   virtual void write(std::span<const Bytes> slices) = 0;
   void write(Bytes bytes) { write(std::span<const Bytes>(&bytes, 1)); }
+  // From now on small writes made while the loop reads may wait until it has read all that came in with that,
+  // and are not counted as unsent meanwhile. For streams that are not moved to another loop any more.
+  virtual void gather_writes() {}
   // Bytes accepted by write() and not yet taken by the kernel.
   virtual std::size_t unsent() const = 0;
 

@@ -31,7 +31,10 @@ UvLoopImpl::UvLoopImpl() : read_buffer_(new char[kReadBytes]) {
   PGWEIR_CHECK(uv_loop_init(&loop_) == 0);
   PGWEIR_CHECK(uv_async_init(&loop_, &async_, on_async) == 0);
   PGWEIR_CHECK(uv_timer_init(&loop_, &timer_) == 0);
-  loop_.data = async_.data = timer_.data = this;
+  PGWEIR_CHECK(uv_check_init(&loop_, &after_reads_) == 0);
+  loop_.data = async_.data = timer_.data = after_reads_.data = this;
+  const auto flush = [](uv_check_t* check) { static_cast<UvLoopImpl*>(check->data)->sends_.flush(); };
+  PGWEIR_CHECK(uv_check_start(&after_reads_, flush) == 0);
 }
 
 UvLoopImpl::~UvLoopImpl() {
@@ -55,7 +58,7 @@ void UvLoopImpl::close_handle(uv_handle_t* handle, void* loop) {
     case UV_POLL: return static_cast<PollOwner*>(handle->data)->loop_is_gone();
     case UV_SIGNAL: return uv_close(handle, [](uv_handle_t* h) { delete static_cast<Signal*>(h->data); });
     default:
-      PGWEIR_CHECK(handle->data == loop);  // async_ and timer_
+      PGWEIR_CHECK(handle->data == loop);  // async_, timer_ and after_reads_
       uv_close(handle, nullptr);
   }
 }

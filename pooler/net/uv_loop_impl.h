@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "pooler/net/uv_loop.h"
+#include "pooler/net/uv_sends.h"
 
 namespace pgweir::net {
 
@@ -56,6 +57,8 @@ class UvLoopImpl final : public UvLoop {
 
   uv_loop_t* uv() { return &loop_; }
   bool running() const { return running_; }
+  bool reads() const { return one_moment_; }  // a stream's handler is being told what came in
+  UvSends& sends() { return sends_; }
 
   // All reads of the loop go here: a stream's callback has used the bytes up before another one reads.
   static constexpr std::size_t kReadBytes = 65536;
@@ -78,6 +81,8 @@ class UvLoopImpl final : public UvLoop {
   uv_loop_t loop_;
   uv_async_t async_;
   uv_timer_t timer_;
+  uv_check_t after_reads_;
+  UvSends sends_;
   TimerHeap timers_;
   Time timer_set_for_ = kNever;
   bool one_moment_ = false;

@@ -124,6 +124,7 @@ UvStream::~UvStream() {
 }
 
 void UvStream::abandon() {
+  if (std::exchange(gathered_, false)) loop_.sends().forget(*this);
   socket_->let_go();
   if (!uv_is_closing(socket_->handle())) socket_->close();
   socket_ = nullptr;
@@ -171,8 +172,9 @@ void UvStream::end(Closed why, Duration patience) {
   if (tls_ != nullptr) {
     tls_->say_goodbye(loop_.ciphertext());
     send_ciphertext();
-    if (state_ != State::Open) return;  // broken meanwhile
   }
+  if (gathered_) loop_.sends().flush();
+  if (state_ != State::Open) return;  // broken meanwhile
   state_ = State::Ending;
   kept_.reset();
   const auto on_deadline = [](void* self) { static_cast<UvStream*>(self)->cut_off(); };

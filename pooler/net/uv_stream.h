@@ -42,6 +42,7 @@ class UvStream final : public Stream {
 
   using Stream::write;
   void write(std::span<const Bytes> slices) override;
+  void gather_writes() override { gathers_ = true; }
   std::size_t unsent() const override;
   void pause_reads() override;
   void resume_reads() override;
@@ -67,9 +68,10 @@ class UvStream final : public Stream {
   void connect_failed(std::string error);
   UvAttempt* attempt() { return attempt_.get(); }
 
-  // For the socket, the outbox and the dying loop:
+  // For the socket, the outbox, the loop's gathered sends and its end:
   void gone();
   void sent(int status);
+  void send_gathered(Bytes bytes);
   void loop_is_gone();
 
  private:
@@ -112,6 +114,7 @@ class UvStream final : public Stream {
 
   // Writing, in uv_stream_write.cc.
   void send(std::span<const Bytes> slices);
+  void send_now(std::span<const Bytes> slices);
   void flush();
   void write_failed(int error);
   void drop_outbox();
@@ -131,6 +134,8 @@ class UvStream final : public Stream {
       0;  // the connection is broken; the read side will say so when it has read the rest
   State state_;
   bool paused_ = false;
+  bool gathers_ = false;
+  bool gathered_ = false;  // the loop has bytes of ours that it will send at the end of its turn
 };
 
 }  // namespace pgweir::net

@@ -67,6 +67,24 @@ std::size_t UvStream::unsent() const {
 }
 
 void UvStream::send(std::span<const Bytes> slices) {
+  if (gathers_ && loop_.reads() && outbox_ == nullptr) {
+    std::size_t size = 0;
+    for (const Bytes slice : slices) size += slice.size();
+    if (size <= UvSends::kSmall) {
+      gathered_ = true;
+      return loop_.sends().add(*this, slices);
+    }
+  }
+  if (gathered_) loop_.sends().flush();
+  send_now(slices);
+}
+
+void UvStream::send_gathered(Bytes bytes) {
+  gathered_ = false;
+  send_now({&bytes, 1});
+}
+
+void UvStream::send_now(std::span<const Bytes> slices) {
   if (write_error_ != 0 || state_ == State::Closing) return;
   std::size_t taken = 0;
   // With an outbox, also one whose bytes are out and whose callback is still to come, everything goes behind
@@ -79,7 +97,7 @@ void UvStream::send(std::span<const Bytes> slices) {
     if (rc < 0) return write_failed(static_cast<int>(rc));
     taken = static_cast<std::size_t>(rc);
     if (taken == offered) {
-      if (slices.size() > kGatherMax) send(slices.subspan(kGatherMax));
+      if (slices.size() > kGatherMax) send_now(slices.subspan(kGatherMax));
       return;
     }
   }
