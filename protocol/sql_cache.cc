@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "pooler/base/check.h"
-#include "protocol/sql_words.h"
 
 namespace pgweir::protocol {
 
@@ -43,14 +42,21 @@ const SqlEffects kPlain;
 
 }  // namespace
 
+SqlWords SqlCache::words_of(Bytes text) {
+  if (harmless_.has(text)) return SqlWords::Harmless;
+  const SqlWords words = sql_words(text);
+  if (words == SqlWords::Harmless) harmless_.add(text);
+  return words;
+}
+
 const SqlEffects& SqlCache::read(Bytes text) {
-  if (may_leave_state(text)) return read_fully(text);
+  if (words_of(text) == SqlWords::State) return read_fully(text);
   ++counts_.filtered;
   return kPlain;
 }
 
 const SqlEffects& SqlCache::read_settings(Bytes text) {
-  if (sql_words(text) != SqlWords::Harmless) return read_fully(text);
+  if (words_of(text) != SqlWords::Harmless) return read_fully(text);
   ++counts_.filtered;
   return kPlain;
 }

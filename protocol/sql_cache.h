@@ -1,7 +1,8 @@
 // protocol/sql_cache.h - read_sql() behind the word filter, with the answers kept by text.
 //
 // Applications send the same few texts again and again, and most of these hold no word that could change a
-// session: such a text costs one pass over its bytes, another one that was seen before a pass and a look-up.
+// session: such a text costs one pass over its bytes, or if it is short and was seen lately one comparison;
+// another one that was seen before a pass and a look-up.
 // For one thread.
 #pragma once
 
@@ -11,7 +12,9 @@
 #include <string>
 #include <unordered_map>
 
+#include "protocol/recent_texts.h"
 #include "protocol/sql.h"
+#include "protocol/sql_words.h"
 
 namespace pgweir::protocol {
 
@@ -55,6 +58,7 @@ class SqlCache {
   };
   using Entries = std::list<Entry>;
 
+  SqlWords words_of(Bytes text);
   void make_room(std::size_t bytes);
 
   const std::size_t bytes_max_;
@@ -63,6 +67,7 @@ class SqlCache {
   Entries entries_;  // last used first
   std::unordered_map<Bytes, Entries::iterator> by_text_;
   SqlEffects too_big_;  // the last one that is not kept
+  RecentTexts harmless_;
 };
 
 }  // namespace pgweir::protocol

@@ -30,6 +30,59 @@ TEST_CASE("a text is parsed once, and not at all when its words are harmless") {
   CHECK(cache.read("drop table t").read == SqlEffects::Read::Plain);
 }
 
+TEST_CASE("short texts that were harmless are known again, and no others") {
+  SqlCache cache(64UL * 1024);
+  // Each begins and ends as its neighbour does, or is as long.
+  const std::vector<std::string> harmless = {"select 1 from t where a = 1;",
+                                             "select 2 from t where a = 1;",
+                                             "select 1 from t where b = 1;",
+                                             "select 1 from tt where a = 1;",
+                                             "begin",
+                                             "commit;",
+                                             "rollback",
+                                             std::string(200, ' ') + "select 1"};
+  const std::vector<std::string> others = {"reset work_mem from t where a = 1;", "select setseed(0)   a = 1;",
+                                           "select lastval() where a = 1;",      "begin; listen a",
+                                           std::string(200, ' ') + "listen a",   "rollback; listen a"};
+  for (int round = 0; round < 3; ++round) {
+    for (const std::string& text : harmless) {
+      CHECK(cache.read(text).read == SqlEffects::Read::Plain);
+      CHECK(cache.read_settings(text).read == SqlEffects::Read::Plain);
+    }
+    for (const std::string& text : others) CHECK(cache.read(text).read != SqlEffects::Read::Plain);
+    // Harmless for the session, and yet a value for a setting.
+    CHECK(cache.read("set local work_mem = '1MB'").read == SqlEffects::Read::Plain);
+    CHECK(cache.read_settings("set local work_mem = '1MB'").read == SqlEffects::Read::Parsed);
+  }
+}
+
+TEST_CASE("a text keeps its place among the recent ones until another one takes it") {
+  RecentTexts texts;
+  CHECK_FALSE(texts.has("select 1"));
+  for (const std::size_t size : {RecentTexts::kShortest, RecentTexts::kLongest}) {
+    const std::string text(size, 'a');
+    texts.add(text);
+    CHECK(texts.has(text));
+    CHECK_FALSE(texts.has(text.substr(1)));
+    CHECK_FALSE(texts.has(text + "a"));
+    for (std::size_t at = 0; at < size; ++at) {
+      std::string other = text;
+      other[at] = 'b';
+      CHECK_FALSE(texts.has(other));
+    }
+  }
+  for (const std::size_t size : {std::size_t{0}, RecentTexts::kShortest - 1, RecentTexts::kLongest + 1}) {
+    const std::string text(size, 'a');
+    texts.add(text);
+    CHECK_FALSE(texts.has(text));
+  }
+  std::size_t kept = 0;
+  for (int i = 0; i < 10'000; ++i) texts.add("select " + std::to_string(i));
+  for (int i = 0; i < 10'000; ++i) kept += texts.has("select " + std::to_string(i)) ? 1 : 0;
+  CHECK(kept > RecentTexts::kPlaces / 4);
+  CHECK(kept <= RecentTexts::kPlaces);
+}
+
 TEST_CASE("the cache stays within its bytes and forgets what was not used for longest") {
   SqlCache cache(8UL * 1024);
   for (int i = 0; i < 1000; ++i) {
