@@ -466,6 +466,14 @@ Error Group::why_waiting(const Tenant& tenant, Duration waited) const {
   constexpr const char* kKeepsTrying =
       "Try again later; the pooler keeps trying to connect. pool.wake_timeout says how long clients wait for "
       "it.";
+  // Full is another trouble than away: whoever knows the code knows what to do.
+  if (last_error_ && std::string_view(last_error_->sqlstate) == sqlstate::kTooManyConnections)
+    return {sqlstate::kTooManyConnections,
+            fmt::format("no server connection within {}: {}", seconds, last_error_->message),
+            fmt::format("backend \"{}\", database \"{}\": {} login attempts failed in a row.", key_.backend,
+                        key_.database, failures_),
+            "Try again later; the pooler keeps trying to connect. queue_timeout of the tier says how long "
+            "clients wait for it; raise Postgres's max_connections, or let others use fewer."};
   if (last_error_)
     return {sqlstate::kCannotConnectNow,
             fmt::format("no server connection within {}: {}", seconds, last_error_->message),

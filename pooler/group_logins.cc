@@ -13,6 +13,12 @@ namespace pgweir {
 namespace {
 constexpr std::chrono::milliseconds kLookAgain{10};
 constexpr std::uint32_t kLoginsAtOnce = 8;  // of one group; those of a backend are max_logins_at_once
+
+// They have been waiting for Postgres to come up; it has, and now their tiers' queue_timeout holds.
+void look_at_deadlines(const List<Session>& waiters) {
+  for (Session* session = waiters.front(); session; session = List<Session>::next(*session))
+    session->reloaded();
+}
 }  // namespace
 
 const Group::Sums& Group::sums() const {
@@ -208,6 +214,7 @@ void Group::server_started(Server& server, const SettingsMap::Values& parameters
   settle(server);
   listener_.retry();
   serve();
+  if (first) look_at_deadlines(waiters_);
   grow();
 }
 
@@ -224,6 +231,7 @@ void Group::server_login_failed(Server& server, const HostRound::Failure& why) {
     return own_login_failed(server, why);
   }
   const Time now = worker_.loop().now();
+  const bool was_waking = waking();
   last_error_ = error;
   if (++failures_ == 1) down_since_ = now;
   retry_at_ = now + retry_pause(now - down_since_, worker_.config().server_login_retry, worker_.rng().u64());
@@ -244,6 +252,7 @@ void Group::server_login_failed(Server& server, const HostRound::Failure& why) {
   if (from_server && std::string_view(error.sqlstate) == sqlstate::kTooManyConnections)
     worker_.ask_for_budget(key_.backend);
   if (says_you(error) && !in_another_way) refuse_all(error);
+  if (was_waking && !waking()) look_at_deadlines(waiters_);
   grow();
 }
 

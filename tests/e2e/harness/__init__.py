@@ -4,8 +4,10 @@ Everything lives in its own directory under /tmp, runs as the system user `postg
 root, listens on loopback only, and dies with the test process.
 """
 
+from .bystander import Bystander
 from .case import PgweirCase
 from .certificates import Authority
+from .fault_case import FaultCase
 from .fault_proxy import FaultProxy
 from .ledger import Ledger
 from .machine import free_port, pg_program, run, scratch, wait_until
@@ -14,10 +16,13 @@ from .postgres import Postgres
 from .recorder import Recorder
 from .redis import Redis
 from .sentinel import Sentinels, replica_of
+from .small_disk import SmallDisk
 from .wire import Wire
 
 __all__ = [
     "Authority",
+    "Bystander",
+    "FaultCase",
     "FaultProxy",
     "Ledger",
     "Pgweir",
@@ -26,6 +31,7 @@ __all__ = [
     "Recorder",
     "Redis",
     "Sentinels",
+    "SmallDisk",
     "Wire",
     "free_port",
     "pg_program",

@@ -28,10 +28,11 @@ SETTINGS = {
 class Postgres:
     """Started by the constructor. `fsync=True` for tests that kill it and count what survived.
 
-    With a `primary` it is a standby of that one, which streams from it under the name `standby`.
+    With a `primary` it is a standby of that one, which streams from it under the name `standby`. With a
+    `wal_dir`, an empty directory, its WAL is there, in small pieces.
     """
 
-    def __init__(self, *, fsync=False, settings=None, hba=HBA, certificate=None, primary=None):
+    def __init__(self, *, fsync=False, settings=None, hba=HBA, certificate=None, primary=None, wal_dir=None):
         self.dir = machine.scratch("pg")
         self.data = self.dir / "data"
         self.port = machine.free_port()
@@ -43,16 +44,18 @@ class Postgres:
         if primary:
             self._copy(primary)
         else:
-            self._initdb()
+            self._initdb(wal_dir)
         self.set_hba(hba)
         if certificate:
             self._use_certificate(certificate)
         self._write_settings()
         self.start()
 
-    def _initdb(self):
+    def _initdb(self, wal_dir):
         command = [machine.pg_program("initdb"), "-D", self.data, "-U", "postgres", "-A", "trust"]
         command += ["-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
+        if wal_dir:
+            command += ["--waldir", wal_dir, "--wal-segsize=1"]
         done = machine.run(machine.as_system_user(command), cwd=self.dir)
         if done.returncode != 0:
             raise RuntimeError(f"initdb failed: {done.stdout}{done.stderr}")
@@ -83,10 +86,10 @@ class Postgres:
         if self.process:
             self.process.send_signal(signal.SIGHUP)
 
-    def start(self, *, wait=True):
+    def start(self, *, wait=True, options=()):
         assert self.process is None
         with open(self.log_path, "ab") as log:
-            command = [machine.pg_program("postgres"), "-D", self.data]
+            command = [machine.pg_program("postgres"), "-D", self.data, *options]
             self.process = subprocess.Popen(
                 machine.as_system_user(command),
                 cwd=self.dir,
@@ -96,6 +99,11 @@ class Postgres:
             )
         if wait:
             self.wait_ready()
+
+    def start_slowly(self):
+        """Does not wait. It refuses logins (57P03) for some seconds: it asks an archive that takes its time."""
+        machine.write(self.data / "recovery.signal", "")
+        self.start(wait=False, options=["-c", "hot_standby=off", "-c", "restore_command=sleep 0.5; false"])
 
     def wait_ready(self, seconds=60):
         machine.wait_until(self._answers, seconds=seconds, what="Postgres ready")

@@ -71,6 +71,7 @@ class Closed(Exception):
         error = first_error(messages)
         super().__init__(f"{text} after {error}" if error else text)
         self.rest = rest
+        self.messages = messages
 
 
 class Wire:
