@@ -1,6 +1,7 @@
 """The network between pgweir and Postgres misbehaves: nothing acknowledged is lost, others notice nothing."""
 
 import shutil
+import socket
 import time
 import unittest
 
@@ -11,6 +12,9 @@ from harness.wire import first_error, query
 
 STATEMENT_SECONDS = 1
 WATCHED_AFTER = 2  # an answer that has been awaited for a second is
+TCP_RTO_MAX_MS = 44
+LOST_SECONDS = 4  # unbounded, a packet is sent again after 0.2, 0.6, 1.5, 3.2 and 6.6 s
+AGAIN_SECONDS = 1.5
 SILENCE_SECONDS = 7  # server.silence_max, whole seconds of the kernel, and a busy machine
 
 
@@ -65,6 +69,16 @@ def may_drop_packets():
     return bool(iptables) and run([iptables, "-w", "-n", "-L", "INPUT"]).returncode == 0
 
 
+def may_bound_retransmission():
+    """Whether this kernel can be told how long to wait at most before a lost packet is sent again."""
+    with socket.socket() as one:
+        try:
+            one.setsockopt(socket.IPPROTO_TCP, TCP_RTO_MAX_MS, 1000)
+        except OSError:
+            return False
+    return True
+
+
 @unittest.skipUnless(may_drop_packets(), "needs iptables, and the right to use it")
 class HalfOpen(PgweirCase):
     """Postgres's machine is gone without a word: no FIN, no RST, no acknowledgement."""
@@ -99,6 +113,21 @@ class HalfOpen(PgweirCase):
         for client in clients:
             self.addCleanup(client.close)
         return weir, clients
+
+    @unittest.skipUnless(may_bound_retransmission(), "needs TCP_RTO_MAX_MS of Linux 6.15")
+    def test_what_is_lost_is_sent_again_each_second(self):
+        _, [client] = self.clients(1)
+        self.assertEqual(client.value("select 1"), "1")
+        heal = self.silence(["--dport"])  # the requests: of the answers Postgres's machine takes care
+        client.send(query("select 2"))
+        time.sleep(LOST_SECONDS)
+        heal()
+        begun = time.monotonic()
+        messages = client.until_ready()
+        waited = time.monotonic() - begun
+        print(f"\n  answered {waited:.2f} s after the network was back", flush=True)
+        self.assertIsNone(first_error(messages))
+        self.assertLess(waited, AGAIN_SECONDS)
 
     def test_whoever_waits_for_an_answer_notices(self):
         weir, [waiting, other] = self.clients(2)

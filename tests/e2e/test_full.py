@@ -13,7 +13,7 @@ from harness.wire import first_error, startup
 MAX_CONNECTIONS = 25
 FULL_SECONDS = 2
 # Logins that Postgres refuses meanwhile: after 100 ms at first, and then ever more rarely.
-LOGINS_MOST = 40
+LOGINS_MOST = 60
 ROOM = 2
 DISK_MEGABYTES = 24  # a new database takes 8
 WAL_MEGABYTES = 48
@@ -44,10 +44,22 @@ class Others:
         self.leave(len(self.held))
 
 
-class Places(FaultCase):
-    """max_connections of Postgres are used up by others (53300)."""
+class Full(FaultCase):
+    """max_connections of Postgres are used up by others (53300), or the disk of a database is full (53100)."""
 
     postgres_options = {**FaultCase.postgres_options, "settings": {"max_connections": str(MAX_CONNECTIONS)}}
+
+    @classmethod
+    def setUpClass(cls):
+        # Before Postgres is started, which would not see it otherwise.
+        cls.disk = SmallDisk(DISK_MEGABYTES)
+        cls.addClassCleanup(cls.disk.close)
+        super().setUpClass()
+
+    @classmethod
+    def create_bank(cls):
+        cls.postgres.sql(f"create tablespace small location '{cls.disk.room()}'")
+        cls.postgres.sql("create database bank owner app tablespace small")
 
     def others(self):
         others = Others(self.postgres)
@@ -90,7 +102,7 @@ class Places(FaultCase):
         def begin(ledger):
             others.fill()
             # Who comes first has the places of those that end: pgweir's servers, or others.
-            for _ in range(5):
+            for _ in range(2):
                 self.postgres.sql("select pg_terminate_backend(pid) from pg_stat_activity where datname = 'bank'")
                 others.fill()
 
@@ -108,25 +120,7 @@ class Places(FaultCase):
         self.assertIn("connection slots are reserved", error["M"])
         self.assertIn("queue_timeout", error["H"])
 
-
-class Disk(FaultCase):
-    """The disk of one database is full (53100)."""
-
-    @classmethod
-    def setUpClass(cls):
-        # Before Postgres is started, which would not see it otherwise.
-        cls.disk = SmallDisk(DISK_MEGABYTES)
-        cls.addClassCleanup(cls.disk.close)
-        super().setUpClass()
-
-    @classmethod
-    def create_database(cls, postgres, name):
-        if name != "bank":
-            return super().create_database(postgres, name)
-        postgres.sql(f"create tablespace small location '{cls.disk.room()}'")
-        postgres.sql("create database bank owner app tablespace small")
-
-    def test_a_tablespace(self):
+    def test_the_disk_of_a_tablespace(self):
         weir = self.weir()
         ledger = self.suffer(
             weir,

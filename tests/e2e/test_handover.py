@@ -1,6 +1,7 @@
 """listen.reuse_port: a new pgweir is started beside the old one, which is then told to end."""
 
 import os
+import re
 import signal
 import threading
 import time
@@ -8,11 +9,67 @@ import unittest
 
 import psycopg
 
-from harness import PgweirCase, Wire, wait_until
-from harness.wire import Closed, first_error
+from harness import PgweirCase, Wire, pg_program, run, wait_until
+from harness.machine import write
+from harness.wire import Closed, error_fields, first_error, kinds, query
 
 HBA = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 CLIENTS = 8
+DEPLOYS = 2
+PGBENCH_SECONDS = 12
+
+
+class Regulars:
+    """Clients that keep their connection, and have one transaction after the other, with pauses."""
+
+    def __init__(self, port, clients):
+        self.done = 0
+        self.told = 0
+        self.errors = []
+        self._port = port
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._come, daemon=True) for _ in range(clients)]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(20)
+
+    def _come(self):
+        while not self._stop.is_set():
+            try:
+                with Wire(self._port) as wire:
+                    wire.login("app", "app")
+                    while not self._stop.is_set() and self._transaction(wire):
+                        time.sleep(0.02)
+            except (AssertionError, Closed, OSError) as error:
+                with self._lock:
+                    self.errors.append(repr(error))
+
+    def _transaction(self, wire):
+        """False: it was told to go, before anything was begun."""
+        wire.send(query("begin"))
+        messages = [wire.receive()]
+        if messages[0][0] == b"E":
+            told = error_fields(messages[0][1])
+            with self._lock:
+                self.told += 1
+                if told["C"] != "57P01" or not told.get("H"):
+                    self.errors.append(told)
+            return False
+        messages += wire.until_ready()
+        for statement in ("select 1", "commit"):
+            messages += wire.query(statement)
+        assert kinds(messages) == "CZTDCZCZ", messages
+        with self._lock:
+            self.done += 1
+        return True
 
 
 class Handover(PgweirCase):
@@ -86,6 +143,45 @@ class Handover(PgweirCase):
         self.assertEqual(errors, [])
         with Wire(new.port) as wire:
             self.assertEqual(wire.login("app", "app").value("select 2"), "2")
+
+    def test_deploys_one_after_the_other_under_pgbench(self):
+        old, new = self.pair()
+        script = write(old.dir / "transaction.sql", "begin;\nselect 1;\nselect pg_sleep(0.005);\ncommit;\n")
+        command = [pg_program("pgbench"), "-h", old.host, "-p", old.port, "-U", "app", "-n", "-C", "-c", CLIENTS, "-j"]
+        command += [CLIENTS, "-T", PGBENCH_SECONDS, "-f", script, "app"]
+        results = []
+        pgbench = threading.Thread(target=lambda: results.append(run(command)), daemon=True)
+        pgbench.start()
+        with Regulars(old.port, CLIENTS) as regulars:
+            for _ in range(DEPLOYS):
+                before = regulars.done
+                wait_until(lambda before=before: regulars.done > before + 100, seconds=30, what="work")
+                self.start_new(new)
+                old.signal(signal.SIGTERM)
+                self.assertEqual(old.wait_end(), 0)
+                self.assertTrue(pgbench.is_alive(), "pgbench ended before the deploys did")
+                old, new = new, self.successor(new)
+            pgbench.join(60)
+        output = results[0].stdout + results[0].stderr
+        transactions = int(re.search(r"actually processed: (\d+)", output)[1])
+        print(
+            f"\n  {DEPLOYS} deploys: {transactions} transactions of pgbench, each on a connection of its own;"
+            f" {regulars.done} of clients that stay, {regulars.told} of whom were told to come again",
+            flush=True,
+        )
+        self.assertEqual(results[0].returncode, 0, output[-3000:])
+        self.assertRegex(output, r"failed transactions: 0 \(")
+        # libpq may print the 57P01 that stands behind the last answer of a connection; nobody waits for one.
+        self.assertNotRegex(output, re.compile("error:|abort"))
+        self.assertGreater(transactions, 200)
+        # Each was told once a deploy, between two transactions, and what to do.
+        self.assertEqual(regulars.errors, [])
+        self.assertEqual(regulars.told, DEPLOYS * CLIENTS)
+
+    def successor(self, weir):
+        after = self.pgweir(weir.config, weir.users, start=False)
+        after.port, after.socket_dir = weir.port, weir.socket_dir
+        return after
 
     def test_the_unix_socket_is_taken_over(self):
         old, new = self.pair()

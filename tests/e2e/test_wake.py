@@ -4,14 +4,18 @@ import signal
 import threading
 import time
 import unittest
+import urllib.error
+import urllib.request
 
-from harness import PgweirCase, Wire, wait_until
+from harness import PgweirCase, Sniffer, Wire, free_port, wait_until
 from harness.wire import error_fields, query
 
 TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 QUEUE_SECONDS = 1
 CONNECTED = '"message":"server connected"'
-DOWN_SECONDS = 3  # longer than the queue timeout
+DOWN_SECONDS = 5  # longer than the queue timeout
+IDLE_SECONDS = 3
+SETTLE_SECONDS = 0.5  # the last packets of connections that have just been closed
 
 
 class Wake(PgweirCase):
@@ -23,7 +27,7 @@ class Wake(PgweirCase):
         cls.postgres.create_user("app", "s3cret")
         cls.postgres.create_database("app", owner="app")
 
-    def weir(self, limits=None, **pool):
+    def weir(self, limits=None, server=None, backends=None, **pool):
         tier = {
             "pool_size": 2,
             "max_server_connections": 2,
@@ -32,8 +36,18 @@ class Wake(PgweirCase):
             **(limits or {}),
         }
         tenants = {"app": {"tier": "test", "backend": "main", "database": "app"}}
-        config = {"auth": {"method": "trust"}, "tiers": {"test": tier}, "tenants": tenants, "pool": pool}
-        return self.pgweir(config, {"app": "s3cret", "admin": "adm1n"})
+        config = {
+            "auth": {"method": "trust"},
+            "tiers": {"test": tier},
+            "tenants": tenants,
+            "pool": pool,
+            "server": server or {},
+            "backends": backends or {},
+            "http": {"port": free_port(), "addresses": ["127.0.0.1"]},
+        }
+        weir = self.pgweir(config, {"app": "s3cret", "admin": "adm1n"})
+        weir.http_port = config["http"]["port"]
+        return weir
 
     def client(self, weir):
         wire = Wire(weir.port)
@@ -62,6 +76,57 @@ class Wake(PgweirCase):
         self.assertEqual(weir.log().count(CONNECTED), connected)
         self.assertEqual(client.value("select 2"), "2")
         self.assertEqual(weir.log().count(CONNECTED), connected + 1)
+
+    def listens_to_idleness(self, weir):
+        """Health checks ask all the time, and Postgres hears nothing of it."""
+        time.sleep(SETTLE_SECONDS)
+        asked = 0
+        with Sniffer(self.postgres.port) as sniffer:
+            end = time.monotonic() + IDLE_SECONDS
+            while time.monotonic() < end:
+                for path in ("healthz", "readyz", "metrics"):
+                    try:
+                        urllib.request.urlopen(f"http://127.0.0.1:{weir.http_port}/{path}", timeout=10).close()
+                    except urllib.error.HTTPError as error:
+                        self.assertEqual((path, error.code), ("readyz", 503))
+                    asked += 1
+                time.sleep(0.1)
+        print(f"\n  {len(sniffer.packets)} packets in {IDLE_SECONDS} s and {asked} health checks", flush=True)
+        self.assertEqual(sniffer.packets, [])
+
+    def test_packets_are_counted(self):
+        with Sniffer(self.postgres.port) as sniffer:
+            self.client(self.weir()).query("select 1")
+            wait_until(lambda: sniffer.packets, what="packets of a query")
+        self.assertTrue(any(size > 0 and target == self.postgres.port for _, target, _, size in sniffer.packets))
+
+    def test_idleness_is_silent(self):
+        # Idle connections to a machine would be probed each second: there are none.
+        weir = self.weir(server={"keepalive": "1s"})
+        self.asleep(weir)
+        self.listens_to_idleness(weir)
+
+    def test_idleness_is_silent_where_nobody_came_yet(self):
+        weir = self.weir()
+        self.assertNotIn(CONNECTED, weir.log())
+        self.listens_to_idleness(weir)
+
+    def test_idleness_is_silent_after_a_failure(self):
+        """Postgres is away, the breaker is open, and whoever wanted something has gone."""
+        weir = self.weir(backends={"main": {"breaker_volume": 1, "breaker_open_time": "500ms"}})
+        client = self.asleep(weir)
+        self.postgres.stop()
+        self.addCleanup(self.postgres.start)
+        client.send(query("select 1"))
+        wait_until(lambda: "breaker opened" in weir.log(), what="an open breaker")
+        client.close()
+        wait_until(lambda: self.waiting(weir) == 0, what="the client gone")
+        self.listens_to_idleness(weir)
+
+    @staticmethod
+    def waiting(weir):
+        columns, rows = weir.console("SHOW POOLS")
+        return sum(row[columns.index("cl_waiting")] for row in rows)
 
     def answers_after(self, weir, client, start):
         answer = []

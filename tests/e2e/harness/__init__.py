@@ -17,6 +17,7 @@ from .recorder import Recorder
 from .redis import Redis
 from .sentinel import Sentinels, replica_of
 from .small_disk import SmallDisk
+from .sniffer import Sniffer
 from .wire import Wire
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Redis",
     "Sentinels",
     "SmallDisk",
+    "Sniffer",
     "Wire",
     "free_port",
     "pg_program",

@@ -1,6 +1,7 @@
 """The base of tests in which something befalls a Postgres while clients keep a ledger in it."""
 
 import time
+import unittest
 
 from .bystander import Bystander
 from .case import PgweirCase
@@ -22,19 +23,27 @@ class FaultCase(PgweirCase):
     """The database `bank` is where the fault is, `calm` on a Postgres of its own is not."""
 
     postgres_options = {"hba": TRUST}
+    calm = None  # one for all classes of a module
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.calm = Postgres(hba=TRUST)
-        cls.addClassCleanup(lambda: cls.calm.stop())
-        for postgres, database in ((cls.postgres, "bank"), (cls.calm, "calm")):
-            postgres.create_user("app", "s3cret")
-            cls.create_database(postgres, database)
+        cls.postgres.create_user("app", "s3cret")
+        cls.create_bank()
+        if FaultCase.calm is None:
+            FaultCase.calm = Postgres(hba=TRUST)
+            unittest.addModuleCleanup(cls._stop_calm)
+            cls.calm.create_user("app", "s3cret")
+            cls.calm.create_database("calm", owner="app")
+
+    @staticmethod
+    def _stop_calm():
+        FaultCase.calm.stop()
+        FaultCase.calm = None
 
     @classmethod
-    def create_database(cls, postgres, name):
-        postgres.create_database(name, owner="app")
+    def create_bank(cls):
+        cls.postgres.create_database("bank", owner="app")
 
     def setUp(self):
         if self.postgres.process is None:
