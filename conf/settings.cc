@@ -96,7 +96,7 @@ constexpr std::array kSettings{
     ConfigRow{
         "server.login_retry", &Config::server_login_retry, Form::Plain, 10, kMinuteMs, kReload,
         "Shortest pause after a failed login to Postgres. While it goes on failing, the pause is a tenth "
-        "of the time since the first failure, at most 2s. Jitter takes away up to half."},
+        "of the time since the first failure, at most 1s. Jitter takes away up to half."},
     ConfigRow{"server.rotation", &Config::server_rotation, Form::Plain, 0, 0, kReload,
               "Hand out the server that has rested longest instead of the last one used. For tests."},
     ConfigRow{"server.max_prepared_statements", &Config::max_prepared_statements, Form::Plain, 0, 100'000,
@@ -259,7 +259,7 @@ constexpr std::array kBackendSettings{
     BackendRow{"breaker_open_time", &Backend::breaker_open_time, Form::Plain, 10, kHourMs, kReload,
                "How long it stays open, and up to 10 % more, before one connection probes for clients whose "
                "tier rejects (`at_breaker`). For clients that wait one probes all the time, first after "
-               "server.login_retry, then every two seconds."},
+               "server.login_retry, then every second."},
     BackendRow{"tls_mode", &Backend::tls_mode, Form::Plain, 0, 0, kReload,
                "Whether connections to it use TLS, as libpq's sslmode."},
     BackendRow{"tls_ca_file", &Backend::tls_ca_file, Form::Path, 0, kPathMax, kReload,

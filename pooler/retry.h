@@ -12,7 +12,7 @@
 
 namespace pgweir {
 
-inline constexpr Duration kLongestRetry = std::chrono::seconds(2);
+inline constexpr Duration kLongestRetry = std::chrono::seconds(1);
 inline constexpr int kRetryPart = 10;  // of the time since the first failure, until the next try
 
 inline Duration retry_pause(Duration down_for, Duration shortest, std::uint64_t dice) {

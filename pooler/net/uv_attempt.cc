@@ -14,6 +14,9 @@ namespace pgweir::net {
 
 namespace {
 constexpr int kKeepaliveProbes = 3;  // unless silence_max says how long they are waited for
+// Linux 6.15; the headers of Debian 12 do not know it.
+constexpr int kTcpRtoMaxMs = 44;
+constexpr unsigned kSentAgainMs = 1'000;
 
 void set_option(int fd, int level, int name, auto value) {
   setsockopt(fd, level, name, &value, sizeof value);
@@ -22,6 +25,9 @@ void set_option(int fd, int level, int name, auto value) {
 void set_options(int fd, const SocketOptions& options) {
   set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<unsigned>(options.silence_max.count()));
+  // What a network has lost that was away for a while is sent again soon after it is back. Without a
+  // silence_max it is the number of times that ends a connection, which has to last for as long as it did.
+  if (options.silence_max.count() > 0) set_option(fd, IPPROTO_TCP, kTcpRtoMaxMs, kSentAgainMs);
   set_keepalive(fd, options.keepalive);
 }
 }  // namespace

@@ -219,6 +219,13 @@ TEST_CASE("what has happened long ago is forgotten") {
   CHECK_FALSE(open.quiet(kStart + seconds(1000)));
 }
 
+// What clients are promised after an outage of any length: 1.5 s.
+TEST_CASE("a Postgres that is back is found within a second") {
+  for (const auto down : {seconds(1), seconds(10), seconds(60), seconds(3600)})
+    for (std::uint64_t dice = 0; dice < 10'000'000; dice += 9'973)
+      CHECK(retry_pause(down, milliseconds(100), dice) <= Duration(seconds(1)));
+}
+
 TEST_CASE("retries are soon after a short outage, and have a bound") {
   CHECK(retry_pause(Duration::zero(), milliseconds(100), 0) == Duration(milliseconds(50)));
   CHECK(retry_pause(seconds(5), milliseconds(100), 0) == Duration(milliseconds(250)));
