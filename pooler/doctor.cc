@@ -249,6 +249,12 @@ Findings judge_host(const HostFacts& facts) {
                     facts.backlog, facts.backlog));
   else if (facts.somaxconn)
     say("host: net.core.somaxconn", Health::Ok, fmt::format("{}", *facts.somaxconn));
+  if (facts.reuse_port && facts.migrate_req == 0)
+    say("host: tcp_migrate_req", Health::Warn,
+        "whoever connects in the moment when one of two pgweirs stops listening is reset "
+        "(listen.reuse_port): sysctl net.ipv4.tcp_migrate_req=1");
+  else if (facts.reuse_port && facts.migrate_req)
+    say("host: tcp_migrate_req", Health::Ok, fmt::format("{}", *facts.migrate_req));
   if (facts.local_ports) {
     const auto [first, last] = *facts.local_ports;
     const std::uint32_t ports = last < first ? 0 : last - first + 1;

@@ -100,6 +100,8 @@ struct HostFacts {
   std::uint64_t files_most = 0, files_needed = 0;
   std::optional<std::uint32_t> somaxconn;
   std::uint32_t backlog = 0;
+  bool reuse_port = false;
+  std::optional<std::uint32_t> migrate_req;
   std::optional<std::pair<std::uint32_t, std::uint32_t>> local_ports;
   std::uint32_t servers_of_one_address = 0;  // that may be connected at a time
 };

@@ -321,6 +321,8 @@ void Rounds::host() {
   facts.files_needed = descriptors_needed(config);
   facts.backlog = config.backlog;
   facts.somaxconn = kernel_number("/proc/sys/net/core/somaxconn");
+  facts.reuse_port = config.reuse_port;
+  facts.migrate_req = kernel_number("/proc/sys/net/ipv4/tcp_migrate_req");
   std::uint32_t last = 0;
   if (const auto first = kernel_number("/proc/sys/net/ipv4/ip_local_port_range", &last))
     facts.local_ports = {*first, last};

@@ -235,6 +235,15 @@ TEST_CASE("what the machine allows is compared with what may be needed") {
         "warn: 128 cuts listen.backlog 1024 short: sysctl net.core.somaxconn=1024");
   facts.servers_of_one_address = 20'000;
   CHECK(judge_host(facts)[2].health == Health::Warn);
+  facts.migrate_req = 0;
+  CHECK(judge_host(facts).size() == 3);  // nobody would stop listening beside another
+  facts.reuse_port = true;
+  CHECK(judge_host(facts)[2].check == std::string("host: tcp_migrate_req"));
+  CHECK(judge_host(facts)[2].health == Health::Warn);
+  CHECK(judge_host(facts)[2].text.ends_with("sysctl net.ipv4.tcp_migrate_req=1"));
+  facts.migrate_req = 1;
+  CHECK(said(judge_host(facts)[2]) == "ok: 1");
+  facts.migrate_req.reset();
   facts.somaxconn.reset();
   facts.local_ports.reset();
   CHECK(judge_host(facts).size() == 1);  // a kernel that does not tell is not judged
