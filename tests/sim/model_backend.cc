@@ -55,6 +55,8 @@ void ModelBackend::look_at_arrivals() {
     for (char& c : shown) c = c >= 32 && c < 127 ? c : '.';
     postgres_.world.trace("backend {} gets {} {}", pid_, frame.type, shown);
     if (owner < 0) continue;
+    if (postgres_.standby())
+      return violation("a request of client " + std::to_string(owner) + " on a standby");
     if (owner_ >= 0 && owner_ != owner)
       return violation("a request of client " + std::to_string(owner) + " while client " +
                        std::to_string(owner_) + " is still owed an answer");
@@ -327,6 +329,7 @@ void ModelBackend::welcome() {
   std::string out;
   protocol::put_auth(out, protocol::AuthRequest::Ok);
   for (const auto& [name, value] : session_->reported()) protocol::put_parameter_status(out, name, value);
+  for (const auto& [name, value] : postgres_.role_told()) protocol::put_parameter_status(out, name, value);
   protocol::put_backend_key(out, pid_, key_);
   protocol::put_ready(out, 'I');
   stream_->write(Bytes(out));

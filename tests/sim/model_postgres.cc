@@ -104,6 +104,22 @@ ModelBackend* ModelPostgres::any() {
   return at->second.get();
 }
 
+void ModelPostgres::promote() {
+  PGWEIR_CHECK(options_.role == Role::Standby);
+  world.trace("{} is promoted", loop_.name());
+  options_.role = Role::Primary;
+}
+
+void ModelPostgres::demote() {
+  PGWEIR_CHECK(options_.role == Role::Primary && !running());
+  options_.role = Role::Standby;
+}
+
+PgSession::Values ModelPostgres::role_told() const {
+  if (options_.role == Role::Alone) return {};
+  return {{"in_hot_standby", standby() ? "on" : "off"}, {"default_transaction_read_only", "off"}};
+}
+
 void ModelPostgres::kill_one() {
   if (ModelBackend* backend = any()) {
     world.trace("backend {} dies", backend->pid());

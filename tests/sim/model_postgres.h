@@ -23,6 +23,9 @@ namespace pgweir::sim {
 class ModelPostgres final : public net::Acceptor {
  public:
   enum class Auth : std::uint8_t { Trust, Password, Md5, Scram };
+  // Alone: there are no others, and it does not say what it is. What a primary has committed its standbys
+  // have, too.
+  enum class Role : std::uint8_t { Alone, Primary, Standby };
   struct User {
     std::string password;
     protocol::ScramVerifier verifier;
@@ -36,6 +39,7 @@ class ModelPostgres final : public net::Acceptor {
     std::set<std::string> databases;             // others are 3D000; empty: all exist
     Duration held_most{}, statement_most{};      // by one client; 0: as long as it likes
     unsigned dawdle_percent = 20;                // messages after which a backend takes a while
+    Role role = Role::Alone;                     // at first
   };
   ModelPostgres(World& world, Network& network, Oracle& oracle, Notifications& notifications,
                 net::Endpoint where, int port, Options options);
@@ -46,6 +50,8 @@ class ModelPostgres final : public net::Acceptor {
   void crash();
   void stop();                                                 // in order: 57P01 to everybody
   void recover_until(Time when) { recovering_until_ = when; }  // logins meanwhile: 57P03
+  void promote();                                              // a standby
+  void demote();  // a primary that does not run: it comes back as a standby
   void kill_one();
   void terminate_one();
   bool running() const { return listener_ != nullptr; }
@@ -61,6 +67,8 @@ class ModelPostgres final : public net::Acceptor {
   SimLoop& loop() { return loop_; }
   // Empty: come in. Else the SQLSTATE of the refusal.
   std::string may_log_in(const ModelBackend& backend);
+  bool standby() const { return options_.role == Role::Standby; }
+  PgSession::Values role_told() const;
   void cancel(std::uint32_t pid, Bytes key);
   bool terminate(std::uint32_t pid);  // false: it is gone
   static bool is_side(const std::string& where) { return where == "postgres/side"; }

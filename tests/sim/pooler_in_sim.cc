@@ -21,8 +21,8 @@ class PoolerInSim::TraceLog final : public Log {
   World& world_;
 };
 
-PoolerInSim::PoolerInSim(World& world, Network& network, const Stage& stage, net::Endpoint postgres)
-    : world_(world), stage_(stage), postgres_(std::move(postgres)), log_(std::make_unique<TraceLog>(world)) {
+PoolerInSim::PoolerInSim(World& world, Network& network, const Stage& stage, std::vector<net::Endpoint> hosts)
+    : world_(world), stage_(stage), hosts_(std::move(hosts)), log_(std::make_unique<TraceLog>(world)) {
   std::vector<App::WorkerParts> parts;
   for (unsigned i = 0; i < stage.workers; ++i) {
     loops_.push_back(std::make_unique<SimLoop>(network, "worker" + std::to_string(i)));
@@ -30,8 +30,8 @@ PoolerInSim::PoolerInSim(World& world, Network& network, const Stage& stage, net
     parts.push_back({*loops_.back(), world.rng()});
   }
   app_ = std::make_unique<App>(
-      parts, *log_, stage_snapshot(stage_, postgres_, 0),
-      [this] { return stage_snapshot(stage_, postgres_, ++rounds_); },
+      parts, *log_, stage_snapshot(stage_, hosts_, 0),
+      [this] { return stage_snapshot(stage_, hosts_, ++rounds_); },
       [this] {
         if (stopped_) world_.violation("the pooler says twice that it has stopped");
         stopped_ = true;

@@ -17,7 +17,7 @@ inline constexpr int kPoolerPort = 1;
 
 class PoolerInSim {
  public:
-  PoolerInSim(World& world, Network& network, const Stage& stage, net::Endpoint postgres);
+  PoolerInSim(World& world, Network& network, const Stage& stage, std::vector<net::Endpoint> hosts);
   ~PoolerInSim();
   void start();
   void reload();
@@ -31,7 +31,7 @@ class PoolerInSim {
   class TraceLog;
   World& world_;
   const Stage& stage_;
-  net::Endpoint postgres_;
+  std::vector<net::Endpoint> hosts_;
   std::vector<std::unique_ptr<SimLoop>> loops_;
   std::unique_ptr<TraceLog> log_;
   std::unique_ptr<App> app_;

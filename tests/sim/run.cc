@@ -55,16 +55,33 @@ Run::Run(std::uint64_t seed, const Scene& scene, Mode mode, World::Print print)
   }
   notifications_ = std::make_unique<Notifications>(
       world_, stage_.faults.empty() ? Notifications::Line::Sure : Notifications::Line::Lossy);
-  postgres_ = std::make_unique<ModelPostgres>(world_, network_, oracle_, *notifications_, postgres_at_, 5432,
-                                              std::move(options));
+  make_hosts(options);
   if (mode_ == Mode::Pooled) {
     network_.expose(pooler_at_, kPoolerPort);
-    pooler_ = std::make_unique<PoolerInSim>(world_, network_, stage_, postgres_at_);
+    std::vector<net::Endpoint> where;
+    for (const auto& host : hosts_) where.push_back(host->where());
+    pooler_ = std::make_unique<PoolerInSim>(world_, network_, stage_, std::move(where));
   }
   make_clients();
 }
 
 Run::~Run() = default;
+
+// Clients without a pooler know one host only.
+void Run::make_hosts(const ModelPostgres::Options& options) {
+  if (mode_ == Mode::Direct) stage_.hosts = 1;
+  const std::size_t primary = stage_.hosts > 1 ? world_.rng().below(stage_.hosts) : 0;
+  for (unsigned i = 0; i < stage_.hosts; ++i) {
+    ModelPostgres::Options own = options;
+    if (stage_.hosts > 1)
+      own.role = i == primary ? ModelPostgres::Role::Primary : ModelPostgres::Role::Standby;
+    const int port = postgres_at_.port + static_cast<int>(i);
+    hosts_.push_back(std::make_unique<ModelPostgres>(
+        world_, network_, oracle_, *notifications_,
+        net::Endpoint{postgres_at_.host, static_cast<std::uint16_t>(port)}, port, std::move(own)));
+  }
+  postgres_ = hosts_[primary].get();
+}
 
 bool Run::has(Fault fault) const {
   return std::find(stage_.faults.begin(), stage_.faults.end(), fault) != stage_.faults.end();
@@ -99,7 +116,8 @@ ModelClient::Plan Run::plan(int id) {
     plan.manners.startup_settings = true;
   }
   const bool server_faults = has(Fault::KillBackend) || has(Fault::CrashPostgres) ||
-                             has(Fault::ResetServer) || has(Fault::SilenceServer) || has(Fault::SilenceHost);
+                             has(Fault::ResetServer) || has(Fault::SilenceServer) ||
+                             has(Fault::SilenceHost) || has(Fault::MovePrimary);
   const bool client_faults = has(Fault::ResetClient) || has(Fault::SilenceClient);
   plan.orderly = pooled;
   plan.may_break = server_faults || client_faults;
@@ -167,22 +185,54 @@ void Run::do_fault(Fault fault) {
       fault == Fault::CrashPostgres ? postgres_->crash() : postgres_->stop();
       const Duration gone = back_after(milliseconds(20), milliseconds(2'000));
       const Duration recovers = back_after(milliseconds(0), milliseconds(500));
-      world_.after(gone, loop, [this, recovers] {
-        postgres_->start();
-        postgres_->recover_until(world_.now() + recovers);
+      world_.after(gone, loop, [this, recovers, host = postgres_] {
+        host->start();
+        host->recover_until(world_.now() + recovers);
       });
       return;
     }
-    case Fault::ResetServer: return network_.reset_one(postgres_at_);
+    case Fault::ResetServer: return network_.reset_one(postgres_->where());
     case Fault::ResetClient: return network_.reset_one(mode_ == Mode::Pooled ? pooler_at_ : postgres_at_);
-    case Fault::SilenceServer: return network_.silence_one(postgres_at_);
+    case Fault::SilenceServer: return network_.silence_one(postgres_->where());
     case Fault::SilenceClient: return network_.silence_one(mode_ == Mode::Pooled ? pooler_at_ : postgres_at_);
-    case Fault::SilenceHost:
-      network_.silence(postgres_at_, true);
+    case Fault::SilenceHost: {
+      const std::size_t which = hosts_.size() > 1 ? world_.rng().below(hosts_.size()) : 0;
+      const net::Endpoint host = hosts_[which]->where();
+      network_.silence(host, true);
       world_.after(back_after(milliseconds(100), milliseconds(2'000)), loop,
-                   [this] { network_.silence(postgres_at_, false); });
+                   [this, host] { network_.silence(host, false); });
       return;
+    }
+    case Fault::MovePrimary: return move_primary();
   }
+}
+
+// One move at a time: until another is promoted, the former one is what postgres_ points to.
+void Run::move_primary() {
+  std::vector<ModelPostgres*> ready;
+  for (const auto& host : hosts_)
+    if (host.get() != postgres_ && host->running()) ready.push_back(host.get());
+  if (ready.empty() || !postgres_->running() || postgres_->standby()) return;
+  ModelPostgres* const former = postgres_;
+  ModelPostgres* const next = ready[world_.rng().below(ready.size())];
+  // Nobody hears of a death on a host that is silent.
+  const bool silent = world_.chance(40);
+  if (silent) network_.silence(former->where(), true);
+  if (world_.chance(70))
+    former->crash();
+  else
+    former->stop();
+  former->demote();
+  const Duration leaderless = world_.between(milliseconds(1), milliseconds(2'000));
+  const Duration away = world_.between(milliseconds(1), milliseconds(3'000));
+  world_.after(leaderless, &next->loop(), [this, next] {
+    next->promote();
+    postgres_ = next;
+  });
+  world_.after(away, &former->loop(), [this, former, silent] {
+    if (silent) network_.silence(former->where(), false);
+    former->start();
+  });
 }
 
 void Run::schedule_faults() {
@@ -190,7 +240,12 @@ void Run::schedule_faults() {
     Duration at = world_.between(Duration(50'000), Duration(500'000));
     while (at < stage_.faults_for) {
       const Fault fault = stage_.faults[world_.rng().below(stage_.faults.size())];
-      world_.after(at, &postgres_->loop(), [this, fault] { do_fault(fault); });
+      // On the loop of whoever is the primary then.
+      world_.after(at, nullptr, [this, fault] {
+        world_.after(Duration(0), &postgres_->loop(), [this, fault, host = postgres_] {
+          if (host == postgres_) do_fault(fault);
+        });
+      });
       at += world_.between(Duration(20'000), Duration(900'000));
     }
   }
@@ -238,7 +293,10 @@ bool Run::clients_done() {
 // Postgres is there from the start, or comes a little later.
 Run::Result Run::play() {
   const Duration late = !stage_.faults.empty() && world_.chance(20) ? Duration(800'000) : Duration(0);
-  world_.after(late, &postgres_->loop(), [this] { postgres_->start(); });
+  for (const auto& host : hosts_) {
+    const Duration at = host.get() == postgres_ ? late : Duration(0);
+    world_.after(at, &host->loop(), [host = host.get()] { host->start(); });
+  }
   if (pooler_) pooler_->start();
   schedule_faults();
   const Time limit = Time(stage_.faults_for + kServedAgain + seconds(stage_.steps));
@@ -264,12 +322,16 @@ void Run::finish() {
       world_.violation("the pooler does not stop");
   }
   // Everybody hears of the last ends; half-open connections are found out.
-  if (postgres_->running()) world_.after(seconds(1), &postgres_->loop(), [this] { postgres_->stop(); });
-  if (!world_.run(world_.now() + seconds(200),
-                  [this] {
-                    return !postgres_->running() && postgres_->backends() == 0 && client_loop_.streams() == 0;
-                  }) &&
-      postgres_->backends() > 0)
+  for (const auto& host : hosts_)
+    if (host->running()) world_.after(seconds(1), &host->loop(), [host = host.get()] { host->stop(); });
+  const auto left = [this] {
+    return std::any_of(hosts_.begin(), hosts_.end(), [](const auto& host) { return host->backends() > 0; });
+  };
+  const auto over = [&] {
+    const auto runs = [](const auto& host) { return host->running(); };
+    return std::none_of(hosts_.begin(), hosts_.end(), runs) && !left() && client_loop_.streams() == 0;
+  };
+  if (!world_.run(world_.now() + seconds(200), over) && left())
     world_.violation("server connections are left after the end");
   world_.run(world_.now() + seconds(100), [] { return false; });
   oracle_.check_ledger();

@@ -42,7 +42,9 @@ class Run {
   ModelClient::Plan plan(int id);
   void misguide(ModelClient::Plan& plan);
   void schedule_faults();
+  void make_hosts(const ModelPostgres::Options& options);
   void do_fault(Fault fault);
+  void move_primary();
   bool has(Fault fault) const;
   bool clients_done();
   void judge_contest();
@@ -56,11 +58,12 @@ class Run {
   Oracle oracle_;
   std::unique_ptr<Notifications> notifications_;
   SimLoop client_loop_;
-  std::unique_ptr<ModelPostgres> postgres_;
+  std::vector<std::unique_ptr<ModelPostgres>> hosts_;
+  ModelPostgres* postgres_ = nullptr;  // that of them which clients work with: the primary
   std::unique_ptr<PoolerInSim> pooler_;
   std::vector<std::unique_ptr<ModelClient>> clients_;
   net::Endpoint pooler_at_{"pgweir.sim", 6432};
-  net::Endpoint postgres_at_{"db.sim", 5432};
+  net::Endpoint postgres_at_{"db.sim", 5432};  // the first of the hosts
 };
 
 }  // namespace pgweir::sim

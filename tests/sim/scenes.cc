@@ -194,6 +194,18 @@ void breakers(Stage& stage, World& world) {
   if (world.chance(30)) stage.reloads = 2;
 }
 
+void hosts(Stage& stage, World& world) {
+  stage.hosts = static_cast<unsigned>(world.between(2, 3));
+  stage.faults = {Fault::MovePrimary, Fault::MovePrimary, Fault::KillBackend};
+  if (world.chance(40)) stage.faults.push_back(Fault::SilenceHost);
+  if (world.chance(30)) stage.faults.push_back(Fault::CrashPostgres);
+  stage.faults_for = milliseconds(6'000);
+  stage.steps = static_cast<unsigned>(world.between(8, 16));
+  stage.tenants = static_cast<unsigned>(world.between(1, 3));
+  if (world.chance(40)) rude(stage);
+  if (world.chance(30)) stage.reloads = 2;
+}
+
 void bad_network(Stage& stage, World& world) {
   stage.faults = {Fault::ResetServer, Fault::ResetClient, Fault::SilenceServer, Fault::SilenceClient};
   if (world.chance(30)) stage.faults.push_back(Fault::SilenceHost);
@@ -255,6 +267,7 @@ const std::vector<Scene>& scenes() {
       {"deaths", "server processes die in the middle of a row", deaths},
       {"outages", "Postgres crashes, stops and comes back", outages},
       {"breakers", "the same, and the pooler soon stops to knock", breakers},
+      {"hosts", "the primary moves to a standby; hosts fall silent", hosts},
       {"network", "slow links, resets, half-open connections", bad_network},
       {"reloads", "the configuration is read again under load, and all is suspended for a while", reloads},
       {"drain", "shutdown under load", drain},

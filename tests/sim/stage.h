@@ -21,11 +21,13 @@ enum class Fault : std::uint8_t {
   ResetClient,       // ... to the pooler
   SilenceServer,     // one connection to Postgres goes half-open
   SilenceClient,
-  SilenceHost,  // the whole host cannot be reached for a while
+  SilenceHost,  // a whole host cannot be reached for a while
+  MovePrimary,  // it dies or falls silent, a standby is promoted, and it comes back as a standby
 };
 
 struct Stage {
   unsigned workers = 2;
+  unsigned hosts = 1;  // of the backend: a primary and its standbys
   unsigned tenants = 2;
   bool shared_group = false;  // all tenants are one database and role to Postgres
   unsigned clients = 8;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "pooler/net/address.h"
 #include "protocol/scram.h"
 
 namespace pgweir::sim {
@@ -15,18 +16,23 @@ std::string secret_of(const Stage& stage, const std::string& user) {
 }
 }  // namespace
 
-std::string stage_yaml(const Stage& stage, const net::Endpoint& postgres, unsigned round) {
+std::string stage_yaml(const Stage& stage, const std::vector<net::Endpoint>& hosts, unsigned round) {
+  std::vector<std::string> named;
+  for (const net::Endpoint& host : hosts) named.push_back(net::text(host));
+  const std::string where = hosts.size() == 1
+                                ? fmt::format("host: {}, port: {}", hosts[0].host, hosts[0].port)
+                                : fmt::format("hosts: [{}], host_timeout: 1s", fmt::join(named, ", "));
+
   std::string text = fmt::format(
       "client: {{ query_wait_timeout: {} }}\n"
       "server: {{ max_prepared_statements: {}, lifetime: {} }}\n"
       "pool: {{ unknown_tenants: false }}\n"
       "auth: {{ method: {} }}\n"
       "process: {{ shutdown_timeout: 20s }}\n"
-      "backends:\n  main: {{ host: {}, port: {}, max_server_connections: {}, tls_mode: disable,"
+      "backends:\n  main: {{ {}, max_server_connections: {}, tls_mode: disable,"
       " breaker_volume: {}, breaker_open_time: {}ms{} }}\n",
       stage.query_wait, stage.statements_per_server, round % 2 == 0 ? "1h" : "30min", stage.client_auth,
-      postgres.host, postgres.port,
-      round % 2 == 1 && stage.backend_servers > 1 ? stage.backend_servers - 1 : stage.backend_servers,
+      where, round % 2 == 1 && stage.backend_servers > 1 ? stage.backend_servers - 1 : stage.backend_servers,
       stage.breaker_volume, stage.breaker_open_ms,
       stage.side_role ? ", side_user: side, side_password: \"secret of side\"" : "");
   text += fmt::format(
@@ -54,10 +60,10 @@ std::string stage_yaml(const Stage& stage, const net::Endpoint& postgres, unsign
   return text + stage.more_settings;
 }
 
-std::shared_ptr<const Snapshot> stage_snapshot(const Stage& stage, const net::Endpoint& postgres,
+std::shared_ptr<const Snapshot> stage_snapshot(const Stage& stage, const std::vector<net::Endpoint>& hosts,
                                                unsigned round) {
   const auto read = [&](const std::string& path) -> tl::expected<std::string, std::string> {
-    if (path == "stage.yaml") return stage_yaml(stage, postgres, round);
+    if (path == "stage.yaml") return stage_yaml(stage, hosts, round);
     return tl::unexpected(path + ": no such file");
   };
   const auto stop = [](const std::vector<conf::Problem>& problems) {

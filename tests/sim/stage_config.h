@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "pooler/snapshot.h"
 #include "tests/sim/stage.h"
@@ -10,9 +11,9 @@
 namespace pgweir::sim {
 
 // `round` counts the reloads; each changes a little.
-std::string stage_yaml(const Stage& stage, const net::Endpoint& postgres, unsigned round);
+std::string stage_yaml(const Stage& stage, const std::vector<net::Endpoint>& hosts, unsigned round);
 // Stops the program with the problems if the text is not accepted.
-std::shared_ptr<const Snapshot> stage_snapshot(const Stage& stage, const net::Endpoint& postgres,
+std::shared_ptr<const Snapshot> stage_snapshot(const Stage& stage, const std::vector<net::Endpoint>& hosts,
                                                unsigned round);
 
 }  // namespace pgweir::sim
