@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "conf/change.h"
+#include "pooler/console_columns.h"
 #include "pooler/console_state.h"
 #include "protocol/frame.h"
 #include "protocol/messages.h"
@@ -211,7 +212,7 @@ void ConsoleSession::State::audit(std::string_view command, std::string_view arg
 }
 
 void ConsoleSession::State::query(Bytes text) {
-  auto parsed = console::parse(text);
+  auto parsed = console::parse(text, console::shape);
   std::string out;
   if (!parsed) {
     audit("(unread)", {}, parsed.error().sqlstate);
@@ -231,6 +232,10 @@ void ConsoleSession::State::next() {
   if (running || turn_over || requests.empty() || stream->unsent() > kUnsentMax) return;
   running = true;
   run(requests.front());
+}
+
+void ConsoleSession::State::show(std::string table) {
+  done(console::selected(std::move(table), requests.front().places));
 }
 
 // `result`: rows and notices.

@@ -11,6 +11,7 @@
 #include "pooler/base/check.h"
 #include "pooler/base/near.h"
 #include "pooler/base/quoted.h"
+#include "pooler/console_columns.h"
 
 namespace pgweir::console {
 
@@ -25,6 +26,7 @@ constexpr auto kClient = Argument::Client;
 constexpr auto kPage = Argument::Page;
 
 constexpr std::uint32_t kMoveSecondsMost = 3600;
+constexpr std::string_view kShow = "SHOW ";
 constexpr std::string_view kSetSetting = "SET key = value";  // never found by its words
 
 constexpr std::array kCommands{
@@ -118,7 +120,8 @@ constexpr std::array kCommands{
     Command{"RELOAD", Action::Reload, kNone, "RELOAD", kAdmin, "read the configuration again"},
     Command{"SHUTDOWN", Action::Shutdown, kNone, "SHUTDOWN", kAdmin,
             "stop accepting, let transactions end within process.shutdown_timeout, and exit"},
-    Command{"SHUTDOWN WAIT_FOR_SERVERS", Action::Shutdown, kNone, "SHUTDOWN", kAdmin, ""},
+    Command{"SHUTDOWN WAIT_FOR_SERVERS", Action::Shutdown, kNone, "SHUTDOWN", kAdmin,
+            "the same: a server that is lent has a transaction"},
     Command{"SHUTDOWN WAIT_FOR_CLIENTS", Action::ShutdownWait, kNone, "SHUTDOWN", kAdmin,
             "stop accepting, and exit when the last client has gone, however long that takes"},
     Command{kSetSetting, Action::SetSetting, kNone, "SET", kAdmin,
@@ -153,6 +156,7 @@ constexpr std::array<std::string_view, 14> kSessionSettings{"APPLICATION_NAME",
                                                             "TIMEZONE"};
 
 constexpr std::size_t kStatementsMax = 100;
+constexpr std::size_t kColumnsMax = 100;  // that one SHOW selects
 
 struct Token {
   enum class Kind : std::uint8_t { Word, Quoted, String, Symbol, Semicolon };
@@ -243,6 +247,10 @@ class Lexer {
 
 using Tokens = std::span<const Token>;
 
+bool is_name(const Token& token) {
+  return (token.kind == Token::Kind::Word || token.kind == Token::Kind::Quoted) && !token.text.empty();
+}
+
 enum class Spelling : std::uint8_t { Upper, AsWritten };
 
 // One space between words; strings and quoted names, which may be secrets, only as a sign.
@@ -270,18 +278,18 @@ std::string allowed_commands() {
 
 // A word that is wrong behind SHOW is compared with what may stand there, not with SHOW and all.
 std::string suggestion(std::string_view words) {
-  const bool show = words.starts_with("SHOW ");
+  const bool show = words.starts_with(kShow);
   std::vector<std::string_view> names;
   for (const Command& command : kCommands) {
-    if (command.help.empty() || command.words.starts_with("SHOW ") != show) continue;
-    names.push_back(show ? command.words.substr(5) : command.words);
+    if (command.help.empty() || command.words.starts_with(kShow) != show) continue;
+    names.push_back(show ? command.words.substr(kShow.size()) : command.words);
   }
   if (!show) names.push_back("SHOW");
-  std::string_view wrong = words.substr(show ? 5 : 0);
+  std::string_view wrong = words.substr(show ? kShow.size() : 0);
   wrong = wrong.substr(0, wrong.find(' '));
   const std::string_view near = nearest(wrong, names);
   return near.empty() || near == words ? std::string()
-                                       : fmt::format("; did you mean {}{}?", show ? "SHOW " : "", near);
+                                       : fmt::format("; did you mean {}{}?", show ? kShow : "", near);
 }
 
 tl::unexpected<Error> unknown(Tokens tokens) {
@@ -341,8 +349,8 @@ Expected<Request> parse_page(const Command& command, Tokens rest) {
       if (error != std::errc() || end != number.data() + number.size())
         return syntax_error(fmt::format("LIMIT takes a whole number, not {}", quoted(number)));
     } else {
-      return syntax_error(
-          fmt::format("{} takes LIKE 'pattern', LIMIT count and AFTER 'name'", command.words));
+      return syntax_error(fmt::format(
+          "{} takes names of columns, LIKE 'pattern', LIMIT count and AFTER 'name'", command.words));
     }
     rest = rest.subspan(2);
   }
@@ -366,9 +374,6 @@ std::string_view usage_of(Argument argument) {
 }
 
 Expected<Request> parse_tenant(const Command& command, Tokens rest) {
-  const auto is_name = [](const Token& token) {
-    return (token.kind == Token::Kind::Word || token.kind == Token::Kind::Quoted) && !token.text.empty();
-  };
   const bool text = rest.size() > 1 && rest[1].kind == Token::Kind::String;
   bool good = !rest.empty() && is_name(rest[0]);
   if (command.argument == Argument::Tenant) good = good && rest.size() == 1;
@@ -381,9 +386,6 @@ Expected<Request> parse_tenant(const Command& command, Tokens rest) {
 }
 
 Expected<Request> parse_move(const Command& command, Tokens rest) {
-  const auto is_name = [](const Token& token) {
-    return (token.kind == Token::Kind::Word || token.kind == Token::Kind::Quoted) && !token.text.empty();
-  };
   Request request{.command = &command};
   bool good = (rest.size() == 3 || rest.size() == 4) && is_name(rest[0]) &&
               rest[1].kind == Token::Kind::Word && upper(rest[1].text) == "TO" && is_name(rest[2]);
@@ -404,16 +406,9 @@ Expected<Request> parse_move(const Command& command, Tokens rest) {
   return request;
 }
 
-bool takes_name(const Command& command) {
-  return command.argument == Argument::Database || command.argument == Argument::OneDatabase ||
-         command.argument == Argument::Backend;
-}
-
 Expected<Request> parse_name(const Command& command, Tokens rest) {
   if (rest.empty() && command.argument == Argument::Database) return Request{.command = &command};
-  const bool name =
-      !rest.empty() && (rest[0].kind == Token::Kind::Word || rest[0].kind == Token::Kind::Quoted);
-  if (rest.size() != 1 || !name || rest[0].text.empty())
+  if (rest.size() != 1 || !is_name(rest[0]))
     return syntax_error(fmt::format("{} takes the name of one {}", command.words,
                                     command.argument == Argument::Backend ? "backend" : "database"),
                         "A name with unusual letters stands in double quotes.");
@@ -428,15 +423,73 @@ std::pair<const Command*, std::size_t> find_in_front(Tokens tokens) {
   return {nullptr, 0};
 }
 
+Expected<Request> parse_arguments(const Command& command, Tokens rest) {
+  switch (command.argument) {
+    case Argument::None: break;
+    case Argument::Client: return parse_client(command, rest);
+    case Argument::Tenant:
+    case Argument::Tier:
+    case Argument::Reason: return parse_tenant(command, rest);
+    case Argument::Move: return parse_move(command, rest);
+    case Argument::Page: return parse_page(command, rest);
+    case Argument::Database:
+    case Argument::OneDatabase:
+    case Argument::Backend: return parse_name(command, rest);
+  }
+  return Request{.command = &command};
+}
+
+bool begins_page(const Token& token) {
+  const std::string word = token.kind == Token::Kind::Word ? upper(token.text) : "";
+  return word == "LIKE" || word == "LIMIT" || word == "AFTER";
+}
+bool is_comma(const Token& token) { return token.kind == Token::Kind::Symbol && token.text == ","; }
+
+// Where the names of columns stand: in front of a page, and behind a name. One name alone is not a column's.
+std::size_t columns_begin(const Command& command, Tokens rest) {
+  switch (command.argument) {
+    case Argument::None:
+    case Argument::Page: return 0;
+    case Argument::Database: return rest.size() > 1 && is_comma(rest[1]) ? 0 : 1;
+    case Argument::Tenant:
+    case Argument::OneDatabase:
+    case Argument::Backend:
+    case Argument::Client: return 1;
+    case Argument::Tier:
+    case Argument::Move:
+    case Argument::Reason: break;
+  }
+  PGWEIR_CHECK(false);  // no SHOW takes these
+}
+
+// SHOW what [argument] [column, ...] [page].
+Expected<Request> parse_show(const Command& command, Tokens rest) {
+  const std::size_t begin = std::min(columns_begin(command, rest), rest.size());
+  const bool paged = command.argument == Argument::Page;
+  std::vector<std::string> columns;
+  std::size_t at = begin;
+  for (bool more = at < rest.size() && !(paged && begins_page(rest[0])); more; ++at) {
+    if (at == rest.size() || !is_name(rest[at]))
+      return syntax_error(fmt::format("{} takes names of its columns, with commas between", command.words),
+                          "A name with unusual letters stands in double quotes.");
+    if (columns.size() == kColumnsMax)
+      return fail(sqlstate::kProgramLimit, fmt::format("more than {} columns in one SHOW", kColumnsMax));
+    columns.push_back(rest[at].kind == Token::Kind::Quoted ? rest[at].text : lower(rest[at].text));
+    more = at + 1 < rest.size() && is_comma(rest[at + 1]);
+    if (more) ++at;
+  }
+  if (at < rest.size() && !paged)
+    return syntax_error(fmt::format("{} takes no argument such as {}", command.words, quoted(rest[at].text)),
+                        "Names of its columns may stand there, with commas between.");
+  auto request = parse_arguments(command, paged ? rest.subspan(at) : rest.first(begin));
+  if (request) request->columns = std::move(columns);
+  return request;
+}
+
 Expected<Request> parse_one(Tokens tokens) {
   if (const auto [command, size] = find_in_front(tokens); command) {
-    if (command->argument == Argument::Client) return parse_client(*command, tokens.subspan(size));
-    if (command->argument == Argument::Tenant || command->argument == Argument::Tier ||
-        command->argument == Argument::Reason)
-      return parse_tenant(*command, tokens.subspan(size));
-    if (command->argument == Argument::Move) return parse_move(*command, tokens.subspan(size));
-    if (command->argument == Argument::Page) return parse_page(*command, tokens.subspan(size));
-    if (takes_name(*command)) return parse_name(*command, tokens.subspan(size));
+    if (command->words.starts_with(kShow)) return parse_show(*command, tokens.subspan(size));
+    if (command->argument != Argument::None) return parse_arguments(*command, tokens.subspan(size));
   }
   if (tokens[0].kind == Token::Kind::Word && upper(tokens[0].text) == "SET") return parse_set(tokens);
   if (const Command* command = find(in_words(tokens))) return Request{.command = command};
@@ -454,7 +507,7 @@ Expected<Request> parse_one(Tokens tokens) {
 
 std::span<const Command> commands() { return kCommands; }
 
-Expected<std::vector<Request>> parse(std::string_view text) {
+Expected<std::vector<Request>> parse(std::string_view text, Shape shape) {
   std::vector<Request> statements;
   std::vector<Token> tokens;
   Lexer lexer(text);
@@ -472,6 +525,9 @@ Expected<std::vector<Request>> parse(std::string_view text) {
                   fmt::format("more than {} statements in one text", kStatementsMax));
     auto statement = parse_one(tokens);
     if (!statement) return tl::unexpected(std::move(statement.error()));
+    if (!statement->columns.empty())
+      if (auto found = find_columns(*statement, shape(*statement)); !found)
+        return tl::unexpected(std::move(found.error()));
     statements.push_back(std::move(*statement));
     tokens.clear();
   }
@@ -505,8 +561,10 @@ std::string help(Role role) {
   for (const Command& command : kCommands) {
     if (command.help.empty() || !may(role, command)) continue;
     const std::string usage = fmt::format("{}{}", command.words, usage_of(command.argument));
-    text += fmt::format("\n{:<20} {}", usage, command.help);
+    text += fmt::format("\n{:<20}  {}", usage, command.help);
   }
+  if (!text.empty())
+    text += "\nSHOW ... column, ...   only these columns, of any of them: SHOW CLIENTS user, state";
   return text;
 }
 

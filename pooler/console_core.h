@@ -119,11 +119,17 @@ struct Request {
   std::uint32_t client = 0;
   std::uint32_t seconds = 0;  // 0: none given
   Page page{};
+  std::vector<std::string> columns{};   // of a SHOW; empty: all
+  std::vector<std::uint16_t> places{};  // where they stand in the command's table, see console_columns.h
 };
 
+// What a request answers, with or without rows: its first message is the RowDescription, if it has any.
+using Shape = std::string (*)(const Request& request);
+
 // All statements of one query text; they are separated by ';', and empty ones are left out. One that is not
-// understood makes the whole text an error, before anything of it is done.
-Expected<std::vector<Request>> parse(std::string_view text);
+// understood makes the whole text an error, before anything of it is done. `shape` says which columns there
+// are.
+Expected<std::vector<Request>> parse(std::string_view text, Shape shape);
 
 // The list for SHOW HELP and for the hint of an error.
 std::string help(Role role);

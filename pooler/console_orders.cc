@@ -10,10 +10,12 @@
 #include "conf/change.h"
 #include "conf/pgbouncer_names.h"
 #include "pooler/base/quoted.h"
+#include "pooler/console_columns.h"
 #include "pooler/console_commands.h"
 #include "pooler/console_report.h"
 #include "pooler/console_state.h"
 #include "pooler/limit_report.h"
+#include "pooler/tenant_lookup.h"
 #include "pooler/tier_control.h"
 #include "pooler/version.h"
 #include "protocol/messages.h"
@@ -124,7 +126,7 @@ void ConsoleSession::State::run(const Request& request) {
       console::put_value(out, "version", protocol::kTextOid, "PgBouncer " + version());
       break;
   }
-  done(std::move(out));
+  show(std::move(out));
 }
 
 void ConsoleSession::State::gather(const Request& request) {
@@ -132,10 +134,11 @@ void ConsoleSession::State::gather(const Request& request) {
   console::Beside beside = console::beside(worker.snapshot(), request.page);
   if (action == Action::ShowBreakers) beside.breakers = console::breakers(worker);
   // On a helper thread: values only.
-  const auto write = [action, beside = std::move(beside)](const console::Report& report) {
+  const auto write = [action, beside = std::move(beside),
+                      places = request.places](const console::Report& report) {
     std::string out;
     console::put_report(out, action, report, beside);
-    return out;
+    return console::selected(std::move(out), places);
   };
   console::gather(worker, action, request.page, write,
                   if_here([](State& state, std::string rows) { state.done(std::move(rows)); }));
@@ -154,11 +157,7 @@ void ConsoleSession::State::on_all_workers(std::function<void(Worker&)> task, st
 
 std::optional<tiers::Tenant> ConsoleSession::State::find_tenant(const std::string& name) {
   auto record = worker.snapshot().tenant(name);
-  if (!record)
-    failed({sqlstate::kInvalidCatalogName,
-            fmt::format("database \"{}\" does not exist", name),
-            {},
-            "SHOW DATABASES lists those that do."});
+  if (!record) failed(no_such_database(name));
   return record;
 }
 
@@ -322,7 +321,7 @@ void ConsoleSession::State::show_ceilings(const Request& request) {
         }
         std::string out;
         console::put_ceilings(out, rows);
-        state.done(std::move(out));
+        state.show(std::move(out));
       }));
 }
 
@@ -348,38 +347,21 @@ void ConsoleSession::State::look_again() {
 
 void ConsoleSession::State::look_up(const std::string& tenant,
                                     std::function<void(State&, const tiers::Tenant&, bool)> then) {
-  if (!worker.shared().tiers) {
-    if (const auto record = find_tenant(tenant)) then(*this, *record, false);
-    return;
-  }
-  auto answer = if_here([tenant, then = std::move(then)](State& state, const TierControl::Answer& is) {
-    using Kind = TierControl::Answer::Kind;
-    if (is.kind == Kind::Unreachable)
-      return state.failed({sqlstate::kCannotConnectNow,
-                           fmt::format("tenant {} cannot be looked up now", quoted(tenant)),
-                           {},
-                           "The tenant store does not answer."});
-    if (is.record) return then(state, *is.record, is.kind == Kind::Known);
-    state.failed({sqlstate::kInvalidCatalogName,
-                  fmt::format("tenant {} does not exist", quoted(tenant)),
-                  {},
-                  "Neither the tenant store nor the configuration knows it."});
-  });
-  worker.shared().tiers->ask(worker.loop(), tenant, answer);
+  pgweir::look_up(worker, tenant,
+                  if_here([then = std::move(then)](State& state, const Expected<FoundTenant>& found) {
+                    if (!found) return state.failed(found.error());
+                    then(state, found->record, found->stored);
+                  }));
 }
 
 void ConsoleSession::State::show_limit(const std::string& tenant) {
-  look_up(tenant, [](State& state, const tiers::Tenant& record, bool) {
-    Worker& home = state.worker.home_of(record);
-    auto answer = state.if_here([](State& here, const std::vector<console::LimitView>& rows) {
-      std::string out;
-      console::put_limits(out, rows);
-      here.done(std::move(out));
-    });
-    home.loop().post([&home, &worker = state.worker, record, answer] {
-      worker.loop().post([answer, rows = console::limits_of(home, record)] { answer(rows); });
-    });
-  });
+  console::gather_limits(worker, tenant,
+                         if_here([](State& state, const Expected<std::vector<console::LimitView>>& rows) {
+                           if (!rows) return state.failed(rows.error());
+                           std::string out;
+                           console::put_limits(out, *rows);
+                           state.show(std::move(out));
+                         }));
 }
 
 // Where the tenant comes from decides what is changed: its row in the store, or this process's configuration.

@@ -8,6 +8,7 @@
 
 #include "pooler/base/check.h"
 #include "pooler/base/quoted.h"
+#include "pooler/console_columns.h"
 #include "protocol/frame.h"
 #include "protocol/messages.h"
 
@@ -20,26 +21,6 @@ constexpr std::uint32_t kNull = 0xffffffff;
 
 tl::unexpected<Error> malformed(const char* message) {
   return fail(sqlstate::kProtocolViolation, fmt::format("malformed {} message", message));
-}
-
-std::size_t size_of_first(Bytes messages) {
-  return messages.empty() ? 0 : std::size_t{protocol::load_u32(messages.data() + 1)} + 1;
-}
-
-// Nothing where the result has no rows.
-std::vector<protocol::Column> columns_of(Bytes result) {
-  std::vector<protocol::Column> columns;
-  if (result.empty() || result[0] != 'T') return columns;
-  protocol::Reader in(result.substr(protocol::kHeaderBytes, size_of_first(result) - protocol::kHeaderBytes));
-  for (unsigned left = in.u16(); left > 0; --left) {
-    protocol::Column& column = columns.emplace_back();
-    column.name = in.c_string();
-    in.bytes(6);
-    column.type_oid = in.u32();
-    in.bytes(8);
-  }
-  PGWEIR_CHECK(in.ok());
-  return columns;
 }
 
 std::uint16_t format(const std::vector<std::uint16_t>& formats, std::size_t column) {
@@ -147,7 +128,7 @@ Expected<void> Portals::parse(Bytes body, std::string& out) {
   if (!name.empty() && statements_.contains(name))
     return fail(sqlstate::kDuplicateStatement, fmt::format("prepared statement \"{}\" already exists", name));
   if (auto room = make_room(statements_, name, "prepared statements"); !room) return room;
-  auto requests = console::parse(text);
+  auto requests = console::parse(text, shape_);
   if (!requests) return tl::unexpected(requests.error());
   if (requests->size() > 1)
     return fail(sqlstate::kSyntaxError, "cannot insert multiple commands into a prepared statement");

@@ -23,9 +23,6 @@ class Portals {
  public:
   static constexpr std::size_t kMost = 100;  // statements, and portals, that have names
 
-  // What a request answers, with or without rows: its first message is the RowDescription, if it has any.
-  using Shape = std::string (*)(const Request& request);
-
   explicit Portals(Shape shape) : shape_(shape) {}
 
   Expected<void> parse(Bytes body, std::string& out);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "pooler/base/check.h"
+#include "pooler/console_columns.h"
 #include "pooler/console_statements.h"
 #include "pooler/group.h"
 #include "pooler/net/wall_clock.h"
@@ -292,7 +293,7 @@ std::string shape(const Request& request) {
     case Action::End:
     case Action::Deallocate: break;
   }
-  return out;
+  return selected(std::move(out), request.places);
 }
 
 }  // namespace pgweir::console

@@ -62,6 +62,7 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
   void shut_down(App::Wait wait);
   void execute(Bytes body);
   void refuse_call();
+  void show(std::string table);  // done, with the columns of it that are asked for
   void done(std::string result = {});
   void failed(const Error& error);
   void failed_batch(std::string_view command, const Error& error);

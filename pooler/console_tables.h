@@ -200,6 +200,7 @@ std::vector<Cell> cells(const BackendRow& row);
 std::vector<Cell> cells(const BreakerRow& row);
 std::vector<Cell> tenant_cells(const DatabaseRow& row);
 std::vector<Cell> cells(const StatsRow& row);
+std::vector<Cell> cells(const LimitView& row);
 
 // The columns of SHOW USAGE but for the tenant.
 tiers::Fields usage_fields(const StatsRow& row);

@@ -100,6 +100,7 @@ constexpr std::array kLimitViews{
 
 std::vector<Sampled> samples(const DatabaseRow& row) { return sample_table(kDatabases, row); }
 std::vector<Sampled> samples(const CeilingRow& row) { return sample_table(kCeilingRows, row); }
+std::vector<Cell> cells(const LimitView& row) { return table_cells(kLimitViews, row); }
 std::vector<Cell> tenant_cells(const DatabaseRow& row) { return table_cells(kTenants, row); }
 std::vector<Cell> cells(const TierRow& row) {
   std::vector<Cell> all{{"tier", row.tier.name}};

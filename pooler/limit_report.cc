@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "pooler/group.h"
 #include "pooler/session.h"
+#include "pooler/tenant_lookup.h"
 #include "pooler/worker.h"
 
 namespace pgweir::console {
@@ -94,6 +96,17 @@ std::vector<LimitView> limits_of(Worker& home, const tiers::Tenant& record) {
   }
   add_waiting(rows, home, *tenant);
   return rows;
+}
+
+void gather_limits(Worker& asking, const std::string& tenant,
+                   std::function<void(Expected<std::vector<LimitView>>)> done) {
+  look_up(asking, tenant, [&asking, done = std::move(done)](Expected<FoundTenant> found) {
+    if (!found) return done(tl::unexpected(std::move(found.error())));
+    Worker& home = asking.home_of(found->record);
+    home.loop().post([&home, &asking, record = std::move(found->record), done] {
+      asking.loop().post([done, rows = limits_of(home, record)] { done(rows); });
+    });
+  });
 }
 
 }  // namespace pgweir::console

@@ -1,12 +1,15 @@
 """The console as drivers and administrators use it."""
 
+import csv
 import json
+import re
 import threading
 import unittest
+from pathlib import Path
 
 import psycopg
 
-from harness import PgweirCase, machine, pg_program, run
+from harness import PgweirCase, pg_program, run, wait_until
 from harness.wire import (
     Wire,
     bind,
@@ -18,6 +21,8 @@ from harness.wire import (
     query,
     sync,
 )
+
+SOURCE = Path(__file__).resolve().parents[2]
 
 
 class ConsoleCase(PgweirCase):
@@ -36,6 +41,9 @@ class ConsoleCase(PgweirCase):
         columns, rows = (weir or self.weir).console(command)
         return [dict(zip(columns, row)) for row in rows]
 
+    def pid(self, client):
+        return client.execute("select pg_backend_pid()").fetchone()[0]
+
     def audit(self, weir=None):
         """What the log says of commands: (user, command, argument, outcome)."""
         told = []
@@ -47,7 +55,7 @@ class ConsoleCase(PgweirCase):
 
     def assert_audited(self, *wanted):
         """The log is written by a thread of its own, so its lines come in their time."""
-        machine.wait_until(lambda: set(wanted) <= set(self.audit()), what=f"{wanted} in the log")
+        wait_until(lambda: set(wanted) <= set(self.audit()), what=f"{wanted} in the log")
 
 
 class Extended(ConsoleCase):
@@ -146,8 +154,8 @@ def numeric(prefix, received, sent, prefix_of_parsed=None):
     return " ".join(f"{name}:N" for name in first + last)
 
 
-# Names, order and types as PgBouncer 1.25 has them: tools read by position, too.
-COLUMNS = {
+# Names, order and types as PgBouncer 1.25 has them: tools read by position, too. A time of day is a text.
+THEIRS = {
     "VERSION": "version:s",
     "STATE": "key:s value:s",
     "CONFIG": "key:s value:s default:s changeable:s",
@@ -174,31 +182,154 @@ COLUMNS = {
     "DNS_HOSTS": "hostname:s ttl:q addrs:s",
     "DNS_ZONES": "zonename:s serial:q count:i",
 }
-OURS = ("TENANTS", "TIERS", "BACKENDS", "WORKERS", "PINS", "PINNED_CLIENTS", "STATEMENTS")
+PINS = "temp cursor lock listen statement settings session replication".split()
+COUNTS = """transactions queries errors bytes_in bytes_out pins client_limit_hits server_limit_hits rate_limit_hits
+pin_limit_hits""".split()
+TIERS_PAGE = (SOURCE / "tiers" / "reference.md").read_text()
+FIELDS = re.findall(r"^\| `([a-z_]+)` \|", TIERS_PAGE.partition("## Fields of a tenant")[0], re.M)
+OURS = {
+    "TENANTS": """tenant:s tier:s backend:s database:s pool_mode:s clients:i max_clients:i servers:i pool_size:i
+        max_servers:i paused:i""",
+    "TIERS": "tier:s " + " ".join(f"{name}:s" for name in FIELDS) + " tenants:i clients:i servers:i",
+    "CEILINGS": "tier:s parameter:s kind:s value:s source:s firmness:s lowered:N refused:N enforced:N",
+    "BACKENDS": """name:s host:s port:i current_connections:i max_connections:i starved:i target_session_attrs:s
+        hosts:s""",
+    "BREAKERS": """backend:s database:s user:s state:s mode:s failures:i of:i opened:N failed:N rejected:N next_try_s:N
+        last_error:s""",
+    "PINS": "database:s tier:s pinned_clients:i max_pinned_clients:i " + " ".join(f"{pin}:i" for pin in PINS)
+    + " pinned_total:N unpinned_total:N refused_total:N",
+    "PINNED_CLIENTS": "database:s user:s pins:s addr:s port:i application_name:s ptr:s link:s id:i",
+    "USAGE": "tenant:s connections:N server_connection_seconds:N busy_seconds:N wait_seconds:N "
+    + " ".join(f"{name}:N" for name in COUNTS) + " peak_clients:i peak_servers:i",
+    "WORKERS": """worker:i tenants:i groups:i clients:i waiting:i logins:i consoles:i servers:i texts_by_words:N
+        texts_remembered:N texts_parsed:N""",
+    "STATEMENTS": """name:s backend:s database:s user:s statement:s fingerprint:s bytes:i clients:i servers:i parses:N
+        binds:N""",
+    "LIMIT": "limit:s value:s in_use:s rule:s",
+}
+COLUMNS = {**THEIRS, **OURS}
+ARGUMENT = {"LIMIT": " app"}
+# Tools find rows by these, too.
+LISTS = """databases users peers pools peer_pools free_clients used_clients login_clients free_servers used_servers
+dns_names dns_zones dns_queries dns_pending"""
+TOTALS = [f"{kind}_{name}" for kind in ("total", "avg") for name in """server_assignment_count xact_count query_count
+client_bytes server_bytes xact_time query_time wait_time ps_client_parse_count ps_server_parse_count
+ps_bind_count""".split()]
+
+
+def wanted(what):
+    """[(name, OID)]"""
+    return [(name, TYPES[kind]) for name, _, kind in (column.partition(":") for column in COLUMNS[what].split())]
 
 
 class Tables(ConsoleCase):
+    def ways(self, weir, user="admin"):
+        """Functions that execute a command: by the simple protocol, and by the extended one in text and binary."""
+        simple = weir.connect("pgweir", user, cursor_factory=psycopg.ClientCursor)
+        extended = weir.connect("pgbouncer", user)
+        for connection in (simple, extended):
+            self.addCleanup(connection.close)
+        return (
+            simple.execute,
+            lambda command: extended.execute(command, prepare=True),
+            lambda command: extended.execute(command, binary=True),
+        )
+
     def test_columns_of_every_show(self):
-        with self.weir.connect("app", "app") as client, self.weir.connect("pgweir", "admin") as console:
+        """No SHOW that HELP tells of is left out."""
+        with self.weir.connect("pgweir", "admin", cursor_factory=psycopg.ClientCursor) as console:
+            told = []
+            console.add_notice_handler(lambda notice: told.append(notice.message_primary))
+            console.execute("SHOW HELP")
+        self.assertEqual(set(re.findall(r"^SHOW ([A-Z_]+)", "".join(told), re.M)), {*COLUMNS, "HELP"})
+        with self.weir.connect("app", "app") as client:
             client.execute("select 1")
-            for what, columns in COLUMNS.items():
-                for spelling in (f"SHOW {what}", f" show  {what.lower()} ;"):
-                    with self.subTest(spelling):
-                        cursor = console.execute(spelling)
+            for show in self.ways(self.weir):
+                for what in COLUMNS:
+                    command = f"SHOW {what}{ARGUMENT.get(what, '')}"
+                    for spelling in (command, f" show\t{what.lower()}{ARGUMENT.get(what, '')} ;"):
+                        with self.subTest(spelling):
+                            cursor = show(spelling)
+                            told = [(column.name, column.type_code) for column in cursor.description]
+                            self.assertEqual(told, wanted(what))
+                            self.assertEqual(cursor.statusmessage, "SHOW")
+                            cursor.fetchall()
+
+    def test_rows_that_have_names(self):
+        self.assertEqual([row["list"] for row in self.rows("SHOW LISTS")], LISTS.split())
+        self.assertEqual([row["name"] for row in self.rows("SHOW TOTALS")], TOTALS)
+        self.assertEqual([row["key"] for row in self.rows("SHOW STATE")], ["active", "paused", "suspended"])
+
+    def test_columns_may_be_chosen(self):
+        """Of every table each one, and the values are those that stand in the whole table."""
+        with self.weir.connect("app", "app") as client:
+            client.execute("select 1")
+            for show in self.ways(self.weir):
+                for what in COLUMNS:
+                    names = [name for name, _ in wanted(what)]
+                    chosen = [names[-1], names[0], names[-1]]
+                    spelled = f"{chosen[0].upper()} ,\n\"{chosen[1]}\",{chosen[2]}"
+                    argument = ARGUMENT.get(what, "")
+                    with self.subTest(what):
+                        cursor = show(f"show {what}{argument} {spelled};")
                         told = [(column.name, column.type_code) for column in cursor.description]
-                        wanted = [(name, TYPES[kind]) for name, _, kind in (c.partition(":") for c in columns.split())]
-                        self.assertEqual(told, wanted)
-                        self.assertEqual(cursor.statusmessage, "SHOW")
-            for what in OURS:
-                console.execute(f"SHOW {what}").fetchall()
+                        types = dict(wanted(what))
+                        self.assertEqual(told, [(name, types[name]) for name in chosen])
+                        rows = cursor.fetchall()
+                        self.assertEqual({row[0] == row[2] for row in rows} - {True}, set())
+                        if what in ("DATABASES", "TIERS", "LIMIT", "BACKENDS", "CONFIG", "POOLS"):
+                            whole = show(f"SHOW {what}{argument}").fetchall()
+                            self.assertEqual([row[:2] for row in rows], [(row[-1], row[0]) for row in whole])
+                (row,) = show("SHOW CLIENTS database, state, user").fetchmany(1)
+                self.assertEqual(row, ("app", "idle", "app"))
+                rows = show("SHOW TENANTS tenant, tier LIKE 'a%' LIMIT 1 AFTER 'aa'").fetchall()
+                self.assertEqual(rows, [("app", "free")])
+                with self.assertRaises(psycopg.errors.UndefinedColumn) as unknown:
+                    show("SHOW CLIENTS database, usr")
+                self.assertIn("did you mean user?", unknown.exception.diag.message_primary)
+                self.assertIn("type, user, database", unknown.exception.diag.message_hint)
 
     def test_psql_reads_them_all(self):
-        commands = [f"SHOW {what}" for what in (*COLUMNS, *OURS, "HELP")]
+        commands = [f"SHOW {what}{ARGUMENT.get(what, '')}" for what in (*COLUMNS, "HELP")]
         psql = [pg_program("psql"), "-X", "--csv", "-v", "ON_ERROR_STOP=1", "-h", self.weir.host, "-p", self.weir.port]
         for command in commands:
             done = run([*psql, "-U", "reader", "-d", "pgbouncer", "-c", command], env={"PGPASSWORD": "re4der"})
             self.assertEqual(done.returncode, 0, f"{command}: {done.stderr}")
             self.assertTrue(done.stdout or "Console commands:" in done.stderr, command)
+
+    def probe(self, command):
+        """As Railway's probe asks: psql --csv, rows read by the names of columns."""
+        done = run(
+            [pg_program("psql"), "-X", "--csv", "-c", command],
+            env={"PGHOST": self.weir.host, "PGPORT": str(self.weir.port), "PGUSER": "reader", "PGPASSWORD": "re4der",
+                 "PGDATABASE": "pgbouncer", "PGCONNECT_TIMEOUT": "20"},
+        )
+        self.assertEqual((done.returncode, done.stderr), (0, ""), command)
+        return list(csv.DictReader(done.stdout.splitlines()))
+
+    def test_railways_probe(self):
+        with self.weir.connect("app", "app") as client, self.weir.connect("app", "app") as idle:
+            idle.execute("select 1")
+            before = next(row for row in self.probe("SHOW STATS") if row["database"] == "app")
+            with client.transaction():
+                client.execute("select 1")
+                wanted = {"user": "app", "cl_active": "2", "cl_waiting": "0", "sv_active": "1", "maxwait": "0"}
+
+                def pools():
+                    return [row for row in self.probe("SHOW POOLS") if row["database"] == "app"]
+
+                # Clients of the test before may be about to go.
+                wait_until(lambda: [row for row in pools() if wanted.items() <= row.items()], what=f"{wanted}")
+                servers = [row for row in self.probe("SHOW SERVERS;") if row["database"] == "app"]
+                busy = [row for row in servers if row["state"] == "active"]
+                self.assertEqual(len(busy), 1)
+                self.assertEqual((busy[0]["type"], busy[0]["port"]), ("S", str(self.postgres.port)))
+                self.assertEqual(int(busy[0]["remote_pid"]), self.pid(client))
+            after = next(row for row in self.probe("SHOW STATS") if row["database"] == "app")
+            for column in ("total_xact_count", "total_query_count", "total_received", "total_sent", "total_xact_time"):
+                self.assertGreater(int(after[column]), int(before[column]), column)
+            for column in ("avg_query_time", "avg_wait_time", "avg_recv"):
+                self.assertGreaterEqual(int(after[column]), 0)
 
     def test_tenants_by_pages(self):
         names = [f"t{n:03}" for n in range(250)]
@@ -223,9 +354,6 @@ class Tables(ConsoleCase):
 
 
 class Commands(ConsoleCase):
-    def pid(self, client):
-        return client.execute("select pg_backend_pid()").fetchone()[0]
-
     def test_kill_client(self):
         with self.weir.connect("app", "app") as one, self.weir.connect("app", "app", application_name="bad") as two:
             one.execute("select 1")

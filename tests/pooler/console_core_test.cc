@@ -3,14 +3,17 @@
 #include <catch2/catch.hpp>
 #include <set>
 
+#include "pooler/console_columns.h"
+#include "pooler/console_show.h"
+
 using namespace pgweir;
 using namespace pgweir::console;
 
 namespace {
 
-// "SHOW POOLS|PAUSE(app)", or "! sqlstate what is wrong".
+// "SHOW POOLS[database user]|PAUSE(app)", or "! sqlstate what is wrong".
 std::string read(std::string_view text) {
-  const auto parsed = parse(text);
+  const auto parsed = parse(text, shape);
   if (!parsed) return std::string("! ") + parsed.error().sqlstate + " " + parsed.error().message;
   std::string all;
   for (const Request& request : *parsed) {
@@ -18,6 +21,9 @@ std::string read(std::string_view text) {
     all += request.command->words;
     if (!request.argument.empty()) all += "(" + request.argument + ")";
     if (!request.value.empty()) all += "(" + request.value + ")";
+    for (const std::string& column : request.columns)
+      all.append(&column == request.columns.data() ? "[" : " ").append(column);
+    if (!request.columns.empty()) all += ']';
     if (request.seconds > 0) all += "(" + std::to_string(request.seconds) + "s)";
   }
   return all;
@@ -107,7 +113,6 @@ TEST_CASE("what is not a command is refused with what was probably meant") {
   } cases[] = {
       {"SHOW", "! 42601 unknown command 'SHOW'"},
       {"SHOW POOL", "! 42601 unknown command 'SHOW POOL'; did you mean SHOW POOLS?"},
-      {"show clients foo", "! 42601 unknown command 'show clients foo'; did you mean SHOW CLIENTS?"},
       {"SHWO POOLS", "! 42601 unknown command 'SHWO POOLS'; did you mean SHOW?"},
       {"relod", "! 42601 unknown command 'relod'; did you mean RELOAD?"},
       {"SELECT * FROM pg_class", "! 42601 unknown command 'SELECT * FROM pg_class'"},
@@ -129,8 +134,8 @@ TEST_CASE("what is not a command is refused with what was probably meant") {
       {"KILL_CLIENT c17", "! 42601 KILL_CLIENT takes the id of one client"},
       {"KILL_CLIENT -1", "! 42601 KILL_CLIENT takes the id of one client"},
       {"KILL_CLIENT 1 2", "! 42601 KILL_CLIENT takes the id of one client"},
-      {"SHOW TENANTS a", "! 42601 SHOW TENANTS takes LIKE 'pattern', LIMIT count and AFTER 'name'"},
-      {"SHOW TENANTS LIKE", "! 42601 SHOW TENANTS takes LIKE 'pattern', LIMIT count and AFTER 'name'"},
+      {"SHOW TENANTS LIKE",
+       "! 42601 SHOW TENANTS takes names of columns, LIKE 'pattern', LIMIT count and AFTER 'name'"},
       {"SHOW TENANTS LIMIT x", "! 42601 LIMIT takes a whole number, not 'x'"},
       {"SHOW TENANTS LIMIT -1", "! 42601 LIMIT takes a whole number, not '-1'"},
       {"PAUSE a b", "! 42601 PAUSE takes the name of one database"},
@@ -151,20 +156,88 @@ TEST_CASE("what is not a command is refused with what was probably meant") {
     INFO(one.text);
     CHECK(read(one.text) == one.error);
   }
-  CHECK_THAT(parse("SHOW X").error().hint, Catch::Contains("SHOW POOLS") && Catch::Contains("SHUTDOWN"));
+  CHECK_THAT(parse("SHOW X", shape).error().hint,
+             Catch::Contains("SHOW POOLS") && Catch::Contains("SHUTDOWN"));
+}
+
+TEST_CASE("a SHOW may name the columns that it is to show") {
+  const struct {
+    const char* text;
+    const char* meaning;
+  } cases[] = {
+      {"SHOW CLIENTS user, state", "SHOW CLIENTS[user state]"},
+      {" show\tclients USER\n,State ,user;", "SHOW CLIENTS[user state user]"},
+      {"SHOW CLIENTS \"user\"/* who */,\"state\"", "SHOW CLIENTS[user state]"},
+      {"SHOW VERSION version; SHOW STATE", "SHOW VERSION[version]|SHOW STATE"},
+      {"SHOW TENANTS tenant, clients LIKE 'a%' LIMIT 5", "SHOW TENANTS(LIKE '...' LIMIT 5)[tenant clients]"},
+      {"SHOW TENANTS \"tenant\" AFTER 'acme'", "SHOW TENANTS(AFTER '...')[tenant]"},
+      {"SHOW STATEMENTS user limit 1", "SHOW STATEMENTS(LIMIT 1)[user]"},
+      {"SHOW LIMIT acme limit, value", "SHOW LIMIT(acme)[limit value]"},
+      {"SHOW CEILINGS acme parameter, value", "SHOW CEILINGS(acme)[parameter value]"},
+      {"SHOW CEILINGS parameter, value", "SHOW CEILINGS[parameter value]"},
+      {"SHOW CEILINGS parameter", "SHOW CEILINGS(parameter)"},
+      {"SHOW CLIENTS usr", "! 42703 SHOW CLIENTS has no column 'usr'; did you mean user?"},
+      {"SHOW CLIENTS \"User\"", "! 42703 SHOW CLIENTS has no column 'User'; did you mean user?"},
+      {"SHOW STATS TOTALS", "! 42703 SHOW STATS has no column 'totals'"},
+      {"SHOW TENANTS a", "! 42703 SHOW TENANTS has no column 'a'"},
+      {"SHOW CLIENTS user, xyzzy", "! 42703 SHOW CLIENTS has no column 'xyzzy'"},
+      {"RELOAD; SHOW DNS_HOSTS host", "! 42703 SHOW DNS_HOSTS has no column 'host'"},
+      {"SHOW CLIENTS user state", "! 42601 SHOW CLIENTS takes no argument such as 'state'"},
+      {"SHOW CLIENTS user,", "! 42601 SHOW CLIENTS takes names of its columns, with commas between"},
+      {"SHOW CLIENTS , user", "! 42601 SHOW CLIENTS takes names of its columns, with commas between"},
+      {"SHOW CLIENTS 'user'", "! 42601 SHOW CLIENTS takes names of its columns, with commas between"},
+      {"SHOW CLIENTS \"\"", "! 42601 SHOW CLIENTS takes names of its columns, with commas between"},
+      {"SHOW CLIENTS (user)", "! 42601 SHOW CLIENTS takes names of its columns, with commas between"},
+      {"SHOW TENANTS tenant, LIKE", "! 42703 SHOW TENANTS has no column 'like'"},
+      {"SHOW TENANTS tenant, LIKE 'a'",
+       "! 42601 SHOW TENANTS takes names of columns, LIKE 'pattern', LIMIT count and AFTER 'name'"},
+      {"SHOW CEILINGS acme value, ", "! 42601 SHOW CEILINGS takes names of its columns, with commas between"},
+      {"SHOW LIMIT limit, value", "! 42601 SHOW LIMIT takes names of its columns, with commas between"},
+      {"SHOW HELP all", "! 42601 SHOW HELP has no columns"},
+      {"RELOAD all", "! 42601 RELOAD takes no argument such as 'all'"},
+  };
+  for (const auto& one : cases) {
+    INFO(one.text);
+    CHECK(read(one.text) == one.meaning);
+  }
+  CHECK(parse("SHOW POOLS x", shape).error().hint.starts_with("Its columns are database, user, cl_active, "));
+  std::string many = "SHOW VERSION version";
+  for (int i = 1; i < 100; ++i) many += ", version";
+  CHECK(parse(many, shape)->front().places.size() == 100);
+  CHECK(read(many + ", version") == "! 54000 more than 100 columns in one SHOW");
+}
+
+TEST_CASE("every SHOW that is a table has each of its columns by itself") {
+  for (const Command& command : commands()) {
+    if (!command.words.starts_with("SHOW ")) continue;
+    INFO(command.words);
+    std::string text(command.words);
+    if (command.argument == Argument::Tenant || command.argument == Argument::Database) text += " acme";
+    const auto all = columns_of(shape(parse(text, shape)->front()));
+    CHECK(all.empty() == (command.action == Action::ShowHelp));
+    for (const protocol::Column& column : all) {
+      const auto one = parse(text + " " + column.name, shape);
+      REQUIRE(one);
+      const auto told = columns_of(shape(one->front()));
+      REQUIRE(told.size() == 1);
+      CHECK(told[0].name == column.name);
+      CHECK(told[0].type_oid == column.type_oid);
+    }
+  }
 }
 
 TEST_CASE("a text has a bounded number of statements") {
   std::string text;
   for (int i = 0; i < 100; ++i) text += "SHOW CLIENTS;";
-  CHECK(parse(text)->size() == 100);
+  CHECK(parse(text, shape)->size() == 100);
   CHECK(read(text + "RELOAD") == "! 54000 more than 100 statements in one text");
 }
 
 TEST_CASE("a page says what it shows of a list, in any order") {
-  const auto page = [](std::string_view text) { return parse(text)->front().page; };
+  const auto page = [](std::string_view text) { return parse(text, shape)->front().page; };
   CHECK(page("SHOW TENANTS") == Page{"%", Page::kLimit, ""});
   CHECK(page("SHOW TENANTS LIKE 'a%' LIMIT 100 AFTER 'acme'") == Page{"a%", 100, "acme"});
+  CHECK(page("SHOW TENANTS tier, tenant LIMIT 7 AFTER x") == Page{"%", 7, "x"});
   CHECK(page("show tenants after \"Acme\" limit 0 like b_c") == Page{"b_c", 0, "Acme"});
 }
 
@@ -198,7 +271,7 @@ TEST_CASE("any bytes are read to an end") {
       seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
       text += kBytes[(seed >> 33) % kBytes.size()];
     }
-    const auto parsed = parse(text);
+    const auto parsed = parse(text, shape);
     if (!parsed) CHECK_FALSE(parsed.error().message.empty());
   }
 }
@@ -212,6 +285,8 @@ TEST_CASE("every command says who may use it; nobody gets what no row gives") {
     CHECK_FALSE(command.tag.empty());
     if (may(Role::Stats, command) && !command.words.starts_with("SHOW ")) stats.insert(command.words);
     if (command.words.starts_with("SHOW ")) CHECK(command.tag == "SHOW");
+    // HELP tells all that matters: who tries out what a role may do takes it from there.
+    if (command.words.starts_with("SHOW ") || !may(Role::Stats, command)) CHECK_FALSE(command.help.empty());
   }
   // What drivers say on every connection, and nothing that changes anything.
   CHECK(stats == std::set<std::string_view>{"SET", "BEGIN", "BEGIN TRANSACTION", "START TRANSACTION",
@@ -222,6 +297,7 @@ TEST_CASE("every command says who may use it; nobody gets what no row gives") {
 
 TEST_CASE("help tells each role what it may use") {
   CHECK_THAT(help(Role::Admin), Catch::Contains("PAUSE [database]"));
-  CHECK_THAT(help(Role::Stats), Catch::Contains("SHOW POOLS") && !Catch::Contains("PAUSE"));
+  CHECK_THAT(help(Role::Stats), Catch::Contains("SHOW POOLS") && !Catch::Contains("PAUSE") &&
+                                    Catch::EndsWith("SHOW CLIENTS user, state"));
   CHECK(help(Role::None).empty());
 }

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "pooler/console_columns.h"
 #include "protocol/messages.h"
 #include "tests/support/messages.h"
 
@@ -23,13 +24,13 @@ std::string shape(const Request& request) {
                                         {"four", protocol::kInt4Oid},
                                         {"eight", protocol::kInt8Oid},
                                         {"number", protocol::kNumericOid}});
-  return out;
+  return selected(std::move(out), request.places);
 }
 
 std::string rows(const Request& request, int count) {
-  std::string out = shape(request);
+  std::string out = shape({.command = request.command});
   for (int i = 0; i < count; ++i) protocol::put_data_row(out, {"a", "-2", "4294967297", "120030000"});
-  return out;
+  return selected(std::move(out), request.places);
 }
 
 struct Client {
@@ -112,6 +113,22 @@ TEST_CASE("values come in the formats that were asked for") {
   CHECK(test::split(client.last)[0].substr(5) == row);
   CHECK(client.bind({0, 1}) == "08P01 bind message has 2 result formats but query has 4 columns");
   CHECK(client.bind({2}) == "22023 unsupported format code: 2");
+}
+
+TEST_CASE("a portal has the columns that its text selects, in their formats") {
+  Client client;
+  CHECK(client.parse("show pools eight, name", "s") == "1");
+  CHECK(client.bind({1, 0, 0}, "s") == "08P01 bind message has 3 result formats but query has 2 columns");
+  CHECK(client.bind({1, 0}, "s") == "2");
+  client.portals.describe(std::string("P") + '\0', client.out);
+  const auto columns = columns_of(std::exchange(client.out, {}));
+  REQUIRE(columns.size() == 2);
+  CHECK(columns[0].name == "eight");
+  CHECK(columns[0].type_oid == protocol::kInt8Oid);
+  CHECK(columns[1].name == "name");
+  CHECK(client.execute() == "DC");
+  CHECK(test::split(client.last)[0].substr(5) == u16(2) + u32(8) + u32(1) + u32(1) + u32(1) + "a");
+  CHECK(client.parse("show pools nine") == "42703 SHOW POOLS has no column 'nine'");
 }
 
 TEST_CASE("what cannot be is refused with Postgres's own codes") {

@@ -1,0 +1,39 @@
+#include "pooler/tenant_lookup.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "pooler/base/quoted.h"
+#include "pooler/tier_control.h"
+#include "pooler/worker.h"
+
+namespace pgweir {
+
+Error no_such_database(const std::string& name) {
+  return {sqlstate::kInvalidCatalogName,
+          fmt::format("database {} does not exist", quoted(name)),
+          {},
+          "SHOW DATABASES lists those that do."};
+}
+
+void look_up(Worker& asking, const std::string& tenant, std::function<void(Expected<FoundTenant>)> done) {
+  TierControl* const store = asking.shared().tiers;
+  if (!store) {
+    auto record = asking.snapshot().tenant(tenant);
+    if (!record) return done(tl::unexpected(no_such_database(tenant)));
+    return done(FoundTenant{std::move(*record), false});
+  }
+  store->ask(asking.loop(), tenant, [tenant, done = std::move(done)](const TierControl::Answer& is) {
+    using Kind = TierControl::Answer::Kind;
+    if (is.kind == Kind::Unreachable)
+      return done(fail(sqlstate::kCannotConnectNow,
+                       fmt::format("tenant {} cannot be looked up now", quoted(tenant)),
+                       "The tenant store does not answer."));
+    if (is.record) return done(FoundTenant{*is.record, is.kind == Kind::Known});
+    done(fail(sqlstate::kInvalidCatalogName, fmt::format("tenant {} does not exist", quoted(tenant)),
+              "Neither the tenant store nor the configuration knows it."));
+  });
+}
+
+}  // namespace pgweir
