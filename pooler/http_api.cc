@@ -32,7 +32,12 @@ constexpr std::array kRows{Row{"backends", Resource::Backends},
                            Row{"version", Resource::Version},
                            Row{"workers", Resource::Workers}};
 constexpr std::string_view kBase = "/api/v1/";
-constexpr std::string_view kTenant = "tenants/";
+// Behind these stands the name of a tenant, whatever is in it.
+struct Named {
+  std::string_view front;
+  Resource resource;
+};
+constexpr std::array kNamed{Named{"tenants/", Resource::Tenant}, Named{"limits/", Resource::Limits}};
 
 bool takes(Takes what, std::string_view parameter) {
   if (parameter == "limit" || parameter == "cursor") return what != Takes::Nothing;
@@ -91,9 +96,12 @@ std::variant<Call, Response> parse_call(const Request& request) {
   const std::string_view path = std::string_view(request.path).substr(kBase.size());
   Call call;
   Takes allowed = Takes::Nothing;
-  if (path.starts_with(kTenant) && path.size() > kTenant.size()) {
-    call.resource = Resource::Tenant;
-    call.name = path.substr(kTenant.size());
+  const auto* const named = std::find_if(kNamed.begin(), kNamed.end(), [&](const Named& one) {
+    return path.starts_with(one.front) && path.size() > one.front.size();
+  });
+  if (named != kNamed.end()) {
+    call.resource = named->resource;
+    call.name = path.substr(named->front.size());
   } else {
     const auto* const row =
         std::find_if(kRows.begin(), kRows.end(), [&](const Row& one) { return one.path == path; });

@@ -16,6 +16,7 @@ enum class Resource : std::uint8_t {
   Backends,
   Breakers,
   Document,
+  Limits,
   Overview,
   Pools,
   Tenant,
@@ -30,7 +31,7 @@ enum class Resource : std::uint8_t {
 struct Call {
   static constexpr std::uint32_t kLimit = 100, kLimitMax = 1000;
   Resource resource = Resource::Version;
-  std::string name{};  // of a Tenant
+  std::string name{};  // of a Tenant, or of the one that Limits are asked of
   std::uint32_t limit = kLimit;
   std::string after{};  // empty: from the first
   std::string like = "%";

@@ -167,6 +167,16 @@ std::string backends_json(const std::vector<console::BackendRow>& rows) {
   return text({{"backends", list(rows)}});
 }
 
+Response limits_answer(const std::string& tenant, const Expected<std::vector<console::LimitView>>& limits) {
+  if (limits)
+    return {.status = 200, .body = text({{"tenant", tenant}, {"limits", list(*limits)}}), .type = kJson};
+  const Error& error = limits.error();
+  const std::string why = error.message + ". " + error.hint;
+  return error.sqlstate == std::string_view(sqlstate::kInvalidCatalogName)
+             ? problem(404, "Not found", why)
+             : problem(503, "Service unavailable", why);
+}
+
 std::string version_json() { return text({{"name", "pgweir"}, {"version", kVersion}}); }
 
 std::string overview_json(const Overview& overview) {
@@ -203,6 +213,7 @@ Response answer(const Call& call, const console::Report& report, const console::
       return {.status = 200, .body = text({{"workers", list(report.workers)}}), .type = kJson};
     case Resource::Backends:
     case Resource::Document:
+    case Resource::Limits:
     case Resource::Overview:
     case Resource::Version: PGWEIR_CHECK(false);
   }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "pooler/base/error.h"
 #include "pooler/console_show.h"
 #include "pooler/http_api.h"
 #include "pooler/metrics.h"
@@ -31,6 +32,8 @@ struct Overview {
 std::string backends_json(const std::vector<console::BackendRow>& rows);
 std::string overview_json(const Overview& overview);
 std::string version_json();
+// `limits`: the rows of SHOW LIMIT, or why there are none.
+Response limits_answer(const std::string& tenant, const Expected<std::vector<console::LimitView>>& limits);
 // Of calls that need a report: Breakers, Pools, Tenant, Tenants, Tiers, Workers.
 Response answer(const Call& call, const console::Report& report, const console::Beside& beside);
 

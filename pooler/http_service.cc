@@ -11,6 +11,7 @@
 #include "pooler/http_json.h"
 #include "pooler/http_page.h"
 #include "pooler/http_sampler.h"
+#include "pooler/limit_report.h"
 #include "pooler/metrics.h"
 #include "pooler/metrics_gather.h"
 #include "pooler/shared.h"
@@ -103,6 +104,7 @@ class HttpService::Api : public std::enable_shared_from_this<HttpService::Api> {
               return Response{200, http::overview_json(*overview), http::kJson};
             },
             reply);
+      case Resource::Limits: return limits(call.name, reply);
       case Resource::Tenant:
       case Resource::Tenants: return gather(call, Action::ShowTenants, reply);
       case Resource::Tiers: return gather(call, Action::ShowTiers, reply);
@@ -122,13 +124,28 @@ class HttpService::Api : public std::enable_shared_from_this<HttpService::Api> {
     first_.loop().offload([make, response] { *response = make(); },
                           [response, reply] { reply(std::move(*response)); });
   }
-  void gather(const http::Call& call, Action action, const Reply& reply) {
+  // False: others ask already, which is told.
+  bool begin_to_gather(const Reply& reply) {
     if (gatherings_ == kGatheringsMax) {
       Response busy = http::problem(503, "Service unavailable", "Others ask already. Ask again in a second.");
       busy.headers = {{"Retry-After", "1"}};
-      return reply(busy);
+      reply(busy);
+      return false;
     }
     ++gatherings_;
+    return true;
+  }
+  void limits(const std::string& tenant, const Reply& reply) {
+    if (!begin_to_gather(reply)) return;
+    console::gather_limits(
+        first_, tenant,
+        [self = shared_from_this(), tenant, reply](const Expected<std::vector<console::LimitView>>& rows) {
+          --self->gatherings_;
+          reply(http::limits_answer(tenant, rows));
+        });
+  }
+  void gather(const http::Call& call, Action action, const Reply& reply) {
+    if (!begin_to_gather(reply)) return;
     auto response = std::make_shared<Response>();
     console::Beside beside = console::beside(first_.snapshot(), {});
     if (action == Action::ShowBreakers) beside.breakers = console::breakers(first_);

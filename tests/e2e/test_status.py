@@ -1,6 +1,7 @@
 """The status page in a browser, and the API behind it."""
 
 import base64
+import html
 import json
 import re
 import shutil
@@ -15,12 +16,12 @@ import unittest
 import jsonschema
 
 from harness import free_port, machine, wait_until
-from harness.pgweir import environment
+from harness.pgweir import BINARY, environment
 from test_metrics import HttpCase
 
 SOURCE = machine.Path(__file__).resolve().parents[2]
-# Where screenshots are kept for somebody to look at; by default they are thrown away.
-KEEP = machine.os.environ.get("PGWEIR_SCREENSHOTS")
+# Where screenshots are kept for somebody to look at: beside the program that was built, unless told otherwise.
+KEEP = machine.os.environ.get("PGWEIR_SCREENSHOTS") or str(machine.Path(BINARY).resolve().parent / "screenshots")
 
 
 def basic(user, password):
@@ -40,8 +41,9 @@ class Api(HttpCase):
         got, body, answered = self.ask("/api/v1" + path, port, headers=headers)
         self.assertEqual(got, status, body)
         bare = path.split("?")[0]
-        if bare.startswith("/tenants/"):
-            bare = "/tenants/{name}"
+        for front in ("/tenants/", "/limits/"):
+            if bare.startswith(front):
+                bare = front + "{name}"
         answers = self.document["paths"][bare]["get"]["responses"]
         ((kind, content),) = answers[str(status)]["content"].items()
         self.assertEqual(answered["Content-Type"], kind)
@@ -73,16 +75,54 @@ class Api(HttpCase):
 
     def test_problems(self):
         self.assertEqual(self.get("/tenants/nobody", 404)[0]["status"], 404)
+        self.get("/limits/app?limit=1", 400)
         self.get("/tenants?limit=0", 400)
         self.get("/tenants?colour=red", 400)
         status, body, headers = self.ask("/api/v1/none")
         self.assertEqual((status, headers["Content-Type"]), (404, "application/problem+json"))
         self.assertEqual(self.ask("/api/v1/tiers", method="POST")[0], 405)
 
+    def test_limits_are_those_of_the_console(self):
+        """Of a tenant that has not come, too; one that there is not is none."""
+        port = free_port()
+        strange = "sl/ash \"%"
+        tenants = {"app": {"tier": "pro", "pool_size": 1, "max_server_connections": 1}, strange: {"tier": "free"}}
+        config = {"http": {"port": port}, "tenants": tenants, "pool": {"unknown_tenants": False}}
+        weir = self.pgweir(config, self.users)
+
+        def told(name):
+            value, _ = self.get("/limits/" + urllib.parse.quote(name, safe=""), port=port)
+            self.assertEqual(value["tenant"], name)
+            return [tuple(row.values()) for row in value["limits"]]
+
+        for name in tenants:
+            quoted = name.replace('"', '""')
+            self.assertEqual(told(name), weir.console(f'SHOW LIMIT "{quoted}"')[1])
+        rules = {row[0]: row for row in told("app")}
+        self.assertEqual(rules["pool_size"], ("pool_size", "1", "", "the tenant's own row"))
+        self.assertEqual(rules["weight"][3], "tier pro")
+        with weir.connect("app", "app") as client, weir.connect("app", "app") as other:
+            with client.transaction():
+                client.execute("select 1")
+                waiting = threading.Thread(target=lambda: other.execute("select 1"))
+                waiting.start()
+                waits = ("clients that wait", "1")
+                wait_until(lambda: waits in [row[:2] for row in told("app")], what="a client that waits")
+                self.assertIn("1 of max_server_connections 1 are in use, 1 clients wait.", told("app")[-1][3])
+            waiting.join(20)
+        self.assertIn("does not exist", self.get("/limits/nobody", 404, port=port)[0]["detail"])
+
+    def test_limits_while_the_store_is_silent(self):
+        port = free_port()
+        store = {"kind": "redis", "redis_url": f"redis://127.0.0.1:{free_port()}/0"}
+        config = {"http": {"port": port}, "tenant_store": store, "tenants": None}
+        self.pgweir(config, self.users)
+        self.assertIn("does not answer", self.get("/limits/app", 503, port=port)[0]["detail"])
+
     def test_pages(self):
         port = free_port()
         names = sorted(["plain", "sl/ash", "per%cent", "plus+", "é", "quote\"d", "sp ace"])
-        weir = self.pgweir({"http": {"port": port}, "tenants": {name: {"tier": "pro"} for name in names}}, self.users)
+        self.pgweir({"http": {"port": port}, "tenants": {name: {"tier": "pro"} for name in names}}, self.users)
         seen, path = [], "/tenants?limit=2"
         while path:
             value, headers = self.get(path, port=port)
@@ -158,7 +198,7 @@ class Api(HttpCase):
 
 @unittest.skipUnless(shutil.which("chromium"), "needs chromium")
 class Page(HttpCase):
-    def browse(self, fragment="", width=1200, height=1400, picture=None):
+    def browse(self, fragment="", width=1200, height=1400, picture=None, port=None):
         """(the page as it stands in the end, what its console said)"""
         profile = machine.scratch("browser")
         what = [f"--screenshot={picture}"] if picture else ["--dump-dom"]
@@ -167,7 +207,7 @@ class Page(HttpCase):
              "--no-first-run", "--disable-extensions", "--disable-background-networking", "--mute-audio",
              f"--user-data-dir={profile}", f"--window-size={width},{height}", "--hide-scrollbars",
              "--enable-logging=stderr", "--virtual-time-budget=3000", *what,
-             f"http://127.0.0.1:{self.port}/{fragment}"],
+             f"http://127.0.0.1:{port or self.port}/{fragment}"],
             capture_output=True, text=True, timeout=120, env=environment({"HOME": str(profile)}))
         self.assertEqual(done.returncode, 0, done.stderr)
         return done.stdout, re.findall(r".*(?:CONSOLE|Refused to|Uncaught).*", done.stderr)
@@ -182,6 +222,9 @@ class Page(HttpCase):
             for wanted in ("Live, every 10 seconds.", "<th scope=\"row\">app</th>", "<th scope=\"row\">main</th>",
                            "<dd>free</dd>"):
                 self.assertIn(wanted, page)
+            for limit, value, _, rule in self.weir.console("SHOW LIMIT app")[1]:
+                row = f"<th scope=\"row\">{limit.replace('_', ' ')}</th><td>{html.escape(value, False) or '-'}</td>"
+                self.assertRegex(page, re.escape(row) + "<td>[^<]*</td>" + re.escape(f"<td>{rule or '-'}</td>"))
             # What a screen reader goes by.
             self.assertEqual(page.count('role="img"'), 3)
             self.assertEqual(len(re.findall(r'aria-label="[^"]+ now, at most [^"]+"', page)), 3)
@@ -192,9 +235,45 @@ class Page(HttpCase):
             self.assertIn('role="status"', page)
             self.assertEqual(len(re.findall("<h1", page)), 1)
             self.assertNotRegex(page, r'<th(?! scope="(?:row|col)")[ >]')
-            if KEEP:
-                for name, width, height in (("wide", 1200, 1500), ("phone", 500, 2600)):
-                    self.browse("#tenant=app", width, height, f"{KEEP}/status-{name}.png")
+
+    def picture(self, name, fragment, width, height, port=None):
+        """Keeps what the page looks like, and says where."""
+        machine.os.makedirs(KEEP, exist_ok=True)
+        path = machine.Path(KEEP) / f"status-{name}.png"
+        path.unlink(missing_ok=True)
+        self.browse(fragment, width, height, path, port)
+        self.assertEqual(path.read_bytes()[:8], b"\x89PNG\r\n\x1a\n")
+        print(f"screenshot: {path}", flush=True)
+
+    def test_why_the_clients_of_a_tenant_wait(self):
+        """The search box tells each limit, its rule, and what its clients wait for."""
+        port = free_port()
+        tiers = {"narrow": {"pool_size": 1, "max_server_connections": 1, "queue_timeout": "60s"}}
+        tenants = {"app": {"tier": "narrow"}, "spare": {"tier": "pro", "pool_size": 3}}
+        weir = self.pgweir({"http": {"port": port}, "tiers": tiers, "tenants": tenants}, self.users)
+        with weir.connect("app", "app") as client, weir.connect("app", "app") as other:
+            with client.transaction():
+                client.execute("select 1")
+                waiting = threading.Thread(target=lambda: other.execute("select 1"))
+                waiting.start()
+                wait_until(lambda: weir.console("SHOW LIMIT app value, limit")[1][-1] == ("1", "clients that wait"),
+                           what="a client that waits")
+                # The page has its figures from a look every ten seconds.
+                wait_until(lambda: '"waiting":1' in self.ask("/api/v1/overview", port)[1], seconds=25, what="that look")
+                page, said = self.browse("#tenant=app", port=port)
+                self.assertEqual(said, [])
+                why = 'tenant "app" (tier narrow): 1 of max_server_connections 1 are in use, 1 clients wait.'
+                told = "1 of its clients wait: no server connection became free within [0-9.]+s: "
+                self.assertRegex(page, told + re.escape(why))
+                row = "max server connections</th><td>1</td><td>1</td><td>tier narrow</td>"
+                self.assertIn(f'<th scope="row">{row}', page)
+                for name, width, height in (("wide", 1200, 2600), ("phone", 500, 4000)):
+                    self.picture(name, "#tenant=app", width, height, port)
+            waiting.join(20)
+        page, said = self.browse("#tenant=spare", port=port)
+        self.assertEqual(said, [])
+        self.assertIn('<th scope="row">pool size</th><td>3</td><td>-</td><td>the tenant\'s own row</td>', page)
+        self.assertNotIn('id="why"', page)
 
     def test_an_open_breaker_is_on_the_page(self):
         self.weir.console("BREAKER OPEN main")
@@ -207,6 +286,7 @@ class Page(HttpCase):
     def test_a_tenant_that_is_not_there(self):
         page, said = self.browse("#tenant=%3Cimg%20src=x%3E")
         self.assertIn("Nobody knows a tenant '&lt;img src=x&gt;' now.", page)
+        self.assertIn('id="limits-title"', page)  # the default tier would take it
         self.assertFalse([line for line in said if "404" not in line], said)
 
 

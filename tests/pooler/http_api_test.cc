@@ -71,6 +71,12 @@ TEST_CASE("paths and parameters are those of the description, all else is a prob
   CHECK(std::get<Call>(call("tenants", {{"limit", "5"}, {"like", "a%"}})).limit == 5);
   CHECK(status(call("")) == 404);
   CHECK(status(call("Tenants")) == 404);
+  CHECK(std::get<Call>(call("limits/a/b")).name == "a/b");
+  CHECK(std::get<Call>(call("limits/a")).resource == Resource::Limits);
+  CHECK(std::get<Call>(call("tenants/limits/a")).resource == Resource::Tenant);
+  CHECK(status(call("limits/a", {{"limit", "5"}})) == 400);
+  CHECK(status(call("limits")) == 404);
+  CHECK(status(call("limits/")) == 404);
   CHECK(status(call("tenants/")) == 404);
   CHECK(status(call("tiers/free")) == 404);
   CHECK(status(call("tiers", {}, "POST")) == 405);
@@ -128,6 +134,21 @@ TEST_CASE("a tenant that nobody knows is a problem, and a name of bytes is no br
   const Response found = answer({.resource = Resource::Tenant, .name = "\xff\""}, known, {});
   CHECK(found.status == 200);
   CHECK(found.body.find("\"tenant\":\"\xef\xbf\xbd\\\"\"") != std::string::npos);
+}
+
+TEST_CASE("limits are the rows of SHOW LIMIT, or the reason why there are none") {
+  const std::vector<console::LimitView> rows{{"pool_size", "2", "1", "tier free"},
+                                             {"state", "active", "", ""}};
+  const Response good = limits_answer("a\"", rows);
+  CHECK(good.status == 200);
+  CHECK(good.body ==
+        R"({"tenant":"a\"","limits":[{"limit":"pool_size","value":"2","in_use":"1","rule":"tier free"},)"
+        R"({"limit":"state","value":"active","in_use":"","rule":""}]})"
+        "\n");
+  const Response unknown = limits_answer("a", fail(sqlstate::kInvalidCatalogName, "there is none", "Look."));
+  CHECK(unknown.status == 404);
+  CHECK(unknown.body.find("there is none. Look.") != std::string::npos);
+  CHECK(limits_answer("a", fail(sqlstate::kCannotConnectNow, "not now", "Wait.")).status == 503);
 }
 
 TEST_CASE("the history is of what passed from one moment to the next, each second") {
