@@ -66,14 +66,14 @@ std::string CeilingGuard::whose() const {
   return "tenant " + quoted(record_->name) + ", tier " + record_->limits.name + ".";
 }
 
-void CeilingGuard::note(Bytes parameter, CeilingRoute route, Bytes value) {
-  const auto counts = tally_.try_emplace(std::string(parameter)).first;
-  const std::uint64_t count = ++counts->second.of(route);
-  if (on_held) on_held(parameter, route, value, count);
+void CeilingGuard::note(const Held& held) {
+  const auto counts = tally_.try_emplace(std::string(held.parameter)).first;
+  const std::uint64_t count = ++counts->second.of(held.route);
+  if (on_held) on_held(held, count);
 }
 
-std::unique_ptr<Ruling> CeilingGuard::refuse(Error error, Bytes parameter) {
-  note(parameter, CeilingRoute::Refused);
+std::unique_ptr<Ruling> CeilingGuard::refuse(Error error, Bytes sql, Bytes parameter) {
+  note({.parameter = parameter, .route = CeilingRoute::Refused, .sql = sql});
   if (error.detail.empty()) error.detail = whose();
   auto ruling = std::make_unique<Ruling>();
   ruling->refused = std::move(error);
@@ -88,28 +88,32 @@ std::unique_ptr<Ruling> CeilingGuard::rule(const protocol::SqlEffects& effects, 
   if (effects.read == protocol::SqlEffects::Read::Unknown) {
     if (!strict()) return nullptr;
     return refuse(unverifiable("the statement cannot be read, and may change settings",
-                               "Send its statements one by one; those that change settings by themselves."));
+                               "Send its statements one by one; those that change settings by themselves."),
+                  sql);
   }
   const protocol::SqlReach& reach = effects.reach;
   if (reach.code && strict())
     return refuse({sqlstate::kFeatureNotSupported, "DO, CALL and the making of functions are not allowed",
-                   whose(), "The tier's inspection is strict. Run migrations under a tier where it is not."});
+                   whose(), "The tier's inspection is strict. Run migrations under a tier where it is not."},
+                  sql);
   if (reach.hidden_setting)
     return refuse(unverifiable("the name of the setting that is to change is not in the statement",
-                               "Name it by a plain string in set_config(), or use SET."));
+                               "Name it by a plain string in set_config(), or use SET."),
+                  sql);
   if (reach.hidden_sql)
     return refuse(unverifiable("a query given as a string cannot be checked for the settings it changes",
-                               "Give it as a plain string that changes no settings."));
+                               "Give it as a plain string that changes no settings."),
+                  sql);
   auto ruling = std::make_unique<Ruling>();
   std::vector<std::pair<const SqlAssignment*, std::string>> edits;
   for (const SqlAssignment& each : reach.assignments)
-    if (!lower(each, *ruling, edits)) return refuse(std::move(*ruling->refused), each.name);
+    if (!lower(each, *ruling, edits)) return refuse(std::move(*ruling->refused), sql, each.name);
   if (edits.empty()) return nullptr;
   std::sort(edits.begin(), edits.end(),
             [](const auto& a, const auto& b) { return a.first->at < b.first->at; });
   std::size_t from = 0;
   for (const auto& [each, with] : edits) {
-    note(each->name, CeilingRoute::Lowered);
+    note({.parameter = each->name, .route = CeilingRoute::Lowered, .sql = sql});
     ruling->text.append(sql.substr(from, each->at - from)).append(with);
     from = each->at + each->size;
   }
@@ -166,14 +170,16 @@ std::unique_ptr<Ruling> CeilingGuard::rule_unread(std::size_t size) {
   if (!strict()) return nullptr;
   return refuse({sqlstate::kProgramLimit,
                  "the message of " + std::to_string(size) + " bytes is too long to be looked through",
-                 whose(), "The tier's inspection is strict. Send it in parts, or load data by COPY."});
+                 whose(), "The tier's inspection is strict. Send it in parts, or load data by COPY."},
+                {});
 }
 
-std::unique_ptr<Ruling> CeilingGuard::rule_misread() {
+std::unique_ptr<Ruling> CeilingGuard::rule_misread(Bytes sql) {
   return refuse(
       {sqlstate::kFeatureNotSupported,
        "statements cannot be read under this client_encoding or standard_conforming_strings", whose(),
-       "The tier has ceilings. Use client_encoding UTF8 and leave standard_conforming_strings on."});
+       "The tier has ceilings. Use client_encoding UTF8 and leave standard_conforming_strings on."},
+      sql);
 }
 
 std::optional<Error> CeilingGuard::refuse_function(std::uint32_t oid) {
@@ -181,13 +187,15 @@ std::optional<Error> CeilingGuard::refuse_function(std::uint32_t oid) {
   switch (protocol::sql_function(oid)) {
     case protocol::SqlFunction::SetConfig:
       return refuse({sqlstate::kFeatureNotSupported, "set_config cannot be called by a FunctionCall message",
-                     whose(), "Use SET, or set_config() in a statement."})
+                     whose(), "Use SET, or set_config() in a statement."},
+                    {})
           ->refused;
     case protocol::SqlFunction::Executor:
     case protocol::SqlFunction::Assembler:
       return refuse({sqlstate::kFeatureNotSupported,
                      "a function that runs a query cannot be called by a FunctionCall message", whose(),
-                     "Call it in a statement, with the query as a plain string."})
+                     "Call it in a statement, with the query as a plain string."},
+                    {})
           ->refused;
     case protocol::SqlFunction::Other:
     case protocol::SqlFunction::SetLimit:
@@ -220,7 +228,9 @@ void CeilingGuard::hold(Findings::Setting& setting) const {
 
 void CeilingGuard::enforce(Findings::Setting& setting) {
   if (!setting.value || allows(setting.name, *setting.value)) return;
-  note(tiers::parameter_name(setting.name), CeilingRoute::Enforced, *setting.value);
+  note({.parameter = tiers::parameter_name(setting.name),
+        .route = CeilingRoute::Enforced,
+        .value = *setting.value});
   hold(setting);
 }
 

@@ -53,7 +53,7 @@ class CeilingGuard {
   // Of what is too long to be looked through, where that is refused.
   std::unique_ptr<Ruling> rule_unread(std::size_t size);
   // Of texts under settings by which they read otherwise than we read them.
-  std::unique_ptr<Ruling> rule_misread();
+  std::unique_ptr<Ruling> rule_misread(Bytes sql);
   // Of a FunctionCall.
   std::optional<Error> refuse_function(std::uint32_t oid);
 
@@ -70,16 +70,23 @@ class CeilingGuard {
 
   // Since the start.
   const CeilingTally& tally() const { return tally_; }
-  // Counts one more. `value`: what was found, of Enforced.
-  void note(Bytes parameter, CeilingRoute route, Bytes value = {});
+  // One that was held.
+  struct Held {
+    Bytes parameter;
+    CeilingRoute route;
+    Bytes value{};  // what was found, of Enforced
+    Bytes sql{};    // the text that would do it, where one is at hand; for the trace context in it
+  };
+  // Counts one more.
+  void note(const Held& held);
   // Called by note(): `count` of them there are now.
-  std::function<void(Bytes parameter, CeilingRoute route, Bytes value, std::uint64_t count)> on_held;
+  std::function<void(const Held& held, std::uint64_t count)> on_held;
 
  private:
   bool holds(Bytes name) const;
   bool lower(const protocol::SqlAssignment& assignment, Ruling& ruling,
              std::vector<std::pair<const protocol::SqlAssignment*, std::string>>& edits) const;
-  std::unique_ptr<Ruling> refuse(Error error, Bytes parameter = kAnyParameter);
+  std::unique_ptr<Ruling> refuse(Error error, Bytes sql, Bytes parameter = kAnyParameter);
   std::string whose() const;
 
   const tiers::Tenant* record_;

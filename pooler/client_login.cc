@@ -390,10 +390,11 @@ void ClientLogin::finish() {
   record_ = tenant.record;
   std::vector<std::string> lowered;
   if (auto held = hold_to_ceilings(wanted, *record_, lowered); !held) {
-    tenant.guard.note(kAnyParameter, CeilingRoute::Refused);
+    tenant.guard.note({.parameter = kAnyParameter, .route = CeilingRoute::Refused});
     return refuse(held.error());
   }
-  for (const std::string& parameter : lowered) tenant.guard.note(parameter, CeilingRoute::Lowered);
+  for (const std::string& parameter : lowered)
+    tenant.guard.note({.parameter = parameter, .route = CeilingRoute::Lowered});
   if (tenant.ended()) return refuse(tenant.why_refused());
   if (tenant.disabled)
     return refuse(

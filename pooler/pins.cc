@@ -30,18 +30,21 @@ const char* way_out(Pins why) {
 }
 }  // namespace
 
-Error PinBook::refuse(Pins why) {
+Error PinBook::refuse(Pins why, Bytes sql) {
   ++totals_.refused;
   const tiers::Tier& tier = record_->limits;
-  return {sqlstate::kConfigurationLimit,
-          fmt::format("no room for another pinned client of tenant \"{}\": this request may make its client "
-                      "keep a server connection ({})",
-                      record_->name, pin::names(why)),
-          fmt::format("max_pinned_clients of tier {}: {} of {} clients keep a server connection between "
-                      "transactions, or will when theirs ends.",
-                      tier.name, pinned_ + claims_, tier.max_pinned_clients),
-          fmt::format("{}, let other clients close what they hold, or choose a tier that allows more.",
-                      way_out(why))};
+  Error error{
+      sqlstate::kConfigurationLimit,
+      fmt::format("no room for another pinned client of tenant \"{}\": this request may make its client "
+                  "keep a server connection ({})",
+                  record_->name, pin::names(why)),
+      fmt::format("max_pinned_clients of tier {}: {} of {} clients keep a server connection between "
+                  "transactions, or will when theirs ends.",
+                  tier.name, pinned_ + claims_, tier.max_pinned_clients),
+      fmt::format("{}, let other clients close what they hold, or choose a tier that allows more.",
+                  way_out(why))};
+  if (on_refused) on_refused(error, sql);
+  return error;
 }
 
 void PinBook::drop_claim() {

@@ -10,8 +10,10 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 
 #include "pooler/audit.h"
+#include "pooler/base/bytes.h"
 #include "pooler/base/error.h"
 #include "tiers/tier.h"
 
@@ -42,8 +44,11 @@ class PinBook {
 
   const tiers::Tenant& tenant() const { return *record_; }
   bool has_room() const { return std::uint64_t{pinned_} + claims_ < record_->limits.max_pinned_clients; }
-  // What a client is told whose request might pin it for `why`. Counted.
-  Error refuse(Pins why);
+  // What a client is told whose request might pin it for `why`. Counted. `sql`: its text, where that is at
+  // hand.
+  Error refuse(Pins why, Bytes sql = {});
+  // Called by refuse().
+  std::function<void(const Error& error, Bytes sql)> on_refused;
   void claim() { ++claims_; }
   void drop_claim();
   // One client's reasons change.

@@ -360,6 +360,20 @@ void Session::on_dedicated(Server& server, const SettingsMap::Values& parameters
 }
 
 void Session::on_refused(const Error& error) {
+  const protocol::TraceContext traced = trace_of(core_.asked(held_));
+  worker_.log().info("request_refused", {{"tenant", tenant_.record.name},
+                                         {"tier", tenant_.record.limits.name},
+                                         {"user", user_},
+                                         {"client", id_},
+                                         {"sqlstate", error.sqlstate},
+                                         {"reason", error.message},
+                                         {"waited_ms", (worker_.loop().now() - since_).count() / 1000},
+                                         LogField::ours("trace.id", traced.trace_id),
+                                         LogField::ours("span.id", traced.span_id)});
+  turn_away(error);
+}
+
+void Session::turn_away(const Error& error) {
   Actions& out = worker_.actions();
   out.clear();
   ++tenant_.traffic.errors;
@@ -466,7 +480,7 @@ void Session::cancel(std::function<void()> done) {
   }
   if (core_.state() == State::Waiting && welcomed_) {
     leave_queue();
-    on_refused({sqlstate::kQueryCanceled, "canceling statement due to user request", {}, {}});
+    turn_away({sqlstate::kQueryCanceled, "canceling statement due to user request", {}, {}});
   }
   done();
 }

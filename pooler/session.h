@@ -47,7 +47,7 @@ class Session final : public net::Handler,
 
   // From the group.
   void on_granted(Server& server);
-  void on_refused(const Error& error);
+  void on_refused(const Error& error);  // at a limit, or because Postgres cannot be had; logged
   // The walsender that it has asked for is here; `parameters`: what that reports.
   void on_dedicated(Server& server, const SettingsMap::Values& parameters);
   // From the tenant's throttle: its transaction may begin.
@@ -104,6 +104,7 @@ class Session final : public net::Handler,
   void end_waiting();
   Server* request();
   void leave_queue();
+  void turn_away(const Error& error);
   // Logs in by a server: whether the settings that the client asks for can be had is for Postgres to say.
   void prove();
   void settle(Actions& out, Bytes in);

@@ -154,6 +154,8 @@ class SessionCore final : private ServerCore::Audience {
   // The texts of what it asks for are kept from here on; null: they are not.
   void keep_trail(std::unique_ptr<RequestTrail> trail) { trail_ = std::move(trail); }
   RequestTrail* trail() const { return trail_.get(); }
+  // The text of the request in front of `held`, as far as it is there; empty where none is known.
+  KeptText asked(Bytes held) const;
   // Its server is being told for whom it works, and runs nothing of the client's yet.
   bool introducing() const { return introducing_; }
   // Nothing of a message to the client is half sent.

@@ -23,6 +23,32 @@ constexpr Bytes kGoneStatement = "pgweir_gone";
 constexpr Bytes kEmptyContent{"\0\0\0", 3};
 }  // namespace
 
+KeptText SessionCore::asked(Bytes held) const {
+  KeptText text;
+  Frame frame;
+  if (held.size() < kHeaderBytes || !protocol::read_header(held, protocol::kClientMessageLimits, frame))
+    return text;
+  const Bytes body = held.substr(kHeaderBytes, frame.size - kHeaderBytes);
+  if (frame.type == 'Q') {
+    text.keep(sql_of(body), whole(frame, held));
+  } else if (frame.type == 'P' || frame.type == 'B') {
+    // Both have two names in front: the Parse a statement's and the text, the Bind a portal's and a
+    // statement's.
+    protocol::Reader in(body);
+    const Bytes first = in.c_string();
+    if (!in.ok()) return text;
+    const Bytes second = sql_of(in.rest());
+    const StatementRef* const used = names_ && !second.empty() ? names_->find(second) : nullptr;
+    if (frame.type == 'P')
+      text.keep(second, first.size() + second.size() + 2 <= body.size());
+    else if (second.empty())
+      text.keep(sql_of(unnamed_), true);
+    else if (used)
+      text.keep(sql_of((*used)->content), true);
+  }
+  return text;
+}
+
 SessionCore::Step SessionCore::relay_unnamed_parse(const Frame& frame, Bytes rest, Actions& out) {
   const Bytes text = rest.substr(kHeaderBytes + 1, frame.size - kHeaderBytes - 1);
   unnamed_noteworthy_ = true;

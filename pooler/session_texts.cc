@@ -224,7 +224,7 @@ Suspicion& SessionCore::suspicion() {
 std::unique_ptr<Ruling> SessionCore::note_text(Bytes sql) {
   const bool inspects = guard_->inspects();
   if (!books_->settings.plain_sql(*wanted_)) {
-    if (inspects) return guard_->rule_misread();
+    if (inspects) return guard_->rule_misread(sql);
     server_->dirty = dirty_batch_ = true;
     if (pins_ != 0) suspicion().pins |= pins_ & pin::kProvable;
     return nullptr;
@@ -237,7 +237,7 @@ std::unique_ptr<Ruling> SessionCore::note_text(Bytes sql) {
   std::unique_ptr<Ruling> ruling;
   switch (effects.read) {
     case protocol::SqlEffects::Read::Plain:
-      if (const Pins no_room = note_routines(effects, sql)) return refusal(pin_book_->refuse(no_room));
+      if (const Pins no_room = note_routines(effects, sql)) return refusal(pin_book_->refuse(no_room, sql));
       break;
     case protocol::SqlEffects::Read::Parsed:
       if ((ruling = refuse_ours(effects))) return ruling;
@@ -246,8 +246,8 @@ std::unique_ptr<Ruling> SessionCore::note_text(Bytes sql) {
         if (ruling && ruling->refused) return ruling;
         if (effects.reach.code || effects.changes.opaque) suspect_held();
       }
-      if (const Pins no_room = find_room(effects)) return refusal(pin_book_->refuse(no_room));
-      if (const Pins no_room = note_routines(effects, sql)) return refusal(pin_book_->refuse(no_room));
+      if (const Pins no_room = find_room(effects)) return refusal(pin_book_->refuse(no_room, sql));
+      if (const Pins no_room = note_routines(effects, sql)) return refusal(pin_book_->refuse(no_room, sql));
       note_effects(effects, sql);
       break;
     case protocol::SqlEffects::Read::Unknown:

@@ -76,7 +76,7 @@ class Worker final : public net::Acceptor {
   void record_changed(Tenant& tenant);
   // The same of what its texts may do, and for how long.
   void renew_guard(Tenant& tenant);
-  void tell_held(const Tenant& tenant, Bytes parameter, CeilingRoute route, Bytes found, std::uint64_t count);
+  void tell_held(const Tenant& tenant, const CeilingGuard::Held& held, std::uint64_t count);
   // One line of the log, a little later.
   void tell_slow(SlowTransaction slow);
   // A tenant whose ceilings have changed stays in the group where its sessions are.

@@ -4,6 +4,7 @@
 #include "pooler/base/quoted.h"
 #include "pooler/tier_control.h"
 #include "pooler/worker.h"
+#include "protocol/trace_context.h"
 #include "tiers/limit.h"
 
 namespace pgweir {
@@ -34,11 +35,10 @@ Tenant& Worker::tenant(const tiers::Tenant& record) {
 }
 
 // Never the text of a statement.
-void Worker::tell_held(const Tenant& tenant, Bytes parameter, CeilingRoute route, Bytes found,
-                       std::uint64_t count) {
-  const std::string name(parameter);
+void Worker::tell_held(const Tenant& tenant, const CeilingGuard::Held& held, std::uint64_t count) {
+  const std::string name(held.parameter);
   const tiers::Tenant& record = tenant.record;
-  if (AuditStream* trail = audit()) switch (route) {
+  if (AuditStream* trail = audit()) switch (held.route) {
       case CeilingRoute::Lowered:
         trail->record(AuditEvent::CeilingLowered, AuditOutcome::Success,
                       {{AuditKey::Tenant, record.name},
@@ -58,24 +58,33 @@ void Worker::tell_held(const Tenant& tenant, Bytes parameter, CeilingRoute route
                       {{AuditKey::Tenant, record.name},
                        {AuditKey::Tier, record.limits.name},
                        {AuditKey::Parameter, name},
-                       {AuditKey::Found, quoted(found)},
+                       {AuditKey::Found, quoted(held.value)},
                        {AuditKey::Times, count}});
         break;
     }
-  switch (route) {
+  const auto traced = protocol::trace_context(held.sql, held.sql).value_or(protocol::TraceContext{});
+  const LogField trace = LogField::ours("trace.id", traced.trace_id);
+  const LogField span = LogField::ours("span.id", traced.span_id);
+  switch (held.route) {
     case CeilingRoute::Lowered:
-      return log().info(
-          "ceiling_lowered",
-          {{"tenant", record.name}, {"tier", record.limits.name}, {"parameter", name}, {"times", count}});
+      return log().info("ceiling_lowered", {{"tenant", record.name},
+                                            {"tier", record.limits.name},
+                                            {"parameter", name},
+                                            {"times", count},
+                                            trace,
+                                            span});
     case CeilingRoute::Refused:
-      return log().warn(
-          "ceiling_refused",
-          {{"tenant", record.name}, {"tier", record.limits.name}, {"parameter", name}, {"times", count}});
+      return log().warn("ceiling_refused", {{"tenant", record.name},
+                                            {"tier", record.limits.name},
+                                            {"parameter", name},
+                                            {"times", count},
+                                            trace,
+                                            span});
     case CeilingRoute::Enforced:
       return log().warn("ceiling_enforced", {{"tenant", record.name},
                                              {"tier", record.limits.name},
                                              {"parameter", name},
-                                             {"found", quoted(found)},
+                                             {"found", quoted(held.value)},
                                              {"times", count}});
   }
 }
@@ -92,10 +101,19 @@ void Worker::renew_guard(Tenant& tenant) {
   tenant.clocks = clock_limits(tenant.record.limits);
   tenant.nearest_alarm = nearest_alarm(tenant.clocks);
   if (!tenant.guard.on_held)
-    tenant.guard.on_held = [this, &tenant](Bytes parameter, CeilingRoute route, Bytes found,
-                                           std::uint64_t count) {
-      ++tenant.meter->ceilings[std::string(parameter)].of(route);
-      if (is_power_of_ten(count)) tell_held(tenant, parameter, route, found, count);
+    tenant.guard.on_held = [this, &tenant](const CeilingGuard::Held& held, std::uint64_t count) {
+      ++tenant.meter->ceilings[std::string(held.parameter)].of(held.route);
+      if (is_power_of_ten(count)) tell_held(tenant, held, count);
+    };
+  if (!tenant.pins.on_refused)
+    tenant.pins.on_refused = [this, &tenant](const Error& error, Bytes sql) {
+      const auto traced = protocol::trace_context(sql, sql).value_or(protocol::TraceContext{});
+      log().info("request_refused", {{"tenant", tenant.record.name},
+                                     {"tier", tenant.record.limits.name},
+                                     {"sqlstate", error.sqlstate},
+                                     {"reason", error.message},
+                                     LogField::ours("trace.id", traced.trace_id),
+                                     LogField::ours("span.id", traced.span_id)});
     };
   if (!tenant.guard.renew()) return;
   for (auto& [id, session] : sessions_)

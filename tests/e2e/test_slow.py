@@ -11,6 +11,15 @@ TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = "00f067aa0ba902b7"
 COMMENT = f" /*application='shop',traceparent='00-{TRACE}-{SPAN}-01'*/"
 
+# Told of are refusals only.
+QUICK = {
+    "tier": "watched",
+    "slow_transaction": "0",
+    "queue_timeout": "300ms",
+    "work_mem": "4MB",
+    "max_pinned_clients": 0,
+}
+
 
 class SlowTransactions(PgweirCase):
     @classmethod
@@ -33,7 +42,7 @@ class SlowTransactions(PgweirCase):
                         "session_mode": True,
                     }
                 },
-                "tenants": {"app": {"tier": "watched"}, "quick": {"tier": "watched", "slow_transaction": "0"}},
+                "tenants": {"app": {"tier": "watched"}, "quick": QUICK},
             },
             users={"app": "s3cret", "admin": "adm1n"},
         )
@@ -149,6 +158,44 @@ class SlowTransactions(PgweirCase):
             client.query("select 1")
             client.query("select pg_sleep(0.4)")
             self.assertEqual(self.told(count)["pgweir"]["queries"], 1)
+
+    def test_a_refusal_at_a_limit_has_the_trace_of_what_was_asked(self):
+        busy, refused = self.wire("quick"), self.wire("quick")
+        refused.send(parse("select 'prepared'" + COMMENT, "earlier"), parse("select 3", "plain"), sync())
+        refused.until_ready()
+        busy.query("begin")
+        requests = (
+            ([query("select 'simple'" + COMMENT)], TRACE),
+            ([parse("select 'parsed'" + COMMENT), bind(), execute(), sync()], TRACE),
+            ([bind("earlier"), execute(), sync()], TRACE),
+            ([query("select 'without'")], None),
+            ([bind("plain"), execute(), sync()], None),
+        )
+        for count, (messages, trace) in enumerate(requests, 1):
+            refused.send(*messages)
+            self.assertEqual(first_error(refused.until_ready())["C"], "53300")
+            line = self.told(count, "request_refused")
+            self.assertEqual((line.get("trace.id"), line.get("span.id")), (trace, trace and SPAN))
+            fields = line["pgweir"]
+            self.assertEqual([fields[name] for name in ("tenant", "tier", "user", "sqlstate")],
+                             ["quick", "watched", "app", "53300"])
+            self.assertIn("no server connection became free", fields["reason"])
+            self.assertGreaterEqual(fields["waited_ms"], 290)
+        for words in ("simple", "parsed", "prepared", "without"):
+            self.assertNotIn(f"'{words}'", self.weir.log())
+
+    def test_a_refused_pin_and_a_ceiling_that_held_have_it_too(self):
+        client = self.wire("quick")
+        self.assertEqual(first_error(client.query("create temp table t (i int)" + COMMENT))["C"], "53400")
+        line = self.told(1, "request_refused")
+        self.assertEqual((line["trace.id"], line["span.id"]), (TRACE, SPAN))
+        self.assertIn("no room for another pinned client", line["pgweir"]["reason"])
+        self.assertIsNone(first_error(client.query("set work_mem = '1GB'" + COMMENT)))
+        self.assertEqual(self.told(1, "ceiling_lowered")["trace.id"], TRACE)
+        self.assertEqual(first_error(client.query("alter role app set work_mem = '1GB'" + COMMENT))["C"], "42501")
+        line = self.told(1, "ceiling_refused")
+        self.assertEqual((line["trace.id"], line["span.id"]), (TRACE, SPAN))
+        self.assertEqual(line["pgweir"]["parameter"], "work_mem")
 
     def test_it_can_be_changed_while_it_works(self):
         client = self.wire()

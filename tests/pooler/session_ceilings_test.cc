@@ -152,12 +152,24 @@ TEST_CASE("a statement with a value above the ceiling is another statement when 
   }
 }
 
+TEST_CASE("who is told what was held has the text of it at hand") {
+  Held place;
+  std::string told;
+  place.guard.on_held = [&](const CeilingGuard::Held& held, std::uint64_t) {
+    told += std::string(held.parameter) + ": " + std::string(held.sql) + "; ";
+  };
+  ruled(place, "set work_mem = '1GB' /* a */");
+  ruled(place, "alter role app set work_mem = '1GB' /* b */");
+  CHECK(told ==
+        "work_mem: set work_mem = '1GB' /* a */; work_mem: alter role app set work_mem = '1GB' /* b */; ");
+}
+
 TEST_CASE(
     "what is found above the ceiling behind a transaction is set back before the server serves anyone") {
   Held place;
   std::string told;
-  place.guard.on_held = [&](Bytes name, CeilingRoute, Bytes found, std::uint64_t count) {
-    told += std::string(name) + "=" + std::string(found) + " " + std::to_string(count);
+  place.guard.on_held = [&](const CeilingGuard::Held& held, std::uint64_t count) {
+    told += std::string(held.parameter) + "=" + std::string(held.value) + " " + std::to_string(count);
   };
   Client client(place);
   const std::string asked =

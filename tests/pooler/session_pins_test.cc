@@ -154,6 +154,10 @@ TEST_CASE("a request that might pin is not run where there is no room for it") {
       CAPTURE(each.sql, static_cast<int>(how));
       Place place;
       place.tenant.limits.max_pinned_clients = 0;
+      std::string told;
+      place.pins.on_refused = [&told](const Error& error, Bytes sql) {
+        told += error.sqlstate + std::string(" ").append(sql);
+      };
       Client client(place);
       switch (how) {
         case How::Simple:
@@ -183,6 +187,7 @@ TEST_CASE("a request that might pin is not run where there is no room for it") {
       CHECK(place.server.clean());
       CHECK_FALSE(place.server.spoiled);
       CHECK(place.pins.totals().refused == 1);
+      CHECK(told == "53400 " + std::string(each.sql));
     }
   }
 }

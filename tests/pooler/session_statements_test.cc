@@ -47,6 +47,32 @@ TEST_CASE("a tier bounds the statements of one client, and what they hold") {
   }
 }
 
+TEST_CASE("the text of the request that waits is known, however it is asked") {
+  Place place;
+  Client client(place);
+  const auto asked = [&client](Bytes held) {
+    const KeptText text = client.core.asked(held);
+    CHECK(text.head.size() <= KeptText::kHeadMax);
+    return text.head + (text.cut ? "..." + text.tail : "");
+  };
+  CHECK(asked(query("select 1")) == "select 1");
+  CHECK(asked(query("select 1") + query("select 2")) == "select 1");
+  CHECK(asked(Bytes(query("select 1")).substr(0, 10)) == "selec...");
+  CHECK(asked(parse("a", "select 2")) == "select 2");
+  CHECK(asked(Bytes(parse("a", "select 2")).substr(0, 12)) == "selec...");
+  CHECK(asked(query(std::string(9000, 'x') + " end")).ends_with("xxx end"));
+  for (const std::string& none : {sync_message(), bind("b"), bind(), function_call(), message('P', "a"),
+                                  message('B'), std::string("Q"), std::string("?????"), std::string()}) {
+    CAPTURE(none);
+    CHECK(asked(none).empty());
+  }
+  client.says(parse("b", "select 3") + parse("", "select 4") + sync_message());
+  client.granted(place.server);
+  client.hears(parsed() + parsed() + ready());
+  CHECK(asked(bind("b") + execute()) == "select 3");
+  CHECK(asked(bind() + execute()) == "select 4");
+}
+
 TEST_CASE("a named statement is prepared once per server and found again from anywhere") {
   Place place;
   Client a(place);
