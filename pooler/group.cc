@@ -276,6 +276,7 @@ void Group::to_idle(Server& server) {
   const Time now = worker_.loop().now();
   const bool yield = backing_->budget.starved() && gives_up(server, now);
   if (now >= server.expires) return drop(server, "server.lifetime, or made before a reload");
+  if (heritage_.wanted && staying() > capacity()) return drop(server, "its tenant has other ceilings now");
   const bool ending = worker_.draining() && !queue_.first();  // latecomers may wait yet
   if (ending || yield || paused() || backing_->budget.shed()) return drop(server, "not needed now");
   server.settled(worker_.loop());
@@ -358,6 +359,7 @@ Member& Group::join(Tenant& tenant) {
   tenant.groups.push_back(this);
   sums_.reset();
   if (tenants_.size() == 1) shown_tenant_ = tenant.record.name;
+  come(tenant);
   return member;
 }
 
@@ -375,6 +377,7 @@ void Group::part(Tenant& tenant) {
   if (unused()) worker_.group_index().unused(*this);
   std::erase(tenant.groups, this);
   sums_.reset();
+  if (surplus() > 0) heritage_.left.insert(tenant.record.name);
   // Servers that were kept for it may grow old now.
   const Time soon = worker_.loop().now() + std::chrono::seconds(1);
   if (!idle_.empty() && (!timer_.armed() || timer_.at() > soon)) worker_.loop().arm(timer_, soon);
@@ -494,6 +497,13 @@ Error Group::why_waiting(const Tenant& tenant, Duration waited) const {
                 tenant.record.name, limits.name, tenant.lent, limits.max_server_connections, waiters_.size()),
             tiers::remedy("Shorten transactions", worker_.snapshot().directory, tiers::Limit::Servers,
                           limits.max_server_connections)};
+  if (const std::size_t left = left_behind(); left > 0)
+    return {
+        sqlstate::kTooManyConnections, fmt::format("no server connection became free within {}", seconds),
+        fmt::format("tenant \"{}\" (tier {}): {} connections that were opened with its former ceilings are "
+                    "being closed.",
+                    tenant.record.name, limits.name, left),
+        "Try again in a moment."};
   return {sqlstate::kTooManyConnections, fmt::format("no server connection became free within {}", seconds),
           fmt::format("backend \"{}\": {} connections of its max_server_connections are in use.",
                       key_.backend, backing_->budget.used()),

@@ -3,7 +3,8 @@
 //
 // When the ceilings of a tenant change, its sessions stay in their group, and those that come join them. The
 // group opens servers with the new ones for them, and lends a server only to tenants that have the settings
-// which it was opened with.
+// which it was opened with. Sessions that come when all of its have left are in a group of the new ceilings;
+// what the tenant has left in the former one counts there until it is closed (group_heritage.cc).
 //
 // Tenants whose sessions wait are served by their share (FairQueue), those of one tenant in order of arrival;
 // one that is at its limit lets the others pass. Where the backend has no more connections, groups take turns
@@ -17,6 +18,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "pooler/backend_gate.h"
@@ -51,6 +53,9 @@ struct GroupKey {
   bool same_but_startup(const GroupKey& other) const {
     return backend == other.backend && database == other.database && user == other.user &&
            secret == other.secret;
+  }
+  bool same_place(const GroupKey& other) const {
+    return backend == other.backend && database == other.database && user == other.user;
   }
 };
 
@@ -196,6 +201,12 @@ class Group : public ListLink<Group> {
   void own_started(Server& server, const SettingsMap::Values& parameters);
   void own_login_failed(Server& server, const HostRound::Failure& why);
   void own_dropped(const Server& server);
+  // Servers that tenants leave behind who come again to another group: pooler/group_heritage.cc.
+  std::vector<Group*> siblings() const;  // groups that differ in the secret or the startup settings only
+  std::size_t surplus() const;           // servers beyond what its tenants may have
+  void come(const Tenant& tenant);       // that is new here
+  std::size_t left_behind() const;       // by its tenants, in siblings
+  void tell_heirs();
   void refuse_own(const Error& error);
   void count_lent(Tenant& tenant);
   void lend(Server& server, Session& session);
@@ -235,6 +246,8 @@ class Group : public ListLink<Group> {
   void renew(const BackendView* was);
   void renew_tokens();
   void close_surplus();
+  void shrink();                // to what its tenants may have
+  std::size_t staying() const;  // servers that are not to be closed
   Time expiry(const Server& server);
   std::uint32_t capacity() const;  // servers that its tenants may have in all
   Duration idle_limit();
@@ -263,6 +276,12 @@ class Group : public ListLink<Group> {
   std::unique_ptr<Backing> backing_;
   bool claimed_ = false;  // it has queued for a connection, and was not granted one yet
   std::map<Tenant*, Member> tenants_;
+  struct Heritage {
+    std::set<std::string> left;       // tenants that have parted, and left servers here
+    bool wanted = false;              // one of them is in a sibling now
+    std::set<std::uint64_t> sources;  // siblings that had a tenant of this group in `left`
+  };
+  Heritage heritage_;
   mutable std::optional<Sums> sums_;  // empty: to be counted anew
   std::string shown_tenant_;
   std::map<std::uint64_t, std::unique_ptr<Server>> servers_;

@@ -58,6 +58,7 @@ void Group::move(GroupKey to) {
   backing_->budget.withdraw(backing_->claimant);
   key_ = std::move(to);
   backing_ = std::make_unique<Backing>(worker_, key_, id_);
+  heritage_ = {};
   plain_refused_ = false;
   failures_ = 0;
   last_error_.reset();
@@ -173,20 +174,27 @@ void Group::renew_tokens() {
 // Beyond what the tenants' tiers and the backend allow since a reload.
 void Group::close_surplus() {
   while (!idle_.empty() && backing_->budget.shed()) drop(*idle_.front(), "not needed now");
-  if (tenants_.empty()) return;
+  if (!tenants_.empty()) shrink();
+}
+
+std::size_t Group::staying() const {
   const Time now = worker_.loop().now();
-  const auto stays = [now](const auto& entry) {
+  return static_cast<std::size_t>(std::count_if(servers_.begin(), servers_.end(), [now](const auto& entry) {
     return entry.second->place != Server::Place::Closing && entry.second->expires > now;
-  };
-  const auto staying = static_cast<std::size_t>(std::count_if(servers_.begin(), servers_.end(), stays));
-  std::size_t surplus = staying - std::min<std::size_t>(staying, capacity());
-  for (; surplus > 0 && !idle_.empty(); --surplus) drop(*idle_.front(), "not needed now");
+  }));
+}
+
+void Group::shrink() {
+  const Time now = worker_.loop().now();
+  const std::size_t stay = staying();
+  std::size_t over = stay - std::min<std::size_t>(stay, capacity());
+  for (; over > 0 && !idle_.empty(); --over) drop(*idle_.front(), "not needed now");
   for (auto& [id, server] : servers_) {
-    if (surplus == 0) return;
+    if (over == 0) return;
     if (server->place != Server::Place::Lent && server->place != Server::Place::Settling) continue;
     if (server->expires <= now || server->role == Server::Role::Walsender) continue;
     server->expires = now;
-    --surplus;
+    --over;
   }
 }
 

@@ -74,7 +74,7 @@ void Group::make_room() {
 void Group::grow() {
   if (!own_.empty()) start_own();
   if (reader_ != 0) return;  // those who wait need not wait for more servers
-  if (servers_.size() >= capacity()) return make_room();
+  if (servers_.size() + left_behind() >= capacity()) return make_room();
   if (waiters_.empty() && servers_.size() >= floor()) return;
   if (const Time at = try_at(); worker_.loop().now() < at) return look_again(at);
   const BackendView* backend = worker_.snapshot().backend(key_.backend);
@@ -96,6 +96,9 @@ void Group::grow() {
       return look_again(std::max(now + Duration(kLookAgain), try_at()));
     }
   }
+#ifndef PGWEIR_PLANT_KEEP_UNUSABLE
+  if (claimed_) make_room();  // the backend is full, maybe of these
+#endif
 }
 
 void Group::look_again(Time at) {
@@ -140,7 +143,7 @@ bool Group::wants_server() const {
   // After a failure one server probes; the others follow when it has succeeded.
   const std::size_t at_once = failures_ > 0 || backing_->gate.rationed() ? 1 : kLoginsAtOnce;
   const std::size_t missing = floor() - std::min<std::size_t>(floor(), servers_.size());
-  return servers_.size() < capacity() &&
+  return servers_.size() + left_behind() < capacity() &&
          starting_ < std::min(std::max(servable(at_once), missing + starting_), at_once);
 }
 
@@ -282,6 +285,7 @@ void Group::server_lost(Server& server) {
   serve();
   grow();
   if (backing_->gate.rationed()) refuse_impatient();  // the probe for which one was spared may be over
+  tell_heirs();
   if (unused()) worker_.group_index().unused(*this);
   worker_.after_change();
 }

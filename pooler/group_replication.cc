@@ -40,7 +40,7 @@ void Group::start_own() {
   while (own_wanted() && !claimed_) {
     if (!worker_.snapshot().backend(key_.backend)) return worker_.loop().arm(timer_, worker_.loop().now());
     // When it is gone we are called again.
-    if (servers_.size() >= capacity()) {
+    if (servers_.size() + left_behind() >= capacity()) {
       if (!idle_.empty()) drop(*idle_.front(), "not needed now");
       return;
     }

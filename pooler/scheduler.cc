@@ -26,6 +26,9 @@ bool Share::Place::operator<(const Place& other) const {
 }
 
 std::int64_t Share::bill() {
+#ifdef PGWEIR_PLANT_SKEW_SHARES
+  if (weight_ == 1) unbilled_ = unbilled_ * 9 / 10;
+#endif
 #ifdef PGWEIR_PLANT_IGNORE_WEIGHT
   virtual_time_ += virtual_of(unbilled_, 1);
 #else
@@ -87,7 +90,9 @@ void FairQueue::served(Share& share) {
 
 bool gives_up(Rank without, std::int64_t virtual_time, bool wanted, bool run_over, Share& first) {
   if (!wanted) return without != Rank::BelowFloor || first.rank() == Rank::BelowFloor;
+#ifndef PGWEIR_PLANT_FINISH_RUN
   if (first.rank() != without) return first.rank() < without;
+#endif
   return run_over && first.virtual_time() < virtual_time;
 }
 

@@ -171,7 +171,9 @@ void ModelBackend::flush_answers() {
   for (const std::string& row : session_->take_committed()) postgres_.oracle.executed(row, true);
   for (const std::string& row : session_->take_aborted()) postgres_.oracle.executed(row, false);
   if (stream_ && !out.empty()) stream_->write(Bytes(out));
-  if (in_.empty() && session_->at_rest()) owner_ = -1;
+  if (!in_.empty() || !session_->at_rest()) return;
+  if (owner_ >= 0) postgres_.on_worked(owner_, owner_since_);
+  owner_ = -1;
 }
 
 void ModelBackend::cancel() {

@@ -193,6 +193,10 @@ void ModelClient::login_message(char type, Bytes body) {
           violation("was told at login that " + name + " is '" + told_[name] + "', not '" + value + "'");
       if (cancel_key_.empty()) violation("no BackendKeyData");
       state_ = State::Running;
+      if (const Duration waited = world_.now() - waiting_since_;
+          plan_.welcome_within.count() > 0 && waited > plan_.welcome_within)
+        violation(fmt::format("waited {} ms to be let in, though its tenant is sure of a server",
+                              waited.count() / 1000));
       waiting_since_ = world_.now();
       if (awaiting_) return;
       return next_phase();

@@ -28,6 +28,7 @@ class ModelClient final : public net::Handler {
  public:
   struct Plan {
     int id = 0;
+    unsigned tenant = 0;
     net::Endpoint to;
     std::string user = "app";
     std::string password = "secret";
@@ -37,6 +38,7 @@ class ModelClient final : public net::Handler {
     Manners manners;
     unsigned steps = 10;
     Duration answers_within{};         // each answer, or part of it; 0: whenever
+    Duration welcome_within{};         // its login; 0: whenever
     Time alive_after{};                // it goes on until then, and shows signs of life behind it
     bool may_break = false;            // its connection may end without a word
     std::set<std::string> may_fail;    // SQLSTATEs of FATAL errors that may end its connection

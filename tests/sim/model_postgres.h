@@ -75,6 +75,7 @@ class ModelPostgres final : public net::Acceptor {
   void ended(ModelBackend& backend);
   void notify(const ModelBackend& by, const PgSession::Notified& notified);
   void check_served(const std::string& where);  // those that work for clients are within the limit
+  std::function<void(int client, Time since)> on_worked = [](int, Time) {};  // for this client, until now
   ModelBackend* find(std::uint32_t pid);
 
  private:

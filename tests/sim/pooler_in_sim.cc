@@ -2,7 +2,9 @@
 
 #include "pooler/app.h"
 #include "pooler/shared.h"
+#include "pooler/tier_control.h"
 #include "pooler/worker.h"
+#include "tests/sim/model_store.h"
 #include "tests/sim/stage_config.h"
 
 namespace pgweir::sim {
@@ -36,6 +38,14 @@ PoolerInSim::PoolerInSim(World& world, Network& network, const Stage& stage, std
         if (stopped_) world_.violation("the pooler says twice that it has stopped");
         stopped_ = true;
       });
+  if (!stage_.store) return;
+  control_loop_ = std::make_unique<SimLoop>(network, "control");
+  tiers_ = std::make_unique<TierControl>(
+      *control_loop_, *log_, stage_snapshot(stage_, postgres_, 0), [this](TierStore::Listener& listener) {
+        return std::make_unique<ModelStore>(world_, *control_loop_, stage_, listener);
+      });
+  tiers_->keep_usage("sim");
+  app_->use(*tiers_);
 }
 
 PoolerInSim::~PoolerInSim() = default;
@@ -73,6 +83,7 @@ void PoolerInSim::tear_down() {
     if (loop->streams() > 0)
       world_.violation(loop->name() + " has " + std::to_string(loop->streams()) + " streams after the stop");
   app_.reset();
+  tiers_.reset();
   for (const auto& loop : loops_)
     if (loop->has_timers()) world_.violation(loop->name() + " has timers after the end");
 }

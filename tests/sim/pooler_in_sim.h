@@ -9,7 +9,8 @@
 
 namespace pgweir {
 class App;
-}
+class TierControl;
+}  // namespace pgweir
 
 namespace pgweir::sim {
 
@@ -34,6 +35,8 @@ class PoolerInSim {
   std::vector<net::Endpoint> hosts_;
   std::vector<std::unique_ptr<SimLoop>> loops_;
   std::unique_ptr<TraceLog> log_;
+  std::unique_ptr<SimLoop> control_loop_;  // where there is a store
+  std::unique_ptr<TierControl> tiers_;
   std::unique_ptr<App> app_;
   bool stopped_ = false;
   unsigned rounds_ = 0;

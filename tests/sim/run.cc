@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 
 namespace pgweir::sim {
 
@@ -94,6 +95,10 @@ ModelClient::Plan Run::plan(int id) {
   if (stage_.contest) tenant = static_cast<unsigned>(id) % 2;
   // One client of each of the others: it never waits for its own tenant's servers.
   if (stage_.mixed_tiers) tenant = static_cast<unsigned>(id) < stage_.tenants ? static_cast<unsigned>(id) : 0;
+  if (stage_.load == Load::Weights) tenant = static_cast<unsigned>(id) % stage_.tenants;
+  if (stage_.load == Load::Alone || stage_.load == Load::Floors)
+    tenant = static_cast<unsigned>(id) < stage_.tenants ? static_cast<unsigned>(id) : 0;
+  plan.tenant = tenant;
   const bool pooled = mode_ == Mode::Pooled;
   plan.to = pooled ? pooler_at_ : postgres_at_;
   // Clients of the pooler have their own names; what Postgres sees is the tenant's user.
@@ -105,6 +110,14 @@ ModelClient::Plan Run::plan(int id) {
   plan.manners = stage_.manners;
   plan.steps = stage_.steps;
   if (tenant > 0 && pooled) plan.answers_within = stage_.floor_within;
+  if (stage_.load != Load::Mixed) {
+    plan.manners.work = static_cast<unsigned>(kWork.count());
+    const bool visitor = stage_.load == Load::Floors && tenant > 0;
+    plan.manners.idle = visitor ? 70 : 0;
+    plan.manners.leave = visitor ? 25 : 0;
+    if (visitor && pooled) plan.welcome_within = stage_.floor_within - kWork;
+    plan.steps = stage_.load == Load::Alone && tenant > 0 ? 1 : std::numeric_limits<unsigned>::max();
+  }
   plan.alive_after = Time(stage_.faults_for);
   if (stage_.startup_settings && world_.chance(70)) {
     const char* const zones[] = {"Europe/Paris", "Asia/Tokyo", "UTC"};
@@ -268,6 +281,18 @@ void Run::schedule_faults() {
     });
 }
 
+// Everybody goes on until what they have had is judged.
+void Run::play_load() {
+  shares_ = std::make_unique<Shares>(world_, stage_);
+  postgres_->on_worked = [this](int client, Time since) {
+    shares_->worked(clients_.at(static_cast<std::size_t>(client))->plan().tenant, since);
+  };
+  world_.at(Shares::kUntil, nullptr, [this] {
+    if (mode_ == Mode::Pooled) shares_->judge();
+    for (auto& client : clients_) client->wind_up();
+  });
+}
+
 // Two tenants that always want more than there is, and what the light one has had when half of the heavy
 // one's clients are through: a small part of one server; of two each is sure of one.
 void Run::judge_contest() {
@@ -299,6 +324,7 @@ Run::Result Run::play() {
   }
   if (pooler_) pooler_->start();
   schedule_faults();
+  if (stage_.load != Load::Mixed) play_load();
   const Time limit = Time(stage_.faults_for + kServedAgain + seconds(stage_.steps));
   if (!world_.run(limit, [this] { return clients_done(); })) {
     std::string who;

@@ -14,6 +14,7 @@
 #include "tests/sim/model_postgres.h"
 #include "tests/sim/oracle.h"
 #include "tests/sim/pooler_in_sim.h"
+#include "tests/sim/shares.h"
 #include "tests/sim/sim_net.h"
 #include "tests/sim/stage.h"
 #include "tests/sim/world.h"
@@ -48,12 +49,14 @@ class Run {
   bool has(Fault fault) const;
   bool clients_done();
   void judge_contest();
+  void play_load();
   void finish();
 
   World world_;
   bool judged_ = false;
   Mode mode_;
   Stage stage_;
+  std::unique_ptr<Shares> shares_;
   Network network_;
   Oracle oracle_;
   std::unique_ptr<Notifications> notifications_;

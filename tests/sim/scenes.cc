@@ -167,6 +167,60 @@ void contest(Stage& stage, World& world) {
   stage.backend_servers = static_cast<unsigned>(world.between(1, 2));
 }
 
+// Tenants of one group, or with a database each.
+void saturated(Stage& stage, World& world, Load load, unsigned clients_each) {
+  stage.load = load;
+  stage.shared_group = world.chance(50);
+  stage.tenants = 3;
+  stage.pool_size = 1;
+  stage.clients = stage.tenants * clients_each;
+  stage.weather.latency_most = Duration(300);
+}
+
+void weights(Stage& stage, World& world) {
+  stage.max_servers = stage.backend_servers = static_cast<unsigned>(world.between(8, 12));
+  saturated(stage, world, Load::Weights, stage.backend_servers + 6);
+}
+
+void alone(Stage& stage, World& world) {
+  saturated(stage, world, Load::Alone, 8);
+  stage.max_servers = static_cast<unsigned>(world.between(3, 8));
+  stage.backend_servers = stage.max_servers + static_cast<unsigned>(world.between(0, 3));
+}
+
+// One transaction's time to wait, another one's to work, and what the way takes, and a login.
+void floors(Stage& stage, World& world) {
+  saturated(stage, world, Load::Floors, 6);
+  stage.max_servers = stage.backend_servers = stage.tenants + static_cast<unsigned>(world.between(0, 3));
+  stage.floor_within = 2 * kWork + milliseconds(stage.shared_group ? 10 : 30);
+}
+
+// A tenant's last client leaves something behind, its ceilings change, and it comes again.
+void heirs(Stage& stage, World& world) {
+  stage.tenants = static_cast<unsigned>(world.between(1, 2));
+  stage.shared_group = stage.tenants > 1;
+  stage.clients = stage.tenants + static_cast<unsigned>(world.between(0, 2));
+  stage.pool_size = 1;
+  stage.max_servers = static_cast<unsigned>(world.between(1, 2));
+  stage.manners.linger = 40;
+  stage.reloads = 10;
+}
+
+void stored(Stage& stage, World& world) {
+  stage.store = true;
+  stage.shared_group = world.chance(40);
+  stage.clients = static_cast<unsigned>(world.between(6, 12));
+  stage.max_servers = static_cast<unsigned>(world.between(1, 4));
+  stage.pool_size = 1;
+  stage.faults_for = milliseconds(4'000);
+  if (world.chance(30)) stage.backend_servers = static_cast<unsigned>(world.between(2, 6));
+  if (world.chance(40)) {
+    rude(stage);
+    stage.manners.linger = 5;
+  }
+  if (world.chance(30)) stage.reloads = 2;
+}
+
 void deaths(Stage& stage, World& world) {
   stage.faults = {Fault::KillBackend, Fault::TerminateBackend, Fault::ResetServer};
   stage.faults_for = milliseconds(3'000);
@@ -264,6 +318,11 @@ const std::vector<Scene>& scenes() {
       {"shared", "tenants that share one server group", shared},
       {"tiers", "one tenant wants all, others are sure of a little", tiers},
       {"contest", "two tenants of different weight want more than there is", contest},
+      {"weights", "tenants of different weights always want more than there is", weights},
+      {"alone", "one tenant wants all, and nobody else is there", alone},
+      {"floors", "one tenant always wants all, and others one server now and then", floors},
+      {"heirs", "tenants leave servers behind and come again with other ceilings", heirs},
+      {"store", "tenants come from a store that changes, fails and lies", stored},
       {"deaths", "server processes die in the middle of a row", deaths},
       {"outages", "Postgres crashes, stops and comes back", outages},
       {"breakers", "the same, and the pooler soon stops to knock", breakers},

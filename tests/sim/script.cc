@@ -123,6 +123,13 @@ std::vector<Phase> Script::sign_of_life() { return {await(query("insert " + row(
 
 std::vector<Phase> Script::next() {
   std::vector<Phase> phases;
+  if (manners_.work > 0) {
+    if (world_.chance(manners_.idle))
+      phases.push_back({{}, {}, Phase::Then::Pause, world_.between(Duration(100), Duration(400'000))});
+    phases.push_back(await(query(fmt::format("sleep {} {}", manners_.work, token()))));
+    if (world_.chance(manners_.leave)) phases.push_back({{}, {}, Phase::Then::Terminate, {}});
+    return phases;
+  }
   if (world_.chance(manners_.idle))
     phases.push_back({{}, {}, Phase::Then::Pause, world_.between(Duration(100), Duration(400'000))});
   auto choose = [at = world_.rng().below(100)](unsigned percent) mutable {
@@ -155,6 +162,8 @@ std::vector<Phase> Script::next() {
     step = cancel();
   } else if (choose(manners_.tarry)) {
     step = tarry();
+  } else if (choose(manners_.linger)) {
+    step = linger();
   } else if (choose(manners_.leave)) {
     step = leave();
   } else {
@@ -466,6 +475,14 @@ std::vector<Phase> Script::tarry() {
       return phases;
     }
   }
+}
+
+std::vector<Phase> Script::linger() {
+  Phase end;
+  end.then = world_.chance(50) ? Phase::Then::Reset : Phase::Then::Close;
+  return {go(query(fmt::format("stubborn {} {}", world_.between(1, 4'000), token()))),
+          {{}, {}, Phase::Then::Pause, world_.between(Duration(1), Duration(20'000))},
+          end};
 }
 
 // Leaves in the middle of a transaction, a message, a row or a batch.

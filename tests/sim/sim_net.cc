@@ -132,9 +132,11 @@ void Network::schedule_arrival(const std::shared_ptr<Wire>& wire, int side) {
   if (way.bytes.empty() && !way.fin && !way.broken) return;
   way.arriving = true;
   const Duration delay = wire->latency + world.between(Duration(0), wire->latency / 4 + Duration(1));
-  world.after(delay, &stream->loop(), [wire, side] {
+  world.after(delay, &stream->loop(), [this, wire, side, loop = &stream->loop()] {
     wire->way[side].arriving = false;
-    if (SimStream* reader = wire->end[side]) reader->arrive();
+    SimStream* const reader = wire->end[side];
+    if (reader && &reader->loop() != loop) return schedule_arrival(wire, side);  // it has moved meanwhile
+    if (reader) reader->arrive();
   });
 }
 

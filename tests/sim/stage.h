@@ -1,6 +1,7 @@
 // tests/sim/stage.h - what one run is made of. A scene fills it in; run.cc plays it.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -25,6 +26,15 @@ enum class Fault : std::uint8_t {
   MovePrimary,  // it dies or falls silent, a standby is promoted, and it comes back as a standby
 };
 
+// Clients that have nothing in mind but transactions of kWork, one after the other, until Shares::kUntil.
+enum class Load : std::uint8_t {
+  Mixed,    // none: each plays its script
+  Weights,  // of all tenants; the nth has the weight 2^n
+  Alone,    // of the first tenant; those of others leave at once
+  Floors,   // of the first tenant, which wants all; each other one has one client, which pauses now and then
+};
+constexpr std::chrono::milliseconds kWork{50};
+
 struct Stage {
   unsigned workers = 2;
   unsigned hosts = 1;  // of the backend: a primary and its standbys
@@ -40,6 +50,8 @@ struct Stage {
   bool mixed_tiers = false;    // the first tenant is heavy and wants all, the others have one client each
   bool contest = false;        // the second tenant has eight times the weight of the first
   Duration floor_within{};     // clients of those others have their answers within this; 0: whenever
+  Load load = Load::Mixed;
+  bool store = false;  // tenants come from a store (model_store.h), whose rows change until `faults_for`
   bool session_mode = false;
   std::size_t postgres_connections = 100;
   Manners manners;

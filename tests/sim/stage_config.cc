@@ -4,6 +4,7 @@
 
 #include "pooler/net/address.h"
 #include "protocol/scram.h"
+#include "tests/sim/shares.h"
 
 namespace pgweir::sim {
 
@@ -45,13 +46,15 @@ std::string stage_yaml(const Stage& stage, const std::vector<net::Endpoint>& hos
                     "transaction_timeout: 1500ms"
                   : "",
       round % 2 == 1 ? ", slow_transaction: 5ms" : "");
-  text += "tenants:\n";
-  for (unsigned i = 0; i < stage.tenants; ++i) {
+  text += stage.store ? "tenant_store: { ttl: 300ms }\ntenants: {}\n" : "tenants:\n";
+  for (unsigned i = 0; i < stage.tenants && !stage.store; ++i) {
     const std::string database = stage.shared_group ? "real" : "real" + std::to_string(i);
     const char* const login = stage.own_users ? "" : ", user: app, password: \"secret of app\"";
     std::string tier;
     if (stage.mixed_tiers) tier = i == 0 ? ", weight: 8, pool_size: 1" : ", weight: 1, pool_size: 1";
     if (stage.contest) tier = i == 1 ? ", weight: 8" : ", weight: 1";
+    if (stage.load == Load::Weights) tier = fmt::format(", weight: {}", weight_of(i));
+    if (stage.load == Load::Floors) tier = i == 0 ? ", weight: 8" : ", weight: 1";
     text += fmt::format("  tenant{}: {{ tier: sim, backend: main, database: {}{}{} }}\n", i, database, login,
                         tier);
   }
