@@ -101,6 +101,9 @@ void put_tier(Families& out, const std::string& tier, const TierSample& sample, 
               static_cast<double>(meter.promotions));
   out.counter("tenant_tier_demotion_total", "Tenants that came to the tier from a higher one.", labels,
               static_cast<double>(meter.demotions));
+  out.counter("pgweir_tenant_suspended_total",
+              "Tenants of the tier that were suspended while they had clients.", labels,
+              static_cast<double>(meter.suspensions));
   for (const tiers::LimitRow& row : tiers::kLimits) {
     const Labels which{{"tier", label(tier)}, {"limit", std::string(row.key)}};
     const auto hits = static_cast<double>(meter.total.*hits_of(row.limit));

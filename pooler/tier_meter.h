@@ -21,6 +21,7 @@ struct TierMeter {
   Traffic total;
   CeilingTally ceilings;
   std::uint64_t promotions = 0, demotions = 0;         // of tenants that came to this tier
+  std::uint64_t suspensions = 0;                       // of its tenants
   std::array<std::uint64_t, kClocks.size()> alarms{};  // by Clock
 
   TierMeter& operator+=(const TierMeter& other) {
@@ -33,6 +34,7 @@ struct TierMeter {
     add(ceilings, other.ceilings);
     promotions += other.promotions;
     demotions += other.demotions;
+    suspensions += other.suspensions;
     for (std::size_t i = 0; i < alarms.size(); ++i) alarms[i] += other.alarms[i];
     return *this;
   }

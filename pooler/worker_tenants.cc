@@ -167,6 +167,7 @@ void Worker::follow(Tenant& tenant, const tiers::Tenant& record) {
     trail->record(suspended ? AuditEvent::TenantSuspended : AuditEvent::TenantResumed, AuditOutcome::Success,
                   {{AuditKey::Tenant, record.name}, {AuditKey::Reason, record.reason}});
   if (!suspended) return;
+  ++tenant.meter->suspensions;
   // Whoever is in a transaction ends with it.
   std::vector<Session*> idle;
   for (auto& [id, session] : sessions_)

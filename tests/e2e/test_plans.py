@@ -1,13 +1,13 @@
 """Plan changes while a tenant works: by the console and by Redis, with their grace; SHOW LIMIT and SHOW USAGE."""
 
 import subprocess
-import threading
 import time
 import unittest
+import urllib.request
 
 import psycopg
 
-from harness import PgweirCase, Redis, Wire, wait_until
+from harness import PgweirCase, Redis, Wire, free_port, wait_until
 from harness.machine import as_system_user
 from harness.wire import error_fields, first_error, kinds, query
 
@@ -99,6 +99,26 @@ class Plans(PgweirCase):
         weir.console("RESUME_TENANT acme")
         self.assertEqual(self.wire(weir).value("select 1"), "1")
 
+    def test_changes_are_counted(self):
+        port = free_port()
+        weir = self.weir(http={"port": port})
+        wire = self.wire(weir)
+        for command in ("SET TIER acme small", "SET TIER acme large", "SET TIER acme small", "SUSPEND_TENANT acme"):
+            weir.console(command)
+        wire.until_closed()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+            lines = answer.read().decode().splitlines()
+        wanted = {
+            'tenant_tier_demotion_total{tier="small"}': 2,
+            'tenant_tier_promotion_total{tier="large"}': 1,
+            'tenant_tier_promotion_total{tier="small"}': 0,
+            'pgweir_tenant_suspended_total{tier="small"}': 1,
+        }
+        for series, count in wanted.items():
+            self.assertIn(f"{series} {count}", lines)
+        for event, count in (("tier_downgrade", 2), ("tier_upgrade", 1), ("tenant_suspended", 1)):
+            self.assertEqual(weir.log().count(f'"message":"{event}"'), count, event)
+
     def test_set_tier_of_a_stored_tenant_is_written_to_redis(self):
         redis = self.redis()
         redis.tenant("acme", tier="large", database="shared", version=3)
@@ -177,6 +197,7 @@ class Plans(PgweirCase):
         self.assertIn("number of failed transactions: 0", output)
         done = int(output.split("number of transactions actually processed: ")[1].split()[0])
         self.assertEqual(self.postgres.sql("select count(*) from hits", "shared"), [(done,)])
+        self.assertLess(sorted(took)[len(took) // 2], 1)
         print(f"{len(took)} plan changes under {done} transactions: held after at most {max(took):.3f} s "
               "(with two runs of redis-cli and a login to the console)")
 

@@ -7,7 +7,8 @@ import unittest
 
 import psycopg
 
-from harness import Authority, PgweirCase, Redis, Wire, wait_until
+from harness import Authority, PgweirCase, Redis, Wire, pg_program, run, wait_until
+from harness.machine import as_system_user, write
 from harness.wire import first_error, kinds, startup
 
 TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
@@ -402,6 +403,83 @@ class Trouble(TierCase):
             finally:
                 fake.stop()
         finish()
+
+    # What the rows of known tenants become, by commands of Redis; {row} is such a row.
+    NONSENSE = (
+        "SET {row} none",
+        "RPUSH {row} tier pro",
+        "SADD {row} tier",
+        "HSET {row} max_clients -1 pool_size -7 weight -9223372036854775809",
+        "HSET {row} max_clients 99999999999999999999 pool_size 1e9 weight NaN",
+        "HSET {row} tier {long} database {long}",
+        'HSET {row} tier {"tier":' + 2000 * "[" + 2000 * "]" + "}",
+        'HSET {row} database "a\\x00b" state "\\xff\\xfe" user ""',
+    )
+    FLOOD = """
+        for i = tonumber(ARGV[1]), tonumber(ARGV[2]) do
+          redis.call('HSET', 'pgweir:tenant:f' .. i, 'tier', string.rep('x', i % 50), 'max_clients', -i)
+          if i % 10 == 0 then redis.call('PUBLISH', 'pgweir:changed', 'f' .. i) end
+        end
+        return redis.call('DBSIZE')"""
+
+    def pgbench(self, weir, tenant, *options):
+        """Runs of 3 s, one behind the other, until the returned function is called, which tells what came of them."""
+        script = write(weir.dir / "one.sql", "select 1;\n")
+        command = [pg_program("pgbench"), "-n", "-h", weir.host, "-p", weir.port, "-U", "app", "-f", script, "-T", "3"]
+        over, runs = threading.Event(), []
+
+        def work():
+            while not over.is_set():
+                runs.append(run(as_system_user([*command, *options, tenant])))
+
+        worker = threading.Thread(target=work, daemon=True)
+        worker.start()
+
+        def finish():
+            over.set()
+            worker.join(60)
+            done = 0
+            for each in runs:
+                output = each.stdout + each.stderr
+                self.assertEqual(each.returncode, 0, output)
+                self.assertIn("number of failed transactions: 0 ", output)
+                self.assertNotIn("error", output.lower())
+                done += int(output.split("number of transactions actually processed: ")[1].split()[0])
+            return done
+
+        return finish
+
+    def test_pgbench_through_all_of_it(self):
+        redis = self.redis()
+        weir = self.weir(redis, store=self.STORE, auth={"method": "trust"})
+        names = [*self.known(redis, weir, 1), "kept"]
+        redis.tenant("kept", tier="pro", database="shared")
+        self.client(weir, "kept")
+        redis.stop()
+        redis.start()
+        # One with connections that last, one that logs in for every transaction; both pause a little.
+        loads = [self.pgbench(weir, "kept", "-c", "4", "-R", "400"), self.pgbench(weir, "t0", "-c", "4", "-C", "-R", "100")]
+        redis.stop()
+        time.sleep(1)
+        redis.start()
+        wait_until(lambda: weir.log().count("tenant store connected") >= 4, seconds=10, what="both connections back")
+        redis.pause()
+        time.sleep(1)
+        redis.resume()
+        long = 60_000 * "x"
+        for line in self.NONSENSE:
+            for name in names:
+                row = f"pgweir:tenant:{name}"
+                redis.pipe(f"DEL {row}\n" + line.replace("{row}", row).replace("{long}", long) + "\n")
+                redis("PUBLISH", "pgweir:changed", name)
+        keys = 0
+        for first in range(0, 1_000_000, 100_000):
+            keys = int(redis("EVAL", self.FLOOD, "0", first, first + 99_999))
+        self.assertGreaterEqual(keys, 1_000_000)
+        done = [finish() for finish in loads]
+        print(f"{done} transactions without an error, {keys} keys")
+        self.assertGreater(min(done), 300)
+        self.assertIn("row of the tenant store refused", weir.log())
 
     def test_too_old_rows_fall_to_the_default_tier(self):
         redis = self.redis()

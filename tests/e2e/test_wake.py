@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 
 from harness import PgweirCase, Sniffer, Wire, free_port, wait_until
-from harness.wire import error_fields, query
+from harness.wire import error_fields, first_error, query, startup
 
 TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 QUEUE_SECONDS = 1
@@ -173,6 +173,26 @@ class Wake(PgweirCase):
             self.assertTrue(1.9 < waited < 10, waited)
         finally:
             self.postgres.start()
+
+    def test_a_name_that_does_not_resolve_is_tried_again(self):
+        weir = self.pgweir(
+            {
+                "auth": {"method": "trust"},
+                "backends": {"main": {"host": "no-such-host.invalid"}},
+                "tenants": {"app": {"tier": "pro", "backend": "main", "database": "app"}},
+                "pool": {"wake_timeout": "2s"},
+            },
+            {"app": "s3cret"},
+        )
+        with Wire(weir.port) as wire:
+            begun = time.monotonic()
+            wire.send(startup("app", "app"))
+            error = first_error(wire.until_closed())
+            waited = time.monotonic() - begun
+        self.assertEqual(error["C"], "57P03", error)
+        self.assertIn("no-such-host.invalid", error["M"])
+        self.assertTrue(1.9 < waited < 15, waited)
+        self.assertGreaterEqual(weir.log().count("server login failed"), 2)
 
     def test_who_waits_for_the_rate_does_not_wait_for_postgres(self):
         weir = self.weir({"transactions_per_minute": 6, "burst": 2, "at_rate": "throttle"})
