@@ -3,7 +3,6 @@
 #include <string>
 #include <utility>
 
-#include "protocol/sql_body.h"
 #include "protocol/sql_extent.h"
 #include "protocol/sql_finder.h"
 #include "protocol/sql_functions.h"
@@ -20,19 +19,12 @@ namespace {
 
 using Kind = SqlStatement::Kind;
 
-enum class Nesting : std::uint8_t { Outermost, InBody };
-
-// The code of a DO. What is in a language of which only the words are known is told by those, and so is what
-// no server can be asked for.
-void add_code(Bytes code, Nesting nesting, SqlChanges& changes) {
-  if (nesting == Nesting::Outermost) {
-    const SqlChanges body = read_body(code, BodyLanguage::PlPgsql);
-    changes.add(body);
-    // Settings that are named at run time are the transaction's only.
-    if (body.any_setting) become_opaque(changes);
-  } else if (body_may_leave_state(code)) {
-    become_opaque(changes);
-  }
+// The code of a DO. What no server can be asked for is told by the words, whatever its language.
+void add_code(Bytes code, unsigned depth, SqlChanges& changes) {
+  const SqlChanges body = read_nested_body(code, BodyLanguage::PlPgsql, depth);
+  changes.add(body);
+  // Settings that are named at run time are the transaction's only.
+  if (body.any_setting) become_opaque(changes);
   SqlLexer lexer(code);
   for (SqlToken token = lexer.next(); token.kind != SqlToken::Kind::End; token = lexer.next())
     if (token.kind == SqlToken::Kind::Word || token.kind == SqlToken::Kind::Quoted) {
@@ -121,21 +113,21 @@ void read_discard(PgQuery__DiscardMode mode, SqlStatement& out) {
   }
 }
 
-void read_do(const PgQuery__DoStmt& statement, Nesting nesting, SqlChanges& changes) {
+void read_do(const PgQuery__DoStmt& statement, unsigned depth, SqlChanges& changes) {
   for (std::size_t i = 0; i < statement.n_args; ++i) {
     const auto* argument = PGWEIR_AS(DefElem, def_elem, inside(statement.args[i]));
     const PgQuery__String* const value = argument == nullptr ? nullptr : string_in(argument->arg);
     if (value == nullptr) {
       become_opaque(changes);
     } else if (text_of(argument->defname) == "as") {
-      add_code(text_of(value->sval), nesting, changes);
+      add_code(text_of(value->sval), depth, changes);
     } else if (lower(text_of(value->sval)) != "plpgsql") {
       become_opaque(changes);
     }
   }
 }
 
-void read_statement(Bytes sql, const PgQuery__Node* node, Nesting nesting, SqlStatement& out,
+void read_statement(Bytes sql, const PgQuery__Node* node, unsigned depth, SqlStatement& out,
                     SqlReach& reach) {
   const ProtobufCMessage* const message = inside(node);
   if (message == nullptr) return;
@@ -152,7 +144,7 @@ void read_statement(Bytes sql, const PgQuery__Node* node, Nesting nesting, SqlSt
     case PG_QUERY__NODE__NODE_CONSTRAINTS_SET_STMT: out.kind = Kind::SetTransaction; return;
     case PG_QUERY__NODE__NODE_DO_STMT:
       out.kind = Kind::Do;
-      read_do(*node->do_stmt, nesting, out.changes);
+      read_do(*node->do_stmt, depth, out.changes);
       reach.code = true;
       return;
     case PG_QUERY__NODE__NODE_PREPARE_STMT:
@@ -239,7 +231,7 @@ SqlEffects unknown() {
   return effects;
 }
 
-SqlEffects read(Bytes text, Nesting nesting) {
+SqlEffects read(Bytes text, unsigned depth) {
   if (!fits_parser(text)) return unknown();
   const SqlTree tree{std::string(text)};
   if (tree.root() == nullptr) return unknown();
@@ -250,7 +242,7 @@ SqlEffects read(Bytes text, Nesting nesting) {
     SqlStatement& statement = effects.statements.emplace_back();
     find_place(text, raw, statement);
     const std::size_t before = effects.reach.assignments.size();
-    read_statement(text, raw.stmt, nesting, statement, effects.reach);
+    read_statement(text, raw.stmt, depth, statement, effects.reach);
     if (statement.kind == Kind::Set || statement.kind == Kind::SetLocal)
       for (std::size_t each = before; each < effects.reach.assignments.size(); ++each)
         place_statement(statement, effects.reach.assignments[each]);
@@ -265,7 +257,7 @@ SqlEffects read(Bytes text, Nesting nesting) {
 
 }  // namespace
 
-SqlEffects read_sql(Bytes text) { return read(text, Nesting::Outermost); }
-SqlEffects read_nested_sql(Bytes text) { return read(text, Nesting::InBody); }
+SqlEffects read_sql(Bytes text) { return read(text, 0); }
+SqlEffects read_nested_sql(Bytes text, unsigned depth) { return read(text, depth); }
 
 }  // namespace pgweir::protocol

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "protocol/sql_dynamic.h"
 #include "protocol/sql_lexer.h"
 #include "protocol/sql_nested.h"
 #include "protocol/sql_words.h"
@@ -46,7 +47,7 @@ SqlChanges changes_of(const SqlEffects& effects) {
 // another statement may begin. Most are SQL; of the others only the calls in them are.
 class Pieces {
  public:
-  explicit Pieces(Bytes code) : code_(code) {}
+  Pieces(Bytes code, unsigned depth) : code_(code), depth_(depth) {}
 
   SqlChanges read() {
     SqlLexer lexer(code_);
@@ -79,14 +80,42 @@ class Pieces {
     const std::size_t at = piece_.front().at;
     std::string piece(code_.substr(at, piece_.back().at + piece_.back().size - at));
     if (!body_may_leave_state(piece)) return;
-    const auto runs_text = [this](const SqlToken& token) { return equals(text_of(token), "execute"); };
-    if (std::any_of(piece_.begin(), piece_.end(), runs_text)) return changes_.add(opaque());
+    if (!executes_by_grammar()) {
+      for (std::size_t i = 0; i < piece_.size(); ++i)
+        if (piece_[i].kind == Kind::Word && equals(text_of(piece_[i]), "execute")) {
+          execute(read_dynamic(code_, piece_, i + 1));
+          std::fill_n(piece.begin() + static_cast<std::ptrdiff_t>(piece_[i].at - at), piece_[i].size, ' ');
+        }
+      if (!body_may_leave_state(piece)) return;
+    }
     const bool performs = equals(text_of(piece_.front()), "perform");
-    const SqlEffects whole = read_nested_sql(performs ? "SELECT" + piece.substr(piece_.front().size) : piece);
+    const SqlEffects whole =
+        read_nested_sql(performs ? "SELECT" + piece.substr(piece_.front().size) : piece, depth_);
     if (whole.read == SqlEffects::Read::Parsed) return changes_.add(changes_of(whole));
     for (std::size_t i = 0; i + 1 < piece_.size(); ++i) i = read_call(i, at, piece);
     // With the calls blanked out nothing must be left to explain.
     if (body_may_leave_state(piece)) changes_.add(opaque());
+  }
+
+  // Statements of SQL's that hold the word: GRANT EXECUTE, CREATE TRIGGER ... EXECUTE FUNCTION.
+  bool executes_by_grammar() const {
+    constexpr std::array<Bytes, 5> kWords = {"create", "alter", "grant", "revoke", "explain"};
+    const Bytes first = text_of(piece_.front());
+    return std::any_of(kWords.begin(), kWords.end(), [first](Bytes each) { return equals(first, each); });
+  }
+
+  void execute(const DynamicSql& sql) {
+    if (sql.whole) {
+      if (may_leave_state(sql.text)) changes_.add(changes_of(read_nested_sql(sql.text, depth_)));
+      return;
+    }
+    changes_.add(opaque());
+    const SqlEffects effects = read_nested_sql(sql.text, depth_);
+    if (effects.read == SqlEffects::Read::Unknown) return;
+    SqlChanges named;
+    for (const std::string& setting : effects.changes.settings)
+      if (setting.find(kMadeLater) == std::string::npos) named.settings.push_back(setting);
+    changes_.add(named);
   }
 
   // Where token `i` is the name in a call that changes something: reads it and blanks it out. Answers the
@@ -104,7 +133,7 @@ class Pieces {
     if (end == piece_.size()) return i;
     const std::size_t from = piece_[i].at;
     const std::size_t size = piece_[end].at + piece_[end].size - from;
-    const SqlEffects call = read_nested_sql("SELECT " + std::string(code_.substr(from, size)));
+    const SqlEffects call = read_nested_sql("SELECT " + std::string(code_.substr(from, size)), depth_);
     changes_.add(changes_of(call));
     std::fill_n(piece.begin() + static_cast<std::ptrdiff_t>(from - base), size, ' ');
     return end;
@@ -115,6 +144,7 @@ class Pieces {
   }
 
   Bytes code_;
+  unsigned depth_;
   std::vector<SqlToken> piece_;
   SqlChanges changes_;
 };
@@ -136,13 +166,17 @@ BodyLanguage body_language(Bytes name) {
   return name == "plpgsql" ? BodyLanguage::PlPgsql : BodyLanguage::Other;
 }
 
-SqlChanges read_body(Bytes code, BodyLanguage language) {
+SqlChanges read_nested_body(Bytes code, BodyLanguage language, unsigned depth) {
+  if (depth >= kBodiesDeep) return body_may_leave_state(code) ? opaque() : SqlChanges{};
   switch (language) {
-    case BodyLanguage::Sql: return may_leave_state(code) ? changes_of(read_nested_sql(code)) : SqlChanges{};
-    case BodyLanguage::PlPgsql: return Pieces(code).read();
+    case BodyLanguage::Sql:
+      return may_leave_state(code) ? changes_of(read_nested_sql(code, depth + 1)) : SqlChanges{};
+    case BodyLanguage::PlPgsql: return Pieces(code, depth + 1).read();
     case BodyLanguage::Other: return may_run_sql(code) ? opaque() : SqlChanges{};
   }
   return opaque();
 }
+
+SqlChanges read_body(Bytes code, BodyLanguage language) { return read_nested_body(code, language, 0); }
 
 }  // namespace pgweir::protocol

@@ -1,8 +1,9 @@
 // protocol/sql_body.h - what the code of a user's function does to the session that calls it.
 //
-// As in protocol/sql.h every flag means "may". Code that builds the SQL it runs (EXECUTE in PL/pgSQL), and
-// what is written in other languages and runs SQL at all, is opaque. Other functions that it calls are not
-// looked into. Pure, from any thread; needs the stack of read_sql().
+// As in protocol/sql.h every flag means "may". An EXECUTE of PL/pgSQL runs what its literal says; code that
+// builds the SQL it runs is opaque, with the settings that its constants name (protocol/sql_dynamic.h), and
+// so is what is written in other languages and runs SQL at all. Other functions that it calls are not looked
+// into. Pure, from any thread; needs the stack of read_sql().
 #pragma once
 
 #include <cstdint>

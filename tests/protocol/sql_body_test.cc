@@ -53,8 +53,91 @@ TEST_CASE("a body that leaves what is no setting") {
   CHECK(plpgsql("begin perform setseed(0.5); end").unfollowable);
 }
 
+TEST_CASE("an EXECUTE of a literal does what the literal says") {
+  struct Row {
+    const char* code;
+    const char* leaves;  // settings, and a flag
+  };
+  const Row rows[] = {
+      {"begin execute 'set app.x = ''1'''; end", "app.x"},
+      {"begin EXECUTE $q$set app.x = '1'$q$ ; end", "app.x"},
+      {"begin execute E'set app.x = 1'; end", "app.x"},
+      {"begin <<here>> execute 'reset app.x'; end", "app.x"},
+      {"begin execute 'select $1' into strict n using a, b; end", ""},
+      {"begin execute 'select set_config($1, $2, false)' using a, b; end", "any"},
+      {"begin execute 'select 1' using set_config('app.y', 'z', false); end", "app.y"},
+      {"begin for r in execute 'select set_config(''app.x'', ''1'', false)' loop end loop; end", "app.x"},
+      {"begin return query execute 'create temp table t (a int)'; end", "temp"},
+      {"begin open c for execute 'select 1'; execute 'drop table t'; end", ""},
+      {"begin if f() then execute 'set local work_mem = 1'; else execute 'set app.e = 1'; end if; end",
+       "app.e"},
+      {"begin execute 'execute p'; end", "opaque"},
+      {"begin execute 'deallocate all'; end", "opaque"},
+      {"begin execute 'this is no sql set_config'; end", "opaque"},
+      // SQL's own
+      {"begin create trigger t after insert on a for each row execute function f(); end", ""},
+      {"begin grant execute on function f() to x; end", ""},
+      {"begin explain execute p; end", "opaque"},
+      {"begin create temp table t as execute p; end", "opaque"},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.code);
+    const SqlChanges changes = plpgsql(row.code);
+    std::string leaves;
+    for (const std::string& setting : changes.settings) leaves += setting;
+    leaves += changes.opaque ? "opaque" : changes.temp ? "temp" : changes.any_setting ? "any" : "";
+    CHECK(leaves == row.leaves);
+  }
+}
+
+TEST_CASE("a DO in a DO is read, until that is deeper than any honest code") {
+  std::string code = "begin set app.x = 1; end";
+  for (int depth = 1; depth <= 6; ++depth) {
+    const std::string tag = "$t" + std::to_string(depth) + "$";
+    code = "begin do " + tag + code + tag + "; end";
+    CAPTURE(depth);
+    const SqlChanges changes = plpgsql(code.c_str());
+    CHECK(changes.opaque == (depth > 3));
+    if (depth <= 3) CHECK(changes.settings == Names{"app.x"});
+  }
+}
+
+TEST_CASE("of an EXECUTE that is made at run time the settings that it names are told") {
+  struct Row {
+    const char* expression;
+    Names settings;
+  };
+  const Row rows[] = {
+      {"format('set app.x = %L', y)", {"app.x"}},
+      {"pg_catalog.format('set search_path to %I, public', schema)", {"search_path"}},
+      {"format('set %I = %L', 'app.x', '1')", {"app.x"}},
+      {"format('set %2$s to %1$s', v, 'work_mem')", {"work_mem"}},
+      {"format('set app.%s = 1', x)", {}},
+      {"format(x, 'set app.x = 1')", {}},
+      {"'set search_path = ' || quote_ident(x)", {"search_path"}},
+      {"'set app.x = ''' || x || ''''", {"app.x"}},
+      {"'set ' || name || ' = 1'", {}},
+      {"'set app.x ' || ' = 1'", {"app.x"}},
+      {"('set app.x = 1')", {}},
+      {"E'set app.x = \\'1\\''", {}},
+      {"'set app.x' || ", {}},
+      {"", {}},
+      {"format(", {}},
+      {"format('%", {}},
+      {"format('%')", {}},
+      {"format('set app.x = %9$s%%')", {}},
+      {"format('select %I')", {}},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.expression);
+    const SqlChanges changes =
+        plpgsql(("begin execute " + std::string(row.expression) + " into v; end").c_str());
+    CHECK(changes.opaque);
+    CHECK(changes.settings == row.settings);
+  }
+}
+
 TEST_CASE("a body that hides what it does is opaque") {
-  CHECK(plpgsql("begin execute format('set app.x = %L', y); end").opaque);
   CHECK_FALSE(plpgsql("begin execute what; end").unfollowable);
   CHECK(plpgsql("begin return query execute 'select ' || what; end").opaque);
   CHECK(plpgsql("begin for r in execute q loop end loop; end").opaque);
