@@ -1,29 +1,31 @@
 #include "pooler/net/uv_sends.h"
 
+#include <algorithm>
+
 #include "pooler/net/uv_stream.h"
 
 namespace pgweir::net {
 
-void UvSends::add(UvStream& stream, std::span<const Bytes> slices) {
-  const std::size_t before = bytes_.size();
-  for (const Bytes slice : slices) bytes_.append(slice);
-  const std::size_t size = bytes_.size() - before;
+void UvSends::add(UvStream& stream, std::span<const Bytes> slices, std::size_t size) {
+  if (size_ + size > kAllMost) flush();
+  for (const Bytes slice : slices) {
+    std::copy(slice.begin(), slice.end(), buffer_.get() + size_);
+    size_ += slice.size();
+  }
   if (!items_.empty() && items_.back().stream == &stream)
     items_.back().size += size;
   else
     items_.push_back({&stream, size});
-  if (bytes_.size() > kAllMost) flush();
 }
 
 void UvSends::flush() {
-  Bytes rest = bytes_;
+  const char* next = buffer_.get();
   for (const Item& item : items_) {
-    const Bytes bytes = rest.substr(0, item.size);
-    rest.remove_prefix(item.size);
-    if (item.stream) item.stream->send_gathered(bytes);
+    if (item.stream) item.stream->send_gathered({next, item.size});
+    next += item.size;
   }
   items_.clear();
-  bytes_.clear();
+  size_ = 0;
 }
 
 void UvSends::forget(const UvStream& stream) {

@@ -6,8 +6,8 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "pooler/base/bytes.h"
@@ -19,9 +19,11 @@ class UvStream;
 class UvSends {
  public:
   static constexpr std::size_t kSmall = 4096;     // of one write; a larger one would cost more to copy
-  static constexpr std::size_t kAllMost = 65536;  // sent early when there is more
+  static constexpr std::size_t kAllMost = 65536;  // sent early when there would be more
 
-  void add(UvStream& stream, std::span<const Bytes> slices);
+  UvSends() : buffer_(new char[kAllMost]) {}
+  // Of kSmall bytes in all.
+  void add(UvStream& stream, std::span<const Bytes> slices, std::size_t size);
   // In the order of the writes. Calls no handler.
   void flush();
   // The stream goes away.
@@ -32,7 +34,8 @@ class UvSends {
     UvStream* stream;  // null: gone
     std::size_t size;
   };
-  std::string bytes_;
+  std::unique_ptr<char[]> buffer_;
+  std::size_t size_ = 0;
   std::vector<Item> items_;
 };
 

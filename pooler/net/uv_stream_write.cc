@@ -72,7 +72,7 @@ void UvStream::send(std::span<const Bytes> slices) {
     for (const Bytes slice : slices) size += slice.size();
     if (size <= UvSends::kSmall) {
       gathered_ = true;
-      return loop_.sends().add(*this, slices);
+      return loop_.sends().add(*this, slices, size);
     }
   }
   if (gathered_) loop_.sends().flush();
