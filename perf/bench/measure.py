@@ -30,7 +30,7 @@ def timed(pooler, workload, seconds):
             result["cpu_us"] = spent * 1e6 / run.work
             result["rss_mb"] = process.resident_bytes(pooler.pid) / 1e6
         if hasattr(pooler, "texts"):
-            result["queries"], result["parsed"] = pooler.texts()
+            result["queries"], result["parsed"], result["remembered"] = pooler.texts()
     return result
 
 

@@ -97,6 +97,7 @@ class Direct(Pooler):
 class Pgweir(Pooler):
     name = "pgweir"
     threads = 0
+    ceilings = ""  # lines of its tier
 
     def command(self):
         binary = machine.readable_binary(os.environ.get("PGWEIR_BINARY", ROOT / "build/release/pgweir"))
@@ -127,7 +128,7 @@ tiers:
     max_server_connections: {POOL}
     max_clients: {CLIENTS_MAX}
     max_pinned_clients: {POOL // 2}
-tenants:
+{self.ceilings}tenants:
   {DATABASE}:
     tier: bench
     backend: main
@@ -136,7 +137,7 @@ tenants:
         return [binary, "--config", machine.write(self.dir / "pgweir.yaml", config)]
 
     def texts(self):
-        """Queries of all clients so far, and how many of their texts reached the SQL parser."""
+        """Queries of all clients so far, how many of their texts reached the SQL parser, and how many were remembered."""
         with psycopg.connect(
             **{"host": "127.0.0.1", "port": self.port, "dbname": "pgweir", "user": USER, "autocommit": True},
             cursor_factory=psycopg.ClientCursor,
@@ -144,14 +145,31 @@ tenants:
             cursor = console.execute("SHOW TOTALS")
             totals = dict(cursor.fetchall())
             workers = console.execute("SHOW WORKERS")
-            place = [column.name for column in workers.description].index("texts_parsed")
-            parsed = sum(int(row[place]) for row in workers)
-        return int(totals["total_query_count"]), parsed
+            names = [column.name for column in workers.description]
+            rows = workers.fetchall()
+            parsed, remembered = (
+                sum(int(row[names.index(name)]) for row in rows) for name in ("texts_parsed", "texts_remembered")
+            )
+        return int(totals["total_query_count"]), parsed, remembered
 
 
 class PgweirOneThread(Pgweir):
     name = "pgweir-1"
     threads = 1
+
+
+class PgweirCeilings(PgweirOneThread):
+    """With the ceilings of the shipped tier `pro`, which no workload meets."""
+
+    name = "pgweir-dls"
+    ceilings = """\
+    statement_timeout: 60s
+    transaction_timeout: 5min
+    idle_in_transaction_session_timeout: 60s
+    work_mem: 32MB
+    temp_buffers: 16MB
+    max_parallel_workers_per_gather: 2
+"""
 
 
 class Pgbouncer(Pooler):
@@ -205,7 +223,7 @@ class Floor(Pooler):
         return [binary, self.port, self.postgres.port, USER, DATABASE, POOL]
 
 
-ALL = {kind.name: kind for kind in (Pgbouncer, PgweirOneThread, Pgweir, Floor, Direct)}
+ALL = {kind.name: kind for kind in (Pgbouncer, PgweirOneThread, PgweirCeilings, Pgweir, Floor, Direct)}
 
 
 def available(name):

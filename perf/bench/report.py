@@ -2,7 +2,7 @@
 
 from statistics import median
 
-FIELDS = ("rate", "p50_us", "p95_us", "p99_us", "cpu_us", "rss_mb", "queries", "parsed")
+FIELDS = ("rate", "p50_us", "p95_us", "p99_us", "cpu_us", "rss_mb", "queries", "parsed", "remembered")
 BASE = "pgbouncer"
 
 # What we are held to: CPU as a ratio to pgbouncer's in the same run.
@@ -77,15 +77,30 @@ def text(table, units):
         for line in body:
             cells = [line[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(line[1:], widths[1:])]
             lines.append("  " + "  ".join(cells).rstrip())
-    return "\n".join([*lines, *parsed_texts(table)])
+    return "\n".join([*lines, *ceilings_cost(table), *parsed_texts(table)])
+
+
+def ceilings_cost(table):
+    """What ceilings add to a transaction's CPU."""
+    lines = []
+    for workload, rows in table.items():
+        off, on = (rows.get(name, {}).get("cpu_us") for name in ("pgweir-1", "pgweir-dls"))
+        if off and on:
+            lines.append(f"  {workload}: {on:.1f} us with, {off:.1f} us without, {on / off:.3f}")
+    return ["\nceilings, CPU [goal 1.03]:", *lines] if lines else []
 
 
 def parsed_texts(table):
-    """How many of a workload's queries the SQL parser had to read; its words or its memory did for the others."""
+    """How many of a workload's queries the SQL parser had to read, and how many of those that are looked into at all
+    were remembered; the words of the others did."""
     lines = []
     for workload, rows in table.items():
         for pooler, row in rows.items():
             if row.get("queries"):
                 share = 100 * row["parsed"] / row["queries"]
-                lines.append(f"  {workload}, {pooler}: {row['parsed']:.0f} of {row['queries']:.0f} queries, {share:.4f} %")
+                looked = row["parsed"] + row["remembered"]
+                hits = f", remembered {100 * row['remembered'] / looked:.1f} % of {looked:.0f}" if looked else ""
+                lines.append(
+                    f"  {workload}, {pooler}: {row['parsed']:.0f} of {row['queries']:.0f} queries, {share:.4f} %{hits}"
+                )
     return ["\nread by libpg_query:", *lines] if lines else []
