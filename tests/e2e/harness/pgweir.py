@@ -130,8 +130,9 @@ class Pgweir:
         if self.process.poll() is not None:
             raise AssertionError(f"pgweir ended with {self.process.returncode}:\n{self.log()}")
         try:
-            with socket.create_connection((self.host, self.port), timeout=1):
-                return True
+            for port in filter(None, (self.port, self.config.get("http", {}).get("port"))):
+                socket.create_connection((self.host, port), timeout=1).close()
+            return True
         except OSError:
             return False
 
