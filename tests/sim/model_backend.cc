@@ -1,6 +1,7 @@
 #include "tests/sim/model_backend.h"
 
 #include <chrono>
+#include <utility>
 
 #include "protocol/frame.h"
 #include "protocol/messages.h"
@@ -62,8 +63,7 @@ void ModelBackend::look_at_arrivals() {
                        std::to_string(owner_) + " is still owed an answer");
     if (owner_ < 0) owner_since_ = postgres_.world.now();
     owner_ = owner;
-    served_ = true;
-    postgres_.check_served(where_);
+    if (!std::exchange(served_, true)) postgres_.check_served(where_);
   }
 }
 

@@ -50,6 +50,7 @@ std::string ModelPostgres::may_log_in(const ModelBackend& backend) {
     world.violation("the pooler holds " + std::to_string(same) + " server connections for " +
                     backend.where() + ", allowed are " + std::to_string(limit->second));
   ++logins_;
+  held_most_ = std::max(held_most_, held);
   return {};
 }
 

@@ -58,6 +58,7 @@ class ModelPostgres final : public net::Acceptor {
   const net::Endpoint& where() const { return where_; }
   std::size_t backends() const { return backends_.size(); }
   std::uint64_t logins() const { return logins_; }
+  std::size_t held_most() const { return held_most_; }  // by the pooler at a time
 
   // For backends.
   World& world;
@@ -90,6 +91,7 @@ class ModelPostgres final : public net::Acceptor {
   std::map<std::uint32_t, std::unique_ptr<ModelBackend>> backends_;
   std::uint32_t next_pid_;
   std::uint64_t logins_ = 0;
+  std::size_t held_most_ = 0;
   Time recovering_until_{};
 };
 

@@ -32,6 +32,7 @@ class Run {
     std::uint64_t events = 0;
     std::uint64_t answered = 0;
     std::uint64_t rows = 0;
+    std::size_t servers_most = 0;  // held by the pooler at a time
   };
   Run(std::uint64_t seed, const Scene& scene, Mode mode, World::Print print);
   ~Run();
@@ -48,12 +49,14 @@ class Run {
   void move_primary();
   bool has(Fault fault) const;
   bool clients_done();
+  void check_everybody_served() const;
   void judge_contest();
   void play_load();
   void finish();
 
   World world_;
   bool judged_ = false;
+  std::size_t clients_through_ = 0;  // the first ones of clients_ that are done
   Mode mode_;
   Stage stage_;
   std::unique_ptr<Shares> shares_;

@@ -1,5 +1,7 @@
 #include "tests/sim/stage.h"
 
+#include <algorithm>
+
 namespace pgweir::sim {
 
 namespace {
@@ -159,6 +161,7 @@ void tiers(Stage& stage, World& world) {
 void contest(Stage& stage, World& world) {
   busy(stage);
   stage.contest = true;
+  stage.arrive_within = milliseconds(20);
   stage.shared_group = true;
   stage.tenants = 2;
   stage.clients = 24;
@@ -297,7 +300,27 @@ void storm(Stage& stage, World& world) {
   stage.shutdown_midway = world.chance(20);
   if (!stage.shutdown_midway && world.chance(30)) stage.suspends = 2;
 }
+
+void besiege(Stage& stage, World& world, unsigned clients) {
+  constexpr unsigned kServers = 200;
+  busy(stage);
+  stage.clients = stage.max_clients = clients;
+  stage.arrive_within = milliseconds(50);
+  stage.steps = 1;
+  stage.tenants = world.chance(50) ? 1 : static_cast<unsigned>(world.between(2, 40));
+  stage.shared_group = world.chance(50);
+  stage.backend_servers = kServers;
+  stage.postgres_connections = kServers + 50;
+  stage.pool_size = kServers / stage.tenants;
+  // Together they want more than there is.
+  stage.max_servers = std::min(kServers, stage.pool_size * 2);
+}
 }  // namespace
+
+Scene throng(unsigned clients) {
+  return {"throng", "very many clients at once",
+          [clients](Stage& stage, World& world) { besiege(stage, world, clients); }};
+}
 
 const std::vector<Scene>& scenes() {
   static const std::vector<Scene> all{

@@ -4,11 +4,14 @@
 //   sim --seed N [--scene NAME]          replays one and prints a trace of events
 //   sim --repeat N                       plays N seeds twice and compares the traces
 //   sim --direct                         without the pooler, to prove the models
+//   sim --crowd N [--seeds A..B]         N clients at once, for 200 servers (seed 1)
 //   sim --list                           names the scenes
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <string>
 
 #include "tests/sim/run.h"
@@ -18,7 +21,8 @@ extern "C" __attribute__((weak)) void __sanitizer_set_death_callback(void (*call
 namespace {
 using namespace pgweir::sim;
 
-const World* running = nullptr;  // for what is said when the program stops in the middle of a run
+constexpr std::uint64_t kSeeds = 2000;  // where nobody says how many
+const World* running = nullptr;         // for what is said when the program stops in the middle of a run
 
 void say_where() {
   if (!running) return;
@@ -27,9 +31,11 @@ void say_where() {
 }
 
 struct Options {
-  std::uint64_t first = 1, last = 2000;
+  std::uint64_t first = 1;
+  std::optional<std::uint64_t> last;
   std::uint64_t repeat = 0;
   const Scene* scene = nullptr;
+  std::optional<Scene> crowd;
   Run::Mode mode = Run::Mode::Pooled;
   World::Print print = World::Print::Nothing;
 };
@@ -48,16 +54,18 @@ Run::Result play(const Options& options, std::uint64_t seed) {
 
 int play_all(const Options& options) {
   Run::Result sum;
-  for (std::uint64_t seed = options.first; seed <= options.last; ++seed) {
+  const std::uint64_t last = options.last.value_or(options.crowd ? options.first : kSeeds);
+  for (std::uint64_t seed = options.first; seed <= last; ++seed) {
     const Run::Result result = play(options, seed);
     sum.events += result.events;
     sum.answered += result.answered;
     sum.rows += result.rows;
+    sum.servers_most = std::max(sum.servers_most, result.servers_most);
   }
-  std::printf("%llu seeds passed (%llu events, %llu answers, %llu rows in the ledger)\n",
-              static_cast<unsigned long long>(options.last - options.first + 1),
+  std::printf("%llu seeds passed (%llu events, %llu answers, %llu rows in the ledger, %zu servers at most)\n",
+              static_cast<unsigned long long>(last - options.first + 1),
               static_cast<unsigned long long>(sum.events), static_cast<unsigned long long>(sum.answered),
-              static_cast<unsigned long long>(sum.rows));
+              static_cast<unsigned long long>(sum.rows), sum.servers_most);
   return 0;
 }
 
@@ -76,8 +84,9 @@ int play_twice(const Options& options) {
 }
 
 int usage() {
-  std::fputs("usage: sim [--seeds A..B | --seed N | --repeat N] [--scene NAME] [--direct] [--list]\n",
-             stderr);
+  std::fputs(
+      "usage: sim [--seeds A..B | --seed N | --repeat N] [--scene NAME | --crowd N] [--direct] [--list]\n",
+      stderr);
   return 2;
 }
 }  // namespace
@@ -95,7 +104,8 @@ int main(int argc, char** argv) {
     } else if (!value) {
       return usage();
     } else if (argument == "--seed") {
-      options.first = options.last = std::strtoull(argv[++i], nullptr, 10);
+      options.first = std::strtoull(argv[++i], nullptr, 10);
+      options.last = options.first;
       options.print = World::Print::Trace;
     } else if (argument == "--seeds") {
       const char* const dots = std::strstr(value, "..");
@@ -108,6 +118,11 @@ int main(int argc, char** argv) {
     } else if (argument == "--scene") {
       options.scene = find_scene(argv[++i]);
       if (!options.scene) return usage();
+    } else if (argument == "--crowd") {
+      const auto clients = static_cast<unsigned>(std::strtoul(argv[++i], nullptr, 10));
+      if (clients == 0) return usage();
+      options.crowd = throng(clients);
+      options.scene = &*options.crowd;
     } else {
       return usage();
     }

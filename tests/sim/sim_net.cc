@@ -66,7 +66,10 @@ SimStream* Network::find(std::uint64_t id) const {
 }
 
 std::shared_ptr<Wire> Network::make_wire(const std::string& host) {
-  std::erase_if(wires_, [](const auto& each) { return each.second.expired(); });
+  if (wires_.size() >= sweep_wires_at_) {
+    std::erase_if(wires_, [](const auto& each) { return each.second.expired(); });
+    sweep_wires_at_ = 2 * wires_.size() + 16;
+  }
   auto wire = std::make_shared<Wire>();
   wire->id = next_id_++;
   wire->host = host;

@@ -183,6 +183,7 @@ class Network {
   std::map<int, std::vector<SimListener*>> ports_;
   std::map<std::uint64_t, SimStream*> streams_;
   std::map<std::uint64_t, std::weak_ptr<Wire>> wires_;
+  std::size_t sweep_wires_at_ = 0;  // when there are so many, those that are gone are forgotten
   std::uint64_t next_id_ = 1;
 };
 

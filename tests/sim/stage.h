@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,6 +42,7 @@ struct Stage {
   unsigned tenants = 2;
   bool shared_group = false;  // all tenants are one database and role to Postgres
   unsigned clients = 8;
+  Duration arrive_within = std::chrono::milliseconds(400);
   unsigned steps = 8;
   unsigned pool_size = 2;
   unsigned max_servers = 3;  // of a tenant
@@ -79,9 +81,11 @@ struct Stage {
 struct Scene {
   const char* name;
   const char* about;
-  void (*arrange)(Stage& stage, World& world);
+  std::function<void(Stage& stage, World& world)> arrange;
 };
 const std::vector<Scene>& scenes();
+// Not among them, for it takes long: so many clients come at once to 200 servers, of one tenant or of many.
+Scene throng(unsigned clients);
 const Scene* find_scene(std::string_view name);
 
 }  // namespace pgweir::sim

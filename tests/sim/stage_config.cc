@@ -9,6 +9,8 @@
 namespace pgweir::sim {
 
 namespace {
+constexpr unsigned kClientsBeside = 100;  // that have left and are not forgotten yet
+
 // Few iterations: what a password costs is not what is simulated.
 std::string secret_of(const Stage& stage, const std::string& user) {
   const std::string password = "secret of " + user;
@@ -25,15 +27,16 @@ std::string stage_yaml(const Stage& stage, const std::vector<net::Endpoint>& hos
                                 : fmt::format("hosts: [{}], host_timeout: 1s", fmt::join(named, ", "));
 
   std::string text = fmt::format(
-      "client: {{ query_wait_timeout: {} }}\n"
+      "client: {{ query_wait_timeout: {}, max: {} }}\n"
       "server: {{ max_prepared_statements: {}, lifetime: {} }}\n"
       "pool: {{ unknown_tenants: false }}\n"
       "auth: {{ method: {} }}\n"
       "process: {{ shutdown_timeout: 20s }}\n"
       "backends:\n  main: {{ {}, max_server_connections: {}, tls_mode: disable,"
       " breaker_volume: {}, breaker_open_time: {}ms{} }}\n",
-      stage.query_wait, stage.statements_per_server, round % 2 == 0 ? "1h" : "30min", stage.client_auth,
-      where, round % 2 == 1 && stage.backend_servers > 1 ? stage.backend_servers - 1 : stage.backend_servers,
+      stage.query_wait, stage.clients + kClientsBeside, stage.statements_per_server,
+      round % 2 == 0 ? "1h" : "30min", stage.client_auth, where,
+      round % 2 == 1 && stage.backend_servers > 1 ? stage.backend_servers - 1 : stage.backend_servers,
       stage.breaker_volume, stage.breaker_open_ms,
       stage.side_role ? ", side_user: side, side_password: \"secret of side\"" : "");
   text += fmt::format(
