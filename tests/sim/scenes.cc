@@ -311,9 +311,10 @@ void besiege(Stage& stage, World& world, unsigned clients) {
   stage.shared_group = world.chance(50);
   stage.backend_servers = kServers;
   stage.postgres_connections = kServers + 50;
-  stage.pool_size = kServers / stage.tenants;
-  // Together they want more than there is.
-  stage.max_servers = std::min(kServers, stage.pool_size * 2);
+  // Together they want more than there is, or each comes to its own ceiling first.
+  const unsigned fair = kServers / stage.tenants;
+  stage.max_servers = world.chance(50) ? std::min(kServers, 2 * fair) : std::max(1U, fair * 3 / 4);
+  stage.pool_size = std::min(fair, stage.max_servers);
 }
 }  // namespace
 
