@@ -288,7 +288,7 @@ void Group::to_idle(Server& server) {
 
 bool Group::gives_up(Server& server, Time now) {
   const bool over = server.run.over(now);
-  if (backing_->budget.gives_up(backing_->claimant, sums().entitled, queue_.first() != nullptr, over, now))
+  if (backing_->budget.gives_up(backing_->claimant, entitled(), queue_.first() != nullptr, over, now))
     return true;
   if (over) server.run = {now, 0};
   return false;
@@ -357,7 +357,7 @@ Member& Group::join(Tenant& tenant) {
   if (++member.sessions > 1) return member;
   member.set_weight(tenant.record.limits.weight);
   tenant.groups.push_back(this);
-  sums_.reset();
+  if (wishes_) *wishes_ += member.counted = wishes_of(tenant);
   if (tenants_.size() == 1) shown_tenant_ = tenant.record.name;
   come(tenant);
   return member;
@@ -367,16 +367,17 @@ void Group::part(Tenant& tenant) {
   const auto place = tenants_.find(&tenant);
   PGWEIR_CHECK(place != tenants_.end());
   if (--place->second.sessions > 0) return;
-  idle_limit();  // remembered from here on
+  if (tenants_.size() == 1) idle_limit();  // remembered from here on
   for (auto& [id, server] : servers_) {
     if (server->payer != &tenant) continue;
     charge(*server);
     server->payer = nullptr;
   }
+  if (wishes_) *wishes_ -= place->second.counted;
   tenants_.erase(place);
+  PGWEIR_CHECK(!tenants_.empty() || !wishes_ || *wishes_ == Wishes{});
   if (unused()) worker_.group_index().unused(*this);
   std::erase(tenant.groups, this);
-  sums_.reset();
   if (surplus() > 0) heritage_.left.insert(tenant.record.name);
   // Servers that were kept for it may grow old now.
   const Time soon = worker_.loop().now() + std::chrono::seconds(1);
@@ -390,8 +391,8 @@ void Group::part(Tenant& tenant) {
 
 std::optional<Group::Spare> Group::spare(bool for_floor) const {
   if (idle_.empty() || queue_.first()) return {};
-  const Claimant::Entitled entitled = sums().entitled;
-  const Spare found{servers_.size() <= entitled.floor, entitled.weight, idle_.front()->since};
+  const Claimant::Entitled own = entitled();
+  const Spare found{servers_.size() <= own.floor, own.weight, idle_.front()->since};
   return found.within_floor && !for_floor ? std::nullopt : std::optional(found);
 }
 

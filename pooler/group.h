@@ -59,10 +59,22 @@ struct GroupKey {
   }
 };
 
+// Servers that one tenant of a group, or all of them together, may have and want.
+struct Wishes {
+  std::uint32_t capacity = 0;  // at most
+  std::uint32_t kept = 0;      // kept open
+  std::uint32_t floor = 0;     // sure of
+  std::uint32_t weight = 0;
+  Wishes& operator+=(const Wishes& other);
+  Wishes& operator-=(const Wishes& other);
+  friend bool operator==(const Wishes&, const Wishes&) = default;
+};
+
 // A tenant in a group. Its share is of the servers of that group.
 struct Member : Share {
   explicit Member(Tenant& t) : tenant(t) {}
   Tenant& tenant;
+  Wishes counted;  // in those of the group
   std::uint32_t sessions = 0;
   List<Session, OfTenant> waiters;  // in order of arrival
 };
@@ -253,14 +265,10 @@ class Group : public ListLink<Group> {
   Duration idle_limit();
   std::uint32_t floor() const;  // servers that its tenants want kept open
   void tick();
-
-  // Over all tenants, of which there may be thousands.
-  struct Sums {
-    std::uint32_t capacity = 0;
-    std::uint32_t floor = 0;
-    Claimant::Entitled entitled;
-  };
-  const Sums& sums() const;
+  // Of all tenants, of which there may be thousands.
+  const Wishes& wishes() const;
+  static Wishes wishes_of(const Tenant& tenant);
+  Claimant::Entitled entitled() const;
 
   Worker& worker_;
   GroupKey key_;
@@ -274,15 +282,15 @@ class Group : public ListLink<Group> {
     Claimant claimant;
   };
   std::unique_ptr<Backing> backing_;
-  bool claimed_ = false;  // it has queued for a connection, and was not granted one yet
-  std::map<Tenant*, Member> tenants_;
+  bool claimed_ = false;                       // it has queued for a connection, and was not granted one yet
+  mutable std::map<Tenant*, Member> tenants_;  // wishes() notes what it has counted
   struct Heritage {
     std::set<std::string> left;       // tenants that have parted, and left servers here
     bool wanted = false;              // one of them is in a sibling now
     std::set<std::uint64_t> sources;  // siblings that had a tenant of this group in `left`
   };
   Heritage heritage_;
-  mutable std::optional<Sums> sums_;  // empty: to be counted anew
+  mutable std::optional<Wishes> wishes_;  // empty: to be counted anew
   std::string shown_tenant_;
   std::map<std::uint64_t, std::unique_ptr<Server>> servers_;
   List<Server> idle_;

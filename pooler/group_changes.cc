@@ -80,7 +80,7 @@ Time Group::expiry(const Server& server) {
 void Group::reloaded(const Snapshot& before) {
   const conf::Config& config = worker_.config();
   const Time now = worker_.loop().now();
-  sums_.reset();
+  wishes_.reset();
   standings_changed();
   books.statements.set_bytes_max(config.prepared_statement_bytes);
   books.statements_per_server = config.max_prepared_statements;
@@ -113,7 +113,7 @@ void Group::reloaded(const Snapshot& before) {
 }
 
 void Group::limits_changed() {
-  sums_.reset();
+  wishes_.reset();
   standings_changed();
   close_surplus();
   tick();
@@ -204,7 +204,7 @@ bool Group::paused() const {
 }
 
 void Group::pause_changed() {
-  sums_.reset();
+  wishes_.reset();
   standings_changed();
   // Nobody uses a group without tenants now, and a pause is often there to stop its Postgres.
   if (paused() || tenants_.empty()) return close_idle();

@@ -26,7 +26,7 @@ std::vector<Group*> Group::siblings() const {
 
 std::size_t Group::surplus() const {
   if (servers_.size() <= tenants_.size()) return 0;  // each may have one
-  return servers_.size() - std::min<std::size_t>(servers_.size(), sums().capacity);
+  return servers_.size() - std::min<std::size_t>(servers_.size(), wishes().capacity);
 }
 
 void Group::come(const Tenant& tenant) {

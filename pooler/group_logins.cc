@@ -21,29 +21,40 @@ void look_at_deadlines(const List<Session>& waiters) {
 }
 }  // namespace
 
-const Group::Sums& Group::sums() const {
-  if (sums_) return *sums_;
-  sums_ = Sums{};  // clang 14 knows of no emplace()
-  sums_->entitled.weight = 0;
-  for (const auto& [tenant, member] : tenants_) {
-    sums_->entitled.floor += tenant->record.limits.pool_size;
-    sums_->entitled.weight += tenant->record.limits.weight;
-    sums_->capacity += tenant->record.limits.max_server_connections;
-    if (!tenant->halted()) sums_->floor += tenant->record.limits.min_server_connections;
-  }
-  sums_->entitled.weight = std::max(sums_->entitled.weight, 1U);
-  return *sums_;
+Wishes& Wishes::operator+=(const Wishes& other) {
+  capacity += other.capacity, kept += other.kept, floor += other.floor, weight += other.weight;
+  return *this;
 }
+
+Wishes& Wishes::operator-=(const Wishes& other) {
+  capacity -= other.capacity, kept -= other.kept, floor -= other.floor, weight -= other.weight;
+  return *this;
+}
+
+Wishes Group::wishes_of(const Tenant& tenant) {
+  const tiers::Tier& limits = tenant.record.limits;
+  return {limits.max_server_connections, tenant.halted() ? 0 : limits.min_server_connections,
+          limits.pool_size, limits.weight};
+}
+
+const Wishes& Group::wishes() const {
+  if (wishes_) return *wishes_;
+  wishes_ = Wishes{};
+  for (auto& [tenant, member] : tenants_) *wishes_ += member.counted = wishes_of(*tenant);
+  return *wishes_;
+}
+
+Claimant::Entitled Group::entitled() const { return {wishes().floor, std::max(wishes().weight, 1U)}; }
 
 std::uint32_t Group::capacity() const {
 #ifdef PGWEIR_PLANT_IGNORE_MAX_SERVERS
   return 1000;
 #else
-  return sums().capacity;
+  return wishes().capacity;
 #endif
 }
 
-std::uint32_t Group::floor() const { return worker_.draining() ? 0 : sums().floor; }
+std::uint32_t Group::floor() const { return worker_.draining() ? 0 : wishes().kept; }
 
 StartupRef Group::startup_wanted() const {
   // Servers that are starting serve the first of those who wait.
@@ -85,7 +96,7 @@ void Group::grow() {
   }
   while (!claimed_ && wants_server()) {
     const Time now = worker_.loop().now();
-    if (!backing_->budget.take(backing_->claimant, sums().entitled, now)) {
+    if (!backing_->budget.take(backing_->claimant, entitled(), now)) {
       claimed_ = true;
       worker_.ask_for_budget(key_.backend);
     } else if (backing_->gate.begin(patience())) {

@@ -45,7 +45,7 @@ void Group::start_own() {
       return;
     }
     const Time now = worker_.loop().now();
-    if (!backing_->budget.take(backing_->claimant, sums().entitled, now)) {
+    if (!backing_->budget.take(backing_->claimant, entitled(), now)) {
       claimed_ = true;
       worker_.ask_for_budget(key_.backend);
     } else if (backing_->gate.begin(Breaker::Patience::FailsFast)) {

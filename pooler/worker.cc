@@ -43,13 +43,15 @@ void Worker::take_snapshot(std::shared_ptr<const Snapshot> snapshot) {
   const std::shared_ptr<const Snapshot> before = std::exchange(snapshot_, std::move(snapshot));
   verifiers_.clear();
   asked_for_.clear();
+  std::unordered_set<const Tenant*> held_anew;
   for (auto& [name, tenant] : tenants_)
     if (tenant->record.revision == 0)  // otherwise the tenant store tells
       if (const auto record = snapshot_->tenant(name)) {
         follow(*tenant, *record);
         tenant->startup = startups_.of(tenant->record);  // Group::reloaded does the rest
-        renew_guard(*tenant);
+        if (renew_guard(*tenant)) held_anew.insert(tenant.get());
       }
+  ceilings_changed(held_anew);
   for (auto& [key, group] : groups_.by_key()) group->reloaded(*before);
   for (auto& [name, tenant] : tenants_) rate_changed(*tenant);
   for (auto& [name, tenant] : tenants_) give_places(*tenant);

@@ -74,8 +74,11 @@ class Worker final : public net::Acceptor {
   StartupRef startup_of(const tiers::Tenant& record) { return startups_.of(record); }
   // The tenant's record has been replaced: its servers are opened, kept and lent by what it says now.
   void record_changed(Tenant& tenant);
-  // The same of what its texts may do, and for how long.
-  void renew_guard(Tenant& tenant);
+  // The same of what its texts may do, and for how long. Answers whether other ceilings hold; then its
+  // sessions are to be told.
+  bool renew_guard(Tenant& tenant);
+  // Of all these tenants at once, for it looks at every session.
+  void ceilings_changed(const std::unordered_set<const Tenant*>& of);
   void tell_held(const Tenant& tenant, const CeilingGuard::Held& held, std::uint64_t count);
   // One line of the log, a little later.
   void tell_slow(SlowTransaction slow);

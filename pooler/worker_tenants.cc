@@ -97,7 +97,7 @@ void Worker::tell_slow(SlowTransaction slow) {
                 [this] { --slow_told_; });
 }
 
-void Worker::renew_guard(Tenant& tenant) {
+bool Worker::renew_guard(Tenant& tenant) {
   tenant.clocks = clock_limits(tenant.record.limits);
   tenant.nearest_alarm = nearest_alarm(tenant.clocks);
   if (!tenant.guard.on_held)
@@ -115,13 +115,17 @@ void Worker::renew_guard(Tenant& tenant) {
                                      LogField::ours("trace.id", traced.trace_id),
                                      LogField::ours("span.id", traced.span_id)});
     };
-  if (!tenant.guard.renew()) return;
+  return tenant.guard.renew();
+}
+
+void Worker::ceilings_changed(const std::unordered_set<const Tenant*>& of) {
+  if (of.empty()) return;
   for (auto& [id, session] : sessions_)
-    if (&session->tenant() == &tenant) session->ceilings_changed();
+    if (of.contains(&session->tenant())) session->ceilings_changed();
 }
 
 void Worker::record_changed(Tenant& tenant) {
-  renew_guard(tenant);
+  if (renew_guard(tenant)) ceilings_changed({&tenant});
   StartupRef before = std::exchange(tenant.startup, startups_.of(tenant.record));
   if (!before || before == tenant.startup) return;
   for (auto& [key, group] : groups_.by_key())
