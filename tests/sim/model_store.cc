@@ -34,7 +34,7 @@ void ModelStore::change_one() {
   row.emplace_back("max_server_connections", std::to_string(most));
   row.emplace_back("pool_size", std::to_string(world_.between(1, most)));
   row.emplace_back("weight", std::to_string(world_.between(1, 8)));
-  if (world_.chance(30)) row.emplace_back("lock_timeout", world_.chance(50) ? "3s" : "4s");
+  if (world_.chance(50)) row.emplace_back("lock_timeout", world_.chance(50) ? "3s" : "4s");
   rows_[name] = std::move(row);
   if (world_.chance(80)) listener_.on_changed(world_.chance(10) ? "*" : name);
   if (world_.now() < Time(stage_.faults_for))

@@ -216,7 +216,7 @@ void stored(Stage& stage, World& world) {
   stage.max_servers = static_cast<unsigned>(world.between(1, 4));
   stage.pool_size = 1;
   stage.faults_for = milliseconds(4'000);
-  if (world.chance(30)) stage.backend_servers = static_cast<unsigned>(world.between(2, 6));
+  if (world.chance(50)) stage.backend_servers = static_cast<unsigned>(world.between(2, 4));
   if (world.chance(40)) {
     rude(stage);
     stage.manners.linger = 5;

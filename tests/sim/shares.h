@@ -15,7 +15,7 @@ inline unsigned weight_of(unsigned tenant) { return 1U << tenant; }
 class Shares {
  public:
   // The stretch that is judged.
-  static constexpr Time kFrom{std::chrono::seconds(3)}, kUntil{std::chrono::seconds(9)};
+  static constexpr Time kFrom{std::chrono::seconds(3)}, kUntil{std::chrono::seconds(13)};
 
   Shares(World& world, const Stage& stage) : world_(world), stage_(stage), had_(stage.tenants) {}
   void worked(unsigned tenant, Time since);  // until now
