@@ -39,7 +39,8 @@ constexpr Bytes kBodies =
     " '(u&|pg_settings|set_config|lastval|currval|setseed|set_limit|ts_stat|ts_rewrite|advisory|pg_temp|"
     "backup|crosstab"
     "|dblink|replication_origin|pg_create_|pg_copy_|_to_xml|connectby|xpath_table"
-    "|\\m(set|reset|discard|deallocate|prepare|execute|listen|unlisten|load|do|call|temp|temporary)\\M)')"
+    "|\\m(set|reset|discard|deallocate|prepare|execute|listen|unlisten|load|do|call|temp|temporary|create|"
+    "alter)\\M)')"
     " ORDER BY p.oid LIMIT 50000";
 
 // {0}: the oids of the functions that were found. From each of them to whatever can make it run: code that
@@ -108,6 +109,7 @@ protocol::SqlChanges unseen() {
 std::string query(Bytes sql) { return std::string(kPath).append(sql); }
 
 constexpr std::size_t kNameMax = 63;  // what Postgres keeps of a name
+constexpr unsigned kStringsDeep = 8;  // deeper than any honest code
 
 // As Postgres reads it: `quotes` says that it stands in some. In `room` where it is another than what is
 // written.
@@ -249,33 +251,46 @@ void RoutineBook::finish(bool well) {
   state_ = changed_meanwhile_ ? State::Stale : State::Read;
 }
 
-std::optional<protocol::SqlChanges> RoutineBook::changes_of(Bytes sql) const {
+std::optional<protocol::SqlChanges> RoutineBook::changes_of(Bytes sql, Strings strings) const {
 #ifdef PGWEIR_PLANT_FORGET_FUNCTIONS
   return {};
 #endif
   if (empty()) return {};
   std::optional<protocol::SqlChanges> all;
+  if (anywhere_.leave_something()) all = anywhere_;
+  look_for_names(sql, strings == Strings::Code ? kStringsDeep : 0, all);
+  return all;
+}
+
+// `deep`: in how many strings within strings.
+void RoutineBook::look_for_names(Bytes sql, unsigned deep, std::optional<protocol::SqlChanges>& all) const {
+  using Kind = protocol::SqlToken::Kind;
   const auto add = [&all](const protocol::SqlChanges& changes) {
     if (!all) all.emplace();
     all->add(changes);
   };
-  if (anywhere_.leave_something()) add(anywhere_);
   protocol::SqlLexer lexer(sql);
-  for (protocol::SqlToken token = lexer.next(); token.kind != protocol::SqlToken::Kind::End;
-       token = lexer.next()) {
-    if (token.kind == protocol::SqlToken::Kind::Unicode) {
+  for (protocol::SqlToken token = lexer.next(); token.kind != Kind::End; token = lexer.next()) {
+    const Bytes text = lexer.text_of(token);
+    if (token.kind == Kind::Unicode) {
       add(unseen());
-    } else if (token.kind == protocol::SqlToken::Kind::Word ||
-               token.kind == protocol::SqlToken::Kind::Quoted) {
-      const Bytes text = lexer.text_of(token);
-      const bool quotes = token.kind == protocol::SqlToken::Kind::Quoted;
+    } else if (token.kind == Kind::String && deep > 0) {
+      // Quotes that are doubled in it end and begin strings of no content there.
+      const std::size_t tag = text.find_first_of("'$");
+      const std::size_t open = text[tag] == '$' ? text.find('$', tag + 1) + 1 : tag + 1;
+      const std::size_t closing = text[tag] == '$' ? open : 1;
+      const bool escapes = tag > 0 && text.find('\\') != Bytes::npos;
+      if (escapes || deep == 1) add(unseen());
+      if (text.size() > open + closing)
+        look_for_names(text.substr(open, text.size() - open - closing), deep - 1, all);
+    } else if (token.kind == Kind::Word || token.kind == Kind::Quoted) {
+      const bool quotes = token.kind == Kind::Quoted;
       if (text.size() < (quotes ? 2 : 1) || !first_letters_[place_of(text[quotes ? 1 : 0])]) continue;
       std::array<char, kNameMax> room;
       const auto found = names_.find(name_in(text, quotes, room));
       if (found != names_.end()) add(found->second);
     }
   }
-  return all;
 }
 
 }  // namespace pgweir

@@ -71,8 +71,10 @@ class RoutineBook {
   std::size_t size() const { return names_.size(); }
   // Another number says that texts may be judged otherwise.
   std::uint32_t version() const { return version_; }
-  // What the text may do by functions; nothing: none of them is named.
-  std::optional<protocol::SqlChanges> changes_of(Bytes sql) const;
+  // What the text may do by functions; nothing: none of them is named. `strings`: whether it may run what
+  // stands in its strings, as DO does.
+  enum class Strings : std::uint8_t { Data, Code };
+  std::optional<protocol::SqlChanges> changes_of(Bytes sql, Strings strings = Strings::Data) const;
 
  private:
   enum class State : std::uint8_t { Off, Stale, Read };
@@ -87,6 +89,7 @@ class RoutineBook {
   bool body(const std::vector<std::optional<std::string>>& columns);
   bool user(const std::vector<std::optional<std::string>>& columns);
   std::string users_sql() const;
+  void look_for_names(Bytes sql, unsigned deep, std::optional<protocol::SqlChanges>& all) const;
   void name(const std::string& name, const protocol::SqlChanges& changes);
   void take_over();
   void finish(bool well);

@@ -78,6 +78,42 @@ TEST_CASE("what a text may do is told by the names in it") {
   CHECK(book.changes_of("select U&\"l\\006Fng\"()")->opaque);
 }
 
+TEST_CASE("a text that may run what stands in its strings does what these name") {
+  RoutineBook book = followed();
+  read(book, "4 99", kBodies, kUsers);
+  struct Row {
+    const char* sql;
+    const char* settings;  // "none": nothing is named
+    bool opaque;
+  };
+  for (const Row& each :
+       {Row{"do $$ begin perform set_tenant('x'); end $$", "app.tenant", false},
+        Row{"do 'begin perform set_tenant(''x''); end'", "app.tenant", false},
+        Row{"do $a$ begin execute 'select set_tenant(''x'')'; end $a$", "app.tenant", false},
+        Row{"do $a$ begin do $b$ begin insert into tenants values (1); end $b$; end $a$", "app.tenant",
+            false},
+        Row{"do E'begin perform set_t\\x65nant(1); end'", "", true},
+        Row{"do $$ begin perform U&\"set\\005ftenant\"(1); end $$", "", true},
+        Row{"do $$ begin perform touch(); end $$", "none", false}, Row{"do ''", "none", false},
+        Row{"do 'set_tenant", "none", false}, Row{"do $$", "none", false},
+        Row{"do '", "none", false}}) {
+    CAPTURE(each.sql);
+    CHECK_FALSE(book.changes_of(each.sql));
+    const auto changes = book.changes_of(each.sql, RoutineBook::Strings::Code);
+    std::string settings = changes ? "" : "none";
+    if (changes)
+      for (const std::string& setting : changes->settings) settings += setting;
+    CHECK(settings == each.settings);
+    CHECK((changes && changes->opaque) == each.opaque);
+  }
+  std::string deep = "set_tenant";
+  for (int i = 0; i < 12; ++i) {
+    const std::string tag = "$t" + std::to_string(i) + "$";
+    deep = tag + deep + tag;
+  }
+  CHECK(book.changes_of("do " + deep, RoutineBook::Strings::Code)->opaque);
+}
+
 TEST_CASE("a name is cut like Postgres cuts it") {
   RoutineBook book = followed();
   const std::string name(63, 'a');

@@ -75,7 +75,8 @@ TEST_CASE("an EXECUTE of a literal does what the literal says") {
       {"begin execute 'deallocate all'; end", "opaque"},
       {"begin execute 'this is no sql set_config'; end", "opaque"},
       // SQL's own
-      {"begin create trigger t after insert on a for each row execute function f(); end", ""},
+      {"begin create table t (function int); end", ""},
+      {"begin execute 'create table t (a int)'; end", ""},
       {"begin grant execute on function f() to x; end", ""},
       {"begin explain execute p; end", "opaque"},
       {"begin create temp table t as execute p; end", "opaque"},
@@ -88,6 +89,17 @@ TEST_CASE("an EXECUTE of a literal does what the literal says") {
     leaves += changes.opaque ? "opaque" : changes.temp ? "temp" : changes.any_setting ? "any" : "";
     CHECK(leaves == row.leaves);
   }
+}
+
+TEST_CASE("code that makes code is opaque: it may run it") {
+  for (const char* code :
+       {"begin create function f() returns int language sql as 'select 1'; perform f(); end",
+        "begin create or replace view v as select 1; end",
+        "begin create trigger t after insert on a for each row execute function f(); end",
+        "begin execute 'create function f() returns int language sql as ''select 1'''; end",
+        "begin execute 'select 1; alter function f() set work_mem = 1'; end",
+        "begin if x then create constraint trigger t after insert on a; end if; end"})
+    CHECK(plpgsql(code).opaque);
 }
 
 TEST_CASE("a DO in a DO is read, until that is deeper than any honest code") {
