@@ -38,6 +38,7 @@ constexpr std::array<Text, Question::kKinds> kTexts = {{
      content("SELECT s.name, s.parameter_types::pg_catalog.oid[], s.from_sql, s.statement"
              " FROM pg_catalog.pg_prepared_statements s"
              " WHERE pg_catalog.left(s.name, 7) OPERATOR(pg_catalog.<>) 'pgweir_'\0\0")},
+    {"pgweir_patience", content("SELECT pg_catalog.set_config('statement_timeout', NULL, true)\0\0")},
 }};
 
 const Text& text_of(Question::Kind kind) { return kTexts[static_cast<std::size_t>(kind)]; }
@@ -91,6 +92,7 @@ Bytes statement_of(Question::Kind kind) { return text_of(kind).statement; }
 Bytes content_of(Question::Kind kind) { return text_of(kind).content; }
 
 bool Findings::add(const Question& question, Bytes row) {
+  if (question.kind == Question::Kind::Patience) return true;
   if (row.empty()) {  // longer than a row that is read
     pins |= question.kind == Question::Kind::Statements ? pin::kStatement : pin::kSettings;
     return true;
@@ -109,7 +111,8 @@ bool Findings::add(const Question& question, Bytes row) {
   if (question.kind == Question::Kind::Statements) {
     Statement statement;
     if (columns != 4 || !read_statement(in, statement)) return false;
-    if (statements.size() == kStatementsRead)
+    statement_bytes += statement.text.size();
+    if (statements.size() == kStatementsRead || statement_bytes > kStatementBytesRead)
       pins |= pin::kStatement;
     else
       statements.push_back(std::move(statement));

@@ -44,8 +44,9 @@ struct Question {
     Locks,       // the same
     Listens,     // to which channels
     Statements,  // what PREPARE has made
+    Patience,    // no question: those behind it have as much time as in a fresh session
   };
-  static constexpr std::size_t kKinds = 7;
+  static constexpr std::size_t kKinds = 8;
   Kind kind;
   std::string name = {};  // of the setting
 };
@@ -80,12 +81,13 @@ struct Findings {
   };
   std::vector<Setting> settings;
   std::vector<std::string> channels;  // at most kChannelsRead, else the pin
-  std::vector<Statement>
-      statements;  // at most kStatementsRead, and not those that are too long: else the pin
+  // At most kStatementsRead of kStatementBytesRead, and not those that are too long: else the pin.
+  std::vector<Statement> statements;
+  std::size_t statement_bytes = 0;
   Pins pins = 0;
 
   static constexpr std::size_t kChannelsRead = 1000;
-  static constexpr std::size_t kStatementsRead = 200;
+  static constexpr std::size_t kStatementsRead = 1000, kStatementBytesRead = 4 << 20;
   // `row` is the body of a DataRow. False when it does not answer the question.
   bool add(const Question& question, Bytes row);
 };

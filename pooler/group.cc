@@ -225,7 +225,8 @@ void Group::settle(Server& server) {
   if (server.core.pipeline.unfit() || server.core.spoiled)
     return drop(server, "it holds state that cannot be taken away");
   if (server.core.tx_status != 'I') return server.roll_back();
-  if (server.core.dirty) return server.clean();
+  // Under a timeout like that of the last client, the settings of the next one might not be given.
+  if (server.core.dirty || server.core.applied->hasty) return server.clean();
   if (begin_reading(server)) return;
   to_idle(server);
   serve();

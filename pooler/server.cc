@@ -17,6 +17,8 @@ namespace pgweir {
 namespace {
 
 constexpr std::chrono::seconds kCleaningMax{10};
+// A client's timeout may end the request that takes it away.
+constexpr unsigned kTriesMost = 20;
 constexpr std::chrono::seconds kReadingMax{3};
 
 // Nobody listens: between two clients a server has nothing to say but notices.
@@ -27,12 +29,16 @@ class NoAudience final : public ServerCore::Audience {
     parameter_changed = true;
     return value;
   }
-  bool on_ours_failed(Bytes) override { return failed = true; }
+  bool on_ours_failed(Bytes error) override {
+    (protocol::parse_error(error).sqlstate == sqlstate::kQueryCanceled ? canceled : failed) = true;
+    return true;
+  }
   bool on_row(Bytes row) override { return routines.row(row); }
   void on_rows_end(bool well) override { read = well; }
   RoutineBook& routines;
   bool parameter_changed = false;
   bool failed = false;
+  bool canceled = false;
   std::optional<bool> read;
 };
 
@@ -261,7 +267,7 @@ void Server::on_bytes(Bytes in) {
       const ServerCore::Outcome outcome = core.read(in, nowhere, nobody);
       // What is still answered to the client that has vanished goes with the cleaning.
       const bool changed = nobody.parameter_changed && !abandoned_ && !reads_routines_;
-      const bool failed = nobody.failed && !abandoned_;
+      const bool failed = (nobody.failed || (nobody.canceled && ++tries_ == kTriesMost)) && !abandoned_;
       if (changed) group_.books.settings.forget_baseline();
       const char* const why = outcome.broken     ? outcome.broken
                               : outcome.fatal    ? "server is going away"

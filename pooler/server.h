@@ -51,7 +51,10 @@ class Server final : public net::Handler, public ListLink<Server> {
   // Asks for the functions of its database; ends in Group::routines_read or Group::server_lost.
   void read_routines();
   void lease_ended();
-  void settled(net::Loop& loop) { loop.disarm(deadline_); }
+  void settled(net::Loop& loop) {
+    loop.disarm(deadline_);
+    tries_ = 0;
+  }
   // Whether an answer has been awaited for so long that its machine is asked whether it is still there. Of a
   // server that is watched already, and awaits nothing any more, that ends.
   bool watched() const { return watched_; }
@@ -126,6 +129,7 @@ class Server final : public net::Handler, public ListLink<Server> {
   net::Timer deadline_;
   bool watched_ = false;
   bool reads_routines_ = false;
+  unsigned tries_ = 0;      // to make it clean, that were canceled
   bool abandoned_ = false;  // requests of a client that has vanished may still be answered
   std::string cancel_key_;
   std::uint32_t cancel_pid_ = 0;

@@ -65,6 +65,13 @@ bool says_stale(Bytes error) {
          protocol::parse_error(error.substr(kHeaderBytes)).sqlstate == sqlstate::kFeatureNotSupported;
 }
 
+// A Bind that asks for the formats of more columns, or of fewer, than there are; in any language.
+bool says_other_columns(Bytes error) {
+  constexpr char kRoutine[] = "\0RPortalSetResultFormat";
+  return error.find(Bytes(kRoutine, sizeof kRoutine)) != Bytes::npos &&
+         protocol::parse_error(error.substr(kHeaderBytes)).sqlstate == sqlstate::kProtocolViolation;
+}
+
 // CommandComplete, EmptyQueryResponse, PortalSuspended, ErrorResponse
 bool ends_statement(char type) { return type == 'C' || type == 'I' || type == 's' || type == 'E'; }
 
@@ -223,6 +230,8 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
     const std::string notices = std::exchange(ops.front().name, {});
     if (type != 'E') to_client.copy(notices);
   }
+  if (reply.of_op && type == 'C' && whole.substr(kHeaderBytes) == Bytes("DEALLOCATE\0", 11))
+    ++ops.front().deallocated;
   if (reply.of_op && type == 'E' && !outcome.fatal && ops.front().kind == StatementOp::Kind::Supply) {
     fail_supply(whole, reply.dropped_ops, audience);
     reply.verdict = Verdict::Swallow;
@@ -240,7 +249,8 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
       if (!instead && type == 'E' && !outcome.fatal && is_canceled(whole)) instead = audience.on_canceled();
       if (ends_statement(type)) ++outcome.statements;
       const bool renamed =
-          !instead && type == 'E' && !outcome.fatal && reply.op && tell_supplied(whole, to_client);
+          !instead && type == 'E' && !outcome.fatal &&
+          ((reply.op && tell_supplied(whole, to_client)) || tell_bound(whole, reply, to_client, audience));
       forward_body_ = instead == nullptr && !renamed;
       if (instead)
         to_client.copy(*instead);
@@ -257,15 +267,14 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
   }
   if (reply.op && reply.finished) {
     PGWEIR_CHECK(!ops.empty());
-    const StatementOp op = std::move(ops.front());
+    StatementOp op = std::move(ops.front());
     ops.pop_front();
     if (op.id != 0 && reply.kind == Owed::Parse) statements.add(op.id);
+    if (!op.taken.empty()) audience.on_deallocated(op);
   }
   if (reply.dropped_ops > 0) drop_ops(reply.dropped_ops, audience);
   if (type == 'E' && reply.kind == Owed::Bind && reply.verdict == Verdict::Forward && says_stale(whole)) {
-    const auto use =
-        std::find_if(uses.begin(), uses.end(), [&](const Use& each) { return each.bind == reply.bind; });
-    if (use != uses.end()) audience.on_stale(*use->statement);
+    if (const Use* const use = use_of(reply)) audience.on_stale(*use->statement);
   }
   if (reply.ours_failed && !outcome.fatal && !on_ours_failed(whole.substr(kHeaderBytes), audience))
     return false;
@@ -319,7 +328,7 @@ bool ServerCore::on_ours(char type, Bytes body, const Pipeline::Reply& reply, Ga
                          Audience& audience) {
   Errand& errand = errands_.front();
   if (type == 'D' && errand.kind == Errand::Kind::Ask) return audience.on_row(body);
-  if (type == 'D' && errand.kind == Errand::Kind::Introduce) {
+  if (type == 'D' && errand.kind == Errand::Kind::Introduce && errand.answered == errand.questions.size()) {
     protocol::Reader in(body);
     const bool one_value = in.u16() == 1;
     const Bytes value = in.bytes(in.u32());
@@ -403,6 +412,36 @@ bool ServerCore::tell_supplied(Bytes error, Gather& to_client) {
   return true;
 }
 
+const ServerCore::Use* ServerCore::use_of(const Pipeline::Reply& reply) const {
+  if (reply.kind != Owed::Bind) return nullptr;
+  const auto use =
+      std::find_if(uses.begin(), uses.end(), [&](const Use& each) { return each.bind == reply.bind; });
+  return use == uses.end() ? nullptr : &*use;
+}
+
+// Where a Bind fails for what is wrong with its statement.
+bool ServerCore::tell_bound(Bytes error, const Pipeline::Reply& reply, Gather& to_client,
+                            Audience& audience) {
+  const Use* const use = use_of(reply);
+  if (!use || error.size() != std::size_t{protocol::load_u32(error.data() + 1)} + 1) return false;
+  Statement& statement = *use->statement;
+  if (says_other_columns(error) && statement.book->outdated(statement)) {
+    // A server that had it before would refuse to give other columns; so it is for one that has not.
+    audience.on_stale(statement);
+    to_client.own([](std::string& out) { protocol::put_error(out, "ERROR", stale_statement()); });
+    return true;
+  }
+  const Bytes server_name = statement.server_name;
+  if (error.find(server_name) == Bytes::npos) return false;
+  const std::string name = audience.name_of(statement);
+  if (name.empty()) return false;
+  to_client.own([&](std::string& out) {
+    protocol::put_renamed_error(out, error.substr(kHeaderBytes),
+                                {server_name, name, 0, std::string::npos, 0});
+  });
+  return true;
+}
+
 void ServerCore::drop_ops(std::size_t count, Audience& audience) {
   PGWEIR_CHECK(count <= ops.size());
   for (std::size_t i = count; i-- > 0;) {
@@ -423,7 +462,7 @@ void ServerCore::put_set(std::string& out, Bytes name, std::optional<Bytes> valu
 }
 
 void ServerCore::apply_settings(const SettingsRef& wanted, Gather& to_server) {
-  PGWEIR_CHECK(settled() && errands_.empty());
+  PGWEIR_CHECK(!pipeline.owes_client() && !pipeline.batch_open());
   if (applied == wanted) return;
   Errand errand{Errand::Kind::Settings, wanted};
   to_server.own([&](std::string& out) {
@@ -438,23 +477,32 @@ void ServerCore::apply_settings(const SettingsRef& wanted, Gather& to_server) {
       pipeline.push(Owed::Parse, Pipeline::Whose::Ours);
       set_prepared_ = true;
     }
-    // Who speaks decides what may be set: the last client's role goes first, the next one's comes last.
+    // Who speaks decides what may be set: the last client's role goes first, the next one's comes last. But
+    // how long that may take is no client's to say.
+    for (const Bytes name : kTimeouts)
+      if (applied->hasty && applied->values.contains(name)) put_set(out, name, std::nullopt, errand);
     for (const Bytes name : kWhoSpeaks)
       if (applied->values.contains(name)) put_set(out, name, std::nullopt, errand);
+    const auto taken_back = [this](Bytes name) { return applied->hasty && is_timeout(name); };
     for (const auto& [name, value] : applied->values)
-      if (!speaks(name) && !wanted->values.contains(name)) put_set(out, name, std::nullopt, errand);
-    for (const auto& [name, value] : wanted->values) {
-      if (speaks(name)) continue;
+      if (!speaks(name) && !wanted->values.contains(name) && !taken_back(name))
+        put_set(out, name, std::nullopt, errand);
+    const auto give = [&](const std::string& name, const std::string& value) {
       const auto has = applied->values.find(name);
-      if (has == applied->values.end() || has->second != value) {
+      if (has == applied->values.end() || has->second != value || taken_back(name)) {
         put_set(out, name, value, errand);
       } else if (const auto spelt = applied->reported.find(name); spelt != applied->reported.end()) {
         wanted->reported[name] = spelt->second;  // it will not be told again
       }
-    }
+    };
+    for (const auto& [name, value] : wanted->values)
+      if (!speaks(name) && !is_timeout(name)) give(name, value);
     for (auto name = std::rbegin(kWhoSpeaks); name != std::rend(kWhoSpeaks); ++name)
       if (const auto value = wanted->values.find(*name); value != wanted->values.end())
         put_set(out, *name, value->second, errand);
+    for (const Bytes name : kTimeouts)
+      if (const auto value = wanted->values.find(name); value != wanted->values.end())
+        give(value->first, value->second);
     protocol::put_sync(out);
     pipeline.push(Owed::Sync, Pipeline::Whose::Ours);
   });
@@ -469,6 +517,10 @@ void ServerCore::introduce(Gather& to_server) {
   errand.introduction = std::move(*std::exchange(introduction, nullptr));
   introduced = {};
   to_server.own([&](std::string& out) {
+    if (applied->hasty && tx_status == 'I') {
+      put_patience(out);
+      errand.questions.push_back({Question::Kind::Patience});
+    }
     protocol::put_close_statement(out, kSetStatement);
     protocol::put_parse(out, kSetStatement, kSetContent);
     protocol::put_bind_text(out, kSetStatement, {kTokenSetting, Bytes(errand.introduction.token)});
@@ -481,8 +533,26 @@ void ServerCore::introduce(Gather& to_server) {
   errands_.push_back(std::move(errand));
 }
 
+// Ahead of a batch of ours that a client's timeout must not end.
+void ServerCore::put_patience(std::string& out) {
+  const Bytes statement = statement_of(Question::Kind::Patience);
+  protocol::put_close_statement(out, statement);
+  protocol::put_parse(out, statement, content_of(Question::Kind::Patience));
+  protocol::put_bind_text(out, statement, {});
+  protocol::put_execute(out);
+  for (const Owed each : {Owed::Close, Owed::Parse, Owed::Bind, Owed::Execute})
+    pipeline.push(each, Pipeline::Whose::Ours);
+  questions_prepared_ |= 1u << static_cast<unsigned>(Question::Kind::Patience);
+}
+
 void ServerCore::audit(std::vector<Question> questions, Gather& to_server) {
   PGWEIR_CHECK(settled() && errands_.empty() && !questions.empty());
+  // Under a client's own timeout, or one that it may just have set, that is asked for first; the others then
+  // have time. Inside of a transaction this would last.
+  const auto timed = std::stable_partition(questions.begin(), questions.end(),
+                                           [](const Question& each) { return is_timeout(each.name); });
+  if (tx_status == 'I' && timed != questions.end() && (applied->hasty || timed != questions.begin()))
+    questions.insert(timed, Question{Question::Kind::Patience});
   // Code that nobody has read may have put other statements in the place of these.
   std::uint8_t doubted = dirty ? questions_prepared_ : std::uint8_t{0};
   to_server.own([&](std::string& out) {
@@ -569,7 +639,13 @@ void ServerCore::begin_rollback(Gather& to_server) {
 void ServerCore::begin_cleaning(Gather& to_server) {
   PGWEIR_CHECK(quiet() && errands_.empty());
   dirty = true;
-  to_server.own([](std::string& out) { protocol::put_query(out, "DISCARD ALL"); });
+  // DISCARD ALL may take a while, and must stand alone.
+  to_server.own([](std::string& out) {
+    protocol::put_query(out, "SET statement_timeout TO DEFAULT");
+    protocol::put_query(out, "DISCARD ALL");
+  });
+  pipeline.push(Owed::Query, Pipeline::Whose::Ours);
+  errands_.push_back({Errand::Kind::Tell});
   pipeline.push(Owed::Query, Pipeline::Whose::Ours);
   errands_.push_back({Errand::Kind::Clean});
 }

@@ -34,9 +34,12 @@ class ServerCore {
     // told, if any.
     virtual std::optional<Bytes> on_parameter(Bytes /*name*/, Bytes value) { return value; }
     virtual void on_op_dropped(StatementOp&) {}            // newest first
+    virtual void on_deallocated(StatementOp&) {}           // of a query that has ended: some of `taken`
     virtual void on_all_deallocated() {}                   // DISCARD ALL or DEALLOCATE ALL succeeded
     virtual void on_all_discarded() {}                     // the former
     virtual void on_definitions_changed(Bytes /*tag*/) {}  // CREATE, ALTER or DROP succeeded
+    // What the client calls it; empty: nothing.
+    virtual std::string name_of(const Statement&) { return {}; }
     virtual void on_stale(Statement&) {}  // its result has other columns than when it was prepared
     // The client's request was canceled. Answers the ErrorResponse that it is given in place of Postgres's
     // own; null: none.
@@ -88,8 +91,8 @@ class ServerCore {
   void wind_up(protocol::Gather& to_server);
   // Sends ROLLBACK.
   void begin_rollback(protocol::Gather& to_server);
-  // Sends DISCARD ALL; when its answer has come in full and clean() holds, nothing of the last client is
-  // left. If clean() does not hold then, it failed.
+  // Sends DISCARD ALL, which no client's timeout ends; when its answer has come in full and clean() holds,
+  // nothing of the last client is left. If clean() does not hold then, it failed.
   void begin_cleaning(protocol::Gather& to_server);
 
   // The next answer belongs to a batch of ours, which ends with a Sync of its own. (A Parse of ours in a
@@ -152,7 +155,11 @@ class ServerCore {
   void learn_spelling(Errand& errand, Bytes row);
   void fail_supply(Bytes error, std::size_t dropped_ops, Audience& audience);
   bool tell_supplied(Bytes error, protocol::Gather& to_client);
+  bool tell_bound(Bytes error, const protocol::Pipeline::Reply& reply, protocol::Gather& to_client,
+                  Audience& audience);
+  const Use* use_of(const protocol::Pipeline::Reply& reply) const;
   void drop_ops(std::size_t count, Audience& audience);
+  void put_patience(std::string& out);
   void put_set(std::string& out, Bytes name, std::optional<Bytes> value, Errand& errand);
 
   std::array<char, 5> head_{};

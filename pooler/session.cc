@@ -106,6 +106,7 @@ void Session::pump(Bytes in) {
   out.clear();
   // Of a client that keeps its server, the next transaction begins here.
   if (core_.state() == State::Linked) follow_slow({});
+  if (core_.must_introduce() && group_.tokens()) introduce(*server_);
   core_.client_bytes(in, out);
   settle(out, in);
 }

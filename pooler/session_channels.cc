@@ -78,11 +78,23 @@ bool SessionCore::must_catch_up(const protocol::Frame& frame, Bytes rest, Action
   return false;
 }
 
+// The same of a request that stands behind others, whose answers come first. With them the transaction is
+// over, and the request is looked at as the first of the next one; or it goes on, and nothing is told. A
+// batch that has no Sync yet is no transaction to the client, who hears in the middle of it.
+bool SessionCore::must_hear_first(const protocol::Frame& frame, Bytes rest, Actions& out) {
+  if (channels_->heard.empty() || !may_unlisten(frame, rest)) return false;
+  if (server_->pipeline.owes_client()) return stall(out), true;
+  return server_->pipeline.batch_open() && server_->tx_status == 'I' && must_catch_up(frame, rest, out);
+}
+
 bool SessionCore::may_unlisten(const protocol::Frame& frame, Bytes rest) const {
   Bytes text = rest.substr(kHeaderBytes, frame.size - kHeaderBytes);
-  if (frame.type == 'B' && names_) {
+  if (frame.type == 'B') {
     text.remove_prefix(std::min(text.find('\0'), text.size() - 1) + 1);
-    const StatementRef* const statement = names_->find(sql_of(text));
+    const Bytes name = sql_of(text);
+    // In the batch of its Parse that has waited.
+    if (name.empty()) return !(server_ && server_->pipeline.batch_open()) && mentions_end(unnamed_);
+    const StatementRef* const statement = names_ ? names_->find(name) : nullptr;
     return statement && mentions_end((*statement)->content);
   }
   return (frame.type == 'Q' || frame.type == 'P') && mentions_end(text);

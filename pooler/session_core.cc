@@ -84,7 +84,7 @@ void SessionCore::client_bytes(Bytes in, Actions& out) {
       if (proving_) return;
       if (auditing_ || telling()) return void(out.stalled = true);
       if (server_->introduction && resting()) introduce(out);
-      if (introducing_ && !server_->quiet()) return void(out.stalled = true);
+      if (introducing_ && !server_->settled()) return void(out.stalled = true);
       introducing_ = false;
       if (Frame frame; channels_ && resting() && in.size() >= kHeaderBytes &&
                        protocol::read_header(in, protocol::kClientMessageLimits, frame) &&
@@ -157,7 +157,10 @@ void SessionCore::granted(ServerCore& server, Bytes held, Actions& out) {
   state_ = State::Linked;
   statements_left_ = 0;
   unnamed_here_ = dirty_batch_ = names_unsure_ = worked_ = wait_behind_ = redefined_ = made_code_ = false;
+  unlent_ = false;
   server.code_epoch = books_->routines.epoch();
+  // In front of the client's own timeouts.
+  if (server.introduction && !proving_) introduce(out);
 #ifndef PGWEIR_PLANT_FORGET_SETTINGS
   server.apply_settings(wanted_, out.to_server);
 #endif
@@ -165,11 +168,7 @@ void SessionCore::granted(ServerCore& server, Bytes held, Actions& out) {
   server.last_client = number_;
   if (!proving_) forget_sequences(out);
   if (mode_ == tiers::PoolMode::Session && !proving_) set_pins(pin::kSession);
-  if (server.introduction && !proving_) {
-    introduce(out);
-    out.stalled = true;
-    return;
-  }
+  if (introducing_) return void(out.stalled = true);
   if (!proving_) relay(held, out);
   after_step(out);
 }
@@ -218,15 +217,21 @@ void SessionCore::relay(Bytes in, Actions& out) {
     Frame frame;
     if (!protocol::read_header(rest, protocol::kClientMessageLimits, frame))
       return violation("invalid message type or length from client", out);
-    if (server_->pipeline.full() || (!server_->ops.empty() && server_->ops.size() >= kOpsMax))
+    if (server_->pipeline.full() || deallocating_ ||
+        (!server_->ops.empty() && server_->ops.size() >= kOpsMax))
       return void(stall(out));
     if (wait_behind_ && !server_->pipeline.batch_open()) {
       if (!server_->settled()) return void(stall(out));
+      if (server_->introduction && server_->tx_status == 'T') {
+        introduce(out);
+        return void(out.stalled = true);
+      }
       wait_behind_ = false;
       if (server_->tx_status == 'T' && begin_recovery(out)) return void(out.stalled = true);
     }
     if (server_->pipeline.copy_in() && !is_copy_message(frame.type))
       return violation("unexpected message during COPY from stdin", out);
+    if (channels_ && must_hear_first(frame, rest, out)) return;
     if (relay_message(frame, rest, out) != Step::Next) return;
     if (server_ && !server_->pipeline.empty()) worked_ = true;
   }
@@ -246,7 +251,10 @@ SessionCore::Step SessionCore::relay_message(const Frame& frame, Bytes rest, Act
       // Small, and a half one would keep the server from being released.
       if (!whole(frame, rest)) return Step::NeedMore;
       if (frame.type == 'E') {
-        pipeline.push(Owed::Execute);
+        if (unlent_)
+          push_op(Owed::Execute, Whose::Clients, unlent());
+        else
+          pipeline.push(Owed::Execute);
         expect_statements(1);
       }
       if (frame.type == 'S') {
@@ -297,13 +305,14 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
   // What runs is one thing at a time: SQL, which has its limits, or a command, which has none.
   if (walsender() && server_->pipeline.owed() > 0) return stall(out);
   std::unique_ptr<Ruling> ruling;
-  std::string renamed;            // the text, if the server is to be sent another one
-  std::vector<std::string> used;  // names of statements that the server must have for it
+  std::string renamed;  // the text, if the server is to be sent another one
+  Needs needs;          // statements that the server must have for it
+  std::vector<StatementOp::Taken> taken;
   std::size_t statements = kStatementsCounted;
   if (!whole(frame, rest)) {
     if (frame.size <= whole_up_to()) return Step::NeedMore;
-    if (names_) used = names_->made_by_sql();
-    if (!used.empty() && server_->pipeline.owes_client()) return stall(out);
+    if (names_) needs = all_names();
+    if ((!needs.names.empty() || needs.unlent) && server_->pipeline.owes_client()) return stall(out);
     ruling = note_unread(frame.size);
   } else {
     const Bytes text = rest.substr(kHeaderBytes, frame.size - kHeaderBytes);
@@ -317,18 +326,18 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
         return Step::Next;
       }
     }
-    used = names_used(sql_of(text));
-    if (!used.empty() && server_->pipeline.owes_client()) return stall(out);
-    if (server_->tx_status == 'E') used.clear();
-    if (used.empty() && deallocates_ours_among(text)) {
+    needs = names_used(sql_of(text));
+    if ((!needs.names.empty() || needs.unlent) && server_->pipeline.owes_client()) return stall(out);
+    if (server_->tx_status == 'E') needs = {};
+    if (needs.names.empty() && deallocates_ours_among(text)) {
       if (server_->pipeline.owes_client()) return stall(out);
-      if (server_->tx_status != 'E') renamed = rename_deallocated(text, out);
+      if (server_->tx_status != 'E') renamed = rename_deallocated(text, taken, out);
     }
     const Bytes sql = sql_of(renamed.empty() ? text : Bytes(renamed));
     statements = statements_in(sql);
     commanding_ = commands(text);
     if (!commanding_) ruling = note_text(sql);
-    if (!used.empty() && !(ruling && ruling->refused)) note_executed(sql_of(text), ruling, out);
+    if (!needs.names.empty() && !(ruling && ruling->refused)) note_executed(sql_of(text), ruling, out);
   }
   if (walsender()) ruling = refuse_unwatched(std::move(ruling));
   // An error in an open batch may make the server skip this, too: then only the Sync may be followed by us.
@@ -338,13 +347,20 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
   if (ruling && ruling->refused) {
     runs = push_refusal(Owed::Query, *ruling->refused);
     renamed = kNoQuery;
-  } else if (ruling || !used.empty()) {
+    for (StatementOp::Taken& each : taken) give_back(each);
+  } else if (ruling || !needs.names.empty() || !taken.empty()) {
     StatementOp op{StatementOp::Kind::Tell, 0, 0, {}, {}};
     if (ruling && !ruling->text.empty()) renamed = std::move(ruling->text);
-    if (!used.empty())
-      op = supply(used, whole(frame, rest) ? sql_of(rest.substr(kHeaderBytes)) : Bytes(), renamed, out);
+    if (!needs.names.empty())
+      op =
+          supply(needs.names, whole(frame, rest) ? sql_of(rest.substr(kHeaderBytes)) : Bytes(), renamed, out);
     if (ruling) op.name = std::move(*notices_of(*ruling));
+    const bool takes = !taken.empty();
+    op.taken = std::move(taken);
     runs = push_op(Owed::Query, Whose::Clients, std::move(op));
+    deallocating_ = runs && takes;
+  } else if (needs.unlent) {
+    runs = push_op(Owed::Query, Whose::Clients, unlent());
   } else {
     runs = server_->pipeline.push(Owed::Query);
   }
@@ -597,7 +613,7 @@ void SessionCore::unlink(Actions::Server how, Actions& out) {
   canceled_as_.reset();
   set_pins(0);
   part_channels();
-  auditing_ = audit_canceled_ = introducing_ = false;
+  auditing_ = audit_canceled_ = introducing_ = deallocating_ = false;
 }
 
 void SessionCore::set_pins(Pins pins) {

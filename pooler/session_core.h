@@ -142,7 +142,8 @@ class SessionCore final : private ServerCore::Audience {
   void set_hearer(ListenerCore::Hearer* hearer) { hearer_ = hearer; }
   // A notification from the shared connection may be told now, and is for this client.
   bool may_hear() const {
-    return state_ == State::Idle || state_ == State::Waiting || (state_ == State::Linked && resting());
+    return state_ == State::Idle || state_ == State::Waiting ||
+           (state_ == State::Linked && (resting() || (catching_up() && at_boundary())));
   }
   bool hears(Bytes channel) const { return channels_ && channels_->heard.contains(channel); }
   void leave_channels();
@@ -158,6 +159,11 @@ class SessionCore final : private ServerCore::Audience {
   KeptText asked(Bytes held) const;
   // Its server is being told for whom it works, and runs nothing of the client's yet.
   bool introducing() const { return introducing_; }
+  // ... must be told again, since a text in the open transaction may have taken that away.
+  bool must_introduce() const {
+    return state_ == State::Linked && wait_behind_ && server_->tx_status == 'T' && server_->settled() &&
+           server_->introduced.tenant.empty();
+  }
   // Nothing of a message to the client is half sent.
   bool at_boundary() const { return !server_ || !server_->mid_forward(); }
 
@@ -195,7 +201,8 @@ class SessionCore final : private ServerCore::Audience {
   Step relay_query(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_unnamed_parse(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step replace_deallocate(const protocol::Frame& frame, Bytes text, Actions& out);
-  std::string rename_deallocated(Bytes text, Actions& out);
+  std::string rename_deallocated(Bytes text, std::vector<StatementOp::Taken>& taken, Actions& out);
+  void give_back(StatementOp::Taken& taken);
   Step relay_parse(const protocol::Frame& frame, Bytes rest, Actions& out);
   // Why the tier allows the client no other statement, of this size; nothing: it does.
   std::optional<Error> refuse_statement_beyond(std::size_t bytes) const;
@@ -238,6 +245,7 @@ class SessionCore final : private ServerCore::Audience {
   bool begin_recovery(Actions& out);
   bool set_back(Bytes name) const;
   bool loses_start() const;
+  void note_token(const protocol::SqlChanges& changes);
   bool has_temp_buffers() const;
   void put_news(const SettingsMap& before, std::string& bytes) const;
   // Channels: pooler/session_channels.cc.
@@ -250,7 +258,14 @@ class SessionCore final : private ServerCore::Audience {
   bool can_share() const { return may_share() && !books_->listener.failing(); }
   void part_channels();
   // Statements by SQL: pooler/session_prepared.cc.
-  std::vector<std::string> names_used(Bytes sql) const;
+  // What a text needs of them.
+  struct Needs {
+    std::vector<std::string> names;
+    bool unlent = false;  // it may need any of them, and they are too many
+  };
+  Needs names_used(Bytes sql) const;
+  Needs all_names() const;
+  StatementOp unlent() const;
   bool can_adopt(const protocol::SqlEffects& effects) const;
   void adopt(Findings& findings);
   bool give_up_adopted(Actions& out);
@@ -260,6 +275,8 @@ class SessionCore final : private ServerCore::Audience {
   void lend_all(const std::vector<std::string>& names, StatementOp::Kind kind, std::string& bytes);
   void try_name(Bytes name, Bytes content, Actions& out);
   bool must_catch_up(const protocol::Frame& frame, Bytes rest, Actions& out);
+  bool must_hear_first(const protocol::Frame& frame, Bytes rest, Actions& out);
+  bool catching_up() const { return channels_ && channels_->tide != 0; }
   bool may_unlisten(const protocol::Frame& frame, Bytes rest) const;
   Suspicion& suspicion();
   void expect_statements(std::size_t more);
@@ -295,9 +312,13 @@ class SessionCore final : private ServerCore::Audience {
 
   std::optional<Bytes> on_parameter(Bytes name, Bytes value) override;
   void on_op_dropped(StatementOp& op) override;
+  void on_deallocated(StatementOp& op) override;
   void on_all_deallocated() override;
   void on_all_discarded() override;
   void on_definitions_changed(Bytes tag) override;
+  std::string name_of(const Statement& statement) override {
+    return names_ ? names_->name_of(statement) : std::string();
+  }
   void on_stale(Statement& statement) override { books_->statements.retire(statement); }
   const std::string* on_canceled() override { return canceled_as_.get(); }
   bool on_ours_failed(Bytes error_body) override;
@@ -336,8 +357,10 @@ class SessionCore final : private ServerCore::Audience {
   bool worked_ = false;              // requests were sent since the last end of a transaction
   bool unnamed_noteworthy_ = false;  // the unnamed statement is more than a plain query
   bool unnamed_here_ = false;        // the unnamed statement of this server is the client's
+  bool unlent_ = false;              // a text of the open batch may miss statements of the client's
   bool dirty_batch_ = false;         // a text of the open batch may have dropped statements of the server
   bool names_unsure_ = false;        // the same, of a batch that is not yet answered
+  bool deallocating_ = false;        // the request that runs decides which names remain: the next ones wait
   bool skip_body_ = false;
   bool skip_to_sync_ = false;  // an error of ours stands in an extended batch
   bool proving_ = false;

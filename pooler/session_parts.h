@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "pooler/audit.h"
 #include "pooler/base/bytes.h"
+#include "pooler/routines.h"
 #include "protocol/frame.h"
 
 namespace pgweir {
@@ -20,14 +22,23 @@ inline constexpr std::size_t kOpsMax = 1024;  // changes of statements that a se
 // SQL-level statements whose texts are longer stay on their server: what is told of one must fit into a row
 // that is read.
 inline constexpr std::size_t kAdoptedTextMax = 12 << 10;
-// What may name any statement is given so many at most.
-inline constexpr std::size_t kLentMost = 200;
+// What may name any statement is given all of the client's, if they are so many at most: those that an audit
+// finds again.
+inline constexpr std::size_t kLentMost = Findings::kStatementsRead;
+inline constexpr std::size_t kLentBytesMost = 1 << 20;
+static_assert(kLentBytesMost < Findings::kStatementBytesRead);
 
 // Whether the text has the word, in any case, anywhere.
 inline bool mentions(Bytes sql, Bytes lower_word) {
   return std::search(sql.begin(), sql.end(), lower_word.begin(), lower_word.end(), [](char a, char b) {
            return (a >= 'A' && a <= 'Z' ? static_cast<char>(a | 0x20) : a) == b;
          }) != sql.end();
+}
+
+// A text without any word that could change a session runs no SQL that stands in a string.
+inline RoutineBook::Strings strings_of(const protocol::SqlEffects& effects) {
+  return effects.read == protocol::SqlEffects::Read::Plain ? RoutineBook::Strings::Data
+                                                           : RoutineBook::Strings::Code;
 }
 
 inline Bytes sql_of(Bytes text) { return text.substr(0, text.find('\0')); }

@@ -37,30 +37,58 @@ std::string body_in(const protocol::SqlEffects& effects, Bytes sql, Bytes name) 
 }
 }  // namespace
 
+// All that a text might name.
+SessionCore::Needs SessionCore::all_names() const {
+  Needs needs{names_->made_by_sql()};
+  std::size_t bytes = 0;
+  for (const std::string& name : needs.names) bytes += (*names_->find(name))->content.size();
+  needs.unlent = needs.names.size() > kLentMost || bytes > kLentBytesMost;
+  if (needs.unlent) needs.names.clear();
+  return needs;
+}
+
 // The client's statements that the text may use, by names of their own.
-std::vector<std::string> SessionCore::names_used(Bytes sql) const {
+SessionCore::Needs SessionCore::names_used(Bytes sql) const {
   if (!names_) return {};
   const bool by_sql = names_->any_by_sql();
-  if (!books_->settings.plain_sql(*wanted_)) return names_->made_by_sql();
+  if (!books_->settings.plain_sql(*wanted_)) return by_sql ? all_names() : Needs{};
   if (!by_sql && !mentions(sql, "execute") && !mentions(sql, "prepare")) return {};
   const protocol::SqlEffects& effects = books_->texts.read(sql);
-  std::vector<std::string> names;
+  bool opaque = effects.changes.opaque || effects.read == protocol::SqlEffects::Read::Unknown;
+  if (by_sql && !opaque && !books_->routines.empty()) {
+    const auto changes = books_->routines.changes_of(sql, strings_of(effects));
+    opaque = changes && changes->opaque;
+  }
+  Needs needs = by_sql && opaque ? all_names() : Needs{};
   const auto add = [&](std::initializer_list<Kind> kinds) {
     for (const protocol::SqlStatement& each : effects.statements)
       if (std::find(kinds.begin(), kinds.end(), each.kind) != kinds.end() && names_->find(each.name) &&
-          std::find(names.begin(), names.end(), each.name) == names.end())
-        names.push_back(each.name);
+          std::find(needs.names.begin(), needs.names.end(), each.name) == needs.names.end())
+        needs.names.push_back(each.name);
   };
-  bool opaque = effects.changes.opaque || effects.read == protocol::SqlEffects::Read::Unknown;
-  if (by_sql && !opaque && !books_->routines.empty()) {
-    const auto changes = books_->routines.changes_of(sql);
-    opaque = changes && changes->opaque;
-  }
-  if (by_sql && opaque) names = names_->made_by_sql();
-  if (names.size() > kLentMost) names.clear();
   add({Kind::Prepare, Kind::Execute});
-  if (!names.empty()) add({Kind::Deallocate});
-  return names;
+  if (!needs.names.empty()) add({Kind::Deallocate});
+  return needs;
+}
+
+// Noted with a request that may miss one: if that is why it fails, this is what the client is told.
+StatementOp SessionCore::unlent() const {
+  StatementOp op{StatementOp::Kind::Unsupplied, 0, 0, {}, {}};
+  std::size_t count = 0, bytes = 0;
+  if (names_)
+    for (const std::string& name : names_->made_by_sql()) {
+      ++count;
+      bytes += (*names_->find(name))->content.size();
+    }
+  const Error error{
+      sqlstate::kProgramLimit,
+      "not all prepared statements of this client could be given to the code that it runs",
+      "Code that may EXECUTE any of them is given " + std::to_string(kLentMost) + " of " +
+          std::to_string(kLentBytesMost) + " bytes at most; the client has " + std::to_string(count) +
+          " of " + std::to_string(bytes) + ".",
+      "DEALLOCATE those that are not needed, or EXECUTE the statement by a request of its own."};
+  protocol::put_error(op.name, "ERROR", error);
+  return op;
 }
 
 bool SessionCore::can_adopt(const protocol::SqlEffects& effects) const {
@@ -171,9 +199,12 @@ StatementOp SessionCore::supply(const std::vector<std::string>& names, Bytes sql
 
 // The same in a batch, whose own error it is when something is wrong with one of them.
 SessionCore::Name SessionCore::lend(Bytes sql, bool& lent, Actions& out) {
-  const std::vector<std::string> names = names_used(sql);
-  if (names.empty()) return Name::Ready;
+  const Needs needs = names_used(sql);
+  const std::vector<std::string>& names = needs.names;
+  if (names.empty() && (!needs.unlent || unlent_)) return Name::Ready;
   if (server_->pipeline.owes_client()) return Name::Later;
+  if (needs.unlent && server_->tx_status != 'E') unlent_ = true;
+  if (names.empty()) return Name::Ready;
   std::unique_ptr<Ruling> ruling;
   note_executed(sql, ruling, out);
   if (ruling && ruling->refused) return refuse_statement(*ruling->refused, out), Name::Refused;

@@ -70,8 +70,9 @@ SessionCore::Step SessionCore::relay_unnamed_parse(const Frame& frame, Bytes res
   } else if (names_ && names_->any_by_sql()) {
     // It is too long to be looked through.
     if (server_->pipeline.owes_client()) return stall(out);
-    out.to_server.own(
-        [&](std::string& bytes) { lend_all(names_->made_by_sql(), StatementOp::Kind::Lend, bytes); });
+    const Needs needs = all_names();
+    unlent_ = unlent_ || needs.unlent;
+    out.to_server.own([&](std::string& bytes) { lend_all(needs.names, StatementOp::Kind::Lend, bytes); });
   }
   if (server_->pipeline.push(Owed::Parse)) {
     if (whole(frame, rest) && frame.size <= kUnnamedKeptMax)
@@ -104,8 +105,8 @@ SessionCore::Step SessionCore::replace_deallocate(const Frame& frame, Bytes text
 }
 
 // The same among other statements: the text, with each name replaced by that of a statement made for this.
-// Should another statement of it fail, the client's names are gone all the same.
-std::string SessionCore::rename_deallocated(Bytes text, Actions& out) {
+std::string SessionCore::rename_deallocated(Bytes text, std::vector<StatementOp::Taken>& taken,
+                                            Actions& out) {
   const Bytes sql = sql_of(text);
   std::string renamed;
   std::size_t from = 0;
@@ -113,17 +114,34 @@ std::string SessionCore::rename_deallocated(Bytes text, Actions& out) {
   out.to_server.own([&](std::string& bytes) {
     std::size_t count = 0;
     for (const protocol::SqlStatement& each : books_->texts.read(sql).statements) {
-      if (each.kind != protocol::SqlStatement::Kind::Deallocate || each.name_size == 0) continue;
-      if (!names_->find(each.name)) continue;
+      if (each.kind != protocol::SqlStatement::Kind::Deallocate) continue;
+      StatementOp::Taken& one = taken.emplace_back();
+      const StatementRef* const held = each.name_size == 0 ? nullptr : names_->find(each.name);
+      if (!held) continue;
       const std::string name = std::string(kGoneStatement) + std::to_string(++count);
       if (!put_gone(name, kEmptyContent, bytes)) continue;
       renamed.append(sql.substr(from, each.name_at - from)).append(name);
       from = each.name_at + each.name_size;
+      one = {each.name, *held, names_->made(each.name)};
       names_->erase(each.name);
     }
     if (!in_batch) server_->end_batch(bytes);
   });
   return renamed.append(sql.substr(from));
+}
+
+// No statement of the text has taken it.
+void SessionCore::give_back(StatementOp::Taken& taken) {
+  if (!taken.statement) return;
+  if (!names_) names_ = std::make_unique<ClientStatements>(books_->statements);
+  names_->set(taken.name, std::move(taken.statement), taken.made);
+}
+
+void SessionCore::on_deallocated(StatementOp& op) {
+  deallocating_ = false;
+#ifndef PGWEIR_PLANT_DEALLOCATE_FAILED
+  for (std::size_t i = op.deallocated; i < op.taken.size(); ++i) give_back(op.taken[i]);
+#endif
 }
 
 // Prepares `content` under a name that nobody uses. False when the server will skip it.
@@ -237,8 +255,7 @@ SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Action
   const Bytes name = body.substr(name_at, name_size);
   const StatementRef* held = names_ ? names_->find(name) : nullptr;
   if (held && (*held)->stale && !replace_stale(name, rest.substr(std::min(rest.size(), frame.size)))) {
-    refuse_statement({sqlstate::kFeatureNotSupported, "cached plan must not change result type", {}, {}},
-                     out);
+    refuse_statement(stale_statement(), out);
     return skip(frame, rest, out), Step::Next;
   }
   Bytes server_name;
@@ -516,8 +533,10 @@ void SessionCore::on_op_dropped(StatementOp& op) {
     case StatementOp::Kind::Evict:
     case StatementOp::Kind::Refuse:
     case StatementOp::Kind::Supplied:
-    case StatementOp::Kind::Unsupplied:
-    case StatementOp::Kind::Tell: break;
+    case StatementOp::Kind::Unsupplied: break;
+    case StatementOp::Kind::Tell:
+      if (!op.taken.empty()) on_deallocated(op);
+      break;
   }
 }
 

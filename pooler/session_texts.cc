@@ -5,6 +5,7 @@
 #include "pooler/base/check.h"
 #include "pooler/session_core.h"
 #include "pooler/session_parts.h"
+#include "pooler/tenant_token.h"
 #include "protocol/messages.h"
 #include "protocol/sql_words.h"
 
@@ -109,6 +110,12 @@ std::unique_ptr<Ruling> refuse_ours(const protocol::SqlEffects& effects) {
     }
   }
   return nullptr;
+}
+
+// Of functions, or of what makes them run. A DO that does is opaque, and its tag does not tell.
+bool may_make_code(Bytes sql) {
+  constexpr std::array<Bytes, 5> kWhat = {"function", "procedure", "trigger", "view", "rule"};
+  return std::any_of(kWhat.begin(), kWhat.end(), [sql](Bytes what) { return mentions(sql, what); });
 }
 
 // What an EXECUTE of it may do.
@@ -300,7 +307,7 @@ Pins SessionCore::find_room(const protocol::SqlEffects& effects) {
 // What the functions that the text names may do. Answers the pins for which there is no room.
 Pins SessionCore::note_routines(const protocol::SqlEffects& effects, Bytes sql) {
   if (books_->routines.empty()) return 0;
-  auto changes = books_->routines.changes_of(sql);
+  auto changes = books_->routines.changes_of(sql, strings_of(effects));
   if (!changes) return 0;
   // Settings that are named at run time are the transaction's only, as those of a DO.
   const bool prepares = std::any_of(effects.statements.begin(), effects.statements.end(),
@@ -370,7 +377,7 @@ void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
     }
   }
   if (changes.opaque) server_->dirty = dirty_batch_ = true;
-  if (changes.opaque && mentions(sql, "function")) made_code_ = true;
+  if (changes.opaque && may_make_code(sql)) made_code_ = true;
   if (changes.temp) server_->temp_used = true;
   if (changes.reads_sequence) books_->reads_sequences = true;
   if (changes.unfollowable) server_->spoiled = true;
@@ -385,6 +392,15 @@ void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
   if (channels_ && changes.unlistens) note_unlistens(effects);
   for (const std::string& name : changes.settings) suspicion().add_setting(name);
   wait_behind_ = wait_behind_ || loses_start();
+  note_token(changes);
+}
+
+// A transaction that goes on must still have its tenant. What the client sets in its place it has.
+void SessionCore::note_token(const protocol::SqlChanges& changes) {
+  if (server_->introduced.tenant.empty()) return;
+  if (!changes.any_setting && !(suspicion_ && suspicion_->may_set_back(kTokenSetting))) return;
+  server_->introduced = {};
+  wait_behind_ = true;
 }
 
 // Whether the open transaction may have taken back something that the client connected with.
@@ -404,7 +420,7 @@ bool SessionCore::set_back(Bytes name) const {
 
 void SessionCore::end_batch() {
   names_unsure_ = names_unsure_ || (dirty_batch_ && server_->pipeline.owed() > 0);
-  dirty_batch_ = false;
+  dirty_batch_ = unlent_ = false;
 }
 
 bool SessionCore::begin_audit(Actions& out) {

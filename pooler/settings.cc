@@ -1,6 +1,7 @@
 #include "pooler/settings.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "pooler/base/quoted.h"
 #include "pooler/tenant_token.h"
@@ -46,6 +47,25 @@ bool decides_parsing(Bytes name) {
   return std::find(std::begin(kParsing), std::end(kParsing), name) != std::end(kParsing);
 }
 
+// As Postgres takes it: a number and a unit, or milliseconds. Less than a busy machine may take for what is
+// done in a fraction of one.
+bool is_hasty(Bytes value) {
+  constexpr double kHastyMs = 100;
+  struct Of {
+    Bytes unit;
+    double ms;
+  };
+  constexpr Of kUnits[] = {{"", 1}, {"us", 0.001}, {"ms", 1}, {"s", 1000}};  // with longer ones none is hasty
+  double number = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+  if (error != std::errc{}) return false;
+  Bytes unit = value.substr(static_cast<std::size_t>(end - value.data()));
+  while (unit.starts_with(' ')) unit.remove_prefix(1);
+  return number > 0 && std::any_of(std::begin(kUnits), std::end(kUnits), [&](const Of& each) {
+           return each.unit == unit && number * each.ms < kHastyMs;
+         });
+}
+
 void carry_spellings(const SettingsMap& from, SettingsMap& to) {
   for (const auto& [name, spelling] : from.reported) {
     const auto value = to.values.find(name);
@@ -67,6 +87,8 @@ std::string setting_key(Bytes name) {
     if (lower(tracked) == lowered) return std::string(tracked);
   return lowered;
 }
+
+bool is_timeout(Bytes name) { return std::find(kTimeouts.begin(), kTimeouts.end(), name) != kTimeouts.end(); }
 
 bool decides_reading(Bytes name) { return name == kStrings || name == kEncoding; }
 
@@ -124,6 +146,8 @@ SettingsRef SettingsBook::intern(SettingsMap::Values given) {
   auto map = std::make_shared<SettingsMap>();
   map->values = std::move(values);
   map->plain_sql = all_read_plainly(map->values);
+  map->hasty = std::any_of(map->values.begin(), map->values.end(),
+                           [](const auto& each) { return is_timeout(each.first) && is_hasty(each.second); });
   for (const auto& [name, value] : map->values)
     if (decides_parsing(name)) map->parsing.append(name).append(1, '\0').append(value).append(1, '\0');
   map->proven = map->values.size() == 1 && map->values.begin()->first == "application_name" &&

@@ -7,6 +7,7 @@
 // welcomed without asking a server.
 #pragma once
 
+#include <array>
 #include <map>
 #include <memory>
 #include <string>
@@ -26,6 +27,8 @@ struct SettingsMap {
   Values reported;  // what Postgres reports for values that it spells differently ("utf8" -> "UTF8")
   bool proven = false;
   bool plain_sql = true;  // see SettingsBook::plain_sql
+  // Has a timeout of statements under which requests of ours, however quick, may come to their end.
+  bool hasty = false;
   // The settings that decide what a text means when it is parsed, in one string; empty: the defaults.
   std::string parsing;
 
@@ -41,6 +44,11 @@ std::string setting_key(Bytes name);
 
 // Settings whose changes Postgres reports and a client may make (Postgres manual, "Asynchronous Operations").
 bool is_tracked_setting(Bytes name);
+
+// What ends a statement, and so a request of ours that gives or takes settings, by its time: first taken back
+// and last given.
+inline constexpr std::array<Bytes, 2> kTimeouts = {"statement_timeout", "transaction_timeout"};
+bool is_timeout(Bytes name);
 
 // Whether texts read as sql_words.h expects, standard strings, and in an encoding in which no letter contains
 // the byte of a quote or a backslash, depends on the setting, named as Postgres reports it; and whether they

@@ -1,5 +1,7 @@
 #include "pooler/statements.h"
 
+#include <algorithm>
+
 namespace pgweir {
 
 void StatementRef::release() {
@@ -116,6 +118,13 @@ void ClientStatements::clear() {
   last_ = nullptr;
   names_.clear();
   bytes_ = by_sql_ = 0;
+}
+
+std::string ClientStatements::name_of(const Statement& statement) const {
+  const auto place = std::find_if(names_.begin(), names_.end(), [&](const auto& each) {
+    return each.second.statement.get() == &statement;
+  });
+  return place == names_.end() ? std::string() : place->first;
 }
 
 std::vector<std::string> ClientStatements::made_by_sql() const {

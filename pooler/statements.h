@@ -18,6 +18,7 @@
 
 #include "pooler/base/bytes.h"
 #include "pooler/base/check.h"
+#include "pooler/base/error.h"
 #include "protocol/sql_words.h"
 
 namespace pgweir {
@@ -43,6 +44,11 @@ struct Statement {
   std::uint64_t parses = 0, binds = 0;     // of clients
   std::list<Statement*>::iterator unused;  // place among the unused while refs is 0
 };
+
+// What Postgres says where a statement's result would have other columns than it was prepared with.
+inline Error stale_statement() {
+  return {sqlstate::kFeatureNotSupported, "cached plan must not change result type", {}, {}};
+}
 
 class StatementRef {
  public:
@@ -87,6 +93,8 @@ class StatementBook {
   // Tables, views or the like were made, altered or dropped: the same for all statements, but whether theirs
   // are concerned is not known.
   void definitions_changed() { ++definitions_; }
+  // They were, since it was first prepared.
+  bool outdated(const Statement& statement) const { return statement.definitions != definitions_; }
   // Forgets unused statements, oldest first, until `bytes` more fit. False when they cannot.
   bool make_room(std::size_t bytes);
   std::size_t bytes() const { return bytes_; }
@@ -175,6 +183,10 @@ class ClientStatements {
     return &place->second.statement;
   }
   std::vector<std::string> made_by_sql() const;
+  // One that it has for the statement; empty: none.
+  std::string name_of(const Statement& statement) const;
+  // `name` is there.
+  Made made(Bytes name) const { return names_.find(name)->second.made; }
   bool any_by_sql() const { return by_sql_ > 0; }
   bool room_for(Bytes name) { return book_.make_room(cost(name)); }
   void set(Bytes name, StatementRef statement, Made made = Made::ByProtocol);
@@ -232,6 +244,15 @@ struct StatementOp {
     std::size_t size = 0, end = 0, whole = 0;
   };
   Called called = {};
+  // Of a query, in the order of its DEALLOCATEs: what each takes from the client, or nothing. It takes place
+  // as it is run, whatever becomes of the query; so `deallocated` of them have.
+  struct Taken {
+    std::string name;
+    StatementRef statement;
+    ClientStatements::Made made = ClientStatements::Made::ByProtocol;
+  };
+  std::vector<Taken> taken = {};
+  std::size_t deallocated = 0;
 };
 
 }  // namespace pgweir

@@ -99,6 +99,10 @@ class Functions(PgweirCase):
             ("select standard()", "atomic"),
             ("insert into watched values (1)", "by trigger"),
             ("table seen", "by view"),
+            ("do $$ begin perform become('in do'); end $$", "in do"),
+            ("do $$ begin execute 'select become(''in execute'')'; end $$", "in execute"),
+            ("do $$ begin create function newest() returns text language sql as 'select become(''newest'')';"
+             " perform newest(); drop function newest(); end $$", "newest"),
             ("with a as (select PUBLIC.Become('in cte')) select * from a", "in cte"),
         ):
             with self.subTest(text):

@@ -216,6 +216,33 @@ class Listen(PgweirCase):
                 self.assertEqual(self.heard(ear, 0), [])
                 ear.close()
 
+    def test_what_was_notified_before_an_unlisten_behind_others(self):
+        """The same where the UNLISTEN is pipelined, behind another batch or in the same one."""
+        weir = self.weir()
+        mouth = self.client(weir)
+        ways = [(end, sync) for end in ("unlisten a", "unlisten *") for sync in (True, False)]
+        for round_ in range(10):
+            ears = [self.client(weir) for _ in ways]
+            for ear in ears:
+                ear.execute("listen a")
+            self.settled(weir)
+            told = []
+            for n, (ear, (end, sync)) in enumerate(zip(ears, ways)):
+                told.append(f"{round_}.{n}")
+                mouth.execute(f"notify a, '{told[-1]}'")
+                with ear.pipeline() as pipeline:
+                    before = ear.execute("select 'before'")
+                    if sync:
+                        pipeline.sync()
+                    ear.execute(end)
+                    after = ear.execute("select 'after'")
+                self.assertEqual((before.fetchone()[0], after.fetchone()[0]), ("before", "after"))
+                self.assertEqual([payload for _, payload in self.take(ear, [])], told, (end, sync))
+            mouth.execute("notify a, 'late'")
+            for ear in ears:
+                self.assertEqual(self.heard(ear, 0), [])
+                ear.close()
+
     def test_two_hundred_clients_hold_no_server(self):
         weir = self.weir()
         clients = [self.client(weir) for _ in range(200)]

@@ -215,11 +215,38 @@ class Tenancy(PgweirCase):
                 acme.execute(sql)
                 self.assertEqual(self.one(acme, "select pgweir.tenant()"), "acme")
                 self.assertEqual(self.one(globex, "select pgweir.tenant()"), "globex")
-        # Inside of a transaction it is gone until that ends, and no other takes its place.
-        with acme.transaction():
-            acme.execute("reset all")
-            with acme.transaction(force_rollback=True):
-                self.refused(acme, "select pgweir.tenant()", "no tenant is known")
+        self.assertEqual(self.one(globex, "select pgweir.tenant()"), "globex")
+
+    def test_resets_inside_of_a_transaction(self):
+        """A transaction that goes on still has its tenant, whatever is rolled back."""
+        weir = self.weir()
+        acme, globex = self.client(weir, "acme"), self.client(weir, "globex", options="-c work_mem=77kB")
+        for connection, name in ((acme, "acme"), (globex, "globex")):
+            for sql in (
+                "reset all",
+                "reset pgweir.tenant_token",
+                "set pgweir.tenant_token to default",
+                "do $$ begin execute 'reset ' || 'all'; end $$",
+            ):
+                with self.subTest(sql, tenant=name):
+                    work_mem = self.one(connection, "show work_mem")
+                    with connection.transaction():
+                        connection.execute(sql)
+                        self.assertEqual(self.one(connection, "select pgweir.tenant()"), name)
+                        with connection.transaction(force_rollback=True):
+                            connection.execute(sql)
+                            self.assertEqual(self.one(connection, "select count(*) from orders"), 1)
+                        self.assertEqual(self.one(connection, "select pgweir.tenant()"), name)
+                        with self.assertRaises(psycopg.errors.DivisionByZero), connection.transaction():
+                            connection.execute(sql)
+                            connection.execute("select 1/0")
+                        self.assertEqual(self.one(connection, "select pgweir.tenant()"), name)
+                        with connection.pipeline():
+                            connection.execute(sql)
+                        self.assertEqual(self.one(connection, "select pgweir.tenant()"), name)
+                        if sql == "reset all":
+                            self.assertEqual(self.one(connection, "show work_mem"), work_mem)
+                    self.assertEqual(self.one(connection, "select pgweir.tenant()"), name)
         self.assertEqual(self.one(acme, "select pgweir.tenant()"), "acme")
 
     def test_it_is_renewed_for_all_kinds_of_clients(self):

@@ -1,6 +1,8 @@
 """What a session remembers, though each transaction runs on another server and eight clients share four."""
 
 import socket
+import subprocess
+import sys
 import time
 import unittest
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +10,7 @@ from contextlib import suppress
 
 import psycopg
 
-from harness import PgweirCase
+from harness import PgweirCase, wait_until
 
 SERVERS = 4
 TIER = {"pool_size": SERVERS, "max_server_connections": SERVERS, "max_clients": 100, "max_pinned_clients": 100}
@@ -289,7 +291,171 @@ class Pins(VirtualSession):
             self.assert_free(connection)
 
 
+class Code(VirtualSession):
+    def assert_free(self, connection):
+        # One that is being cleaned is missing for a moment.
+        wait_until(lambda: len(self.pids(connection)) == SERVERS, what="a client that keeps no server")
+
+    def test_what_an_execute_sets_follows_its_client(self):
+        rows = [
+            "do $$ begin execute 'set app.who = ''{me}'''; end $$",
+            "do $$ begin execute format('set app.who = %L', '{me}'); end $$",
+            "do $$ declare v text := '{me}'; begin execute 'set app.who = ' || quote_literal(v); end $$",
+            "do $a$ begin do $b$ begin set app.who = '{me}'; end $b$; end $a$",
+            "do $a$ begin execute $b$ do 'begin execute ''set app.who = {me}''; end' $b$; end $a$",
+            "do $$ begin execute 'select set_config($1, $2, false)' using 'app.' || 'who', '{me}';"
+            " perform set_config('app.who', '{me}', false); end $$",
+        ]
+
+        def work(connection, me):
+            for n, row in enumerate(rows):
+                mine = f"c{me}_{n}"
+                connection.execute(row.format(me=mine))
+                for _ in range(SERVERS + 1):
+                    self.assertEqual(self.value(connection, "select current_setting('app.who', true)"), mine, row)
+                with self.assertRaises(psycopg.errors.DivisionByZero):
+                    with connection.transaction():
+                        connection.execute(row.format(me="never"))
+                        connection.execute("select 1/0")
+                self.assertEqual(self.value(connection, "select current_setting('app.who', true)"), mine, row)
+            connection.execute("do $$ begin execute 'reset app.who'; end $$")
+            for _ in range(SERVERS + 1):
+                self.assertIn(self.value(connection, "select current_setting('app.who', true)"), ("", None))
+
+        self.at_once(work)
+
+    def test_a_path_that_is_made_at_run_time(self):
+        with self.connect() as connection:
+            connection.execute("do $$ begin execute format('set search_path to %I, public', 'odd name'); end $$")
+            for _ in range(SERVERS + 1):
+                self.assertEqual(self.value(connection, "show search_path"), '"odd name", public')
+            with self.connect() as other:
+                for _ in range(SERVERS + 1):
+                    self.assertEqual(self.value(other, "show search_path"), '"$user", public')
+
+    def test_what_an_execute_makes_keeps_the_server(self):
+        with self.connect() as connection:
+            for make in (
+                "do $$ begin execute 'create temp table made (i int)'; end $$",
+                "do $a$ begin do $b$ begin create temp table made (i int); end $b$; end $a$",
+            ):
+                connection.execute(make)
+                self.assertEqual(self.value(connection, "select count(*) from made"), 0)
+                self.assert_pinned(connection)
+                connection.execute("drop table made")
+                self.assert_free(connection)
+            connection.execute("do $a$ begin do $b$ begin execute 'select pg_advisory_lock(77)'; end $b$; end $a$")
+            self.assert_pinned(connection)
+            connection.execute("select pg_advisory_unlock_all()")
+            self.assert_free(connection)
+
+    def test_any_of_many_statements(self):
+        """Code that nobody can read may EXECUTE each of them; where they are too many, the error says so."""
+        text = "do $$ begin execute 'execute p' || {}; end $$"
+
+        def prepare(connection, numbers):
+            for at in range(0, len(numbers), 25):
+                connection.execute(";".join(f"prepare p{n} as select {n}" for n in numbers[at : at + 25]))
+
+        with self.connect() as connection:
+            prepare(connection, range(300))
+            for n in (0, 299):
+                connection.execute(text.format(n))
+            self.assert_free(connection)
+            prepare(connection, range(300, 1050))
+            with self.assertRaises(psycopg.errors.ProgramLimitExceeded) as caught:
+                connection.execute(text.format(1049))
+            self.assertIn("is given 1000 of 1048576 bytes at most; the client has 1050 of", str(caught.exception))
+            with self.assertRaises(psycopg.errors.ProgramLimitExceeded):
+                connection.execute(text.format(7), binary=True)
+            connection.execute("do $$ begin execute 'select ' || 1; end $$")
+            self.assertEqual(self.value(connection, "execute p1049"), 1049)
+            connection.execute(";".join(f"deallocate p{n}" for n in range(50)))
+            connection.execute(text.format(1049))
+            with self.assertRaises(psycopg.errors.InvalidSqlStatementName):
+                connection.execute(text.format(7))
+            self.assertEqual(self.value(connection, "execute p1049"), 1049)
+
+
+class Hasty(VirtualSession):
+    def test_a_tiny_timeout_ends_no_hand_over(self):
+        """Neither that of the client who has it nor that of the next client of its server."""
+        mine = "-c statement_timeout=1ms -c work_mem=7{me}kB -c timezone=UTC"
+
+        def hasty(me):
+            canceled = 0
+            with self.connect(options=mine.format(me=me), application_name=f"hasty {me}") as connection:
+                for n in range(150):
+                    try:
+                        self.assertEqual(self.value(connection, "show work_mem"), f"7{me}kB")
+                        if n % 5 == 0 and me == 0:
+                            connection.execute("set statement_timeout = '2ms'; create temp table if not exists t ()")
+                            connection.execute("drop table if exists t; set statement_timeout = 1")
+                    except psycopg.errors.QueryCanceled:
+                        canceled += 1  # its own request
+            return canceled
+
+        def patient(me):
+            with self.connect(options=f"-c work_mem=8{me}kB") as connection:
+                for _ in range(300):
+                    self.assertEqual(self.value(connection, "show work_mem"), f"8{me}kB")
+                    self.assertNotIn(self.value(connection, "show statement_timeout"), ("1ms", "2ms"))
+
+        burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
+        try:
+            with ThreadPoolExecutor(8) as threads:
+                works = [threads.submit(work, me) for work in (hasty, patient) for me in range(4)]
+                for work in works:
+                    work.result()
+        finally:
+            for burner in burners:
+                burner.kill()
+                burner.wait()
+
+
 class Statements(VirtualSession):
+    def test_deallocate_beside_what_fails(self):
+        """It takes place as it is run, whatever becomes of the text; names that it never came to remain."""
+        texts = [
+            "deallocate a; select 1/0",
+            "select 1/0; deallocate a",
+            "deallocate a; select 1/0; deallocate b",
+            "deallocate a; deallocate a; deallocate b",
+            "deallocate nobody; deallocate a",
+            "begin; deallocate a; rollback",
+            "begin; deallocate a; select 1/0; deallocate b",
+            "deallocate a; this is no sql",
+            "deallocate a; select 1; deallocate prepare b",
+            "deallocate c; deallocate a; select 1/0; deallocate b",
+            "deallocate a; deallocate all; select 1/0",
+        ]
+
+        def left(connection, text):
+            for name in ("a", "b"):
+                connection.pgconn.prepare(name.encode(), b"select 1")
+            connection.execute("prepare c as select 3")
+            try:
+                connection.execute(text)
+                said = None
+            except psycopg.Error as error:
+                said = error.sqlstate
+            if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                connection.execute("rollback")
+            names = [n for n in ("a", "b") if not connection.pgconn.exec_prepared(n.encode(), []).error_message]
+            try:
+                connection.execute("execute c")
+                names.append("c")
+            except psycopg.errors.InvalidSqlStatementName:
+                pass
+            connection.execute("deallocate all")
+            return said, names
+
+        with self.connect() as through, self.postgres.connect("app", "app", prepare_threshold=None) as direct:
+            for text in texts:
+                with self.subTest(text):
+                    for _ in range(2):
+                        self.assertEqual(left(through, text), left(direct, text))
+
     def test_deallocate_finds_what_the_protocol_prepared(self):
         def work(connection, me):
             for n in range(5):
@@ -298,7 +464,7 @@ class Statements(VirtualSession):
                 result = connection.pgconn.exec_prepared(name.encode(), [])
                 self.assertEqual(result.get_value(0, 0), str(me).encode())
                 if n % 2:
-                    connection.execute(f"begin; select 1")
+                    connection.execute("begin; select 1")
                     connection.execute(f"deallocate {name}")
                     connection.execute("commit")
                 else:

@@ -224,6 +224,53 @@ TEST_CASE("what cannot be taken over stays where it is") {
   CHECK(client.core.pins() == pin::kStatement);
 }
 
+TEST_CASE("code that may name any statement is given all of them, within bounds") {
+  struct Row {
+    std::size_t count, bytes;  // of each text
+    bool lent;
+  };
+  for (const Row& each :
+       {Row{3, 100, true}, Row{900, 10, true}, Row{60, 11'000, true}, Row{100, 11'000, false}}) {
+    CAPTURE(each.count, each.bytes);
+    Place place(16 << 20);
+    Client client(place);
+    suspected(client, "prepare p as select 1", "PREPARE", place.server);
+    std::string found, given_up, lent;
+    for (std::size_t i = 0; i < each.count; ++i) {
+      const std::string name = "p" + std::to_string(i);
+      found += statement_row(name, "{}", "select " + name + std::string(each.bytes, ' '), "f");
+      given_up += closed();
+      lent += parsed();
+    }
+    REQUIRE(client.hears(parsed() + answered(found)).empty());
+    REQUIRE(client.hears(given_up + ready()) == "release");
+    REQUIRE(client.core.statement_count() == each.count);
+    const auto parses = [&] {
+      std::size_t count = 0;
+      for (const std::string& one : split(client.to_server)) count += one[0] == 'P' ? 1 : 0;
+      client.to_server.clear();
+      return count;
+    };
+    const bool extended = GENERATE(false, true);
+    CAPTURE(extended);
+    const std::string sql = "do $$ begin execute what; end $$";
+    client.seen();
+    client.sent();
+    REQUIRE(client.says(extended ? parse("", sql) + bind() + execute() + sync_message() : query(sql)) ==
+            "ask");
+    client.granted(place.server);
+    if (each.lent && !extended) {
+      CHECK(parses() == each.count);
+      client.hears(lent + ready() + done("DO") + ready());
+      CHECK(client.seen() == "C:DO Z:I");
+    } else if (!each.lent) {
+      CHECK(parses() == (extended ? 1 : 0));
+      client.hears((extended ? parsed() + bound() : std::string()) + error("26000") + ready());
+      CHECK(client.seen() == (extended ? "1 2 E:54000 Z:I" : "E:54000 Z:I"));
+    }
+  }
+}
+
 TEST_CASE("a malformed answer of statements is a broken server's") {
   for (const Bytes types : {"", "23", "{a}", "{1 2}"}) {
     Place place;

@@ -192,19 +192,95 @@ TEST_CASE("cleaning counts only when DISCARD ALL has succeeded") {
   CHECK_FALSE(place.server.clean());
   protocol::Gather to_server, to_client;
   place.server.begin_cleaning(to_server);
-  CHECK(told_to_server(to_server.text()) == "Q:DISCARD ALL");
+  CHECK(told_to_server(to_server.text()) == "Q:SET statement_timeout TO DEFAULT Q:DISCARD ALL");
+  // Whether that went well is not asked: DISCARD ALL takes it away, too.
+  const std::string set = GENERATE(done("SET"), error("57014")) + ready();
   SECTION("it has") {
-    CHECK(place.server.read(done("DISCARD ALL") + parameter("TimeZone", "GMT") + ready(), to_client, nobody)
-              .broken == nullptr);
+    const std::string all = set + done("DISCARD ALL") + parameter("TimeZone", "GMT") + ready();
+    CHECK(place.server.read(all, to_client, nobody).broken == nullptr);
     CHECK(place.server.clean());
     CHECK(place.server.applied == place.books.settings.empty());
     CHECK(client.runs(query("select 1"), parsed() + bound() + row() + done() + ready() + rows(),
                       place.server) == "P:pgweir_set B:pgweir_set E S Q:select 1");
   }
   SECTION("it has not") {
-    place.server.read(error("57014") + ready(), to_client, nobody);
+    place.server.read(set + error("57014") + ready(), to_client, nobody);
     CHECK(place.server.quiet());
     CHECK_FALSE(place.server.clean());
   }
   CHECK(to_client.empty());
+}
+
+TEST_CASE("a client's own timeout is given last, and one that is short is taken back first") {
+  const auto names = [](const std::string& bytes) {
+    std::string out;
+    for (const std::string& one : split(bytes)) {
+      if (one[0] != 'B') continue;
+      for (const Bytes name : {"role", "statement_timeout", "transaction_timeout", "work_mem", "zone"})
+        if (one.find(name) != std::string::npos) out += (out.empty() ? "" : " ") + std::string(name);
+    }
+    return out;
+  };
+  struct Row {
+    const char* had;
+    const char* wants;
+    const char* sent;
+  };
+  for (const Row& each :
+       {Row{"", "1", "work_mem zone role statement_timeout"},
+        Row{"1ms", "", "statement_timeout work_mem zone role"},
+        Row{"1ms", "2ms", "statement_timeout work_mem zone role statement_timeout"},
+        Row{"1ms", "1ms", "statement_timeout work_mem zone role statement_timeout"},
+        Row{"30s", "30s", "work_mem zone role"}, Row{"30s", "10s", "work_mem zone role statement_timeout"},
+        Row{"30s", "", "statement_timeout work_mem zone role"}}) {
+    CAPTURE(each.had, each.wants);
+    Place place;
+    if (*each.had) place.server.applied = place.books.settings.intern({{"statement_timeout", each.had}});
+    SettingsMap::Values wanted{{"work_mem", "1MB"}, {"zone.a", "b"}, {"role", "reader"}};
+    if (*each.wants) wanted["statement_timeout"] = each.wants;
+    Client client(place, wanted);
+    REQUIRE(client.says(query("select 1")) == "ask");
+    REQUIRE(client.granted(place.server).empty());
+    CHECK(names(client.to_server) == each.sent);
+  }
+}
+
+TEST_CASE("what is asked behind a client's transaction has time") {
+  Place place;
+  SECTION("under a short timeout of its own") {
+    Client client(place, {{"statement_timeout", "1ms"}});
+    client.says(query("set work_mem = '1MB'"));
+    client.granted(place.server);
+    client.hears(parsed() + bound() + row("1ms") + done() + ready());
+    client.sent();
+    client.hears(done("SET") + ready());
+    CHECK(client.sent() == "P:pgweir_patience B:pgweir_patience E P:pgweir_value B:pgweir_value E S");
+    CHECK(client.hears(parsed() + bound() + row("10s") + done() + parsed() + answered(row("1MB"))) ==
+          "release");
+    CHECK(client.core.wanted()->values.at("work_mem") == "1MB");
+    CHECK(client.core.wanted()->values.at("statement_timeout") == "1ms");
+  }
+  SECTION("which may be the one that it has just set, and is asked for first") {
+    Client client(place);
+    CHECK(
+        suspected(client, "set work_mem = 1; set statement_timeout = 1; set a.b = 1", "SET", place.server) ==
+        "P:pgweir_value B:pgweir_value E P:pgweir_patience B:pgweir_patience E B:pgweir_value E "
+        "B:pgweir_value E S");
+    const auto one = [](Bytes value) { return bound() + row(value) + done(); };
+    CHECK(client.hears(parsed() + one("1ms") + parsed() + one("0") + one("1") + one("2kB") + ready()) ==
+          "release");
+    CHECK(client.core.wanted()->values.at("statement_timeout") == "1ms");
+    CHECK(client.core.wanted()->values.at("work_mem") == "2kB");
+  }
+  SECTION("but not inside of one, where it would keep that") {
+    Client client(place, {{"statement_timeout", "1ms"}});
+    client.says(query("begin"));
+    client.granted(place.server);
+    client.hears(parsed() + bound() + row("1ms") + done() + ready() + done("BEGIN") + ready('T'));
+    client.says(query("reset all"));
+    client.hears(done("RESET") + ready('T'));
+    client.sent();
+    CHECK(client.says(query("select 1")) == "stalled");
+    CHECK(client.sent() == "P:pgweir_origin B:pgweir_origin E S");
+  }
 }

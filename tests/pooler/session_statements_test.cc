@@ -258,6 +258,41 @@ TEST_CASE("DEALLOCATE among other statements finds what the protocol prepared") 
   }
 }
 
+TEST_CASE("a DEALLOCATE beside a statement that fails takes the name if it ran") {
+  struct Row {
+    const char* text;
+    std::string answer;
+    std::size_t left;
+  };
+  const std::string gone = done("DEALLOCATE"), failed = error("22012");
+  for (const Row& each : {
+           Row{"deallocate a; select 1/0", gone + failed, 1},
+           Row{"select 1/0; deallocate a", failed, 2},
+           Row{"deallocate a; select 1/0; deallocate b", gone + failed, 1},
+           Row{"deallocate a; deallocate b; select 1/0", gone + gone + failed, 0},
+           Row{"deallocate unknown; deallocate a", error("26000"), 2},
+           Row{"deallocate by_sql; deallocate a; select 1/0; deallocate b", gone + gone + failed, 1},
+           Row{"deallocate a; deallocate a", gone + error("26000"), 1},
+           Row{"select 1; deallocate b", rows('I').substr(0, rows('I').size() - ready().size()) + gone, 1},
+       }) {
+    CAPTURE(each.text);
+    Place place;
+    Client client(place);
+    client.runs(parse("a", "select 1") + parse("b", "select 2") + sync_message(),
+                parsed() + parsed() + ready(), place.server);
+    client.sent();
+    REQUIRE(client.says(query(each.text) + bind("a") + sync_message()) == "ask");
+    // What comes behind it must know which names there are.
+    REQUIRE(client.granted(place.server) == "stalled");
+    CHECK(told_to_server(client.to_server).find("B:") == std::string::npos);
+    const std::string before = client.sent();
+    const bool one = before.find("gone2") == std::string::npos;
+    const std::string made = closed() + parsed();
+    client.hears((one ? made : made + made) + ready() + each.answer + ready());
+    CHECK(client.core.statement_count() == each.left);
+  }
+}
+
 TEST_CASE("an unknown name is 26000 in the client's words, even when it looks like one of ours") {
   Place place;
   Client a(place), b(place);
@@ -466,6 +501,57 @@ TEST_CASE("in a pipeline it is the statement of the Bind that failed") {
         "B:pgweir_1 B:pgweir_3 S");
   client.runs(bind("2") + sync_message(), error("26000") + ready(), place.server);
   CHECK(client.seen().ends_with("E:0A000 Z:I"));
+}
+
+TEST_CASE("what is wrong with a Bind is told by the client's name for its statement") {
+  Place place;
+  Client client(place);
+  client.runs(parse("my s", "select $1") + parse("other", "select 2") + sync_message(),
+              parsed() + parsed() + ready(), place.server);
+  client.seen();
+  const std::string told = "bind message supplies 0 parameters, but prepared statement \"";
+  REQUIRE(client.says(bind("my s") + sync_message()) == "ask");
+  REQUIRE(client.granted(place.server).empty());
+  SECTION("") {
+    client.hears(error("08P01", told + "pgweir_1\" requires 1"));
+    CHECK(client.error_text() == told + "my s\" requires 1");
+  }
+  SECTION("unless it speaks of something else") {
+    client.hears(error("08P01", told + "pgweir_12\" requires 1"));
+    CHECK(client.error_text() == told + "pgweir_12\" requires 1");
+  }
+  CHECK(client.hears(ready()) == "release");
+}
+
+TEST_CASE("other columns than before are told as such by a server that learns the statement now") {
+  const auto other_columns = [](const char* state, const char* routine) {
+    return message('E', z("SERROR") + z("VERROR") + z(std::string("C") + state) + z("Mformats") +
+                            z(std::string("R") + routine) + std::string(1, '\0'));
+  };
+  struct Row {
+    const char* state;
+    const char* routine;
+    bool changed;
+    const char* told;
+  };
+  for (const Row& each : {Row{"08P01", "PortalSetResultFormat", true, "E:0A000 Z:I"},
+                          Row{"08P01", "PortalSetResultFormat", false, "E:08P01 Z:I"},
+                          Row{"08P01", "exec_bind_message", true, "E:08P01 Z:I"},
+                          Row{"XX000", "PortalSetResultFormat", true, "E:XX000 Z:I"}}) {
+    CAPTURE(each.state, each.routine, each.changed);
+    Place place;
+    Client client(place);
+    client.runs(parse("s", "select * from t") + sync_message(), parsed() + ready(), place.server);
+    if (each.changed) client.runs(query("alter table"), done("ALTER TABLE") + ready(), place.server);
+    client.seen();
+    client.runs(bind("s") + execute() + sync_message(),
+                parsed() + other_columns(each.state, each.routine) + ready(), place.other);
+    CHECK(client.seen() == each.told);
+    if (each.told != std::string("E:0A000 Z:I")) continue;
+    // As from a server that had it: until it is prepared anew.
+    client.runs(bind("s") + execute() + sync_message(), error("26000") + ready(), place.server);
+    CHECK(client.seen() == each.told);
+  }
 }
 
 TEST_CASE("statements beyond their limits are refused, and the session goes on") {

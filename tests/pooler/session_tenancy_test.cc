@@ -42,16 +42,16 @@ TEST_CASE("a request waits until the server has taken the token of its tenant") 
   CHECK(client.hears(rows()) == "release");
 }
 
-TEST_CASE("what differs in the settings goes in front of the token, and both are waited for") {
+TEST_CASE("what differs in the settings goes behind the token, and both are waited for") {
   Place place;
   Client client(place, {{"work_mem", "1MB"}});
   place.server.introduction = introduction("acme");
   REQUIRE(client.says(query("select 1")) == "ask");
   CHECK(client.granted(place.server) == "stalled");
-  CHECK(letters(std::exchange(client.to_server, {})) == "PBESCPBES");
-  CHECK(client.hears(parsed() + bound() + row("1MB") + done() + ready()).empty());
-  CHECK(client.again() == "stalled");
+  CHECK(letters(std::exchange(client.to_server, {})) == "CPBESBES");
   CHECK(client.hears(said("token of acme")).empty());
+  CHECK(client.again() == "stalled");
+  CHECK(client.hears(bound() + row("1MB") + done() + ready()).empty());
   CHECK(client.again().empty());
   CHECK(client.sent() == "Q:select 1");
   CHECK(client.hears(rows()) == "release");
@@ -89,7 +89,8 @@ TEST_CASE("settings that the server does not take keep the request back, too") {
   REQUIRE(client.says(query("insert into t values (1)")) == "ask");
   REQUIRE(client.granted(place.server) == "stalled");
   client.to_server.clear();
-  CHECK(client.hears(parsed() + bound() + error("22023") + ready()) == "close drop");
+  CHECK(client.hears(said("token of acme")).empty());
+  CHECK(client.hears(bound() + error("22023") + ready()) == "close drop");
   CHECK(client.to_server.empty());
 }
 
@@ -108,6 +109,27 @@ TEST_CASE("a client that keeps its server is introduced anew between two transac
   place.server.introduction = introduction("acme");
   CHECK(client.says(query("select 1")).empty());
   CHECK(client.sent() == "Q:select 1");
+}
+
+TEST_CASE("a short timeout of a client that keeps its server does not end what it is told") {
+  Place place;
+  Pinned client(place);
+  place.server.applied = place.books.settings.intern({{"statement_timeout", "1ms"}});
+  client.to_server.clear();
+  place.server.introduction = introduction("acme");
+  CHECK(client.says(query("begin")) == "stalled");
+  CHECK(letters(std::exchange(client.to_server, {})) == "CPBECPBES");
+  const std::string patience = closed() + parsed() + bound() + row("10s") + done();
+  SECTION("") {
+    CHECK(client.hears(patience + said("token of acme")).empty());
+    CHECK(place.server.introduced.tenant == "acme");
+    CHECK(client.again().empty());
+    CHECK(client.sent() == "Q:begin");
+  }
+  SECTION("nor takes its place") {
+    CHECK(client.hears(closed() + parsed() + bound() + row("token of acme") + done() + said("10s")) ==
+          "close drop");
+  }
 }
 
 TEST_CASE("what may have changed the token lets nobody rely on it") {
@@ -142,9 +164,72 @@ TEST_CASE("what may have changed the token lets nobody rely on it") {
     struct Deaf : ServerCore::Audience {
     } deaf;
     protocol::Gather nowhere;
-    place.server.read(done("DISCARD ALL") + ready(), nowhere, deaf);
+    place.server.read(done("SET") + ready() + done("DISCARD ALL") + ready(), nowhere, deaf);
     CHECK(place.server.introduced.tenant.empty());
   }
+}
+
+TEST_CASE("a token that is taken away inside of a transaction is given again before anything else runs") {
+  struct Row {
+    const char* text;
+    bool taken;
+  };
+  for (const Row& each :
+       {Row{"reset all", true}, Row{"reset pgweir.tenant_token", true},
+        Row{"set pgweir.tenant_token to default", true}, Row{"do $$ begin execute x; end $$", true},
+        Row{"select set_config(a, b, false)", true}, Row{"set work_mem = '1MB'", false},
+        Row{"set local pgweir.tenant_token = 'x'", false}, Row{"select 1", false}}) {
+    CAPTURE(each.text);
+    Place place;
+    Client client(place);
+    place.server.introduced = {"acme", "key", kNever};
+    REQUIRE(client.says(query("begin")) == "ask");
+    REQUIRE(client.granted(place.server).empty());
+    CHECK(client.hears(done("BEGIN") + ready('T')).empty());
+    CHECK(client.says(query(each.text)).empty());
+    client.sent();
+    CHECK_FALSE(client.core.must_introduce());
+    CHECK(client.hears(done("OK") + ready('T')).empty());
+    CHECK(client.core.must_introduce() == each.taken);
+    if (!each.taken) continue;
+    place.server.introduction = introduction("acme");
+    client.seen();
+    CHECK(client.says(query("select 2")) == "stalled");
+    CHECK(letters(std::exchange(client.to_server, {})) == "CPBES");
+    CHECK(client.again() == "stalled");
+    CHECK(client.hears(closed() + parsed() + bound() + row("token of acme") + done() + ready('T')).empty());
+    CHECK(client.seen().empty());
+    CHECK_FALSE(client.core.must_introduce());
+    CHECK(client.again().empty());
+    CHECK(client.sent() == "Q:select 2");
+    CHECK(place.server.introduced.tenant == "acme");
+  }
+}
+
+TEST_CASE("in a transaction that has failed there is nothing to be given") {
+  Place place;
+  Client client(place);
+  place.server.introduced = {"acme", "key", kNever};
+  REQUIRE(client.says(query("begin")) == "ask");
+  REQUIRE(client.granted(place.server).empty());
+  client.hears(done("BEGIN") + ready('T'));
+  client.says(query("reset all; select 1/0"));
+  client.hears(done("RESET") + error("22012") + ready('E'));
+  CHECK_FALSE(client.core.must_introduce());
+  client.sent();
+  CHECK(client.says(query("rollback")).empty());
+  CHECK(client.sent() == "Q:rollback");
+}
+
+TEST_CASE("a request that is pipelined behind what takes the token away waits for it") {
+  Place place;
+  Client client(place);
+  place.server.introduced = {"acme", "key", kNever};
+  REQUIRE(client.says(query("begin") + query("reset pgweir.tenant_token") + query("select 2")) == "ask");
+  REQUIRE(client.granted(place.server) == "stalled");
+  CHECK(client.sent() == "Q:begin Q:reset pgweir.tenant_token");
+  client.hears(done("BEGIN") + ready('T') + done("RESET") + ready('T'));
+  CHECK(client.core.must_introduce());
 }
 
 TEST_CASE("a startup parameter of the token's name is left out") {

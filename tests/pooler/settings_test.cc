@@ -113,3 +113,14 @@ TEST_CASE("maps that nobody holds are forgotten") {
   std::weak_ptr<SettingsMap> gone = book.intern({{"work_mem", "1"}});
   CHECK(gone.expired());
 }
+
+TEST_CASE("a timeout that may end a request of ours is known") {
+  SettingsBook book;
+  for (const char* value : {"1", "99", "1ms", "50 ms", "0.05s", "500us", "99999us"})
+    CHECK(book.intern({{"statement_timeout", value}})->hasty);
+  for (const char* value : {"0", "100", "100ms", "1s", "0.1s", "1min", "1h", "1d", "", "off", "ms", "-1"})
+    CHECK_FALSE(book.intern({{"statement_timeout", value}})->hasty);
+  CHECK(book.intern({{"transaction_timeout", "5"}})->hasty);
+  CHECK_FALSE(book.intern({{"lock_timeout", "5"}})->hasty);
+  CHECK_FALSE(book.empty()->hasty);
+}

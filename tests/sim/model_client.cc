@@ -409,16 +409,20 @@ void ModelClient::send(const Phase& phase) {
   const auto ends = [](Bytes text) {
     return text.find("unlisten") != Bytes::npos || text.find("discard") != Bytes::npos;
   };
-  // Inside of a transaction nothing is told, and behind other requests it is not known when that ends.
-  const bool first = pending_.empty() && session_->tx_status() == 'I' && !phase.messages.empty() &&
-                     ends(phase.messages.front().second);
+  // Inside of a transaction nothing is told.
+  const auto end = std::find_if(phase.messages.begin(), phase.messages.end(),
+                                [&](const auto& each) { return ends(each.second); });
+  const bool outside = session_->tx_status() == 'I' && !pending_says("begin") &&
+                       std::none_of(phase.messages.begin(), end, [](const auto& each) {
+                         return each.second.find("begin") != std::string::npos;
+                       });
   for (const auto& [type, body] : phase.messages) {
     protocol::Writer(out, type).bytes(body);
     pending_.emplace_back(type, body);
   }
   out += phase.tail;
   if (ends(out))
-    notifications_.unsure(plan_.id, first ? Notifications::Until::Now : Notifications::Until::Unknown);
+    notifications_.unsure(plan_.id, outside ? Notifications::Until::Now : Notifications::Until::Unknown);
   if (!out.empty()) stream_->write(Bytes(out));
   if (answered_all() && !awaiting_) waiting_since_ = world_.now();
   skip_silent();

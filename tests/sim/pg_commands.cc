@@ -104,6 +104,8 @@ void PgSession::tell_statements() {
 bool PgSession::asked_by_pooler(const std::string& sql, const std::vector<std::string>& values) {
   const auto says = [&](const char* part) { return sql.find(part) != std::string::npos; };
   if (asked_for_functions(sql)) {
+  } else if (says("set_config('statement_timeout', NULL, true)")) {
+    row(initial_["statement_timeout"]);  // for the transaction only, in which no time passes
   } else if (says("set_config")) {
     if (values.size() < 2) return fail("42601", "wrong parameters"), false;
     if (const auto bad = bad_setting({{values[0], values[1]}})) return fail("22023", *bad), false;

@@ -93,12 +93,27 @@ std::string Script::channel_command() {
   }
 }
 
+// Stops to listen behind other requests, of another transaction or of the same batch.
+Script::Messages Script::deaf_behind() {
+  const std::string end = world_.chance(30)   ? "unlisten *"
+                          : world_.chance(20) ? "discard all"
+                                              : "unlisten ch" + std::to_string(world_.rng().below(3));
+  const bool simple = world_.chance(50);
+  Messages out;
+  for (std::uint64_t left = world_.between(1, 3); left > 0; --left)
+    add(out,
+        simple ? query(command()) : unnamed(command(), false, end == "discard all" || world_.chance(50)));
+  add(out, simple ? query(end) : unnamed(end, false, true));
+  return out;
+}
+
 std::vector<Phase> Script::channels() {
   const auto send = [&](const std::string& sql) {
     return await(world_.chance(25) ? unnamed(sql, false, true) : query(sql));
   };
   std::vector<Phase> phases;
-  switch (world_.rng().below(6)) {
+  switch (world_.rng().below(7)) {
+    case 5: return {await(deaf_behind())};
     case 0:
     case 1:
       for (std::uint64_t left = world_.between(1, 6); left > 0; --left)
@@ -312,17 +327,11 @@ std::vector<Phase> Script::prepared() {
   const auto send = [&](const std::string& sql) {
     return await(world_.chance(25) ? unnamed(sql, false, true) : query(sql));
   };
-  // A DEALLOCATE beside others, of what the protocol has prepared, holds even where one of them fails.
-  const auto beside = [this] {
-    std::string sql = prepared_command();
-    while (sql.starts_with("deallocate")) sql = prepared_command();
-    return sql;
-  };
   std::vector<Phase> phases;
   switch (world_.rng().below(5)) {
     case 0: {
-      const std::string first = beside(), second = beside();
-      return {await(query(first + ";" + second + "; " + beside()))};
+      const std::string first = prepared_command(), second = prepared_command();
+      return {await(query(first + ";" + second + "; " + prepared_command()))};
     }
     case 1:
       // In a text that nobody can read, of a statement that the protocol knows nothing of.

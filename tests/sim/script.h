@@ -87,6 +87,7 @@ class Script {
   std::vector<Phase> traces();
   std::vector<Phase> channels();
   std::string channel_command();
+  Messages deaf_behind();
   std::vector<Phase> flush();
   std::vector<Phase> cancel();
   std::vector<Phase> leave();

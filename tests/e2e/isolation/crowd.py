@@ -27,7 +27,8 @@ KNOWN = {
     # Looks.
     "own_names_in_views": "pg_prepared_statements tells what the server has, which it calls pgweir_<n>",
     "describe_in_failed": "in a failed transaction Describe of a statement that its server does not know is 25P02",
-    "own_names_in_errors": "errors of Bind call statements pgweir_<n>",
+    "binds_in_failed": "in a failed transaction a Bind with too few values, of a statement that its server does not"
+    " know, is 25P02",
 }
 
 STICKY_AT_ONCE = 3  # clients that keep a server; fewer than there are servers

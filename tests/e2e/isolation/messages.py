@@ -106,10 +106,10 @@ def sqlstate(payload):
     return error_fields(payload).get("C", "")
 
 
-def comparable(messages, own_names=True):
+def comparable(messages, binds_in_failed=True):
     """Without what differs between two servers that did the same: process numbers, table numbers.
 
-    `own_names`: whether errors must call statements by the client's names.
+    `binds_in_failed`: whether errors must tell a Bind with too few values from one in a failed transaction.
     """
     result = []
     for kind, payload in messages:
@@ -123,10 +123,9 @@ def comparable(messages, own_names=True):
                 for field in "FLR":
                     fields.pop(field, None)
             text = repr(sorted(fields.items()))
-            if not own_names and fields.get("M", "").startswith(("bind message supplies", "current transaction is ab")):
+            said = fields.get("M", "")
+            if not binds_in_failed and said.startswith(("bind message supplies", "current transaction is ab")):
                 text = "a Bind with too few values, or in a failed transaction"
-            if not own_names:
-                text = re.sub(r'prepared statement "(pgweir_)?\w*"', "prepared statement", text)
             result.append((kind, re.sub(r"pg_(toast_)?temp_\d+", "pg_temp_N", text).encode()))
         elif kind == b"A":
             result.append((kind, payload[4:]))
