@@ -139,9 +139,7 @@ void SessionCore::give_back(StatementOp::Taken& taken) {
 
 void SessionCore::on_deallocated(StatementOp& op) {
   deallocating_ = false;
-#ifndef PGWEIR_PLANT_DEALLOCATE_FAILED
   for (std::size_t i = op.deallocated; i < op.taken.size(); ++i) give_back(op.taken[i]);
-#endif
 }
 
 // Prepares `content` under a name that nobody uses. False when the server will skip it.

@@ -175,11 +175,11 @@ TEST_CASE(
   const std::string asked =
       suspected(client, "do $$ begin execute 'set work_mem = ''1GB'''; end $$", "DO", place.server);
   CHECK(asked.find("B:pgweir_value") != std::string::npos);
-  // Those with a ceiling in order of their names, then the injected one, then the pins.
+  // The timeout, by which no other is to be ended, what the text names, those with a ceiling in order of
+  // their names, then the injected one.
   const auto value = [](const char* text) { return bound() + row(text) + done(); };
-  const std::string none = parsed() + bound() + done();
-  client.hears(parsed() + value("off") + value("10s") + value("1MB") + value("1GB") + value("acme") + none +
-               none + none + none + none + ready());
+  client.hears(parsed() + value("10s") + parsed() + value("10s") + value("1GB") + value("off") +
+               value("1MB") + value("acme") + ready());
   CHECK(told == "work_mem=1GB 1");
   CHECK(place.guard.tally() == CeilingTally{{"work_mem", {0, 0, 1}}});
   CHECK(client.core.wanted()->values == SettingsMap::Values{{"work_mem", "4MB"}});
