@@ -41,7 +41,7 @@ PoolerInSim::PoolerInSim(World& world, Network& network, const Stage& stage, std
   if (!stage_.store) return;
   control_loop_ = std::make_unique<SimLoop>(network, "control");
   tiers_ = std::make_unique<TierControl>(
-      *control_loop_, *log_, stage_snapshot(stage_, postgres_, 0), [this](TierStore::Listener& listener) {
+      *control_loop_, *log_, stage_snapshot(stage_, hosts_, 0), [this](TierStore::Listener& listener) {
         return std::make_unique<ModelStore>(world_, *control_loop_, stage_, listener);
       });
   tiers_->keep_usage("sim");
