@@ -11,6 +11,10 @@
 
 namespace pgweir {
 
+namespace {
+constexpr std::chrono::milliseconds kWatchEvery{500};  // looks at the servers that are lent
+}  // namespace
+
 Group::Backing::Backing(Worker& worker, const GroupKey& key, std::uint64_t id)
     : budget(worker.shared().budget(key.backend)), gate(worker, key), claimant([&worker, id, &from = budget] {
         worker.loop().post([&worker, id, &from] {
@@ -27,7 +31,8 @@ Group::Group(Worker& worker, GroupKey key, ServerCredentials credentials)
       credentials_(std::move(credentials)),
       id_(worker.next_server_id()),
       backing_(std::make_unique<Backing>(worker, key_, id_)),
-      timer_(this, [](void* self) { static_cast<Group*>(self)->tick(); }) {
+      timer_(this, [](void* self) { static_cast<Group*>(self)->tick(); }),
+      watch_(this, [](void* self) { static_cast<Group*>(self)->watch_lent(); }) {
   books.statements_per_server = worker.config().max_prepared_statements;
   books.routines.follow(worker.config().read_functions);
   std::string fence = "pgweir_fence_";
@@ -150,6 +155,7 @@ void Group::lend(Server& server, Session& session) {
   Tenant& tenant = session.tenant();
   count_lent(tenant);
   ++tenant.traffic.assignments;
+  if (!watch_.armed()) worker_.loop().arm(watch_, server.since + kWatchEvery);
   if (server.payer != &tenant) {
     charge(server);
     server.payer = &tenant;
@@ -416,6 +422,16 @@ Duration Group::idle_limit() {
       tiers_idle_limit_ = stricter(tiers_idle_limit_, tenant->record.limits.server_idle_timeout);
   }
   return stricter(worker_.config().server_idle_timeout, tiers_idle_limit_);
+}
+
+void Group::watch_lent() {
+  bool lent = false;
+  for (auto& [id, server] : servers_) {
+    if (!server->session) continue;
+    lent = true;
+    server->session->watch_server();
+  }
+  if (lent) worker_.loop().arm(watch_, worker_.loop().now() + kWatchEvery);
 }
 
 void Group::tick() {

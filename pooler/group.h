@@ -265,6 +265,7 @@ class Group : public ListLink<Group> {
   Duration idle_limit();
   std::uint32_t floor() const;  // servers that its tenants want kept open
   void tick();
+  void watch_lent();
   // Of all tenants, of which there may be thousands.
   const Wishes& wishes() const;
   static Wishes wishes_of(const Tenant& tenant);
@@ -310,6 +311,7 @@ class Group : public ListLink<Group> {
   std::optional<TenantTokens> tokens_;
   bool plain_refused_ = false;  // tls_mode allow: the server wants TLS after all
   net::Timer timer_;
+  net::Timer watch_;  // for all that are lent: one of each client's would fire behind each transaction
   SharedListener listener_{*this};
 };
 

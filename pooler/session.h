@@ -69,6 +69,8 @@ class Session final : public net::Handler,
   // Why it has no server yet, for its error, its notice and SHOW LIMIT.
   Error why_waiting() const;
   void reloaded() { arm(); }  // its deadlines may have come nearer
+  // Now and then while it has a server: one that is silent may be gone.
+  void watch_server();
   // SUSPEND and RESUME: nothing is read from it and its server meanwhile. Its clocks stand still; that took
   // `was` in all.
   void suspend();

@@ -16,7 +16,7 @@ using State = SessionCore::State;
 
 namespace {
 constexpr std::chrono::seconds kNoticeAfter{5};
-constexpr std::chrono::seconds kWatchAfter{1};  // an answer that is awaited; most are there before
+constexpr std::chrono::seconds kSilent{1};  // of a server that is asked; most answers are there before
 
 std::string in_seconds(Duration d) { return fmt::format("{:g}s", static_cast<double>(d.count()) / 1e6); }
 Time after(Time since, Duration limit) { return limit.count() > 0 ? since + limit : kNever; }
@@ -93,8 +93,6 @@ Time Session::deadline() const {
       Time due = after(since_, config.transaction_timeout);
       if (!alarm_is_near()) due = std::min(due, clocks_.due(tenant_.clocks, holding()));
       if (!server.pipeline.empty()) {
-        if (!server_->watched() && config.server_silence_max.count() > 0)
-          due = std::min(due, busy_since_ + kWatchAfter);
         return std::min(due, after(busy_since_, config.query_timeout));
       }
       if (server.tx_status != 'I') return std::min(due, after(busy_since_, config.idle_transaction_timeout));
@@ -167,6 +165,12 @@ Time Session::queue_end() const {
   return std::min(after(since_, config.query_wait_timeout), own);
 }
 
+void Session::watch_server() {
+  if (closing_ || suspended_ || core_.state() != State::Linked || core_.untimed()) return;
+  if (!server_->watched() && !server_->core.pipeline.empty() && worker_.loop().now() >= busy_since_ + kSilent)
+    server_->watch(true);
+}
+
 void Session::on_timer() {
   if (closing_ || suspended_) return;
   const Time now = worker_.loop().now();
@@ -199,11 +203,6 @@ void Session::on_timer() {
       if (const auto alarm =
               clocks_.look(tenant_.clocks, holding(), core_.server()->pipeline.owes_client(), now))
         return on_alarm(*alarm);
-      if (!server_->watched() && config.server_silence_max.count() > 0 && !core_.server()->pipeline.empty() &&
-          now >= busy_since_ + kWatchAfter) {
-        server_->watch(true);
-        if (deadline() > now) return arm();
-      }
       ++tenant_.traffic.errors;
       const ServerCore& server = *core_.server();
       if (now >= after(since_, config.transaction_timeout))
