@@ -16,13 +16,6 @@ namespace {
 
 using Kind = SqlToken::Kind;
 
-bool equals(Bytes word, Bytes lower_word) {
-  return word.size() == lower_word.size() &&
-         std::equal(word.begin(), word.end(), lower_word.begin(), [](char a, char b) {
-           return (a >= 'A' && a <= 'Z' ? static_cast<char>(a | 0x20) : a) == b;
-         });
-}
-
 // As of a DO: what no server can be asked for is told by its own word only.
 SqlChanges opaque() {
   SqlChanges changes = SqlChanges::anything();

@@ -10,13 +10,6 @@ namespace {
 
 using Kind = SqlToken::Kind;
 
-bool equals(Bytes word, Bytes lower_word) {
-  return word.size() == lower_word.size() &&
-         std::equal(word.begin(), word.end(), lower_word.begin(), [](char a, char b) {
-           return (a >= 'A' && a <= 'Z' ? static_cast<char>(a | 0x20) : a) == b;
-         });
-}
-
 // What a literal says; nothing where that takes more than leaving out its quotes.
 std::optional<std::string> literal(Bytes text) {
   if (text[0] == 'E' || text[0] == 'e') {
@@ -156,6 +149,13 @@ class Expression {
 
 DynamicSql read_dynamic(Bytes code, const std::vector<SqlToken>& tokens, std::size_t first) {
   return Expression(code, tokens, first).take();
+}
+
+bool equals(Bytes word, Bytes lower_word) {
+  return word.size() == lower_word.size() &&
+         std::equal(word.begin(), word.end(), lower_word.begin(), [](char a, char b) {
+           return (a >= 'A' && a <= 'Z' ? static_cast<char>(a | 0x20) : a) == b;
+         });
 }
 
 }  // namespace pgweir::protocol

@@ -24,4 +24,7 @@ struct DynamicSql {
 // `first`: the token of `code` behind the word EXECUTE. `tokens` are those of the statement.
 DynamicSql read_dynamic(Bytes code, const std::vector<SqlToken>& tokens, std::size_t first);
 
+// Whether the word of a body is this one, which is in small letters.
+bool equals(Bytes word, Bytes lower_word);
+
 }  // namespace pgweir::protocol
