@@ -299,8 +299,8 @@ void ServerCore::on_whole(char type, Bytes body, const Pipeline::Reply& reply, A
   } else if (body == Bytes("DISCARD ALL\0", 12) || body == Bytes("DEALLOCATE ALL\0", 15)) {
 #ifndef PGWEIR_PLANT_FORGET_DISCARD
     statements.clear();
-    set_prepared_ = false;
-    questions_prepared_ = 0;
+    set_prepared_ = set_doubted_ = false;
+    questions_prepared_ = questions_doubted_ = 0;
 #endif
     introduced = {};
     if (reply.verdict != Verdict::Forward) return;
@@ -352,7 +352,16 @@ bool ServerCore::on_ours_failed(Bytes error_body, Audience& audience) {
     const Errand::Kind kind = errands_.front().kind;
     if (kind == Errand::Kind::Tell || kind == Errand::Kind::Ask) return true;
   }
+#ifndef PGWEIR_PLANT_TRUST_FAILED
+  doubt_ours();
+#endif
   return audience.on_ours_failed(error_body);
+}
+
+// A batch that fails leaves out what stood behind: a Parse, too. Before their next use these are prepared anew.
+void ServerCore::doubt_ours() {
+  set_doubted_ = set_prepared_;
+  questions_doubted_ = questions_prepared_;
 }
 
 void ServerCore::end_errand(Gather& to_client, Audience& audience) {
@@ -467,10 +476,10 @@ void ServerCore::apply_settings(const SettingsRef& wanted, Gather& to_server) {
   Errand errand{Errand::Kind::Settings, wanted};
   to_server.own([&](std::string& out) {
     // The same as in audit().
-    if (dirty && set_prepared_) {
+    if (set_prepared_ && (dirty || set_doubted_)) {
       protocol::put_close_statement(out, kSetStatement);
       pipeline.push(Owed::Close, Pipeline::Whose::Ours);
-      set_prepared_ = false;
+      set_prepared_ = set_doubted_ = false;
     }
     if (!set_prepared_) {
       protocol::put_parse(out, kSetStatement, kSetContent);
@@ -530,6 +539,7 @@ void ServerCore::introduce(Gather& to_server) {
   for (const Owed each : {Owed::Close, Owed::Parse, Owed::Bind, Owed::Execute, Owed::Sync})
     pipeline.push(each, Pipeline::Whose::Ours);
   set_prepared_ = true;
+  set_doubted_ = false;
   errands_.push_back(std::move(errand));
 }
 
@@ -554,16 +564,16 @@ void ServerCore::audit(std::vector<Question> questions, Gather& to_server) {
   if (tx_status == 'I' && timed != questions.end() && (applied->hasty || timed != questions.begin()))
     questions.insert(timed, Question{Question::Kind::Patience});
   // Code that nobody has read may have put other statements in the place of these.
-  std::uint8_t doubted = dirty ? questions_prepared_ : std::uint8_t{0};
+  if (dirty) doubt_ours();
   to_server.own([&](std::string& out) {
     for (const Question& question : questions) {
       const Bytes statement = statement_of(question.kind);
       const auto bit = static_cast<std::uint8_t>(1u << static_cast<unsigned>(question.kind));
-      if (doubted & bit) {
+      if (questions_doubted_ & bit) {
         protocol::put_close_statement(out, statement);
         pipeline.push(Owed::Close, Pipeline::Whose::Ours);
         questions_prepared_ = static_cast<std::uint8_t>(questions_prepared_ & ~bit);
-        doubted = static_cast<std::uint8_t>(doubted & ~bit);
+        questions_doubted_ = static_cast<std::uint8_t>(questions_doubted_ & ~bit);
       }
       if (!(questions_prepared_ & bit)) {
         protocol::put_parse(out, statement, content_of(question.kind));

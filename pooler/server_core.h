@@ -159,6 +159,7 @@ class ServerCore {
                   Audience& audience);
   const Use* use_of(const protocol::Pipeline::Reply& reply) const;
   void drop_ops(std::size_t count, Audience& audience);
+  void doubt_ours();
   void put_patience(std::string& out);
   void put_set(std::string& out, Bytes name, std::optional<Bytes> value, Errand& errand);
 
@@ -168,7 +169,9 @@ class ServerCore {
   bool request_failed_ = false;          // the one that is being answered to the client
   bool last_failed_ = false;             // the one that was answered last
   bool set_prepared_ = false;            // kSetStatement exists on this server
+  bool set_doubted_ = false;             // or it may not
   std::uint8_t questions_prepared_ = 0;  // bits by Question::Kind
+  std::uint8_t questions_doubted_ = 0;   // of those
   std::size_t body_left_ = 0;
   std::size_t partial_size_ = 0;  // full size of the message in partial_
   std::string partial_;
