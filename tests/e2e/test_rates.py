@@ -5,7 +5,7 @@ import time
 import unittest
 
 from harness import PgweirCase, Wire, wait_until
-from harness.wire import error_fields, first_error, kinds, query, startup, sync
+from harness.wire import error_fields, first_error, kinds, query, startup
 
 TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 
@@ -136,15 +136,20 @@ class Answers(PgweirCase):
         holder.query("commit")
         self.assertEqual(self.answers(other, 3), [None] * 3)
 
-    def test_clients_that_queue(self):
+    def test_clients_that_queue_in_vain(self):
         weir = self.weir(max_clients=2, at_clients="queue", queue_timeout="2s")
-        clients = [self.wire(weir) for _ in range(2)]
+        for _ in range(2):
+            self.wire(weir)
         begun = time.monotonic()
         error = self.refused_login(weir)
         self.assertEqual((error["S"], error["C"]), ("FATAL", "53300"))
         self.assertIn("max_clients of tier test: 2 of 2", error["D"])
         self.assertIn("free allows 20", error["H"])
         self.assertGreater(time.monotonic() - begun, 1.8)
+
+    def test_clients_that_queue_get_the_places_in_turn(self):
+        weir = self.weir(max_clients=2, at_clients="queue", queue_timeout="60s")
+        clients = [self.wire(weir) for _ in range(2)]
         first, second = Wire(weir.port), Wire(weir.port)
         self.addCleanup(first.close)
         self.addCleanup(second.close)
@@ -160,7 +165,7 @@ class Answers(PgweirCase):
         self.assertEqual(kinds(second.until_ready()), "TDCZ")
 
     def test_a_queue_of_logins_does_not_keep_who_has_left(self):
-        weir = self.weir(max_clients=1, at_clients="queue")
+        weir = self.weir(max_clients=1, at_clients="queue", queue_timeout="60s")
         holder = self.wire(weir)
         for _ in range(200):
             with Wire(weir.port) as wire:
