@@ -1,8 +1,10 @@
 """A scratch Postgres."""
 
 import os
+import shutil
 import signal
 import subprocess
+import threading
 from pathlib import Path
 
 import psycopg
@@ -23,13 +25,56 @@ SETTINGS = {
     "logging_collector": "off",
     "log_line_prefix": "%m [%p] %q%u@%d ",
 }
+# Where clusters that were never started are kept from one test program to the next; unset: nowhere.
+CACHE = os.environ.get("PGWEIR_CLUSTER_CACHE", "")
+
+_template = None
+_template_lock = threading.Lock()
+
+
+def _initdb(directory, *options):
+    command = [machine.pg_program("initdb"), "-D", directory / "data", "-U", "postgres", "-A", "trust"]
+    command += ["-E", "UTF8", "--locale=C.UTF-8", "--no-sync", *options]
+    done = machine.run(machine.as_system_user(command), cwd=directory)
+    if done.returncode != 0:
+        raise RuntimeError(f"initdb failed: {done.stdout}{done.stderr}")
+    return directory / "data"
+
+
+def _copy_tree(source, target):
+    """With owners and modes."""
+    machine.run(["cp", "-a", "--reflink=auto", source, target], check=True)
+
+
+def template():
+    """A cluster to copy, which is several times as fast as to make one."""
+    global _template
+    with _template_lock:
+        if _template is None:
+            _template = _cached() if CACHE else _initdb(machine.scratch("template"))
+        return _template
+
+
+def _cached():
+    version = machine.run([machine.pg_program("postgres"), "--version"], check=True).stdout
+    kept = Path(CACHE) / "".join(letter if letter.isalnum() else "-" for letter in version.strip())
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        new = kept.with_name(f"{kept.name}.{os.getpid()}")
+        _copy_tree(_initdb(machine.scratch("template")), new)
+        try:
+            new.rename(kept)
+        except OSError:  # somebody else was faster
+            shutil.rmtree(new)
+    return kept
 
 
 class Postgres:
     """Started by the constructor. `fsync=True` for tests that kill it and count what survived.
 
     With a `primary` it is a standby of that one, which streams from it under the name `standby`. With a
-    `wal_dir`, an empty directory, its WAL is there, in small pieces.
+    `wal_dir`, an empty directory, its WAL is there, in small pieces. All others are copies of one cluster, down to
+    its system identifier.
     """
 
     def __init__(self, *, fsync=False, settings=None, hba=HBA, certificate=None, primary=None, wal_dir=None):
@@ -43,22 +88,15 @@ class Postgres:
         self._settings = {**SETTINGS, "fsync": "on" if fsync else "off", **(settings or {})}
         if primary:
             self._copy(primary)
+        elif wal_dir:
+            _initdb(self.dir, "--waldir", wal_dir, "--wal-segsize=1")
         else:
-            self._initdb(wal_dir)
+            _copy_tree(template(), self.data)
         self.set_hba(hba)
         if certificate:
             self._use_certificate(certificate)
         self._write_settings()
         self.start()
-
-    def _initdb(self, wal_dir):
-        command = [machine.pg_program("initdb"), "-D", self.data, "-U", "postgres", "-A", "trust"]
-        command += ["-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
-        if wal_dir:
-            command += ["--waldir", wal_dir, "--wal-segsize=1"]
-        done = machine.run(machine.as_system_user(command), cwd=self.dir)
-        if done.returncode != 0:
-            raise RuntimeError(f"initdb failed: {done.stdout}{done.stderr}")
 
     def _copy(self, primary):
         command = [machine.pg_program("pg_basebackup"), "-D", self.data, "-h", primary.socket_dir]
