@@ -1,6 +1,7 @@
 """The pooler's own clocks on a real Postgres: each way past Postgres's timers that we know comes to an end, and
 whoever has the server next notices nothing."""
 
+import itertools
 import random
 import socket
 import threading
@@ -8,7 +9,7 @@ import time
 import unittest
 from pathlib import Path
 
-from harness import PgweirCase, Wire, pg_program, run, wait_until
+from harness import PgweirCase, Wire, pg_program, run, side_by_side, wait_until
 from harness.wire import (
     bind,
     error_fields,
@@ -47,6 +48,7 @@ SIDE_ROLE = Path(__file__).resolve().parents[2] / "packaging/postgres/side_role.
 class ClocksCase(PgweirCase):
     postgres_options = {"hba": TRUST}
     side = {}
+    _numbers = itertools.count(1)
 
     @classmethod
     def setUpClass(cls):
@@ -65,6 +67,11 @@ class ClocksCase(PgweirCase):
         # Without a password it would prove nothing.
         cls.postgres.set_hba('host postgres "pgweir side" 127.0.0.1/32 scram-sha-256\n' + TRUST)
 
+    def setUp(self):
+        """A database of its own: the tests run side by side."""
+        self.database = f"app{next(self._numbers)}"
+        self.postgres.sql(f"create database {self.database} template app owner app")
+
     def weir(self, **tier):
         limits = {key: value for key, value in {**TIER, **tier}.items() if value is not None}
         return self.pgweir(
@@ -72,7 +79,7 @@ class ClocksCase(PgweirCase):
                 "auth": {"method": "trust"},
                 "backends": {"main": self.side},
                 "tiers": {"timed": {**dict.fromkeys(("work_mem", "temp_buffers"), "none"), **limits}},
-                "tenants": {"app": {"tier": "timed", "backend": "main", "database": "app"}},
+                "tenants": {"app": {"tier": "timed", "backend": "main", "database": self.database}},
             },
             {"app": "s3cret", "admin": "adm1n"},
         )
@@ -88,9 +95,12 @@ class ClocksCase(PgweirCase):
             if kind == b"E":
                 return error_fields(payload)
 
-    def processes(self, condition="true"):
-        text = "select count(*) from pg_stat_activity where usename = 'app' and backend_type = 'client backend' and "
-        return self.postgres.sql(text + condition)[0][0]
+    def processes(self, condition):
+        text = f"select count(*) from pg_stat_activity where datname = '{self.database}' and usename = 'app' and "
+        return self.postgres.sql(text + "backend_type = 'client backend' and " + condition)[0][0]
+
+    def terminate_all(self):
+        self.postgres.sql(f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{self.database}'")
 
     def assert_unaffected(self, weir):
         """Whoever comes next has a server, and nothing of the last one's end meets him."""
@@ -298,7 +308,7 @@ class WithoutSideRole(Holes, ClocksCase):
         weir = self.weir()
         self.ends(weir, [query(STUBBORN)], "57014", "statement_timeout", within=3)
         wait_until(lambda: "without a side role" in weir.log(), what="the log says that it may go on")
-        self.postgres.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'")
+        self.terminate_all()
         self.assert_unaffected(weir)
 
 
@@ -338,7 +348,7 @@ class WithSideRole(Holes, ClocksCase):
         self.ends(weir, [query(STUBBORN)], "57014", "statement_timeout", within=3)
         wait_until(lambda: "could not be terminated" in weir.log(), what="the log says why it goes on")
         self.assertIn("must be a member", weir.log().replace("permission denied", "must be a member"))
-        self.postgres.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'")
+        self.terminate_all()
         self.assert_unaffected(weir)
 
     def test_side_role_that_cannot_log_in(self):
@@ -347,8 +357,12 @@ class WithSideRole(Holes, ClocksCase):
         self.ends(weir, [query(STUBBORN)], "57014", "statement_timeout", within=3)
         wait_until(lambda: "could not be terminated" in weir.log(), what="the log says why it goes on")
         self.assertIn("password authentication failed", weir.log())
-        self.postgres.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'")
+        self.terminate_all()
         self.assert_unaffected(weir)
+
+
+def load_tests(loader, tests, pattern):
+    return side_by_side(tests, WithoutSideRole, WithSideRole)
 
 
 if __name__ == "__main__":

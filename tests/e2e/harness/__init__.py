@@ -16,6 +16,7 @@ from .postgres import Postgres
 from .recorder import Recorder
 from .redis import Redis
 from .sentinel import Sentinels, replica_of
+from .side_by_side import side_by_side
 from .small_disk import SmallDisk
 from .sniffer import Sniffer
 from .wire import Wire
@@ -40,5 +41,6 @@ __all__ = [
     "run",
     "replica_of",
     "scratch",
+    "side_by_side",
     "wait_until",
 ]
