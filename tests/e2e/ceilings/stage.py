@@ -7,6 +7,7 @@ ceilings are low). Its name is that of the role, and of the tenant where there i
 import contextlib
 import shutil
 import subprocess
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,7 +106,8 @@ class Stage:
         self.postgres = Postgres(hba=TRUST, settings=SETTINGS)
         guard = build_guard() if "guard" in self.modes else None
         self.seats = [Seat(mode, lane, kind) for mode in self.modes for lane in range(LANES) for kind in KINDS]
-        self._superuser = self.postgres.connect()
+        self._superuser = threading.local()
+        self._connections = []
         self._make_tenants(guard)
         if any(mode in MODES for mode in self.modes):
             self.weir = Pgweir(self.postgres, self._configuration()).start()
@@ -119,7 +121,8 @@ class Stage:
         finally:
             if self.bouncer:
                 self.bouncer.stop()
-            self._superuser.close()
+            for connection in self._connections:
+                connection.close()
             self.postgres.stop()
 
     # --- the tenants on Postgres
@@ -202,7 +205,11 @@ class Stage:
         self.sql(f"select pg_terminate_backend(pid, 5000) from pg_stat_activity where usename = '{seat.name}'")
 
     def sql(self, text):
-        cursor = self._superuser.execute(text)
+        """By a connection of the thread's own: what one of them waits for keeps no other."""
+        if not hasattr(self._superuser, "connection"):
+            self._superuser.connection = self.postgres.connect()
+            self._connections.append(self._superuser.connection)
+        cursor = self._superuser.connection.execute(text)
         return cursor.fetchall() if cursor.description else []
 
     # --- what stands in front
