@@ -76,33 +76,48 @@ def _first_difference(ours, theirs):
     return "nothing"
 
 
-def compare(stage, cases, mode):
+def _run_case(stage, seat, case):
+    answers = _answers(stage, seat, case)
+    if any("alter role" in step for step in case.steps if isinstance(step, str)):
+        stage.restore(seat)
+    return answers
+
+
+def _run_programs(stage, seat):
+    """Name of a program -> (exit status, lines), and what it complained of."""
+    with stage.past_the_pooler(seat) as connection:
+        connection.execute("drop schema if exists play cascade; create schema play")
+        for text in PLAYGROUND:
+            connection.execute(text)
+    outputs = {}
+    for name, (program, *arguments) in PROGRAMS.items():
+        done = run([pg_program(program), *stage.address(seat), *arguments])
+        outputs[name] = (done.returncode, _without_names(done.stdout, seat)), done.stderr
+    return outputs
+
+
+class Plain:
+    """What Postgres itself answers, asked once for all modes."""
+
+    def __init__(self, stage, cases, programs=True):
+        seat = Seat("plain", 0, "memory")
+        self.answers = {case.name: _run_case(stage, seat, case) for case in cases}
+        self.programs = _run_programs(stage, seat) if programs else {}
+
+
+def compare(stage, cases, mode, plain):
+    """What differs in a mode, as sentences."""
     wrong = []
-    seat, plain = Seat(mode, 0, "memory"), Seat("plain", 0, "memory")
+    seat = Seat(mode, 0, "memory")
     for case in cases:
-        wrong.append(_difference(case, mode, _answers(stage, seat, case), _answers(stage, plain, case)))
-        if any("alter role" in step for step in case.steps if isinstance(step, str)):
-            stage.restore(seat)
-            stage.restore(plain)
+        wrong.append(_difference(case, mode, _run_case(stage, seat, case), plain.answers[case.name]))
+    if plain.programs:
+        for name, (ours, complaint) in _run_programs(stage, seat).items():
+            theirs, their_complaint = plain.programs[name]
+            if ours != theirs or ours[0] != 0:
+                said = (their_complaint or complaint)[:200]
+                wrong.append(f"{mode}: innocent: {name}: {_first_difference(ours, theirs)}; {said}")
     return [each for each in wrong if each]
 
 
-def compare_programs(stage, mode):
-    wrong = []
-    seat, plain = Seat(mode, 0, "memory"), Seat("plain", 0, "memory")
-    for each in (seat, plain):
-        with stage.past_the_pooler(each) as connection:
-            connection.execute("drop schema if exists play cascade; create schema play")
-            for text in PLAYGROUND:
-                connection.execute(text)
-    for name, (program, *arguments) in PROGRAMS.items():
-        outputs = []
-        for each in (seat, plain):
-            done = run([pg_program(program), *stage.address(each), *arguments])
-            outputs.append((done.returncode, _without_names(done.stdout, each)))
-        if outputs[0] != outputs[1] or outputs[0][0] != 0:
-            wrong.append(f"{mode}: innocent: {name}: {_first_difference(*outputs)}; {done.stderr[:200]}")
-    return wrong
-
-
-__all__ = ["compare", "compare_programs"]
+__all__ = ["Plain", "compare"]

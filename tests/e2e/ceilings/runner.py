@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from harness.wire import Closed
@@ -13,7 +14,7 @@ from harness.wire import Closed
 from . import judges
 from .case import MODES
 from .catalog import HOSTILE, INNOCENT
-from .innocent_run import compare, compare_programs
+from .innocent_run import Plain, compare
 from .stage import LANES, TARGETS, Seat, Stage
 
 TRIES = 3
@@ -169,12 +170,12 @@ class Runner:
             return
         attempt.text += fresh.text
 
-    def innocents(self, cases, mode):
-        """What differs from Postgres's own answers, as sentences."""
-        return compare(self.stage, cases, mode)
-
-    def programs(self, mode):
-        return compare_programs(self.stage, mode)
+    def innocents(self, cases, modes, programs=True):
+        """mode -> what differs from Postgres's own answers, as sentences."""
+        plain = Plain(self.stage, cases, programs)
+        with ThreadPoolExecutor(len(modes)) as threads:
+            wrong = threads.map(lambda mode: compare(self.stage, cases, mode, plain), modes)
+            return dict(zip(modes, wrong))
 
 
 def table(outcomes, modes):
@@ -215,10 +216,10 @@ def main(arguments=None):
         if options.v:
             for outcome in outcomes:
                 print(f"{outcome.mode}: {outcome.case.full_name}: {outcome.broken or 'held'}")
-        for mode in modes:
-            if mode in MODES:
-                wrong += runner.innocents(innocent, mode)
-                wrong += [] if options.k else runner.programs(mode)
+        ours = [mode for mode in modes if mode in MODES]
+        if ours and (innocent or not options.k):
+            for differences in runner.innocents(innocent, ours, programs=not options.k).values():
+                wrong += differences
         print(f"{len(hostile)} hostile, {len(innocent)} innocent, {time.monotonic() - began:.0f} s")
     finally:
         stage.close()
