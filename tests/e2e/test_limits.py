@@ -1,11 +1,12 @@
 """Every limit answers: with its SQLSTATE, which limit it was, and what to do."""
 
+import itertools
 import struct
 import threading
 import time
 import unittest
 
-from harness import PgweirCase, Wire, wait_until
+from harness import PgweirCase, Wire, side_by_side, wait_until
 from harness.wire import Closed, error_fields, first_error, kinds, parse, query, startup, sync
 
 TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
@@ -13,18 +14,26 @@ TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 
 class Limits(PgweirCase):
     postgres_options = {"hba": TRUST}
+    _numbers = itertools.count(1)
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
         cls.postgres.create_user("app", "s3cret")
-        for database in ("app", "other"):
-            cls.postgres.create_database(database, owner="app")
         cls.users = {"app": "s3cret", "admin": "adm1n"}
+
+    def setUp(self):
+        """Databases of its own for each of two tenants: the tests run side by side."""
+        number = next(self._numbers)
+        self.databases = {name: f"{name}{number}" for name in ("app", "other")}
+        for database in self.databases.values():
+            self.postgres.create_database(database, owner="app")
 
     def weir(self, tier=None, **config):
         row = {"pool_size": 2, "max_server_connections": 2, "max_clients": 50, "queue_timeout": "30s", **(tier or {})}
-        tenants = {name: {"tier": "test", "backend": "main", "database": name} for name in ("app", "other")}
+        tenants = {
+            name: {"tier": "test", "backend": "main", "database": database} for name, database in self.databases.items()
+        }
         return self.pgweir(
             {"auth": {"method": "trust"}, "tiers": {"test": row}, "tenants": tenants, **config}, self.users
         )
@@ -198,9 +207,12 @@ class Limits(PgweirCase):
                     order.append((payload[10 + size :], n))
         self.assertEqual([n for _, n in sorted(order)], list(range(6)))
 
+    def servers(self, condition="true"):
+        text = f"select count(*) from pg_stat_activity where datname = '{self.databases['app']}' and "
+        return self.postgres.sql(text + "backend_type = 'client backend' and " + condition)[0][0]
+
     def sleeping(self):
-        text = "select count(*) from pg_stat_activity where state = 'active' and query like 'select pg_sleep(%'"
-        return self.postgres.sql(text)[0][0]
+        return self.servers("state = 'active' and query like 'select pg_sleep(%'")
 
     def test_query_timeout(self):
         weir = self.weir(client={"query_timeout": "1s"})
@@ -223,8 +235,7 @@ class Limits(PgweirCase):
         self.assertEqual(idle.value("select 1"), "1", "outside a transaction nothing is timed")
 
     def open_transactions(self):
-        text = "select count(*) from pg_stat_activity where state like 'idle in transaction%'"
-        return self.postgres.sql(text)[0][0]
+        return self.servers("state like 'idle in transaction%'")
 
     def test_a_flush_does_not_rearm_the_idle_clock(self):
         weir = self.weir(client={"idle_transaction_timeout": "1s"})
@@ -249,10 +260,6 @@ class Limits(PgweirCase):
         self.assertIsNotNone(error, "ten seconds passed")
         self.assert_answered(error, "25P04")
         wait_until(lambda: self.open_transactions() == 0, what="its transaction is rolled back")
-
-    def servers(self, database="app"):
-        text = f"select count(*) from pg_stat_activity where datname = '{database}' and backend_type = 'client backend'"
-        return self.postgres.sql(text)[0][0]
 
     def test_servers_kept_while_a_tenant_has_clients(self):
         weir = self.weir(tier={"min_server_connections": 2, "server_idle_timeout": "1s"})
@@ -301,7 +308,7 @@ class Limits(PgweirCase):
 
         def watch():
             nonlocal most
-            text = "select count(*) from pg_stat_activity where usename = 'app'"
+            text = f"select count(*) from pg_stat_activity where datname in {tuple(self.databases.values())}"
             with self.postgres.connect() as direct:
                 while not stop.is_set():
                     most = max(most, direct.execute(text).fetchone()[0])
@@ -489,6 +496,10 @@ class StartupParameters(PgweirCase):
         client.send(parse("select 1/0 from nowhere"), parse("select 1"), sync())
         self.assertEqual(kinds(client.until_ready()), "EZ")
         self.assertEqual(client.value("select 1"), "1")
+
+
+def load_tests(loader, tests, pattern):
+    return side_by_side(tests, Limits)
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ class Wire:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.key = b""
         self.parameters = {}
-        self._buffer = b""
+        self._buffer = bytearray()  # grows at its end and shrinks at its front without a copy of the rest
 
     def __enter__(self):
         return self
@@ -101,12 +101,13 @@ class Wire:
             except (ConnectionResetError, BrokenPipeError):
                 more = b""
             if not more:
-                raise Closed(self._buffer)
+                raise Closed(bytes(self._buffer))
             self._buffer += more
 
     def take(self, size):
         self._fill(size)
-        taken, self._buffer = self._buffer[:size], self._buffer[size:]
+        taken = bytes(self._buffer[:size])
+        del self._buffer[:size]
         return taken
 
     def receive(self):
