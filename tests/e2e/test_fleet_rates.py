@@ -4,7 +4,7 @@ import threading
 import time
 import unittest
 
-from harness import PgweirCase, Redis, Wire, wait_until
+from harness import PgweirCase, Redis, Wire, side_by_side, wait_until
 from harness.wire import first_error
 
 TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
@@ -129,6 +129,10 @@ class Fleet(PgweirCase):
         done, errors, passed = self.work(fleet, 2)
         self.assertEqual(errors, [])
         self.assertGreater(done[0], 30)
+
+
+def load_tests(loader, tests, pattern):
+    return side_by_side(tests, Fleet)
 
 
 if __name__ == "__main__":
