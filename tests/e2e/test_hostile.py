@@ -1,11 +1,13 @@
 """Clients and servers that break every rule: they are shown out, and nobody else notices."""
 
+import queue
 import random
 import socket
 import struct
 import threading
 import time
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 
 from harness import PgweirCase, Wire, free_port, wait_until
 from harness import fake_server as fake
@@ -25,10 +27,12 @@ from harness.wire import (
 
 TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 CLOSES_WITHIN = 12  # more than the login timeout of these tests, less than any other
+LANES = 4  # of what is tried at the same time
+SINGLES = [f"single{lane}" for lane in range(LANES)]
 
 
 class Hostile(PgweirCase):
-    """The stand: one real tenant, one tenant on a lying server, and a healthy client at work all the time."""
+    """The stand: one real tenant, tenants on lying servers, and a healthy client at work all the time."""
 
     postgres_options = {"hba": TRUST}
 
@@ -36,10 +40,11 @@ class Hostile(PgweirCase):
     def setUpClass(cls):
         super().setUpClass()
         cls.postgres.create_user("app", "s3cret")
-        for database in ("app", "single"):
+        for database in ("app", *SINGLES):
             cls.postgres.create_database(database, owner="app")
-        cls.liar = fake.FakePostgres(free_port())
-        cls.addClassCleanup(cls.liar.close)
+        cls.liars = [fake.FakePostgres(free_port()) for _ in range(LANES)]
+        for liar in cls.liars:
+            cls.addClassCleanup(liar.close)
         small = {"pool_size": 1, "max_server_connections": 1, "max_clients": 200, "queue_timeout": "1s"}
         wide = {"pool_size": 4, "max_server_connections": 4, "max_clients": 200, "queue_timeout": "20s"}
         cls.weir = cls.class_pgweir(
@@ -50,16 +55,25 @@ class Hostile(PgweirCase):
                 # A server that lies at its login looks like one that wakes up. The first question that liars are
                 # asked is to be the client's.
                 "pool": {"wake_timeout": "1s", "read_functions": False},
-                "backends": {"liar": {"host": cls.liar.host, "port": cls.liar.port}},
+                "backends": cls.lying_backends(),
                 "tiers": {"small": small, "wide": wide},
                 "tenants": {
                     "app": {"tier": "wide", "backend": "main", "database": "app"},
-                    "single": {"tier": "small", "backend": "main", "database": "single"},
-                    "lied": {"tier": "small", "backend": "liar", "database": "lied"},
+                    **{name: {"tier": "small", "backend": "main", "database": name} for name in SINGLES},
+                    **cls.lied_tenants(),
                 },
             },
             {"app": "s3cret"},
         )
+
+    @classmethod
+    def lying_backends(cls):
+        return {f"liar{lane}": {"host": liar.host, "port": liar.port} for lane, liar in enumerate(cls.liars)}
+
+    @staticmethod
+    def lied_tenants():
+        row = {"tier": "small", "database": "lied"}
+        return {f"lied{lane}": {"backend": f"liar{lane}", **row} for lane in range(LANES)}
 
     def setUp(self):
         self._stop = threading.Event()
@@ -86,6 +100,29 @@ class Hostile(PgweirCase):
         self._healthy.join(30)
         self.assertFalse(self._healthy.is_alive(), "the healthy client hangs")
         self.assertIsNone(self._failure)
+
+    def each(self, rows, work):
+        """work(lane, row) for each of the named rows, those of different lanes at the same time."""
+        lanes = queue.SimpleQueue()
+        for lane in range(LANES):
+            lanes.put(lane)
+
+        def one(row):
+            lane = lanes.get()
+            try:
+                work(lane, row)
+            except Exception as error:  # reported below, by its name
+                return error
+            finally:
+                lanes.put(lane)
+            return None
+
+        with ThreadPoolExecutor(LANES) as threads:
+            errors = list(threads.map(one, rows.values()))
+        for name, error in zip(rows, errors):
+            with self.subTest(name):
+                if error:
+                    raise error
 
     def ends(self, wire, seconds=CLOSES_WITHIN):
         """All messages until pgweir closes; fails if it does not."""
@@ -141,9 +178,7 @@ class BeforeLogin(Hostile):
             "cancel too long": struct.pack("!ii", 2000, CANCEL_REQUEST) + b"x" * 1992,
             "second request for tls": special(SSL_REQUEST) * 3,
         }
-        for name, text in texts.items():
-            with self.subTest(name):
-                self.assertNotIn("Z", kinds(message for message in self.hit_plain(text)))
+        self.each(texts, lambda lane, text: self.assertNotIn("Z", kinds(self.hit_plain(text))))
 
     def hit_plain(self, text):
         """Messages of the answer, without the single byte that answers an SSLRequest."""
@@ -324,9 +359,9 @@ class AfterLogin(Hostile):
             self.hit(b"".join(parts) + message(b"S"))
             self.assert_clean()
 
-    def leave(self, *texts, reset=False, read=0):
+    def leave(self, lane, *texts, reset=False, read=0):
         """Sends and goes, in a pool of one server; whoever comes next finds it clean."""
-        wire = Wire(self.weir.port).login("app", "single")
+        wire = Wire(self.weir.port).login("app", SINGLES[lane])
         for text in texts:
             wire.send(text)
             time.sleep(0.03)
@@ -336,19 +371,21 @@ class AfterLogin(Hostile):
             wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         wire.close()
 
-    def next_one(self, mark):
+    def next_one(self, lane, mark):
         """The next client waits at most the second that its tier allows it to queue, and is tried again."""
         deadline = time.monotonic() + 15
         while True:
             try:
                 with Wire(self.weir.port) as wire:
-                    wire.login("app", "single")
+                    wire.login("app", SINGLES[lane])
                     return wire.value(f"select '{mark}' || pg_current_xact_id_if_assigned() is null")
             except (Closed, AssertionError):
                 if time.monotonic() > deadline:
                     raise
 
     def test_leaving_in_the_middle(self):
+        for database in SINGLES:
+            self.postgres.sql("create table taken (t text); alter table taken owner to app", database)
         whole = query("select 1")
         scenes = {
             "half a header": [whole[:3]],
@@ -359,7 +396,7 @@ class AfterLogin(Hostile):
             "a running query": [query("select pg_sleep(30)")],
             "a batch without its end": [message(b"P", b"\0select 1\0\0\0"), message(b"H")],
             "a copy": [query("copy pg_temp.nowhere from stdin")],
-            "a copy in": [query("create table if not exists taken (t text)"), query("copy taken from stdin"), message(b"d", b"row\n")],
+            "a copy in": [query("copy taken from stdin"), message(b"d", b"row\n")],
             "half a copy row": [query("copy taken from stdin"), message(b"d", b"row\n" * 100)[:-9]],
             "a copy out": [query("copy (select repeat('x', 1000) from generate_series(1, 100000)) to stdout")],
             "a big answer": [query("select repeat('x', 1000) from generate_series(1, 200000)")],
@@ -367,16 +404,21 @@ class AfterLogin(Hostile):
             "a setting": [query("set work_mem = '7MB'")],
             "a lock": [query("select pg_advisory_lock(77)")],
         }
-        for name, texts in scenes.items():
-            for reset in (False, True):
-                with self.subTest(name, reset=reset):
-                    self.leave(*texts, reset=reset)
-                    self.assertEqual(self.next_one("me"), "t")
-        with Wire(self.weir.port) as wire:
-            wire.login("app", "single")
-            self.assertEqual(wire.value("show work_mem"), "4MB")
-            self.assertEqual(wire.value("select count(*) from pg_locks where locktype = 'advisory'"), "0")
-            self.assertEqual(wire.value("select to_regclass('left_behind') is null and to_regclass('half') is null"), "t")
+
+        def leaves(lane, row):
+            texts, reset = row
+            self.leave(lane, *texts, reset=reset)
+            self.assertEqual(self.next_one(lane, "me"), "t")
+
+        rows = {(name, reset): (texts, reset) for name, texts in scenes.items() for reset in (False, True)}
+        self.each(rows, leaves)
+        for database in SINGLES:
+            with Wire(self.weir.port) as wire:
+                wire.login("app", database)
+                self.assertEqual(wire.value("show work_mem"), "4MB")
+                self.assertEqual(wire.value("select count(*) from pg_locks where locktype = 'advisory'"), "0")
+                left = "select to_regclass('left_behind') is null and to_regclass('half') is null"
+                self.assertEqual(wire.value(left), "t")
 
     def test_asking_without_reading(self):
         """Thousands of requests, no answer read: pgweir stops reading, too, and stays small."""
@@ -393,22 +435,23 @@ class AfterLogin(Hostile):
 
 class LyingServers(Hostile):
     def tearDown(self):
-        self.liar.behaviour = fake.honest("1")
-        self.liar.hang_up()
+        for liar in self.liars:
+            liar.behaviour = fake.honest("1")
+            liar.hang_up()
         super().tearDown()
 
-    def behave(self, behaviour):
-        self.liar.behaviour = behaviour
-        self.liar.hang_up()
+    def behave(self, behaviour, lane=0):
+        self.liars[lane].behaviour = behaviour
+        self.liars[lane].hang_up()
         time.sleep(0.05)
 
-    def logged_in(self):
-        """A client of the lied-to tenant; the queue of its tier lasts one second, so it is tried again."""
+    def logged_in(self, lane=0):
+        """A client of a lied-to tenant; the queue of its tier lasts one second, so it is tried again."""
         deadline = time.monotonic() + 20
         while True:
             wire = Wire(self.weir.port)
             try:
-                return wire.login("app", "lied")
+                return wire.login("app", f"lied{lane}")
             except Closed:
                 wire.close()
                 if time.monotonic() > deadline:
@@ -438,15 +481,17 @@ class LyingServers(Hostile):
         ]
         answer = b"".join(parts)
         boundaries = {sum(len(part) for part in parts[:n]) for n in range(len(parts) + 1)}
-        for cut in range(1, len(answer) - len(fake.READY)):
-            ending = "reset" if cut % 2 else "close"
-            with self.subTest(cut=cut, ending=ending):
-                then = fake.Session.reset if cut % 2 else (lambda session: None)
-                self.behave(fake.answering(answer[:cut], then))
-                with self.logged_in() as wire:
-                    wire.send(query("select name, amount from account"))
-                    received = self.raw_answer(wire)
-                self.check_beginning(received, answer, boundaries)
+
+        def dies(lane, cut):
+            then = fake.Session.reset if cut % 2 else (lambda session: None)
+            self.behave(fake.answering(answer[:cut], then), lane)
+            with self.logged_in(lane) as wire:
+                wire.send(query("select name, amount from account"))
+                received = self.raw_answer(wire)
+            self.check_beginning(received, answer, boundaries)
+
+        cuts = range(1, len(answer) - len(fake.READY))
+        self.each({f"{'reset' if cut % 2 else 'close'} at {cut}": cut for cut in cuts}, dies)
 
     def check_beginning(self, received, answer, boundaries):
         same = 0
@@ -488,15 +533,17 @@ class LyingServers(Hostile):
             "random bytes": random.Random(3).randbytes(500),
             "parse completes": message(b"1") + end,
         }
-        for name, lie in lies.items():
-            with self.subTest(name):
-                self.behave(fake.answering(lie))
-                with self.logged_in() as wire:
-                    wire.send(query("select x"), message(b"X"))
-                    self.raw_answer_or_quiet(wire)
-                self.behave(fake.honest("7"))
-                with self.logged_in() as wire:
-                    self.assertEqual(wire.value("select x"), "7")
+
+        def tell(lane, lie):
+            self.behave(fake.answering(lie), lane)
+            with self.logged_in(lane) as wire:
+                wire.send(query("select x"), message(b"X"))
+                self.raw_answer_or_quiet(wire)
+            self.behave(fake.honest("7"), lane)
+            with self.logged_in(lane) as wire:
+                self.assertEqual(wire.value("select x"), "7")
+
+        self.each(lies, tell)
 
     def raw_answer_or_quiet(self, wire):
         """A lie of legal form may pass; a lie that promises more bytes leaves the client waiting for them."""
@@ -590,31 +637,34 @@ class LyingServers(Hostile):
             "not idle": [fake.AUTHENTICATION_OK, message(b"S", b"a\0b\0"), message(b"Z", b"T")],
             "says nothing": None,
         }
-        for name, lie in lies.items():
-            with self.subTest(name):
-                if lie is None:
-                    self.behave(lambda session: (session.startup(), time.sleep(5)))
-                elif not lie:
-                    self.behave(lambda session: session.startup())
-                else:
-                    self.behave(self.login_lie(*lie))
-                with Wire(self.weir.port) as wire:
-                    wire.send(startup("app", "lied"), query("select 1"))
-                    messages = self.ends(wire, seconds=20)
-                    self.assertNotIn("D", kinds(messages))
-                self.assertNotIn(b"s3cret", self.liar.received())
-        self.behave(fake.honest("8"))
-        with self.logged_in() as wire:
-            self.assertEqual(wire.value("select x"), "8")
+
+        def tell(lane, lie):
+            if lie is None:
+                self.behave(lambda session: (session.startup(), time.sleep(5)), lane)
+            elif not lie:
+                self.behave(lambda session: session.startup(), lane)
+            else:
+                self.behave(self.login_lie(*lie), lane)
+            with Wire(self.weir.port) as wire:
+                wire.send(startup("app", f"lied{lane}"), query("select 1"))
+                messages = self.ends(wire, seconds=20)
+                self.assertNotIn("D", kinds(messages))
+            self.assertNotIn(b"s3cret", self.liars[lane].received())
+
+        self.each(lies, tell)
+        for lane in range(LANES):
+            self.behave(fake.honest("8"), lane)
+            with self.logged_in(lane) as wire:
+                self.assertEqual(wire.value("select x"), "8")
 
     def test_lies_about_functions(self):
         """They are asked for before the first client is served. Its own answer is true all the same."""
         weir = self.pgweir(
             {
                 "auth": {"method": "trust"},
-                "backends": {"liar": {"host": self.liar.host, "port": self.liar.port}},
+                "backends": self.lying_backends(),
                 "tiers": {"small": {"pool_size": 1, "max_server_connections": 1, "queue_timeout": "20s"}},
-                "tenants": {"lied": {"tier": "small", "backend": "liar", "database": "lied"}},
+                "tenants": self.lied_tenants(),
             },
             {"app": "s3cret"},
         )
@@ -631,30 +681,32 @@ class LyingServers(Hostile):
             "rows for ever": [print_row * 50_000 + end, fake.data_row(*body) * 50_000 + end],
             "silence": [b""],
         }
-        for name, answers in lies.items():
-            with self.subTest(name):
-                asked = []
 
-                def behaviour(session, answers=answers, asked=asked):
-                    session.login()
-                    while True:
-                        kind, payload = session.receive()
-                        if kind == b"X":
-                            return
-                        if b"pg_catalog, pg_temp" in payload:
-                            asked.append(payload)
-                            session.send(answers[min(len(asked), len(answers)) - 1])
-                            if len(answers[-1]) < 10:
-                                time.sleep(10)
-                        elif kind in (b"Q", b"S"):
-                            session.send(fake.row_description("x"), fake.data_row("true"), end)
+        def tell(lane, answers):
+            asked = []
 
-                self.behave(behaviour)
-                weir.console("reconnect")
-                with Wire(weir.port) as wire:
-                    wire.login("app", "lied")
-                    self.assertEqual(wire.value("select x"), "true")
-                self.assertGreater(len(asked), 0)
+            def behaviour(session):
+                session.login()
+                while True:
+                    kind, payload = session.receive()
+                    if kind == b"X":
+                        return
+                    if b"pg_catalog, pg_temp" in payload:
+                        asked.append(payload)
+                        session.send(answers[min(len(asked), len(answers)) - 1])
+                        if len(answers[-1]) < 10:
+                            time.sleep(10)
+                    elif kind in (b"Q", b"S"):
+                        session.send(fake.row_description("x"), fake.data_row("true"), end)
+
+            self.behave(behaviour, lane)
+            weir.console(f"reconnect lied{lane}")
+            with Wire(weir.port) as wire:
+                wire.login("app", f"lied{lane}")
+                self.assertEqual(wire.value("select x"), "true")
+            self.assertGreater(len(asked), 0)
+
+        self.each(lies, tell)
 
     def scram_lie(self, first, final=None):
         """Speaks SCRAM up to the point where it lies; `first` and `final` make the server's messages."""
@@ -687,13 +739,15 @@ class LyingServers(Hostile):
             "a wrong proof": (lambda nonce: b"r=" + nonce + b"xx,s=c2FsdA==,i=4096", b"v=" + b"A" * 43 + b"="),
             "an error for a proof": (lambda nonce: b"r=" + nonce + b"xx,s=c2FsdA==,i=4096", b"e=other-error"),
         }
-        for name, (first, final) in lies.items():
-            with self.subTest(name):
-                self.behave(self.scram_lie(first, final))
-                with Wire(self.weir.port) as wire:
-                    wire.send(startup("app", "lied"), query("select 1"))
-                    messages = self.ends(wire, seconds=20)
-                    self.assertNotIn("D", kinds(messages), "a server that proved nothing was believed")
+
+        def tell(lane, lie):
+            self.behave(self.scram_lie(*lie), lane)
+            with Wire(self.weir.port) as wire:
+                wire.send(startup("app", f"lied{lane}"), query("select 1"))
+                messages = self.ends(wire, seconds=20)
+                self.assertNotIn("D", kinds(messages), "a server that proved nothing was believed")
+
+        self.each(lies, tell)
 
 
 del Hostile  # so that unittest does not take it for a test class
