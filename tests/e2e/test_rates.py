@@ -4,7 +4,7 @@ import threading
 import time
 import unittest
 
-from harness import PgweirCase, Wire, wait_until
+from harness import PgweirCase, Wire, side_by_side, wait_until
 from harness.wire import error_fields, first_error, kinds, query, startup
 
 TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
@@ -176,6 +176,10 @@ class Answers(PgweirCase):
         time.sleep(0.3)
         holder.close()
         self.assertEqual(kinds(waiting.until_ready())[-1], "Z")
+
+
+def load_tests(loader, tests, pattern):
+    return side_by_side(tests, Answers)
 
 
 if __name__ == "__main__":
