@@ -7,7 +7,7 @@ import time
 import unittest
 from pathlib import Path
 
-from harness import Postgres, PgweirCase, Redis, machine
+from harness import Postgres, PgweirCase, Redis, machine, side_by_side
 from harness.certificates import Authority, Certificate
 from harness.pgweir import environment, binary
 
@@ -264,6 +264,10 @@ class Doctor(PgweirCase):
         self.assertEqual(code, WARN)
         self.expect(found, "backend main: TLS", "warn", "expires on", "renew")
         self.expect(found, "backend main: side role", "warn", "GRANT pg_signal_backend TO side")
+
+
+def load_tests(loader, tests, pattern):
+    return side_by_side(tests, Doctor)
 
 
 if __name__ == "__main__":
