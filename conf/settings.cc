@@ -84,8 +84,9 @@ constexpr std::array kSettings{
         "How long Postgres's machine may acknowledge nothing of what it was sent, or answer no probe "
         "while the answer to a request is awaited, before its connection is given up "
         "(TCP_USER_TIMEOUT, and keepalive in whole seconds for requests that have run for a second). "
-        "It may be silent for as long as it works: its kernel answers. never: what the kernel does. For "
-        "connections made from then on."},
+        "It may be silent for as long as it works: its kernel answers. Only who has accepted a "
+        "connection and said nothing on it yet is not waited for longer. never: what the kernel does, and "
+        "server.connect_timeout. For connections made from then on."},
     ConfigRow{"server.keepalive", &Config::server_keepalive, Form::Plain, 0, kDayMs, kReload,
               "How long an idle connection to Postgres is silent before its machine is probed, in whole "
               "seconds. Each probe is a packet. For connections made from then on."},

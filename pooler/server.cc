@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "pooler/base/check.h"
 #include "pooler/group.h"
@@ -99,7 +100,8 @@ void Server::dial() {
   all.insert(all.end(), client_told_.begin(), client_told_.end());  // of settings named twice the last counts
   login_ = std::make_unique<ServerLogin>(dialling_->policy, group_.credentials(), group_.key().database,
                                          worker.scram_nonce(), std::move(all));
-  worker.loop().arm(deadline_, worker.loop().now() + dialling_->patience);
+  dialling_->until = worker.loop().now() + dialling_->patience;
+  worker.loop().arm(deadline_, dialling_->until);
   endpoint_ = address_ = dialling_->round.host();
   tls_ = dialling_->tls;
   stream_ = worker.loop().connect(endpoint_, *this,
@@ -112,12 +114,25 @@ void Server::on_connected() {
     const net::Peer peer = stream_->peer();
     address_ = {peer.host, peer.port};
   }
+  // What was accepted by somebody who has forgotten it, or by a kernel whose Postgres stands still, may never
+  // be answered; another connection may be, by now.
+  if (const Duration silence = group_.worker().config().server_silence_max; silence > Duration::zero()) {
+    dialling_->silent = true;
+    net::Loop& loop = group_.worker().loop();
+    loop.arm(deadline_, std::min(dialling_->until, loop.now() + silence));
+  }
   ServerLogin::Out out;
   login_->connected(out);
   obey(out);
 }
 
+void Server::heard() {
+  if (!std::exchange(dialling_->silent, false)) return;
+  group_.worker().loop().arm(deadline_, dialling_->until);
+}
+
 void Server::on_secured() {
+  heard();
   ServerLogin::Out out;
   login_->secured(out);
   obey(out);
@@ -218,6 +233,7 @@ void Server::host_failed(HostRound::Failure why, HostRole found) {
   const bool of_host = login_verdict(why.error, why.teller, why.stage).backend == Breaker::Outcome::Failed;
   if (of_host) worker.shared().hosts(backend).failed(endpoint_, found, why.error.message);
   worker.loop().disarm(deadline_);
+  dialling_->silent = false;
   const std::string told = why.error.message;
   if (dialling_->round.failed(std::move(why))) {
     worker.log().info("next host is tried",
@@ -230,22 +246,30 @@ void Server::host_failed(HostRound::Failure why, HostRole found) {
 
 void Server::out_of_time() {
   if (place == Place::Starting)
-    host_failed({{sqlstate::kCannotConnectNow,
-                  group_.worker().config().server_connect_timeout > dialling_->patience
-                      ? fmt::format("{} did not answer within host_timeout", net::text(endpoint_))
-                      : "server did not answer within server.connect_timeout",
-                  {},
-                  {}},
-                 Teller::Ourselves,
-                 stage()});
+    host_failed({too_late(), Teller::Ourselves, stage()});
   else
     group_.drop(*this,
                 reads_routines_ ? "it did not tell of functions in time" : "it did not become clean in time");
 }
 
+Error Server::too_late() const {
+  Worker& worker = group_.worker();
+  const bool has_time = worker.loop().now() < dialling_->until;
+  return {sqlstate::kCannotConnectNow,
+          dialling_->silent && has_time
+              ? fmt::format("{} accepted the connection and said nothing for server.silence_max",
+                            net::text(endpoint_))
+          : worker.config().server_connect_timeout > dialling_->patience
+              ? fmt::format("{} did not answer within host_timeout", net::text(endpoint_))
+              : "server did not answer within server.connect_timeout",
+          {},
+          {}};
+}
+
 void Server::on_bytes(Bytes in) {
   switch (place) {
     case Place::Starting: {
+      heard();
       if (dialling_->asks_role) {
         Witness witness(dialling_->read_only_ours);
         protocol::Gather nowhere;

@@ -15,6 +15,7 @@ WATCHED_AFTER = 2  # an answer that has been awaited for a second is
 TCP_RTO_MAX_MS = 44
 LOST_SECONDS = 4  # unbounded, a packet is sent again after 0.2, 0.6, 1.5, 3.2 and 6.6 s
 AGAIN_SECONDS = 1.5
+UNANSWERED_SECONDS = 10  # server.connect_timeout by default: 15
 SILENCE_SECONDS = 7  # server.silence_max, whole seconds of the kernel, and a busy machine
 
 
@@ -61,6 +62,30 @@ class Faults(FaultCase):
 
     def test_garbage(self):
         self.suffer_by_proxy(lambda: self.proxy.set("garbage"), honest=HONEST | {"08P01"})
+
+    def test_logins_that_are_never_answered_are_not_waited_for(self):
+        weir = self.weir(server={"silence_max": "1s"})
+        client = Wire(weir.port).login("app", "bank")
+        self.addCleanup(client.close)
+        self.assertEqual(client.value("select 1"), "1")
+        self.proxy.set("swallow")
+        self.proxy.reset()
+        wait_until(lambda: self.servers(weir) == 0, what="servers gone")
+        known = self.proxy.accepted
+        client.send(query("select 2"))
+        wait_until(lambda: self.proxy.accepted > known, what="a login that is swallowed")
+        self.proxy.set("pass")
+        begun = time.monotonic()
+        self.assertIsNone(first_error(client.until_ready()))
+        waited = time.monotonic() - begun
+        print(f"\n  answered {waited:.2f} s after the network was back", flush=True)
+        self.assertLess(waited, UNANSWERED_SECONDS)
+        self.assertIn("accepted the connection and said nothing for server.silence_max", weir.log())
+
+    @staticmethod
+    def servers(weir):
+        columns, rows = weir.console("SHOW SERVERS")
+        return sum(row[columns.index("database")] == "bank" for row in rows)
 
 
 def may_drop_packets():

@@ -20,6 +20,7 @@ class FaultProxy:
     blackhole   takes everything and says nothing, for connections that there are and for new ones
     garbage     answers with random bytes ahead of what Postgres says
     refuse      new connections are reset; those that there are go on
+    swallow     new connections are accepted and never answered, also when that is over; those that there are go on
     """
 
     def __init__(self, target):
@@ -101,6 +102,10 @@ class FaultProxy:
         self._writers.add(writer)
         onward = None
         try:
+            if self.mode == "swallow":
+                while await reader.read(CHUNK):
+                    pass
+                return
             await self._while_silent()
             back, onward = await asyncio.open_connection(self.target.host, self.target.port)
             self._writers.add(onward)
