@@ -16,8 +16,12 @@ Error killed() {
           {}};
 }
 
-bool concerns(const Group& group, const tiers::Tenant* record) {
-  return !record || (group.key().backend == record->backend && group.key().database == record->database);
+bool concerns(const Worker& worker, const Group& group, const tiers::Tenant* record) {
+  if (!record) return true;
+  // Its clients may still be where its record was before.
+  const Tenant* const tenant = worker.tenants().find(record->name);
+  if (tenant && group.serves(*tenant)) return true;
+  return group.key().backend == record->backend && group.key().database == record->database;
 }
 
 }  // namespace
@@ -30,7 +34,7 @@ void kill(Worker& worker, const tiers::Tenant* record) {
   for (Session* session : sessions) session->end(killed());
   // Groups that other tenants of the same database use go on.
   for (const auto& [key, group] : worker.groups())
-    if (concerns(*group, record) && group->paused()) group->close_unused();
+    if (concerns(worker, *group, record) && group->paused()) group->close_unused();
 }
 
 bool kill_client(Worker& worker, std::uint32_t id) {
@@ -42,7 +46,7 @@ bool kill_client(Worker& worker, std::uint32_t id) {
 
 void reconnect(Worker& worker, const tiers::Tenant* record) {
   for (const auto& [key, group] : worker.groups()) {
-    if (!concerns(*group, record)) continue;
+    if (!concerns(worker, *group, record)) continue;
     for (const auto& [id, server] : group->servers())
       if (server->place != Server::Place::Starting) server->expires = {};
     group->close_idle();
@@ -67,8 +71,8 @@ void drop_unflushed(Worker& worker) {
 }
 
 bool all_closed(const Worker& worker, const tiers::Tenant* record) {
-  return std::all_of(worker.groups().begin(), worker.groups().end(), [record](const auto& entry) {
-    if (!concerns(*entry.second, record)) return true;
+  return std::all_of(worker.groups().begin(), worker.groups().end(), [&](const auto& entry) {
+    if (!concerns(worker, *entry.second, record)) return true;
     return std::all_of(
         entry.second->servers().begin(), entry.second->servers().end(), [](const auto& server) {
           return server.second->place == Server::Place::Starting || server.second->expires != Time{};

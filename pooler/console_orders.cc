@@ -36,6 +36,11 @@ Error already(const char* what) {
   return {sqlstate::kNotInState, fmt::format("pgweir is {} already", what), {}, "RESUME comes first."};
 }
 
+// Where its clients are, or come to. A change of its record may have moved the one, but not the other.
+bool has_or_gets(const Worker& worker, const tiers::Tenant& record) {
+  return &worker.home_of(record) == &worker || worker.tenants().find(record.name);
+}
+
 }  // namespace
 
 std::string ConsoleSession::State::version() { return fmt::format("{}/pgweir-{}", kCompatible, kVersion); }
@@ -95,7 +100,10 @@ void ConsoleSession::State::run(const Request& request) {
     case Action::ShowUsage:
     case Action::ShowUsers: return gather(request);
     case Action::ShowLimit: return show_limit(request.argument);
-    case Action::ShowCeilings: return show_ceilings(request);
+    case Action::ShowCeilings:
+      return with_named(request.argument, [](State& state, const std::optional<tiers::Tenant>& record) {
+        state.show_ceilings(record);
+      });
     case Action::SetTier: return change_tenant(request.argument, {{"tier", request.value}});
     case Action::SuspendTenant:
       return change_tenant(request.argument, {{"state", "suspended"}, {"reason", request.value}});
@@ -155,27 +163,34 @@ void ConsoleSession::State::on_all_workers(std::function<void(Worker&)> task, st
     });
 }
 
-std::optional<tiers::Tenant> ConsoleSession::State::find_tenant(const std::string& name) {
-  auto record = worker.snapshot().tenant(name);
-  if (!record) failed(no_such_database(name));
-  return record;
+void ConsoleSession::State::with_named(
+    const std::string& name, std::function<void(State&, const std::optional<tiers::Tenant>&)> then) {
+  if (name.empty()) return then(*this, std::nullopt);
+  pgweir::look_up(worker, name,
+                  if_here([name, then = std::move(then)](State& state, const Expected<FoundTenant>& found) {
+                    if (found) return then(state, found->record);
+                    // A store that does not answer is no reason not to obey.
+                    const auto configured = state.worker.snapshot().tenant(name);
+                    if (configured) return then(state, configured);
+                    state.failed(found.error());
+                  }));
 }
 
 void ConsoleSession::State::act_on_servers(const Request& request) {
-  const Action action = request.command->action;
-  std::optional<tiers::Tenant> record;
-  if (!request.argument.empty() && !(record = find_tenant(request.argument))) return;
-  if (action == Action::WaitClose) return look_at_closing(record);
-  on_all_workers(
-      [record, action](Worker& each) {
-        if (record && &each.home_of(*record) != &each) return;
-        const tiers::Tenant* const only = record ? &*record : nullptr;
-        if (action == Action::Kill)
-          console::kill(each, only);
-        else
-          console::reconnect(each, only);
-      },
-      if_here([](State& state) { state.done(); }));
+  with_named(request.argument,
+             [action = request.command->action](State& state, const std::optional<tiers::Tenant>& record) {
+               if (action == Action::WaitClose) return state.look_at_closing(record);
+               state.on_all_workers(
+                   [record, action](Worker& each) {
+                     if (record && !has_or_gets(each, *record)) return;
+                     const tiers::Tenant* const only = record ? &*record : nullptr;
+                     if (action == Action::Kill)
+                       console::kill(each, only);
+                     else
+                       console::reconnect(each, only);
+                   },
+                   state.if_here([](State& here) { here.done(); }));
+             });
 }
 
 // Asks all workers, again and again.
@@ -211,26 +226,22 @@ void ConsoleSession::State::pause_or_resume(const Request& request) {
   // Nothing can come to its end.
   if (pause && worker.suspended()) return failed(already("suspended"));
   pausing = request.argument;
-  std::optional<tiers::Tenant> record;
-  Worker* home = nullptr;
-  if (!pausing.empty()) {
-    if (!(record = find_tenant(pausing))) return;
-    home = &worker.home_of(*record);
-  }
-  worker.log().info(pause ? "paused" : "resumed",
-                    {{"user", user}, {"tenant", pausing.empty() ? "*" : pausing}});
-  on_all_workers(
-      [record, home, pause](Worker& each) {
-        if (!record) {
-          if (!pause) each.set_suspended(false);
-          return each.set_paused(nullptr, pause);
-        }
-        if (&each == home || each.tenants().find(record->name)) each.set_paused(&*record, pause);
-      },
-      if_here([pause](State& state) {
-        if (pause) return state.look_at_pause();
-        state.done();
-      }));
+  with_named(pausing, [pause](State& state, const std::optional<tiers::Tenant>& record) {
+    state.worker.log().info(pause ? "paused" : "resumed",
+                            {{"user", state.user}, {"tenant", record ? record->name : "*"}});
+    state.on_all_workers(
+        [record, pause](Worker& each) {
+          if (!record) {
+            if (!pause) each.set_suspended(false);
+            return each.set_paused(nullptr, pause);
+          }
+          if (has_or_gets(each, *record)) each.set_paused(&*record, pause);
+        },
+        state.if_here([pause](State& here) {
+          if (pause) return here.look_at_pause();
+          here.done();
+        }));
+  });
 }
 
 void ConsoleSession::State::suspend() {
@@ -281,19 +292,17 @@ void ConsoleSession::State::order_breaker(const Request& request) {
 }
 
 void ConsoleSession::State::disable_or_enable(const Request& request) {
-  const auto record = find_tenant(request.argument);
-  if (!record) return;
-  on_all_workers(
-      [record, home = &worker.home_of(*record),
-       disable = request.command->action == Action::Disable](Worker& each) {
-        if (&each == home || each.tenants().find(record->name)) each.set_disabled(*record, disable);
-      },
-      if_here([](State& state) { state.done(); }));
+  with_named(request.argument, [disable = request.command->action == Action::Disable](
+                                   State& state, const std::optional<tiers::Tenant>& record) {
+    state.on_all_workers(
+        [record, disable](Worker& each) {
+          if (has_or_gets(each, *record)) each.set_disabled(*record, disable);
+        },
+        state.if_here([](State& here) { here.done(); }));
+  });
 }
 
-void ConsoleSession::State::show_ceilings(const Request& request) {
-  std::optional<tiers::Tenant> record;
-  if (!request.argument.empty() && !(record = find_tenant(request.argument))) return;
+void ConsoleSession::State::show_ceilings(const std::optional<tiers::Tenant>& record) {
   // Of all workers, by tier.
   struct Counted {
     std::mutex mutex;
@@ -342,7 +351,7 @@ void ConsoleSession::State::look_again() {
   const Request& request = requests.front();
   if (request.command->action == Action::Pause) return look_at_pause();
   if (request.command->action == Action::Suspend) return look_at_flush();
-  look_at_closing(request.argument.empty() ? std::nullopt : worker.snapshot().tenant(request.argument));
+  act_on_servers(request);
 }
 
 void ConsoleSession::State::look_up(const std::string& tenant,

@@ -38,8 +38,10 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
   void next();
   void run(const console::Request& request);
   void gather(const console::Request& request);
-  // Nothing, and the error is sent, where it does not exist.
-  std::optional<tiers::Tenant> find_tenant(const std::string& name);
+  // `then` is given the record of the tenant that a command names, wherever it comes from; without a name
+  // none. Where there is no such tenant, the error is sent instead.
+  void with_named(const std::string& name,
+                  std::function<void(State&, const std::optional<tiers::Tenant>&)> then);
   void act_on_servers(const console::Request& request);
   void look_at_closing(const std::optional<tiers::Tenant>& record);
   void kill_client(std::uint32_t client);
@@ -48,7 +50,7 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
   void look_at_flush();
   void order_breaker(const console::Request& request);
   void disable_or_enable(const console::Request& request);
-  void show_ceilings(const console::Request& request);
+  void show_ceilings(const std::optional<tiers::Tenant>& record);
   void look_at_pause();
   void look_again();
   // `then` is given its record and whether its store knows it, where there is such a tenant.

@@ -213,6 +213,71 @@ class Move(PgweirCase):
         self.assertEqual(error.sqlstate, "57P03")
         self.assertEqual(self.place(client), "new")
 
+    def is_there(self, weir, tenant, backend):
+        """By its own account; where it does not know yet, it writes once more what is written already."""
+        try:
+            self.move(weir, f"MOVE {tenant} TO {backend}")
+        except psycopg.Error as error:
+            return f"is on backend '{backend}' already" in str(error)
+        return False
+
+    def test_several_pgweirs_of_a_store(self):
+        """In the order that README gives: whoever does not move it holds it, and lets its clients come again."""
+        redis = Redis()
+        self.addCleanup(redis.stop)
+        redis.tenant("stored", tier="test", database="acme", backend="main")
+        store = {"kind": "redis", "redis_url": redis.url()}
+        first, second = self.weir(tenant_store=store), self.weir(tenant_store=store)
+        here, busy, idle = self.client(first, "stored"), self.client(second, "stored"), self.client(second, "stored")
+        self.assertEqual([self.place(client) for client in (here, busy, idle)], ["old"] * 3)
+        self.addCleanup(self.postgres.sql, "truncate ledger", "acme")
+        before = [self.entries(postgres) for postgres in (self.postgres, self.other)]
+        busy.query("begin")
+        busy.query("insert into ledger values (1)")
+        pausing = threading.Thread(target=second.console, args=("PAUSE stored",), daemon=True)
+        pausing.start()
+        wait_until(lambda: self.paused(second, "stored"), what="a pause")
+        idle.send(query("insert into ledger values (2)"))
+        self.assertIsNone(first_error(busy.query("commit")))
+        pausing.join(10)
+        self.assertFalse(pausing.is_alive())
+        self.move(first, "MOVE stored TO other")
+        second.console("KILL stored")
+        with self.assertRaises(Closed):
+            idle.until_ready()
+        wait_until(lambda: self.is_there(second, "stored", "other"), what="the row read by the other one")
+        second.console("RESUME stored")
+        self.assertEqual(self.place(self.client(second, "stored")), "new")
+        self.assertEqual(self.place(here), "new")
+        # What was committed was so before the move, and nothing came to the former backend after it.
+        after = [self.entries(postgres) for postgres in (self.postgres, self.other)]
+        self.assertEqual(after, [before[0] + 1, before[1]])
+
+    @staticmethod
+    def entries(postgres):
+        return postgres.sql("select count(*) from ledger", "acme")[0][0]
+
+    @staticmethod
+    def paused(weir, database):
+        columns, rows = weir.console("SHOW DATABASES")
+        return {row[columns.index("name")]: row[columns.index("paused")] for row in rows}.get(database) == 1
+
+    def test_several_pgweirs_of_a_configuration(self):
+        """Each is given the order, while the others hold the tenant; its clients stay connected."""
+        first, second = self.weir(), self.weir()
+        clients = [self.client(weir) for weir in (first, second)]
+        self.assertEqual([self.place(client) for client in clients], ["old", "old"])
+        for weir in (first, second):
+            weir.console("PAUSE acme")
+        for weir, client in zip((first, second), clients):
+            client.send(query("select name from place"))
+            self.move(weir, "MOVE acme TO other")
+        for weir in (first, second):
+            weir.console("RESUME acme")
+        for client in clients:
+            self.assertIn(b"new", b"".join(payload for kind, payload in client.until_ready() if kind == b"D"))
+            self.assertEqual(self.place(client), "new")
+
     def test_who_listens_goes_on_listening(self):
         weir = self.weir()
         client = self.client(weir)
