@@ -1,14 +1,23 @@
-"""The Debian package: built, checked by lintian, installed into a root of its own, upgraded, removed, purged."""
+"""The Debian package: built, checked by lintian, installed into a root of its own, started there, upgraded, removed.
 
+PGWEIR_PACKAGE names one that is built already.
+"""
+
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/e2e"))
+
+import psycopg  # noqa: E402
+from harness import Postgres, free_port, wait_until  # noqa: E402
 
 
 def run(*command, env=None):
@@ -25,10 +34,13 @@ def run(*command, env=None):
 class DebianPackage(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        built = run("packaging/deb")
-        if built.returncode != 0:
-            raise AssertionError(f"packaging/deb: {built.stdout[-2000:]}{built.stderr[-4000:]}")
-        cls.package = Path(built.stdout.strip())
+        package = os.environ.get("PGWEIR_PACKAGE")
+        if not package:
+            built = run("packaging/deb")
+            if built.returncode != 0:
+                raise AssertionError(f"packaging/deb: {built.stdout[-2000:]}{built.stderr[-4000:]}")
+            package = built.stdout.strip()
+        cls.package = Path(package)
         cls.work = Path(tempfile.mkdtemp(prefix="pgweir-deb-", dir="/tmp"))
         cls.addClassCleanup(shutil.rmtree, cls.work)
 
@@ -88,16 +100,39 @@ class DebianPackage(unittest.TestCase):
         for code in re.findall(r"^  (\d+) +\S", told, re.M):
             self.assertRegex(page, rf"(?m)^ +{code} ")
 
-    def dpkg(self, *arguments):
-        """Works on a root of its own, and runs the package's scripts without entering it."""
-        force = ["--force-depends", "--force-script-chrootless", "--force-confold", "--force-not-root"]
-        return run("dpkg", f"--root={self.root}", f"--log={self.work}/dpkg.log", *force, *arguments)
+    def test_the_audit_file_is_turned_over_by_time(self):
+        """As logrotate reads it, but for the place and how the service is told."""
+        shipped = (self.unpacked() / "etc/logrotate.d/pgweir").read_text()
+        folder = self.work / "log"
+        folder.mkdir()
+        audit, told = folder / "audit.json", folder / "told"
+        self.assertIn("\n/var/log/pgweir/audit.json {", shipped)
+        self.assertRegex(shipped, r"(?m)^ +systemctl kill .*--signal=HUP pgweir\.service\b")
+        rules = folder / "rules"
+        rules.write_text(re.sub(r"systemctl kill .*", f"touch {told}", shipped).replace("/var/log/pgweir", str(folder)))
+        command = ("/usr/sbin/logrotate", "--state", folder / "state", "--force", "--verbose", rules)
+        self.good(run(*command))
+        self.assertFalse(told.exists(), "there is no audit file where none is wanted")
+        audit.write_text("{}\n")
+        done = run(*command)
+        self.assertNotIn("error", self.good(done) + done.stderr)
+        self.assertEqual(((folder / "audit.json.1").read_text(), audit.exists(), told.exists()), ("{}\n", False, True))
 
-    def test_install_upgrade_remove_purge(self):
-        self.root = self.work / "root"
+    def new_root(self, name):
+        self.root = self.work / name
         for folder in ("info", "updates", "triggers"):
             (self.root / "var/lib/dpkg" / folder).mkdir(parents=True)
         (self.root / "var/lib/dpkg/status").touch()
+        (self.root / "etc").mkdir()
+
+    def dpkg(self, *arguments, path=None):
+        """Works on a root of its own, and runs the package's scripts without entering it."""
+        force = ["--force-depends", "--force-script-chrootless", "--force-confold", "--force-not-root"]
+        env = {"PATH": f"{path}:{os.environ['PATH']}"} if path else None
+        return run("dpkg", f"--root={self.root}", f"--log={self.work}/dpkg.log", *force, *arguments, env=env)
+
+    def test_install_upgrade_remove_purge(self):
+        self.new_root("root")
         config, program = self.root / "etc/pgweir/pgweir.yaml", self.root / "usr/bin/pgweir"
 
         self.good(self.dpkg("-i", self.package))
@@ -114,6 +149,119 @@ class DebianPackage(unittest.TestCase):
         self.assertTrue(config.exists())
         self.good(self.dpkg("-P", "pgweir"))
         self.assertFalse(config.exists())
+
+    def successor(self):
+        """The same package under a higher version; and that version."""
+        folder = self.work / "successor"
+        self.good(run("dpkg-deb", "-R", self.package, folder))
+        control = folder / "DEBIAN/control"
+        version = re.search(r"(?m)^Version: (\S+)", control.read_text())[1] + "+1"
+        control.write_text(re.sub(r"(?m)^Version: .*", f"Version: {version}", control.read_text()))
+        package = self.work / "successor.deb"
+        self.good(run("dpkg-deb", "--root-owner-group", "-b", folder, package))
+        return package, version
+
+    def systemd(self):
+        """A folder with what the package's scripts call where systemd runs: it writes down how it was called."""
+        (self.root / "run/systemd/system").mkdir(parents=True)
+        folder, calls = self.work / "systemd", self.work / "calls"
+        folder.mkdir()
+        calls.touch()
+        for name in ("systemctl", "deb-systemd-invoke", "deb-systemd-helper"):
+            (folder / name).write_text(f'#!/bin/sh\necho "{name} $*" >>{calls}\n')
+            (folder / name).chmod(0o755)
+        return folder, calls
+
+    def furnish(self):
+        """What the package depends on, as the program's loader finds it here."""
+        found = re.findall(r"(/\S+) \(0x", self.good(run("ldd", self.root / "usr/bin/pgweir")))
+        self.assertGreater(len(found), 5)
+        for library in found:
+            place = self.root / library.lstrip("/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(library, place)
+
+    def serve(self, env):
+        """As the unit starts it: by its user, who has the secrets as credentials."""
+        command = ["/usr/sbin/chroot", "--userspec=pgweir:pgweir", self.root, "/usr/bin/pgweir"]
+        command += ["--config", "/etc/pgweir/pgweir.yaml"]
+        with open(self.work / "pgweir.log", "ab") as log:
+            process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.addCleanup(process.kill)
+        return process
+
+    @unittest.skipUnless(os.geteuid() == 0, "chroot is for root")
+    def test_it_serves_from_a_chroot_and_is_upgraded_and_removed(self):
+        self.new_root("chroot")
+        path, calls = self.systemd()
+        self.good(self.dpkg("-i", self.package, path=path))
+        self.assertRegex((self.root / "etc/passwd").read_text(), r"(?m)^pgweir:.*:/usr/sbin/nologin$")
+        # A fresh service is left alone: nobody could log in yet.
+        self.assertEqual(calls.read_text(), "systemctl --system daemon-reload\n")
+        self.furnish()
+
+        postgres = Postgres()
+        self.addCleanup(postgres.stop)
+        postgres.create_user("app", "s3cret")
+        postgres.create_database("shop", owner="app")
+        port = free_port()
+        config = {
+            "listen": {"addresses": ["127.0.0.1"], "port": port},
+            "auth": {"method": "scram-sha-256"},
+            "http": {"port": 0},
+            "backends": {"main": {"host": postgres.host, "port": postgres.port}},
+            "tenants": {"shop": {"tier": "pro", "backend": "main"}},
+        }
+        (self.root / "etc/pgweir/pgweir.yaml").write_text(json.dumps(config) + "\n")
+        credentials = self.root / "run/users.txt"
+        credentials.write_text('"app" "s3cret"\n')
+        shutil.chown(credentials, *self.service_user())
+        credentials.chmod(0o400)
+        env = {"PGWEIR_AUTH__USERS_FILE": "/run/users.txt"}
+
+        def answer():
+            with psycopg.connect(
+                host="127.0.0.1", port=port, dbname="shop", user="app", password="s3cret", connect_timeout=10
+            ) as connection:
+                return connection.execute("select 6 * 7").fetchone()[0]
+
+        def answers(process):
+            log = (self.work / "pgweir.log").read_text()
+            self.assertIsNone(process.poll(), log[-3000:])
+            try:
+                return answer()
+            except psycopg.OperationalError:
+                return None
+
+        old = self.serve(env)
+        self.assertEqual(wait_until(lambda: answers(old), seconds=20, what="an answer"), 42)
+
+        package, version = self.successor()
+        self.good(self.dpkg("-i", package, path=path))
+        self.assertIn("deb-systemd-invoke try-restart pgweir.service\n", calls.read_text())
+        status = run("dpkg-query", f"--admindir={self.root}/var/lib/dpkg", "-W", "-f", "${Version}", "pgweir")
+        self.assertEqual(status.stdout, version)
+        # Its program is another file now; the process serves until it is told to end, and the new one after it.
+        self.assertEqual(answer(), 42)
+        old.terminate()
+        self.assertEqual(old.wait(30), 0)
+        new = self.serve(env)
+        self.assertEqual(wait_until(lambda: answers(new), seconds=20, what="an answer after the upgrade"), 42)
+
+        self.good(self.dpkg("-r", "pgweir", path=path))
+        self.assertIn("deb-systemd-invoke stop pgweir.socket pgweir.service\n", calls.read_text())
+        new.terminate()
+        self.assertEqual(new.wait(30), 0)
+        self.assertFalse((self.root / "usr/bin/pgweir").exists())
+        self.assertTrue((self.root / "etc/pgweir/pgweir.yaml").exists())
+        self.good(self.dpkg("-P", "pgweir", path=path))
+        self.assertFalse((self.root / "etc/pgweir").exists())
+        self.assertFalse((self.root / "etc/logrotate.d/pgweir").exists())
+
+    def service_user(self):
+        """Its numbers there: the user is not one of this machine."""
+        row = re.search(r"(?m)^pgweir:x:(\d+):(\d+):", (self.root / "etc/passwd").read_text())
+        return int(row[1]), int(row[2])
 
 
 if __name__ == "__main__":
