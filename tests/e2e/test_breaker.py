@@ -5,8 +5,9 @@ import signal
 import threading
 import time
 import unittest
+import urllib.request
 
-from harness import PgweirCase, Wire, wait_until
+from harness import PgweirCase, Wire, free_port, wait_until
 from harness.wire import Closed, first_error, query, startup
 
 HBA = """\
@@ -37,15 +38,27 @@ class Breaker(PgweirCase):
     def weir(self, at_breaker="reject", **backend):
         tier = {"pool_size": 4, "max_server_connections": 8, "queue_timeout": "10s", "at_breaker": at_breaker}
         rules = {"breaker_volume": VOLUME, "breaker_open_time": f"{OPEN_SECONDS}s", **backend}
-        return self.pgweir(
+        http = {"port": free_port(), "addresses": ["127.0.0.1"]}
+        weir = self.pgweir(
             {
                 "auth": {"method": "trust"},
                 "tiers": {"test": {**tier, "max_clients": 100}},
                 "pool": {"unknown_tenants": True, "default_tier": "test"},
                 "backends": {"main": rules},
+                "http": http,
             },
             {"app": "s3cret", "admin": "adm1n"},
         )
+        weir.http_port = http["port"]
+        return weir
+
+    @staticmethod
+    def series(weir, name):
+        """Labels to value."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{weir.http_port}/metrics", timeout=10) as page:
+            lines = page.read().decode().splitlines()
+        rows = (line.removeprefix(name).rsplit(" ", 1) for line in lines if line.startswith(name + "{"))
+        return {labels: float(value) for labels, value in rows}
 
     def client(self, weir, database="app"):
         wire = Wire(weir.port)
@@ -64,6 +77,12 @@ class Breaker(PgweirCase):
     def state(self, weir, database=None):
         row = self.breakers(weir).get(("main", database))
         return row and row["state"]
+
+    def states_scraped(self, weir):
+        """Of the backend: one state is 1, the others 0."""
+        found = self.series(weir, "circuit_breaker_state")
+        self.assertEqual(len(found), 3, found)
+        return {labels.split('state="')[1].split('"')[0] for labels, value in found.items() if value == 1}
 
     def ask_until(self, client, wanted, seconds=20):
         """Asks again and again until the answer is an error like `wanted`, or none; all errors until then."""
@@ -119,6 +138,7 @@ class Breaker(PgweirCase):
         self.assertGreater(int(row["rejected"]), 500)
         self.assertGreaterEqual(int(row["opened"]), 1)
         self.assertIn("refused", row["last_error"])
+        self.assertGreaterEqual(self.series(weir, "circuit_breaker_failures_total")['{backend="main"}'], VOLUME)
         self.postgres.start()
         back, count = time.monotonic(), len(served)
         wait_until(lambda: len(served) > count + 500, what="clients are served again")
@@ -134,8 +154,10 @@ class Breaker(PgweirCase):
         weir = self.weir(breaker_open_time="60s")
         client = self.client(weir)
         self.assertEqual(client.value("select 1"), "1")
+        self.assertEqual(self.states_scraped(weir), {"closed"})
         weir.console("BREAKER OPEN main")
         self.ask_until(client, lambda error: error)
+        self.assertEqual(self.states_scraped(weir), {"open"})
         waits = []
         for _ in range(300):
             begun = time.perf_counter()

@@ -2,14 +2,13 @@
 
 import os
 import signal
-import threading
 import time
 import unittest
 
 import psycopg
 
 from harness import Ledger, PgweirCase, Wire, wait_until
-from harness.wire import Closed, first_error, kinds, query
+from harness.wire import first_error, kinds, query
 
 RECOVERY_SECONDS = 2
 
@@ -221,6 +220,19 @@ class Stop(PgweirCase):
             weir.signal()
             self.assertEqual(weir.wait_end(), 0)
         ledger.check(self.postgres)
+
+    def test_a_crash_of_pgweir_leaves_nothing_that_blocks_a_restart(self):
+        weir = self.weir()
+        held = weir.connect("app", "app")
+        self.addCleanup(held.close)
+        weir.signal(signal.SIGKILL)
+        self.assertEqual(weir.wait_end(), -signal.SIGKILL)
+        path = f"{weir.socket_dir}/.s.PGSQL.{weir.port}"
+        self.assertTrue(os.path.exists(path), "nobody was there to remove it")
+        weir.start()
+        for host in (weir.host, weir.socket_dir):
+            with weir.connect("app", "app", host=host) as client:
+                self.assertEqual(client.execute("select 1").fetchone(), (1,))
 
     def test_the_port_is_free_again(self):
         weir = self.weir()

@@ -7,7 +7,7 @@ import unittest
 
 import psycopg
 
-from harness import Ledger, PgweirCase, Postgres, Wire, free_port, wait_until
+from harness import Ledger, PgweirCase, Postgres, Wire, free_port, pg_program, run, wait_until
 from harness.fake_server import (
     PARAMETERS,
     READY,
@@ -28,6 +28,8 @@ REJECT = "local all all trust\nhost all all 127.0.0.1/32 reject\n"
 LOGIN_FAILED = '"message":"server login failed"'
 RECOVERY_SECONDS = 5
 DOWN_SECONDS = 2
+PGBENCH_CLIENTS = 8
+PGBENCH_SECONDS = 5
 # Rounds that may fail once there is a primary again: one may be under way, one may come too early.
 LATE_ROUNDS = 3
 
@@ -194,6 +196,36 @@ class Failover(Pair):
         self.assertIn(f"127.0.0.1:{self.standby.port} is a standby", told)
         primary = self.weir(backend={"target_session_attrs": "primary"})
         self.assertEqual(self.port_of(self.client(primary)), self.primary.port)
+
+    def test_a_switchover_under_pgbench(self):
+        """By PAUSE and RESUME, as one that is planned: its clients are held, and none hears of it."""
+        self.pair()
+        self.primary.sql("create table entries (client int); grant all on entries to app", "bank")
+        weir = self.weir()
+        script = weir.dir / "entry.sql"
+        script.write_text("begin;\ninsert into entries values (:client_id);\ncommit;\n")
+        command = [pg_program("pgbench"), "-h", weir.host, "-p", weir.port, "-U", "app", "-n", "-f", script]
+        command += ["-c", PGBENCH_CLIENTS, "-j", 2, "-T", PGBENCH_SECONDS, "bank"]
+        results = []
+        pgbench = threading.Thread(target=lambda: results.append(run(command)), daemon=True)
+        pgbench.start()
+        entries = "select count(*) from entries"
+        wait_until(lambda: self.primary.sql(entries, "bank")[0][0] > 50, seconds=30, what="entries")
+        weir.console("PAUSE")
+        self.primary.stop()  # which waits until the standby has it all
+        self.promote()
+        before = self.standby.sql(entries, "bank")[0][0]
+        weir.console("RESUME")
+        wait_until(lambda: self.standby.sql(entries, "bank")[0][0] > before, seconds=30, what="entries there")
+        pgbench.join(60)
+        output = results[0].stdout + results[0].stderr
+        self.assertEqual(results[0].returncode, 0, output[-3000:])
+        self.assertRegex(output, r"failed transactions: 0 \(")
+        self.assertNotRegex(output, re.compile("error:|abort"))
+        done = int(re.search(r"actually processed: (\d+)", output)[1])
+        print(f"\n  {done} transactions of pgbench, {done - before} of them behind the switchover", flush=True)
+        self.assertEqual(self.standby.sql(entries, "bank"), [(done,)])
+
 
 class Roles(Pair):
     def test_standbys(self):

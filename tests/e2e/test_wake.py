@@ -14,7 +14,7 @@ TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 QUEUE_SECONDS = 1
 CONNECTED = '"message":"server connected"'
 DOWN_SECONDS = 5  # longer than the queue timeout
-IDLE_SECONDS = 3
+IDLE_SECONDS = 2
 SETTLE_SECONDS = 0.5  # the last packets of connections that have just been closed
 
 

@@ -75,6 +75,7 @@ class Pgweir:
         self.config_path = self.dir / "pgweir.yaml"
         self.users_path = self.dir / "users.txt"
         self.process = None
+        self.within = []  # a command that ends by exec of the one behind it
         self.env = env
         self.users = dict(users or {})
         self.config = merge(self._defaults(postgres), config or {})
@@ -115,7 +116,7 @@ class Pgweir:
             arguments = ["--config", self.config_path]
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                machine.as_system_user([binary(), *arguments]),
+                [*self.within, *machine.as_system_user([binary(), *arguments])],
                 cwd=self.dir,
                 env=environment(self.env),
                 stdin=subprocess.DEVNULL,
