@@ -39,9 +39,13 @@ App::~App() = default;
 
 void App::use(TierControl& tiers) {
   shared_->tiers = &tiers;
-  tiers.start([this](const tiers::Tenant& record) {
-    for (auto& worker : workers_) worker->loop().post([&w = *worker, record] { w.tenant_changed(record); });
-  });
+  shared_->readiness.require(Readiness::Need::TierStore);
+  tiers.start(
+      [this](const tiers::Tenant& record) {
+        for (auto& worker : workers_)
+          worker->loop().post([&w = *worker, record] { w.tenant_changed(record); });
+      },
+      [this] { shared_->readiness.met(Readiness::Need::TierStore); });
 }
 
 void App::listen(const std::vector<std::vector<int>>& fds) {

@@ -89,11 +89,49 @@ constexpr std::array kBreakers{
     Fuse{"last_error", kS, &BreakerRow::last_error},
 };
 
+// No SHOW has it.
+using Store = Figure<StoreRow>;
+constexpr std::array kStore{
+    Store{nullptr,
+          0,
+          &StoreRow::lookups,
+          {kCounter, "tenant_store_lookups", "Times that a worker asked for a tenant's record."}},
+    Store{nullptr,
+          0,
+          &StoreRow::fetches,
+          {kCounter, "tenant_store_fetches", "Rows that the tenant store was asked for."}},
+    Store{nullptr,
+          0,
+          &StoreRow::failures,
+          {kCounter, "tenant_store_failures", "Rows that it was asked for and did not answer."}},
+    Store{nullptr,
+          0,
+          &StoreRow::refused,
+          {kCounter, "tenant_store_rows_refused", "Rows of it with wrong values, which are not followed."}},
+    Store{nullptr,
+          0,
+          &StoreRow::known,
+          {kGauge, "tenant_store_known_tenants", "Tenants of which a row of it is known."}},
+    Store{nullptr,
+          0,
+          &StoreRow::stale,
+          {kGauge, "tenant_store_stale_tenants",
+           "Tenants with clients that are held to the default tier, since it has told nothing of them for "
+           "tenant_store.stale_max."}},
+    Store{nullptr,
+          0,
+          [](const StoreRow& row) -> Text { return whole_seconds(row.silent); },
+          {kGauge, "tenant_store_silent_seconds",
+           "For how long it has answered nothing that it was asked for; 0 while it answers.", "", kMicro},
+          [](const StoreRow& row) { return static_cast<double>(row.silent.count()); }},
+};
+
 }  // namespace
 
 std::vector<Sampled> samples(const WorkerRow& row) { return sample_table(kWorkers, row); }
 std::vector<Sampled> samples(const BackendRow& row) { return sample_table(kBackends, row); }
 std::vector<Sampled> samples(const BreakerRow& row) { return sample_table(kBreakers, row); }
+std::vector<Sampled> samples(const StoreRow& row) { return sample_table(kStore, row); }
 std::vector<Cell> cells(const WorkerRow& row) { return table_cells(kWorkers, row); }
 std::vector<Cell> cells(const BackendRow& row) { return table_cells(kBackends, row); }
 std::vector<Cell> cells(const BreakerRow& row) { return table_cells(kBreakers, row); }

@@ -153,6 +153,13 @@ struct BreakerRow {
   std::string last_error;
 };
 
+// The tenant store.
+struct StoreRow {
+  std::uint64_t lookups = 0, fetches = 0, failures = 0, refused = 0;
+  std::uint64_t known = 0, stale = 0;
+  Duration silent{};
+};
+
 // A prepared statement that the clients of one database and user share.
 struct StatementRow {
   std::string name;  // in whose order they are shown: database, user, group and number
@@ -186,6 +193,7 @@ std::vector<Sampled> samples(const WorkerRow& row);
 std::vector<Sampled> samples(const BackendRow& row);
 std::vector<Sampled> samples(const BreakerRow& row);
 std::vector<Sampled> samples(const CeilingRow& row);
+std::vector<Sampled> samples(const StoreRow& row);
 
 // A row column by column, for whoever writes it in another form.
 struct Cell {

@@ -1,5 +1,6 @@
 #include "pooler/http_service.h"
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -15,6 +16,7 @@
 #include "pooler/metrics.h"
 #include "pooler/metrics_gather.h"
 #include "pooler/shared.h"
+#include "pooler/tier_control.h"
 #include "pooler/worker.h"
 
 namespace pgweir {
@@ -34,6 +36,17 @@ void ask_if_alive(Shared& shared, std::size_t index, const Reply& reply) {
   shared.workers[index]->loop().post([&shared, index, reply] { ask_if_alive(shared, index + 1, reply); });
 }
 
+console::StoreRow row_of(const TierControl::Figures& figures) {
+  const auto& totals = figures.totals;
+  return {.lookups = totals.asked,
+          .fetches = totals.fetched,
+          .failures = totals.failed,
+          .refused = totals.refused,
+          .known = figures.known,
+          .stale = figures.stale,
+          .silent = figures.silent};
+}
+
 Response readiness(const Shared& shared) {
   const std::string missing = shared.readiness.missing();
   if (missing.empty()) return {200, "ready\n"};
@@ -49,10 +62,18 @@ class HttpService::Scraper : public std::enable_shared_from_this<HttpService::Sc
 
   void handle(const Reply& reply) {
     asked_.push_back(reply);
-    if (asked_.size() == 1) scrape();
+    if (asked_.size() == 1) look_at_store();
   }
 
  private:
+  void look_at_store() {
+    if (!shared_.tiers) return scrape();
+    shared_.tiers->figures(shared_.workers[0]->loop(),
+                           [self = shared_from_this()](const TierControl::Figures& figures) {
+                             self->store_ = row_of(figures);
+                             self->scrape();
+                           });
+  }
   void scrape() {
     Worker& first = *shared_.workers[0];
     const std::size_t most = first.config().metrics_tenants;
@@ -66,7 +87,8 @@ class HttpService::Scraper : public std::enable_shared_from_this<HttpService::Sc
     auto samples = std::make_shared<std::vector<metrics::Sample>>(std::move(parts));
     auto text = std::make_shared<std::string>();
     metrics::Surroundings around{console::backends(first), console::breakers(first),
-                                 first.config().max_clients, first.snapshot().directory.tenants().size()};
+                                 first.config().max_clients, first.snapshot().directory.tenants().size(),
+                                 store_};
     first.loop().offload(
         [self = shared_from_this(), samples, text, most, around = std::move(around)] {
           *text = metrics::text(metrics::unite(std::move(*samples), most), around, self->rest_);
@@ -77,8 +99,9 @@ class HttpService::Scraper : public std::enable_shared_from_this<HttpService::Sc
   }
 
   Shared& shared_;
-  std::vector<Reply> asked_;  // not empty: a scrape is under way
-  metrics::Rest rest_;        // touched by the one scrape there is
+  std::vector<Reply> asked_;                // not empty: a scrape is under way
+  std::optional<console::StoreRow> store_;  // as it was when that began
+  metrics::Rest rest_;                      // touched by the one scrape there is
 };
 
 // Lives there, too.

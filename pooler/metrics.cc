@@ -167,6 +167,8 @@ void put_tenant(Families& out, const TenantSample& tenant) {
   out.gauge("tenant_tier_current", "1 for the tier that the tenant has.", ours, 1);
   out.gauge("tenant_queries_per_minute", "Requests of the tenant in the last whole minute.", ours,
             tenant.queries_per_minute);
+  out.gauge("tenant_uptime_hours", "Hours since the tenant's first client came, as far as it is remembered.",
+            ours, tenant.uptime_hours);
 }
 
 }  // namespace
@@ -300,6 +302,8 @@ std::string text(const Sample& sample, const Surroundings& around, Rest& rest) {
     for (const Sampled& one : console::samples(backend))
       out.ours("pgweir_", one, {{"backend", label(backend.name)}});
   for (const console::BreakerRow& breaker : around.breakers) put_breaker(out, breaker);
+  if (around.store)
+    for (const Sampled& one : console::samples(*around.store)) out.ours("pgweir_", one, {});
   out.gauge("pgweir_max_clients", "Clients that may be connected at a time (client.max).", {},
             static_cast<double>(around.max_clients));
   out.gauge("pgbouncer_config_max_client_connections", "Clients that may be connected at a time.", {},

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -24,6 +25,7 @@ struct TenantSample {
   std::string name, tier;
   std::uint64_t busy_us = 0;  // in the last whole minute: time on servers and in the queue
   double queries_per_minute = 0;
+  double uptime_hours = 0;  // since its first client came, as far as that is remembered
   Traffic total;
   console::PoolRow pool;
   console::DatabaseRow database;
@@ -46,7 +48,8 @@ struct Surroundings {
   std::vector<console::BackendRow> backends;
   std::vector<console::BreakerRow> breakers;  // of backends
   std::uint64_t max_clients = 0;
-  std::uint64_t databases = 0;  // that are configured
+  std::uint64_t databases = 0;             // that are configured
+  std::optional<console::StoreRow> store;  // nothing: tenants come from the configuration alone
 };
 
 // The tenants with most load, at most a number of them, whatever the order in which they come.

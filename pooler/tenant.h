@@ -49,7 +49,8 @@ struct Tenant : ListLink<Tenant> {
   Duration nearest_alarm{};  // see nearest_alarm()
   TierMeter* meter;          // of the tier that it has now
 
-  Tenant(Time now, TierMeter& tier) : period(now), meter(&tier) {}
+  Tenant(Time now, TierMeter& tier) : period(now), meter(&tier), since_(now) {}
+  Time since() const { return since_; }  // remembered since its first client came
   bool ended() const { return record.state != tiers::TenantState::Active; }
   // What its clients are told then: who logs in, and who is connected.
   Error why_refused() const;
@@ -75,6 +76,7 @@ struct Tenant : ListLink<Tenant> {
 
  private:
   Traffic accounted_;
+  Time since_;
 };
 
 }  // namespace pgweir

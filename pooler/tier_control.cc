@@ -51,9 +51,10 @@ TierControl::TierControl(net::Loop& loop, Log& log, std::shared_ptr<const Snapsh
 
 TierControl::~TierControl() = default;
 
-void TierControl::start(std::function<void(const tiers::Tenant&)> changed) {
-  loop_.post([this, changed = std::move(changed)] {
+void TierControl::start(std::function<void(const tiers::Tenant&)> changed, std::function<void()> answered) {
+  loop_.post([this, changed = std::move(changed), answered = std::move(answered)] {
     changed_ = changed;
+    answered_ = answered;
     store_->start();
     tick();
   });
@@ -155,13 +156,13 @@ void TierControl::take_rate(net::Loop& asker, std::string tenant, const tiers::F
 
 void TierControl::figures(net::Loop& asker, std::function<void(const Figures&)> done) {
   loop_.post([this, &asker, done = std::move(done)] {
-    asker.post([done, figures = Figures{catalog_.totals(), catalog_.known(), catalog_.watched()}] {
-      done(figures);
-    });
+    asker.post([done, figures = Figures{catalog_.totals(), catalog_.known(), catalog_.watched(),
+                                        catalog_.stale(), catalog_.silent(loop_.now())}] { done(figures); });
   });
 }
 
 void TierControl::on_row(TierStore::Of of, const std::string& name, const Expected<tiers::Fields>& fields) {
+  if (answered_) std::exchange(answered_, nullptr)();
   catalog_.row(of, name, fields, loop_.now());
   obey();
 }

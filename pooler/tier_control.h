@@ -30,8 +30,9 @@ class TierControl final : TierStore::Listener, public Throttle::Fleet {
   TierControl(net::Loop& loop, Log& log, std::shared_ptr<const Snapshot> snapshot, const MakeStore& make);
   ~TierControl() override;
 
-  // `changed` is called on the control loop, with every new record of a watched tenant.
-  void start(std::function<void(const tiers::Tenant&)> changed);
+  // `changed` is called on the control loop, with every new record of a watched tenant; `answered` there,
+  // once, when the store has answered for the first time.
+  void start(std::function<void(const tiers::Tenant&)> changed, std::function<void()> answered = {});
 
   // `done` runs on `asker`, with anything but Pending.
   void ask(net::Loop& asker, std::string tenant, std::function<void(const Answer&)> done);
@@ -53,6 +54,8 @@ class TierControl final : TierStore::Listener, public Throttle::Fleet {
     tiers::Catalog::Totals totals;
     std::size_t known = 0;    // tenants with a row of the store
     std::size_t watched = 0;  // tenants with clients
+    std::size_t stale = 0;    // of those, who is held to the default tier since their rows are too old
+    Duration silent{};        // for how long the store has not answered
   };
   // `done` runs on `asker`.
   void figures(net::Loop& asker, std::function<void(const Figures&)> done);
@@ -82,6 +85,7 @@ class TierControl final : TierStore::Listener, public Throttle::Fleet {
   std::unique_ptr<TierStore> store_;
   std::unordered_map<std::string, std::vector<Asker>> asking_;  // by tenant
   std::function<void(const tiers::Tenant&)> changed_;
+  std::function<void()> answered_;  // empty: has been called
   std::optional<UsageBook> usage_;
   std::size_t usage_asked_ = 0;  // rows that the store has not answered
   bool usage_full_ = false;      // has been logged

@@ -119,7 +119,15 @@ void Catalog::unwatch(std::string_view tenant) {
   place(one);
 }
 
+std::size_t Catalog::stale() const {
+  std::size_t count = 0;
+  for (const Entry* one = watched_.front(); one != nullptr; one = List<Entry>::next(*one))
+    count += one->stale ? 1 : 0;
+  return count;
+}
+
 void Catalog::row(Of of, std::string_view name, const Expected<Fields>& fields, Time now) {
+  failing_since_.reset();
   if (of == Of::Tier) {
     const auto at = tiers_.find(name);
     if (at == tiers_.end()) return;
@@ -139,6 +147,7 @@ void Catalog::row(Of of, std::string_view name, const Expected<Fields>& fields, 
 
 void Catalog::failed(Of of, std::string_view name, Time now) {
   ++totals_.failed;
+  if (!failing_since_) failing_since_ = now;
   if (of == Of::Tier) {
     const auto at = tiers_.find(name);
     if (at == tiers_.end()) return;

@@ -128,6 +128,10 @@ class Catalog {
   const Totals& totals() const { return totals_; }
   std::size_t known() const { return known_count_; }
   std::size_t watched() const { return watched_.size(); }
+  // Of the watched: whose row is older than stale_max. Looks at each.
+  std::size_t stale() const;
+  // How long nothing that was asked for has been answered; zero when the last answer was one.
+  Duration silent(Time now) const { return failing_since_ ? now - *failing_since_ : Duration{}; }
   std::size_t size() const { return entries_.size(); }
 
  private:
@@ -193,6 +197,7 @@ class Catalog {
   std::map<std::string, TierEntry, std::less<>> tiers_;
   bool all_asked_ = false;  // "*" came too soon after another
   std::optional<Time> all_at_;
+  std::optional<Time> failing_since_;
   std::uint64_t revision_ = 0;
   std::vector<Action> actions_;
   Totals totals_;

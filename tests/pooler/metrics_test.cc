@@ -152,6 +152,64 @@ TEST_CASE("a label is valid UTF-8, and two names never share one") {
   for (const auto& one : cases) CHECK(label(one.name) == one.label);
 }
 
+TEST_CASE("dashboards of PgBouncer's exporter, and those of a platform, find the names that they ask for") {
+  Sample sample;
+  sample.tiers["free"].tenants = 1;
+  sample.top = {tenant("a", 1)};
+  sample.top[0].uptime_hours = 2.5;
+  Surroundings around;
+  around.breakers.resize(1);
+  Rest rest;
+  const std::string out = text(sample, around, rest);
+  for (const char* name : {"pgbouncer_up",
+                           "pgbouncer_pools_client_waiting_connections",
+                           "pgbouncer_pools_client_maxwait_seconds",
+                           "pgbouncer_pools_server_active_connections",
+                           "pgbouncer_pools_server_idle_connections",
+                           "pgbouncer_pools_server_used_connections",
+                           "pgbouncer_pools_server_login_connections",
+                           "pgbouncer_pools_server_testing_connections",
+                           "pgbouncer_stats_queries_pooled_total",
+                           "pgbouncer_stats_sql_transactions_pooled_total",
+                           "pgbouncer_stats_client_wait_seconds_total",
+                           "tenant_tier_current",
+                           "tenant_queries_per_minute",
+                           "tenant_uptime_hours",
+                           "tenant_tier_promotion_total",
+                           "tenant_tier_demotion_total",
+                           "tenant_resource_limit_hits",
+                           "circuit_breaker_state",
+                           "circuit_breaker_failures_total",
+                           "db_query_duration_seconds_bucket",
+                           "db_connections_active",
+                           "pgweir_query_duration_seconds_bucket",
+                           "pgweir_transaction_duration_seconds_bucket",
+                           "pgweir_wait_duration_seconds_bucket",
+                           "pgweir_connect_duration_seconds_bucket",
+                           "pgweir_wake_duration_seconds_bucket"}) {
+    INFO(name);
+    CHECK_FALSE(series(out, name).empty());
+  }
+  CHECK(series(out, "tenant_uptime_hours") == "tenant_uptime_hours{tenant=\"a\",tier=\"free\"} 2.5\n");
+}
+
+TEST_CASE("a tenant store has its figures, and where there is none there are none") {
+  Rest rest;
+  Surroundings around;
+  CHECK(text({}, around, rest).find("pgweir_tenant_store") == std::string::npos);
+  console::StoreRow store;
+  store.lookups = 9;
+  store.failures = 2;
+  store.stale = 3;
+  store.silent = std::chrono::milliseconds(1500);
+  around.store = store;
+  const std::string out = text({}, around, rest);
+  CHECK(series(out, "pgweir_tenant_store_lookups_total") == "pgweir_tenant_store_lookups_total 9\n");
+  CHECK(series(out, "pgweir_tenant_store_failures_total") == "pgweir_tenant_store_failures_total 2\n");
+  CHECK(series(out, "pgweir_tenant_store_stale_tenants") == "pgweir_tenant_store_stale_tenants 3\n");
+  CHECK(series(out, "pgweir_tenant_store_silent_seconds") == "pgweir_tenant_store_silent_seconds 1.5\n");
+}
+
 TEST_CASE("every series has a name that Prometheus takes, and none comes twice") {
   Sample sample;
   sample.tiers["free"].tenants = 1;
@@ -162,6 +220,7 @@ TEST_CASE("every series has a name that Prometheus takes, and none comes twice")
   Surroundings around;
   around.backends.resize(1);
   around.breakers.resize(1);
+  around.store.emplace();
   Rest rest;
   std::istringstream in(text(sample, around, rest));
   std::set<std::string> seen, told;

@@ -77,8 +77,10 @@ TEST_CASE("workers ask about tenants and hear of changes, each on its own thread
     return made;
   });
   std::vector<tiers::Tenant> changes;
+  std::atomic<int> answered = 0;
   control.start(
-      [&](const tiers::Tenant& record) { worker->post([&, record] { changes.push_back(record); }); });
+      [&](const tiers::Tenant& record) { worker->post([&, record] { changes.push_back(record); }); },
+      [&] { ++answered; });
   std::thread control_thread([&] { control_loop->run(); });
 
   std::map<std::string, Kind> answers;
@@ -121,7 +123,9 @@ TEST_CASE("workers ask about tenants and hear of changes, each on its own thread
   CHECK(changes[0].state == tiers::TenantState::Suspended);
   CHECK(figures.known == 100);
   CHECK(figures.watched == 1);
+  CHECK(figures.stale == 0);
   CHECK(figures.totals.failed >= 1);
+  CHECK(answered == 1);
 }
 
 namespace {

@@ -184,6 +184,31 @@ TEST_CASE("while the store is down the last good row holds up to stale_max, then
   CHECK(s.actions().find("changed acme known 200") != std::string::npos);
 }
 
+TEST_CASE("how long the store has been silent, and who is held to less because of it, is known") {
+  Stand s;
+  CHECK(s.catalog.silent(s.now) == Duration{});
+  s.know("acme");
+  s.know("unused");
+  s.watch("acme");
+  CHECK(s.catalog.stale() == 0);
+  s.now += 10s;
+  s.fail_tenant("acme");
+  s.now += 5s;
+  s.fail_tenant("acme");
+  CHECK(s.catalog.silent(s.now) == 5s);
+  s.now += 20min;
+  CHECK(s.catalog.silent(s.now) == 20min + 5s);
+  CHECK(s.catalog.stale() == 0);  // nobody has looked yet
+  s.catalog.tick(s.now);
+  CHECK(s.catalog.stale() == 1);
+  // That there is no such row is an answer, too.
+  s.row("other", {});
+  CHECK(s.catalog.silent(s.now) == Duration{});
+  CHECK(s.catalog.stale() == 1);
+  s.row("acme", {{"tier", "pro"}});
+  CHECK(s.catalog.stale() == 0);
+}
+
 TEST_CASE("garbage never replaces a good row, and is told once") {
   Stand s;
   s.know("acme");
