@@ -1,4 +1,4 @@
-"""Alert rules and dashboard: Prometheus takes them, alerts fire when they should, and every series exists."""
+"""Rules, dashboards, runbook: Prometheus takes them, alerts fire when they should, series and commands exist."""
 
 import json
 import re
@@ -6,10 +6,15 @@ import subprocess
 import unittest
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "packaging/prometheus/pgweir.rules.yml"
-DASHBOARD = json.loads((ROOT / "packaging/grafana/pgweir.json").read_text())
-NAME = re.compile(r"\b(?:pgweir|pgbouncer|tenant|db)_[a-z_]+\b")
+TESTS = sorted(RULES.parent.glob("*.test.yml"))
+RUNBOOK = RULES.with_name("runbook.md").read_text()
+DASHBOARDS = {path.stem: json.loads(path.read_text()) for path in sorted((ROOT / "packaging/grafana").glob("*.json"))}
+NAME = re.compile(r"(?<![:\w])(?:pgweir|pgbouncer|tenant|db|circuit)_[a-z_]+\b(?!:)")
+RECORD = re.compile(r"\btier:\w+:\w+")
 
 # Which rows of pooler/console_*.cc become series of tiers, workers, backends, breakers and ceilings, which of
 # tenants.
@@ -22,6 +27,7 @@ PREFIXES = {
     "kBackends": ("pgweir_",),
     "kBreakers": ("pgweir_",),
     "kCeilingRows": ("pgweir_",),
+    "kStore": ("pgweir_",),
 }
 
 
@@ -44,16 +50,26 @@ def existing():
     return names
 
 
+def rules():
+    return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+
+
+def panels():
+    """(dashboard, panel) of all."""
+    return [(name, panel) for name, dashboard in DASHBOARDS.items() for panel in dashboard["panels"]]
+
+
 def expressions():
     """(where, expression) of all rules, panels and variables."""
-    for alert, text in re.findall(r"alert: (\w+)\n +expr: (?:>-\n +)?(.*)", RULES.read_text()):
-        yield alert, text
-    for panel in DASHBOARD["panels"]:
+    for rule in rules():
+        yield rule.get("alert") or rule["record"], rule["expr"]
+    for name, panel in panels():
         for target in panel["targets"]:
-            yield panel["title"], target["expr"]
-    for variable in DASHBOARD["templating"]["list"]:
-        if variable["type"] == "query":
-            yield variable["name"], variable["query"]["query"]
+            yield f"{name}: {panel['title']}", target["expr"]
+    for name, dashboard in DASHBOARDS.items():
+        for variable in dashboard["templating"]["list"]:
+            if variable["type"] == "query":
+                yield f"{name}: {variable['name']}", variable["query"]["query"]
 
 
 class Monitoring(unittest.TestCase):
@@ -66,53 +82,94 @@ class Monitoring(unittest.TestCase):
 
     def test_rules(self):
         self.assertIn("SUCCESS", self.promtool("check", "rules", RULES.name))
-        self.promtool("test", "rules", "pgweir.test.yml")
+        self.promtool("test", "rules", *(path.name for path in TESTS))
 
     def test_every_alert_is_tried(self):
-        alerts = set(re.findall(r"- alert: (\w+)", RULES.read_text()))
-        tried = RULES.with_name("pgweir.test.yml").read_text()
-        fired = set(re.findall(r"alertname: (\w+)\n +exp_alerts:\n", tried))
-        self.assertEqual(alerts - fired, set(), "these never fire in pgweir.test.yml")
+        """Each fires somewhere, and somewhere it does not, or not for all series that there are."""
+        alerts = {rule["alert"] for rule in rules() if "alert" in rule}
+        fired, silent = set(), set()
+        for path in TESTS:
+            for test in yaml.safe_load(path.read_text())["tests"]:
+                for tried in test["alert_rule_test"]:
+                    (fired if tried["exp_alerts"] else silent).add(tried["alertname"])
+                    if 0 < len(tried["exp_alerts"]) < len(test["input_series"]):
+                        silent.add(tried["alertname"])
+        self.assertEqual(alerts - fired, set(), "these never fire")
+        self.assertEqual(alerts - silent, set(), "these always fire")
+
+    def test_runbook(self):
+        """An entry for each alert, none for others; what it names is there."""
+        entries = re.split(r"^## (\S+)$", RUNBOOK, flags=re.M)[1:]
+        text = dict(zip(entries[::2], entries[1::2]))
+        self.assertEqual(list(text), [rule["alert"] for rule in rules() if "alert" in rule])
+        for alert, entry in text.items():
+            self.assertEqual(re.findall(r"^\*\*(.+?):\*\* \S", entry, re.M), ["Clients notice", "Look", "Do"], alert)
+        console = (ROOT / "pooler/console_core.cc").read_text()
+        commands = {word for command in re.findall(r'Command\{\s*"([A-Z_ ]+)', console) for word in command.split()}
+        named = set(re.findall(r"\b[A-Z][A-Z_]{3,}\b", RUNBOOK)) - {"ADMIN", "CONNECTION", "HOST", "PING", "SQLSTATE"}
+        self.assertEqual(named - commands, set())
+        self.assertGreater(len(named), 20)
+        settings = (ROOT / "conf/reference.md").read_text() + (ROOT / "tiers/reference.md").read_text()
+        looks_like_one = r"`((?:client|pool|tenant_store|http)\.\w+|(?:queue|breaker|at|max|pool)_\w+)\b"
+        for setting in re.findall(looks_like_one, RUNBOOK):
+            self.assertIn(f"`{setting}`", settings)
+        for alert in re.findall(r"\bPgweir\w+", RUNBOOK):
+            self.assertIn(alert, text)
 
     def test_every_series_exists(self):
         known = existing()
         self.assertGreater(len(known), 60)
+        recorded = {rule["record"] for rule in rules() if "record" in rule}
         seen = set()
         for where, text in expressions():
-            names = set(NAME.findall(text))
-            self.assertTrue(names or "up{" in text, f"{where}: {text}")
+            names, records = set(NAME.findall(text)), set(RECORD.findall(text))
+            self.assertTrue(names or records or "up{" in text, f"{where}: {text}")
             self.assertEqual(names - known, set(), where)
-            seen |= names
-        self.assertGreater(len(seen), 25)
+            self.assertEqual(records - recorded, set(), where)
+            seen |= names | records
+        self.assertGreater(len(seen), 70)
+        self.assertEqual(recorded - seen, set(), "these are recorded for nobody")
 
-    def test_expressions_of_the_dashboard_are_understood(self):
+    def test_expressions_of_the_dashboards_are_understood(self):
         """As rules of a file of Prometheus's, with Grafana's variables filled in."""
-        rules = []
-        for panel in DASHBOARD["panels"]:
+        filled = []
+        for _, panel in panels():
             for target in panel["targets"]:
                 text = target["expr"].replace("$__rate_interval", "1m")
-                rules.append({"record": f"r{len(rules)}", "expr": re.sub(r"\$\w+", ".*", text)})
-        content = json.dumps({"groups": [{"name": "dashboard", "rules": rules}]})
+                filled.append({"record": f"r{len(filled)}", "expr": re.sub(r"\$\w+", ".*", text)})
+        content = json.dumps({"groups": [{"name": "dashboards", "rules": filled}]})
         done = subprocess.run(
             ["promtool", "check", "rules", "/dev/stdin"], input=content, capture_output=True, text=True, check=False
         )
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
     def test_panels(self):
-        panels = DASHBOARD["panels"]
-        self.assertEqual(len({panel["id"] for panel in panels}), len(panels))
-        cells = set()
-        for panel in panels:
-            self.assertTrue(panel["title"] and panel["description"].endswith("."), panel["title"])
-            place = panel["gridPos"]
-            self.assertLessEqual(place["x"] + place["w"], 24, panel["title"])
-            own = {
-                (x, y)
-                for x in range(place["x"], place["x"] + place["w"])
-                for y in range(place["y"], place["y"] + place["h"])
-            }
-            self.assertFalse(own & cells, f"{panel['title']} lies over another panel")
-            cells |= own
+        for name, dashboard in DASHBOARDS.items():
+            cells, numbers = set(), set()
+            for panel in dashboard["panels"]:
+                where = f"{name}: {panel['title']}"
+                self.assertNotIn(panel["id"], numbers, where)
+                numbers.add(panel["id"])
+                self.assertTrue(panel["title"] and panel["description"].endswith("."), where)
+                place = panel["gridPos"]
+                self.assertLessEqual(place["x"] + place["w"], 24, where)
+                own = {
+                    (x, y)
+                    for x in range(place["x"], place["x"] + place["w"])
+                    for y in range(place["y"], place["y"] + place["h"])
+                }
+                self.assertFalse(own & cells, f"{where} lies over another panel")
+                cells |= own
+
+    def test_dashboards(self):
+        """Overview, tenant and backend; each asks for its own variables only, and leads to the others."""
+        self.assertEqual(set(DASHBOARDS), {"pgweir", "pgweir-tenant", "pgweir-backend"})
+        for name, dashboard in DASHBOARDS.items():
+            self.assertEqual((dashboard["uid"], "pgweir" in dashboard["tags"]), (name, True))
+            self.assertEqual([link["tags"] for link in dashboard["links"]], [["pgweir"]])
+            own = {variable["name"] for variable in dashboard["templating"]["list"]}
+            asked = set(re.findall(r"\$(\w+)", json.dumps([panel["targets"] for panel in dashboard["panels"]])))
+            self.assertEqual(asked - {"__rate_interval"}, own - {"datasource"}, name)
 
 
 if __name__ == "__main__":

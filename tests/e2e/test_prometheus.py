@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes a real run for a minute: what the dashboard and the recording rules ask for is there."""
+"""A real Prometheus scrapes a real run for a minute: what the dashboards and the recording rules ask for is there."""
 
 import json
 import re
@@ -11,10 +11,12 @@ import urllib.request
 
 import psycopg
 
-from harness import PgweirCase, free_port, machine, wait_until
+from harness import PgweirCase, Redis, free_port, machine, wait_until
 
 PACKAGING = machine.Path(__file__).resolve().parents[2] / "packaging"
-DASHBOARD = json.loads((PACKAGING / "grafana" / "pgweir.json").read_text())
+DASHBOARDS = [json.loads(path.read_text()) for path in sorted((PACKAGING / "grafana").glob("*.json"))]
+PANELS = [panel for dashboard in DASHBOARDS for panel in dashboard["panels"]]
+VARIABLES = [variable for dashboard in DASHBOARDS for variable in dashboard["templating"]["list"]]
 RULES = PACKAGING / "prometheus" / "pgweir.rules.yml"
 WINDOW = "20s"  # of rates, in place of Grafana's
 MINUTE_S = 60
@@ -28,10 +30,13 @@ class Prometheus(PgweirCase):
         for name in ("app", "b"):
             cls.postgres.create_database(name, owner="app")
         cls.http = free_port()
+        redis = Redis()
+        cls.addClassCleanup(redis.stop)
         # One server for each: somebody always waits.
         cls.weir = cls.class_pgweir(
             {
                 "http": {"port": cls.http},
+                "tenant_store": {"kind": "redis", "redis_url": redis.url()},
                 "tiers": {
                     "free": {"pool_size": 1, "max_server_connections": 1},
                     "pro": {"pool_size": 1, "max_server_connections": 1},
@@ -99,7 +104,7 @@ class Prometheus(PgweirCase):
 
         return [threading.Thread(target=work) for _ in range(2)]
 
-    def test_what_the_dashboard_and_the_rules_ask_for(self):
+    def test_what_the_dashboards_and_the_rules_ask_for(self):
         over = threading.Event()
         trouble = []
         threads = self.crowd("app", over, trouble) + self.crowd("b", over, trouble)
@@ -113,17 +118,18 @@ class Prometheus(PgweirCase):
                 with self.assertRaises(psycopg.OperationalError):
                     self.weir.connect("app", "nobody")
                 time.sleep(1)
-            for panel in DASHBOARD["panels"]:
+            for panel in PANELS:
                 for target in panel["targets"]:
                     text = re.sub(r"\$\w+", ".*", target["expr"].replace("$__rate_interval", WINDOW))
                     with self.subTest(panel["title"], query=text):
                         found = self.query(text)
                         self.assertTrue(found, text)
                         self.assertTrue(all(value == value for _, value in found), found)  # no NaN
-            for variable in DASHBOARD["templating"]["list"]:
+            for variable in VARIABLES:
                 if variable["type"] == "query":
                     series, label = re.fullmatch(r"label_values\((\w+), (\w+)\)", variable["query"]["query"]).groups()
-                    self.assertTrue(all(labels.get(label) for labels, _ in self.query(series)), variable["name"])
+                    values = [labels.get(label) for labels, _ in self.query(series)]
+                    self.assertTrue(values and all(values), variable["name"])
             for name in re.findall(r"- record: (\S+)", RULES.read_text()):
                 with self.subTest(record=name):
                     self.assertTrue(self.query(name), name)
