@@ -47,6 +47,10 @@ Error PinBook::refuse(Pins why, Bytes sql) {
   return error;
 }
 
+void PinBook::refuse_statement(const Error& error, Bytes sql) const {
+  if (on_refused) on_refused(error, sql);
+}
+
 void PinBook::drop_claim() {
   PGWEIR_CHECK(claims_ > 0);
   --claims_;

@@ -47,7 +47,9 @@ class PinBook {
   // What a client is told whose request might pin it for `why`. Counted. `sql`: its text, where that is at
   // hand.
   Error refuse(Pins why, Bytes sql = {});
-  // Called by refuse().
+  // A named statement is refused, of which its client has as many as it may have: not counted here.
+  void refuse_statement(const Error& error, Bytes sql) const;
+  // Called by both.
   std::function<void(const Error& error, Bytes sql)> on_refused;
   void claim() { ++claims_; }
   void drop_claim();

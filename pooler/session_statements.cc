@@ -197,8 +197,10 @@ SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actio
                      out);
     return Step::Next;
   }
-  if (const auto beyond = refuse_statement_beyond(name.size() + content.size()))
+  if (const auto beyond = refuse_statement_beyond(name.size() + content.size())) {
+    pin_book_->refuse_statement(*beyond, sql_of(content));
     return refuse_statement(*beyond, out), Step::Next;
+  }
   if (!statement || !names_->room_for(name)) {
     refuse_statement(no_room(), out);
     return Step::Next;

@@ -18,6 +18,7 @@ QUICK = {
     "queue_timeout": "300ms",
     "work_mem": "4MB",
     "max_pinned_clients": 0,
+    "max_client_statements": 2,
 }
 
 
@@ -196,6 +197,12 @@ class SlowTransactions(PgweirCase):
         line = self.told(1, "ceiling_refused")
         self.assertEqual((line["trace.id"], line["span.id"]), (TRACE, SPAN))
         self.assertEqual(line["pgweir"]["parameter"], "work_mem")
+        for name, error in (("a", None), ("b", None), ("c", "53400")):
+            client.send(parse(f"select '{name}'" + COMMENT, name), sync())
+            self.assertEqual((first_error(client.until_ready()) or {}).get("C"), error)
+        line = self.told(2, "request_refused")
+        self.assertEqual((line["trace.id"], line["pgweir"]["sqlstate"]), (TRACE, "53400"))
+        self.assertIn("no room for another prepared statement", line["pgweir"]["reason"])
 
     def test_it_can_be_changed_while_it_works(self):
         client = self.wire()

@@ -17,6 +17,10 @@ TEST_CASE("a tier bounds the statements of one client, and what they hold") {
     Place place;
     place.tenant.limits.max_client_statements = row.count;
     place.tenant.limits.max_client_statement_bytes = row.bytes;
+    std::vector<std::string> told;
+    place.pins.on_refused = [&](const Error& refused, Bytes sql) {
+      told.push_back(refused.detail + " " + std::string(sql));
+    };
     Client client(place);
     client.says(parse("a", "select 1") + parse("b", "select 2") + sync_message());
     client.granted(place.server);
@@ -33,6 +37,7 @@ TEST_CASE("a tier bounds the statements of one client, and what they hold") {
       if (one[0] == 'E') detail = protocol::parse_error(Bytes(one).substr(5)).detail;
     CHECK(client.seen() == "E:53400 Z:I");
     CHECK(detail == row.says);
+    CHECK(told == std::vector<std::string>{std::string(row.says) + " select 3"});
     // Another name for a text that it has counts, too; one that is closed leaves its room.
     client.says(close('S', "a") + sync_message());
     client.granted(place.server);
