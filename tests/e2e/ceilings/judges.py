@@ -12,6 +12,8 @@ from .case import Bound, Raw, bound_messages, sync
 # How long something takes that the ceilings should end. Where they are expected to, a busy machine has room.
 SLEEP_S = {True: 3.0, False: 0.9}
 PATIENCE_S = {True: 6.0, False: 1.5}  # of a neighbour whose only server is held, with clocks of half a second
+# Without a pooler there is no neighbour: its process is looked at when all clocks of pgweir's would be due.
+HELD_S = 2.0
 SETTLE_S = 0.1
 TIMEOUT = "57014"
 
@@ -184,8 +186,20 @@ LEAK_PROBES = (
 )
 
 
+def held_process(stage, seat, case):
+    with stage.client(seat, **case.startup) as holder:
+        case.attack(holder)
+        time.sleep(HELD_S)
+        busy = f"select state from pg_stat_activity where usename = '{seat.name}' and state <> 'idle'"
+        for (state,) in stage.sql(busy):
+            return f"a process is {state} after {HELD_S} s"
+    return None
+
+
 def hold_of(stage, seat, case):
     """Whether a neighbour waits longer than the clocks allow for the only server."""
+    if seat.mode == "plain":
+        return held_process(stage, seat, case)
     patience = PATIENCE_S[seat.mode not in case.known]
     with stage.client(seat, **case.startup) as holder, stage.client(seat, timeout=patience) as neighbour:
         holder.socket.settimeout(15)
