@@ -156,8 +156,8 @@ ServerCore::Outcome ServerCore::read(Bytes in, Gather& to_client, Audience& audi
       if (!on_message(frame.type, whole, to_client, audience, outcome)) return outcome;
       continue;
     }
-    if (needs_whole(frame) || (frame.type == 'D' && busy_with_ours() && frame.size > kHeaderBytes &&
-                               frame.size <= kWholeErrorMax)) {
+    const bool read = (frame.type == 'D' && busy_with_ours()) || (frame.type == 'T' && awaits_columns());
+    if (needs_whole(frame) || (read && frame.size > kHeaderBytes && frame.size <= kWholeErrorMax)) {
       partial_size_ = frame.size;
       partial_.assign(header);
       if (!cut) in.remove_prefix(kHeaderBytes);
@@ -270,6 +270,7 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
     StatementOp op = std::move(ops.front());
     ops.pop_front();
     if (op.id != 0 && reply.kind == Owed::Parse) statements.add(op.id);
+    if (op.kind == StatementOp::Kind::Columns) op.statement->columns = columns_of(type, whole);
     if (!op.taken.empty()) audience.on_deallocated(op);
   }
   if (reply.dropped_ops > 0) drop_ops(reply.dropped_ops, audience);
@@ -437,7 +438,7 @@ bool ServerCore::tell_bound(Bytes error, const Pipeline::Reply& reply, Gather& t
   if (says_other_columns(error) && statement.book->outdated(statement)) {
     // A server that had it before would refuse to give other columns; so it is for one that has not.
     audience.on_stale(statement);
-    to_client.own([](std::string& out) { protocol::put_error(out, "ERROR", stale_statement()); });
+    to_client.own([](std::string& out) { put_stale_statement(out); });
     return true;
   }
   const Bytes server_name = statement.server_name;

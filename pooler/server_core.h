@@ -106,6 +106,8 @@ class ServerCore {
   // Part of a message has been given to the client and the rest has not come.
   bool mid_message() const { return body_left_ > 0 || head_size_ > 0 || !partial_.empty(); }
   bool mid_forward() const { return body_left_ > 0 && forward_body_; }
+  // The next change of statements is none: it tells the columns of one.
+  bool awaits_columns() const { return !ops.empty() && ops.front().kind == StatementOp::Kind::Columns; }
 
   protocol::Pipeline pipeline;
   char tx_status = 'I';

@@ -157,7 +157,7 @@ void SessionCore::granted(ServerCore& server, Bytes held, Actions& out) {
   state_ = State::Linked;
   statements_left_ = 0;
   unnamed_here_ = dirty_batch_ = names_unsure_ = worked_ = wait_behind_ = redefined_ = made_code_ = false;
-  unlent_ = false;
+  unlent_ = portal_used_ = false;
   server.code_epoch = books_->routines.epoch();
   // In front of the client's own timeouts.
   if (server.introduction && !proving_) introduce(out);

@@ -289,15 +289,30 @@ class SessionCore final : private ServerCore::Audience {
   bool put_gone(Bytes name, Bytes content, std::string& bytes);
   // `server_name`: what the server calls the statement that the client calls `name`. Lives until the next
   // change of names.
-  enum class For : std::uint8_t { Running, Describing };
+  enum class For : std::uint8_t {
+    Running,
+    RunningTold,  // and the client is told its columns in the same batch
+    Describing,
+  };
   Name find_statement(Bytes name, For use, Bytes& server_name, Actions& out);
+  Name renew(Bytes name, For use, Actions& out);
+  bool asks_columns(const Statement& statement) const;
+  void refuse_stale(Actions& out);
   // The client's statement has gone stale. It was told what columns come, and may only be given others where
   // it is told anew.
-  bool replace_stale(Bytes name, Bytes after_bind);
+  bool replace_stale(Bytes name, For use);
   bool lower_statement(Bytes name, const Ruling& ruling);
   Error no_room() const;
   Name put_lowered(Bytes name, const Ruling& ruling, Bytes& server_name, Actions& out);
   void inject(const StatementRef& statement, Actions& out);
+  std::vector<Reading> readings_of(const Statement& statement) const;
+  void put_parse_of(const Statement& statement, StatementOp op, std::string& bytes);
+  void put_readings(const std::vector<Reading>& readings, const std::string Reading::*value,
+                    std::string& bytes);
+  // What names mean is as the client's settings say: no text of an open transaction may have changed that.
+  bool names_settled() const {
+    return server_->tx_status == 'I' && statements_left_ == 0 && !suspicion_ && pins_ == 0;
+  }
   std::unique_ptr<std::string> notices_of(const Ruling& ruling);
   void make_room_on_server(Actions& out);
   void evict(StatementId id, Actions& out);
@@ -357,6 +372,7 @@ class SessionCore final : private ServerCore::Audience {
   bool worked_ = false;              // requests were sent since the last end of a transaction
   bool unnamed_noteworthy_ = false;  // the unnamed statement is more than a plain query
   bool unnamed_here_ = false;        // the unnamed statement of this server is the client's
+  bool portal_used_ = false;         // the unnamed portal runs the statement of server_->uses.back()
   bool unlent_ = false;              // a text of the open batch may miss statements of the client's
   bool dirty_batch_ = false;         // a text of the open batch may have dropped statements of the server
   bool names_unsure_ = false;        // the same, of a batch that is not yet answered

@@ -190,8 +190,7 @@ StatementOp SessionCore::supply(const std::vector<std::string>& names, Bytes sql
   ++out.server_parses;
   make_room_on_server(out);
   out.to_server.own([&](std::string& bytes) {
-    protocol::put_parse(bytes, statement.server_name, statement.content);
-    push_op(Owed::Parse, Whose::Ours, {StatementOp::Kind::Supply, 0, statement.id, {}, query.statement});
+    put_parse_of(statement, {StatementOp::Kind::Supply, 0, statement.id, {}, query.statement}, bytes);
     server_->end_batch(bytes);
   });
   return query;

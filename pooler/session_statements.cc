@@ -1,10 +1,12 @@
 // pooler/session_statements.cc - SessionCore: prepared statements, whatever server they come to be used on.
 #include <algorithm>
+#include <array>
 
 #include "pooler/base/check.h"
 #include "pooler/session_core.h"
 #include "pooler/session_parts.h"
 #include "protocol/messages.h"
+#include "protocol/sql_lexer.h"
 #include "protocol/sql_words.h"
 
 namespace pgweir {
@@ -21,6 +23,22 @@ constexpr std::size_t kStatementNameMax = 8 << 10;
 constexpr Bytes kNoStatement = "pgweir_none";
 constexpr Bytes kGoneStatement = "pgweir_gone";
 constexpr Bytes kEmptyContent{"\0\0\0", 3};
+
+// Reads literals otherwise, until the transaction ends.
+constexpr Bytes kReadStatement = "pgweir_read";
+constexpr char kReadText[] = "SELECT pg_catalog.set_config($1,$2,true)\0\0";  // text, NUL, no parameter types
+constexpr Bytes kReadContent{kReadText, sizeof kReadText};
+
+// What Postgres does with its literals before it is run. Of others, some must be the first of a transaction.
+bool reads_literals(Bytes sql) {
+  constexpr std::array<Bytes, 8> kFirst = {"select", "insert", "update", "delete",
+                                           "merge",  "with",   "values", "table"};
+  protocol::SqlLexer lexer(sql);
+  const Bytes first = lexer.text_of(lexer.next());
+  return first == "(" || std::any_of(kFirst.begin(), kFirst.end(), [first](Bytes word) {
+           return first.size() == word.size() && mentions(first, word);
+         });
+}
 }  // namespace
 
 KeptText SessionCore::asked(Bytes held) const {
@@ -254,12 +272,15 @@ SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Action
   }
   const Bytes name = body.substr(name_at, name_size);
   const StatementRef* held = names_ ? names_->find(name) : nullptr;
-  if (held && (*held)->stale && !replace_stale(name, rest.substr(std::min(rest.size(), frame.size)))) {
-    refuse_statement(stale_statement(), out);
+  const Bytes next = rest.substr(std::min(rest.size(), frame.size));
+  const bool told = next.size() > kHeaderBytes && next[0] == 'D' && next[kHeaderBytes] == 'P';
+  const For use = told ? For::RunningTold : For::Running;
+  if (held && (*held)->stale && !replace_stale(name, use)) {
+    refuse_stale(out);
     return skip(frame, rest, out), Step::Next;
   }
   Bytes server_name;
-  switch (find_statement(name, For::Running, server_name, out)) {
+  switch (find_statement(name, use, server_name, out)) {
     case Name::Ready: break;
     case Name::Refused: return skip(frame, rest, out), Step::Next;
     case Name::Later: return stall(out);
@@ -275,10 +296,11 @@ SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Action
   } else if (trail_ && !unnamed_.empty()) {
     trail_->runs(sql_of(unnamed_));
   }
-  if (const auto lowered = std::move(lowered_))
-    push_op(Owed::Bind, Whose::Clients, {StatementOp::Kind::Tell, 0, 0, std::move(*lowered), {}});
-  else
-    server_->pipeline.push(Owed::Bind);
+  const auto lowered = std::move(lowered_);
+  const bool runs =
+      lowered ? push_op(Owed::Bind, Whose::Clients, {StatementOp::Kind::Tell, 0, 0, std::move(*lowered), {}})
+              : server_->pipeline.push(Owed::Bind);
+  if (runs) portal_used_ = portal_size == 0 && name_size > 0 && names_ && names_->find(name);
   if (name_size == 0) return forward(frame, rest, out), Step::Next;
   ++out.binds;
   const std::size_t head = kHeaderBytes + name_at + name_size + 1;  // through the statement's name
@@ -304,7 +326,12 @@ SessionCore::Step SessionCore::relay_describe_or_close(const Frame& frame, Bytes
   const Bytes name = body.substr(1, body.size() - 2);
   const Owed kind = frame.type == 'D' ? Owed::Describe : Owed::Close;
   if (body[0] != 'S') {
-    server_->pipeline.push(kind);
+    const bool of_use = portal_used_ && name.empty() && !server_->uses.empty();
+    if (const StatementRef used = of_use ? server_->uses.back().statement : StatementRef();
+        kind == Owed::Describe && used && used->columns == 0 && names_settled())
+      push_op(kind, Whose::Clients, {StatementOp::Kind::Columns, 0, 0, {}, used});
+    else
+      server_->pipeline.push(kind);
     return forward(frame, rest, out), Step::Next;
   }
   if (kind == Owed::Describe) {
@@ -314,7 +341,11 @@ SessionCore::Step SessionCore::relay_describe_or_close(const Frame& frame, Bytes
       case Name::Refused: return skip(frame, rest, out), Step::Next;
       case Name::Later: return stall(out);
     }
-    server_->pipeline.push(kind);
+    const StatementRef* const held = names_ && !name.empty() ? names_->find(name) : nullptr;
+    if (held && (*held)->columns == 0 && names_settled())
+      push_op(kind, Whose::Clients, {StatementOp::Kind::Columns, 0, 0, {}, *held});
+    else
+      server_->pipeline.push(kind);
     if (name.empty()) return forward(frame, rest, out), Step::Next;
     out.to_server.own(
         [&](std::string& bytes) { protocol::Writer(bytes, 'D').u8('S').c_string(server_name); });
@@ -395,7 +426,8 @@ SessionCore::Name SessionCore::find_statement(Bytes name, For use, Bytes& server
                      out);
     return Name::Refused;
   }
-  const StatementRef kept = *held;
+  if (const Name renewed = renew(name, use, out); renewed != Name::Ready) return renewed;
+  const StatementRef kept = *names_->find(name);
   Statement& statement = *kept;
   server_name = statement.server_name;
   const bool noteworthy = guard_->minds(statement.words) || holds_something() ||
@@ -406,14 +438,59 @@ SessionCore::Name SessionCore::find_statement(Bytes name, For use, Bytes& server
       return lending;
   // What it was made of here may have been another client's.
   if (lent && server_->statements.take(statement.id)) evict(statement.id, out);
-  if (use == For::Running && noteworthy)
+  if (use != For::Describing && noteworthy)
     if (const auto ruling = note_text(sql_of(statement.content))) {
       if (ruling->refused) return refuse_statement(*ruling->refused, out), Name::Refused;
       return put_lowered(name, *ruling, server_name, out);
     }
   if (server_->statements.use(statement.id) || coming(statement)) return Name::Ready;
+  if (server_->pipeline.owes_client() && !readings_of(statement).empty()) return Name::Later;
   inject(kept, out);
   return Name::Ready;
+}
+
+// Where the server would learn the statement only now, after definitions or the path to them have changed, it
+// would know other columns than the client was told of. Postgres refuses that, so it is asked for them first.
+SessionCore::Name SessionCore::renew(Bytes name, For use, Actions& out) {
+  const StatementRef& held = *names_->find(name);
+  if (held->columns == 0) return Name::Ready;
+  const bool other_path = !same_path(held->parsing(), wanted_->parsing);
+  if (!other_path && !books_->statements.outdated(*held)) return Name::Ready;
+  if (server_->statements.knows(held->id) || coming(*held)) return Name::Ready;
+  if (!names_settled()) return Name::Ready;
+  const StatementRef fresh =
+      books_->statements.intern(held->content, other_path ? Bytes(wanted_->parsing) : held->parsing());
+  if (!fresh) return Name::Ready;
+  if (fresh->columns == 0) {
+    if (asks_columns(*fresh) || pending_elsewhere({}, fresh->id)) return Name::Later;
+    const bool known = server_->statements.use(fresh->id) || coming(*fresh);
+    if (!known && server_->pipeline.owes_client() && !readings_of(*fresh).empty()) return Name::Later;
+    if (!known) inject(fresh, out);
+    out.to_server.own(
+        [&](std::string& bytes) { protocol::Writer(bytes, 'D').u8('S').c_string(fresh->server_name); });
+    // Behind an error nothing is run.
+    const bool runs = push_op(Owed::Describe, Whose::Ours, {StatementOp::Kind::Columns, 0, 0, {}, fresh});
+    return runs ? Name::Later : Name::Ready;
+  }
+  const bool same =
+      held->columns == fresh->columns || held->columns == kUnreadColumns || fresh->columns == kUnreadColumns;
+  if (!same && use != For::RunningTold) return refuse_stale(out), Name::Refused;
+  names_->replace(name, fresh);
+  return Name::Ready;
+}
+
+// Whether the server owes an answer that will tell them.
+bool SessionCore::asks_columns(const Statement& statement) const {
+  return std::any_of(server_->ops.begin(), server_->ops.end(), [&](const StatementOp& op) {
+    return op.kind == StatementOp::Kind::Columns && op.statement.get() == &statement;
+  });
+}
+
+void SessionCore::refuse_stale(Actions& out) {
+  StatementOp op{StatementOp::Kind::Refuse, 0, 0, {}, {}};
+  put_stale_statement(op.name);
+  push_op(Owed::Bind, Whose::Clients, std::move(op));
+  out.to_server.own([](std::string& bytes) { protocol::put_bind_text(bytes, kNoStatement, {}); });
 }
 
 Error SessionCore::no_room() const {
@@ -448,9 +525,41 @@ void SessionCore::inject(const StatementRef& statement, Actions& out) {
   ++out.server_parses;
   make_room_on_server(out);
   out.to_server.own([&](std::string& bytes) {
-    protocol::put_parse(bytes, statement->server_name, statement->content);
-    push_op(Owed::Parse, Whose::Ours, {StatementOp::Kind::Inject, 0, statement->id, {}, statement});
+    put_parse_of(*statement, {StatementOp::Kind::Inject, 0, statement->id, {}, statement}, bytes);
   });
+}
+
+// Literals are read when a statement is parsed: under the settings of then, which may be others now. In an
+// open batch, what a text of it has set is not known yet.
+std::vector<Reading> SessionCore::readings_of(const Statement& statement) const {
+  if (statement.parsing() == wanted_->parsing || wanted_->hasty || server_->tx_status == 'E') return {};
+  if ((server_->pipeline.batch_open() && suspicion_) || !reads_literals(sql_of(statement.content))) return {};
+  return books_->settings.readings(statement.parsing(), *wanted_);
+}
+
+void SessionCore::put_parse_of(const Statement& statement, StatementOp op, std::string& bytes) {
+  const std::vector<Reading> readings = readings_of(statement);
+  if (!readings.empty()) {
+    protocol::put_close_statement(bytes, kReadStatement);
+    protocol::put_parse(bytes, kReadStatement, kReadContent);
+    for (const Owed each : {Owed::Close, Owed::Parse}) server_->pipeline.push(each, Whose::Ours);
+    put_readings(readings, &Reading::then, bytes);
+  }
+  protocol::put_parse(bytes, statement.server_name, statement.content);
+  push_op(Owed::Parse, Whose::Ours, std::move(op));
+  if (readings.empty()) return;
+  put_readings(readings, &Reading::now, bytes);
+  protocol::put_close_statement(bytes, kReadStatement);
+  server_->pipeline.push(Owed::Close, Whose::Ours);
+}
+
+void SessionCore::put_readings(const std::vector<Reading>& readings, const std::string Reading::*value,
+                               std::string& bytes) {
+  for (const Reading& each : readings) {
+    protocol::put_bind_text(bytes, kReadStatement, {Bytes(each.name), Bytes(each.*value)});
+    protocol::put_execute(bytes);
+    for (const Owed owed : {Owed::Bind, Owed::Execute}) server_->pipeline.push(owed, Whose::Ours);
+  }
 }
 
 // Each ceiling once in the life of a session.
@@ -476,10 +585,8 @@ void SessionCore::evict(StatementId id, Actions& out) {
     server_->statements.add(id);
 }
 
-bool SessionCore::replace_stale(Bytes name, Bytes after_bind) {
-  const bool told_anew =
-      after_bind.size() > kHeaderBytes && after_bind[0] == 'D' && after_bind[kHeaderBytes] == 'P';
-  if (!told_anew) return false;
+bool SessionCore::replace_stale(Bytes name, For use) {
+  if (use != For::RunningTold) return false;
   StatementRef fresh = books_->statements.intern((*names_->find(name))->content, wanted_->parsing);
   if (!fresh) return false;
   names_->replace(name, std::move(fresh));
@@ -491,7 +598,7 @@ SessionCore::Name SessionCore::find_unnamed(For use, Actions& out) {
   bool lent = false;
   if (noteworthy && !unnamed_.empty())
     if (const Name lending = lend(sql_of(unnamed_), lent, out); lending != Name::Ready) return lending;
-  if (use == For::Running && noteworthy)
+  if (use != For::Describing && noteworthy)
     if (const auto ruling = note_unnamed()) {
       if (ruling->refused) return refuse_statement(*ruling->refused, out), Name::Refused;
       unnamed_.replace(0, unnamed_.find('\0'), ruling->text);
@@ -533,7 +640,8 @@ void SessionCore::on_op_dropped(StatementOp& op) {
     case StatementOp::Kind::Evict:
     case StatementOp::Kind::Refuse:
     case StatementOp::Kind::Supplied:
-    case StatementOp::Kind::Unsupplied: break;
+    case StatementOp::Kind::Unsupplied:
+    case StatementOp::Kind::Columns: break;
     case StatementOp::Kind::Tell:
       if (!op.taken.empty()) on_deallocated(op);
       break;

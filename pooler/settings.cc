@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <optional>
 
 #include "pooler/base/quoted.h"
 #include "pooler/tenant_token.h"
@@ -47,6 +48,22 @@ bool decides_parsing(Bytes name) {
   return std::find(std::begin(kParsing), std::end(kParsing), name) != std::end(kParsing);
 }
 
+// Of them, what names mean, and what literals do. The latter are reported.
+constexpr Bytes kPath[] = {"search_path", "role", "session_authorization"};
+constexpr Bytes kReadings[] = {"DateStyle", "IntervalStyle", "TimeZone", "client_encoding",
+                               "standard_conforming_strings"};
+
+std::optional<Bytes> value_in(Bytes parsing, Bytes name) {
+  while (!parsing.empty()) {
+    const Bytes key = parsing.substr(0, parsing.find('\0'));
+    parsing.remove_prefix(key.size() + 1);
+    const Bytes value = parsing.substr(0, parsing.find('\0'));
+    parsing.remove_prefix(value.size() + 1);
+    if (key == name) return value;
+  }
+  return {};
+}
+
 // As Postgres takes it: a number and a unit, or milliseconds. Less than a busy machine may take for what is
 // done in a fraction of one.
 bool is_hasty(Bytes value) {
@@ -89,6 +106,12 @@ std::string setting_key(Bytes name) {
 }
 
 bool is_timeout(Bytes name) { return std::find(kTimeouts.begin(), kTimeouts.end(), name) != kTimeouts.end(); }
+
+bool same_path(Bytes parsing, Bytes other) {
+  return parsing == other || std::all_of(std::begin(kPath), std::end(kPath), [&](Bytes name) {
+           return value_in(parsing, name) == value_in(other, name);
+         });
+}
 
 bool decides_reading(Bytes name) { return name == kStrings || name == kEncoding; }
 
@@ -218,6 +241,19 @@ SettingsRef SettingsBook::reset(const SettingsMap& map, const SettingsRef& start
 }
 
 bool SettingsBook::reported(Bytes name) const { return baseline_.contains(setting_key(name)); }
+
+std::vector<Reading> SettingsBook::readings(Bytes parsing, const SettingsMap& map) const {
+  std::vector<Reading> all;
+  if (parsing == map.parsing) return all;
+  for (const Bytes name : kReadings) {
+    const auto then = value_in(parsing, name), now = value_in(map.parsing, name);
+    const auto base = baseline_.find(name);
+    if (then == now || base == baseline_.end()) continue;
+    all.push_back(
+        {std::string(name), std::string(then.value_or(base->second)), now ? map.told(name) : base->second});
+  }
+  return all;
+}
 
 SettingsMap::Values SettingsBook::welcome(const SettingsMap& map) const {
   SettingsMap::Values told = baseline_;

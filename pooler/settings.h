@@ -50,6 +50,13 @@ bool is_tracked_setting(Bytes name);
 inline constexpr std::array<Bytes, 2> kTimeouts = {"statement_timeout", "transaction_timeout"};
 bool is_timeout(Bytes name);
 
+// Whether names of tables and functions mean the same under both, of SettingsMap::parsing.
+bool same_path(Bytes parsing, Bytes other);
+// A setting that decides how the literals of a text are read when it is parsed, and two values of it.
+struct Reading {
+  std::string name, then, now;
+};
+
 // Whether texts read as sql_words.h expects, standard strings, and in an encoding in which no letter contains
 // the byte of a quote or a backslash, depends on the setting, named as Postgres reports it; and whether they
 // do with this value.
@@ -89,6 +96,8 @@ class SettingsBook {
   void mark_proven(const SettingsRef& map);
   // All values of the settings are such that reads_plainly().
   bool plain_sql(const SettingsMap& map) const { return map.plain_sql && baseline_plain_sql_; }
+  // Where literals were read otherwise under `parsing` than they are with `map`.
+  std::vector<Reading> readings(Bytes parsing, const SettingsMap& map) const;
   // What a client with this map is told at login: the settings that servers report, which vary by version.
   SettingsMap::Values welcome(const SettingsMap& map) const;
 

@@ -2,7 +2,42 @@
 
 #include <algorithm>
 
+#include "protocol/frame.h"
+#include "protocol/wire.h"
+
 namespace pgweir {
+
+// Drivers know it by the routine, in whatever language its text is, and prepare again.
+void put_stale_statement(std::string& out) {
+  protocol::Writer body(out, 'E');
+  for (const Bytes field :
+       {Bytes("SERROR"), Bytes("VERROR"), Bytes("C0A000"), Bytes("Mcached plan must not change result type"),
+        Bytes("RRevalidateCachedQuery")})
+    body.c_string(field);
+  body.u8(0);
+}
+
+std::uint64_t columns_of(char type, Bytes message) {
+  constexpr std::uint64_t kNone = 2, kBasis = 0xcbf29ce484222325, kPrime = 0x100000001b3;  // FNV-1a
+  if (type == 'n') return kNone;
+  if (type != 'T') return kUnreadColumns;
+  std::uint64_t sum = kBasis;
+  const auto add = [&sum](Bytes bytes) {
+    for (const char c : bytes) sum = (sum ^ static_cast<unsigned char>(c)) * kPrime;
+  };
+  protocol::Reader in(message.substr(std::min(message.size(), protocol::kHeaderBytes)));
+  for (std::uint16_t left = in.u16(); left > 0 && in.ok(); --left) {
+    const Bytes name = in.c_string();
+    in.bytes(6);  // the table's column: another one may take its place
+    const Bytes of_type = in.bytes(10);
+    in.u16();  // the format
+    if (!in.ok()) break;
+    add(name);
+    add(of_type);
+  }
+  if (!in.ok() || !in.empty()) return kUnreadColumns;
+  return sum > kNone ? sum : kNone + 1;
+}
 
 void StatementRef::release() {
   if (statement_ && --statement_->refs == 0) statement_->book->put_down(*statement_);

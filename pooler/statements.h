@@ -38,17 +38,22 @@ struct Statement {
   bool runs_routines = false;          // by RoutineBook::version():
   std::uint32_t routines_version = 0;  // 0: not looked at yet
   std::uint32_t definitions = 0;
+  std::uint64_t columns = 0;  // see columns_of(), as a client was told of them; 0: none was
   StatementBook* book = nullptr;
   std::uint32_t refs = 0;
   std::uint32_t names = 0;                 // that clients have for it
   std::uint64_t parses = 0, binds = 0;     // of clients
   std::list<Statement*>::iterator unused;  // place among the unused while refs is 0
+
+  Bytes parsing() const { return Bytes(key).substr(0, key.size() - content.size() - 1); }
 };
 
 // What Postgres says where a statement's result would have other columns than it was prepared with.
-inline Error stale_statement() {
-  return {sqlstate::kFeatureNotSupported, "cached plan must not change result type", {}, {}};
-}
+void put_stale_statement(std::string& out);
+// The names and types of the columns that a RowDescription (`type` 'T') or NoData tells of, in one number,
+// which is never 0. Of one that has not come in full, or is none, it is kUnreadColumns.
+inline constexpr std::uint64_t kUnreadColumns = 1;
+std::uint64_t columns_of(char type, Bytes message);
 
 class StatementRef {
  public:
@@ -232,6 +237,7 @@ struct StatementOp {
     Supply,      // our Parse in front of a simple query, with a Sync of its own; `name` as of Lend, or empty
     Supplied,    // that query; else as Tell. Where it executes `statement`, `called` tells by what name
     Unsupplied,  // the same, when its Supply has failed with the ErrorResponse in `name`
+    Columns,     // a Describe, of the client's or ours, that tells the columns of `statement`
   };
   Kind kind = Kind::Inject;
   std::uint32_t batch = 0;

@@ -195,8 +195,9 @@ Pipeline::Reply Pipeline::on_error() {
   const bool ours = entry & kOurs;
   Reply reply;
   reply.kind = kind_of(entry);
-  // A Parse that we put in front of a client's Bind fails for the client's reasons: it is the client's error.
-  const bool client_sees = !ours || (reply.kind == Owed::Parse && (entry & kOp));
+  // What we put in front of a client's Bind fails for the client's reasons: it is the client's error.
+  const bool statements = reply.kind == Owed::Parse || reply.kind == Owed::Describe;
+  const bool client_sees = !ours || (statements && (entry & kOp));
   reply.op = reply.of_op = (entry & kOp) != 0;
   reply.verdict = client_sees ? Verdict::Forward : Verdict::Swallow;
   reply.ours_failed = !client_sees;

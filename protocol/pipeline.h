@@ -48,7 +48,7 @@ class Pipeline {
     bool op = false;              // it was one with Op::Statement
     bool of_op = false;           // it belongs to such a request, finished or not
     bool ready = false;           // ReadyForQuery
-    bool ours_failed = false;     // an error answered a request of ours other than Parse
+    bool ours_failed = false;     // an error answered a request of ours, and it is not the client's error
     std::uint32_t bind = 0;       // of an error that answers a Bind: its number, from 0, see binds()
     std::size_t dropped_ops = 0;  // statement operations that the server skips after an error, oldest first
   };
