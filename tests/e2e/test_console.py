@@ -255,6 +255,21 @@ class Tables(ConsoleCase):
                             self.assertEqual(cursor.statusmessage, "SHOW")
                             cursor.fetchall()
 
+    def test_what_a_connection_is_told(self):
+        """The parameters that tools look at, and what they say before anything else."""
+        wanted = {"server_encoding": "UTF8", "client_encoding": "UTF8", "DateStyle": "ISO", "TimeZone": "UTC",
+                  "standard_conforming_strings": "on"}
+        for user, superuser in (("admin", "on"), ("reader", "off")):
+            with self.weir.connect("pgbouncer", user, cursor_factory=psycopg.ClientCursor) as console:
+                told = console.info.parameter_status
+                self.assertEqual({name: told(name) for name in wanted}, wanted)
+                self.assertEqual(told("is_superuser"), superuser)
+                self.assertRegex(told("server_version"), r"^1\.25\.2/pgweir-[0-9.]+")
+                for words, tag in (("SET client_encoding TO 'UTF8'", "SET"), ("set extra_float_digits = 3", "SET"),
+                                   ("BEGIN", "BEGIN"), ("SELECT 1", "SELECT 1"), ("COMMIT", "COMMIT")):
+                    self.assertEqual(console.execute(words).statusmessage, tag)
+                self.assertIn("pgweir", console.execute("SELECT version()").fetchone()[0])
+
     def test_rows_that_have_names(self):
         self.assertEqual([row["list"] for row in self.rows("SHOW LISTS")], LISTS.split())
         self.assertEqual([row["name"] for row in self.rows("SHOW TOTALS")], TOTALS)
@@ -442,6 +457,31 @@ class Settings(ConsoleCase):
             for command in ("SET client.max = 5", "DISABLE app", "SHUTDOWN WAIT_FOR_CLIENTS"):
                 with self.assertRaises(psycopg.errors.InsufficientPrivilege):
                     console.execute(command)
+
+    def test_every_setting_that_can_be_changed_can_be_set(self):
+        """To what it is: each that SHOW CONFIG calls changeable is taken, each other one refused."""
+        weir = self.pgweir({}, self.users)
+        before = self.rows("SHOW CONFIG", weir)
+        taken = refused = 0
+        with weir.connect("pgweir", "admin", cursor_factory=psycopg.ClientCursor) as console:
+            for row in before:
+                key, value = row["key"], row["value"].replace("'", "''")
+                if "*" in value:
+                    continue  # a secret is not shown
+                order = f"SET {key} = '{value}'"
+                with self.subTest(order):
+                    if row["changeable"] == "yes":
+                        self.assertEqual(console.execute(order).statusmessage, "SET")
+                        taken += 1
+                    else:
+                        with self.assertRaises(psycopg.errors.InvalidParameterValue) as error:
+                            console.execute(order)
+                        if "." in key:  # else it is a name of PgBouncer's for what is no setting here
+                            self.assertIn("next start only", str(error.exception))
+                        refused += 1
+        self.assertGreater(taken, 60)
+        self.assertGreater(refused, 10)
+        self.assertEqual(self.rows("SHOW CONFIG", weir), before)
 
     def test_secrets_do_not_come_into_the_log(self):
         weir = self.pgweir({}, self.users)
