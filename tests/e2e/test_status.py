@@ -213,15 +213,18 @@ class Page(HttpCase):
         return done.stdout, re.findall(r".*(?:CONSOLE|Refused to|Uncaught).*", done.stderr)
 
     def test_a_tenant_is_on_the_page(self):
-        with self.weir.connect("app", "app") as client:
+        self.postgres.create_database("fresh", owner="app")
+        with self.weir.connect("app", "app") as client, self.weir.connect("fresh", "app") as fresh:
             for _ in range(20):
                 client.execute("select 1")
-            wait_until(lambda: "app" in self.ask("/api/v1/overview")[1], seconds=25, what="a look at the tenants")
+            fresh.execute("select 1")
+            wait_until(lambda: '"fresh"' in self.ask("/api/v1/overview")[1], seconds=25, what="a look at the tenants")
             page, said = self.browse("#tenant=app")
             self.assertEqual(said, [])
-            for wanted in ("Live, every 10 seconds.", "<th scope=\"row\">app</th>", "<th scope=\"row\">main</th>",
-                           "<dd>free</dd>"):
+            for wanted in ("Live, every 10 seconds.", "<th scope=\"row\">app</th>", "<th scope=\"row\">fresh</th>",
+                           "<th scope=\"row\">main</th>", "<dd>free</dd>"):
                 self.assertIn(wanted, page)
+            self.assertRegex(page, '<h3 id="pools-title">Its pools</h3>.*<th scope="row">app</th><td>1</td><td>0</td>')
             for limit, value, _, rule in self.weir.console("SHOW LIMIT app")[1]:
                 row = f"<th scope=\"row\">{limit.replace('_', ' ')}</th><td>{html.escape(value, False) or '-'}</td>"
                 self.assertRegex(page, re.escape(row) + "<td>[^<]*</td>" + re.escape(f"<td>{rule or '-'}</td>"))
