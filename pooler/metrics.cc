@@ -167,8 +167,9 @@ void put_tenant(Families& out, const TenantSample& tenant) {
   out.gauge("tenant_tier_current", "1 for the tier that the tenant has.", ours, 1);
   out.gauge("tenant_queries_per_minute", "Requests of the tenant in the last whole minute.", ours,
             tenant.queries_per_minute);
-  out.gauge("tenant_uptime_hours", "Hours since the tenant's first client came, as far as it is remembered.",
-            ours, tenant.uptime_hours);
+  // Hours, as platforms want them, are a recording rule: metrics are in seconds.
+  out.gauge("tenant_uptime_seconds", "Time since the tenant's first client came, as far as it is remembered.",
+            ours, tenant.uptime_s);
 }
 
 }  // namespace

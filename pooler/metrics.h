@@ -25,7 +25,7 @@ struct TenantSample {
   std::string name, tier;
   std::uint64_t busy_us = 0;  // in the last whole minute: time on servers and in the queue
   double queries_per_minute = 0;
-  double uptime_hours = 0;  // since its first client came, as far as that is remembered
+  double uptime_s = 0;  // since its first client came, as far as that is remembered
   Traffic total;
   console::PoolRow pool;
   console::DatabaseRow database;

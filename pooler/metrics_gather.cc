@@ -65,7 +65,7 @@ class Collection : public std::enable_shared_from_this<Collection> {
     one.busy_us = busy_us;
     const double minutes = static_cast<double>(last.length.count()) / 60e6;
     if (minutes > 0) one.queries_per_minute = static_cast<double>(passed.queries) / minutes;
-    one.uptime_hours = static_cast<double>((worker_.loop().now() - tenant.since()).count()) / 3600e6;
+    one.uptime_s = static_cast<double>((worker_.loop().now() - tenant.since()).count()) / 1e6;
     one.total = tenant.traffic;
     one.database = console::database_row(worker_.snapshot(), tenant.record);
     one.database.clients = tenant.clients;

@@ -156,7 +156,7 @@ TEST_CASE("dashboards of PgBouncer's exporter, and those of a platform, find the
   Sample sample;
   sample.tiers["free"].tenants = 1;
   sample.top = {tenant("a", 1)};
-  sample.top[0].uptime_hours = 2.5;
+  sample.top[0].uptime_s = 2.5;
   Surroundings around;
   around.breakers.resize(1);
   Rest rest;
@@ -174,7 +174,7 @@ TEST_CASE("dashboards of PgBouncer's exporter, and those of a platform, find the
                            "pgbouncer_stats_client_wait_seconds_total",
                            "tenant_tier_current",
                            "tenant_queries_per_minute",
-                           "tenant_uptime_hours",
+                           "tenant_uptime_seconds",
                            "tenant_tier_promotion_total",
                            "tenant_tier_demotion_total",
                            "tenant_resource_limit_hits",
@@ -190,7 +190,7 @@ TEST_CASE("dashboards of PgBouncer's exporter, and those of a platform, find the
     INFO(name);
     CHECK_FALSE(series(out, name).empty());
   }
-  CHECK(series(out, "tenant_uptime_hours") == "tenant_uptime_hours{tenant=\"a\",tier=\"free\"} 2.5\n");
+  CHECK(series(out, "tenant_uptime_seconds") == "tenant_uptime_seconds{tenant=\"a\",tier=\"free\"} 2.5\n");
 }
 
 TEST_CASE("a tenant store has its figures, and where there is none there are none") {
