@@ -227,10 +227,10 @@ class Move(PgweirCase):
         self.addCleanup(redis.stop)
         redis.tenant("stored", tier="test", database="acme", backend="main")
         store = {"kind": "redis", "redis_url": redis.url()}
-        first, second = self.weir(tenant_store=store), self.weir(tenant_store=store)
+        first, second = (self.weir(tenant_store=store, pool={"unknown_tenants": False}) for _ in range(2))
         here, busy, idle = self.client(first, "stored"), self.client(second, "stored"), self.client(second, "stored")
         self.assertEqual([self.place(client) for client in (here, busy, idle)], ["old"] * 3)
-        self.addCleanup(self.postgres.sql, "truncate ledger", "acme")
+        self.addCleanup(self.postgres.sql, "delete from ledger", "acme")
         before = [self.entries(postgres) for postgres in (self.postgres, self.other)]
         busy.query("begin")
         busy.query("insert into ledger values (1)")
