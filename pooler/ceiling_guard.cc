@@ -11,6 +11,7 @@
 namespace pgweir {
 
 using protocol::SqlAssignment;
+using protocol::SqlPiece;
 using Where = SqlAssignment::Where;
 using tiers::Verdict;
 
@@ -105,17 +106,20 @@ std::unique_ptr<Ruling> CeilingGuard::rule(const protocol::SqlEffects& effects, 
                                "Give it as a plain string that changes no settings."),
                   sql);
   auto ruling = std::make_unique<Ruling>();
-  std::vector<std::pair<const SqlAssignment*, std::string>> edits;
-  for (const SqlAssignment& each : reach.assignments)
+  std::vector<SqlPiece> edits = reach.unsure;
+  std::vector<Bytes> lowered;
+  for (const SqlAssignment& each : reach.assignments) {
+    const std::size_t before = edits.size();
     if (!lower(each, *ruling, edits)) return refuse(std::move(*ruling->refused), sql, each.name);
+    if (edits.size() > before) lowered.push_back(each.name);
+  }
   if (edits.empty()) return nullptr;
-  std::sort(edits.begin(), edits.end(),
-            [](const auto& a, const auto& b) { return a.first->at < b.first->at; });
+  for (const Bytes name : lowered) note({.parameter = name, .route = CeilingRoute::Lowered, .sql = sql});
+  std::sort(edits.begin(), edits.end(), [](const SqlPiece& a, const SqlPiece& b) { return a.at < b.at; });
   std::size_t from = 0;
-  for (const auto& [each, with] : edits) {
-    note({.parameter = each->name, .route = CeilingRoute::Lowered, .sql = sql});
-    ruling->text.append(sql.substr(from, each->at - from)).append(with);
-    from = each->at + each->size;
+  for (const SqlPiece& each : edits) {
+    ruling->text.append(sql.substr(from, each.at - from)).append(each.with);
+    from = each.at + each.size;
   }
   ruling->text.append(sql.substr(from));
   return ruling;
@@ -123,7 +127,7 @@ std::unique_ptr<Ruling> CeilingGuard::rule(const protocol::SqlEffects& effects, 
 
 // False: it is refused.
 bool CeilingGuard::lower(const SqlAssignment& assignment, Ruling& ruling,
-                         std::vector<std::pair<const SqlAssignment*, std::string>>& edits) const {
+                         std::vector<SqlPiece>& edits) const {
   const std::string& name = assignment.name;
   if (decides_reading(setting_key(name)) && (!assignment.value || !reads_plainly(name, *assignment.value))) {
     ruling.refused = misread(name, assignment.value.value_or("a value that is not in the statement"));
@@ -160,9 +164,11 @@ bool CeilingGuard::lower(const SqlAssignment& assignment, Ruling& ruling,
     case Where::Argument:
     case Where::Stored: with = literal(verdict.to); break;
   }
-  edits.emplace_back(&assignment, std::move(with));
-  ruling.lowered.push_back(name + " lowered to " + verdict.to + ", the ceiling of tier " +
-                           record_->limits.name);
+  edits.push_back({assignment.at, assignment.size, std::move(with)});
+  ruling.lowered.push_back(
+      ceilings_->injected.contains(name)
+          ? name + " stays " + verdict.to + ", which tier " + record_->limits.name + " sets"
+          : name + " lowered to " + verdict.to + ", the ceiling of tier " + record_->limits.name);
   return true;
 }
 

@@ -26,7 +26,7 @@ namespace pgweir {
 // What is to become of a text that cannot go as it is.
 struct Ruling {
   std::optional<Error> refused;
-  std::string text;                  // that goes in its place
+  std::string text;                  // that goes in its place; without lowered: the same, said beyond doubt
   std::vector<std::string> lowered;  // what the client is told of each value
 };
 
@@ -85,7 +85,7 @@ class CeilingGuard {
  private:
   bool holds(Bytes name) const;
   bool lower(const protocol::SqlAssignment& assignment, Ruling& ruling,
-             std::vector<std::pair<const protocol::SqlAssignment*, std::string>>& edits) const;
+             std::vector<protocol::SqlPiece>& edits) const;
   std::unique_ptr<Ruling> refuse(Error error, Bytes sql, Bytes parameter = kAnyParameter);
   std::string whose() const;
 

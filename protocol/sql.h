@@ -120,10 +120,19 @@ struct SqlAssignment {
   std::uint32_t size = 0;
 };
 
+// A piece of the text, and what means the same whatever types and tables the user has made.
+struct SqlPiece {
+  std::uint32_t at = 0;
+  std::uint32_t size = 0;
+  std::string with;
+};
+
 // How settings may come to values by this text, in the session or elsewhere, until its transaction has ended
 // or for longer; bodies of PREPARE included. What takes a value back (RESET, TO DEFAULT) does not count.
 struct SqlReach {
   std::vector<SqlAssignment> assignments;
+  // To be replaced, because something of the user's may have this name and make another assignment of it.
+  std::vector<SqlPiece> unsure;
   bool hidden_setting = false;  // the name is not in the text: set_config(a, b, c), UPDATE pg_settings, a
                                 // view of it that can be updated
   bool hidden_sql = false;      // a SQL text is run that is not in the text, or may set something

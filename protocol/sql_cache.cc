@@ -23,10 +23,13 @@ std::size_t heap_of(const SqlChanges& changes) {
   return bytes;
 }
 std::size_t heap_of(const SqlReach& reach) {
-  if (reach.assignments.capacity() == 0) return 0;
-  std::size_t bytes = reach.assignments.capacity() * sizeof(SqlAssignment) + kPiece;
+  std::size_t bytes = 0;
+  if (reach.assignments.capacity() > 0)
+    bytes += reach.assignments.capacity() * sizeof(SqlAssignment) + kPiece;
   for (const SqlAssignment& each : reach.assignments)
     bytes += heap_of(each.name) + (each.value ? heap_of(*each.value) : 0);
+  if (reach.unsure.capacity() > 0) bytes += reach.unsure.capacity() * sizeof(SqlPiece) + kPiece;
+  for (const SqlPiece& each : reach.unsure) bytes += heap_of(each.with);
   return bytes;
 }
 std::size_t heap_of(const SqlEffects& effects) {
@@ -71,6 +74,7 @@ const SqlEffects& SqlCache::read_fully(Bytes text) {
   SqlEffects effects = read_sql(text);
   effects.statements.shrink_to_fit();
   effects.reach.assignments.shrink_to_fit();
+  effects.reach.unsure.shrink_to_fit();
   const std::size_t bytes = sizeof(Entry) + kLinks + kPiece + text.size() + 1 + heap_of(effects);
   if (bytes > bytes_max_ / 8) {
     too_big_ = std::move(effects);

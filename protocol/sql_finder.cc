@@ -52,6 +52,10 @@ class Finder {
         changes_.any_setting = reach_.hidden_setting = true;
     } else if (const auto* view = PGWEIR_AS(ViewStmt, view_stmt, &message)) {
       if (is_whole_settings(view->query)) reach_.hidden_setting = true;
+    } else if (const auto* rule = PGWEIR_AS(RuleStmt, rule_stmt, &message)) {
+      // One called _RETURN makes a view of a table.
+      for (std::size_t i = 0; i < rule->n_actions; ++i)
+        if (is_whole_settings(rule->actions[i])) reach_.hidden_setting = true;
     } else if (const auto* column = PGWEIR_AS(ColumnRef, column_ref, &message)) {
       // One that is called like a function runs nothing.
       const bool hidden = reach_.hidden_setting;
@@ -182,11 +186,15 @@ class Finder {
     const auto row = std::find_if(named_rows_.begin(), named_rows_.end(),
                                   [&](const auto& each) { return each.first == &call; });
     SqlAssignment made{SqlAssignment::Where::Argument, {}, {}};
-    if (row != named_rows_.end()) {
+    if (row != named_rows_.end() && say_for(call.args[0], row->second)) {
       made.name = setting_name(row->second);
     } else if (is_string(call.args[0])) {
       made.name = setting_name(literal_in(call.args[0])->text);
     } else {
+      reach_.hidden_setting = true;
+      return;
+    }
+    if (!qualify(call.args[0]) || !qualify(call.args[1])) {
       reach_.hidden_setting = true;
       return;
     }
@@ -198,6 +206,32 @@ class Finder {
     const bool authorization = made.name == "session_authorization";
     reach_.assignments.push_back(std::move(made));
     if (authorization) reach_.assignments.push_back({SqlAssignment::Where::Argument, "role", {}});
+  }
+
+  // The column `name` of pg_settings, replaced by what it is compared with: a table of the user's may have
+  // that name, and an operator that of =. False: it cannot be.
+  bool say_for(const PgQuery__Node* column, Bytes name) {
+    const auto plain = [](char c) {
+      return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.';
+    };
+    const auto* reference = PGWEIR_AS(ColumnRef, column_ref, inside(column));
+    if (reference == nullptr || !std::all_of(name.begin(), name.end(), plain)) return false;
+    if (reference->location <= 0 || static_cast<std::size_t>(reference->location) >= sql_.size())
+      return false;
+    const SqlToken token = SqlLexer(sql_, static_cast<std::size_t>(reference->location)).next();
+    if (token.kind != SqlToken::Kind::Word && token.kind != SqlToken::Kind::Quoted) return false;
+    reach_.unsure.push_back({static_cast<std::uint32_t>(token.at), static_cast<std::uint32_t>(token.size),
+                             "'" + std::string(name) + "'"});
+    return true;
+  }
+
+  // Has the type of a cast looked for where Postgres's are. False: that cannot be said.
+  bool qualify(const PgQuery__Node* argument) {
+    const PgQuery__TypeName* const type = unqualified_type(argument);
+    if (type == nullptr || !is_string(argument)) return true;
+    if (type->location <= 0 || static_cast<std::size_t>(type->location) >= sql_.size()) return false;
+    reach_.unsure.push_back({static_cast<std::uint32_t>(type->location), 0, "pg_catalog."});
+    return true;
   }
 
   void place_literal(const PgQuery__AConst& constant, SqlAssignment& made) const {
@@ -215,11 +249,22 @@ class Finder {
     if (name == "ts_rewrite" && call.n_args == 3) return;
     const std::size_t at = name == "ts_rewrite" ? 1 : 0;
     const bool cursor = name.starts_with("cursor_to_xml");  // of a query that was read where it was declared
-    const SqlWords words = cursor || at >= call.n_args || !is_string(call.args[at])
-                               ? SqlWords::State
-                               : sql_words(literal_in(call.args[at])->text);
+    run(at < call.n_args ? call.args[at] : nullptr, cursor);
+    // crosstab(query, how many), crosstab(query, query of categories).
+    if (name == "crosstab" && call.n_args > 1 && !is_number(call.args[1])) run(call.args[1], false);
+  }
+
+  void run(const PgQuery__Node* query, bool was_read) {
+    const SqlWords words =
+        was_read || !is_string(query) ? SqlWords::State : sql_words(literal_in(query)->text);
     if (words == SqlWords::State) become_opaque(changes_);
-    if (words != SqlWords::Harmless && !cursor) reach_.hidden_sql = true;
+    if (words != SqlWords::Harmless && !was_read) reach_.hidden_sql = true;
+  }
+
+  // As it stands: "1::text" is none.
+  static bool is_number(const PgQuery__Node* node) {
+    const auto* constant = PGWEIR_AS(AConst, a__const, inside(node));
+    return constant != nullptr && constant->val_case == PG_QUERY__A__CONST__VAL_IVAL;
   }
 
   // Of names of columns and tables no SQL can be made that does more than read them.
@@ -238,8 +283,7 @@ class Finder {
   static bool makes_sql(Bytes name, const PgQuery__FuncCall& call, std::size_t argument) {
     constexpr std::size_t kOrder = 3, kLeast = 5, kPaths = 3;
     if (name == "xpath_table") return argument != kPaths;
-    const PgQuery__AConst* const fifth = call.n_args > kLeast ? constant_in(call.args[kOrder + 1]) : nullptr;
-    const bool depth_comes_fifth = fifth != nullptr && fifth->val_case == PG_QUERY__A__CONST__VAL_IVAL;
+    const bool depth_comes_fifth = call.n_args > kLeast && is_number(call.args[kOrder + 1]);
     const bool has_order = call.n_args > kLeast && !depth_comes_fifth;
     return argument < kOrder || (argument == kOrder && has_order);
   }

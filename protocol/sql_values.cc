@@ -78,11 +78,25 @@ void become_opaque(SqlChanges& changes) {
   changes.unfollowable = unfollowable;
 }
 
+namespace {
+bool is_of_postgres(const PgQuery__TypeName& type) {
+  const PgQuery__String* const schema = type.n_names == 2 ? string_in(type.names[0]) : nullptr;
+  return schema != nullptr && text_of(schema->sval) == "pg_catalog";
+}
+}  // namespace
+
+const PgQuery__TypeName* unqualified_type(const PgQuery__Node* node) {
+  const auto* cast = PGWEIR_AS(TypeCast, type_cast, inside(node));
+  return cast != nullptr && cast->type_name != nullptr && cast->type_name->n_names == 1 ? cast->type_name
+                                                                                        : nullptr;
+}
+
 std::optional<Literal> literal_in(const PgQuery__Node* node) {
   const ProtobufCMessage* message = inside(node);
   if (const auto* cast = PGWEIR_AS(TypeCast, type_cast, message)) {
     const PgQuery__TypeName* const type = cast->type_name;
     if (type == nullptr || type->n_names == 0 || type->n_typmods > 0 || type->n_array_bounds > 0) return {};
+    if (type->n_names > 1 && !is_of_postgres(*type)) return {};
     const PgQuery__String* const last = string_in(type->names[type->n_names - 1]);
     const Bytes to = last == nullptr ? Bytes() : text_of(last->sval);
     if (to != "text" && to != "varchar" && to != "bool") return {};

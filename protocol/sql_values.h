@@ -35,9 +35,13 @@ struct Literal {
   Bytes text;
   bool is_true = false;
 };
-// A constant that means what it says: a plain string or boolean, or one cast to text or boolean.
+// A constant that means what it says: a plain string or boolean, or one cast to a text or boolean (of
+// Postgres, or of no schema: see unqualified_type).
 std::optional<Literal> literal_in(const PgQuery__Node* node);
 bool is_string(const PgQuery__Node* node);
+// The type of a cast that is named without its schema: a domain of the user's own may be called text, and cut
+// what it is given. Null: there is none.
+const PgQuery__TypeName* unqualified_type(const PgQuery__Node* node);
 // Any constant, cast or not.
 const PgQuery__AConst* constant_in(const PgQuery__Node* node);
 bool is_null(const PgQuery__Node* node);

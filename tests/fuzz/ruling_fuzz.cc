@@ -34,11 +34,13 @@ void check(CeilingGuard& guard, const std::string& text) {
     PGWEIR_CHECK(!ruling->refused->message.empty() && ruling->text.empty());
     return;
   }
-  PGWEIR_CHECK(effects.read == protocol::SqlEffects::Read::Parsed && !ruling->lowered.empty());
+  PGWEIR_CHECK(effects.read == protocol::SqlEffects::Read::Parsed);
+  PGWEIR_CHECK(!ruling->lowered.empty() || !effects.reach.unsure.empty());
   const protocol::SqlEffects again = protocol::read_sql(ruling->text);
   // A text at the very bound of what is read may pass it.
   if (again.read == protocol::SqlEffects::Read::Unknown)
-    PGWEIR_CHECK(text.size() + ruling->lowered.size() * 64 > protocol::kSqlTextMax ||
+    PGWEIR_CHECK(text.size() + (ruling->lowered.size() + effects.reach.unsure.size()) * 64 >
+                     protocol::kSqlTextMax ||
                  text.size() > protocol::kSqlNestingMax);
   else
     PGWEIR_CHECK(again.statements.size() == effects.statements.size() && !guard.rule(again, ruling->text));

@@ -99,6 +99,41 @@ CASES = [
                 "create or replace view ps as select * from pg_settings; "
                 "update ps set setting = '1GB' where name = 'work_mem'"
             ),
+            "UPDATE of pg_settings by a rule that makes a view": (
+                "create table pr{n} (name text, setting text, unit text, category text, short_desc text, "
+                "extra_desc text, context text, vartype text, source text, min_val text, max_val text, "
+                "enumvals text[], boot_val text, reset_val text, sourcefile text, sourceline int, "
+                "pending_restart bool); create rule \"_RETURN\" as on select to pr{n} do instead "
+                "select * from pg_settings; update pr{n} set setting = '1GB' where name = 'work_mem'"
+            ),
+            "the name of a row of another pg_settings": (
+                "create schema if not exists own; drop table if exists own.pg_settings; "
+                "drop operator if exists own.= (text, text)",
+                "create table own.pg_settings as select 'work_mem'::text as name",
+                "create operator own.= (leftarg = text, rightarg = text, function = textne)",
+                "set search_path = own, pg_catalog",
+                "select set_config(name, '1GB', false) from pg_settings where name = 'timezone'",
+            ),
+            "a name that is cut": (
+                "create schema if not exists own; drop domain if exists own.text; "
+                "create domain own.text as varchar(8)",
+                "set search_path = own, pg_catalog",
+                "select set_config('work_memory'::text, '1GB', false)",
+            ),
+            "a name that is cut, by its schema": (
+                "create schema if not exists own; drop domain if exists own.text; "
+                "create domain own.text as varchar(8)",
+                "select set_config('work_memory'::own.text, '1GB', false)",
+            ),
+            "a name that is cut, by a temporary domain": (
+                "create domain pg_temp.text as varchar(8)",
+                "select set_config('work_memory'::text, '1GB', false)",
+            ),
+            "a value that is cut": (
+                "create schema if not exists own; drop domain if exists own.text; "
+                "create domain own.text as varchar(6)",
+                "select set_config('work_mem', '204800B'::own.text, false)",
+            ),
             "UPDATE of pg_settings in a WITH": (
                 "with x as (select 1) update pg_catalog.pg_settings set setting = '1GB' where name = 'work_mem'"
             ),
@@ -149,6 +184,18 @@ CASES = [
             "connectby, bound": Bound(
                 "select * from connectby($1, 'a', 'b', '1', 0) as t (a text, b text, c int)",
                 (f"(select {_CALL} as a, '1' as b) x",),
+            ),
+            "connectby, its order": (
+                "create table if not exists tree (k text, p text); insert into tree values ('2', '1'), ('3', '1')",
+                f"select * from connectby('tree', 'k', 'p', '{_QUOTED}', 1::text, 0) "
+                "as t (a text, b text, c int, d int)",
+            ),
+            "crosstab": f"select * from crosstab('select {_QUOTED}, ''a''::text, 1') as t (a text, b int)",
+            "crosstab, its categories": (
+                f"select * from crosstab('select 1, ''a''::text, 1', 'select {_QUOTED}') as t (a int, b int)"
+            ),
+            "crosstab, its categories bound": Bound(
+                "select * from crosstab('select 1, ''a''::text, 1', $1) as t (a int, b int)", (f"select {_CALL}",)
             ),
             "query_to_xml": f"select query_to_xml('select {_QUOTED}', true, true, '')",
             "query_to_xml, in dollars": f"select query_to_xml($$select {_CALL}$$, true, true, '')",
