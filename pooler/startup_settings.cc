@@ -62,7 +62,7 @@ Expected<void> hold_to_ceilings(SettingsMap::Values& wanted, const tiers::Tenant
       case tiers::Verdict::Kind::Within: break;
       case tiers::Verdict::Kind::Lowered:
         value = std::move(verdict.to);
-        lowered.push_back(name);
+        if (name != tiers::kLabel) lowered.push_back(name);
         break;
       case tiers::Verdict::Kind::Refused:
         verdict.why.detail = "tenant " + quoted(record.name) + ", tier " + record.limits.name + ".";

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "pooler/base/quoted.h"
+#include "tiers/startup_names.h"
 
 namespace pgweir::tiers {
 namespace {
@@ -88,6 +89,9 @@ std::optional<Guess> guess(std::string_view text) {
     if (const auto value = read_value(text, unit)) return Guess{*value, unit};
   return {};
 }
+
+// Who sets the first takes the second back.
+constexpr std::string_view kWhoLoggedIn = "session_authorization", kRole = "role";
 
 Verdict within() { return {}; }
 Verdict lowered(std::string_view limit) { return {Verdict::Kind::Lowered, std::string(limit), {}}; }
@@ -265,8 +269,10 @@ Verdict judge(std::string_view name, std::string_view limit, std::string_view as
 }
 
 Verdict judge(const Ceilings& ceilings, std::string_view name, std::string_view asked) {
-  if (const auto fixed = ceilings.injected.find(name); fixed != ceilings.injected.end()) {
-    if (fixed->second == asked) return within();
+  const std::string_view sets = name == kWhoLoggedIn ? kRole : name;
+  if (const auto fixed = ceilings.injected.find(sets); fixed != ceilings.injected.end()) {
+    if (fixed->second == asked && sets == name) return within();
+    if (name == kLabel) return lowered(fixed->second);
     return refused(sqlstate::kInsufficientPrivilege,
                    "parameter \"" + std::string(name) + "\" cannot be changed",
                    "The tier of this tenant sets it.");

@@ -11,4 +11,8 @@ namespace pgweir::tiers {
 // By a parameter_name().
 bool may_start_with(std::string_view parameter);
 
+// Nearly all drivers send it without being told to. So what they ask for gives way to an injected value,
+// where for any other parameter it is refused.
+inline constexpr std::string_view kLabel = "application_name";
+
 }  // namespace pgweir::tiers

@@ -298,6 +298,31 @@ class Ceilings(PgweirCase):
         marked.execute("do $$ begin perform set_config('app.tenant_id', 'other', false); end $$")
         self.assertEqual(self.shown(marked, "app.tenant_id"), ["marked/large"])
 
+    def test_a_tag_for_the_log_keeps_no_driver_out(self):
+        tag = {"inject.application_name": "{tenant}/{tier}", "inject.row_security": "on"}
+        weir = self.pgweir(self.config({"small": tag}), {"app": "s3cret"})
+        shown = "select application_name from pg_stat_activity where pid = pg_backend_pid()"
+        address = ["-h", "127.0.0.1", "-p", str(weir.port), "-U", "app", "-d", "small"]
+        done = subprocess.run(
+            ["psql", "-X", "-A", "-t", *address, "-c", shown], capture_output=True, text=True, timeout=60, check=False
+        )
+        self.assertEqual((done.stdout, done.stderr), ("small/small\n", ""))
+        small = self.client("small", weir, autocommit=True, application_name="mine")
+        notices = []
+        small.add_notice_handler(lambda notice: notices.append(notice.message_primary))
+        for attempt in (
+            "set application_name = 'PostgreSQL JDBC Driver'",
+            "select set_config('application_name', 'mine', false)",
+            "do $$ begin set application_name = 'mine'; end $$",
+            "discard all",
+        ):
+            with self.subTest(attempt=attempt):
+                small.execute(attempt)
+                self.assertEqual(small.execute(shown).fetchone()[0], "small/small")
+        self.assertEqual(notices, ["application_name stays small/small, which tier small sets"])
+        self.assertEqual(self.run_text(small, "set row_security = off"), "42501")
+        self.assertIsNone(self.run_text(small, "set row_security = on"))
+
     def test_honest_settings_pass(self):
         small = self.client("small", autocommit=True)
         small.execute("set work_mem = '1MB'; set application_name = 'x'; set timezone = 'UTC'")

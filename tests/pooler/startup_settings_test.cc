@@ -69,6 +69,14 @@ TEST_CASE("what a client asks for as it connects is held to its tenant's ceiling
   CHECK(held({{"work_mem", "lots"}}, record) == "22023 invalid value for parameter \"work_mem\": 'lots'");
   CHECK(held({{"work_memory", "1MB"}}, record) ==
         "42501 parameter 'work_memory' cannot be set by a startup packet");
+  // It takes an injected role back, whomever it names.
+  const tiers::Tenant reader = tenant({{"inject.role", "reader"}});
+  CHECK(held({{"session_authorization", "acme"}}, reader) ==
+        "42501 parameter \"session_authorization\" cannot be changed");
+  CHECK(held({{"session_authorization", "acme"}}, record) == "session_authorization=acme");
+  // What every driver sends keeps nobody out, and gives way without a word.
+  const tiers::Tenant labeled = tenant({{"inject.application_name", "{tenant}/{tier}"}});
+  CHECK(held({{"application_name", "psql"}}, labeled) == "");
   // Postgres's business where there is nothing to hold.
   CHECK(held({{"work_memory", "1MB"}, {"work_mem", "1TB"}}, tenant({})) == "work_mem=1TB, work_memory=1MB");
 }

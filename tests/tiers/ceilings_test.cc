@@ -245,6 +245,16 @@ TEST_CASE("an injected value takes nothing but itself") {
   CHECK(told(judge(own, "maintenance_work_mem", "8GB")) == "within");
 }
 
+TEST_CASE("what drivers send by themselves gives way to an injected value") {
+  const Tier tier = tier_of({{"inject.application_name", "{tenant}"}, {"inject.role", "reader"}});
+  const Ceilings own = for_tenant(*tier.ceilings, "acme", "pro");
+  CHECK(told(judge(own, "application_name", "psql")) == "lowered to acme");
+  CHECK(told(judge(own, "application_name", "acme")) == "within");
+  CHECK(told(judge(own, "role", "other")) == "42501 parameter \"role\" cannot be changed");
+  CHECK(told(judge(own, "session_authorization", "reader")) ==
+        "42501 parameter \"session_authorization\" cannot be changed");
+}
+
 TEST_CASE("a server connection begins with ceilings, defaults and injected values") {
   const Tier tier = tier_of({{"statement_timeout", "10s"},
                              {"transaction_timeout", "1min"},

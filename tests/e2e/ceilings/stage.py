@@ -237,6 +237,7 @@ class Stage:
     def client(self, seat, timeout=15, **parameters):
         """A session of the tenant that has logged in."""
         wire = Wire(self._port(seat), timeout=timeout)
+        parameters = {name: value.replace("{role}", seat.name) for name, value in parameters.items()}
         try:
             return wire.login(seat.name, self._database(seat), **parameters)
         except BaseException:

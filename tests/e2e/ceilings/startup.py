@@ -50,6 +50,9 @@ CASES = [
     _parameter("beside options", {"options": "-c work_mem=64kB", "work_mem": "1GB"}),
     _parameter("no limit", {"statement_timeout": "0"}, judge="sleep"),
     _parameter("who one is", {"app.tenant_id": "theirs"}, judge="ledger"),
+    # A Postgres of its own takes it before the role.
+    _parameter("who logged in", {"session_authorization": "{role}"}, judge="role", bites=False),
+    _options("who logged in", "-c session_authorization={role}", judge="role", bites=False),
     _parameter("workers", {"max_parallel_workers_per_gather": "8"}, judge="workers"),
     # Texts then read otherwise than they look.
     Case(
