@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "pooler/base/check.h"
+#include "pooler/clocks.h"
 #include "pooler/console_columns.h"
 #include "pooler/console_statements.h"
 #include "pooler/group.h"
@@ -119,10 +120,14 @@ std::vector<TierRow> tier_rows(const Report& report, std::span<const tiers::Tier
 
 namespace {
 // What keeps a session from having more: nothing but what it begins with, what stands in texts as well, that
-// and no code of its own, or the ALTER ROLE of a superuser. README, "Ceilings", says what each leaves open.
+// and no code of its own, the ALTER ROLE of a superuser, or for times a clock of ours. README, "Ceilings",
+// says what each leaves open.
 const char* firmness_of(const tiers::Tier& tier, const std::string& parameter) {
   const tiers::Ceiling* const row = tiers::find_ceiling(parameter);
   if (row && row->held_by == tiers::HeldBy::Superuser) return "role";
+  const bool has_clock = std::any_of(kClocks.begin(), kClocks.end(),
+                                     [&](const ClockRow& each) { return each.ceiling == parameter; });
+  if (has_clock && tier.clocks) return "firm";
   switch (tier.inspection) {
     case tiers::Inspection::Off: return "startup";
     case tiers::Inspection::Standard: return "advisory";

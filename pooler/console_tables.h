@@ -102,12 +102,14 @@ struct CeilingRow {
   std::string value;
   const char* source = "";    // tier, or tenant: a value of his own
   const char* firmness = "";  // see firmness_of()
-  std::uint64_t lowered = 0, refused = 0, enforced = 0;
+  std::uint64_t lowered = 0, refused = 0, enforced = 0, canceled = 0, ended = 0;
 
   void count(const CeilingCounts& counts) {
     lowered = counts.lowered;
     refused = counts.refused;
     enforced = counts.enforced;
+    canceled = counts.canceled;
+    ended = counts.ended;
   }
 };
 

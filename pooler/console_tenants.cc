@@ -86,6 +86,14 @@ constexpr std::array kCeilingRows{
                   &CeilingRow::enforced,
                   {kCounter, "ceiling_enforced",
                    "Values found above their ceiling behind a transaction, and set back."}},
+    CeilingFigure{"canceled",
+                  kN,
+                  &CeilingRow::canceled,
+                  {kCounter, "ceiling_canceled", "Requests canceled by a clock of the pooler's own."}},
+    CeilingFigure{"ended",
+                  kN,
+                  &CeilingRow::ended,
+                  {kCounter, "ceiling_ended", "Connections ended by a clock of the pooler's own."}},
 };
 
 using OneLimit = Figure<LimitView>;

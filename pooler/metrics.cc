@@ -111,10 +111,6 @@ void put_tier(Families& out, const std::string& tier, const TierSample& sample, 
     out.counter("pgweir_limit_hits_total", help, which, hits);
     out.gauge("tenant_resource_limit_hits", help, which, hits);  // this name has no _total behind
   }
-  for (const ClockRow& row : kClocks)
-    out.counter("pgweir_clock_alarms_total", "Times that a clock of the pooler's own held a time ceiling.",
-                {{"tier", label(tier)}, {"ceiling", std::string(row.ceiling)}},
-                static_cast<double>(meter.alarms[static_cast<std::size_t>(row.clock)]));
   out.histogram("pgweir_query_duration_seconds", "How long requests ran on servers.", labels, meter.query);
   out.histogram("pgweir_transaction_duration_seconds", "How long transactions held their servers.", labels,
                 meter.transaction);

@@ -126,7 +126,8 @@ void Session::on_alarm(const Clocks::Alarm& alarm) {
   const ClockRow& row = row_of(alarm.clock);
   const auto index = static_cast<std::size_t>(alarm.clock);
   const Error why = alarm_error(alarm, tenant_.record.limits, tenant_.clocks[index]);
-  ++tenant_.meter->alarms[index];
+  tenant_.guard.note(
+      {.parameter = row.ceiling, .route = alarm.cancel ? CeilingRoute::Canceled : CeilingRoute::Ended});
   ++tenant_.traffic.errors;
   const protocol::TraceContext traced = trace();
   worker_.log().info("ceiling_clock", {{"tenant", tenant_.record.name},

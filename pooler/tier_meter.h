@@ -2,11 +2,9 @@
 // sums of its tenants, as they are accounted for.
 #pragma once
 
-#include <array>
 #include <cstdint>
 
 #include "pooler/ceiling_tally.h"
-#include "pooler/clocks.h"
 #include "pooler/histogram.h"
 #include "pooler/traffic.h"
 
@@ -20,9 +18,8 @@ struct TierMeter {
   Histogram connect;      // of a client: from its connection to its session
   Traffic total;
   CeilingTally ceilings;
-  std::uint64_t promotions = 0, demotions = 0;         // of tenants that came to this tier
-  std::uint64_t suspensions = 0;                       // of its tenants
-  std::array<std::uint64_t, kClocks.size()> alarms{};  // by Clock
+  std::uint64_t promotions = 0, demotions = 0;  // of tenants that came to this tier
+  std::uint64_t suspensions = 0;                // of its tenants
 
   TierMeter& operator+=(const TierMeter& other) {
     query += other.query;
@@ -35,7 +32,6 @@ struct TierMeter {
     promotions += other.promotions;
     demotions += other.demotions;
     suspensions += other.suspensions;
-    for (std::size_t i = 0; i < alarms.size(); ++i) alarms[i] += other.alarms[i];
     return *this;
   }
 };

@@ -61,6 +61,8 @@ void Worker::tell_held(const Tenant& tenant, const CeilingGuard::Held& held, std
                        {AuditKey::Found, quoted(held.value)},
                        {AuditKey::Times, count}});
         break;
+      case CeilingRoute::Canceled:
+      case CeilingRoute::Ended: break;
     }
   const auto traced = protocol::trace_context(held.sql, held.sql).value_or(protocol::TraceContext{});
   const LogField trace = LogField::ours("trace.id", traced.trace_id);
@@ -86,6 +88,9 @@ void Worker::tell_held(const Tenant& tenant, const CeilingGuard::Held& held, std
                                              {"parameter", name},
                                              {"found", quoted(held.value)},
                                              {"times", count}});
+    // Each is told where it happens: ceiling_clock.
+    case CeilingRoute::Canceled:
+    case CeilingRoute::Ended: return;
   }
 }
 

@@ -9,7 +9,7 @@ import urllib.request
 import psycopg
 
 from harness import PgweirCase, Wire, free_port, wait_until
-from harness.wire import error_fields, first_error, query, startup
+from harness.wire import error_fields, first_error, flush, query, startup
 
 TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 TIERS = {
@@ -370,7 +370,7 @@ class Ceilings(PgweirCase):
         self.assertEqual(held["work_mem"]["firmness"], "advisory")
         names, rows = weir.console("SHOW CEILINGS")
         of_tier = [row for row in rows if row[0] == "small" and row[1] == "work_mem"]
-        self.assertEqual([int(each) for each in of_tier[0][-3:]], [13, 1, 1])
+        self.assertEqual([int(each) for each in of_tier[0][-5:]], [13, 1, 1, 0, 0])
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
             text = answer.read().decode()
         self.assertIn('pgweir_ceiling_lowered_total{tier="small",parameter="work_mem"} 13', text)
@@ -380,6 +380,37 @@ class Ceilings(PgweirCase):
         for event, times in (("ceiling_lowered", 3), ("ceiling_refused", 2), ("ceiling_enforced", 1)):
             self.assertEqual(weir.log().count(f'"message":"{event}"'), times)
         self.assertNotIn("set_config", weir.log())
+
+    def test_what_clocks_do_is_counted_and_told(self):
+        port = free_port()
+        brief = {"statement_timeout": "200ms", "idle_in_transaction_session_timeout": "200ms"}
+        weir = self.pgweir({**self.config({"small": brief}), "http": {"port": port}}, {"app": "s3cret"})
+        hold = "declare c cursor with hold for select pg_sleep(0.1) from generate_series(1, 40)"
+        with Wire(weir.port) as small:
+            small.login("app", "small")
+            small.send(query("begin; " + hold))
+            small.until_ready()
+            small.send(query("commit"))  # Postgres has no timer there
+            self.assertEqual(first_error(small.until_ready())["C"], "57014")
+            small.send(query("begin") + flush())  # nor behind this
+            self.assertEqual(first_error(small.until_closed())["C"], "25P03")
+        names, rows = weir.console("SHOW CEILINGS small")
+        held = {row[names.index("parameter")]: dict(zip(names, row)) for row in rows}
+        for parameter, counts in (
+            ("statement_timeout", ("1", "0")),
+            ("idle_in_transaction_session_timeout", ("0", "1")),
+            ("work_mem", ("0", "0")),
+        ):
+            row = held[parameter]
+            self.assertEqual((str(row["canceled"]), str(row["ended"])), counts, parameter)
+        self.assertEqual((held["statement_timeout"]["firmness"], held["jit"]["firmness"]), ("firm", "advisory"))
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+            text = answer.read().decode()
+        self.assertIn('pgweir_ceiling_canceled_total{tier="small",parameter="statement_timeout"} 1', text)
+        self.assertIn(
+            'pgweir_ceiling_ended_total{tier="small",parameter="idle_in_transaction_session_timeout"} 1', text
+        )
+        self.assertEqual(weir.log().count('"message":"ceiling_clock"'), 2)
 
     def test_strict_refuses_what_may_hide_a_value(self):
         weir = self.pgweir(self.config({"small": {"inspection": "strict"}}), {"app": "s3cret"})

@@ -191,7 +191,8 @@ OURS = {
     "TENANTS": """tenant:s tier:s backend:s database:s pool_mode:s clients:i max_clients:i servers:i pool_size:i
         max_servers:i paused:i""",
     "TIERS": "tier:s " + " ".join(f"{name}:s" for name in FIELDS) + " tenants:i clients:i servers:i",
-    "CEILINGS": "tier:s parameter:s kind:s value:s source:s firmness:s lowered:N refused:N enforced:N",
+    "CEILINGS": "tier:s parameter:s kind:s value:s source:s firmness:s lowered:N refused:N enforced:N "
+    "canceled:N ended:N",
     "BACKENDS": """name:s host:s port:i current_connections:i max_connections:i starved:i target_session_attrs:s
         hosts:s""",
     "BREAKERS": """backend:s database:s user:s state:s mode:s failures:i of:i opened:N failed:N rejected:N next_try_s:N
@@ -526,12 +527,12 @@ class Settings(ConsoleCase):
         )
         rows = self.rows("SHOW CEILINGS app", weir)
         held = {row["parameter"]: row for row in rows}
-        none = {"lowered": 0, "refused": 0, "enforced": 0}
+        none = dict.fromkeys(("lowered", "refused", "enforced", "canceled", "ended"), 0)
         timeout = {"tier": "gold", "parameter": "statement_timeout", "kind": "ceiling", "value": "5s", **none}
-        self.assertEqual(held["statement_timeout"], {**timeout, "source": "tenant", "firmness": "advisory"})
+        self.assertEqual(held["statement_timeout"], {**timeout, "source": "tenant", "firmness": "firm"})
         name = {"tier": "gold", "parameter": "application_name", "kind": "injected", "value": "{tenant}", **none}
         self.assertEqual(held["application_name"], {**name, "source": "tier", "firmness": "advisory"})
-        self.assertEqual(held["work_mem"]["source"], "tier")
+        self.assertEqual((held["work_mem"]["source"], held["work_mem"]["firmness"]), ("tier", "advisory"))
         tiers = {row["tier"] for row in self.rows("SHOW CEILINGS", weir)}
         self.assertLessEqual({"free", "gold"}, tiers)
 
