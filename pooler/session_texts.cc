@@ -498,6 +498,8 @@ void SessionCore::ceilings_changed() {
       if (!guard_->allows(name, value)) guard_->hold(lowered.emplace_back(Findings::Setting{name, value}));
     if (!lowered.empty()) *map = book.learned(*map, lowered, *book.empty());
   }
+  // A server that it keeps has begun with what was: what is above is found behind its next transaction.
+  if (server_ && pins_ != 0) suspect_held();
 }
 
 void SessionCore::on_audited(Findings& findings, protocol::Gather& to_client) {

@@ -249,6 +249,23 @@ TEST_CASE("a lowered ceiling lowers what clients have set") {
   CHECK(client.core.wanted()->values == SettingsMap::Values{{"TimeZone", "UTC"}, {"work_mem", "1MB"}});
 }
 
+TEST_CASE("who keeps a server has a lowered ceiling behind its next transaction") {
+  Held place;
+  Pinned client(place);
+  place.set({{"work_mem", "1MB"}});
+  client.core.ceilings_changed();
+  client.says(query("select 1"));
+  client.to_server.clear();
+  client.hears(rows());
+  CHECK(client.sent().find("B:pgweir_value") != std::string::npos);
+  client.to_server.clear();
+  const auto value = [](const char* text) { return bound() + row(text) + done(); };
+  client.hears(parsed() + value("10s") + parsed() + value("10s") + value("off") + value("1MB") +
+               value("4MB") + value("acme") + ready());
+  CHECK(client.core.wanted()->values == SettingsMap::Values{{"work_mem", "1MB"}});
+  CHECK(client.sent() == "P:pgweir_set B:pgweir_set E S");
+}
+
 TEST_CASE("a server that reads texts otherwise than we do is given up") {
   Held place;
   Client client(place);
