@@ -457,7 +457,8 @@ SessionCore::Name SessionCore::renew(Bytes name, For use, Actions& out) {
   const bool other_path = !same_path(held->parsing(), wanted_->parsing);
   if (!other_path && !books_->statements.outdated(*held)) return Name::Ready;
   if (server_->statements.knows(held->id) || coming(*held)) return Name::Ready;
-  if (!names_settled()) return Name::Ready;
+  // What a text with EXECUTE answers depends on more than definitions.
+  if (!names_settled() || held->words == protocol::SqlWords::State) return Name::Ready;
   const StatementRef fresh =
       books_->statements.intern(held->content, other_path ? Bytes(wanted_->parsing) : held->parsing());
   if (!fresh) return Name::Ready;

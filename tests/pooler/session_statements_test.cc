@@ -653,6 +653,18 @@ TEST_CASE("a server that would learn a statement after a change is asked for its
   }
 }
 
+TEST_CASE("what executes a statement of SQL's is not asked for its columns, which are the client's own") {
+  Place place;
+  Client client(place);
+  client.runs(parse("s", "execute p") + describe('S', "s") + sync_message(),
+              parsed() + parameters() + columns({"a"}) + ready(), place.server);
+  client.runs(query("alter table"), done("ALTER TABLE") + ready(), place.server);
+  REQUIRE(client.says(bind("s") + execute() + sync_message()) == "ask");
+  client.sent();
+  CHECK(client.granted(place.other).empty());
+  CHECK(client.sent() == "P:pgweir_1 B:pgweir_1 E S");
+}
+
 TEST_CASE("literals of a statement are read as its Parse would have read them, whatever server learns it") {
   Place place;
   place.books.settings.set_baseline({{"TimeZone", "UTC"}, {"DateStyle", "ISO, MDY"}});
