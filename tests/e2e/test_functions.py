@@ -130,6 +130,29 @@ class Functions(PgweirCase):
                 self.assertIn(self.who(self.mine), ("x", "1"))
             self.assert_mine_only(None)
 
+    def test_what_is_made_at_run_time_reaches_nobody_else(self):
+        for made in (
+            "format('create temp table %I (i int)', 'left_' || 'over')",
+            "'select pg_advisory_' || 'lock(9)'",
+            "format('%s app.who = 1', 'set')",
+            "'prepare left_over as ' || 'select 1'",
+            "'listen ' || 'left_over'",
+            "'declare left_over cursor with hold for ' || 'select 1'",
+        ):
+            # The only server is cleaned, or its client keeps it, before anybody else has it.
+            with self.subTest(made), self.connect(prepare_threshold=None) as one:
+                one.execute(f"do $$ begin execute {made}; end $$")
+                one.execute("discard all")
+                for sql in (
+                    "select to_regclass('left_over')",
+                    "select min(pid) from pg_locks where locktype = 'advisory'",
+                    "select nullif(current_setting('app.who', true), '')",
+                    "select min(name) from pg_prepared_statements where from_sql",
+                    "select min(c) from pg_listening_channels() c",
+                    "select min(name) from pg_cursors where name = 'left_over'",
+                ):
+                    self.assertEqual(self.value(self.other, sql), None, sql)
+
     def test_a_temporary_table_keeps_the_server(self):
         self.mine.execute("select scratch()")
         self.mine.execute("insert into scratch_rows values (1)")
