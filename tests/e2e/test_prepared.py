@@ -127,6 +127,38 @@ class Prepared(VirtualSession):
             "execute q(1)",
         )
 
+    def test_literals_are_read_as_when_it_was_prepared(self):
+        text = "select timestamptz '2021-07-01 12:00' = '2021-07-01 12:00+00', date '03/04/2021'::text, 'é'"
+        with self.connect() as neighbour:
+            # Shares the text, and sets nothing else.
+            neighbour.pgconn.exec_(b"set timezone = 'UTC'")
+            neighbour.pgconn.prepare(b"s", text.encode())
+
+            def work(connection, me):
+                of = connection.pgconn
+
+                def assert_read(zone):
+                    for _ in range(SERVERS):
+                        result = of.exec_prepared(b"s", [])
+                        values = tuple(result.get_value(0, i) for i in range(3))
+                        self.assertEqual(values, (b"t", b"04.03.2021", b"\xe9"), result.error_message)
+                        self.assertEqual(of.exec_(b"show timezone").get_value(0, 0), zone)
+
+                of.exec_(b"set timezone = 'UTC'")
+                of.prepare(b"s", text.encode())
+                of.exec_(b"set timezone = 'Asia/Tokyo'; set datestyle = 'German, YMD'; set client_encoding = 'LATIN1'")
+                assert_read(b"Asia/Tokyo")
+                of.exec_(b"begin")
+                of.exec_(b"set local timezone = 'America/New_York'")
+                assert_read(b"America/New_York")
+                of.exec_(b"commit")
+                assert_read(b"Asia/Tokyo")
+                for _ in range(SERVERS):
+                    result = neighbour.pgconn.exec_prepared(b"s", []) if me == 1 else None
+                    self.assertEqual(result.get_value(0, 0) if result else b"t", b"t")
+
+            self.at_once(work)
+
     def test_the_names_of_protocol_and_sql_are_the_same(self):
         def work(connection, me):
             of = connection.pgconn

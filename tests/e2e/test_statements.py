@@ -3,7 +3,7 @@
 import unittest
 
 from harness import PgweirCase, Wire
-from harness.wire import bind, execute, parse, sync
+from harness.wire import bind, describe, execute, first_error, kinds, parse, sync
 
 
 class Statements(PgweirCase):
@@ -55,6 +55,33 @@ class Statements(PgweirCase):
             client.query("deallocate all")
         (row,) = self.rows()
         self.assertEqual((row["clients"], row["servers"], row["binds"]), (0, 2, 6))
+
+    def test_other_columns_than_were_told_are_refused_by_every_server(self):
+        keeper, client, other = self.wire(), self.wire(), self.wire()
+        other.query("create table shape (a int); insert into shape values (1)")
+        for one in (client, other):
+            one.send(parse("select * from shape", "s"), describe(b"S", "s"), sync())
+            one.until_ready()
+        asked = (bind("s"), execute(), sync())
+
+        def on_both_servers(one, *said):
+            """The first is the one that has the statement."""
+            for text in ("commit", "begin"):
+                keeper.query(text)
+                one.send(*said)
+                yield one.until_ready()
+
+        keeper.query("alter table shape alter a set default 7")
+        for answer in on_both_servers(client, *asked):
+            self.assertIsNone(first_error(answer))
+        keeper.query("commit; alter table shape add b text default 'x'")
+        for answer in on_both_servers(client, *asked):
+            error = first_error(answer)
+            self.assertEqual((error["C"], error["R"]), ("0A000", "RevalidateCachedQuery"))
+            self.assertEqual(error["M"], "cached plan must not change result type")
+        # Whoever is told of them in the same breath is given them.
+        other.send(bind("s"), describe(b"P"), execute(), sync())
+        self.assertEqual(kinds(other.until_ready()), "2TDCZ")
 
     def test_pages(self):
         client, other = self.wire(), self.wire("other")
