@@ -13,6 +13,7 @@ from harness.pgweir import environment, binary
 
 PACKAGED = Path(__file__).resolve().parents[2] / "packaging/postgres"
 OK, WARN, FAIL, CONFIG = 0, 2, 3, 78
+STORE_TIMEOUT = "5s"  # where the store is to answer, on a machine that is busy with the other tests
 SECRETS = ("s1de", "s3cret", "r3dis")
 HBA = """\
 local all all trust
@@ -86,7 +87,7 @@ class Doctor(PgweirCase):
     def test_all_is_well(self):
         redis = Redis(password="r3dis")
         self.addCleanup(redis.stop)
-        weir = self.weir(tenant_store={"kind": "redis", "redis_url": redis.url()})
+        weir = self.weir(tenant_store={"kind": "redis", "redis_url": redis.url(), "timeout": STORE_TIMEOUT})
         code, found, done = self.visit(weir)
         bad = {check: row for check, row in found.items() if row[0] != "ok"}
         self.assertEqual((code, bad), (OK, {}), done.stdout)
@@ -165,7 +166,7 @@ class Doctor(PgweirCase):
 
     def test_the_store_of_a_platform(self):
         url = f"postgres://app:s3cret@127.0.0.1:{self.postgres.port}/app?sslmode=require"
-        weir = self.weir(tenant_store={"kind": "postgres", "postgres_url": url})
+        weir = self.weir(tenant_store={"kind": "postgres", "postgres_url": url, "timeout": STORE_TIMEOUT})
         code, found, _ = self.visit(weir)
         self.assertEqual(code, FAIL)
         self.expect(found, "tenant store", "fail", "tenant_store.sql")
