@@ -7,7 +7,7 @@ import unittest
 
 import psycopg
 
-from harness import PgweirCase, Redis, Sentinels, free_port, machine, replica_of, wait_until
+from harness import PgweirCase, Redis, Sentinels, free_port, machine, replica_of, side_by_side, wait_until
 
 TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 SOON = 5
@@ -105,6 +105,10 @@ class Failover(PgweirCase):
         weir = self.weir(self.sentinels.url("othermaster"))
         wait_until(lambda: "the sentinel knows no master 'othermaster'" in weir.log(), what="the reason logged")
         self.assertIsNone(self.serves(weir, "acme"))
+
+
+def load_tests(loader, tests, pattern):
+    return side_by_side(tests, Failover)
 
 
 if __name__ == "__main__":
