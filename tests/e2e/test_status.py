@@ -15,7 +15,7 @@ import unittest
 
 import jsonschema
 
-from harness import free_port, machine, wait_until
+from harness import free_port, machine, side_by_side, wait_until
 from harness.pgweir import BINARY, environment
 from test_metrics import HttpCase
 
@@ -279,9 +279,10 @@ class Page(HttpCase):
         self.assertNotIn('id="why"', page)
 
     def test_an_open_breaker_is_on_the_page(self):
-        self.weir.console("BREAKER OPEN main")
-        self.addCleanup(self.weir.console, "BREAKER AUTO main")
-        page, said = self.browse()
+        port = free_port()
+        weir = self.pgweir({"http": {"port": port}}, self.users)
+        weir.console("BREAKER OPEN main")
+        page, said = self.browse(port=port)
         self.assertEqual(said, [])
         self.assertIn("Circuit breakers", page)
         self.assertIn("<td>open</td><td>ordered</td>", page)
@@ -291,6 +292,10 @@ class Page(HttpCase):
         self.assertIn("Nobody knows a tenant '&lt;img src=x&gt;' now.", page)
         self.assertIn('id="limits-title"', page)  # the default tier would take it
         self.assertFalse([line for line in said if "404" not in line], said)
+
+
+def load_tests(loader, tests, pattern):
+    return side_by_side(tests, Page)
 
 
 if __name__ == "__main__":
