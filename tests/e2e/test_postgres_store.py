@@ -142,9 +142,7 @@ class Rows(StoreCase):
         client = self.client(weir, "acme")
         for _ in range(5):
             client.execute("select 1")
-        console = weir.connect("pgweir", "admin", cursor_factory=psycopg.ClientCursor, password="adm1n")
-        self.addCleanup(console.close)
-        console.execute("SET TIER acme starter")
+        weir.console("SET TIER acme starter")
         self.assertEqual(self.platform("select tier from pgweir.tenants"), [("starter",)])
         wait_until(lambda: "tier_downgrade" in weir.log(), seconds=SOON, what="the event")
         client.close()
