@@ -12,19 +12,19 @@ from .texts import ROLES, SCHEMAS
 # decides that it is not. PGWEIR_ISOLATION_KNOWN=name,name (or all) puts it back in.
 KNOWN = {
     # Wrong answers.
-    "constants": "the constants of a named statement are read under the DateStyle and TimeZone of its first use on"
-    " each server, not of its Parse",
-    "other_columns": "a named statement whose search_path or temporary tables mean other tables now answers with their"
-    " columns on a server that learns it now, where Postgres says 0A000",
+    "constants": "Postgres reads the constants of a named statement anew whenever the search_path has changed; each server"
+    " does so at its own time. In a batch that has set others before they are read under the settings of now",
+    "other_columns": "a named statement that means other tables now, as by search_path, answers with their columns where"
+    " its batch asks for them, and in a transaction on a server that learns it now; Postgres says 0A000",
     "sequences": "lastval() and currval() in another transaction than their nextval() are 55000 where the server was used"
     " by others since",
     "resets_to_startup": "what was asked for at startup is given back behind the text, batch or SET LOCAL that took it"
     " away, not inside of it, and not for a set_config to NULL",
-    "failed_unnamed": "a Parse without a name that fails or is skipped replaces the statement before it",
-    # Not followed.
-    "deallocates_in_batches": "DEALLOCATE of a protocol-level statement beside other statements; names used behind"
-    " DEALLOCATE ALL or DISCARD ALL in their batch",
+    "failed_unnamed": "a Parse without a name that fails or is skipped replaces the statement before it: where it is bound"
+    " all the same, it fails again by its own error, not by 26000",
     # Looks.
+    "deallocates_in_batches": "a prepared DEALLOCATE of a protocol-level statement that is run twice says that pgweir_gone"
+    " does not exist",
     "own_names_in_views": "pg_prepared_statements tells what the server has, which it calls pgweir_<n>",
     "describe_in_failed": "in a failed transaction Describe of a statement that its server does not know is 25P02",
     "binds_in_failed": "in a failed transaction a Bind with too few values, of a statement that its server does not"
