@@ -100,8 +100,8 @@ TEST_CASE("settings are proven on a server before the client is welcomed") {
     Client next(place, {{"work_mem", "4MB"}});
     next.says(query("select 1"));
     next.granted(place.server);
-    CHECK(next.sent() == "B:pgweir_set E S Q:select 1");
-    next.hears(bound() + row() + done() + ready() + rows());
+    CHECK(next.sent() == "C:pgweir_set P:pgweir_set B:pgweir_set E S Q:select 1");
+    next.hears(closed() + parsed() + bound() + row() + done() + ready() + rows());
     CHECK(next.seen() == "T D C:SELECT 1 Z:I");
   }
   SECTION("no server: it is refused for good") {
