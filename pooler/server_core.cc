@@ -359,7 +359,8 @@ bool ServerCore::on_ours_failed(Bytes error_body, Audience& audience) {
   return audience.on_ours_failed(error_body);
 }
 
-// A batch that fails leaves out what stood behind: a Parse, too. Before their next use these are prepared anew.
+// A batch that fails leaves out what stood behind: a Parse, too. Before their next use these are prepared
+// anew.
 void ServerCore::doubt_ours() {
   set_doubted_ = set_prepared_;
   questions_doubted_ = questions_prepared_;
