@@ -296,6 +296,7 @@ class SessionCore final : private ServerCore::Audience {
   };
   Name find_statement(Bytes name, For use, Bytes& server_name, Actions& out);
   Name renew(Bytes name, For use, Actions& out);
+  bool may_have_changed(const Statement& statement) const;
   bool asks_columns(const Statement& statement) const;
   void refuse_stale(Actions& out);
   // The client's statement has gone stale. It was told what columns come, and may only be given others where

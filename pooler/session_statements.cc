@@ -29,6 +29,16 @@ constexpr Bytes kReadStatement = "pgweir_read";
 constexpr char kReadText[] = "SELECT pg_catalog.set_config($1,$2,true)\0\0";  // text, NUL, no parameter types
 constexpr Bytes kReadContent{kReadText, sizeof kReadText};
 
+// Whether a Bind, `tail` is what follows the names in it, leaves the columns' formats to the columns: it
+// names none, or one for all.
+bool fits_any(Bytes tail) {
+  protocol::Reader in(tail);
+  in.bytes(std::size_t{2} * in.u16());
+  for (std::uint16_t left = in.u16(); left > 0 && in.ok(); --left)
+    if (const std::uint32_t size = in.u32(); size != 0xffffffff) in.bytes(size);
+  return in.u16() <= 1 || !in.ok();
+}
+
 // What Postgres does with its literals before it is run. Of others, some must be the first of a transaction.
 bool reads_literals(Bytes sql) {
   constexpr std::array<Bytes, 8> kFirst = {"select", "insert", "update", "delete",
@@ -273,7 +283,9 @@ SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Action
   const Bytes name = body.substr(name_at, name_size);
   const StatementRef* held = names_ ? names_->find(name) : nullptr;
   const Bytes next = rest.substr(std::min(rest.size(), frame.size));
-  const bool told = next.size() > kHeaderBytes && next[0] == 'D' && next[kHeaderBytes] == 'P';
+  const bool asks = next.size() > kHeaderBytes && next[0] == 'D' && next[kHeaderBytes] == 'P';
+  const bool told =
+      asks && (!held || !may_have_changed(**held) || fits_any(body.substr(name_at + name_size + 1)));
   const For use = told ? For::RunningTold : For::Running;
   if (held && (*held)->stale && !replace_stale(name, use)) {
     refuse_stale(out);
@@ -453,9 +465,8 @@ SessionCore::Name SessionCore::find_statement(Bytes name, For use, Bytes& server
 // would know other columns than the client was told of. Postgres refuses that, so it is asked for them first.
 SessionCore::Name SessionCore::renew(Bytes name, For use, Actions& out) {
   const StatementRef& held = *names_->find(name);
-  if (held->columns == 0) return Name::Ready;
+  if (held->columns == 0 || !may_have_changed(*held)) return Name::Ready;
   const bool other_path = !same_path(held->parsing(), wanted_->parsing);
-  if (!other_path && !books_->statements.outdated(*held)) return Name::Ready;
   if (server_->statements.knows(held->id) || coming(*held)) return Name::Ready;
   // What a text with EXECUTE answers depends on more than definitions.
   if (!names_settled() || held->words == protocol::SqlWords::State) return Name::Ready;
@@ -478,6 +489,12 @@ SessionCore::Name SessionCore::renew(Bytes name, For use, Actions& out) {
   if (!same && use != For::RunningTold) return refuse_stale(out), Name::Refused;
   names_->replace(name, fresh);
   return Name::Ready;
+}
+
+// The columns, for this client since it was told of them.
+bool SessionCore::may_have_changed(const Statement& statement) const {
+  return statement.stale || books_->statements.outdated(statement) ||
+         !same_path(statement.parsing(), wanted_->parsing);
 }
 
 // Whether the server owes an answer that will tell them.
