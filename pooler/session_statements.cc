@@ -19,6 +19,7 @@ using Whose = Pipeline::Whose;
 
 namespace {
 constexpr std::size_t kStatementNameMax = 8 << 10;
+constexpr std::size_t kServerNameMost = 32;  // Statement::server_name: a prefix and a number
 // No statement has this name: closing it finds nothing, binding it fails.
 constexpr Bytes kNoStatement = "pgweir_none";
 constexpr Bytes kGoneStatement = "pgweir_gone";
@@ -280,6 +281,9 @@ SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Action
     if (!whole(frame, rest) && body.size() < 2 * kStatementNameMax) return Step::NeedMore;
     return violation("invalid name in Bind message", out), Step::Stop;
   }
+  // With the server's name for the statement it would be longer than Postgres takes, which would end.
+  if (frame.size > protocol::kLargeMessage - kServerNameMost && name_size > 0)
+    return violation("invalid message length", out), Step::Stop;
   const Bytes name = body.substr(name_at, name_size);
   const StatementRef* held = names_ ? names_->find(name) : nullptr;
   const Bytes next = rest.substr(std::min(rest.size(), frame.size));

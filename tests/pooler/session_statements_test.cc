@@ -52,6 +52,21 @@ TEST_CASE("a tier bounds the statements of one client, and what they hold") {
   }
 }
 
+TEST_CASE("a Bind that would be too long with the server's name for its statement goes to no server") {
+  Place place;
+  Client client(place);
+  client.runs(parse("n", "select 1") + sync_message(), parsed() + ready(), place.server);
+  client.sent();
+  client.seen();
+  std::string begin = bind("n");
+  const std::uint32_t size = GENERATE(protocol::kLargeMessage - 20, protocol::kLargeMessage);
+  protocol::store_u32(begin.data() + 1, size);
+  client.says(begin + std::string(20'000, '\0'));
+  CHECK(client.granted(place.server).starts_with("close"));
+  CHECK(client.sent().empty());
+  CHECK(client.seen() == "E:08P01:FATAL");
+}
+
 TEST_CASE("the text of the request that waits is known, however it is asked") {
   Place place;
   Client client(place);
