@@ -15,7 +15,9 @@
 namespace pgweir::protocol {
 
 inline constexpr std::size_t kHeaderBytes = 5;
-inline constexpr std::uint32_t kLargeMessage = 0x3fffffff;
+// What Postgres takes: it ends a connection that announces more (PQ_LARGE_MESSAGE_LIMIT).
+inline constexpr std::uint32_t kLargeMessage = 0x3ffffffe;
+inline constexpr std::uint32_t kLargeAnswer = 0x3fffffff;
 inline constexpr std::uint32_t kSmallMessage = 10'000;
 inline constexpr std::uint32_t kMaxAuthMessage = 64 << 10;
 inline constexpr std::uint32_t kMaxStartupPacket = 10'000;
@@ -55,7 +57,7 @@ constexpr std::uint32_t server_message_limit(char type) {
     case 'E':
     case 'N':
     case 'V':
-    case 't': return kLargeMessage;
+    case 't': return kLargeAnswer;
     case 'A':
     case 'S': return kMaxAuthMessage;
     case '1':
