@@ -89,6 +89,7 @@ Expected<std::shared_ptr<TlsContext>> TlsContext::accepting(const TlsFiles& file
   PGWEIR_CHECK(ssl != nullptr);
   set_common(ssl);
   SSL_CTX_set_num_tickets(ssl, 0);
+  SSL_CTX_set_keylog_callback(ssl, hear_tls_secret);
   SSL_CTX_set_alpn_select_cb(ssl, select_alpn, nullptr);
   SSL_CTX_set_default_passwd_cb(ssl, no_passphrase);
   if (auto loaded = load_identity(ssl, files); !loaded) return tl::unexpected(loaded.error());

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "pooler/base/check.h"
 #include "pooler/net/tls_state.h"
@@ -42,18 +43,32 @@ class Wire {
   Wire& operator=(const Wire&) = delete;
   ~Wire() { BIO_free(bio_); }
 
-  void carry(SSL* ssl, Bytes in, std::string& out) {
+  void carry(SSL* ssl, Bytes in, std::string& out, std::unique_ptr<TlsSecrets>* secrets = nullptr) {
     PGWEIR_CHECK(out_ == nullptr);
     in_ = in;
     out_ = &out;
+    secrets_ = secrets;
     if (SSL_get_rbio(ssl) == bio_) return;
     PGWEIR_CHECK(BIO_up_ref(bio_) == 1);
     SSL_set_bio(ssl, bio_, bio_);
   }
+  Bytes unread() const { return in_; }
   bool all_read() const { return in_.empty(); }
   void rest() {
     in_ = {};
     out_ = nullptr;
+    secrets_ = nullptr;
+  }
+  // A line of NSS's key log: which secret, the client's random, the secret.
+  void hear(Bytes line) {
+    if (secrets_ == nullptr) return;
+    const std::size_t at = line.rfind(' ');
+    if (at == Bytes::npos) return;
+    const Bytes label = line.substr(0, line.find(' '));
+    const bool client = label == "CLIENT_TRAFFIC_SECRET_0";
+    if (!client && label != "SERVER_TRAFFIC_SECRET_0") return;
+    if (*secrets_ == nullptr) *secrets_ = std::make_unique<TlsSecrets>();
+    (client ? (*secrets_)->client : (*secrets_)->server).take_hex(line.data() + at + 1);
   }
 
  private:
@@ -66,8 +81,9 @@ class Wire {
   static Wire& of(BIO* bio) { return *static_cast<Wire*>(BIO_get_data(bio)); }
 
   BIO* bio_;
-  Bytes in_;                    // not read yet
-  std::string* out_ = nullptr;  // during a call
+  Bytes in_;                                        // not read yet
+  std::string* out_ = nullptr;                      // during a call
+  std::unique_ptr<TlsSecrets>* secrets_ = nullptr;  // during a call that wants them
 };
 
 const BIO_METHOD* Wire::method() {
@@ -96,6 +112,8 @@ const BIO_METHOD* Wire::method() {
 }
 }  // namespace
 
+void hear_tls_secret(const SSL*, const char* line) { Wire::of_this_thread().hear(line); }
+
 TlsEngine::TlsEngine(TlsContext& context, const std::string& host) : accepting_(context.state().accepting) {
   ssl_ = SSL_new(context.state().ssl.get());
   PGWEIR_CHECK(ssl_ != nullptr);
@@ -116,10 +134,19 @@ TlsEngine::~TlsEngine() { SSL_free(ssl_); }
 
 Bytes TlsEngine::receive(Bytes in, std::span<char> room, std::string& out) {
   if (state_ == State::Ended || state_ == State::Failed) return {};
+  if (taken_ != nullptr) return receive_taken(in, room, out);
   ERR_clear_error();
   Wire& wire = Wire::of_this_thread();
-  wire.carry(ssl_, in, out);
-  if (state_ == State::Handshaking) shake_hands();
+  wire.carry(ssl_, in, out, accepting_ && state_ == State::Handshaking ? &secrets_ : nullptr);
+  if (state_ == State::Handshaking) {
+    shake_hands();
+    if (state_ == State::Open && secrets_ != nullptr) take_over();
+    if (taken_ != nullptr) {
+      const Bytes unread = wire.unread();
+      wire.rest();
+      return receive_taken(unread, room, out);
+    }
+  }
   std::size_t size = 0;
   // An SSL_read that finds nothing costs as much as one that does, so it is not tried.
   while (state_ == State::Open && !room.empty() && (!wire.all_read() || SSL_pending(ssl_) > 0)) {
@@ -152,6 +179,31 @@ void TlsEngine::shake_hands() {
   }
 }
 
+// OpenSSL has read the handshake's records and nothing behind them. What it has read ahead all the same, and
+// a suite that TlsRecords does not know, stay with it.
+void TlsEngine::take_over() {
+  const std::unique_ptr<TlsSecrets> secrets = std::move(secrets_);
+  if (SSL_version(ssl_) != TLS1_3_VERSION || SSL_has_pending(ssl_) != 0) return;
+  auto records = TlsRecords::make(SSL_get_cipher_name(ssl_), *secrets);
+  if (records == nullptr) return;
+  taken_.reset(new Taken{std::move(records), alpn(), sni(), peer_name()});
+  SSL_free(std::exchange(ssl_, nullptr));
+}
+
+Bytes TlsEngine::receive_taken(Bytes in, std::span<char> room, std::string& out) {
+  TlsRecords& records = *taken_->records;
+  const Bytes plain = records.receive(in, room, out);
+  switch (records.state()) {
+    case TlsRecords::State::Open: break;
+    case TlsRecords::State::Ended: state_ = State::Ended; break;
+    case TlsRecords::State::Failed:
+      state_ = State::Failed;
+      error_ = std::make_unique<std::string>(records.error());
+      break;
+  }
+  return plain;
+}
+
 void TlsEngine::failed(const char* doing) {
   state_ = State::Failed;
   error_ = std::make_unique<std::string>(fmt::format("{}: {}", doing, take_ssl_error()));
@@ -162,6 +214,7 @@ void TlsEngine::failed(const char* doing) {
 void TlsEngine::send(Bytes plain, std::string& out) {
   if (plain.empty() || state_ == State::Failed) return;
   PGWEIR_CHECK(secured_);
+  if (taken_ != nullptr) return taken_->records->send(plain, out);
   ERR_clear_error();
   Wire& wire = Wire::of_this_thread();
   wire.carry(ssl_, {}, out);
@@ -173,6 +226,7 @@ void TlsEngine::send(Bytes plain, std::string& out) {
 
 void TlsEngine::say_goodbye(std::string& out) {
   if (!secured_ || state_ == State::Failed) return;
+  if (taken_ != nullptr) return taken_->records->say_goodbye(out);
   if ((SSL_get_shutdown(ssl_) & SSL_SENT_SHUTDOWN) != 0) return;
   ERR_clear_error();
   Wire& wire = Wire::of_this_thread();
@@ -182,6 +236,7 @@ void TlsEngine::say_goodbye(std::string& out) {
 }
 
 std::string TlsEngine::alpn() const {
+  if (taken_ != nullptr) return taken_->alpn;
   const unsigned char* name = nullptr;
   unsigned size = 0;
   SSL_get0_alpn_selected(ssl_, &name, &size);
@@ -189,11 +244,13 @@ std::string TlsEngine::alpn() const {
 }
 
 std::string TlsEngine::sni() const {
+  if (taken_ != nullptr) return taken_->sni;
   const char* name = SSL_get_servername(ssl_, TLSEXT_NAMETYPE_host_name);
   return name != nullptr ? name : "";
 }
 
 std::string TlsEngine::peer_name() const {
+  if (taken_ != nullptr) return taken_->peer_name;
   if (SSL_get_verify_result(ssl_) != X509_V_OK) return {};
   const std::unique_ptr<X509, decltype(&X509_free)> certificate(SSL_get1_peer_certificate(ssl_), X509_free);
   if (!certificate) return {};
@@ -209,6 +266,7 @@ std::string TlsEngine::peer_name() const {
 }
 
 std::string TlsEngine::description() const {
+  if (taken_ != nullptr) return fmt::format("TLSv1.3 {}", taken_->records->suite());
   return fmt::format("{} {}", SSL_get_version(ssl_), SSL_get_cipher_name(ssl_));
 }
 

@@ -1,7 +1,9 @@
 // pooler/net/tls_engine.h - TLS of one connection, without the connection.
 //
 // Ciphertext comes in and goes out by the caller's buffers; between two calls the engine holds only what
-// OpenSSL cannot do without, and belongs to no thread. So it may move between loops together with its socket.
+// it cannot do without, and belongs to no thread. So it may move between loops together with its socket.
+// What has been accepted with TLS 1.3 goes over from OpenSSL's SSL object to TlsRecords when the handshake is
+// done.
 #pragma once
 
 #include <cstddef>
@@ -11,6 +13,7 @@
 
 #include "pooler/base/bytes.h"
 #include "pooler/net/tls.h"
+#include "pooler/net/tls_records.h"
 
 struct ssl_st;
 
@@ -46,10 +49,20 @@ class TlsEngine {
   std::string description() const;  // "TLSv1.3 TLS_AES_256_GCM_SHA384"
 
  private:
+  // Of a connection that TlsRecords has taken over.
+  struct Taken {
+    std::unique_ptr<TlsRecords> records;
+    std::string alpn, sni, peer_name;
+  };
+
   void shake_hands();
+  void take_over();
+  Bytes receive_taken(Bytes in, std::span<char> room, std::string& out);
   void failed(const char* doing);
 
-  ssl_st* ssl_ = nullptr;
+  ssl_st* ssl_ = nullptr;                // until it is taken over
+  std::unique_ptr<TlsSecrets> secrets_;  // accepting, during a handshake of TLS 1.3
+  std::unique_ptr<Taken> taken_;
   std::unique_ptr<std::string> error_;  // Failed
   State state_ = State::Handshaking;
   bool accepting_;

@@ -19,6 +19,9 @@ struct TlsContext::State {
   bool verify_name = false;
 };
 
+// The key log of the accepting side: the engine that is inside a call in this thread wants its secrets.
+void hear_tls_secret(const SSL*, const char* line);
+
 // The reason of the first error in OpenSSL's queue of this thread, which is emptied.
 std::string take_ssl_error();
 
