@@ -17,7 +17,9 @@ namespace pgweir::protocol {
 inline constexpr std::size_t kHeaderBytes = 5;
 // What Postgres takes: it ends a connection that announces more (PQ_LARGE_MESSAGE_LIMIT).
 inline constexpr std::uint32_t kLargeMessage = 0x3ffffffe;
-inline constexpr std::uint32_t kLargeAnswer = 0x3fffffff;
+// What it can send: messages are put together in a StringInfo, which holds 0x3ffffffe bytes, and the length
+// counts itself.
+inline constexpr std::uint32_t kLargeAnswer = 0x3ffffffe + 4;
 inline constexpr std::uint32_t kSmallMessage = 10'000;
 inline constexpr std::uint32_t kMaxAuthMessage = 64 << 10;
 inline constexpr std::uint32_t kMaxStartupPacket = 10'000;
