@@ -42,16 +42,6 @@ bool is_copy_message(char type) {
 }
 }  // namespace
 
-void Actions::clear() {
-  consumed = 0;
-  to_client.clear();
-  to_server.clear();
-  ask_server = leave_queue = proven = made_code = stalled = close_client = reset_client = false;
-  server = Server::Keep;
-  reason.clear();
-  queries = transactions = ends = statements = client_parses = server_parses = binds = 0;
-}
-
 SessionCore::~SessionCore() { PGWEIR_CHECK(server_ == nullptr && pins_ == 0 && !claimed_); }
 
 // A Parse that is kept is looked at as a whole, and so is a text that may be looked through; of all else its
@@ -301,21 +291,24 @@ SessionCore::Step SessionCore::relay_function(const Frame& frame, Bytes rest, Ac
   return forward(frame, rest, out), Step::Next;
 }
 
-SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actions& out) {
-  // What runs is one thing at a time: SQL, which has its limits, or a command, which has none.
-  if (walsender() && server_->pipeline.owed() > 0) return stall(out);
+// How the server is sent a simple query: as it came, or otherwise.
+struct SessionCore::Draft {
   std::unique_ptr<Ruling> ruling;
-  std::string renamed;  // the text, if the server is to be sent another one
+  std::string renamed;  // the text, if it is to be another one
   Needs needs;          // statements that the server must have for it
   std::vector<StatementOp::Taken> taken;
   std::size_t statements = kStatementsCounted;
-  if (!whole(frame, rest)) {
-    if (frame.size <= whole_up_to()) return Step::NeedMore;
-    if (names_) needs = all_names();
-    if ((!needs.names.empty() || needs.unlent) && server_->pipeline.owes_client()) return stall(out);
-    ruling = note_unread(frame.size);
+};
+
+SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actions& out) {
+  // What runs is one thing at a time: SQL, which has its limits, or a command, which has none.
+  if (walsender() && server_->pipeline.owed() > 0) return stall(out);
+  const bool all_here = whole(frame, rest);
+  const Bytes text = rest.substr(kHeaderBytes, frame.size - kHeaderBytes);
+  Draft draft;
+  if (!all_here) {
+    if (const Step step = draft_unread(frame, draft, out); step != Step::Next) return step;
   } else {
-    const Bytes text = rest.substr(kHeaderBytes, frame.size - kHeaderBytes);
     // Outside of a transaction no server is needed, inside of one not for a name that it does not know: what
     // it is to be depends on the answers to what came before.
     if (!server_->pipeline.batch_open() && needs_no_server(text)) {
@@ -326,52 +319,21 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
         return Step::Next;
       }
     }
-    needs = names_used(sql_of(text));
-    if ((!needs.names.empty() || needs.unlent) && server_->pipeline.owes_client()) return stall(out);
-    if (server_->tx_status == 'E') needs = {};
-    if (needs.names.empty() && deallocates_ours_among(text)) {
-      if (server_->pipeline.owes_client()) return stall(out);
-      if (server_->tx_status != 'E') renamed = rename_deallocated(text, taken, out);
-    }
-    const Bytes sql = sql_of(renamed.empty() ? text : Bytes(renamed));
-    statements = statements_in(sql);
-    commanding_ = commands(text);
-    if (!commanding_) ruling = note_text(sql);
-    if (!needs.names.empty() && !(ruling && ruling->refused)) note_executed(sql_of(text), ruling, out);
+    if (const Step step = draft_query(text, draft, out); step != Step::Next) return step;
   }
-  if (walsender()) ruling = refuse_unwatched(std::move(ruling));
+  if (walsender()) draft.ruling = refuse_unwatched(std::move(draft.ruling));
   // An error in an open batch may make the server skip this, too: then only the Sync may be followed by us.
   const bool in_batch = server_->pipeline.batch_open();
   forget_sequences(out);
-  bool runs = false;
-  if (ruling && ruling->refused) {
-    runs = push_refusal(Owed::Query, *ruling->refused);
-    renamed = kNoQuery;
-    for (StatementOp::Taken& each : taken) give_back(each);
-  } else if (ruling || !needs.names.empty() || !taken.empty()) {
-    StatementOp op{StatementOp::Kind::Tell, 0, 0, {}, {}};
-    if (ruling && !ruling->text.empty()) renamed = std::move(ruling->text);
-    if (!needs.names.empty())
-      op =
-          supply(needs.names, whole(frame, rest) ? sql_of(rest.substr(kHeaderBytes)) : Bytes(), renamed, out);
-    if (ruling) op.name = std::move(*notices_of(*ruling));
-    const bool takes = !taken.empty();
-    op.taken = std::move(taken);
-    runs = push_op(Owed::Query, Whose::Clients, std::move(op));
-    deallocating_ = runs && takes;
-  } else if (needs.unlent) {
-    runs = push_op(Owed::Query, Whose::Clients, unlent());
-  } else {
-    runs = server_->pipeline.push(Owed::Query);
-  }
+  const bool runs = push_query(all_here ? sql_of(text) : Bytes(), draft, out);
   if (trail_) {
-    trail_->runs(sql_of(rest.substr(kHeaderBytes, frame.size - kHeaderBytes)), whole(frame, rest));
+    trail_->runs(sql_of(text), all_here);
     trail_->sent();
   }
-  expect_statements(statements);
+  expect_statements(draft.statements);
   end_batch();
-  if (!renamed.empty()) {
-    out.to_server.own([&](std::string& bytes) { protocol::put_query(bytes, renamed); });
+  if (!draft.renamed.empty()) {
+    out.to_server.own([&](std::string& bytes) { protocol::put_query(bytes, draft.renamed); });
     skip(frame, rest, out);
   } else {
     forward(frame, rest, out);
@@ -379,6 +341,59 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
   if (runs) unnamed_.clear();
   if (runs && !in_batch) mark_unlistens(out);
   return Step::Next;
+}
+
+// Of a text that is too long to be read.
+SessionCore::Step SessionCore::draft_unread(const Frame& frame, Draft& draft, Actions& out) {
+  if (frame.size <= whole_up_to()) return Step::NeedMore;
+  if (names_) draft.needs = all_names();
+  if (draft.needs.any() && server_->pipeline.owes_client()) return stall(out);
+  draft.ruling = note_unread(frame.size);
+  return Step::Next;
+}
+
+SessionCore::Step SessionCore::draft_query(Bytes text, Draft& draft, Actions& out) {
+  Bytes sql = sql_of(text);
+  if (names_) {
+    draft.needs = names_used(sql);
+    if (draft.needs.any() && server_->pipeline.owes_client()) return stall(out);
+    if (server_->tx_status == 'E') draft.needs = {};
+    if (draft.needs.names.empty() && deallocates_ours_among(text)) {
+      if (server_->pipeline.owes_client()) return stall(out);
+      if (server_->tx_status != 'E') draft.renamed = rename_deallocated(text, draft.taken, out);
+      if (!draft.renamed.empty()) sql = draft.renamed;
+    }
+  }
+  draft.statements = statements_in(sql);
+  commanding_ = commands(text);
+  if (!commanding_) draft.ruling = note_text(sql);
+  const bool refused = draft.ruling && draft.ruling->refused;
+  if (!draft.needs.names.empty() && !refused) note_executed(sql, draft.ruling, out);
+  return Step::Next;
+}
+
+// `sql`: empty where it is not known. Answers whether the server will run it.
+bool SessionCore::push_query(Bytes sql, Draft& draft, Actions& out) {
+  std::unique_ptr<Ruling>& ruling = draft.ruling;
+  const std::vector<std::string>& names = draft.needs.names;
+  if (ruling && ruling->refused) {
+    draft.renamed = kNoQuery;
+    for (StatementOp::Taken& each : draft.taken) give_back(each);
+    return push_refusal(Owed::Query, *ruling->refused);
+  }
+  if (ruling || !names.empty() || !draft.taken.empty()) {
+    StatementOp op{StatementOp::Kind::Tell, 0, 0, {}, {}};
+    if (ruling && !ruling->text.empty()) draft.renamed = std::move(ruling->text);
+    if (!names.empty()) op = supply(names, sql, draft.renamed, out);
+    if (ruling) op.name = std::move(*notices_of(*ruling));
+    const bool takes = !draft.taken.empty();
+    op.taken = std::move(draft.taken);
+    const bool runs = push_op(Owed::Query, Whose::Clients, std::move(op));
+    deallocating_ = runs && takes;
+    return runs;
+  }
+  if (draft.needs.unlent) return push_op(Owed::Query, Whose::Clients, unlent());
+  return server_->pipeline.push(Owed::Query);
 }
 
 void SessionCore::expect_statements(std::size_t more) {

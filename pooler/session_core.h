@@ -73,10 +73,9 @@ struct GroupBooks {
   std::size_t statements_per_server = 200;
 };
 
-struct Actions {
+// What a core decided, but for the bytes.
+struct Decisions {
   std::size_t consumed = 0;  // of the client's bytes
-  protocol::Gather to_client;
-  protocol::Gather to_server;
   bool leave_queue = false;
   bool ask_server = false;    // get in line for a server
   bool proven = false;        // prove() succeeded
@@ -90,16 +89,26 @@ struct Actions {
     Abandon,  // what is owed concerns nobody any more
     Drop,
   } server = Server::Keep;
-  // Why a connection ends, for the log; empty for the ordinary end.
-  std::string reason;
   unsigned queries = 0;       // answered in this step
   unsigned transactions = 0;  // ended in this step; of those that came in one go only the last
   unsigned ends = 0;          // of transactions in this step, each by itself
   unsigned statements = 0;    // ended in this step
   // Of named statements: the client's Parses, the Parses for the server, the client's Binds.
   unsigned client_parses = 0, server_parses = 0, binds = 0;
+};
 
-  void clear();
+struct Actions : Decisions {
+  protocol::Gather to_client;
+  protocol::Gather to_server;
+  // Why a connection ends, for the log; empty for the ordinary end.
+  std::string reason;
+
+  void clear() {
+    static_cast<Decisions&>(*this) = {};
+    to_client.clear();
+    to_server.clear();
+    reason.clear();
+  }
 };
 
 class SessionCore final : private ServerCore::Audience {
@@ -199,6 +208,10 @@ class SessionCore final : private ServerCore::Audience {
   Step relay_message(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_function(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_query(const protocol::Frame& frame, Bytes rest, Actions& out);
+  struct Draft;
+  Step draft_unread(const protocol::Frame& frame, Draft& draft, Actions& out);
+  Step draft_query(Bytes text, Draft& draft, Actions& out);
+  bool push_query(Bytes sql, Draft& draft, Actions& out);
   Step relay_unnamed_parse(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step replace_deallocate(const protocol::Frame& frame, Bytes text, Actions& out);
   std::string rename_deallocated(Bytes text, std::vector<StatementOp::Taken>& taken, Actions& out);
@@ -262,6 +275,7 @@ class SessionCore final : private ServerCore::Audience {
   struct Needs {
     std::vector<std::string> names;
     bool unlent = false;  // it may need any of them, and they are too many
+    bool any() const { return unlent || !names.empty(); }
   };
   Needs names_used(Bytes sql) const;
   Needs all_names() const;

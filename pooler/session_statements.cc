@@ -301,7 +301,8 @@ SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Action
     case Name::Refused: return skip(frame, rest, out), Step::Next;
     case Name::Later: return stall(out);
   }
-  if (const StatementRef* used = names_ && !name.empty() ? names_->find(name) : nullptr) {
+  const StatementRef* const used = names_ && !name.empty() ? names_->find(name) : nullptr;
+  if (used) {
     // Where answers never pause, the oldest have come by then.
     if (server_->pipeline.owed() == 0) server_->uses.clear();
     if (server_->uses.size() == kOpsMax)
@@ -316,7 +317,7 @@ SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Action
   const bool runs =
       lowered ? push_op(Owed::Bind, Whose::Clients, {StatementOp::Kind::Tell, 0, 0, std::move(*lowered), {}})
               : server_->pipeline.push(Owed::Bind);
-  if (runs) portal_used_ = portal_size == 0 && name_size > 0 && names_ && names_->find(name);
+  if (runs) portal_used_ = portal_size == 0 && used;
   if (name_size == 0) return forward(frame, rest, out), Step::Next;
   ++out.binds;
   const std::size_t head = kHeaderBytes + name_at + name_size + 1;  // through the statement's name
@@ -343,9 +344,9 @@ SessionCore::Step SessionCore::relay_describe_or_close(const Frame& frame, Bytes
   const Owed kind = frame.type == 'D' ? Owed::Describe : Owed::Close;
   if (body[0] != 'S') {
     const bool of_use = portal_used_ && name.empty() && !server_->uses.empty();
-    if (const StatementRef used = of_use ? server_->uses.back().statement : StatementRef();
-        kind == Owed::Describe && used && used->columns == 0 && names_settled())
-      push_op(kind, Whose::Clients, {StatementOp::Kind::Columns, 0, 0, {}, used});
+    const StatementRef* const used = of_use ? &server_->uses.back().statement : nullptr;
+    if (kind == Owed::Describe && used && (*used)->columns == 0 && names_settled())
+      push_op(kind, Whose::Clients, {StatementOp::Kind::Columns, 0, 0, {}, *used});
     else
       server_->pipeline.push(kind);
     return forward(frame, rest, out), Step::Next;

@@ -47,6 +47,10 @@ class Gather {
 
   // Valid until the next change of this Gather.
   std::span<const Bytes> slices() {
+    if (pieces_.size() == 1 && pieces_[0].data) {  // nearly always
+      only_ = Bytes(pieces_[0].data, pieces_[0].size);
+      return {&only_, 1};
+    }
     slices_.clear();
     for (const Piece& piece : pieces_)
       slices_.push_back(piece.data ? Bytes(piece.data, piece.size)
@@ -75,6 +79,7 @@ class Gather {
   std::vector<Piece> pieces_;
   std::string owned_;
   std::vector<Bytes> slices_;
+  Bytes only_;
   std::size_t size_ = 0;
 };
 
