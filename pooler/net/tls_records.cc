@@ -76,6 +76,12 @@ std::string alert_text(std::uint8_t alert) {
 
 }  // namespace
 
+const TlsSuite* tls_suite(Bytes name) {
+  const auto* found = std::find_if(std::begin(kSuites), std::end(kSuites),
+                                   [name](const TlsSuite& suite) { return name == suite.name; });
+  return found != std::end(kSuites) ? found : nullptr;
+}
+
 // ---- secrets
 
 TlsSecret::~TlsSecret() { OPENSSL_cleanse(bytes_.data(), bytes_.size()); }
@@ -176,15 +182,12 @@ std::optional<std::size_t> TlsDirection::unseal(Bytes record, char* to) {
 // ---- the connection
 
 std::unique_ptr<TlsRecords> TlsRecords::make(Bytes suite, const TlsSecrets& secrets) {
-  for (const TlsSuite& row : kSuites) {
-    if (suite != row.name) continue;
-    if (cipher_of(row) == nullptr || secrets.client.view().size() != row.secret_size ||
-        secrets.server.view().size() != row.secret_size) {
-      return nullptr;
-    }
-    return std::unique_ptr<TlsRecords>(new TlsRecords(row, secrets));
+  const TlsSuite* const row = tls_suite(suite);
+  if (row == nullptr || cipher_of(*row) == nullptr || secrets.client.view().size() != row->secret_size ||
+      secrets.server.view().size() != row->secret_size) {
+    return nullptr;
   }
-  return nullptr;
+  return std::unique_ptr<TlsRecords>(new TlsRecords(*row, secrets));
 }
 
 TlsRecords::TlsRecords(const TlsSuite& suite, const TlsSecrets& secrets)

@@ -48,6 +48,8 @@ struct TlsSecrets {
 };
 
 struct TlsSuite;
+// By OpenSSL's name; nullptr when it is none of those that OpenSSL offers by itself.
+const TlsSuite* tls_suite(Bytes name);
 
 // One direction: its key and the number of the next record.
 class TlsDirection {
