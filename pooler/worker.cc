@@ -398,9 +398,12 @@ void Worker::let_clients_leave(const Error& why) {
 }
 
 void Worker::close_all(const Error& why) {
+  loop_.hurry();
   set_suspended(false);
   draining_ = why;
   stop_listening();
+  end_logins(why);
+  for (auto& [raw, console] : consoles_) console->end();
   std::vector<Session*> all;
   for (auto& [id, session] : sessions_) all.push_back(session.get());
   for (Session* session : all) session->end(why);

@@ -76,6 +76,11 @@ class Loop {
 
   virtual std::unique_ptr<Stream> adopt(std::unique_ptr<Detached> connection, Handler& handler) = 0;
 
+  // From now on no stream's close(), of before or to come, waits for its peer longer than this; for a process
+  // that is told to end at once. Does nothing where close() waits for nobody.
+  static constexpr std::chrono::milliseconds kLastWords{100};
+  virtual void hurry() {}
+
   // Runs `task` on this loop's thread, in order of posting. The only call that any thread may make.
   virtual void post(std::function<void()> task) = 0;
 

@@ -82,7 +82,8 @@ class Stream {
   virtual void resume_reads() = 0;
 
   // Sends what is unsent, says TLS's close_notify and FIN, and waits for the peer's FIN, so that the last
-  // bytes arrive even if the peer is still sending (what it sends is dropped). All in at most 5 s and 1 MB; a
+  // bytes arrive even if the peer is still sending (what it sends is dropped). All in at most 5 s (see
+  // Loop::hurry) and 1 MB; a
   // peer that has not taken everything by then is reset. on_closed(By::Us) tells that the connection is gone
   // on both sides.
   virtual void close() = 0;

@@ -116,6 +116,15 @@ std::unique_ptr<Stream> UvLoopImpl::adopt(std::unique_ptr<Detached> connection, 
   return UvStream::adopted(*this, std::move(connection), handler);
 }
 
+void UvLoopImpl::hurry() {
+  hurries_ = true;
+  const auto hurry = [](uv_handle_t* handle, void*) {
+    if (handle->type != UV_TCP && handle->type != UV_NAMED_PIPE) return;
+    if (UvStream* owner = UvSocket::of(handle)->owner(); owner != nullptr) owner->hurry();
+  };
+  uv_walk(&loop_, hurry, nullptr);
+}
+
 void UvLoopImpl::post(std::function<void()> task) {
   bool first;
   {

@@ -48,6 +48,7 @@ class UvLoopImpl final : public UvLoop {
   std::unique_ptr<Stream> connect(const Endpoint& to, Handler& handler, SocketOptions options) override;
   std::unique_ptr<Listener> listen(int fd, Acceptor& acceptor) override;
   std::unique_ptr<Stream> adopt(std::unique_ptr<Detached> connection, Handler& handler) override;
+  void hurry() override;
   void post(std::function<void()> task) override;
   void offload(std::function<void()> work, std::function<void()> done) override;
   void run() override;
@@ -56,6 +57,7 @@ class UvLoopImpl final : public UvLoop {
   std::unique_ptr<Watch> watch(int fd, Ready what, std::function<void()> on_ready) override;
 
   uv_loop_t* uv() { return &loop_; }
+  bool hurries() const { return hurries_; }
   bool running() const { return running_; }
   bool reads() const { return one_moment_; }  // a stream's handler is being told what came in
   UvSends& sends() { return sends_; }
@@ -87,6 +89,7 @@ class UvLoopImpl final : public UvLoop {
   Time timer_set_for_ = kNever;
   bool one_moment_ = false;
   bool firing_ = false;
+  bool hurries_ = false;
   bool running_ = false;
   bool dying_ = false;
   std::unique_ptr<char[]> read_buffer_;

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "pooler/base/check.h"
@@ -180,9 +181,14 @@ void UvStream::end(Closed why, Duration patience) {
   const auto on_deadline = [](void* self) { static_cast<UvStream*>(self)->cut_off(); };
   ending_.reset(new Ending{std::move(why), Timer(this, on_deadline)});
   if (write_error_ != 0) return finish_ending();
-  loop_.arm(ending_->deadline, loop_.now() + patience);
+  loop_.arm(ending_->deadline,
+            loop_.now() + (loop_.hurries() ? std::min<Duration>(patience, Loop::kLastWords) : patience));
   if (paused_) start_reading();
   if (outbox_ == nullptr) half_close();
+}
+
+void UvStream::hurry() {
+  if (state_ == State::Ending) loop_.arm(ending_->deadline, loop_.now() + Loop::kLastWords);
 }
 
 void UvStream::half_close() {

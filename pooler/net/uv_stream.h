@@ -68,8 +68,9 @@ class UvStream final : public Stream {
   void connect_failed(std::string error);
   UvAttempt* attempt() { return attempt_.get(); }
 
-  // For the socket, the outbox, the loop's gathered sends and its end:
+  // For the socket, the outbox, the loop's gathered sends, its haste and its end:
   void gone();
+  void hurry();
   void sent(int status);
   void send_gathered(Bytes bytes);
   void loop_is_gone();

@@ -196,6 +196,22 @@ class Stop(PgweirCase):
         with self.assertRaises(psycopg.Error):
             client.execute("commit")
 
+    def test_a_second_signal_waits_for_no_client_that_keeps_its_side_open(self):
+        weir = self.pgweir({"auth": {"method": "trust"}, "process": {"shutdown_timeout": "20s"}}, {"app": "s3cret"})
+        silent = [Wire(weir.port) for _ in range(3)]  # none of them closes, nor reads a word
+        for wire in silent:
+            self.addCleanup(wire.close)
+            wire.login("app", "app")
+        silent[0].query("begin")
+        weir.signal()
+        wait_until(lambda: self.refuses(weir), what="no more logins")
+        begun = time.monotonic()
+        weir.signal()
+        self.assertEqual(weir.wait_end(), 70)
+        self.assertLess(time.monotonic() - begun, 4.5, "it waits 5 s for whoever is not in a hurry")
+        for wire in silent:
+            self.assertIn(b"57P01", wire.until_closed()[-1][1])
+
     def test_the_drain_has_an_end(self):
         weir = self.weir("1s")
         client = self.in_transaction(weir)

@@ -1,5 +1,6 @@
 #include "pooler/net/stream.h"
 
+#include <algorithm>
 #include <random>
 
 #include "tests/net/help.h"
@@ -337,4 +338,34 @@ TEST_CASE("streams know both ends") {
   CHECK(server.stream->local().port == net.here.port);
   CHECK(server.stream->peer_uid() == -1);
   CHECK_FALSE(server.stream->secured());
+}
+
+TEST_CASE("a loop in a hurry waits for no peer that keeps its side open") {
+  Net net;
+  std::vector<std::unique_ptr<Raw>> peers;
+  for (int i = 0; i < 3; ++i) peers.push_back(std::make_unique<Raw>(net.here));
+  REQUIRE(net.until([&] { return net.door.ears.size() == 3; }));
+  const auto all_closed = [&] {
+    return std::all_of(net.door.ears.begin(), net.door.ears.end(),
+                       [](auto& ear) { return ear->is_closed(); });
+  };
+  const std::string unread(20'000'000, 'x');
+  net.door.ears[0]->stream->write("last words");
+  net.door.ears[0]->stream->close();
+  net.door.ears[1]->stream->write(unread);
+  net.door.ears[1]->stream->close();
+  CHECK_FALSE(net.until(all_closed, 300ms));
+  net.loop->hurry();
+  net.door.ears[2]->stream->write("last words");
+  net.door.ears[2]->stream->close();
+  REQUIRE(net.until(all_closed, 4s));
+  for (const int reads : {0, 2}) {
+    Raw& peer = *peers[static_cast<std::size_t>(reads)];
+    REQUIRE(net.until([&] { return peer.ended(); }));
+    CHECK(peer.in == "last words");
+    CHECK(peer.end == "EOF");
+  }
+  CHECK(net.door.ears[1]->error().find("cut off: the peer did not take the last") == 0);
+  REQUIRE(net.until([&] { return peers[1]->ended(); }));
+  CHECK(peers[1]->end == "ECONNRESET");
 }
