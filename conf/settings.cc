@@ -79,14 +79,16 @@ constexpr std::array kSettings{
     // server
     ConfigRow{"server.connect_timeout", &Config::server_connect_timeout, Form::Plain, 100, kHourMs, kReload,
               "How long connecting and logging in to Postgres may take."},
-    ConfigRow{
-        "server.silence_max", &Config::server_silence_max, Form::Plain, 0, kHourMs, kReload,
-        "How long Postgres's machine may acknowledge nothing of what it was sent, or answer no probe "
-        "while the answer to a request is awaited, before its connection is given up "
-        "(TCP_USER_TIMEOUT, and keepalive in whole seconds for requests that have run for a second). "
-        "It may be silent for as long as it works: its kernel answers. Only who has accepted a "
-        "connection and said nothing on it yet is not waited for longer. never: what the kernel does, and "
-        "server.connect_timeout. For connections made from then on."},
+    ConfigRow{"server.silence_max", &Config::server_silence_max, Form::Plain, 0, kHourMs, kReload,
+              "How long Postgres's machine may acknowledge nothing of what it was sent, or answer no probe "
+              "while the answer to a request is awaited, before its connection is given up "
+              "(TCP_USER_TIMEOUT, and keepalive in whole seconds for requests that have run for a second). "
+              "It may be silent for as long as it works: its kernel answers. Only in a login, before our "
+              "password is out, "
+              "is it not waited for longer: for its first word, in the TLS handshake, for the way that it "
+              "wants to be "
+              "convinced, for a SCRAM challenge. never: what the kernel does, and "
+              "server.connect_timeout. For connections made from then on."},
     ConfigRow{"server.keepalive", &Config::server_keepalive, Form::Plain, 0, kDayMs, kReload,
               "How long an idle connection to Postgres is silent before its machine is probed, in whole "
               "seconds. Each probe is a packet. For connections made from then on."},

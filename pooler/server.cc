@@ -114,25 +114,22 @@ void Server::on_connected() {
     const net::Peer peer = stream_->peer();
     address_ = {peer.host, peer.port};
   }
-  // What was accepted by somebody who has forgotten it, or by a kernel whose Postgres stands still, may never
-  // be answered; another connection may be, by now.
-  if (const Duration silence = group_.worker().config().server_silence_max; silence > Duration::zero()) {
-    dialling_->silent = true;
-    net::Loop& loop = group_.worker().loop();
-    loop.arm(deadline_, std::min(dialling_->until, loop.now() + silence));
-  }
   ServerLogin::Out out;
   login_->connected(out);
   obey(out);
 }
 
-void Server::heard() {
-  if (!std::exchange(dialling_->silent, false)) return;
-  group_.worker().loop().arm(deadline_, dialling_->until);
+// What was accepted by somebody who has forgotten it, or by a kernel whose Postgres stands still, may never
+// be answered, nor may what has got stuck on the way; another connection may be, by now.
+void Server::await_answer() {
+  const Duration silence = group_.worker().config().server_silence_max;
+  const bool prompt = silence > Duration::zero() && login_->prompt();
+  if (!std::exchange(dialling_->prompt, prompt) && !prompt) return;
+  net::Loop& loop = group_.worker().loop();
+  loop.arm(deadline_, prompt ? std::min(dialling_->until, loop.now() + silence) : dialling_->until);
 }
 
 void Server::on_secured() {
-  heard();
   ServerLogin::Out out;
   login_->secured(out);
   obey(out);
@@ -140,6 +137,7 @@ void Server::on_secured() {
 
 void Server::obey(ServerLogin::Out& out) {
   if (!out.send.empty()) stream_->write(out.send);
+  await_answer();
   Worker& worker = group_.worker();
   switch (out.want) {
     case ServerLogin::Out::Want::More: return;
@@ -233,7 +231,7 @@ void Server::host_failed(HostRound::Failure why, HostRole found) {
   const bool of_host = login_verdict(why.error, why.teller, why.stage).backend == Breaker::Outcome::Failed;
   if (of_host) worker.shared().hosts(backend).failed(endpoint_, found, why.error.message);
   worker.loop().disarm(deadline_);
-  dialling_->silent = false;
+  dialling_->prompt = dialling_->heard = false;
   const std::string told = why.error.message;
   if (dialling_->round.failed(std::move(why))) {
     worker.log().info("next host is tried",
@@ -256,9 +254,10 @@ Error Server::too_late() const {
   Worker& worker = group_.worker();
   const bool has_time = worker.loop().now() < dialling_->until;
   return {sqlstate::kCannotConnectNow,
-          dialling_->silent && has_time
-              ? fmt::format("{} accepted the connection and said nothing for server.silence_max",
-                            net::text(endpoint_))
+          dialling_->prompt && has_time
+              ? fmt::format("{} {} for server.silence_max", net::text(endpoint_),
+                            dialling_->heard ? "fell silent in the middle of the login"
+                                             : "accepted the connection and said nothing")
           : worker.config().server_connect_timeout > dialling_->patience
               ? fmt::format("{} did not answer within host_timeout", net::text(endpoint_))
               : "server did not answer within server.connect_timeout",
@@ -269,7 +268,7 @@ Error Server::too_late() const {
 void Server::on_bytes(Bytes in) {
   switch (place) {
     case Place::Starting: {
-      heard();
+      dialling_->heard = true;
       if (dialling_->asks_role) {
         Witness witness(dialling_->read_only_ours);
         protocol::Gather nowhere;

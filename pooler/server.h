@@ -97,7 +97,7 @@ class Server final : public net::Handler, public ListLink<Server> {
   void on_closed(const net::Closed& why) override;
   void dial();
   void obey(ServerLogin::Out& out);
-  void heard();
+  void await_answer();
   void out_of_time();
   Error too_late() const;
   Stage stage() const;
@@ -119,7 +119,8 @@ class Server final : public net::Handler, public ListLink<Server> {
     HostRole role = HostRole::Unknown;
     std::uint32_t dialled = 0;
     Time until{};            // the patience with the present one ends
-    bool silent = false;     // it has accepted the connection, and said nothing yet
+    bool prompt = false;     // what it is asked for takes no time
+    bool heard = false;      // it has said something
     bool asks_role = false;  // the login is through, what the host is not yet known
     bool moves_on = false;   // to the next host, as soon as this connection is gone
   };

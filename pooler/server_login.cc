@@ -36,6 +36,23 @@ ServerLogin::ServerLogin(Policy policy, ServerCredentials credentials, std::stri
       settings_(std::move(settings)),
       nonce_(std::move(nonce)) {}
 
+bool ServerLogin::prompt() const {
+  switch (state_) {
+    case State::TlsAnswer:
+    case State::Tls:
+    case State::Auth:
+    case State::SaslFirst: return true;
+    case State::Start:
+    case State::Answered:
+    case State::Deriving:
+    case State::SaslFinal:
+    case State::Proven:
+    case State::Params:
+    case State::Ended: break;
+  }
+  return false;
+}
+
 void ServerLogin::connected(Out& out) {
   PGWEIR_CHECK(state_ == State::Start);
   if (policy_.tls == Tls::Never) return start_up(out);

@@ -60,6 +60,11 @@ class ServerLogin {
   const protocol::ScramClient::Challenge& challenge() const { return challenge_; }
   void derived(const protocol::ScramKey& salted_password, Out& out);
 
+  // The server has been asked for what takes an honest one no time: whether it offers TLS, the handshake, how
+  // it wants to be convinced, a SCRAM challenge. Behind our password come LDAP, PAM, locks and what the
+  // database loads.
+  bool prompt() const;
+
   // Postgres knows who asks, and has let us in: what it says from then on concerns that database.
   bool authenticated() const { return authenticated_; }
 

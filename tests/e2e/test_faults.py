@@ -64,23 +64,29 @@ class Faults(FaultCase):
         self.suffer_by_proxy(lambda: self.proxy.set("garbage"), honest=HONEST | {"08P01"})
 
     def test_logins_that_are_never_answered_are_not_waited_for(self):
+        self.get_over_silent_logins("swallow", "accepted the connection and said nothing for server.silence_max")
+
+    def test_logins_that_are_answered_once_and_never_again_are_not_waited_for(self):
+        self.get_over_silent_logins("mute", "fell silent in the middle of the login for server.silence_max")
+
+    def get_over_silent_logins(self, how, told):
         weir = self.weir(server={"silence_max": "1s"})
         client = Wire(weir.port).login("app", "bank")
         self.addCleanup(client.close)
         self.assertEqual(client.value("select 1"), "1")
-        self.proxy.set("swallow")
+        self.proxy.set(how)
         self.proxy.reset()
         wait_until(lambda: self.servers(weir) == 0, what="servers gone")
         known = self.proxy.accepted
         client.send(query("select 2"))
-        wait_until(lambda: self.proxy.accepted > known, what="a login that is swallowed")
+        wait_until(lambda: self.proxy.accepted > known, what="a login that is not answered")
         self.proxy.set("pass")
         begun = time.monotonic()
         self.assertIsNone(first_error(client.until_ready()))
         waited = time.monotonic() - begun
         print(f"\n  answered {waited:.2f} s after the network was back", flush=True)
         self.assertLess(waited, UNANSWERED_SECONDS)
-        self.assertIn("accepted the connection and said nothing for server.silence_max", weir.log())
+        self.assertIn(told, weir.log())
 
     @staticmethod
     def servers(weir):

@@ -542,3 +542,56 @@ TEST_CASE("a server's refusal is passed on with its SQLSTATE where it has one th
   REQUIRE(late.hears(auth_ok() + parameter("a", "b")).empty());
   CHECK(late.hears(row.bytes + welcome()) == row.sqlstate);
 }
+
+TEST_CASE("a server is waited for patiently once it has our password to check, or has let us in") {
+  SECTION("TLS, then SCRAM") {
+    Login login(any(Tls::Always));
+    Postgres postgres;
+    CHECK_FALSE(login.core.prompt());
+    REQUIRE(login.connects() == "ssl");
+    CHECK(login.core.prompt());
+    REQUIRE(login.hears("S") == "starttls");
+    CHECK(login.core.prompt());
+    REQUIRE(login.secured() == "startup");
+    CHECK(login.core.prompt());
+    REQUIRE(login.hears(auth_sasl()) == "p");
+    CHECK(login.core.prompt());
+    REQUIRE(login.hears(postgres.first(login)) == "derive");
+    CHECK_FALSE(login.core.prompt());  // it waits for us
+    REQUIRE(login.derives() == "p");
+    CHECK_FALSE(login.core.prompt());
+    REQUIRE(login.hears(postgres.last(login)) == "");
+    CHECK_FALSE(login.core.prompt());
+    REQUIRE(login.hears(auth_ok()) == "");
+    CHECK_FALSE(login.core.prompt());
+  }
+  SECTION("TLS declined") {
+    Login login(any(Tls::IfOffered));
+    REQUIRE(login.connects() == "ssl");
+    REQUIRE(login.hears("N") == "startup");
+    CHECK(login.core.prompt());
+  }
+  SECTION("a notice does not change that, nor does half a message") {
+    Login login = begun();
+    REQUIRE(login.hears(auth(3).substr(0, 3)) == "");
+    CHECK(login.core.prompt());
+  }
+  SECTION("passwords in clear, which may go to LDAP or PAM, and MD5") {
+    for (const std::string& asked : {auth(3), auth(5, "salt")}) {
+      Login login = begun();
+      REQUIRE(login.hears(asked) == "p");
+      CHECK_FALSE(login.core.prompt());
+    }
+  }
+  SECTION("trust") {
+    Login login = begun();
+    REQUIRE(login.hears(auth_ok()) == "");
+    CHECK_FALSE(login.core.prompt());
+  }
+  SECTION("a refusal") {
+    Login login(any(Tls::Always));
+    REQUIRE(login.connects() == "ssl");
+    REQUIRE(login.hears("N") == "08006");
+    CHECK_FALSE(login.core.prompt());
+  }
+}

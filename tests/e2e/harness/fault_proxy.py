@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import struct
+import sys
 import threading
 
 from . import machine
@@ -21,6 +22,7 @@ class FaultProxy:
     garbage     answers with random bytes ahead of what Postgres says
     refuse      new connections are reset; those that there are go on
     swallow     new connections are accepted and never answered, also when that is over; those that there are go on
+    mute        the same, but that they hear the first answer
     """
 
     def __init__(self, target):
@@ -107,11 +109,12 @@ class FaultProxy:
                     pass
                 return
             await self._while_silent()
+            answers = 1 if self.mode == "mute" else sys.maxsize
             back, onward = await asyncio.open_connection(self.target.host, self.target.port)
             self._writers.add(onward)
             pumps = [
-                asyncio.ensure_future(self._pump(reader, onward, answers=False)),
-                asyncio.ensure_future(self._pump(back, writer, answers=True)),
+                asyncio.ensure_future(self._pump(reader, onward)),
+                asyncio.ensure_future(self._pump(back, writer, answers)),
             ]
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
             # The other side is told, after the last bytes.
@@ -133,7 +136,9 @@ class FaultProxy:
         while self.mode == "blackhole":
             await self._changed.wait()
 
-    async def _pump(self, reader, writer, answers):
+    async def _pump(self, reader, writer, answers=0):
+        """`answers`: how many pieces of what the Postgres says are forwarded; 0: it is the other direction."""
+        forwarded = 0
         try:
             while data := await reader.read(CHUNK):
                 await self._while_silent()
@@ -141,6 +146,9 @@ class FaultProxy:
                     await asyncio.sleep(self.seconds)
                 if self.mode == "garbage" and answers:
                     data = b"\0" + os.urandom(GARBAGE_BYTES) + data
+                forwarded += 1
+                if answers and forwarded > answers:
+                    continue
                 writer.write(data)
                 await writer.drain()
         except OSError:
