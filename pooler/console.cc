@@ -21,6 +21,7 @@ using console::Role;
 namespace {
 
 constexpr std::size_t kUnsentMax = 64 << 10;  // the next request waits until the last one's rows are gone
+constexpr std::size_t kPiece = 32 << 10;      // of rows, that are written in one turn of the loop
 
 // Outcomes of a command in the log; others are SQLSTATEs.
 constexpr std::string_view kDone = "ok", kClientGone = "client gone";
@@ -70,7 +71,11 @@ void ConsoleSession::on_bytes(Bytes in) {
 }
 
 void ConsoleSession::on_drained() {
-  if (!state_->closing) state_->next();
+  if (state_->closing) return;
+  if (state_->sending.empty())
+    state_->next();
+  else
+    state_->send_more();
 }
 
 void ConsoleSession::on_closed(const net::Closed&) {
@@ -252,8 +257,30 @@ void ConsoleSession::State::done(std::string result) {
     protocol::put_command_complete(out, request.command->tag);
     if (requests.empty()) protocol::put_ready(out, tx_status);
   }
-  stream->write(out);
-  end_turn();
+  send(std::move(out));
+}
+
+// Megabytes take the system a while, and who else is on this loop is not to wait for that.
+void ConsoleSession::State::send(std::string answer) {
+  turn_over = true;
+  sending = std::move(answer);
+  sent = 0;
+  send_more();
+}
+
+// Whole messages, so that close() may say why at any time.
+void ConsoleSession::State::send_more() {
+  const Bytes rest = Bytes(sending).substr(sent);
+  std::size_t size = 0;
+  while (size < rest.size() && size < kPiece) size += console::size_of_first(rest.substr(size));
+  sent += size;
+  stream->write(rest.substr(0, size));
+  if (sent == sending.size()) {
+    sending.clear();
+    sending.shrink_to_fit();
+    return end_turn();
+  }
+  if (stream->unsent() == 0) worker.loop().post(if_here([](State& state) { state.send_more(); }));
 }
 
 void ConsoleSession::State::failed(const Error& error) {

@@ -1,8 +1,7 @@
 // pooler/console_connections.cc - SHOW of connections and of what they make up: clients, servers, sockets,
 // pools, pins, users.
-#include <fmt/chrono.h>
-#include <fmt/format.h>
-#include <ctime>
+#include <charconv>
+#include <chrono>
 #include <utility>
 
 #include "pooler/console_table.h"
@@ -73,24 +72,52 @@ constexpr std::array kPools{
 };
 
 // A connection and the time of day when it is shown.
-struct Shown : ConnectionRow {
+struct Shown {
+  const ConnectionRow& row;
   std::int64_t now_s = 0;
 };
 
-Text time_of_day(const Shown& row, Duration ago) {
-  const auto seconds = static_cast<std::time_t>(row.now_s - ago.count() / kSecondUs);
-  std::tm utc{};
-  gmtime_r(&seconds, &utc);
-  return fmt::format("{:%Y-%m-%d %H:%M:%S} UTC", utc);
+void put_digits(std::string& out, unsigned value, unsigned tens) {
+  for (; tens > 0; tens /= 10) out += static_cast<char>('0' + value / tens % 10);
+}
+
+template <auto ago>
+void time_of_day(std::string& out, const Shown& shown) {
+  using namespace std::chrono;
+  const sys_seconds at{seconds(shown.now_s - (shown.row.*ago).count() / kSecondUs)};
+  const sys_days day = floor<days>(at);
+  const year_month_day date(day);
+  const hh_mm_ss time(at - day);
+  put_digits(out, static_cast<unsigned>(static_cast<int>(date.year())), 1000);
+  put_digits(out += '-', static_cast<unsigned>(date.month()), 10);
+  put_digits(out += '-', static_cast<unsigned>(date.day()), 10);
+  put_digits(out += ' ', static_cast<unsigned>(time.hours().count()), 10);
+  put_digits(out += ':', static_cast<unsigned>(time.minutes().count()), 10);
+  put_digits(out += ':', static_cast<unsigned>(time.seconds().count()), 10);
+  out += " UTC";
 }
 
 template <auto member>
-Text of(const Shown& row) {
-  const auto& what = row.*member;
+void of(std::string& out, const Shown& shown) {
+  const auto& what = shown.row.*member;
   if constexpr (std::is_integral_v<std::remove_cvref_t<decltype(what)>>)
-    return int4(what);
+    put_int4(out, what);
   else
-    return std::string(what);
+    out += what;
+}
+
+// Ids that stay the same as long as the connection; addresses in memory are nobody's business.
+void put_name(std::string& out, char kind, std::uint64_t id) {
+  char digits[16];
+  out += kind;
+  out.append(digits, std::to_chars(digits, std::end(digits), id, 16).ptr);
+}
+bool is_client(const ConnectionRow& row) { return *row.type == 'C'; }
+void put_ptr(std::string& out, const Shown& shown) {
+  put_name(out, is_client(shown.row) ? 'c' : 's', shown.row.id);
+}
+void put_link(std::string& out, const Shown& shown) {
+  if (shown.row.link) put_name(out, is_client(shown.row) ? 's' : 'c', *shown.row.link);
 }
 
 using Connection = Figure<Shown>;
@@ -104,13 +131,19 @@ constexpr std::array kConnections{
     Connection{"port", kI, &of<&ConnectionRow::port>},
     Connection{"local_addr", kS, &of<&ConnectionRow::local_addr>},
     Connection{"local_port", kI, &of<&ConnectionRow::local_port>},
-    Connection{"connect_time", kS, [](const Shown& row) { return time_of_day(row, row.connected); }},
-    Connection{"request_time", kS, [](const Shown& row) { return time_of_day(row, row.requested); }},
-    Connection{"wait", kI, [](const Shown& row) -> Text { return whole_seconds(row.wait); }},
-    Connection{"wait_us", kI, [](const Shown& row) -> Text { return rest_us(row.wait); }},
+    Connection{"connect_time", kS, &time_of_day<&ConnectionRow::connected>},
+    Connection{"request_time", kS, &time_of_day<&ConnectionRow::requested>},
+    Connection{"wait", kI,
+               [](std::string& out, const Shown& shown) {
+                 put_int4(out, static_cast<std::uint64_t>(shown.row.wait.count() / kSecondUs));
+               }},
+    Connection{"wait_us", kI,
+               [](std::string& out, const Shown& shown) {
+                 put_int4(out, static_cast<std::uint64_t>(shown.row.wait.count() % kSecondUs));
+               }},
     Connection{"close_needed", kI, &of<&ConnectionRow::close_needed>},
-    Connection{"ptr", kS, &of<&ConnectionRow::ptr>},
-    Connection{"link", kS, &of<&ConnectionRow::link>},
+    Connection{"ptr", kS, &put_ptr},
+    Connection{"link", kS, &put_link},
     Connection{"remote_pid", kI, &of<&ConnectionRow::remote_pid>},
     Connection{"tls", kS, &of<&ConnectionRow::tls>},
     Connection{"application_name", kS, &of<&ConnectionRow::application_name>},
@@ -119,19 +152,31 @@ constexpr std::array kConnections{
 };
 
 // Behind the columns of a connection. Nothing that has arrived is kept: it is passed on as it comes.
-constexpr std::array<const char*, 7> kSocketColumns{"recv_pos",    "pkt_pos",   "pkt_remain", "send_pos",
-                                                    "send_remain", "pkt_avail", "send_avail"};
-constexpr std::string_view kUnsentColumn = "send_remain";
+constexpr std::array kBuffers{
+    Connection{"recv_pos", kI, &zero<Shown>},
+    Connection{"pkt_pos", kI, &zero<Shown>},
+    Connection{"pkt_remain", kI, &zero<Shown>},
+    Connection{"send_pos", kI, &zero<Shown>},
+    Connection{"send_remain", kI, &of<&ConnectionRow::unsent>},
+    Connection{"pkt_avail", kI, &zero<Shown>},
+    Connection{"send_avail", kI, &zero<Shown>},
+};
+constexpr auto kSockets = [] {
+  std::array<Connection, kConnections.size() + kBuffers.size()> all{};
+  std::copy(kBuffers.begin(), kBuffers.end(),
+            std::copy(kConnections.begin(), kConnections.end(), all.begin()));
+  return all;
+}();
 
 constexpr std::array kPinnedClients{
     Connection{"database", kS, &of<&ConnectionRow::database>},
     Connection{"user", kS, &of<&ConnectionRow::user>},
-    Connection{"pins", kS, &of<&ConnectionRow::pins>},
+    Connection{"pins", kS, [](std::string& out, const Shown& shown) { out += pin::names(shown.row.pins); }},
     Connection{"addr", kS, &of<&ConnectionRow::addr>},
     Connection{"port", kI, &of<&ConnectionRow::port>},
     Connection{"application_name", kS, &of<&ConnectionRow::application_name>},
-    Connection{"ptr", kS, &of<&ConnectionRow::ptr>},
-    Connection{"link", kS, &of<&ConnectionRow::link>},
+    Connection{"ptr", kS, &put_ptr},
+    Connection{"link", kS, &put_link},
     Connection{"id", kI, &of<&ConnectionRow::id>},
 };
 
@@ -189,10 +234,8 @@ constexpr std::array kUsers{
 void put_pools(std::string& out, std::span<const PoolRow> rows) { put_table(out, kPools, rows); }
 
 void put_connections(std::string& out, std::span<const ConnectionRow> rows, std::int64_t now_s) {
-  std::vector<Shown> shown;
-  shown.reserve(rows.size());
-  for (const ConnectionRow& row : rows) shown.push_back({row, now_s});
-  put_table(out, kConnections, std::span<const Shown>(shown));
+  protocol::put_row_description(out, head_of(kConnections));
+  for (const ConnectionRow& row : rows) put_row(out, kConnections, {row, now_s});
 }
 
 void PoolRow::add(const PoolRow& other) {
@@ -207,25 +250,14 @@ std::vector<Sampled> samples(const PoolRow& row) { return sample_table(kPools, r
 std::vector<Cell> cells(const PoolRow& row) { return table_cells(kPools, row); }
 
 void put_pinned_clients(std::string& out, std::span<const ConnectionRow> rows) {
-  std::vector<Shown> shown;
+  protocol::put_row_description(out, head_of(kPinnedClients));
   for (const ConnectionRow& row : rows)
-    if (!row.pins.empty()) shown.push_back({row, 0});
-  put_table(out, kPinnedClients, std::span<const Shown>(shown));
+    if (row.pins != 0) put_row(out, kPinnedClients, {row});
 }
 
 void put_sockets(std::string& out, std::span<const ConnectionRow> rows, std::int64_t now_s) {
-  std::vector<protocol::Column> columns;
-  for (const auto& figure : kConnections) columns.push_back({figure.column, figure.type_oid});
-  for (const char* name : kSocketColumns) columns.push_back({name, kI});
-  protocol::put_row_description(out, columns);
-  for (const ConnectionRow& row : rows) {
-    const Shown shown{row, now_s};
-    std::vector<Text> values;
-    for (const auto& figure : kConnections) values.push_back(value(shown, figure));
-    for (const char* name : kSocketColumns)
-      values.emplace_back(name == kUnsentColumn ? int4(row.unsent) : "0");
-    protocol::put_data_row(out, values);
-  }
+  protocol::put_row_description(out, head_of(kSockets));
+  for (const ConnectionRow& row : rows) put_row(out, kSockets, {row, now_s});
 }
 
 void put_pins(std::string& out, std::span<const PinRow> rows) { put_table(out, kPins, rows); }

@@ -22,7 +22,8 @@ struct Metric {
 
 template <class Row>
 using Getter = std::variant<std::string Row::*, Text Row::*, std::uint32_t Row::*, std::uint64_t Row::*,
-                            bool Row::*, const char * Row::*, Text (*)(const Row&)>;
+                            bool Row::*, const char * Row::*, Text (*)(const Row&),
+                            void (*)(std::string& out, const Row&)>;  // the last one appends
 
 template <class Row>
 struct Figure {

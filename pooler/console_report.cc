@@ -23,12 +23,8 @@ namespace {
 using ClientState = SessionCore::State;
 using Place = Server::Place;
 
-// Ids that stay the same as long as the connection; addresses in memory are nobody's business.
-std::string name_of(const Session& session) { return fmt::format("c{:x}", session.id()); }
+// Not the same on two workers.
 std::uint64_t id_of(const Worker& worker, const Server& server) { return server.id << 8 | worker.index(); }
-std::string name_of(const Worker& worker, const Server& server) {
-  return fmt::format("s{:x}", id_of(worker, server));
-}
 
 bool waits(const Session& session) { return session.core().state() == ClientState::Waiting; }
 
@@ -292,8 +288,8 @@ class Collection : public std::enable_shared_from_this<Collection> {
   }
   bool walk_clients() {
     const Time now = worker_.loop().now();
-    const Walked walked =
-        sessions_.step(worker_.sessions(), [&](const auto& entry) { add_client(*entry.second, now); });
+    const Walked walked = sessions_.step(
+        worker_.sessions(), [&](const auto& entry) { add_client(*entry.second, now); }, kClientsAtOnce);
     if (walked == Walked::Again)
       std::erase_if(part_->connections, [](const ConnectionRow& row) { return *row.type == 'C'; });
     if (walked == Walked::All)
@@ -309,11 +305,10 @@ class Collection : public std::enable_shared_from_this<Collection> {
     row.connected = now - session.connected_at();
     row.requested = now - session.since();
     if (waits(session)) row.wait = row.requested;
-    row.ptr = name_of(session);
-    if (const Server* server = session.server()) row.link = name_of(worker_, *server);
+    if (const Server* server = session.server()) row.link = id_of(worker_, *server);
     row.application_name = application_name(session.core().wanted());
     row.prepared_statements = session.core().statement_count();
-    row.pins = pin::names(session.core().pins());
+    row.pins = static_cast<Pins>(session.core().pins() & ~pin::kSharing);
     row.replication = replication_of(session.core());
     row.unsent = session.stream().unsent();
     row.id = session.id();
@@ -325,7 +320,6 @@ class Collection : public std::enable_shared_from_this<Collection> {
     row.state = "active";
     put_addresses(row, console.stream());
     row.connected = row.requested = now - console.connected_at();
-    row.ptr = fmt::format("c{:x}", console.id());
     row.id = console.id();
   }
   void add_server(const Group& group, const Server& server, Time now) {
@@ -340,9 +334,8 @@ class Collection : public std::enable_shared_from_this<Collection> {
     row.connected = now - server.started_at;
     row.requested = server.place == Place::Starting ? row.connected : now - server.since;
     row.close_needed = server.place != Place::Starting && server.expires <= now;
-    row.ptr = name_of(worker_, server);
     if (server.session) {
-      row.link = name_of(*server.session);
+      row.link = server.session->id();
       row.replication = replication_of(server.session->core());
     }
     row.remote_pid = server.cancel_pid();
@@ -351,6 +344,8 @@ class Collection : public std::enable_shared_from_this<Collection> {
     row.prepared_statements = server.core.statements.size();
     row.id = id_of(worker_, server);
   }
+
+  static constexpr std::size_t kClientsAtOnce = 50;  // much to copy, from many places, and a system call
 
   Worker& worker_;
   Needs needs_;
@@ -369,7 +364,14 @@ void append(std::vector<Row>& to, std::deque<Row>& from) {
 // The same order every time, so that a reader finds a row where it was.
 template <class Row, class Key>
 void sort(std::vector<Row>& rows, Key key) {
-  std::sort(rows.begin(), rows.end(), [key](const Row& a, const Row& b) { return key(a) < key(b); });
+  std::vector<Row*> order;  // rows are large: each is moved once
+  order.reserve(rows.size());
+  for (Row& row : rows) order.push_back(&row);
+  std::sort(order.begin(), order.end(), [key](const Row* a, const Row* b) { return key(*a) < key(*b); });
+  std::vector<Row> sorted;
+  sorted.reserve(rows.size());
+  for (Row* row : order) sorted.push_back(std::move(*row));
+  rows.swap(sorted);
 }
 
 // Rows of one database and user become one.

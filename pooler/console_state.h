@@ -69,6 +69,8 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
   void failed(const Error& error);
   void failed_batch(std::string_view command, const Error& error);
   void audit(std::string_view command, std::string_view argument, std::string_view outcome);
+  void send(std::string answer);
+  void send_more();
   void end_turn();
   void violation(const char* what);
   void close(const Error& error);
@@ -98,10 +100,12 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
   console::Portals portals{console::shape};
   std::string pausing;  // the tenant of the PAUSE that runs; empty: all
   Time flush_until{};   // of the SUSPEND that runs
+  std::string sending;  // the answer that goes out; what is left of it begins at:
+  std::size_t sent = 0;
   char tx_status = 'I';
   bool extended = false;   // the front request comes from Execute
   bool running = false;    // the front request has not been answered
-  bool turn_over = false;  // one has been answered; the loop serves others before the next
+  bool turn_over = false;  // one is being answered; the loop serves others before the next
   bool reads_paused = false;
   bool skip_to_sync = false;  // an error stands in an extended batch
   bool closing = false;

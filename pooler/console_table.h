@@ -6,7 +6,10 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdint>
+#include <functional>
+#include <iterator>
 #include <limits>
 #include <span>
 #include <string>
@@ -25,8 +28,15 @@ inline constexpr std::uint32_t kI = protocol::kInt4Oid;
 inline constexpr std::uint32_t kN = protocol::kNumericOid;
 
 // An int4 that tools can read, whatever we count.
+inline void put_int4(std::string& out, std::uint64_t value) {
+  char digits[10];
+  const auto most = std::uint64_t{std::numeric_limits<std::int32_t>::max()};
+  out.append(digits, std::to_chars(digits, std::end(digits), std::min(value, most)).ptr);
+}
 inline std::string int4(std::uint64_t value) {
-  return std::to_string(std::min<std::uint64_t>(value, std::numeric_limits<std::int32_t>::max()));
+  std::string out;
+  put_int4(out, value);
+  return out;
 }
 inline constexpr std::int64_t kSecondUs = 1'000'000;
 inline std::string whole_seconds(Duration d) {
@@ -39,33 +49,43 @@ Text nothing(const Row&) {
   return std::nullopt;
 }
 template <class Row>
-Text zero(const Row&) {
-  return "0";
+void zero(std::string& out, const Row&) {
+  out += '0';
 }
 template <class Row>
 Text pool_mode(const Row& row) {
   return std::string(tiers::name(row.pool_mode));
 }
 
+inline bool append_text(std::string& out, const Text& text) {
+  if (text) out += *text;
+  return text.has_value();
+}
+
+// False: NULL, and nothing is appended.
 template <class Row>
-Text value(const Row& row, const Figure<Row>& figure) {
+bool append_value(std::string& out, const Row& row, const Figure<Row>& figure) {
   return std::visit(
-      [&](auto get) -> Text {
+      [&](auto get) {
         using Get = decltype(get);
-        if constexpr (std::is_function_v<std::remove_pointer_t<Get>>) {
-          return get(row);
+        if constexpr (std::is_invocable_v<Get, std::string&, const Row&>) {
+          get(out, row);
+        } else if constexpr (std::is_same_v<Get, Text (*)(const Row&)> || std::is_same_v<Get, Text Row::*>) {
+          return append_text(out, std::invoke(get, row));
+        } else if constexpr (std::is_integral_v<std::remove_cvref_t<decltype(row.*get)>>) {
+          put_int4(out, row.*get);
         } else {
-          const auto& member = row.*get;
-          using Member = std::remove_cvref_t<decltype(member)>;
-          if constexpr (std::is_same_v<Member, bool>)
-            return member ? "1" : "0";
-          else if constexpr (std::is_integral_v<Member>)
-            return int4(member);
-          else
-            return member;
+          out += row.*get;
         }
+        return true;
       },
       figure.get);
+}
+template <class Row>
+Text value(const Row& row, const Figure<Row>& figure) {
+  std::string out;
+  if (!append_value(out, row, figure)) return std::nullopt;
+  return out;
 }
 
 // Of a figure that is a number.
@@ -108,18 +128,25 @@ std::vector<Cell> table_cells(const std::array<Figure<Row>, N>& figures, const R
 }
 
 template <class Row, std::size_t N>
-void put_table(std::string& out, const std::array<Figure<Row>, N>& figures, std::span<const Row> rows) {
+std::vector<protocol::Column> head_of(const std::array<Figure<Row>, N>& figures) {
   std::vector<protocol::Column> columns;
   for (const auto& figure : figures)
     if (figure.column) columns.push_back({figure.column, figure.type_oid});
-  protocol::put_row_description(out, columns);
-  std::vector<Text> values;
-  for (const Row& row : rows) {
-    values.clear();
-    for (const auto& figure : figures)
-      if (figure.column) values.push_back(value(row, figure));
-    protocol::put_data_row(out, values);
-  }
+  return columns;
+}
+
+// A table may have very many rows: nothing is made on the way.
+template <class Row, std::size_t N>
+void put_row(std::string& out, const std::array<Figure<Row>, N>& figures, const Row& row) {
+  protocol::DataRow cells(out);
+  for (const auto& figure : figures)
+    if (figure.column) cells.put([&] { return append_value(out, row, figure); });
+}
+
+template <class Row, std::size_t N>
+void put_table(std::string& out, const std::array<Figure<Row>, N>& figures, std::span<const Row> rows) {
+  protocol::put_row_description(out, head_of(figures));
+  for (const Row& row : rows) put_row(out, figures, row);
 }
 
 inline constexpr auto kGauge = Metric::Kind::Gauge;

@@ -45,13 +45,13 @@ struct ConnectionRow {
   Duration connected{}, requested{};  // ago
   Duration wait{};
   bool close_needed = false;
-  std::string ptr, link;
+  std::optional<std::uint64_t> link;  // the id of the client or server at its other end
   std::uint32_t remote_pid = 0;
   std::string tls, application_name;
   std::uint64_t prepared_statements = 0;
   std::uint64_t id = 0;
   const char* replication = "none";
-  std::string pins;  // of a client: why it keeps its server
+  Pins pins = 0;  // of a client: why it keeps its server
   std::uint64_t unsent = 0;
 };
 

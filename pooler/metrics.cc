@@ -23,11 +23,11 @@ using console::Sampled;
 using Labels = std::vector<prometheus::ClientMetric::Label>;
 
 // By load; of equal ones those with more clients, then by name, so that a scrape tells the same as the last.
-auto rank(std::uint64_t busy_us, std::uint32_t clients, std::string_view name) {
-  return std::make_tuple(~busy_us, ~clients, name);  // the first has most
+bool before(const Standing& a, const Standing& b) {
+  if (a.busy_us != b.busy_us) return a.busy_us > b.busy_us;
+  return a.clients != b.clients ? a.clients > b.clients : a.name < b.name;
 }
-auto rank(const TenantSample& one) { return rank(one.busy_us, one.database.clients, one.name); }
-bool before(const TenantSample& a, const TenantSample& b) { return rank(a) < rank(b); }
+Standing standing(const TenantSample& one) { return {one.busy_us, one.database.clients, one.name}; }
 
 class Families {
  public:
@@ -200,23 +200,25 @@ std::string label(std::string_view name) {
   return out;
 }
 
-bool Top::takes(std::uint64_t busy_us, std::uint32_t clients, std::string_view name) const {
-  // Its name stands for the others.
-  if (most_ == 0 || name == kOthers) return false;
-  return heap_.size() < most_ || rank(busy_us, clients, name) < rank(heap_.front());
-}
+bool Top::before(const Place& a, const Place& b) { return metrics::before(a.standing(), b.standing()); }
 
-void Top::add(TenantSample sample) {
-  if (!takes(sample.busy_us, sample.database.clients, sample.name)) return;
+void Top::add(const Standing& one) {
+  if (most_ == 0 || one.name == kOthers) return;  // that name stands for the others
   if (heap_.size() == most_) {
+    if (!metrics::before(one, heap_.front().standing())) return;
     std::pop_heap(heap_.begin(), heap_.end(), before);
     heap_.pop_back();
   }
-  heap_.push_back(std::move(sample));
+  heap_.push_back({one.busy_us, one.clients, std::string(one.name)});
   std::push_heap(heap_.begin(), heap_.end(), before);
 }
 
-std::vector<TenantSample> Top::take() { return std::exchange(heap_, {}); }
+std::vector<std::string> Top::take() {
+  std::vector<std::string> names;
+  for (Place& place : heap_) names.push_back(std::move(place.name));
+  clear();
+  return names;
+}
 
 Traffic Rest::update(const Traffic& total, std::span<const TenantSample> top) {
   // Forgotten meanwhile and come again, a tenant begins at zero: what it has is new.
@@ -256,7 +258,8 @@ Sample unite(std::vector<Sample> parts, std::size_t most) {
     all.workers.insert(all.workers.end(), part.workers.begin(), part.workers.end());
     std::move(part.top.begin(), part.top.end(), std::back_inserter(tenants));
   }
-  std::sort(tenants.begin(), tenants.end(), before);
+  std::sort(tenants.begin(), tenants.end(),
+            [](const TenantSample& a, const TenantSample& b) { return before(standing(a), standing(b)); });
   for (TenantSample& tenant : tenants) {
     if (all.top.size() < most)
       all.top.push_back(std::move(tenant));

@@ -21,9 +21,16 @@
 
 namespace pgweir::metrics {
 
+// By what tenants are chosen that have series of their own.
+struct Standing {
+  std::uint64_t busy_us = 0;  // in the last whole minute: time on servers and in the queue
+  std::uint32_t clients = 0;
+  std::string_view name;
+};
+
 struct TenantSample {
   std::string name, tier;
-  std::uint64_t busy_us = 0;  // in the last whole minute: time on servers and in the queue
+  std::uint64_t busy_us = 0;  // see Standing
   double queries_per_minute = 0;
   double uptime_s = 0;  // since its first client came, as far as that is remembered
   Traffic total;
@@ -52,19 +59,25 @@ struct Surroundings {
   std::optional<console::StoreRow> store;  // nothing: tenants come from the configuration alone
 };
 
-// The tenants with most load, at most a number of them, whatever the order in which they come.
+// The names of the tenants with most load, at most a number of them, whatever the order in which they come.
 class Top {
  public:
   explicit Top(std::size_t most) : most_(most) {}
-  // Whether one with this load would be among them now: then it is worth the copy.
-  bool takes(std::uint64_t busy_us, std::uint32_t clients, std::string_view name) const;
-  void add(TenantSample sample);
-  std::vector<TenantSample> take();
+  void add(const Standing& one);
+  std::vector<std::string> take();  // in any order
   void clear() { heap_.clear(); }
 
  private:
+  struct Place {
+    std::uint64_t busy_us;
+    std::uint32_t clients;
+    std::string name;
+    Standing standing() const { return {busy_us, clients, name}; }
+  };
+  static bool before(const Place& a, const Place& b);
+
   std::size_t most_;
-  std::vector<TenantSample> heap_;  // the one with least load in front
+  std::vector<Place> heap_;  // the one with least load in front
 };
 
 // What all tenants without series of their own have done. It never falls, though tenants come to have series

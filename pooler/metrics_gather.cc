@@ -14,7 +14,7 @@ namespace pgweir::metrics {
 namespace {
 
 // One worker's sample, a step at a time on its own thread: first the tenants, so that it is known which of
-// them stand alone, then the pools.
+// them stand alone, then those, then the pools.
 class Collection : public std::enable_shared_from_this<Collection> {
  public:
   Collection(Worker& worker, std::size_t most, std::function<void(Sample)> done)
@@ -23,7 +23,10 @@ class Collection : public std::enable_shared_from_this<Collection> {
   void step() {
     switch (stage_) {
       case Stage::Tenants:
-        if (walk_tenants()) stage_ = Stage::Pools;
+        if (walk_tenants()) stage_ = Stage::Top;
+        break;
+      case Stage::Top:
+        if (add_top()) stage_ = Stage::Pools;
         break;
       case Stage::Pools:
         if (walk_groups()) return finish();
@@ -33,7 +36,7 @@ class Collection : public std::enable_shared_from_this<Collection> {
   }
 
  private:
-  enum class Stage : std::uint8_t { Tenants, Pools };
+  enum class Stage : std::uint8_t { Tenants, Top, Pools };
 
   // True: that was all of them.
   bool walk_tenants() {
@@ -41,37 +44,45 @@ class Collection : public std::enable_shared_from_this<Collection> {
       Tenant& tenant = *entry.second;
       tenant.settle_accounts();
       ++sample_.tiers[tenant.record.limits.name].tenants;
-      consider(tenant);
+      top_.add({tenant.period.busy_us(tenant.traffic), tenant.clients, tenant.record.name});
     });
     if (walked == Walked::Again) {
       for (auto& [name, tier] : sample_.tiers) tier.tenants = 0;
       top_.clear();
     }
     if (walked != Walked::All) return false;
-    // A tier may have none any more.
+    names_ = top_.take();
+    return true;
+  }
+  // One that has been forgotten since is missing.
+  bool add_top() {
+    const Time now = worker_.loop().now();
+    for (std::size_t added = 0; added < kTopAtOnce && !names_.empty(); ++added) {
+      if (Tenant* const tenant = worker_.tenants().find(names_.back())) add(*tenant, now);
+      names_.pop_back();
+    }
+    if (!names_.empty()) return false;
+    // Behind the tenants, whose accounts are part of them. A tier may have none any more.
     for (const auto& [name, meter] : worker_.tenants().meters()) sample_.tiers[name].meter = meter;
-    sample_.top = top_.take();
     for (TenantSample& tenant : sample_.top) places_[tenant.name] = &tenant;
     return true;
   }
-  void consider(const Tenant& tenant) {
-    const TrafficPeriod::View last = tenant.period.view(tenant.traffic, worker_.loop().now());
-    const Traffic passed = last.to - last.from;
-    const std::uint64_t busy_us = passed.transaction_us + passed.wait_us;
-    if (!top_.takes(busy_us, tenant.clients, tenant.record.name)) return;
-    TenantSample one;
+  void add(Tenant& tenant, Time now) {
+    tenant.settle_accounts();
+    TenantSample& one = sample_.top.emplace_back();
     one.name = tenant.record.name;
     one.tier = tenant.record.limits.name;
-    one.busy_us = busy_us;
+    one.busy_us = tenant.period.busy_us(tenant.traffic);
+    const TrafficPeriod::View last = tenant.period.view(tenant.traffic, now);
     const double minutes = static_cast<double>(last.length.count()) / 60e6;
-    if (minutes > 0) one.queries_per_minute = static_cast<double>(passed.queries) / minutes;
-    one.uptime_s = static_cast<double>((worker_.loop().now() - tenant.since()).count()) / 1e6;
+    if (minutes > 0)
+      one.queries_per_minute = static_cast<double>(last.to.queries - last.from.queries) / minutes;
+    one.uptime_s = static_cast<double>((now - tenant.since()).count()) / 1e6;
     one.total = tenant.traffic;
     one.database = console::database_row(worker_.snapshot(), tenant.record);
     one.database.clients = tenant.clients;
     one.database.paused = tenant.paused;
     one.database.disabled = tenant.disabled;
-    top_.add(std::move(one));
   }
   bool walk_groups() {
     const Walked walked = groups_.step(
@@ -118,10 +129,13 @@ class Collection : public std::enable_shared_from_this<Collection> {
     done_(std::move(sample_));
   }
 
+  static constexpr std::size_t kTopAtOnce = 50;
+
   Worker& worker_;
   std::function<void(Sample)> done_;
   Stage stage_ = Stage::Tenants;
   Top top_;
+  std::vector<std::string> names_;  // of the top, still to be added
   Sample sample_;
   std::unordered_map<std::string, TenantSample*> places_;  // in sample_.top
   std::uint64_t servers_ = 0, waiting_ = 0;

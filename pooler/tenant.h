@@ -63,6 +63,7 @@ struct Tenant : ListLink<Tenant> {
   void settle_accounts() {
     traffic.pinned = pins.totals().pinned;
     traffic.pin_hits = pins.totals().refused;
+    if (traffic == accounted_) return;  // as of most
     meter->total += traffic - accounted_;
     accounted_ = traffic;
   }

@@ -93,6 +93,13 @@ class TrafficPeriod {
     if (length_.count() > 0) return {last_begin_, last_end_, length_};
     return {begin_, now_total, now - began_};
   }
+  // Of that, how long its transactions have run or waited.
+  std::uint64_t busy_us(const Traffic& now_total) const {
+    const auto between = [](const Traffic& from, const Traffic& to) {
+      return to.transaction_us - from.transaction_us + to.wait_us - from.wait_us;
+    };
+    return length_.count() > 0 ? between(last_begin_, last_end_) : between(begin_, now_total);
+  }
 
  private:
   Time began_;

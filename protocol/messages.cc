@@ -54,14 +54,12 @@ void put_row_description(std::string& out, const std::vector<Column>& columns) {
   }
 }
 void put_data_row(std::string& out, const std::vector<std::optional<std::string>>& values) {
-  Writer w(out, 'D');
-  w.u16(static_cast<std::uint16_t>(values.size()));
-  for (const auto& value : values) {
-    if (value)
-      w.u32(static_cast<std::uint32_t>(value->size())).bytes(*value);
-    else
-      w.u32(0xffffffff);
-  }
+  DataRow row(out);
+  for (const auto& value : values)
+    row.put([&] {
+      if (value) out += *value;
+      return value.has_value();
+    });
 }
 
 void put_ssl_request(std::string& out) { Writer(out, 0).u32(kSslRequestCode); }

@@ -51,6 +51,32 @@ inline constexpr std::uint32_t kTextOid = 25, kInt4Oid = 23, kInt8Oid = 20, kNum
 void put_row_description(std::string& out, const std::vector<Column>& columns);
 void put_data_row(std::string& out, const std::vector<std::optional<std::string>>& values);
 
+// The same, a value at a time, without a text of its own for each; whole when it goes out of scope.
+class DataRow {
+ public:
+  explicit DataRow(std::string& out) : out_(out), message_(out, 'D'), count_at_(out.size()) {
+    message_.u16(0);
+  }
+  ~DataRow() { store_u16(out_.data() + count_at_, count_); }
+  DataRow(const DataRow&) = delete;
+  DataRow& operator=(const DataRow&) = delete;
+
+  // `append` puts the value's text behind what stands in `out`, or nothing and answers false: NULL.
+  template <class Append>
+  void put(Append append) {
+    const std::size_t size_at = out_.size();
+    message_.u32(0xffffffff);
+    if (append()) store_u32(out_.data() + size_at, static_cast<std::uint32_t>(out_.size() - size_at - 4));
+    ++count_;
+  }
+
+ private:
+  std::string& out_;
+  Writer message_;
+  std::size_t count_at_;
+  std::uint16_t count_ = 0;
+};
+
 // To servers.
 void put_ssl_request(std::string& out);
 void put_cancel_request(std::string& out, std::uint32_t pid, Bytes key);

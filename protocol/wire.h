@@ -14,6 +14,10 @@ inline std::uint32_t load_u32(const char* at) {
   return std::uint32_t{p[0]} << 24 | std::uint32_t{p[1]} << 16 | std::uint32_t{p[2]} << 8 |
          std::uint32_t{p[3]};
 }
+inline void store_u16(char* at, std::uint16_t value) {
+  at[0] = static_cast<char>(value >> 8);
+  at[1] = static_cast<char>(value);
+}
 inline void store_u32(char* at, std::uint32_t value) {
   at[0] = static_cast<char>(value >> 24);
   at[1] = static_cast<char>(value >> 16);

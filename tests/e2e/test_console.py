@@ -537,5 +537,25 @@ class Settings(ConsoleCase):
         self.assertLessEqual({"free", "gold"}, tiers)
 
 
+class LargeTables(PgweirCase):
+    def test_a_table_of_many_pieces_comes_whole_also_to_who_reads_late(self):
+        names = [f"tenant_{n:04}" for n in range(3000)]
+        weir = self.pgweir(
+            {"auth": {"method": "trust"}, "tenants": {name: {"tier": "free"} for name in names}}, users={"admin": "adm1n"}
+        )
+        with Wire(weir.port) as wire:
+            wire.login("admin", "pgweir")
+            # More than the system holds for who does not read.
+            wire.send(*[query("SHOW DATABASES")] * 20, query("SHOW VERSION"), parse("SHOW DATABASES name"), bind(), execute(), sync())
+            with weir.connect("pgweir", "admin", cursor_factory=psycopg.ClientCursor) as other:
+                self.assertEqual(len(other.execute("SHOW DATABASES").fetchall()), len(names))
+            for _ in range(20):
+                messages = wire.until_ready()
+                self.assertEqual(kinds(messages), "T" + "D" * len(names) + "CZ")
+                self.assertEqual([row[6:17].decode() for _, row in messages[1:-2]], names)
+            self.assertEqual(kinds(wire.until_ready()), "TDCZ")
+            self.assertEqual(kinds(wire.until_ready()), "12" + "D" * len(names) + "CZ")
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -115,12 +115,11 @@ TEST_CASE("PINNED_CLIENTS are those that have a reason") {
   all[0].database = "other";
   all[1].database = "app";
   all[1].user = "me";
-  all[1].pins = "temp,listen";
+  all[1].pins = pin::kTemp | pin::kListen;
   all[1].addr = "::1";
   all[1].port = 5;
   all[1].application_name = "psql";
-  all[1].ptr = "c7";
-  all[1].link = "s1";
+  all[1].link = 1;
   all[1].id = 7;
   std::string out;
   put_pinned_clients(out, all);
@@ -139,13 +138,13 @@ TEST_CASE("CLIENTS and SERVERS have PgBouncer's columns, and times of day") {
   row.local_port = 6;
   row.connected = 61s;
   row.requested = row.wait = 1s + 500us;
-  row.ptr = "c1";
   row.id = 1ULL << 40;
   std::string out;
   put_connections(out, {&row, 1}, 86'461);
   CHECK(columns(out) == kConnectionColumns);
   CHECK(rows(out) ==
-        "C me app none waiting ::1 5 ::2 6 1970-01-02 00:00:00 UTC 1970-01-02 00:01:00 UTC 1 500 0 c1  0   0 "
+        "C me app none waiting ::1 5 ::2 6 1970-01-02 00:00:00 UTC 1970-01-02 00:01:00 UTC 1 500 0 "
+        "c10000000000  0   0 "
         "2147483647");
 }
 

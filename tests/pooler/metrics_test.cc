@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <numeric>
 #include <set>
 #include <sstream>
 
@@ -32,6 +33,12 @@ Traffic queries(std::uint64_t count) {
   return traffic;
 }
 
+std::string taken(Top& top) {
+  std::vector<std::string> names = top.take();
+  std::sort(names.begin(), names.end());
+  return std::accumulate(names.begin(), names.end(), std::string());
+}
+
 // The lines of these series.
 std::string series(const std::string& text, const std::string& name) {
   std::istringstream in(text);
@@ -44,33 +51,26 @@ std::string series(const std::string& text, const std::string& name) {
 }  // namespace
 
 TEST_CASE("the tenants with most load come to the top, in whatever order they are met") {
-  std::vector<TenantSample> all{tenant("a", 1), tenant("b", 5), tenant("c", 3), tenant("d", 4),
-                                tenant("e", 2)};
+  std::vector<Standing> all{{1, 0, "a"}, {5, 0, "b"}, {3, 0, "c"}, {4, 0, "d"}, {2, 0, "e"}};
   for (int round = 0; round < 20; ++round) {
     Top top(3);
-    for (const TenantSample& one : all) top.add(one);
-    auto taken = top.take();
-    std::sort(taken.begin(), taken.end(), [](auto& x, auto& y) { return x.name < y.name; });
-    CHECK(names(taken) == "bcd");
+    for (const Standing& one : all) top.add(one);
+    CHECK(taken(top) == "bcd");
     std::next_permutation(all.begin(), all.end(), [](auto& x, auto& y) { return x.name < y.name; });
   }
   Top none(0);
-  none.add(tenant("a", 1));
+  none.add({1, 0, "a"});
   CHECK(none.take().empty());
   Top one(1);
-  one.add(tenant("(others)", 9));
+  one.add({9, 0, "(others)"});
   CHECK(one.take().empty());
 }
 
 TEST_CASE("of equal load the tenants with more clients come first, then by name") {
   Top top(2);
-  for (const char* name : {"d", "c", "b", "a"}) top.add(tenant(name, 0));
-  TenantSample used = tenant("z", 0);
-  used.database.clients = 1;
-  top.add(used);
-  auto taken = top.take();
-  std::sort(taken.begin(), taken.end(), [](auto& x, auto& y) { return x.name < y.name; });
-  CHECK(names(taken) == "az");
+  for (const char* name : {"d", "c", "b", "a"}) top.add({0, 0, name});
+  top.add({0, 1, "z"});
+  CHECK(taken(top) == "az");
 }
 
 TEST_CASE("what all others have done never falls") {
