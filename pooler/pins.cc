@@ -43,12 +43,12 @@ Error PinBook::refuse(Pins why, Bytes sql) {
                   tier.name, pinned_ + claims_, tier.max_pinned_clients),
       fmt::format("{}, let other clients close what they hold, or choose a tier that allows more.",
                   way_out(why))};
-  if (on_refused) on_refused(error, sql);
+  if (on_refused) on_refused(tiers::Limit::Pins, error, sql);
   return error;
 }
 
-void PinBook::refuse_statement(const Error& error, Bytes sql) const {
-  if (on_refused) on_refused(error, sql);
+void PinBook::refuse_statement(tiers::Limit limit, const Error& error, Bytes sql) const {
+  if (on_refused) on_refused(limit, error, sql);
 }
 
 void PinBook::drop_claim() {

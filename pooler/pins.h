@@ -15,6 +15,7 @@
 #include "pooler/audit.h"
 #include "pooler/base/bytes.h"
 #include "pooler/base/error.h"
+#include "tiers/limit.h"
 #include "tiers/tier.h"
 
 namespace pgweir {
@@ -48,9 +49,9 @@ class PinBook {
   // hand.
   Error refuse(Pins why, Bytes sql = {});
   // A named statement is refused, of which its client has as many as it may have: not counted here.
-  void refuse_statement(const Error& error, Bytes sql) const;
+  void refuse_statement(tiers::Limit limit, const Error& error, Bytes sql) const;
   // Called by both.
-  std::function<void(const Error& error, Bytes sql)> on_refused;
+  std::function<void(tiers::Limit limit, const Error& error, Bytes sql)> on_refused;
   void claim() { ++claims_; }
   void drop_claim();
   // One client's reasons change.

@@ -218,7 +218,11 @@ class SessionCore final : private ServerCore::Audience {
   void give_back(StatementOp::Taken& taken);
   Step relay_parse(const protocol::Frame& frame, Bytes rest, Actions& out);
   // Why the tier allows the client no other statement, of this size; nothing: it does.
-  std::optional<Error> refuse_statement_beyond(std::size_t bytes) const;
+  struct StatementBeyond {
+    tiers::Limit limit;
+    Error error;
+  };
+  std::optional<StatementBeyond> refuse_statement_beyond(std::size_t bytes) const;
   Step relay_bind(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_describe_or_close(const protocol::Frame& frame, Bytes rest, Actions& out);
   // Null: the text may be run as it is. Where it is refused nothing was noted.

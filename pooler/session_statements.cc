@@ -227,8 +227,8 @@ SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actio
     return Step::Next;
   }
   if (const auto beyond = refuse_statement_beyond(name.size() + content.size())) {
-    pin_book_->refuse_statement(*beyond, sql_of(content));
-    return refuse_statement(*beyond, out), Step::Next;
+    pin_book_->refuse_statement(beyond->limit, beyond->error, sql_of(content));
+    return refuse_statement(beyond->error, out), Step::Next;
   }
   if (!statement || !names_->room_for(name)) {
     refuse_statement(no_room(), out);
@@ -253,21 +253,23 @@ SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actio
   return Step::Next;
 }
 
-std::optional<Error> SessionCore::refuse_statement_beyond(std::size_t bytes) const {
+std::optional<SessionCore::StatementBeyond> SessionCore::refuse_statement_beyond(std::size_t bytes) const {
   const tiers::Tenant& tenant = pin_book_->tenant();
   const tiers::Tier& tier = tenant.limits;
-  const auto beyond = [&](const char* key, std::size_t has, std::size_t allowed, const char* things) {
-    return Error{sqlstate::kConfigurationLimit,
-                 "no room for another prepared statement of this client of tenant \"" + tenant.name + '"',
-                 std::string(key) + " of tier " + tier.name + ": " + std::to_string(has) + " of " +
-                     std::to_string(allowed) + " " + things + " are in use.",
-                 "Close statements that are not needed (DEALLOCATE), or choose a tier that allows more."};
+  const auto beyond = [&](tiers::Limit limit, std::size_t has, std::size_t allowed, const char* things) {
+    return StatementBeyond{
+        limit,
+        {sqlstate::kConfigurationLimit,
+         "no room for another prepared statement of this client of tenant \"" + tenant.name + '"',
+         std::string(tiers::row_of(limit).key) + " of tier " + tier.name + ": " + std::to_string(has) +
+             " of " + std::to_string(allowed) + " " + things + " are in use.",
+         "Close statements that are not needed (DEALLOCATE), or choose a tier that allows more."}};
   };
   const std::size_t count = tier.max_client_statements, size = tier.max_client_statement_bytes;
   if (count > 0 && statement_count() >= count)
-    return beyond("max_client_statements", statement_count(), count, "statements");
+    return beyond(tiers::Limit::Statements, statement_count(), count, "statements");
   if (size > 0 && statement_bytes() + bytes > size)
-    return beyond("max_client_statement_bytes", statement_bytes(), size, "bytes");
+    return beyond(tiers::Limit::StatementBytes, statement_bytes(), size, "bytes");
   return {};
 }
 

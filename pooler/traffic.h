@@ -35,8 +35,13 @@ struct Traffic {
   std::uint64_t rate_hits = 0;
   std::uint64_t pin_hits = 0;
   std::uint64_t waiting_hits = 0;
+  std::uint64_t statement_hits = 0;
+  std::uint64_t statement_byte_hits = 0;
 
-  std::uint64_t limit_hits() const { return client_hits + server_hits + rate_hits + pin_hits + waiting_hits; }
+  std::uint64_t limit_hits() const {
+    return client_hits + server_hits + rate_hits + pin_hits + waiting_hits + statement_hits +
+           statement_byte_hits;
+  }
 
   Traffic& operator+=(const Traffic& other) {
     for (const auto sum : kSums) this->*sum += other.*sum;
@@ -49,16 +54,17 @@ struct Traffic {
   }
   friend bool operator==(const Traffic&, const Traffic&) = default;
 
-  static const std::array<std::uint64_t Traffic::*, 20> kSums;
+  static const std::array<std::uint64_t Traffic::*, 22> kSums;
 };
 // Every one of them is in the sum.
-static_assert(sizeof(Traffic) == 20 * sizeof(std::uint64_t));
-inline constexpr std::array<std::uint64_t Traffic::*, 20> Traffic::kSums{
-    &Traffic::assignments,   &Traffic::transactions,   &Traffic::queries,  &Traffic::received,
-    &Traffic::sent,          &Traffic::transaction_us, &Traffic::query_us, &Traffic::wait_us,
-    &Traffic::client_parses, &Traffic::server_parses,  &Traffic::binds,    &Traffic::errors,
-    &Traffic::connections,   &Traffic::server_us,      &Traffic::pinned,   &Traffic::client_hits,
-    &Traffic::server_hits,   &Traffic::rate_hits,      &Traffic::pin_hits, &Traffic::waiting_hits};
+static_assert(sizeof(Traffic) == 22 * sizeof(std::uint64_t));
+inline constexpr std::array<std::uint64_t Traffic::*, 22> Traffic::kSums{
+    &Traffic::assignments,    &Traffic::transactions,       &Traffic::queries,  &Traffic::received,
+    &Traffic::sent,           &Traffic::transaction_us,     &Traffic::query_us, &Traffic::wait_us,
+    &Traffic::client_parses,  &Traffic::server_parses,      &Traffic::binds,    &Traffic::errors,
+    &Traffic::connections,    &Traffic::server_us,          &Traffic::pinned,   &Traffic::client_hits,
+    &Traffic::server_hits,    &Traffic::rate_hits,          &Traffic::pin_hits, &Traffic::waiting_hits,
+    &Traffic::statement_hits, &Traffic::statement_byte_hits};
 
 constexpr std::uint64_t Traffic::*hits_of(tiers::Limit limit) {
   switch (limit) {
@@ -67,6 +73,8 @@ constexpr std::uint64_t Traffic::*hits_of(tiers::Limit limit) {
     case tiers::Limit::Rate: return &Traffic::rate_hits;
     case tiers::Limit::Pins: return &Traffic::pin_hits;
     case tiers::Limit::Waiting: return &Traffic::waiting_hits;
+    case tiers::Limit::Statements: return &Traffic::statement_hits;
+    case tiers::Limit::StatementBytes: return &Traffic::statement_byte_hits;
   }
   return nullptr;
 }

@@ -111,7 +111,8 @@ bool Worker::renew_guard(Tenant& tenant) {
       if (is_power_of_ten(count)) tell_held(tenant, held, count);
     };
   if (!tenant.pins.on_refused)
-    tenant.pins.on_refused = [this, &tenant](const Error& error, Bytes sql) {
+    tenant.pins.on_refused = [this, &tenant](tiers::Limit limit, const Error& error, Bytes sql) {
+      if (limit != tiers::Limit::Pins) ++(tenant.traffic.*hits_of(limit));  // those the book counts
       const auto traced = protocol::trace_context(sql, sql).value_or(protocol::TraceContext{});
       log().info("request_refused", {{"tenant", tenant.record.name},
                                      {"tier", tenant.record.limits.name},

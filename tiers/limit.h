@@ -14,7 +14,7 @@
 
 namespace pgweir::tiers {
 
-enum class Limit : std::uint8_t { Clients, Servers, Rate, Pins, Waiting };
+enum class Limit : std::uint8_t { Clients, Servers, Rate, Pins, Waiting, Statements, StatementBytes };
 
 struct LimitRow {
   Limit limit;
@@ -31,6 +31,10 @@ inline constexpr std::array kLimits{
              "transactions per minute"},
     LimitRow{Limit::Pins, "max_pinned_clients", &Tier::max_pinned_clients, false, "pinned clients"},
     LimitRow{Limit::Waiting, "max_waiting_clients", &Tier::max_waiting_clients, true, "waiting clients"},
+    LimitRow{Limit::Statements, "max_client_statements", &Tier::max_client_statements, true,
+             "prepared statements of one client"},
+    LimitRow{Limit::StatementBytes, "max_client_statement_bytes", &Tier::max_client_statement_bytes, true,
+             "bytes of one client's prepared statements"},
 };
 constexpr const LimitRow& row_of(Limit limit) { return kLimits[static_cast<std::size_t>(limit)]; }
 

@@ -5,8 +5,9 @@ import struct
 import threading
 import time
 import unittest
+import urllib.request
 
-from harness import PgweirCase, Wire, side_by_side, wait_until
+from harness import PgweirCase, Wire, free_port, side_by_side, wait_until
 from harness.wire import Closed, error_fields, first_error, kinds, parse, query, startup, sync
 
 TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
@@ -155,7 +156,7 @@ class Limits(PgweirCase):
         self.assertEqual(shown()[2], "0")
 
     def test_the_statements_of_a_client(self):
-        weir = self.weir({"max_client_statements": 2, "max_client_statement_bytes": 1000})
+        weir = self.weir({"max_client_statements": 2, "max_client_statement_bytes": 1000}, http={"port": free_port()})
         wire = self.wire(weir)
 
         def prepare(name, sql="select 1"):
@@ -174,6 +175,10 @@ class Limits(PgweirCase):
         self.assertTrue(error["H"])
         rows = {row[0]: row for row in weir.console("SHOW LIMIT app")[1]}
         self.assertEqual(rows["max_client_statements"][1:3], ("2", "2"))
+        with urllib.request.urlopen(f"http://127.0.0.1:{weir.config['http']['port']}/metrics", timeout=20) as answer:
+            metrics = answer.read().decode()
+        for limit in ("max_client_statements", "max_client_statement_bytes"):
+            self.assertIn(f'pgweir_limit_hits_total{{tier="test",limit="{limit}"}} 1\n', metrics)
         self.assertIsNone(first_error(wire.query("deallocate a")))
         self.assertIsNone(prepare("c"))
         self.assertIsNone(first_error(self.wire(weir).query("select 1")))

@@ -155,7 +155,8 @@ TEST_CASE("a request that might pin is not run where there is no room for it") {
       Place place;
       place.tenant.limits.max_pinned_clients = 0;
       std::string told;
-      place.pins.on_refused = [&told](const Error& error, Bytes sql) {
+      place.pins.on_refused = [&told](tiers::Limit limit, const Error& error, Bytes sql) {
+        CHECK(limit == tiers::Limit::Pins);
         told += error.sqlstate + std::string(" ").append(sql);
       };
       Client client(place);

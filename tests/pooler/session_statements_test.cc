@@ -9,16 +9,20 @@ using State = SessionCore::State;
 TEST_CASE("a tier bounds the statements of one client, and what they hold") {
   struct Row {
     std::uint32_t count, bytes;
+    tiers::Limit limit;
     const char* says;
   };
-  for (const Row& row : {Row{2, 0, "max_client_statements of tier free: 2 of 2 statements are in use."},
-                         Row{0, 30, "max_client_statement_bytes of tier free: 24 of 30 bytes are in use."}}) {
+  for (const Row& row : {Row{2, 0, tiers::Limit::Statements,
+                             "max_client_statements of tier free: 2 of 2 statements are in use."},
+                         Row{0, 30, tiers::Limit::StatementBytes,
+                             "max_client_statement_bytes of tier free: 24 of 30 bytes are in use."}}) {
     CAPTURE(row.says);
     Place place;
     place.tenant.limits.max_client_statements = row.count;
     place.tenant.limits.max_client_statement_bytes = row.bytes;
     std::vector<std::string> told;
-    place.pins.on_refused = [&](const Error& refused, Bytes sql) {
+    place.pins.on_refused = [&](tiers::Limit limit, const Error& refused, Bytes sql) {
+      CHECK(limit == row.limit);
       told.push_back(refused.detail + " " + std::string(sql));
     };
     Client client(place);
