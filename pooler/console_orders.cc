@@ -32,8 +32,15 @@ constexpr const char* kCompatible = "1.25.2";
 constexpr std::chrono::milliseconds kPauseLook{20};
 constexpr std::chrono::seconds kFlushMost{10};  // that SUSPEND waits for what was read to be passed on
 
-Error already(const char* what) {
-  return {sqlstate::kNotInState, fmt::format("pgweir is {} already", what), {}, "RESUME comes first."};
+Error not_in_state(std::string message, std::string hint) {
+  return {sqlstate::kNotInState, std::move(message), {}, std::move(hint)};
+}
+
+// What an order to all has done, that another one finds done. PgBouncer refuses the same.
+std::optional<Error> stopped_already(const Worker& worker) {
+  const char* const what = worker.suspended() ? "suspended" : worker.all_paused() ? "paused" : nullptr;
+  if (!what) return std::nullopt;
+  return not_in_state(fmt::format("pgweir is {} already", what), "RESUME comes first.");
 }
 
 // Where its clients are, or come to. A change of its record may have moved the one, but not the other.
@@ -52,6 +59,13 @@ void ConsoleSession::State::run(const Request& request) {
                    fmt::format("user \"{}\" may not use {}", user, command.words),
                    {},
                    "Users named in console.admins may use all commands, those in console.stats only SHOW."});
+  const bool of_database =
+      command.argument == console::Argument::Database || command.argument == console::Argument::OneDatabase;
+  if (of_database && is_console_database(request.argument))
+    return failed({sqlstate::kInvalidParameterValue,
+                   fmt::format("{} is for databases of tenants, not for the console", command.words),
+                   {},
+                   "SHOW DATABASES lists those that there are."});
   std::string out;
   switch (command.action) {
     case Action::ShowConfig: {
@@ -114,12 +128,14 @@ void ConsoleSession::State::run(const Request& request) {
     case Action::Disable:
     case Action::Enable: return disable_or_enable(request);
     case Action::Kill:
+      if (const auto error = stopped_already(worker)) return failed(*error);
+      return act_on_servers(request);
     case Action::Reconnect:
     case Action::WaitClose: return act_on_servers(request);
     case Action::KillClient: return kill_client(request.client);
     case Action::Move: return move(request);
-    case Action::Pause:
-    case Action::Resume: return pause_or_resume(request);
+    case Action::Pause: return pause(request.argument);
+    case Action::Resume: return resume(request.argument);
     case Action::Reload: return reload();
     case Action::Suspend: return suspend();
     case Action::SetSetting: return set(request);
@@ -221,36 +237,70 @@ void ConsoleSession::State::kill_client(std::uint32_t client) {
       }));
 }
 
-void ConsoleSession::State::pause_or_resume(const Request& request) {
-  const bool pause = request.command->action == Action::Pause;
-  // Nothing can come to its end.
-  if (pause && worker.suspended()) return failed(already("suspended"));
-  pausing = request.argument;
-  with_named(pausing, [pause](State& state, const std::optional<tiers::Tenant>& record) {
-    state.worker.log().info(pause ? "paused" : "resumed",
-                            {{"user", state.user}, {"tenant", record ? record->name : "*"}});
+void ConsoleSession::State::pause(const std::string& tenant) {
+  if (const auto error = stopped_already(worker)) return failed(*error);
+  pausing = tenant;
+  with_named(tenant, [](State& state, const std::optional<tiers::Tenant>& record) {
+    state.worker.log().info("paused", {{"user", state.user}, {"tenant", record ? record->name : "*"}});
     state.on_all_workers(
-        [record, pause](Worker& each) {
-          if (!record) {
-            if (!pause) each.set_suspended(false);
-            return each.set_paused(nullptr, pause);
-          }
-          if (has_or_gets(each, *record)) each.set_paused(&*record, pause);
+        [record](Worker& each) {
+          if (!record || has_or_gets(each, *record)) each.set_paused(record ? &*record : nullptr, true);
         },
-        state.if_here([pause](State& here) {
-          if (pause) return here.look_at_pause();
-          here.done();
-        }));
+        state.if_here([](State& here) { here.look_at_pause(); }));
   });
 }
 
+// What was paused by its name is resumed by its name, what was paused with all, with all.
+void ConsoleSession::State::resume(const std::string& tenant) {
+  if (!tenant.empty())
+    return with_named(tenant, [](State& state, const auto& record) { state.resume(*record); });
+  if (!worker.suspended() && !worker.all_paused())
+    return failed(not_in_state("pgweir is neither paused nor suspended",
+                               "RESUME database ends the PAUSE or KILL of one database."));
+  worker.log().info("resumed", {{"user", user}, {"tenant", "*"}});
+  on_all_workers(
+      [](Worker& each) {
+        each.set_suspended(false);
+        each.set_paused(nullptr, false);
+      },
+      if_here([](State& state) { state.done(); }));
+}
+
+void ConsoleSession::State::resume(const tiers::Tenant& record) {
+  auto was_paused = std::make_shared<std::atomic<bool>>(false);
+  on_all_workers(
+      [was_paused, record](Worker& each) {
+        const Tenant* const known = each.tenants().find(record.name);
+        if (!known || !known->paused) return;
+        was_paused->store(true);
+        each.set_paused(&record, false);
+      },
+      if_here([was_paused, name = record.name](State& state) {
+        if (!was_paused->load())
+          return state.failed(not_in_state(fmt::format("database {} is not paused by itself", quoted(name)),
+                                           "RESUME without a name ends a PAUSE of all."));
+        state.worker.log().info("resumed", {{"user", state.user}, {"tenant", name}});
+        state.done();
+      }));
+}
+
 void ConsoleSession::State::suspend() {
-  if (worker.suspended()) return failed(already("suspended"));
-  if (worker.all_paused()) return failed(already("paused"));
-  worker.log().info("suspended", {{"user", user}});
-  flush_until = worker.loop().now() + kFlushMost;
-  on_all_workers([](Worker& each) { each.set_suspended(true); },
-                 if_here([](State& state) { state.look_at_flush(); }));
+  if (const auto error = stopped_already(worker)) return failed(*error);
+  auto paused = std::make_shared<std::atomic<bool>>(false);
+  on_all_workers(
+      [paused](Worker& each) {
+        for (const auto& [name, tenant] : each.tenants())
+          if (tenant->paused) paused->store(true);
+      },
+      if_here([paused](State& state) {
+        if (paused->load())
+          return state.failed(not_in_state("a database is paused: nothing else can be suspended meanwhile",
+                                           "SHOW DATABASES tells which; RESUME database ends it."));
+        state.worker.log().info("suspended", {{"user", state.user}});
+        state.flush_until = state.worker.loop().now() + kFlushMost;
+        state.on_all_workers([](Worker& each) { each.set_suspended(true); },
+                             state.if_here([](State& here) { here.look_at_flush(); }));
+      }));
 }
 
 // Asks all workers, again and again. Who does not take what was sent to him holds nobody up for ever.
@@ -336,13 +386,20 @@ void ConsoleSession::State::show_ceilings(const std::optional<tiers::Tenant>& re
 
 // Asks all workers, again and again, until nothing runs any more for what was paused.
 void ConsoleSession::State::look_at_pause() {
-  auto settled = std::make_shared<std::atomic<bool>>(true);
+  struct Seen {
+    std::atomic<bool> holds{false}, settled{true};
+  };
+  auto seen = std::make_shared<Seen>();
   on_all_workers(
-      [settled, tenant = pausing](Worker& each) {
-        if (!each.pause_settled(tenant.empty() ? nullptr : &tenant)) settled->store(false);
+      [seen, name = pausing](Worker& each) {
+        const Tenant* const tenant = each.tenants().find(name);
+        if (name.empty() ? each.all_paused() : tenant && tenant->paused) seen->holds.store(true);
+        if (!each.pause_settled(name.empty() ? nullptr : &name)) seen->settled.store(false);
       },
-      if_here([settled](State& state) {
-        if (settled->load()) return state.done();
+      if_here([seen](State& state) {
+        if (!seen->holds.load())
+          return state.failed(not_in_state("RESUME has called this PAUSE off", "PAUSE again."));
+        if (seen->settled.load()) return state.done();
         state.worker.loop().arm(state.pause_timer, state.worker.loop().now() + kPauseLook);
       }));
 }

@@ -220,7 +220,7 @@ class Collection : public std::enable_shared_from_this<Collection> {
       const auto& [name, tenant] = entry;
       DatabaseRow& database = part_->databases.emplace_back(database_row(worker_.snapshot(), tenant->record));
       database.clients = tenant->clients;
-      database.paused = tenant->paused;
+      database.paused = tenant->is_paused();
       database.disabled = tenant->disabled;
       tenant->settle_accounts();
       part_->stats.push_back({name, tenant->traffic, tenant->period.view(tenant->traffic, now),

@@ -45,7 +45,9 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
   void act_on_servers(const console::Request& request);
   void look_at_closing(const std::optional<tiers::Tenant>& record);
   void kill_client(std::uint32_t client);
-  void pause_or_resume(const console::Request& request);
+  void pause(const std::string& tenant);  // empty: all
+  void resume(const std::string& tenant);
+  void resume(const tiers::Tenant& record);
   void suspend();
   void look_at_flush();
   void order_breaker(const console::Request& request);

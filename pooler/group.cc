@@ -475,7 +475,7 @@ bool Group::waking() const {
 
 Error Group::why_waiting(const Tenant& tenant, Duration waited) const {
   const auto seconds = fmt::format("{:.1f}s", static_cast<double>(waited.count()) / 1e6);
-  if (tenant.paused)
+  if (tenant.is_paused())
     return {sqlstate::kCannotConnectNow, fmt::format("tenant \"{}\" is paused", tenant.record.name),
             fmt::format("It has been waiting for {}.", seconds), "RESUME on the console lets it go on."};
   if (tenant.moving)

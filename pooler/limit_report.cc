@@ -88,7 +88,8 @@ std::vector<LimitView> limits_of(Worker& home, const tiers::Tenant& record) {
   rows.push_back({"client.max", std::to_string(home.config().max_clients),
                   std::to_string(home.shared().sessions.load()), "the configuration, for all tenants"});
   if (!tenant) return rows;
-  if (tenant->paused) rows.push_back({"paused", "yes", "", "PAUSE or KILL on the console; RESUME ends it"});
+  if (tenant->is_paused())
+    rows.push_back({"paused", "yes", "", "PAUSE or KILL on the console; RESUME ends it"});
   if (tenant->grace_until != kNever) {
     const auto left = std::chrono::ceil<std::chrono::seconds>(tenant->grace_until - home.loop().now());
     rows.push_back({"grace", fmt::format("{}s", left.count()), "",

@@ -81,7 +81,7 @@ class Collection : public std::enable_shared_from_this<Collection> {
     one.total = tenant.traffic;
     one.database = console::database_row(worker_.snapshot(), tenant.record);
     one.database.clients = tenant.clients;
-    one.database.paused = tenant.paused;
+    one.database.paused = tenant.is_paused();
     one.database.disabled = tenant.disabled;
   }
   bool walk_groups() {

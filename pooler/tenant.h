@@ -34,7 +34,8 @@ struct Tenant : ListLink<Tenant> {
   std::uint32_t lent = 0;     // servers that its sessions hold
   std::uint32_t waiting = 0;  // sessions that wait for one, or for its rate
   Time grace_until = kNever;  // a lower plan holds; what is beyond it is closed then
-  bool paused = false;        // PAUSE: whoever asks for a server waits
+  bool paused = false;        // PAUSE of it: whoever asks for a server waits
+  bool all_paused = false;    // PAUSE of all: the same
   bool moving = false;        // MOVE: the same, until it is done or called off
   bool disabled = false;      // DISABLE: no new clients
   // MOVE has been: records of the store that say the former, and are no newer, are those of before.
@@ -72,7 +73,8 @@ struct Tenant : ListLink<Tenant> {
     const std::uint32_t most = record.limits.max_waiting_clients;
     return most == 0 || waiting < most;
   }
-  bool halted() const { return paused || moving; }
+  bool is_paused() const { return paused || all_paused; }
+  bool halted() const { return is_paused() || moving; }
   bool may_have_server() const { return !halted() && lent < record.limits.max_server_connections; }
 
  private:

@@ -39,7 +39,7 @@ Tenant& Tenants::get(const tiers::Tenant& record, Time now, bool all_paused) {
   std::unique_ptr<Tenant>& place = tenants_[record.name];
   if (!place) {
     place = std::make_unique<Tenant>(now, meters_[record.limits.name]);
-    place->paused = all_paused;
+    place->all_paused = all_paused;
   }
   Tenant& tenant = *place;
   const tiers::Tenant newest = tenant.record;
@@ -50,7 +50,7 @@ Tenant& Tenants::get(const tiers::Tenant& record, Time now, bool all_paused) {
   if (newest.revision > record.revision && record.revision > 0) tiers::follow(tenant.record, newest);
   change(tenant, tenant.record.limits);
   if (unused_.has(tenant)) unused_.remove(tenant);
-  forget(all_paused);
+  forget();
   settle(tenant);
   return tenant;
 }
@@ -72,14 +72,14 @@ Tenant* Tenants::find(const std::string& name) const {
 }
 
 // Makes room for one more.
-void Tenants::forget(bool all_paused) {
+void Tenants::forget() {
   const std::size_t size = unused_.size();
   std::size_t surplus = size < unused_max_ ? 0 : size - unused_max_ + 1;
   for (; surplus > 0 && !unused_.empty(); --surplus) {
     Tenant& oldest = *unused_.front();
     PGWEIR_CHECK(oldest.clients == 0 && oldest.lent == 0 && oldest.pins.pinned() == 0);
     unused_.remove(oldest);
-    if (oldest.paused != all_paused || oldest.disabled || oldest.moving) {
+    if (oldest.paused || oldest.disabled || oldest.moving) {
       unused_.push_back(oldest);
       continue;
     }

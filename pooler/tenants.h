@@ -51,7 +51,7 @@ class Tenants {
   const Map& map() const { return tenants_; }
 
  private:
-  void forget(bool all_paused);
+  void forget();
 
   std::size_t unused_max_;
   std::map<std::string, TierMeter> meters_;  // tenants point into it

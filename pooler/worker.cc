@@ -419,7 +419,7 @@ void Worker::set_paused(const tiers::Tenant* record, bool paused) {
     one->paused = paused;
   } else {
     all_paused_ = paused;
-    for (auto& [name, each] : tenants_) each->paused = paused;
+    for (auto& [name, each] : tenants_) each->all_paused = paused;
   }
   for (auto& [key, group] : groups_.by_key())
     if (!one || group->serves(*one)) group->pause_changed();
@@ -468,7 +468,7 @@ void Worker::move_group(Group& group, const std::string& backend) {
 
 bool Worker::pause_settled(const std::string* name) const {
   for (const auto& [key, each] : tenants_)
-    if ((!name || *name == key) && each->paused && each->lent > 0) return false;
+    if ((!name || *name == key) && each->is_paused() && each->lent > 0) return false;
   return std::none_of(groups_.by_key().begin(), groups_.by_key().end(), [&](const auto& entry) {
     const Group& group = *entry.second;
     if (name) {
