@@ -39,6 +39,7 @@ class CachedStore final : public TierStore {
   struct Source final : Listener {
     explicit Source(CachedStore& s) : store(s) {}
     void on_row(Of of, const std::string& name, const Expected<tiers::Fields>& fields) override;
+    void on_no_row(Of of, const std::string& name) override { store.listener_.on_no_row(of, name); }
     void on_failed(Of of, const std::string& name) override { store.listener_.on_failed(of, name); }
     void on_changed(const std::string& what) override { store.changed(what); }
     CachedStore& store;
@@ -46,6 +47,7 @@ class CachedStore final : public TierStore {
   struct Cache final : Listener {
     explicit Cache(CachedStore& s) : store(s) {}
     void on_row(Of of, const std::string& name, const Expected<tiers::Fields>& fields) override;
+    void on_no_row(Of of, const std::string& name) override { store.ask_source(of, name); }
     void on_failed(Of of, const std::string& name) override { store.ask_source(of, name); }
     void on_changed(const std::string&) override {}  // of a store, which this Redis is not
     CachedStore& store;

@@ -17,7 +17,7 @@ PostgresStore::PostgresStore(net::UvLoop& loop, Rng& rng, Log& log, PostgresSett
       timer_(this, [](void* self) { static_cast<PostgresStore*>(self)->expire(); }) {}
 
 void PostgresStore::fetch(Of of, const std::string& name) {
-  if (!tiers::is_postgres_text(name)) return listener_.on_row(of, name, tiers::Fields());
+  if (!tiers::is_postgres_text(name)) return listener_.on_no_row(of, name);
   // While nobody knows when it comes back, nobody should wait for it.
   if (connection_.down()) return listener_.on_failed(of, name);
   waiting_.push_back({of, name, loop_.now() + settings_.timeout});

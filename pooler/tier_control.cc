@@ -167,6 +167,11 @@ void TierControl::on_row(TierStore::Of of, const std::string& name, const Expect
   obey();
 }
 
+void TierControl::on_no_row(TierStore::Of of, const std::string& name) {
+  catalog_.no_row(of, name, loop_.now());
+  obey();
+}
+
 void TierControl::on_failed(TierStore::Of of, const std::string& name) {
   catalog_.failed(of, name, loop_.now());
   obey();

@@ -67,6 +67,7 @@ class TierControl final : TierStore::Listener, public Throttle::Fleet {
   static constexpr std::chrono::seconds kUsageWait{3};
 
   void on_row(TierStore::Of of, const std::string& name, const Expected<tiers::Fields>& fields) override;
+  void on_no_row(TierStore::Of of, const std::string& name) override;
   void on_failed(TierStore::Of of, const std::string& name) override;
   void on_changed(const std::string& what) override;
   void put_usage();

@@ -20,6 +20,8 @@ class TierStore {
     virtual ~Listener() = default;
     // Every fetch() is answered once, by one of these, maybe before it returns.
     virtual void on_row(Of of, const std::string& name, const Expected<tiers::Fields>& fields) = 0;
+    // No row can have that name: nobody was asked.
+    virtual void on_no_row(Of of, const std::string& name) = 0;
     virtual void on_failed(Of of, const std::string& name) = 0;
     // A tenant, "tier:<name>" or "*" has changed, or may have: changes were missed.
     virtual void on_changed(const std::string& what) = 0;

@@ -128,6 +128,12 @@ std::size_t Catalog::stale() const {
 
 void Catalog::row(Of of, std::string_view name, const Expected<Fields>& fields, Time now) {
   failing_since_.reset();
+  take(of, name, fields, now);
+}
+
+void Catalog::no_row(Of of, std::string_view name, Time now) { take(of, name, Fields(), now); }
+
+void Catalog::take(Of of, std::string_view name, const Expected<Fields>& fields, Time now) {
   if (of == Of::Tier) {
     const auto at = tiers_.find(name);
     if (at == tiers_.end()) return;

@@ -80,7 +80,7 @@ class Catalog {
   enum class Of : std::uint8_t { Tenant, Tier };
   struct Action {
     enum class Kind : std::uint8_t {
-      Fetch,    // row() or failed() must follow
+      Fetch,    // row(), no_row() or failed() must follow
       Settled,  // `answer`, for all who wait for this tenant
       Changed,  // the record of a watched tenant; `answer` is never Pending
       Refused,  // a row is garbage: to be logged, `reason` says why
@@ -116,6 +116,7 @@ class Catalog {
 
   // What was fetched; no fields: the store has no such row.
   void row(Of of, std::string_view name, const Expected<Fields>& fields, Time now);
+  void no_row(Of of, std::string_view name, Time now);  // the store, which was not asked, cannot have it
   void failed(Of of, std::string_view name, Time now);
   // Somebody says that it has changed: a tenant, "tier:<name>", or "*".
   void changed(std::string_view what, Time now);
@@ -167,6 +168,7 @@ class Catalog {
   void set_state(Entry& entry, State state);
   template <class Thing>
   void fetch(Thing& thing, Of of, const std::string& name);
+  void take(Of of, std::string_view name, const Expected<Fields>& fields, Time now);
   void tenant_row(Entry& entry, const Expected<Fields>& fields, Time now);
   void tier_row(const std::string& name, TierEntry& tier, const Expected<Fields>& fields, Time now);
   void accept(Entry& entry, Row row, Time now);

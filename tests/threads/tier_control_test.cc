@@ -3,6 +3,7 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <map>
+#include <optional>
 #include <thread>
 
 #include "pooler/cached_store.h"
@@ -37,7 +38,10 @@ std::shared_ptr<const Snapshot> configured() {
 struct Table final : TierStore {
   explicit Table(Listener& l) : listener(l) {}
   void start() override {}
-  void fetch(Of of, const std::string& name) override { asked.emplace_back(of, name); }
+  void fetch(Of of, const std::string& name) override {
+    if (name == "impossible") return listener.on_no_row(of, name);
+    asked.emplace_back(of, name);
+  }
   void set(const std::string& name, const tiers::Fields& fields, Done done) override {
     if (name == "down") return done("down");
     rows[name] = fields;
@@ -49,6 +53,7 @@ struct Table final : TierStore {
     done("");
   }
   void flush() override {
+    if (mute) return;
     for (auto& [of, name] : std::exchange(asked, {})) {
       if (name == "down") {
         listener.on_failed(of, name);
@@ -59,6 +64,7 @@ struct Table final : TierStore {
     }
   }
   Listener& listener;
+  bool mute = false;  // it has not answered anything yet
   std::map<std::string, tiers::Fields> rows;
   std::vector<std::string> usage;
   std::vector<std::pair<Of, std::string>> asked;
@@ -128,6 +134,33 @@ TEST_CASE("workers ask about tenants and hear of changes, each on its own thread
   CHECK(answered == 1);
 }
 
+TEST_CASE("a name that no row can have is not the store's first answer") {
+  Quiet log;
+  auto control_loop = net::UvLoop::make(), worker = net::UvLoop::make();
+  Table* table = nullptr;
+  TierControl control(*control_loop, log, configured(), [&](TierStore::Listener& listener) {
+    auto made = std::make_unique<Table>(listener);
+    table = made.get();
+    table->mute = true;
+    return made;
+  });
+  std::atomic<int> answered = 0;
+  control.start([](const tiers::Tenant&) {}, [&] { ++answered; });
+  std::thread control_thread([&] { control_loop->run(); });
+  std::optional<Kind> told;
+  control.ask(*worker, "impossible", [&](const TierControl::Answer& answer) { told = answer.kind; });
+  CHECK(net::drive(*worker, [&] { return told.has_value(); }));
+  CHECK(told == Kind::Unknown);
+  CHECK(answered == 0);
+  control_loop->post([&] {
+    table->mute = false;
+    table->flush();
+  });
+  CHECK(net::drive(*worker, [&] { return answered == 1; }));
+  control_loop->stop();
+  control_thread.join();
+}
+
 namespace {
 
 // A Redis that says what the test wants, behind a real socket.
@@ -142,6 +175,7 @@ struct FakeRedis : net::Net {
     void on_row(TierStore::Of, const std::string& name, const Expected<tiers::Fields>& fields) override {
       redis.heard.push_back(name + (fields ? ":" + std::to_string(fields->size()) : " garbage"));
     }
+    void on_no_row(TierStore::Of, const std::string& name) override { redis.heard.push_back(name + " none"); }
     void on_failed(TierStore::Of, const std::string& name) override {
       redis.heard.push_back(name + " failed");
     }

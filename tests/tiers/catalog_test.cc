@@ -196,6 +196,9 @@ TEST_CASE("how long the store has been silent, and who is held to less because o
   s.now += 5s;
   s.fail_tenant("acme");
   CHECK(s.catalog.silent(s.now) == 5s);
+  s.catalog.ask("\xff", s.now);
+  s.catalog.no_row(Catalog::Of::Tenant, "\xff", s.now);  // which the store never heard of
+  CHECK(s.catalog.silent(s.now) == 5s);
   s.now += 20min;
   CHECK(s.catalog.silent(s.now) == 20min + 5s);
   CHECK(s.catalog.stale() == 0);  // nobody has looked yet
