@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "pooler/base/check.h"
 
@@ -35,7 +36,11 @@ void BackendBudget::bill(Claimant& group) {
 }
 
 void BackendBudget::entitle(Claimant& group, Claimant::Entitled entitled) {
+  const Duration held = (now_ - group.billed_at_) * group.held_;
+  const Duration idle = std::exchange(group.idle_billed_, entitled.idle) - entitled.idle;
+  if (held + idle > Duration{}) group.seen_ = now_;
   bill(group);
+  group.use(idle);
   group.floor_ = entitled.floor;
   group.set_weight(entitled.weight);
   if (group.queued()) queue_.update(group, rank_among_groups(group.held_, group.floor_));
@@ -50,7 +55,7 @@ bool BackendBudget::take(Claimant& group, Claimant::Entitled entitled, Time now)
     charge(group);
     return true;
   }
-  queue_.enter(group, rank_among_groups(group.held_, group.floor_));
+  queue_.enter(group, rank_among_groups(group.held_, group.floor_), now_, group.seen_);
   hand_out();
   return false;
 }
@@ -71,19 +76,23 @@ void BackendBudget::login_over(Time now) {
   hand_out();
 }
 
-void BackendBudget::give_back(Claimant& group, Time now) {
+void BackendBudget::give_back(Claimant& group, Claimant::Entitled entitled, Time now) {
   const std::lock_guard<std::mutex> lock(mutex_);
   now_ = std::max(now_, now);
-  bill(group);
+  entitle(group, entitled);
   PGWEIR_CHECK(group.held_ > 0);
   --group.held_;
   if (group.queued()) queue_.update(group, rank_among_groups(group.held_, group.floor_));
   one_less();
 }
 
-void BackendBudget::decline(Claimant* group, Time now) {
+void BackendBudget::decline(Claimant& group, Claimant::Entitled entitled, Time now) {
   login_over(now);
-  if (group) return give_back(*group, now);
+  give_back(group, entitled, now);
+}
+
+void BackendBudget::decline(Time now) {
+  login_over(now);
   const std::lock_guard<std::mutex> lock(mutex_);
   one_less();
 }
@@ -112,7 +121,8 @@ bool BackendBudget::gives_up(Claimant& group, Claimant::Entitled entitled, bool 
   Share* const first = queue_.first();
   if (!first || coming_ >= queue_.size()) return false;
   const Rank without = rank_among_groups(group.held_ - 1, group.floor_);
-  if (!pgweir::gives_up(without, group.virtual_time(), wanted, run_over, *first)) return false;
+  const std::int64_t turn = group.virtual_time() + FairQueue::late(now_);
+  if (!pgweir::gives_up(without, turn, wanted, run_over, *first)) return false;
   ++coming_;
   return true;
 }
@@ -138,6 +148,7 @@ void BackendBudget::one_less() {
 // Only groups queue here.
 void BackendBudget::grant(Claimant& group) {
   bill(group);
+  group.seen_ = now_;
   queue_.leave(group);
   charge(group);
   group.granted_();

@@ -21,6 +21,9 @@ class Claimant : private Share {
   struct Entitled {
     std::uint32_t floor = 0;
     std::uint32_t weight = 1;
+    // How long connections of the group have been idle, added up, since it began. Whoever wants one of those
+    // may have it, so it is not charged.
+    Duration idle{};
   };
   // `granted` is called on any thread, with a connection and a login that are its own from then on.
   explicit Claimant(std::function<void()> granted) : granted_(std::move(granted)) {}
@@ -31,6 +34,8 @@ class Claimant : private Share {
   std::uint32_t held_ = 0;
   std::uint32_t floor_ = 0;
   Time billed_at_{};
+  Duration idle_billed_{};
+  Time seen_{};  // in line, or with connections in use
 };
 
 class BackendBudget {
@@ -44,9 +49,10 @@ class BackendBudget {
   // False: it was granted one before, of which it will hear.
   bool withdraw(Claimant& group);
   void login_over(Time now);
-  void give_back(Claimant& group, Time now);
-  // A connection and a login that were granted to a group that is gone or needs none.
-  void decline(Claimant* group, Time now);
+  void give_back(Claimant& group, Claimant::Entitled entitled, Time now);
+  // A connection and a login that were granted to a group that needs none, or that is gone.
+  void decline(Claimant& group, Claimant::Entitled entitled, Time now);
+  void decline(Time now);
 
   // A connection that listens stays as long as somebody does, so all of them together may have a quarter of
   // the limit and no more, and only what nobody waits for.

@@ -20,7 +20,7 @@ Group::Backing::Backing(Worker& worker, const GroupKey& key, std::uint64_t id)
         worker.loop().post([&worker, id, &from] {
           Group* const group = worker.group_index().find(id);
           if (group && &group->budget() == &from) return group->slot_granted();
-          from.decline(nullptr, worker.loop().now());
+          from.decline(worker.loop().now());
         });
       }) {}
 
@@ -122,12 +122,20 @@ Server* Group::idle_for(const Tenant& tenant, std::uint64_t client) const {
   return nullptr;
 }
 
+void Group::count_idle() {
+  const Time now = worker_.loop().now();
+  backing_->idle += (now - backing_->counted_at) * static_cast<Duration::rep>(idle_.size());
+  backing_->counted_at = now;
+}
+
 void Group::put_idle(Server& server) {
+  count_idle();
   if (idle_.empty()) worker_.group_index().with_idle().push_back(*this);
   idle_.push_back(server);
 }
 
 void Group::take_idle(Server& server) {
+  count_idle();
   idle_.remove(server);
   if (idle_.empty()) worker_.group_index().with_idle().remove(*this);
 }

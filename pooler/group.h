@@ -252,6 +252,7 @@ class Group : public ListLink<Group> {
   Server* idle_for(const Tenant& tenant, std::uint64_t client = 0) const;
   void put_idle(Server& server);
   void take_idle(Server& server);
+  void count_idle();
   // For the server that is started next.
   StartupRef startup_wanted() const;
   void make_room();
@@ -281,6 +282,9 @@ class Group : public ListLink<Group> {
     BackendBudget& budget;
     BackendGate gate;
     Claimant claimant;
+    // How long its servers were idle, added up until the latter.
+    Duration idle{};
+    Time counted_at{};
   };
   std::unique_ptr<Backing> backing_;
   bool claimed_ = false;                       // it has queued for a connection, and was not granted one yet

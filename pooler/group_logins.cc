@@ -44,7 +44,11 @@ const Wishes& Group::wishes() const {
   return *wishes_;
 }
 
-Claimant::Entitled Group::entitled() const { return {wishes().floor, std::max(wishes().weight, 1U)}; }
+Claimant::Entitled Group::entitled() const {
+  const auto count = static_cast<Duration::rep>(idle_.size());
+  const Duration idle = backing_->idle + (worker_.loop().now() - backing_->counted_at) * count;
+  return {wishes().floor, std::max(wishes().weight, 1U), idle};
+}
 
 std::uint32_t Group::capacity() const {
 #ifdef PGWEIR_PLANT_IGNORE_MAX_SERVERS
@@ -103,7 +107,7 @@ void Group::grow() {
       start_one(startup_wanted());
     } else {
       // Another group is the one to probe.
-      backing_->budget.decline(&backing_->claimant, now);
+      backing_->budget.decline(backing_->claimant, entitled(), now);
       return look_again(std::max(now + Duration(kLookAgain), try_at()));
     }
   }
@@ -169,7 +173,7 @@ void Group::slot_granted() {
   else if (known && now >= retry_at_ && wants_server() && gate.begin(patience()))
     start_one(startup_wanted());
   else
-    backing_->budget.decline(&backing_->claimant, now);
+    backing_->budget.decline(backing_->claimant, entitled(), now);
   grow();
 }
 
@@ -292,7 +296,7 @@ void Group::server_lost(Server& server) {
                                        {"server", id},
                                        {"reason", server.why_closed}});
   servers_.erase(id);
-  backing_->budget.give_back(backing_->claimant, worker_.loop().now());
+  backing_->budget.give_back(backing_->claimant, entitled(), worker_.loop().now());
   serve();
   grow();
   if (backing_->gate.rationed()) refuse_impatient();  // the probe for which one was spared may be over

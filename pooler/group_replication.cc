@@ -51,7 +51,7 @@ void Group::start_own() {
     } else if (backing_->gate.begin(Breaker::Patience::FailsFast)) {
       open_own();
     } else {
-      backing_->budget.decline(&backing_->claimant, now);
+      backing_->budget.decline(backing_->claimant, entitled(), now);
       for (const Own& own : own_) own.session->fail_fast();
       return;
     }

@@ -22,7 +22,7 @@ Rank rank_of(std::uint32_t held, std::uint32_t floor, std::uint32_t ceiling) {
 }
 
 bool Share::Place::operator<(const Place& other) const {
-  return std::tie(rank, virtual_time, order) < std::tie(other.rank, other.virtual_time, other.order);
+  return std::tie(rank, turn, order) < std::tie(other.rank, other.turn, other.order);
 }
 
 std::int64_t Share::bill() {
@@ -45,15 +45,30 @@ void Share::set_weight(std::uint32_t weight) {
   weight_ = weight;
 }
 
+std::int64_t FairQueue::late(Time since) { return virtual_of(since.time_since_epoch(), 1) / kWaitedPerUsed; }
+
 void FairQueue::enter(Share& share, Rank rank) {
+  share.late_ = 0;
+  put(share, rank, kRemembered);
+}
+
+void FairQueue::enter(Share& share, Rank rank, Time now, Time seen) {
+  share.late_ = late(now);
+  share.bill();
+  const std::int64_t more = std::max<std::int64_t>(share.virtual_time_ - clock_, 0);
+  share.virtual_time_ -= std::min(more, late(now) - late(seen));
+  put(share, rank, now - seen > kAway ? Duration{} : kBehind);
+}
+
+void FairQueue::put(Share& share, Rank rank, Duration credit) {
   PGWEIR_CHECK(!share.queued());
-  const std::int64_t remembered = virtual_of(kRemembered, share.weight_);
   share.bill();
   // Who is new has no past to be given credit for.
   share.virtual_time_ =
-      std::clamp(share.virtual_time_, clock_ - (share.known_ ? remembered : 0), clock_ + remembered);
+      std::clamp(share.virtual_time_, clock_ - (share.known_ ? virtual_of(credit, share.weight_) : 0),
+                 clock_ + virtual_of(kRemembered, share.weight_));
   share.known_ = true;
-  share.place_ = places_.insert({rank, share.virtual_time_, ++order_, &share}).first;
+  share.place_ = places_.insert({rank, share.virtual_time_ + share.late_, ++order_, &share}).first;
 }
 
 void FairQueue::leave(Share& share) {
@@ -64,11 +79,11 @@ void FairQueue::leave(Share& share) {
 
 void FairQueue::update(Share& share, Rank rank) {
   PGWEIR_CHECK(share.queued());
-  const std::int64_t now = share.bill();
-  if ((*share.place_)->rank == rank && (*share.place_)->virtual_time == now) return;
+  const std::int64_t turn = share.bill() + share.late_;
+  if ((*share.place_)->rank == rank && (*share.place_)->turn == turn) return;
   auto node = places_.extract(*share.place_);
   node.value().rank = rank;
-  node.value().virtual_time = now;
+  node.value().turn = turn;
   share.place_ = places_.insert(std::move(node)).position;
 }
 
@@ -85,15 +100,16 @@ void FairQueue::served(Share& share) {
   // any.
   const auto above = places_.lower_bound({Rank::AboveFloor, INT64_MIN, 0, nullptr});
   const bool any = above != places_.end() && above->rank == Rank::AboveFloor;
-  clock_ = std::max(clock_, any ? above->virtual_time : (*share.place_)->virtual_time);
+  const Share& by = any ? *above->share : share;
+  clock_ = std::max(clock_, (*by.place_)->turn - by.late_);
 }
 
-bool gives_up(Rank without, std::int64_t virtual_time, bool wanted, bool run_over, Share& first) {
+bool gives_up(Rank without, std::int64_t turn, bool wanted, bool run_over, const Share& first) {
   if (!wanted) return without != Rank::BelowFloor || first.rank() == Rank::BelowFloor;
 #ifndef PGWEIR_PLANT_FINISH_RUN
   if (first.rank() != without) return first.rank() < without;
 #endif
-  return run_over && first.virtual_time() < virtual_time;
+  return run_over && first.turn() < turn;
 }
 
 }  // namespace pgweir

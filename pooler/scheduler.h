@@ -5,6 +5,10 @@
 // its connections. Whoever is below his floor goes first, then whoever has used least server time for his
 // weight, then who has come first. Nobody saves up: who comes back is taken to have used about as much as the
 // others, whatever he did or left undone while he did not wait.
+//
+// Where many come now and then for a little, as groups do for a connection, those who have used the least
+// would go on passing who has used a little more, for seconds: there, to have waited counts as a part of
+// having used less, so that the time that one waits longer than others has a bound.
 #pragma once
 
 #include <cstdint>
@@ -38,12 +42,14 @@ class Share {
   Rank rank() const { return place_ ? (*place_)->rank : Rank::AtCeiling; }
   // Server time per weight.
   std::int64_t virtual_time() { return bill(); }
+  // By which it is queued.
+  std::int64_t turn() const { return place_ ? (*place_)->turn : INT64_MAX; }
 
  private:
   friend class FairQueue;
   struct Place {
     Rank rank;
-    std::int64_t virtual_time;
+    std::int64_t turn;  // the virtual time, and what has been gained by waiting taken from it
     std::uint64_t order;
     Share* share;
     bool operator<(const Place& other) const;
@@ -52,6 +58,7 @@ class Share {
 
   Duration unbilled_{}, typical_{};
   std::int64_t virtual_time_ = 0;
+  std::int64_t late_ = 0;  // virtual time that whoever came before it has gained on it by waiting
   std::uint32_t weight_ = 1;
   bool known_ = false;  // has queued before
   std::optional<std::set<Place>::iterator> place_;
@@ -62,9 +69,22 @@ class FairQueue {
   // Server time, used or left unused, that is remembered of one who did not queue for a while.
   static constexpr Duration kRemembered = std::chrono::seconds(1);
 
+  // Who has used a second more, for his weight, waits so many seconds longer at most: more of them, and
+  // shares follow weights sooner; fewer, and the longest waits are shorter.
+  static constexpr std::int64_t kWaitedPerUsed = 16;
+  // Who was neither in line nor in use for as long has been away.
+  static constexpr Duration kAway = std::chrono::milliseconds(100);
+  // Who has not been may be so far behind the others, since whoever is heavier waits less.
+  static constexpr Duration kBehind = std::chrono::seconds(10);
+  // What stands beside the virtual time of who is in line since then.
+  static std::int64_t late(Time since);
+
   bool empty() const { return places_.empty(); }
   std::size_t size() const { return places_.size(); }
   void enter(Share& share, Rank rank);
+  // The same where waiting counts, for all who queue there. `seen`: when he was in line or in use last; what
+  // he has used more than others is forgotten as fast as if he had waited since.
+  void enter(Share& share, Rank rank, Time now, Time seen);
   void leave(Share& share);
   // His rank, or what he has used, is another now.
   void update(Share& share, Rank rank);
@@ -76,6 +96,7 @@ class FairQueue {
   void served(Share& share);
 
  private:
+  void put(Share& share, Rank rank, Duration credit);
   Share* at(std::set<Share::Place>::iterator place) const;
 
   std::set<Share::Place> places_;
@@ -94,7 +115,8 @@ struct Run {
 };
 
 // Whether one who holds a connection that has just come free gives it up for `first` of those who wait.
-// `without`: the rank that he has without it. `wanted`: his own clients wait for it.
-bool gives_up(Rank without, std::int64_t virtual_time, bool wanted, bool run_over, Share& first);
+// `without`: the rank that he has without it. `turn`: what he would be queued by. `wanted`: his own clients
+// wait for it.
+bool gives_up(Rank without, std::int64_t turn, bool wanted, bool run_over, const Share& first);
 
 }  // namespace pgweir

@@ -29,7 +29,7 @@ TEST_CASE("a backend has so many connections, and whoever comes then waits his t
   CHECK_FALSE(budget.take(b.claimant, b.entitled, kNow));
   CHECK_FALSE(budget.take(c.claimant, c.entitled, kNow));
   CHECK(budget.starved());
-  budget.give_back(a.claimant, kNow + milliseconds(10));
+  budget.give_back(a.claimant, a.entitled, kNow + milliseconds(10));
   CHECK(b.granted == 1);
   CHECK(c.granted == 0);
   CHECK(budget.used() == 2);
@@ -38,7 +38,7 @@ TEST_CASE("a backend has so many connections, and whoever comes then waits his t
   CHECK_FALSE(budget.starved());
   CHECK_FALSE(budget.withdraw(b.claimant));
   // It was granted one that it does not need.
-  budget.decline(&b.claimant, kNow + milliseconds(20));
+  budget.decline(b.claimant, b.entitled, kNow + milliseconds(20));
   CHECK(budget.used() == 1);
 }
 
@@ -69,12 +69,12 @@ TEST_CASE(
   CHECK_FALSE(budget.floor_wanted());
   CHECK_FALSE(budget.take(floor.claimant, floor.entitled, later));
   CHECK(budget.floor_wanted());
-  budget.give_back(heavy.claimant, later + milliseconds(1));
+  budget.give_back(heavy.claimant, heavy.entitled, later + milliseconds(1));
   CHECK(floor.granted == 1);
-  budget.give_back(heavy.claimant, later + milliseconds(2));
+  budget.give_back(heavy.claimant, heavy.entitled, later + milliseconds(2));
   CHECK(heavy.granted == 1);
   CHECK(light.granted == 0);
-  budget.give_back(light.claimant, later + milliseconds(3));
+  budget.give_back(light.claimant, light.entitled, later + milliseconds(3));
   CHECK(light.granted == 1);
 }
 
@@ -86,7 +86,7 @@ TEST_CASE("for one who waits one connection is given up, not all of them") {
   CHECK_FALSE(budget.take(wants.claimant, wants.entitled, kNow));
   CHECK(budget.gives_up(has.claimant, has.entitled, true, false, kNow));
   CHECK_FALSE(budget.gives_up(has.claimant, has.entitled, true, false, kNow));
-  budget.give_back(has.claimant, kNow);
+  budget.give_back(has.claimant, has.entitled, kNow);
   CHECK(wants.granted == 1);
   CHECK_FALSE(budget.gives_up(has.claimant, has.entitled, false, true, kNow));
 }
