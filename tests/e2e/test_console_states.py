@@ -1,7 +1,7 @@
-"""Commands of the console in states and with names that they do not fit: each succeeds, fails or waits as PgBouncer's do.
+"""Commands of the console in states and with names that they do not fit: each succeeds, fails or waits as PgBouncer's.
 
-One table of scenes, and two to play them: pgweir, and Debian's PgBouncer where that is installed, so that what is wanted
-here is what administrators are used to.
+One table of scenes, and two to play them: pgweir, and Debian's PgBouncer where that is installed, so that what is
+wanted here is what administrators are used to.
 """
 
 import shutil

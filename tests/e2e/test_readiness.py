@@ -65,10 +65,13 @@ class Readiness(PgweirCase):
             self.assertEqual(self.ask("/healthz"), (200, "alive\n"))
             client.execute("select 1")
 
-    def watched(self, **store):
+    def trusting(self, store):
         self.http = free_port()
-        config = {"http": {"port": self.http}, "tenant_store": {"timeout": "300ms", **store}, "auth": {"method": "trust"}}
-        weir = self.pgweir(config, {"app": "s3cret"})
+        config = {"http": {"port": self.http}, "tenant_store": store, "auth": {"method": "trust"}}
+        return self.pgweir(config, {"app": "s3cret"})
+
+    def watched(self, **store):
+        weir = self.trusting({"timeout": "300ms", **store})
         wait_until(lambda: self.ask("/readyz") == (200, "ready\n"), seconds=20, what="readiness")
         return weir
 
@@ -98,7 +101,8 @@ class Readiness(PgweirCase):
         platform = Postgres(hba=TRUST)
         self.addCleanup(platform.stop)
         platform.sql(TABLES.read_text(), "postgres")
-        return platform, {"kind": "postgres", "postgres_url": f"postgres://postgres@{platform.host}:{platform.port}/postgres"}
+        url = f"postgres://postgres@{platform.host}:{platform.port}/postgres"
+        return platform, {"kind": "postgres", "postgres_url": url}
 
     def test_a_postgres_that_stands_still_delays_nobody_who_looks(self):
         platform, store = self.platform()
@@ -117,8 +121,7 @@ class Readiness(PgweirCase):
     def test_a_name_that_no_store_can_have_is_no_answer_of_the_store(self):
         platform, store = self.platform()
         platform.stop()
-        self.http = free_port()
-        weir = self.pgweir({"http": {"port": self.http}, "tenant_store": store, "auth": {"method": "trust"}}, {"app": "s3cret"})
+        weir = self.trusting(store)
         with Wire(weir.port) as client:
             client.send(special(VERSION_3_0, b"user\0app\0database\0\xff\0\0"))
             client.until_closed()
