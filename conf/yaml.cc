@@ -4,7 +4,9 @@
 // Not part of yaml.h: the interface that receives events before a tree is built.
 #include <yaml-cpp/eventhandler.h>
 
+#include <algorithm>
 #include <sstream>
+#include <string_view>
 #include <utility>
 
 #include "pooler/base/check.h"
@@ -101,7 +103,19 @@ Origin place(const std::string& name, const YAML::Mark& mark) {
   return mark.is_null() ? Origin{name, 0, 0} : Origin{name, mark.line + 1, mark.column + 1};
 }
 
-Problem unreadable(const std::string& name, const YAML::Exception& error, const Builder& builder) {
+// Whether a tab stands in the indentation of that line.
+bool tab_indents(std::string_view text, int line) {
+  for (; line > 0; --line) {
+    const std::size_t end = text.find('\n');
+    if (end == std::string_view::npos) return false;
+    text.remove_prefix(end + 1);
+  }
+  return text.substr(0, std::min(text.size(), text.find_first_not_of(" \t"))).find('\t') !=
+         std::string_view::npos;
+}
+
+Problem unreadable(const std::string& name, std::string_view text, const YAML::Exception& error,
+                   const Builder& builder) {
   // Where a bracket is missing, yaml-cpp only knows where it lost patience; the reader needs the place to
   // mend.
   const bool unclosed =
@@ -123,6 +137,9 @@ Problem unreadable(const std::string& name, const YAML::Exception& error, const 
   if (error.msg.find("anchor is not defined") != std::string::npos ||
       error.msg == YAML::ErrorMsg::ALIAS_NOT_FOUND) {
     return {place(name, error.mark), "", kNoAliases};
+  }
+  if (!error.mark.is_null() && tab_indents(text, error.mark.line)) {
+    return {place(name, error.mark), "", "a tab indents this line, which YAML does not allow: use spaces"};
   }
   return {place(name, error.mark), "", "is no valid YAML: " + error.msg};
 }
@@ -150,7 +167,7 @@ tl::expected<Node, Problem> parse_yaml(std::string_view text, const std::string&
   } catch (const Refused& refused) {
     return refuse(place(name, refused.mark), refused.why);
   } catch (const YAML::Exception& error) {
-    return tl::unexpected(unreadable(name, error, builder));
+    return tl::unexpected(unreadable(name, closed, error, builder));
   }
   return builder.take();
 }

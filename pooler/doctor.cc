@@ -104,6 +104,11 @@ Finding judge_tls(const std::string& check, const TlsFacts& facts, conf::TlsMode
                   const std::string& host, std::int64_t now_s) {
   using conf::TlsMode;
   const bool needed = mode == TlsMode::Require || verifies(mode);
+  if (!facts.speaks)
+    return {
+        check, Health::Fail,
+        "it takes connections and does not answer as Postgres does: is the port right, is something else in "
+        "front of it?"};
   if (mode == TlsMode::Disable)
     return {check, facts.offered ? Health::Warn : Health::Ok,
             facts.offered ? "TLS is offered and not used: set tls_mode to verify-full, or to require"

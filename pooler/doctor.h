@@ -40,10 +40,12 @@ struct Knock {
 // One that answers is enough to serve, but the others are tried, too.
 Finding judge_knocks(const std::string& check, const std::vector<Knock>& knocks);
 
-// How the other side answered to TLS. `offered`: it takes TLS at all.
+// How the other side answered to TLS. `offered`: it takes TLS at all. `speaks`: it answered as a Postgres
+// may.
 struct TlsFacts {
   bool offered = false;
   Expected<net::Visit::Certificate> certificate;
+  bool speaks = true;
 };
 Finding judge_tls(const std::string& check, const TlsFacts& facts, conf::TlsMode mode,
                   const std::string& host, std::int64_t now_s);

@@ -143,7 +143,10 @@ bool Rounds::host_of(const BackendView& view, const net::Endpoint& endpoint, con
   if (endpoint.is_unix()) return true;
   TlsFacts facts;
   if (auto visit = net::Visit::to({address_, endpoint.port}, kKnockPatience)) {
-    facts.offered = visit->ask(startup(kSslRequest, {}), 1, kTalkPatience) == "S";
+    const std::string answer = visit->ask(startup(kSslRequest, {}), 1, kTalkPatience);
+    facts.offered = answer == "S";
+    facts.speaks =
+        facts.offered || answer == "N" || answer.starts_with('E');  // an error: too many clients, perhaps
     if (facts.offered)
       facts.certificate = visit->shake_hands(endpoint.host, view.settings.tls_ca_file, kTalkPatience);
   }

@@ -135,10 +135,18 @@ void add_client_tls(Snapshot& snapshot, Problems& problems) {
   auto tls = net::TlsContext::accepting(
       {verify ? config.client_tls_ca_file : "", config.client_tls_cert_file, config.client_tls_key_file},
       verify ? net::TlsVerify::Chain : net::TlsVerify::None);
-  if (tls)
+  if (tls) {
     snapshot.client_tls = std::move(*tls);
-  else
-    complain(problems, snapshot.loaded.origins["client.tls_mode"], "client.tls_mode", tls.error().message);
+    return;
+  }
+  // Told of the setting whose file it is.
+  std::string key = "client.tls_mode";
+  for (const auto& [name, file] : {std::pair("client.tls_cert_file", &config.client_tls_cert_file),
+                                   std::pair("client.tls_key_file", &config.client_tls_key_file),
+                                   std::pair("client.tls_ca_file", &config.client_tls_ca_file)}) {
+    if (!file->empty() && tls.error().message.find(" " + *file + ":") != std::string::npos) key = name;
+  }
+  complain(problems, snapshot.loaded.origins[key], key, tls.error().message);
 }
 
 void add_postgres(Snapshot& snapshot, Problems& problems) {

@@ -123,6 +123,10 @@ class CommandLine(PgweirCase):
         done = self.check(self.good("  method: trust", "  method: trust\n  users_file: /nowhere.txt"))
         self.assertEqual(done.returncode, 78)
         self.assertIn("/nowhere.txt", done.stderr)
+        tls = "client:\n  tls_key_file: /nowhere.key\n  tls_cert_file: /nowhere.pem\n"
+        done = self.check(self.good() + tls)
+        self.assertEqual(done.returncode, 78)
+        self.assertRegex(done.stderr, r"tried\.yaml:\d+:\d+: client\.tls_cert_file: .*/nowhere\.pem")
 
     def test_a_bad_file_does_not_start(self):
         path = write(self.tool.dir / "tried.yaml", self.good("  port:", "  prot:"))

@@ -1,8 +1,10 @@
 """pgweir doctor: real parts, whole and broken."""
 
+import contextlib
 import shutil
 import socket
 import subprocess
+import threading
 import time
 import unittest
 from pathlib import Path
@@ -125,6 +127,23 @@ class Doctor(PgweirCase):
         code, found, _ = self.visit(weir)
         self.assertEqual(code, FAIL)
         self.expect(found, "backend main: side role", "fail", "no answer")
+
+    def test_something_else_than_a_postgres(self):
+        server = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(server.close)
+
+        def be_a_web_server():
+            with contextlib.suppress(OSError):
+                while True:
+                    with server.accept()[0] as connection:
+                        connection.recv(100)
+                        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        threading.Thread(target=be_a_web_server, daemon=True).start()
+        weir = self.weir(backend={"port": server.getsockname()[1]})
+        code, found, _ = self.visit(weir)
+        self.assertEqual(code, FAIL)
+        self.expect(found, "backend main: TLS", "fail", "does not answer as Postgres does")
 
     def test_wrong_passwords(self):
         weir = self.weir(

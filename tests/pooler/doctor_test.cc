@@ -103,6 +103,11 @@ TEST_CASE("what is wrong with TLS depends on what is wanted of it") {
     INFO(static_cast<int>(row.mode) << " " << row.said);
     CHECK(said(judge_tls("c", row.facts, row.mode, "db.internal", kNow)) == row.said);
   }
+  for (const TlsMode mode : {TlsMode::Disable, TlsMode::Prefer, TlsMode::VerifyFull}) {
+    const TlsFacts web_server{false, good, false};
+    CHECK(said(judge_tls("c", web_server, mode, "db", kNow))
+              .starts_with("fail: it takes connections and does not"));
+  }
   CHECK(said(judge_own_certificate("c", good, kNow)) == "ok: certificate of /CN=db, until 2026-12-30");
   CHECK(said(judge_own_certificate("c", expired, kNow)).substr(0, 4) == "fail");
   CHECK(said(judge_own_certificate("c", refused("08006", "no start line"), kNow)) ==
