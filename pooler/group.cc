@@ -393,6 +393,8 @@ void Group::part(Tenant& tenant) {
   PGWEIR_CHECK(!tenants_.empty() || !wishes_ || *wishes_ == Wishes{});
   if (unused()) worker_.group_index().unused(*this);
   std::erase(tenant.groups, this);
+  std::erase(tenant.left_groups, id_);
+  if (tenants_.empty() && !servers_.empty()) tenant.left_groups.push_back(id_);
   if (surplus() > 0) heritage_.left.insert(tenant.record.name);
   // Servers that were kept for it may grow old now.
   const Time soon = worker_.loop().now() + std::chrono::seconds(1);

@@ -219,6 +219,13 @@ class Group : public ListLink<Group> {
   void come(const Tenant& tenant);       // that is new here
   std::size_t left_behind() const;       // by its tenants, in siblings
   void tell_heirs();
+  // Servers that its tenant has by other users: pooler/group_users.cc.
+  Tenant* sole_tenant() const;
+  std::vector<Group*> of_other_users() const;
+  std::uint32_t elsewhere() const;
+  std::uint32_t beside_others(std::uint32_t most) const;
+  void make_room_elsewhere();
+  void tell_other_users();
   void refuse_own(const Error& error);
   void count_lent(Tenant& tenant);
   void lend(Server& server, Session& session);

@@ -47,18 +47,18 @@ const Wishes& Group::wishes() const {
 Claimant::Entitled Group::entitled() const {
   const auto count = static_cast<Duration::rep>(idle_.size());
   const Duration idle = backing_->idle + (worker_.loop().now() - backing_->counted_at) * count;
-  return {wishes().floor, std::max(wishes().weight, 1U), idle};
+  return {beside_others(wishes().floor), std::max(wishes().weight, 1U), idle};
 }
 
 std::uint32_t Group::capacity() const {
 #ifdef PGWEIR_PLANT_IGNORE_MAX_SERVERS
   return 1000;
 #else
-  return wishes().capacity;
+  return beside_others(wishes().capacity);
 #endif
 }
 
-std::uint32_t Group::floor() const { return worker_.draining() ? 0 : wishes().kept; }
+std::uint32_t Group::floor() const { return worker_.draining() ? 0 : beside_others(wishes().kept); }
 
 StartupRef Group::startup_wanted() const {
   // Servers that are starting serve the first of those who wait.
@@ -89,7 +89,8 @@ void Group::make_room() {
 void Group::grow() {
   if (!own_.empty()) start_own();
   if (reader_ != 0) return;  // those who wait need not wait for more servers
-  if (servers_.size() + left_behind() >= capacity()) return make_room();
+  if (servers_.size() + left_behind() >= capacity())
+    return idle_.empty() ? make_room_elsewhere() : make_room();
   if (waiters_.empty() && servers_.size() >= floor()) return;
   if (const Time at = try_at(); worker_.loop().now() < at) return look_again(at);
   const BackendView* backend = worker_.snapshot().backend(key_.backend);
@@ -301,6 +302,7 @@ void Group::server_lost(Server& server) {
   grow();
   if (backing_->gate.rationed()) refuse_impatient();  // the probe for which one was spared may be over
   tell_heirs();
+  tell_other_users();
   if (unused()) worker_.group_index().unused(*this);
   worker_.after_change();
 }

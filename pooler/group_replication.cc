@@ -41,7 +41,7 @@ void Group::start_own() {
     if (!worker_.snapshot().backend(key_.backend)) return worker_.loop().arm(timer_, worker_.loop().now());
     // When it is gone we are called again.
     if (servers_.size() + left_behind() >= capacity()) {
-      if (!idle_.empty()) drop(*idle_.front(), "not needed now");
+      idle_.empty() ? make_room_elsewhere() : drop(*idle_.front(), "not needed now");
       return;
     }
     const Time now = worker_.loop().now();

@@ -28,6 +28,8 @@ struct Tenant : ListLink<Tenant> {
   tiers::Tenant record;        // replaced by Worker alone, because of:
   StartupRef startup;          // what servers must have been opened with that it is lent
   std::vector<Group*> groups;  // that its sessions are in: one per user
+  // Ids of those that they have left: servers may be there yet.
+  std::vector<std::uint64_t> left_groups;
   std::uint32_t clients = 0;
   std::uint32_t peak_clients = 0;
   std::uint32_t peak_lent = 0;

@@ -100,6 +100,43 @@ class Shares(PgweirCase):
         self.assertEqual(seen, {9})
         self.assertEqual(self.usage(weir, ["own_0"], "peak_servers"), [9])
 
+    def test_users_of_one_tenant_share_its_floor_and_its_ceiling(self):
+        self.postgres.create_user("second", "s3cret")
+        weir = self.weir(
+            {"own_0": {"database": "own_0"}, "own_1": {"database": "own_1"}},
+            4,
+            max_server_connections=3,
+            queue_timeout="20s",
+        )
+        servers = "select count(*) from pg_stat_activity where datname = 'own_0' and backend_type = 'client backend'"
+
+        def begin(tenant, user, count):
+            clients = [weir.connect(tenant, user, autocommit=True) for _ in range(count)]
+            for client in clients:
+                self.addCleanup(client.close)
+                client.execute("begin")
+            return clients
+
+        def end(clients):
+            for client in clients:
+                client.execute("commit")
+
+        mine = begin("own_0", "app", 3)
+        end(mine)
+        # Three idle servers of one user are all that the tenant may have: they give way to the other's.
+        others = begin("own_0", "second", 2)
+        wait_until(lambda: self.postgres.sql(servers)[0][0] == 3, what="three servers of both")
+        end(others)
+        # Above its floor of one are two of them, whoever's they are.
+        others = begin("own_1", "app", 3)
+        wait_until(lambda: self.postgres.sql(servers)[0][0] == 1, what="its floor")
+        end(others)
+        # One user has left, and its servers count still.
+        for client in mine:
+            client.close()
+        end(begin("own_0", "second", 3))
+        wait_until(lambda: self.postgres.sql(servers)[0][0] == 3, what="three servers of the other")
+
     def test_a_floor_is_reached_within_one_transaction(self):
         work = 0.4
         for late in ("own_1", "shared"):

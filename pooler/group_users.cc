@@ -1,0 +1,62 @@
+// pooler/group_users.cc - Group: what a tenant with several users has in the groups of the others.
+//
+// Each user of a tenant has a group, and the tenant's floor and ceiling are of all of them together. So what
+// it has elsewhere is taken from what it may have here, and where it has no more room, an idle server of
+// another of its users makes some. A group that several tenants share counts for none of them: whose its
+// servers are is nobody's to say.
+#include <algorithm>
+
+#include "pooler/group.h"
+#include "pooler/worker.h"
+
+namespace pgweir {
+
+Tenant* Group::sole_tenant() const { return tenants_.size() == 1 ? tenants_.begin()->first : nullptr; }
+
+std::vector<Group*> Group::of_other_users() const {
+  std::vector<Group*> found;
+  Tenant* const tenant = sole_tenant();
+  if (!tenant || (tenant->groups.size() == 1 && tenant->left_groups.empty())) return found;
+  for (Group* group : tenant->groups)
+    if (group != this && group->sole_tenant()) found.push_back(group);
+  std::erase_if(tenant->left_groups, [&](std::uint64_t id) {
+    Group* const group = worker_.group_index().find(id);
+    if (!group || !group->tenants_.empty() || group->servers_.empty()) return true;
+    found.push_back(group);
+    return false;
+  });
+  return found;
+}
+
+std::uint32_t Group::elsewhere() const {
+  std::size_t count = 0;
+  for (const Group* group : of_other_users()) count += group->servers_.size();
+  return static_cast<std::uint32_t>(count);
+}
+
+std::uint32_t Group::beside_others(std::uint32_t most) const { return most - std::min(most, elsewhere()); }
+
+// One at a time: each that is gone calls grow() here.
+void Group::make_room_elsewhere() {
+  if (!queue_.first() && !own_wanted()) return;
+  const std::vector<Group*> others = of_other_users();
+  const auto is_closing = [](const Group* group) {
+    return std::any_of(group->servers_.begin(), group->servers_.end(),
+                       [](const auto& entry) { return entry.second->place == Server::Place::Closing; });
+  };
+  if (std::any_of(others.begin(), others.end(), is_closing)) return;
+  for (Group* group : others)
+    if (!group->idle_.empty() && !group->queue_.first())
+      return group->drop(*group->idle_.front(), "another user of its tenant needs one");
+}
+
+// A server is gone. Where nobody is left, it was of whoever was last.
+void Group::tell_other_users() {
+  Tenant* const tenant = tenants_.empty() ? worker_.tenants().find(shown_tenant_) : sole_tenant();
+  if (!tenant) return;
+  const std::vector<Group*> groups = tenant->groups;
+  for (Group* group : groups)
+    if (group != this) group->grow();
+}
+
+}  // namespace pgweir
