@@ -1,7 +1,9 @@
 #include "protocol/sql.h"
 
+#include <iterator>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "protocol/sql_extent.h"
 #include "protocol/sql_finder.h"
@@ -140,7 +142,10 @@ void read_statement(Bytes sql, const PgQuery__Node* node, unsigned depth, SqlSta
           reach);
       return;
     case PG_QUERY__NODE__NODE_TRANSACTION_STMT: read_transaction(*node->transaction_stmt, out); return;
-    case PG_QUERY__NODE__NODE_DISCARD_STMT: read_discard(node->discard_stmt->target, out); return;
+    case PG_QUERY__NODE__NODE_DISCARD_STMT:
+      read_discard(node->discard_stmt->target, out);
+      if (out.kind == Kind::DiscardAll) reach.taken_back.emplace_back();
+      return;
     case PG_QUERY__NODE__NODE_CONSTRAINTS_SET_STMT: out.kind = Kind::SetTransaction; return;
     case PG_QUERY__NODE__NODE_DO_STMT:
       out.kind = Kind::Do;
@@ -219,9 +224,37 @@ void read_statement(Bytes sql, const PgQuery__Node* node, unsigned depth, SqlSta
 }
 
 void place_statement(const SqlStatement& statement, SqlAssignment& made) {
-  if (!made.value) return;
   made.at = statement.at;
   made.size = statement.size;
+}
+
+void move_by(std::size_t offset, SqlEffects& effects) {
+  const auto by = static_cast<std::uint32_t>(offset);
+  for (SqlStatement& each : effects.statements) {
+    each.at += by;
+    if (each.name_size > 0) each.name_at += by;
+    if (each.kind == Kind::Prepare) each.body_at += by;
+  }
+  for (auto* list : {&effects.reach.assignments, &effects.reach.taken_back})
+    for (SqlAssignment& each : *list)
+      if (each.size > 0) each.at += by;
+  for (SqlPiece& each : effects.reach.unsure) each.at += by;
+}
+
+template <typename T>
+void append(std::vector<T>& to, std::vector<T>& from) {
+  to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
+}
+
+void add_effects(SqlEffects& to, SqlEffects from) {
+  append(to.statements, from.statements);
+  to.changes.add(from.changes);
+  append(to.reach.assignments, from.reach.assignments);
+  append(to.reach.taken_back, from.reach.taken_back);
+  append(to.reach.unsure, from.reach.unsure);
+  to.reach.hidden_setting |= from.reach.hidden_setting;
+  to.reach.hidden_sql |= from.reach.hidden_sql;
+  to.reach.code |= from.reach.code;
 }
 
 SqlEffects unknown() {
@@ -242,10 +275,16 @@ SqlEffects read(Bytes text, unsigned depth) {
     SqlStatement& statement = effects.statements.emplace_back();
     find_place(text, raw, statement);
     const std::size_t before = effects.reach.assignments.size();
+    const std::size_t taken_before = effects.reach.taken_back.size();
     read_statement(text, raw.stmt, depth, statement, effects.reach);
     if (statement.kind == Kind::Set || statement.kind == Kind::SetLocal)
       for (std::size_t each = before; each < effects.reach.assignments.size(); ++each)
-        place_statement(statement, effects.reach.assignments[each]);
+        if (SqlAssignment& made = effects.reach.assignments[each]; made.value)
+          place_statement(statement, made);
+    for (std::size_t each = taken_before; each < effects.reach.taken_back.size(); ++each)
+      if (SqlAssignment& taken = effects.reach.taken_back[each];
+          taken.where != SqlAssignment::Where::Argument)
+        place_statement(statement, taken);
     const bool has_place = statement.kind == Kind::Prepare || statement.kind == Kind::Execute ||
                            statement.kind == Kind::Deallocate;
     if (has_place && !find_name(text, statement)) return unknown();
@@ -255,9 +294,54 @@ SqlEffects read(Bytes text, unsigned depth) {
   return effects;
 }
 
+// Statements of a text, cut at its semicolons. Where one has semicolons inside (CREATE FUNCTION ... BEGIN
+// ATOMIC) the parser refuses its pieces, which have the word CREATE.
+SqlEffects read_pieces(Bytes text) {
+  if (text.size() > kSqlTextMax || text.find('\0') != Bytes::npos) return unknown();
+  SqlEffects effects;
+  effects.read = SqlEffects::Read::Parsed;
+  std::size_t begin = 0, first = Bytes::npos, end = 0, tokens = 0, pieces = 0, parsed = 0;
+  bool after_other = false;
+  for (SqlLexer lexer(text);;) {
+    const SqlToken token = lexer.next();
+    if (token.kind != SqlToken::Kind::End && lexer.text_of(token) != ";") {
+      if (first == Bytes::npos) first = token.at;
+      end = token.at + token.size;
+      ++tokens;
+      continue;
+    }
+    if (first != Bytes::npos) {
+      ++pieces;
+      const Bytes piece = text.substr(begin, end - begin);
+      if (sql_words(piece) != SqlWords::Harmless) {
+        if ((parsed += tokens) > kSqlTokensMax || (pieces == 1 && token.kind == SqlToken::Kind::End))
+          return unknown();
+        SqlEffects of_piece = read(piece, 0);
+        if (of_piece.read == SqlEffects::Read::Unknown) return of_piece;
+        move_by(begin, of_piece);
+        add_effects(effects, std::move(of_piece));
+        after_other = false;
+      } else {
+        if (!after_other) effects.statements.emplace_back().at = static_cast<std::uint32_t>(first);
+        SqlStatement& other = effects.statements.back();
+        other.size = static_cast<std::uint32_t>(end) - other.at;
+        after_other = true;
+      }
+    }
+    if (token.kind == SqlToken::Kind::End) break;
+    begin = token.at + token.size;
+    first = Bytes::npos;
+    tokens = 0;
+  }
+  return parsed > 0 ? std::move(effects) : unknown();
+}
+
 }  // namespace
 
-SqlEffects read_sql(Bytes text) { return read(text, 0); }
+SqlEffects read_sql(Bytes text) {
+  SqlEffects effects = read(text, 0);
+  return effects.read == SqlEffects::Read::Unknown ? read_pieces(text) : effects;
+}
 SqlEffects read_nested_sql(Bytes text, unsigned depth) { return read(text, depth); }
 
 }  // namespace pgweir::protocol

@@ -128,9 +128,12 @@ struct SqlPiece {
 };
 
 // How settings may come to values by this text, in the session or elsewhere, until its transaction has ended
-// or for longer; bodies of PREPARE included. What takes a value back (RESET, TO DEFAULT) does not count.
+// or for longer; bodies of PREPARE included.
 struct SqlReach {
   std::vector<SqlAssignment> assignments;
+  // What goes back to the value that the session began with: RESET, TO DEFAULT, set_config(..., NULL, ...).
+  // None has a value; those without a name are RESET ALL and DISCARD ALL.
+  std::vector<SqlAssignment> taken_back;
   // To be replaced, because something of the user's may have this name and make another assignment of it.
   std::vector<SqlPiece> unsure;
   bool hidden_setting = false;  // the name is not in the text: set_config(a, b, c), UPDATE pg_settings, a
@@ -151,13 +154,17 @@ struct SqlEffects {
   SqlReach reach;                        // of all statements; of Unknown nothing
 };
 
-// What is beyond these is Unknown: the parser's time and stack must have an end.
-inline constexpr std::size_t kSqlTextMax = 64UL * 1024;
+// What is beyond these is Unknown: the parser's time and stack must have an end. Long literals and comments
+// are cheap, tokens are not.
+inline constexpr std::size_t kSqlTextMax = 1UL << 20;
 inline constexpr std::size_t kSqlTokensMax = 8000;
 inline constexpr std::size_t kSqlNestingMax = 1000;
+inline constexpr std::size_t kSqlBodyMax = 64UL * 1024;  // of the code of a DO, which is one token
 
-// Parses always, without the word filter: the answer is never Plain. Microseconds for a short text, up to
-// some 10 ms for the largest; 4 MB of stack must be there. From any thread.
+// Parses always, without the word filter: the answer is never Plain. Of a text of several statements that is
+// too much for the parser, or that it cannot parse, those are read by themselves that have a word of
+// sql_words(); the others count as Other, what stands together of them as one. Microseconds for a short text,
+// up to some 10 ms for the largest; 4 MB of stack must be there. From any thread.
 SqlEffects read_sql(Bytes text);
 
 }  // namespace pgweir::protocol

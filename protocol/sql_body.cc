@@ -186,7 +186,8 @@ BodyLanguage body_language(Bytes name) {
 }
 
 SqlChanges read_nested_body(Bytes code, BodyLanguage language, unsigned depth) {
-  if (depth >= kBodiesDeep) return body_may_leave_state(code) ? opaque() : SqlChanges{};
+  if (depth >= kBodiesDeep || code.size() > kSqlBodyMax)
+    return body_may_leave_state(code) ? opaque() : SqlChanges{};
   switch (language) {
     case BodyLanguage::Sql:
       if (makes_code(code)) return opaque();

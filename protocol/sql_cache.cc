@@ -28,6 +28,8 @@ std::size_t heap_of(const SqlReach& reach) {
     bytes += reach.assignments.capacity() * sizeof(SqlAssignment) + kPiece;
   for (const SqlAssignment& each : reach.assignments)
     bytes += heap_of(each.name) + (each.value ? heap_of(*each.value) : 0);
+  if (reach.taken_back.capacity() > 0) bytes += reach.taken_back.capacity() * sizeof(SqlAssignment) + kPiece;
+  for (const SqlAssignment& each : reach.taken_back) bytes += heap_of(each.name);
   if (reach.unsure.capacity() > 0) bytes += reach.unsure.capacity() * sizeof(SqlPiece) + kPiece;
   for (const SqlPiece& each : reach.unsure) bytes += heap_of(each.with);
   return bytes;
@@ -74,6 +76,7 @@ const SqlEffects& SqlCache::read_fully(Bytes text) {
   SqlEffects effects = read_sql(text);
   effects.statements.shrink_to_fit();
   effects.reach.assignments.shrink_to_fit();
+  effects.reach.taken_back.shrink_to_fit();
   effects.reach.unsure.shrink_to_fit();
   const std::size_t bytes = sizeof(Entry) + kLinks + kPiece + text.size() + 1 + heap_of(effects);
   if (bytes > bytes_max_ / 8) {

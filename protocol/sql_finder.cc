@@ -198,7 +198,11 @@ class Finder {
       reach_.hidden_setting = true;
       return;
     }
-    if (is_null(call.args[1])) return;  // what the session began with
+    if (is_null(call.args[1])) {
+      place_null(*constant_in(call.args[1]), made);
+      reach_.taken_back.push_back(std::move(made));
+      return;
+    }
     if (is_string(call.args[1])) {
       made.value = std::string(literal_in(call.args[1])->text);
       place_literal(*constant_in(call.args[1]), made);
@@ -228,7 +232,7 @@ class Finder {
   // Has the type of a cast looked for where Postgres's are. False: that cannot be said.
   bool qualify(const PgQuery__Node* argument) {
     const PgQuery__TypeName* const type = unqualified_type(argument);
-    if (type == nullptr || !is_string(argument)) return true;
+    if (type == nullptr || (!is_string(argument) && !is_null(argument))) return true;
     if (type->location <= 0 || static_cast<std::size_t>(type->location) >= sql_.size()) return false;
     reach_.unsure.push_back({static_cast<std::uint32_t>(type->location), 0, "pg_catalog."});
     return true;
@@ -242,6 +246,14 @@ class Finder {
     if (literal.kind != SqlToken::Kind::String || lexer.next().kind == SqlToken::Kind::String) return;
     made.at = static_cast<std::uint32_t>(literal.at);
     made.size = static_cast<std::uint32_t>(literal.size);
+  }
+
+  void place_null(const PgQuery__AConst& constant, SqlAssignment& made) const {
+    if (constant.location < 0 || static_cast<std::size_t>(constant.location) >= sql_.size()) return;
+    const SqlToken null = SqlLexer(sql_, static_cast<std::size_t>(constant.location)).next();
+    if (null.kind != SqlToken::Kind::Word) return;
+    made.at = static_cast<std::uint32_t>(null.at);
+    made.size = static_cast<std::uint32_t>(null.size);
   }
 
   // The SQL that it runs, if it stands there to be read, is judged by its words.

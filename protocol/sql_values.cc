@@ -132,7 +132,12 @@ const PgQuery__AConst* constant_in(const PgQuery__Node* node) {
   return PGWEIR_AS(AConst, a__const, message);
 }
 
+// One of a type of the user's may be made a text by a function of his.
 bool is_null(const PgQuery__Node* node) {
+  const auto* cast = PGWEIR_AS(TypeCast, type_cast, inside(node));
+  if (cast != nullptr &&
+      (cast->type_name == nullptr || (cast->type_name->n_names != 1 && !is_of_postgres(*cast->type_name))))
+    return false;
   const PgQuery__AConst* const constant = constant_in(node);
   return constant != nullptr && constant->isnull;
 }
@@ -145,8 +150,17 @@ void add_assignments(const PgQuery__VariableSetStmt& statement, SqlAssignment::W
         reach.assignments.push_back({where, "default_" + lower(text_of(option->defname)), {}});
     return;
   }
-  if (statement.kind != PG_QUERY__VARIABLE_SET_KIND__VAR_SET_VALUE) return;
   const std::string name = setting_name(text_of(statement.name));
+  switch (statement.kind) {
+    case PG_QUERY__VARIABLE_SET_KIND__VAR_SET_VALUE: break;
+    case PG_QUERY__VARIABLE_SET_KIND__VAR_SET_DEFAULT:
+    case PG_QUERY__VARIABLE_SET_KIND__VAR_RESET:
+    case PG_QUERY__VARIABLE_SET_KIND__VAR_RESET_ALL:
+      // Of what is stored: that it is no more.
+      if (where != SqlAssignment::Where::Stored) reach.taken_back.push_back({where, name, {}});
+      return;
+    default: return;
+  }
   reach.assignments.push_back({where, name, value_of(statement, name)});
   if (name == "session_authorization") reach.assignments.push_back({where, "role", {}});
 }

@@ -466,24 +466,30 @@ TEST_CASE("texts are read from several threads at once") {
   std::thread threads[4];
   for (int i = 0; i < 4; ++i)
     threads[i] = std::thread([&answer = answers[i]] {
-      for (int n = 0; n < 50; ++n) answer = told("set a.b = 1; select from where") + told("listen x");
+      for (int n = 0; n < 50; ++n) answer = told("set a.b = 1 2") + told("listen x");
     });
   for (std::thread& thread : threads) thread.join();
   for (const std::string& answer : answers) CHECK(answer == "UnknownListen(x) listens");
 }
 
 namespace {
-// "Where name=value <what would be replaced>; ... flags"
-std::string reach_of(Bytes text) {
+// "Where name=value <what would be replaced>; ..."
+std::string listed(const std::vector<SqlAssignment>& assignments, Bytes text) {
   constexpr std::array kWhere = {"Set", "SetLocal", "Argument", "Stored"};
-  const SqlReach reach = read_sql(text).reach;
   std::string out;
-  for (const SqlAssignment& each : reach.assignments) {
+  for (const SqlAssignment& each : assignments) {
     if (!out.empty()) out += "; ";
     out += std::string(kWhere[static_cast<std::size_t>(each.where)]) + " " + each.name + "=" +
            each.value.value_or("?");
     if (each.size > 0) out += " <" + std::string(text.substr(each.at, each.size)) + ">";
   }
+  return out;
+}
+
+// ... and flags.
+std::string reach_of(Bytes text) {
+  const SqlReach reach = read_sql(text).reach;
+  std::string out = listed(reach.assignments, text);
   if (reach.hidden_setting) out += " hidden_setting";
   if (reach.hidden_sql) out += " hidden_sql";
   if (reach.code) out += " code";
@@ -558,6 +564,9 @@ TEST_CASE("values that a text gives to settings are found, and where they stand"
       {"create rule \"_RETURN\" as on select to t do instead select * from pg_settings", " hidden_setting"},
       {"create rule r as on insert to t do also (select 1; select name from pg_settings)", " hidden_setting"},
       {"select set_config('a'::mine.text, 'b', true)", " hidden_setting"},
+      // A function of the user's may make a text of it.
+      {"select set_config('a', null::mine.t, true)", "Argument a=?"},
+      {"select set_config('a', null::text, true)", ""},
       {"select set_config('a', 'b'::mine.text, true)", "Argument a=?"},
       {"create view v as select * from pg_settings", " hidden_setting"},
       {"create or replace view v (a) as select setting from pg_catalog.pg_settings as s where name = "
@@ -589,6 +598,71 @@ TEST_CASE("values that a text gives to settings are found, and where they stand"
     INFO(row.text);
     CHECK(reach_of(row.text) == row.told);
   }
+}
+
+TEST_CASE("what a text takes back is found, and where it stands") {
+  const Row rows[] = {
+      {"select 1; set work_mem = 1", ""},
+      {"select 1; RESET Sort_Mem ; select 2", "Set work_mem=? <RESET Sort_Mem >"},
+      {"set work_mem to default; set local jit = default",
+       "Set work_mem=? <set work_mem to default>; SetLocal jit=? <set local jit = default>"},
+      {"set time zone local", "Set timezone=? <set time zone local>"},
+      {"reset all; select 1", "Set =? <reset all>"},
+      {"discard all", "Set =? <discard all>"},
+      {"discard temp", ""},
+      {"select set_config('Work_Mem', NULL, true)", "Argument work_mem=? <NULL>"},
+      {"select set_config('work_mem', null::text, $1)", "Argument work_mem=? <null>"},
+      {"prepare p as select set_config('work_mem', null, true)", "Argument work_mem=? <null>"},
+      {"alter role r reset work_mem", ""},
+      {"create function f() returns int language sql set work_mem to default as 'select 1'", ""},
+  };
+  for (const Row& row : rows) {
+    INFO(row.text);
+    CHECK(listed(read_sql(row.text).reach.taken_back, row.text) == row.told);
+  }
+}
+
+TEST_CASE("of a text that is too much for the parser, the statements that matter are read by themselves") {
+  const std::string many = "select 1 in (" + times(kSqlTokensMax, "1,") + "1)";
+  struct Long {
+    std::string text;
+    const char* told;
+    const char* reach;
+  };
+  const Long rows[] = {
+      {many + "; set work_mem = '1GB'", "Other; Set(work_mem) =work_mem",
+       "Set work_mem=1GB <set work_mem = '1GB'>"},
+      {"set work_mem = '1GB'; " + many + ";" + many + "; reset a",
+       "Set(work_mem) =work_mem; Other; Reset(a) =a", "Set work_mem=1GB <set work_mem = '1GB'>"},
+      {times(kSqlTokensMax, "select 1;") + "prepare p as select set_config('a', 'b', true)",
+       "Other; Prepare(p)[p]", "Argument a=b <'b'>"},
+      {"select " + times(kSqlNestingMax + 1, "(") + "1" + times(kSqlNestingMax + 1, ")") + ";; set a = 1;",
+       "Other; Set(a) =a", "Set a=1 <set a = 1>"},
+      // Grammar that the parser does not know.
+      {"select new grammar 1 2; set a = 1", "Other; Set(a) =a", "Set a=1 <set a = 1>"},
+      {"/*" + std::string(300'000, 'x') + "*/ set a = 1", "Set(a) =a", "Set a=1 <set a = 1>"},
+      // What matters is itself what cannot be read.
+      {"select 1; set new grammar 1 2", "Unknown", ""},
+      {many + "; select set_config('a', 'b', 1 in (" + times(kSqlTokensMax, "1,") + "1))", "Unknown", ""},
+      {times(kSqlTokensMax / 4 + 1, "set a = 1;"), "Unknown", ""},
+      {many +
+           "; create function f() returns int begin atomic select 1; select set_config('a', 'b', true); end",
+       "Unknown", ""},
+      {many + "; set a = 1" + std::string(1, '\0'), "Unknown", ""},
+  };
+  for (const Long& row : rows) {
+    INFO(row.text.substr(0, 60));
+    CHECK(told(row.text) == row.told);
+    CHECK(reach_of(row.text) == row.reach);
+  }
+  const std::string prepare = many + "; prepare p as select 2";
+  const SqlStatement last = read_sql(prepare).statements.back();
+  CHECK(prepare.substr(last.name_at, last.name_size) == "p");
+  CHECK(prepare.substr(last.body_at) == "select 2");
+  // The code of a DO is one token, so its length has a bound of its own.
+  const std::string body = "do $$ begin set a = 1;" + times(kSqlBodyMax / 9, "a := 1;");
+  CHECK(told(body.substr(0, kSqlBodyMax / 2) + " end $$") == "Do =a");
+  CHECK(told(body + times(kSqlBodyMax, " ") + " end $$") == "Do opaque");
 }
 
 TEST_CASE("functions that run a query or set a value are known by their numbers, too") {
