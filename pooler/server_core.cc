@@ -273,7 +273,10 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
     if (op.kind == StatementOp::Kind::Columns) op.statement->columns = columns_of(type, whole);
     if (!op.taken.empty()) audience.on_deallocated(op);
   }
+  const bool unnamed_failed = type == 'E' && reply.kind == Owed::Parse && reply.verdict == Verdict::Forward &&
+                              (!reply.of_op || ops.front().kind == StatementOp::Kind::Unnamed);
   if (reply.dropped_ops > 0) drop_ops(reply.dropped_ops, audience);
+  if (unnamed_failed) audience.on_unnamed_failed();
   if (type == 'E' && reply.kind == Owed::Bind && reply.verdict == Verdict::Forward && says_stale(whole)) {
     if (const Use* const use = use_of(reply)) audience.on_stale(*use->statement);
   }
@@ -455,12 +458,13 @@ bool ServerCore::tell_bound(Bytes error, const Pipeline::Reply& reply, Gather& t
 
 void ServerCore::drop_ops(std::size_t count, Audience& audience) {
   PGWEIR_CHECK(count <= ops.size());
-  for (std::size_t i = count; i-- > 0;) {
-    StatementOp& op = ops[i];
-    if (op.kind == StatementOp::Kind::Evict) statements.add(op.id);
-    audience.on_op_dropped(op);
+  const auto end = ops.begin() + static_cast<std::ptrdiff_t>(count);
+  std::vector<StatementOp> dropped(std::make_move_iterator(ops.begin()), std::make_move_iterator(end));
+  ops.erase(ops.begin(), end);
+  for (auto op = dropped.rbegin(); op != dropped.rend(); ++op) {
+    if (op->kind == StatementOp::Kind::Evict) statements.add(op->id);
+    audience.on_op_dropped(*op);
   }
-  ops.erase(ops.begin(), ops.begin() + static_cast<std::ptrdiff_t>(count));
 }
 
 void ServerCore::put_set(std::string& out, Bytes name, std::optional<Bytes> value, Errand& errand) {

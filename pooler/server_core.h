@@ -33,7 +33,8 @@ class ServerCore {
     // A parameter's value, changed by the client's own request. Answers the value that the client is
     // told, if any.
     virtual std::optional<Bytes> on_parameter(Bytes /*name*/, Bytes value) { return value; }
-    virtual void on_op_dropped(StatementOp&) {}            // newest first
+    virtual void on_op_dropped(StatementOp&) {}            // newest first; those that remain are in `ops`
+    virtual void on_unnamed_failed() {}                    // the client's Parse without a name
     virtual void on_deallocated(StatementOp&) {}           // of a query that has ended: some of `taken`
     virtual void on_all_deallocated() {}                   // DISCARD ALL or DEALLOCATE ALL succeeded
     virtual void on_all_discarded() {}                     // the former

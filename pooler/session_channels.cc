@@ -106,8 +106,7 @@ void SessionCore::mark_unlistens(Actions& out) {
 #ifdef PGWEIR_PLANT_FORGET_UNLISTEN
   return channels_->forget_request();
 #endif
-  server_->tell(channels_->take_mark(), out.to_server);
-  unnamed_here_ = false;  // as every simple query does
+  tell(channels_->take_mark(), out);
 }
 
 // The pin that follows from what the server listens to.
@@ -126,6 +125,11 @@ Pins SessionCore::found_channels(const Findings& findings) {
 }
 
 // True when the server has been sent something, and the client must wait for its answer.
+void SessionCore::tell(Bytes sql, Actions& out) {
+  server_->tell(sql, out.to_server);
+  lose_unnamed();
+}
+
 bool SessionCore::begin_channels(Actions& out) {
   if (!channels_ || state_ != State::Linked) return false;
   if ((pins_ & pin::kSharing) && !channels_->here.empty() && books_->listener.ready(channels_->here)) {
@@ -133,8 +137,7 @@ bool SessionCore::begin_channels(Actions& out) {
     channels_->fence_passed = false;
     channels_->fence = books_->listener.fence(*hearer_, channels_->here);
     const std::string& name = books_->listener.fence_name();
-    server_->tell("LISTEN " + name + ";NOTIFY " + name + ",'" + std::to_string(channels_->fence) + "'",
-                  out.to_server);
+    tell("LISTEN " + name + ";NOTIFY " + name + ",'" + std::to_string(channels_->fence) + "'", out);
     return true;
   }
   if (channels_->leave && channels_->here.empty()) {
@@ -143,7 +146,7 @@ bool SessionCore::begin_channels(Actions& out) {
     return set_pins(static_cast<Pins>(pins_ & ~pin::kSharing)), false;
 #endif
     channels_->doing = Doing::Leaving;
-    server_->tell("UNLISTEN *", out.to_server);
+    tell("UNLISTEN *", out);
     return true;
   }
   if (channels_->idle()) channels_.reset();

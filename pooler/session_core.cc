@@ -147,7 +147,7 @@ void SessionCore::granted(ServerCore& server, Bytes held, Actions& out) {
   state_ = State::Linked;
   statements_left_ = 0;
   unnamed_here_ = dirty_batch_ = names_unsure_ = worked_ = wait_behind_ = redefined_ = made_code_ = false;
-  unlent_ = portal_used_ = false;
+  unlent_ = portal_used_ = drops_names_ = false;
   server.code_epoch = books_->routines.epoch();
   // In front of the client's own timeouts.
   if (server.introduction && !proving_) introduce(out);
@@ -241,10 +241,7 @@ SessionCore::Step SessionCore::relay_message(const Frame& frame, Bytes rest, Act
       // Small, and a half one would keep the server from being released.
       if (!whole(frame, rest)) return Step::NeedMore;
       if (frame.type == 'E') {
-        if (unlent_)
-          push_op(Owed::Execute, Whose::Clients, unlent());
-        else
-          pipeline.push(Owed::Execute);
+        if (!push_execute(frame, rest, out)) return stall(out);
         expect_statements(1);
       }
       if (frame.type == 'S') {
@@ -303,6 +300,8 @@ struct SessionCore::Draft {
 SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actions& out) {
   // What runs is one thing at a time: SQL, which has its limits, or a command, which has none.
   if (walsender() && server_->pipeline.owed() > 0) return stall(out);
+  // It ends the unnamed statement, unless it is skipped; what was sent before may do so, too.
+  if (!unnamed_.empty() && !unnamed_sure()) return stall(out);
   const bool all_here = whole(frame, rest);
   const Bytes text = rest.substr(kHeaderBytes, frame.size - kHeaderBytes);
   Draft draft;
@@ -338,7 +337,10 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
   } else {
     forward(frame, rest, out);
   }
-  if (runs) unnamed_.clear();
+  if (runs) {
+    unnamed_.clear();
+    unnamed_here_ = false;
+  }
   if (runs && !in_batch) mark_unlistens(out);
   return Step::Next;
 }
@@ -353,15 +355,14 @@ SessionCore::Step SessionCore::draft_unread(const Frame& frame, Draft& draft, Ac
 }
 
 SessionCore::Step SessionCore::draft_query(Bytes text, Draft& draft, Actions& out) {
-  Bytes sql = sql_of(text);
+  const Bytes sql = sql_of(text);
   if (names_) {
     draft.needs = names_used(sql);
     if (draft.needs.any() && server_->pipeline.owes_client()) return stall(out);
     if (server_->tx_status == 'E') draft.needs = {};
     if (draft.needs.names.empty() && deallocates_ours_among(text)) {
       if (server_->pipeline.owes_client()) return stall(out);
-      if (server_->tx_status != 'E') draft.renamed = rename_deallocated(text, draft.taken, out);
-      if (!draft.renamed.empty()) sql = draft.renamed;
+      if (server_->tx_status != 'E') make_deallocated(text, draft.taken, out);
     }
   }
   draft.statements = statements_in(sql);
@@ -518,6 +519,7 @@ void SessionCore::after_step(Actions& out) {
       if (!books_->routines.stale()) server_->code_epoch = books_->routines.epoch();
     }
     worked_ = false;
+    deallocating_portals_.reset();
     if (begin_audit(out)) return;
   }
   wait_behind_ = false;

@@ -34,6 +34,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -212,10 +213,20 @@ class SessionCore final : private ServerCore::Audience {
   Step draft_unread(const protocol::Frame& frame, Draft& draft, Actions& out);
   Step draft_query(Bytes text, Draft& draft, Actions& out);
   bool push_query(Bytes sql, Draft& draft, Actions& out);
+  bool push_execute(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_unnamed_parse(const protocol::Frame& frame, Bytes rest, Actions& out);
-  Step replace_deallocate(const protocol::Frame& frame, Bytes text, Actions& out);
-  std::string rename_deallocated(Bytes text, std::vector<StatementOp::Taken>& taken, Actions& out);
+  bool unnamed_sure() const;
+  bool replace_unnamed(protocol::Owed kind);
+  struct Unnamed {
+    std::string& content;
+    bool& here;
+  };
+  Unnamed unnamed_answered();
+  bool unnamed_pending_elsewhere() const;
+  void lose_unnamed();
+  void make_deallocated(Bytes text, std::vector<StatementOp::Taken>& taken, Actions& out);
   void give_back(StatementOp::Taken& taken);
+  void note_portal(Bytes portal, Bytes sql);
   Step relay_parse(const protocol::Frame& frame, Bytes rest, Actions& out);
   // Why the tier allows the client no other statement, of this size; nothing: it does.
   struct StatementBeyond {
@@ -253,6 +264,7 @@ class SessionCore final : private ServerCore::Audience {
   // What the virtual session can do by itself, without a server: DISCARD ALL, DEALLOCATE and their like.
   bool needs_no_server(Bytes text) const;
   bool answer_here(Bytes text, Actions& out);
+  const protocol::SqlStatement* lone_deallocate(Bytes sql) const;
   bool deallocates_ours(Bytes text) const;
   bool deallocates_ours_among(Bytes text) const;
   void say_done(Bytes tag, const SettingsMap& before, Actions& out);
@@ -269,6 +281,7 @@ class SessionCore final : private ServerCore::Audience {
   void note_unlistens(const protocol::SqlEffects& effects);
   void mark_unlistens(Actions& out);
   Pins found_channels(const Findings& findings);
+  void tell(Bytes sql, Actions& out);
   bool begin_channels(Actions& out);
   bool telling() const { return channels_ && channels_->doing != ClientChannels::Doing::None; }
   bool may_share() const;
@@ -337,6 +350,7 @@ class SessionCore final : private ServerCore::Audience {
   void evict(StatementId id, Actions& out);
   Name find_unnamed(For use, Actions& out);
   bool coming(const Statement& statement) const;
+  bool names_unsure() const;
   bool pending_elsewhere(Bytes name, StatementId id) const;
   void violation(const char* what, Actions& out);
   void end(const Error& error, Actions& out);
@@ -346,6 +360,7 @@ class SessionCore final : private ServerCore::Audience {
 
   std::optional<Bytes> on_parameter(Bytes name, Bytes value) override;
   void on_op_dropped(StatementOp& op) override;
+  void on_unnamed_failed() override;
   void on_deallocated(StatementOp& op) override;
   void on_all_deallocated() override;
   void on_all_discarded() override;
@@ -372,7 +387,9 @@ class SessionCore final : private ServerCore::Audience {
   ListenerCore::Hearer* hearer_ = nullptr;
   std::unique_ptr<ClientChannels> channels_;  // null: it listens to none
   std::string unnamed_;                       // content of the unnamed statement; empty: there is none
-  std::unique_ptr<std::string> lowered_;      // NoticeResponses for the Bind that comes next; null: none
+  // Portals of the open transaction that run a DEALLOCATE, and of what; null: there are none.
+  std::unique_ptr<std::map<std::string, std::string, std::less<>>> deallocating_portals_;
+  std::unique_ptr<std::string> lowered_;  // NoticeResponses for the Bind that comes next; null: none
   std::unique_ptr<std::set<std::string>> noticed_;  // what it was told of its ceilings; null: nothing yet
   std::unique_ptr<std::string> ours_failed_;  // body of the ErrorResponse that answered a request of ours
   std::unique_ptr<std::string> canceled_as_;  // ErrorResponse, see canceling(); null: nobody cancels
@@ -403,6 +420,7 @@ class SessionCore final : private ServerCore::Audience {
   bool made_code_ = false;    // ... so that texts may do what nobody knows of
   bool misread_ = false;      // the server reads texts otherwise than we do
   bool wait_behind_ = false;  // what was sent last may take away what the client connected with
+  bool drops_names_ = false;  // a text of the open batch drops statements of the client's
 };
 
 }  // namespace pgweir

@@ -106,6 +106,10 @@ bool SessionCore::can_adopt(const protocol::SqlEffects& effects) const {
 void SessionCore::adopt(Findings& findings) {
   const bool plain = books_->settings.plain_sql(*wanted_);
   for (const Findings::Statement& found : findings.statements) {
+    if (found.text.empty() && names_ && names_->find(found.name)) {
+      server_->adopted.push_back(found.name);  // made for a DEALLOCATE that has not run
+      continue;
+    }
     std::string content = found.text.size() > kAdoptedTextMax ? std::string() : found.text;
     if (found.from_sql && !content.empty())
       content = plain ? body_in(books_->texts.read(found.text), found.text, found.name) : "";

@@ -80,16 +80,14 @@ KeptText SessionCore::asked(Bytes held) const {
 
 SessionCore::Step SessionCore::relay_unnamed_parse(const Frame& frame, Bytes rest, Actions& out) {
   const Bytes text = rest.substr(kHeaderBytes + 1, frame.size - kHeaderBytes - 1);
-  unnamed_noteworthy_ = true;
+  if (server_->pipeline.owed() > 0 && unnamed_.size() > kUnnamedOwedMax && !unnamed_sure()) return stall(out);
+  bool noteworthy = true;
   if (whole(frame, rest)) {
-    // In a transaction that has failed it will not run.
-    const bool fails = server_->tx_status == 'E' && server_->pipeline.owed() == 0;
-    if (!fails && deallocates_ours(text)) return replace_deallocate(frame, text, out);
     const protocol::SqlWords words = protocol::sql_words(sql_of(text));
-    unnamed_noteworthy_ = !books_->settings.plain_sql(*wanted_) || guard_->minds(words);
+    noteworthy = !books_->settings.plain_sql(*wanted_) || guard_->minds(words);
     look_for_sequences(words, sql_of(text), out);
     bool lent = false;
-    switch (unnamed_noteworthy_ ? lend(sql_of(text), lent, out) : Name::Ready) {
+    switch (noteworthy ? lend(sql_of(text), lent, out) : Name::Ready) {
       case Name::Ready: break;
       case Name::Refused: return skip(frame, rest, out), Step::Next;
       case Name::Later: return stall(out);
@@ -103,12 +101,13 @@ SessionCore::Step SessionCore::relay_unnamed_parse(const Frame& frame, Bytes res
     unlent_ = unlent_ || needs.unlent;
     out.to_server.own([&](std::string& bytes) { lend_all(needs.names, StatementOp::Kind::Lend, bytes); });
   }
-  if (server_->pipeline.push(Owed::Parse)) {
+  if (replace_unnamed(Owed::Parse)) {
     if (whole(frame, rest) && frame.size <= kUnnamedKeptMax)
       unnamed_.assign(text);
     else
       unnamed_.clear();
     unnamed_here_ = true;
+    unnamed_noteworthy_ = noteworthy;
   }
   // What is not kept is told here; else its Bind does.
   if (trail_ && unnamed_.empty()) trail_->runs(sql_of(text), whole(frame, rest));
@@ -116,52 +115,85 @@ SessionCore::Step SessionCore::relay_unnamed_parse(const Frame& frame, Bytes res
   return Step::Next;
 }
 
-// Shown to the server as the deallocation of a statement that is there for nothing else, so that its answers
-// come at their time and a second execution fails.
-SessionCore::Step SessionCore::replace_deallocate(const Frame& frame, Bytes text, Actions& out) {
-  Pipeline& pipeline = server_->pipeline;
-  out.to_server.own([&](std::string& bytes) {
-    if (put_gone(kGoneStatement, kEmptyContent, bytes))
-      names_->erase(books_->texts.read(sql_of(text)).statements[0].name);
-    unnamed_.assign("DEALLOCATE ").append(kGoneStatement).append(3, '\0');
-    protocol::put_parse(bytes, "", unnamed_);
-    pipeline.push(Owed::Parse);
-  });
-  unnamed_here_ = true;
-  unnamed_noteworthy_ = false;
-  out.consumed += frame.size;
-  return Step::Next;
+// Whether the server runs what comes next, and nothing that it still owes decides about the unnamed
+// statement.
+bool SessionCore::unnamed_sure() const {
+  const Pipeline& pipeline = server_->pipeline;
+  return pipeline.owed() == 0 || (!pipeline.batch_open() && !pipeline.owes_client());
 }
 
-// The same among other statements: the text, with each name replaced by that of a statement made for this.
-std::string SessionCore::rename_deallocated(Bytes text, std::vector<StatementOp::Taken>& taken,
-                                            Actions& out) {
-  const Bytes sql = sql_of(text);
-  std::string renamed;
-  std::size_t from = 0;
+// By the client's request of this kind, a Parse or a Close; false when the server will skip it. Where it may
+// yet be skipped, what was there is kept until it is answered.
+bool SessionCore::replace_unnamed(Owed kind) {
+  const bool sure = unnamed_sure();
+  Pipeline& pipeline = server_->pipeline;
+  if (!pipeline.push(kind, Whose::Clients, sure ? Pipeline::Op::None : Pipeline::Op::Statement)) return false;
+  if (sure) return true;
+  StatementOp& op = server_->ops.emplace_back();
+  op.kind = StatementOp::Kind::Unnamed;
+  op.batch = pipeline.batch();
+  op.name = std::exchange(unnamed_, {});
+  op.here = unnamed_here_;
+  return true;
+}
+
+// Whether an earlier batch, which may yet fail, decides what it is, or whether this server has it. Where it
+// has not, it has another client's.
+bool SessionCore::unnamed_pending_elsewhere() const {
+#ifdef PGWEIR_PLANT_TRUST_UNNAMED
+  return false;
+#endif
+  const auto& ops = server_->ops;
+  const auto last = std::find_if(ops.rbegin(), ops.rend(), [](const StatementOp& op) {
+    return op.kind == StatementOp::Kind::Unnamed || (op.kind == StatementOp::Kind::Inject && op.id == 0);
+  });
+  return last != ops.rend() && last->batch != server_->pipeline.batch();
+}
+
+// As it is behind all that has been answered: what is owed may have replaced it again.
+SessionCore::Unnamed SessionCore::unnamed_answered() {
+  unnamed_noteworthy_ = true;
+  const auto next = std::find_if(server_->ops.begin(), server_->ops.end(),
+                                 [](const StatementOp& op) { return op.kind == StatementOp::Kind::Unnamed; });
+  if (next != server_->ops.end()) return {next->name, next->here};
+  return {unnamed_, unnamed_here_};
+}
+
+// A simple query of ours comes, which ends the server's.
+void SessionCore::lose_unnamed() {
+  unnamed_here_ = false;
+  for (StatementOp& op : server_->ops) op.here = false;
+}
+
+// As every Parse does, it has first taken away the one before.
+void SessionCore::on_unnamed_failed() {
+  const Unnamed now = unnamed_answered();
+  now.content.clear();
+  now.here = false;
+}
+
+// What the DEALLOCATEs of the text, which stands among other statements, will find: of each name, one made
+// for it.
+void SessionCore::make_deallocated(Bytes text, std::vector<StatementOp::Taken>& taken, Actions& out) {
   const bool in_batch = server_->pipeline.batch_open();
   out.to_server.own([&](std::string& bytes) {
-    std::size_t count = 0;
-    for (const protocol::SqlStatement& each : books_->texts.read(sql).statements) {
+    for (const protocol::SqlStatement& each : books_->texts.read(sql_of(text)).statements) {
       if (each.kind != protocol::SqlStatement::Kind::Deallocate) continue;
       StatementOp::Taken& one = taken.emplace_back();
-      const StatementRef* const held = each.name_size == 0 ? nullptr : names_->find(each.name);
-      if (!held) continue;
-      const std::string name = std::string(kGoneStatement) + std::to_string(++count);
-      if (!put_gone(name, kEmptyContent, bytes)) continue;
-      renamed.append(sql.substr(from, each.name_at - from)).append(name);
-      from = each.name_at + each.name_size;
+      const StatementRef* const held = names_->find(each.name);
+      if (!held || each.name.starts_with(kOurPrefix)) continue;
+      if (!put_gone(each.name, kEmptyContent, bytes)) continue;
       one = {each.name, *held, names_->made(each.name)};
       names_->erase(each.name);
     }
     if (!in_batch) server_->end_batch(bytes);
   });
-  return renamed.append(sql.substr(from));
 }
 
-// No statement of the text has taken it.
+// No statement of the text has taken it; what was made for that may be there.
 void SessionCore::give_back(StatementOp::Taken& taken) {
   if (!taken.statement) return;
+  suspicion().pins |= pin::kStatement;
   if (!names_) names_ = std::make_unique<ClientStatements>(books_->statements);
   names_->set(taken.name, std::move(taken.statement), taken.made);
 }
@@ -169,6 +201,42 @@ void SessionCore::give_back(StatementOp::Taken& taken) {
 void SessionCore::on_deallocated(StatementOp& op) {
   deallocating_ = false;
   for (std::size_t i = op.deallocated; i < op.taken.size(); ++i) give_back(op.taken[i]);
+}
+
+// What the portal runs from now on: only a DEALLOCATE is noted, with the name that it will take.
+void SessionCore::note_portal(Bytes portal, Bytes sql) {
+  const protocol::SqlStatement* const one = mentions(sql, "deallocate") ? lone_deallocate(sql) : nullptr;
+  if (deallocating_portals_)
+    if (const auto place = deallocating_portals_->find(portal); place != deallocating_portals_->end())
+      deallocating_portals_->erase(place);
+  if (!one || one->name.starts_with(kOurPrefix)) return;
+  if (!deallocating_portals_)
+    deallocating_portals_ = std::make_unique<decltype(deallocating_portals_)::element_type>();
+  if (deallocating_portals_->size() < kPortalsNoted) deallocating_portals_->emplace(portal, one->name);
+}
+
+// A DEALLOCATE of what the protocol has prepared finds a statement of that name, made for it. False where it
+// must wait.
+bool SessionCore::push_execute(const Frame& frame, Bytes rest, Actions& out) {
+  if (deallocating_portals_ && names_) {
+    protocol::Reader in(rest.substr(kHeaderBytes, frame.size - kHeaderBytes));
+    const auto portal = deallocating_portals_->find(in.c_string());
+    const std::string name = portal == deallocating_portals_->end() ? std::string() : portal->second;
+    const StatementRef* const held = name.empty() ? nullptr : names_->find(name);
+    if (held && (names_unsure() || pending_elsewhere(name, 0))) return false;
+    if (held) {
+      StatementOp op{StatementOp::Kind::Tell, 0, 0, {}, {}};
+      op.taken.push_back({name, *held, names_->made(name)});
+      out.to_server.own([&](std::string& bytes) { put_gone(name, kEmptyContent, bytes); });
+      if (push_op(Owed::Execute, Whose::Clients, std::move(op))) names_->erase(name);
+      return true;
+    }
+  }
+  if (unlent_)
+    push_op(Owed::Execute, Whose::Clients, unlent());
+  else
+    server_->pipeline.push(Owed::Execute);
+  return true;
 }
 
 // Prepares `content` under a name that nobody uses. False when the server will skip it.
@@ -203,7 +271,7 @@ SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actio
   const Bytes name = body.substr(0, name_size);
   const Bytes content = body.substr(name_size + 1);
   if (content.find('\0') == Bytes::npos) return violation("invalid Parse message", out), Step::Stop;
-  if (names_unsure_) return stall(out);
+  if (names_unsure()) return stall(out);
   bool lent = false;
   switch (lend(sql_of(content), lent, out)) {
     case Name::Ready: break;
@@ -304,6 +372,7 @@ SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Action
     case Name::Later: return stall(out);
   }
   const StatementRef* const used = names_ && !name.empty() ? names_->find(name) : nullptr;
+  Bytes sql;  // if it may be a DEALLOCATE
   if (used) {
     // Where answers never pause, the oldest have come by then.
     if (server_->pipeline.owed() == 0) server_->uses.clear();
@@ -311,15 +380,18 @@ SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Action
       server_->uses.erase(server_->uses.begin(), server_->uses.begin() + kOpsMax / 2);
     server_->uses.push_back({server_->pipeline.binds(), *used});
     ++(*used)->binds;
+    if ((*used)->words == protocol::SqlWords::State) sql = sql_of((*used)->content);
     if (trail_) trail_->runs(sql_of((*used)->content));
-  } else if (trail_ && !unnamed_.empty()) {
-    trail_->runs(sql_of(unnamed_));
+  } else if (name.empty()) {
+    if (unnamed_noteworthy_) sql = sql_of(unnamed_);
+    if (trail_ && !unnamed_.empty()) trail_->runs(sql_of(unnamed_));
   }
   const auto lowered = std::move(lowered_);
   const bool runs =
       lowered ? push_op(Owed::Bind, Whose::Clients, {StatementOp::Kind::Tell, 0, 0, std::move(*lowered), {}})
               : server_->pipeline.push(Owed::Bind);
   if (runs) portal_used_ = portal_size == 0 && used;
+  if (runs && (!sql.empty() || deallocating_portals_)) note_portal(body.substr(0, portal_size), sql);
   if (name_size == 0) return forward(frame, rest, out), Step::Next;
   ++out.binds;
   const std::size_t head = kHeaderBytes + name_at + name_size + 1;  // through the statement's name
@@ -369,10 +441,13 @@ SessionCore::Step SessionCore::relay_describe_or_close(const Frame& frame, Bytes
     out.to_server.own(
         [&](std::string& bytes) { protocol::Writer(bytes, 'D').u8('S').c_string(server_name); });
   } else if (name.empty()) {
-    if (server_->pipeline.push(kind)) unnamed_.clear();
+    if (replace_unnamed(kind)) {
+      unnamed_.clear();
+      unnamed_here_ = false;
+    }
     return forward(frame, rest, out), Step::Next;
   } else {
-    if (names_unsure_ || pending_elsewhere(name, 0)) return stall(out);
+    if (names_unsure() || pending_elsewhere(name, 0)) return stall(out);
     if (const StatementRef* held = names_ ? names_->find(name) : nullptr) {
       if (push_op(kind, Whose::Clients, {StatementOp::Kind::Forget, 0, 0, std::string(name), *held}))
         names_->erase(name);
@@ -413,11 +488,19 @@ void SessionCore::refuse_statement(const Error& error, Actions& out) {
 bool SessionCore::pending_elsewhere(Bytes name, StatementId id) const {
   const std::uint32_t batch = server_->pipeline.batch();
   return std::any_of(server_->ops.begin(), server_->ops.end(), [&](const StatementOp& op) {
-    if (op.batch == batch || op.kind == StatementOp::Kind::Refuse || op.kind == StatementOp::Kind::Tell ||
-        op.kind == StatementOp::Kind::Supplied || op.kind == StatementOp::Kind::Unsupplied)
-      return false;
+    if (op.batch == batch) return false;
+    if (op.kind == StatementOp::Kind::Refuse || op.kind == StatementOp::Kind::Tell ||
+        op.kind == StatementOp::Kind::Supplied || op.kind == StatementOp::Kind::Unsupplied ||
+        op.kind == StatementOp::Kind::Unnamed)
+      return std::any_of(op.taken.begin(), op.taken.end(),
+                         [name](const auto& each) { return each.name == name; });
     return (!name.empty() && op.name == name) || (id != 0 && op.id == id);
   });
+}
+
+// Whether what is owed decides which names the client has.
+bool SessionCore::names_unsure() const {
+  return names_unsure_ || (drops_names_ && server_->pipeline.owed() > 0);
 }
 
 // Whether a request of this batch makes the statement known.
@@ -430,7 +513,7 @@ bool SessionCore::coming(const Statement& statement) const {
 
 SessionCore::Name SessionCore::find_statement(Bytes name, For use, Bytes& server_name, Actions& out) {
   if (name.empty()) return find_unnamed(use, out);
-  if (names_unsure_) return Name::Later;
+  if (names_unsure()) return Name::Later;
   const StatementRef* held = names_ ? names_->find(name) : nullptr;
   if (!server_->ops.empty() && pending_elsewhere(name, held ? (*held)->id : 0)) return Name::Later;
   if (!held) {
@@ -471,6 +554,9 @@ SessionCore::Name SessionCore::find_statement(Bytes name, For use, Bytes& server
 // Where the server would learn the statement only now, after definitions or the path to them have changed, it
 // would know other columns than the client was told of. Postgres refuses that, so it is asked for them first.
 SessionCore::Name SessionCore::renew(Bytes name, For use, Actions& out) {
+#ifdef PGWEIR_PLANT_TRUST_COLUMNS
+  return Name::Ready;
+#endif
   const StatementRef& held = *names_->find(name);
   if (held->columns == 0 || !may_have_changed(*held)) return Name::Ready;
   const bool other_path = !same_path(held->parsing(), wanted_->parsing);
@@ -619,6 +705,7 @@ bool SessionCore::replace_stale(Bytes name, For use) {
 }
 
 SessionCore::Name SessionCore::find_unnamed(For use, Actions& out) {
+  if (!server_->ops.empty() && unnamed_pending_elsewhere()) return Name::Later;
   const bool noteworthy = unnamed_noteworthy_ || holds_something() || !books_->routines.empty();
   bool lent = false;
   if (noteworthy && !unnamed_.empty())
@@ -653,8 +740,17 @@ void SessionCore::on_op_dropped(StatementOp& op) {
       names_->set(op.name, std::move(op.statement));
       break;
     case StatementOp::Kind::Inject:
-      if (op.id == 0) unnamed_here_ = false;
+      if (op.id == 0) unnamed_answered().here = false;
       break;
+    case StatementOp::Kind::Unnamed: {
+#ifdef PGWEIR_PLANT_KEEP_SKIPPED_UNNAMED
+      break;
+#endif
+      const Unnamed now = unnamed_answered();
+      now.content = std::move(op.name);
+      now.here = op.here;
+      break;
+    }
     case StatementOp::Kind::Lend:
     case StatementOp::Kind::Supply:
       if (op.name.empty()) break;

@@ -80,11 +80,10 @@ bool sets_to_default(Bytes statement) {
 bool is_ours(const protocol::SqlStatement& statement) {
   return statement.name.substr(0, kOurPrefix.size()) == kOurPrefix;
 }
-// What clients prepare by the protocol has a number, and what is made to be dropped is "gone" (see
-// rename_deallocated): texts come here as servers are sent them.
+// What clients prepare by the protocol has a number.
 bool may_go(const protocol::SqlStatement& statement) {
   const Bytes own = Bytes(statement.name).substr(kOurPrefix.size());
-  return own.starts_with("gone") || (!own.empty() && own[0] >= '0' && own[0] <= '9');
+  return !own.empty() && own[0] >= '0' && own[0] <= '9';
 }
 
 // Our own statements set values, and tell what is left behind: none of a client's may run, drop or replace
@@ -201,15 +200,19 @@ void SessionCore::put_news(const SettingsMap& before, std::string& bytes) const 
       protocol::put_parameter_status(bytes, name, value);
 }
 
+// The text, if it is a DEALLOCATE of one statement. Lives until another text is read.
+const protocol::SqlStatement* SessionCore::lone_deallocate(Bytes sql) const {
+  if (!books_->settings.plain_sql(*wanted_)) return nullptr;
+  const auto& statements = books_->texts.read(sql).statements;
+  return statements.size() == 1 && statements[0].kind == Kind::Deallocate ? &statements[0] : nullptr;
+}
+
 // Whether the text is one DEALLOCATE of a statement that the client prepared by the protocol: the server
 // knows it by another name.
 bool SessionCore::deallocates_ours(Bytes text) const {
   if (!names_ || !may_be_local(text)) return false;
-  const Bytes sql = sql_of(text);
-  if (!books_->settings.plain_sql(*wanted_)) return false;
-  const protocol::SqlEffects& effects = books_->texts.read(sql);
-  return effects.statements.size() == 1 && effects.statements[0].kind == Kind::Deallocate &&
-         names_->find(effects.statements[0].name);
+  const protocol::SqlStatement* const one = lone_deallocate(sql_of(text));
+  return one && names_->find(one->name);
 }
 
 // The same of a text with other statements, too.
@@ -333,6 +336,7 @@ void SessionCore::forget_sequences(Actions& out) {
   if (!books_->reads_sequences || !server_->others_sequences) return;
   if (server_->tx_status != 'I' || server_->pipeline.owes_client() || server_->pipeline.batch_open()) return;
   server_->forget_sequences(out.to_server);
+  lose_unnamed();
 }
 
 // Whether its text is to be looked at for that.
@@ -351,7 +355,7 @@ void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
   for (const protocol::SqlStatement& statement : effects.statements) {
     switch (statement.kind) {
       case Kind::DiscardAll:
-        suspicion().all_set_back = dirty_batch_ = true;
+        suspicion().all_set_back = dirty_batch_ = drops_names_ = true;
         suspicion().pins |= pins_ & pin::kProvable;
         break;
       case Kind::ResetAll: suspicion().all_set_back = true; break;
@@ -362,10 +366,11 @@ void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
         break;
       case Kind::Deallocate:
         // The client's own, or another one's.
-        if (is_ours(statement)) server_->dirty = true;
-        [[fallthrough]];
+        if (is_ours(statement)) server_->dirty = dirty_batch_ = true;
+        suspicion().pins |= pins_ & pin::kStatement;
+        break;
       case Kind::DeallocateAll:
-        dirty_batch_ = true;
+        dirty_batch_ = drops_names_ = true;
         suspicion().pins |= pins_ & pin::kStatement;
         break;
       case Kind::Prepare:
@@ -420,7 +425,7 @@ bool SessionCore::set_back(Bytes name) const {
 
 void SessionCore::end_batch() {
   names_unsure_ = names_unsure_ || (dirty_batch_ && server_->pipeline.owed() > 0);
-  dirty_batch_ = unlent_ = false;
+  dirty_batch_ = drops_names_ = unlent_ = false;
 }
 
 bool SessionCore::begin_audit(Actions& out) {

@@ -238,12 +238,14 @@ struct StatementOp {
     Supplied,    // that query; else as Tell. Where it executes `statement`, `called` tells by what name
     Unsupplied,  // the same, when its Supply has failed with the ErrorResponse in `name`
     Columns,     // a Describe, of the client's or ours, that tells the columns of `statement`
+    Unnamed,  // the client's Parse or Close of none; when it is skipped `name` is again its content, `here`
   };
   Kind kind = Kind::Inject;
   std::uint32_t batch = 0;
   StatementId id = 0;  // what the server learns (Prepare, Inject) or forgets (Evict)
   std::string name;
   StatementRef statement;
+  bool here = false;  // of Unnamed: the server had it
   struct Called {
     std::string name;  // of the client's
     // In characters: as it stands in the client's text, through its end there, and of the whole.

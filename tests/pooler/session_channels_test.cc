@@ -106,6 +106,26 @@ TEST_CASE("a client keeps its server until the shared connection listens for it"
   CHECK(stand.server.clean());
 }
 
+TEST_CASE("a hand-over ends the unnamed statement on a server that its client keeps") {
+  Stand stand;
+  stand.tenant.limits.max_pinned_clients = 1;
+  Listener client(stand);
+  stand.books.listener.connected();
+  client.runs_text("create temp table t (i int); listen a");
+  CHECK(client.hears(parsed() + bound() + row() + done() + parsed() + answered(row("a"))).empty());
+  REQUIRE(client.core.pins() == (pin::kTemp | pin::kSharing));
+  CHECK(client.says(parse("", "select 1") + sync_message()).empty());
+  CHECK(client.hears(parsed() + ready()).empty());
+  client.sent();
+  stand.listen();
+  client.changed();
+  client.hears(done("LISTEN") + done("NOTIFY") + notification("f", "1") + ready());
+  CHECK(client.hears(done("UNLISTEN") + ready()).empty());
+  CHECK(client.sent() == "Q:LISTEN f;NOTIFY f,'1' Q:UNLISTEN *");
+  CHECK(client.says(bind() + sync_message()).empty());
+  CHECK(client.sent() == "P B S");
+}
+
 TEST_CASE("before a client stops to listen it hears what was notified by then") {
   struct Row {
     std::string request;

@@ -224,7 +224,7 @@ TEST_CASE("a refusal behind a failed batch is not told") {
   Place place;
   place.tenant.limits.max_pinned_clients = 0;
   Linked client(place);
-  client.says(parse("", "select 1/0") + bind() + execute() + query("listen a") + sync_message());
+  client.says(parse("s", "select 1/0") + bind("s") + execute() + query("listen a") + sync_message());
   CHECK(client.hears(parsed() + bound() + error("22012") + ready('E')).empty());
   CHECK(client.seen() == "1 2 E:22012 Z:E");
   CHECK(place.server.ops.empty());

@@ -10,7 +10,7 @@ import time
 
 from . import messages as m
 from .peer import ANSWER_WITHIN, Gone, Peer, Violation
-from .texts import BY_SESSION, COMMON, NAMES, PLAIN, Texts
+from .texts import BY_SESSION, COMMON, NAMES, Texts
 
 
 class Ended(Exception):
@@ -216,14 +216,11 @@ class Client:
         if kind == "simple":
             return m.query(texts.statement())
         if kind == "several":
-            return m.query("; ".join(texts.statement(alone=False) for _ in range(self.rng.randrange(2, 5))))
+            return m.query("; ".join(texts.statement() for _ in range(self.rng.randrange(2, 5))))
         if kind == "unnamed":
             return self.unnamed() + m.sync()
         if kind == "lib/pq":
             text, values = self.text_with_values()
-            if not self.crowd.allowed("failed_unnamed"):
-                # One that fails is not prepared, and one that is skipped leaves the one before.
-                text, values = self.rng.choice(PLAIN), self.values(1)
             return (
                 m.sync() + m.parse(text) + m.describe("S") + m.sync()
                 + m.bind(values=values) + m.execute() + m.sync()
@@ -251,7 +248,7 @@ class Client:
                 return text, self.values(count)
         if self.rng.random() < 0.3:
             return f"select $1::text, '{self.texts.token()}'", self.values(1)
-        return self.texts.statement(alone=False), ()
+        return self.texts.statement(), ()
 
     def values(self, count):
         return tuple(
@@ -618,6 +615,9 @@ class Client:
         """Listens on a channel that others write to; at the end it has got all of it, each once."""
         async with self.crowd.sticky:
             channel = f"mail_{self.number}"
+            # What was prepared before may take it away.
+            await self.ask("deallocate all")
+            self.named = {}
             await self.ask(f"listen {channel}")
             self.mailbox = []
             self.texts.forgetful = False

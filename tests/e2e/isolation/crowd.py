@@ -17,14 +17,10 @@ KNOWN = {
     "other_columns": "a named statement that means other tables now, as by search_path, answers with their columns where"
     " its batch asks for them, and in a transaction on a server that learns it now; Postgres says 0A000",
     "sequences": "lastval() and currval() in another transaction than their nextval() are 55000 where the server was used"
-    " by others since",
+    " by others since, and the first ones of all clients where it was before",
     "resets_to_startup": "what was asked for at startup is given back behind the text, batch or SET LOCAL that took it"
     " away, not inside of it, and not for a set_config to NULL",
-    "failed_unnamed": "a Parse without a name that fails or is skipped replaces the statement before it: where it is bound"
-    " all the same, it fails again by its own error, not by 26000",
     # Looks.
-    "deallocates_in_batches": "a prepared DEALLOCATE of a protocol-level statement that is run twice says that pgweir_gone"
-    " does not exist",
     "own_names_in_views": "pg_prepared_statements tells what the server has, which it calls pgweir_<n>",
     "describe_in_failed": "in a failed transaction Describe of a statement that its server does not know is 25P02",
     "binds_in_failed": "in a failed transaction a Bind with too few values, of a statement that its server does not"

@@ -28,7 +28,6 @@ COMMON = (
     ("reset app.token", 0, "resets"),
     ("select current_setting('TimeZone'), current_setting('DateStyle')", 0),
 )
-PLAIN = [text for text, count, *_ in COMMON if count == 1 and not text.startswith("select set_config")]
 # The same, but what they mean depends on the session that prepares them.
 BY_SESSION = (
     ("select timestamptz '2021-07-01 12:00'", 0, "constants"),
@@ -68,8 +67,7 @@ class Texts:
         pairs = [pair for pair in pairs if pair[0] > 0]
         return self.rng.choices([what for _, what in pairs], [weight for weight, _ in pairs])[0]()
 
-    def statement(self, alone=True):
-        """`alone`: it is the whole of a simple query."""
+    def statement(self):
         return self.weighted(
             (6, self.plain),
             (3, self.own_table),
@@ -77,7 +75,7 @@ class Texts:
             (4, self.shown),
             (2, self.failing),
             (2, self.transaction),
-            (1 if self.forgetful else 0, lambda: self.forgetting(alone)),
+            (1 if self.forgetful else 0, self.forgetting),
             (1 if self.allowed("sequences") else 0, self.sequence),
             (8 if self.sticky else 0, self.keeping),
         )
@@ -220,7 +218,7 @@ class Texts:
             (1, lambda: "end"),
         )
 
-    def forgetting(self, alone):
+    def forgetting(self):
         texts = [
             "discard plans",
             "discard sequences",
@@ -230,11 +228,10 @@ class Texts:
         ]
         if self.allowed("resets"):
             texts += ["reset session authorization", "reset all"]
-        if alone or self.allowed("deallocates_in_batches"):
-            texts += ["deallocate all", "deallocate prepare all"]
-            texts += [f"deallocate {self.pick(*NAMES)}", f"DEALLOCATE PREPARE {self.pick(*NAMES)}"]
-            if self.allowed("resets"):
-                texts += ["discard all", "DISCARD ALL"]
+        texts += ["deallocate all", "deallocate prepare all"]
+        texts += [f"deallocate {self.pick(*NAMES)}", f"DEALLOCATE PREPARE {self.pick(*NAMES)}"]
+        if self.allowed("resets"):
+            texts += ["discard all", "DISCARD ALL"]
         return self.pick(*texts)
 
     def sequence(self):
