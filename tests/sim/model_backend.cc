@@ -1,5 +1,6 @@
 #include "tests/sim/model_backend.h"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -14,6 +15,15 @@ using protocol::kHeaderBytes;
 
 namespace {
 constexpr std::size_t kUnsentMost = 32 << 10;  // then a real backend would block in send
+constexpr unsigned kAskingPercent = 40;
+// A Bind of what the pooler asks when a transaction has ended.
+bool asks(Bytes bind) {
+  constexpr Bytes kQuestions[] = {"value", "origin", "temp", "cursors", "locks", "listens", "statements"};
+  const Bytes statement = bind.substr(std::min(bind.size(), bind.find('\0') + 1));
+  return std::any_of(std::begin(kQuestions), std::end(kQuestions), [statement](Bytes question) {
+    return statement.starts_with("pgweir_" + std::string(question) + '\0');
+  });
+}
 std::uint32_t auth_limit(char type) { return type == 'p' ? protocol::kMaxAuthMessage : 0; }
 }  // namespace
 
@@ -156,10 +166,12 @@ void ModelBackend::pump() {
     // The pooler's own request to replace what is there is not yet the client's.
     if (frame.type != 'B' || body.find("pgweir_set") == Bytes::npos) check_traces(owner_of(body));
     session_->message(frame.type, body);
+    asking_ = frame.type == 'B' && asks(body) && !session_->at_rest();
     busy_since_ = postgres_.world.now();
     flush_answers();
-    if (postgres_.world.chance(postgres_.options().dawdle_percent))
-      later(postgres_.world.between(Duration(5), Duration(1'500)));
+    // A question takes long enough to be canceled.
+    if (postgres_.world.chance(asking_ ? kAskingPercent : postgres_.options().dawdle_percent))
+      later(postgres_.world.between(Duration(5), Duration(asking_ ? 5'000 : 1'500)));
   }
   // The client is gone and all that it has sent is done.
   if (!stream_ && !waits_) postgres_.ended(*this);
@@ -177,10 +189,13 @@ void ModelBackend::flush_answers() {
 }
 
 void ModelBackend::cancel() {
-  if (state_ != State::Ready || !session_->busy() || session_->stubborn()) return;
+  if (state_ != State::Ready) return;
+  // What is executed next is a question of the pooler's.
+  const bool asking = waits_ && asking_;
+  if (!asking && (!session_->busy() || session_->stubborn())) return;
   // Whoever did not ask for it will complain of the 57014. Not here: the pooler also cancels for a client
   // whose connection has broken, which that client may learn later.
-  postgres_.world.trace("backend {} is canceled", pid_);
+  postgres_.world.trace("backend {} is canceled{}", pid_, asking ? " while it is asked" : "");
   waits_ = false;
   session_->cancel();
   flush_answers();
@@ -319,6 +334,7 @@ void ModelBackend::welcome() {
                   no == "53300" ? "sorry, too many clients already" : "the database system is starting up");
   if (const auto bad = PgSession::bad_setting(settings_)) return refuse("22023", *bad);
   session_.emplace(PgSession::Identity{where_, pid_}, settings_);
+  session_->share(postgres_.tables);
   session_->idle = [this] {
     for (const PgSession::Notified& each : session_->take_notified()) postgres_.notify(*this, each);
     tell_notifications();

@@ -82,6 +82,7 @@ class ModelBackend final : public net::Handler {
   int owner_ = -1;                     // the client that it works for
   Time owner_since_{}, busy_since_{};  // it works for owner_; the message came that runs
   bool served_ = false;
+  bool asking_ = false;  // a question of the pooler's has been bound and not yet executed
   std::deque<std::pair<std::uint32_t, PgSession::Notified>> notifications_;  // to be told
   bool waits_ = false;
 };

@@ -271,6 +271,9 @@ void ModelClient::expect_more(char type, Bytes message) {
     if (asked == 'Q' && no_room && !plan_.session_mode && body.find("temp") == Bytes::npos &&
         body.find("listen") == Bytes::npos)
       violation("had no room for a pin by " + printable(body));
+    // Where its batch tells the columns, a statement may be prepared anew.
+    const bool told = !pending_.empty() && pending_.front().first == 'D' && pending_.front().second[0] == 'P';
+    if (asked == 'B' && type != 'E' && told) session_->renew(body);
     if ((session_->at_rest() || no_room) && (canceled || plan_.may_refuse.contains(state))) {
       refused_step_ = true;
       session_->refused(asked, std::string(message));

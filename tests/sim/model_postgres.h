@@ -64,6 +64,7 @@ class ModelPostgres final : public net::Acceptor {
   World& world;
   Oracle& oracle;
   Notifications& notifications;
+  PgSession::Tables tables;  // of all databases: each client has one of its own
   const Options& options() const { return options_; }
   SimLoop& loop() { return loop_; }
   // Empty: come in. Else the SQLSTATE of the refusal.

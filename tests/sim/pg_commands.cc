@@ -163,7 +163,7 @@ void PgSession::run(const std::string& asked, const std::vector<std::string>& bo
   const bool lone = tx_ == 'I' && !implicit_;
   if (lone) begin_block();
   // A simple query describes its rows by itself.
-  if (from == From::Simple && returns_rows(sql) && verb != "rows") describe_row();
+  if (from == From::Simple && returns_rows(sql) && verb != "rows") describe_row(sql);
 
   if (verb == "echo") {
     row(word);
@@ -247,21 +247,28 @@ void PgSession::run(const std::string& asked, const std::vector<std::string>& bo
     traces_.clear();
     channels_.clear();
     settings_ = initial_;
-    statements_.clear();
+    drop_statements();
     portals_.clear();
     complete("DISCARD ALL");
   } else if (verb == "prepare") {
     const bool parameter = words[2] == "(text)";
     if (statements_.contains(words[1]))
       return fail("42P05", "prepared statement \"" + words[1] + "\" already exists");
-    statements_[words[1]] = {sql.substr(sql.find(" as ") + 4), parameter ? "{25}" : "{}", sql};
+    statements_[words[1]] = {sql.substr(sql.find(" as ") + 4), parameter ? "{25}" : "{}", sql, "v"};
     complete("PREPARE");
+  } else if (verb == "table") {
+    row(column_of(sql) + " of " + word);
+    complete("SELECT 1");
+  } else if (verb == "alter") {
+    if (!lone) return fail("25001", "ALTER TABLE cannot run inside a transaction block");
+    (*tables_)[words[2]] = word;
+    complete("ALTER TABLE");
   } else if (verb == "values") {
     row(values.empty() ? Bytes(quoted_in(sql)) : Bytes(values[0]));
     complete("SELECT 1");
   } else if (verb == "deallocate" || verb == "DEALLOCATE") {
     if (word == "all")
-      statements_.clear();
+      drop_statements();
     else if (statements_.erase(word) == 0)
       return fail("26000", "prepared statement \"" + word + "\" does not exist");
     complete(word == "all" ? "DEALLOCATE ALL" : "DEALLOCATE");
@@ -280,7 +287,7 @@ void PgSession::run(const std::string& asked, const std::vector<std::string>& bo
       rows_given_ = busy_portal_->rows_done;
       rows_left_ -= std::min(rows_left_, rows_given_);
     }
-    if (verb == "rows" && from == From::Simple) describe_row();
+    if (verb == "rows" && from == From::Simple) describe_row(sql);
     if (rows_copy_) put(copy_start('H'));
     return;  // resume() completes it
   } else if (verb == "copyin") {

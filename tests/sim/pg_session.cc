@@ -103,13 +103,14 @@ void PgSession::abort() {
   portals_.clear();
 }
 
-void PgSession::fail(const char* state, const std::string& message) {
+void PgSession::fail(const char* state, const std::string& message, const char* routine) {
   std::string out;
-  protocol::ErrorFields fields;
-  fields.severity = "ERROR";
-  fields.sqlstate = state;
-  fields.message = message;
-  protocol::put_error(out, "ERROR", fields);
+  {
+    Writer body(out, 'E');
+    body.c_string("SERROR").c_string("VERROR").c_string(std::string("C") + state).c_string("M" + message);
+    if (routine) body.c_string(std::string("R") + routine);
+    body.u8(0);
+  }
   put(std::move(out));
   abort();
   if (tx_ == 'T') tx_ = 'E';
@@ -123,6 +124,29 @@ void PgSession::fail(const char* state, const std::string& message) {
   } else {
     skip_ = true;
   }
+}
+
+void PgSession::fail_stale() {
+  fail("0A000", "cached plan must not change result type", "RevalidateCachedQuery");
+}
+
+std::string PgSession::column_of(Bytes sql) const {
+  constexpr Bytes kReads = "table ";
+  if (!sql.starts_with(kReads)) return "v";
+  const auto table = tables_->find(sql.substr(kReads.size()));
+  return table == tables_->end() ? "" : table->second;
+}
+
+void PgSession::renew(Bytes bind) {
+  Reader in(bind);
+  in.c_string();
+  const auto statement = statements_.find(in.c_string());
+  if (statement != statements_.end()) statement->second.column = column_of(statement->second.sql);
+}
+
+// Those with a name.
+void PgSession::drop_statements() {
+  statements_.erase(statements_.upper_bound(std::string()), statements_.end());
 }
 
 void PgSession::ready() {
@@ -145,9 +169,9 @@ void PgSession::complete(Bytes tag) {
   put(std::move(out));
 }
 
-void PgSession::describe_row() {
+void PgSession::describe_row(Bytes sql) {
   std::string out;
-  protocol::put_row_description(out, {{"v", protocol::kTextOid}});
+  protocol::put_row_description(out, {{column_of(sql), protocol::kTextOid}});
   put(std::move(out));
 }
 
@@ -178,6 +202,7 @@ void PgSession::message(char type, Bytes body) {
   if (skip_) return;
   if (type != 'Q') return extended(type, body);
   simple_open_ = true;
+  statements_.erase("");
   const Bytes text = body.substr(0, body.find('\0'));
   for (std::size_t at = 0; at <= text.size();) {
     const std::size_t end = std::min(text.find(';', at), text.size());
@@ -252,6 +277,7 @@ void PgSession::extended(char type, Bytes body) {
   if (type == 'P') {
     const std::string name(in.c_string());
     const std::string sql(in.c_string());
+    if (name.empty()) statements_.erase("");
     if (tx_ == 'E' && !ends_block(sql) && !sql.empty()) return run(sql, {}, From::Extended);
     if (sql.substr(0, 8) == "badparse") return fail("42601", "syntax error in " + sql);
     if (!name.empty() && statements_.contains(name))
@@ -259,7 +285,7 @@ void PgSession::extended(char type, Bytes body) {
     std::string types;
     for (std::uint16_t count = in.u16(); count > 0; --count)
       types += (types.empty() ? "" : ",") + std::to_string(in.u32());
-    statements_[name] = {sql, '{' + types + '}'};
+    statements_[name] = {sql, '{' + types + '}', {}, column_of(sql)};
     put(bare_message('1'));
   } else if (type == 'B') {
     const std::string portal(in.c_string());
@@ -270,6 +296,7 @@ void PgSession::extended(char type, Bytes body) {
                                         : "prepared statement \"" + name + "\" does not exist");
     if (tx_ == 'E' && !ends_block(statement->second.sql))
       return run(statement->second.sql, {}, From::Extended);
+    if (statement->second.column != column_of(statement->second.sql)) return fail_stale();
     Portal made{statement->second.sql, {}, 0};
     for (std::uint16_t formats = in.u16(); formats > 0; --formats) in.u16();
     for (std::uint16_t count = in.u16(); count > 0; --count) {
@@ -289,12 +316,13 @@ void PgSession::extended(char type, Bytes body) {
                               : "portal does not exist");
     const std::string& sql = what == 'S' ? statement->second.sql : portal->second.sql;
     if (what == 'S') {
+      if (statement->second.column != column_of(sql)) return fail_stale();
       std::string out;
       const bool parameter = sql.find("$1") != std::string::npos;
       Writer(out, 't').u16(parameter ? 1 : 0).bytes(parameter ? Bytes("\0\0\0\x19", 4) : Bytes());
       put(std::move(out));
     }
-    returns_rows(sql) ? describe_row() : put(bare_message('n'));
+    returns_rows(sql) ? describe_row(sql) : put(bare_message('n'));
   } else if (type == 'E') {
     const auto portal = portals_.find(in.c_string());
     if (portal == portals_.end()) return fail("34000", "portal does not exist");

@@ -10,10 +10,12 @@
 //   select remember('VALUE') | create temp table W () | drop table W | listen CHANNEL | unlisten CHANNEL |
 //   unlisten * | notify CHANNEL, 'W' | insert W | where | whoami | notice W | copyin W | copyout N W |
 //   discard all | deallocate all | set mark W | values ('W') |
+//   table NAME | alter table NAME rename column v to W |
 //   prepare NAME [(text)] as COMMAND | execute NAME[('W')] | deallocate NAME
 //
 // (stubborn is a sleep that heeds no cancel; the last is nothing that Postgres's grammar knows, and what it
-// leaves behind nobody can be asked for) and what the pooler asks on its own. What changes a session is
+// leaves behind nobody can be asked for; a table is there when its one column has been renamed) and what the
+// pooler asks on its own. What changes a session is
 // written as Postgres would read it, because the pooler reads it, too. W may be $1. Commands of one simple
 // query are separated by ';'.
 #pragma once
@@ -87,6 +89,11 @@ class PgSession {
   // pg_terminate_backend()
   std::function<bool(std::uint32_t pid)> terminate;
   void notify(std::uint32_t pid, const Notified& notified);
+  // Names of tables, and of the column of each. They are this session's own, or those of a database.
+  using Tables = std::map<std::string, std::string, std::less<>>;
+  void share(Tables& tables) { tables_ = &tables; }
+  // What this Bind is of is as if it were prepared only now.
+  void renew(Bytes bind);
 
  private:
   struct Portal {
@@ -107,10 +114,13 @@ class PgSession {
   void begin_block();
   void commit();
   void abort();
-  void fail(const char* state, const std::string& message);
+  void fail(const char* state, const std::string& message, const char* routine = nullptr);
+  void fail_stale();
+  std::string column_of(Bytes sql) const;
+  void drop_statements();
   void complete(Bytes tag);
   void row(Bytes value);
-  void describe_row();
+  void describe_row(Bytes sql);
   void ready();
   void put(std::string bytes) { answers_.push_back({std::move(bytes), {}, false}); }
 
@@ -143,9 +153,12 @@ class PgSession {
     std::string sql;
     std::string types = "{}";  // as Postgres writes them
     std::string text = {};     // of the whole PREPARE; empty: by Parse
+    std::string column = {};   // of its result, as it was when it was prepared
   };
   std::map<std::string, Prepared, std::less<>> statements_;
   std::map<std::string, Portal, std::less<>> portals_;
+  Tables own_tables_;
+  Tables* tables_ = &own_tables_;
   std::vector<std::string> pending_, committed_, aborted_;
   std::vector<Answer> answers_;
 };

@@ -23,7 +23,8 @@ inline bool returns_rows(Bytes sql) {
   sql.remove_prefix(std::min(sql.find_first_not_of(' '), sql.size()));
   const Bytes verb = sql.substr(0, sql.find(' '));
   return verb == "echo" || verb == "rows" || verb == "show" || verb == "where" || verb == "whoami" ||
-         verb == "SELECT" || verb == "WITH" || verb == "select" || verb == "values" || verb == "execute";
+         verb == "SELECT" || verb == "WITH" || verb == "select" || verb == "values" || verb == "execute" ||
+         verb == "table";
 }
 
 inline bool ends_block(Bytes sql) { return sql == "commit" || sql == "rollback"; }

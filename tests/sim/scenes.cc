@@ -30,9 +30,21 @@ void statements(Stage& stage, World& world) {
   stage.manners.named = 40;
   stage.manners.prepared = 30;
   stage.manners.pipeline = 10;
+  stage.manners.extended = 8;
+  stage.manners.unnamed = 12;
   stage.manners.leave = 4;
   stage.steps = 14;
   stage.statements_per_server = static_cast<unsigned>(world.between(1, 4));
+}
+
+void shapes(Stage& stage, World& world) {
+  stage.manners.shapes = 50;
+  stage.manners.prepared = stage.manners.traces = 0;
+  stage.manners.leave = 4;
+  stage.shared_group = world.chance(50);
+  stage.pool_size = 1;
+  stage.max_servers = static_cast<unsigned>(world.between(2, 4));
+  stage.statements_per_server = static_cast<unsigned>(world.between(1, 6));
 }
 
 void settings(Stage& stage, World& world) {
@@ -329,6 +341,7 @@ const std::vector<Scene>& scenes() {
       {"crowd", "many clients for one or two servers", crowd},
       {"leavers", "clients leave in the middle of everything", leavers},
       {"statements", "named prepared statements, few of them per server", statements},
+      {"shapes", "prepared statements whose tables change", shapes},
       {"settings", "settings that follow a client, and traces that must not", settings},
       {"pins", "few places for clients that leave traces", pins},
       {"residents", "session mode", residents},

@@ -161,6 +161,10 @@ std::vector<Phase> Script::next() {
     step = named();
   } else if (choose(manners_.prepared)) {
     step = prepared();
+  } else if (choose(manners_.unnamed)) {
+    step = unnamed_again();
+  } else if (choose(manners_.shapes)) {
+    step = shapes();
   } else if (choose(manners_.copy)) {
     step = copy();
   } else if (choose(manners_.bulk)) {
@@ -356,6 +360,53 @@ std::vector<Phase> Script::prepared() {
   }
 }
 
+// Whatever becomes of it, the one before it is known: nobody else's is ever bound.
+std::vector<Phase> Script::unnamed_again() {
+  std::vector<Phase> phases;
+  Messages out{{'P', parse_body("", "echo " + token())}};
+  for (std::uint64_t batches = world_.between(2, 4); batches > 0; --batches) {
+    for (std::uint64_t left = world_.between(0, 3); left > 0; --left) {
+      switch (world_.rng().below(7)) {
+        case 0: out.push_back({'P', parse_body("", "badparse " + token())}); break;
+        case 1: out.push_back({'P', parse_body("", "echo " + token())}); break;
+        case 2: out.push_back({'B', bind_body("", "missing", nullptr)}); break;
+        case 3: out.push_back({'C', target('S', "")}); break;
+        case 4: out.push_back({'D', target('S', "")}); break;
+        default: out.push_back({'B', bind_body("", "", nullptr)}); out.push_back({'E', execute_body("", 0)});
+      }
+    }
+    if (world_.chance(10)) add(out, query("echo " + token()));
+    add(out, sync());
+    if (world_.chance(50)) phases.push_back(await(std::exchange(out, {})));
+  }
+  if (!out.empty()) phases.push_back(await(std::move(out)));
+  return phases;
+}
+
+// A table of its own, whose column gets other names, and statements that read it.
+std::vector<Phase> Script::shapes() {
+  const std::string table = fmt::format("t_c{}_0", client_);
+  const auto alter = [&] {
+    return await(query(fmt::format("alter table {} rename column v to v{}", table, ++shape_)));
+  };
+  const auto name = [this] { return "t" + std::to_string(world_.rng().below(2)); };
+  const std::string made = name();
+  Messages prepare{{'C', target('S', made)}, {'P', parse_body(made, "table " + table)}};
+  prepare.push_back({'D', target('S', made)});
+  add(prepare, sync());
+  std::vector<Phase> phases{alter(), await(std::move(prepare))};
+  for (std::uint64_t left = world_.between(1, 5); left > 0; --left) {
+    if (world_.chance(35)) phases.push_back(alter());
+    if (world_.chance(25)) phases.push_back(await(query(command())));
+    Messages use{{'B', bind_body("", name(), nullptr)}};
+    if (world_.chance(30)) use.push_back({'D', target('P', "")});
+    use.push_back({'E', execute_body("", 0)});
+    add(use, sync());
+    phases.push_back(await(std::move(use)));
+  }
+  return phases;
+}
+
 std::vector<Phase> Script::copy() {
   const std::string word = token();
   if (world_.chance(40)) {
@@ -451,6 +502,18 @@ std::vector<Phase> Script::flush() {
 }
 
 std::vector<Phase> Script::cancel() {
+  if (!manners_.startup_settings && world_.chance(30)) {
+    // It meets the last query, one of the questions that the pooler asks behind them, or nothing.
+    std::string sql = "set app.mark = '" + token() + "';listen own /* " + token() + " */";
+    if (world_.chance(50)) sql += ";prepare own as values ('" + token() + "')";
+    const std::uint64_t ms = world_.between(1, 4);
+    Messages out = query(sql);
+    add(out, query(fmt::format("sleep {} {}", ms, token())));
+    return {go(std::move(out)),
+            {{}, {}, Phase::Then::Cancel, world_.between(Duration(1), Duration(ms * 1'000 + 500))},
+            await(query("echo " + token())),
+            await(query("discard all"))};
+  }
   const bool block = world_.chance(40);
   std::vector<Phase> phases;
   if (block) phases.push_back(await(query("begin")));

@@ -21,6 +21,8 @@ struct Manners {
   unsigned pipeline = 8;  // with errors in the middle
   unsigned named = 15;    // prepared statements with names
   unsigned prepared = 4;  // by SQL
+  unsigned unnamed = 2;   // statements without a name, that are used again
+  unsigned shapes = 0;    // statements whose tables change
   unsigned copy = 5;
   unsigned bulk = 4;      // many or big rows, sometimes read slowly
   unsigned settings = 6;  // SET of what follows a client
@@ -80,6 +82,8 @@ class Script {
   std::vector<Phase> pipeline();
   std::vector<Phase> named();
   std::vector<Phase> prepared();
+  std::vector<Phase> unnamed_again();
+  std::vector<Phase> shapes();
   std::string prepared_command();
   std::vector<Phase> copy();
   std::vector<Phase> bulk();
@@ -101,6 +105,7 @@ class Script {
   Manners manners_;
   int client_;
   std::uint64_t serial_ = 0;
+  unsigned shape_ = 0;  // of its table
 };
 
 }  // namespace pgweir::sim
