@@ -98,11 +98,12 @@ inline constexpr std::size_t kSettingsBytesMost = 64 << 10;
 
 // What the texts of one transaction may have done.
 struct Suspicion {
-  std::vector<std::string> settings;  // set, or set back
-  std::vector<std::string> set_back;  // those to their defaults, which for Postgres are not the client's
-  bool all_set_back = false;          // all of the client's may have been
-  bool held = false;                  // those that have ceilings may have been set, whatever was named
-  Pins pins = 0;                      // what may have come or gone
+  std::vector<std::string> settings;     // set, or set back
+  std::vector<std::string> set_back;     // those to their defaults, which for Postgres are not the client's
+  bool all_set_back = false;             // all of the client's may have been
+  bool held = false;                     // those that have ceilings may have been set, whatever was named
+  std::vector<Findings::Setting> above;  // found in the open transaction: what they are to be instead
+  Pins pins = 0;                         // what may have come or gone
 
   // More names than a client may have settings pin it instead.
   void add_setting(const std::string& name);

@@ -30,6 +30,27 @@ std::string quoted_name(Bytes name) {
   return out + '"';
 }
 
+// What takes the place of the assignment.
+std::string set_instead(const SqlAssignment& assignment, Bytes value) {
+  switch (assignment.where) {
+    case Where::Set: return "SET SESSION " + quoted_name(assignment.name) + " TO " + literal(value);
+    case Where::SetLocal: return "SET LOCAL " + quoted_name(assignment.name) + " TO " + literal(value);
+    case Where::Argument:
+    case Where::Stored: return literal(value);
+  }
+  return literal(value);
+}
+
+// Ends transactions, or takes something away: no query runs by it.
+bool runs_nothing(protocol::SqlStatement::Kind kind) {
+  using Kind = protocol::SqlStatement::Kind;
+  constexpr Kind kKinds[] = {
+      Kind::Commit,   Kind::Rollback,      Kind::Savepoint,    Kind::Release,          Kind::ResetAll,
+      Kind::Reset,    Kind::DeallocateAll, Kind::Deallocate,   Kind::UnlistenAll,      Kind::Unlisten,
+      Kind::CloseAll, Kind::Close,         Kind::DiscardPlans, Kind::DiscardSequences, Kind::DiscardTemp};
+  return std::find(std::begin(kKinds), std::end(kKinds), kind) != std::end(kKinds);
+}
+
 Error unverifiable(std::string message, std::string hint) {
   return {sqlstate::kSyntaxError, std::move(message), {}, std::move(hint)};
 }
@@ -85,7 +106,8 @@ bool CeilingGuard::holds(Bytes name) const {
   return ceilings_->limits.contains(name) || ceilings_->injected.contains(name);
 }
 
-std::unique_ptr<Ruling> CeilingGuard::rule(const protocol::SqlEffects& effects, Bytes sql) {
+std::unique_ptr<Ruling> CeilingGuard::rule(const protocol::SqlEffects& effects, Bytes sql,
+                                           const Outgrown* outgrown) {
   if (effects.read == protocol::SqlEffects::Read::Unknown) {
     if (!strict()) return nullptr;
     return refuse(unverifiable("the statement cannot be read, and may change settings",
@@ -113,6 +135,8 @@ std::unique_ptr<Ruling> CeilingGuard::rule(const protocol::SqlEffects& effects, 
     if (!lower(each, *ruling, edits)) return refuse(std::move(*ruling->refused), sql, each.name);
     if (edits.size() > before) lowered.push_back(each.name);
   }
+  if (outgrown)
+    if (auto error = keep_down(effects, *outgrown, edits)) return refuse(std::move(*error), sql);
   if (edits.empty()) return nullptr;
   for (const Bytes name : lowered) note({.parameter = name, .route = CeilingRoute::Lowered, .sql = sql});
   std::sort(edits.begin(), edits.end(), [](const SqlPiece& a, const SqlPiece& b) { return a.at < b.at; });
@@ -157,19 +181,39 @@ bool CeilingGuard::lower(const SqlAssignment& assignment, Ruling& ruling,
                            "Give it a value within the ceiling, as a plain string."};
     return false;
   }
-  std::string with;
-  switch (assignment.where) {
-    case Where::Set: with = "SET SESSION " + quoted_name(name) + " TO " + literal(verdict.to); break;
-    case Where::SetLocal: with = "SET LOCAL " + quoted_name(name) + " TO " + literal(verdict.to); break;
-    case Where::Argument:
-    case Where::Stored: with = literal(verdict.to); break;
-  }
-  edits.push_back({assignment.at, assignment.size, std::move(with)});
+  edits.push_back({assignment.at, assignment.size, set_instead(assignment, verdict.to)});
   ruling.lowered.push_back(
       ceilings_->injected.contains(name)
           ? name + " stays " + verdict.to + ", which tier " + record_->limits.name + " sets"
           : name + " lowered to " + verdict.to + ", the ceiling of tier " + record_->limits.name);
   return true;
+}
+
+// What would give back more than there is now becomes a SET. Of all settings at once that cannot be said:
+// there what is too much is set back in front of the next request, so nothing may run before.
+std::optional<Error> CeilingGuard::keep_down(const protocol::SqlEffects& effects, const Outgrown& outgrown,
+                                             std::vector<SqlPiece>& edits) const {
+  for (const SqlAssignment& each : effects.reach.taken_back) {
+    if (each.name.empty()) {
+      const bool last = std::all_of(
+          effects.statements.begin(), effects.statements.end(),
+          [&](const auto& statement) { return statement.at <= each.at || runs_nothing(statement.kind); });
+      if (last) continue;
+      return Error{sqlstate::kFeatureNotSupported, "nothing may follow RESET ALL in the same request",
+                   whose(),
+                   "The tier's ceilings were lowered while this session kept its server. Send it by itself."};
+    }
+    if (!outgrows(*outgrown.opened_with, each.name)) continue;
+    const auto own = outgrown.started->find(setting_key(each.name));
+    const std::string* const value = own != outgrown.started->end() ? &own->second : start_of(each.name);
+    if (value && each.size > 0) {
+      edits.push_back({each.at, each.size, set_instead(each, *value)});
+      continue;
+    }
+    return unverifiable("what parameter \"" + each.name + "\" is set back to is not in the statement",
+                        "The tier's ceilings were lowered while this session kept its server. Use RESET.");
+  }
+  return {};
 }
 
 std::unique_ptr<Ruling> CeilingGuard::rule_unread(std::size_t size) {
@@ -216,6 +260,17 @@ std::optional<Error> CeilingGuard::refuse_function(std::uint32_t oid) {
 bool CeilingGuard::is_start(Bytes name, Bytes value) const {
   const auto start = start_.find(name);
   return start != start_.end() && start->second == value;
+}
+
+const std::string* CeilingGuard::start_of(Bytes name) const {
+  const auto start = start_.find(name);
+  return start == start_.end() ? nullptr : &start->second;
+}
+
+bool CeilingGuard::outgrows(const tiers::Ceilings::Values& opened_with, Bytes name) const {
+  if (std::find(names_.begin(), names_.end(), name) == names_.end()) return false;
+  const auto was = opened_with.find(name);
+  return was == opened_with.end() || !allows(name, was->second);
 }
 
 bool CeilingGuard::allows(Bytes name, Bytes value) const {

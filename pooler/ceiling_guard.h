@@ -17,6 +17,7 @@
 #include "pooler/base/bytes.h"
 #include "pooler/base/error.h"
 #include "pooler/ceiling_tally.h"
+#include "pooler/settings.h"
 #include "protocol/sql.h"
 #include "protocol/sql_words.h"
 #include "tiers/tier.h"
@@ -28,6 +29,12 @@ struct Ruling {
   std::optional<Error> refused;
   std::string text;                  // that goes in its place; without lowered: the same, said beyond doubt
   std::vector<std::string> lowered;  // what the client is told of each value
+};
+
+// Of a session whose server was opened before what is held has changed: what RESET gives back there.
+struct Outgrown {
+  const tiers::Ceilings::Values* opened_with;
+  const SettingsMap::Values* started;  // what the client connected with, which lies within its ceilings
 };
 
 class CeilingGuard {
@@ -48,8 +55,10 @@ class CeilingGuard {
     return words == protocol::SqlWords::State || (inspects() && words != protocol::SqlWords::Harmless);
   }
 
-  // Null: the text may go as it is.
-  std::unique_ptr<Ruling> rule(const protocol::SqlEffects& effects, Bytes sql);
+  // Null: the text may go as it is. Where the session has outgrown its server, what would give a value back
+  // sets it to what servers begin with now.
+  std::unique_ptr<Ruling> rule(const protocol::SqlEffects& effects, Bytes sql,
+                               const Outgrown* outgrown = nullptr);
   // Of what is too long to be looked through, where that is refused.
   std::unique_ptr<Ruling> rule_unread(std::size_t size);
   // Of texts under settings by which they read otherwise than we read them.
@@ -61,6 +70,11 @@ class CeilingGuard {
   const std::vector<std::string>& names() const { return names_; }
   // Whether `value` is what servers begin with.
   bool is_start(Bytes name, Bytes value) const;
+  // That; null: nothing is held.
+  const std::string* start_of(Bytes name) const;
+  // Whether a server that was opened with these gives back a value of `name` that must not be; of what is
+  // held.
+  bool outgrows(const tiers::Ceilings::Values& opened_with, Bytes name) const;
   // Takes a value that a session was found to have back to what it may be: of an injected one to none, which
   // is what servers begin with. Counted.
   void enforce(Findings::Setting& setting);
@@ -86,6 +100,8 @@ class CeilingGuard {
   bool holds(Bytes name) const;
   bool lower(const protocol::SqlAssignment& assignment, Ruling& ruling,
              std::vector<protocol::SqlPiece>& edits) const;
+  std::optional<Error> keep_down(const protocol::SqlEffects& effects, const Outgrown& outgrown,
+                                 std::vector<protocol::SqlPiece>& edits) const;
   std::unique_ptr<Ruling> refuse(Error error, Bytes sql, Bytes parameter = kAnyParameter);
   std::string whose() const;
 

@@ -81,6 +81,7 @@ void Server::connect() {
   const conf::Config& config = worker.config();
   since = started_at = worker.loop().now();
   told_ = startup_parameters(*startup, group_.backend_version());
+  core.opened_with = startup;
   const conf::milliseconds patience =
       backend->hosts.size() == 1 ? config.server_connect_timeout
                                  : std::min(config.server_connect_timeout, backend->settings.host_timeout);

@@ -476,22 +476,40 @@ void ServerCore::put_set(std::string& out, Bytes name, std::optional<Bytes> valu
   pipeline.push(Owed::Execute, Pipeline::Whose::Ours);
 }
 
+// The same as in audit().
+void ServerCore::prepare_set(std::string& out) {
+  if (set_prepared_ && (dirty || set_doubted_)) {
+    protocol::put_close_statement(out, kSetStatement);
+    pipeline.push(Owed::Close, Pipeline::Whose::Ours);
+    set_prepared_ = set_doubted_ = false;
+  }
+  if (set_prepared_) return;
+  protocol::put_parse(out, kSetStatement, kSetContent);
+  pipeline.push(Owed::Parse, Pipeline::Whose::Ours);
+  set_prepared_ = true;
+}
+
+void ServerCore::give_values(const std::vector<Findings::Setting>& values, Gather& to_server) {
+  PGWEIR_CHECK(!pipeline.owes_client() && !pipeline.batch_open());
+  Errand errand{Errand::Kind::Settings, applied};
+  to_server.own([&](std::string& out) {
+    prepare_set(out);
+    for (const auto& [name, value] : values) {
+      put_set(out, name, value, errand);
+      errand.questions.back().name.clear();  // how it is spelt is of no use
+    }
+    protocol::put_sync(out);
+    pipeline.push(Owed::Sync, Pipeline::Whose::Ours);
+  });
+  errands_.push_back(std::move(errand));
+}
+
 void ServerCore::apply_settings(const SettingsRef& wanted, Gather& to_server) {
   PGWEIR_CHECK(!pipeline.owes_client() && !pipeline.batch_open());
   if (applied == wanted) return;
   Errand errand{Errand::Kind::Settings, wanted};
   to_server.own([&](std::string& out) {
-    // The same as in audit().
-    if (set_prepared_ && (dirty || set_doubted_)) {
-      protocol::put_close_statement(out, kSetStatement);
-      pipeline.push(Owed::Close, Pipeline::Whose::Ours);
-      set_prepared_ = set_doubted_ = false;
-    }
-    if (!set_prepared_) {
-      protocol::put_parse(out, kSetStatement, kSetContent);
-      pipeline.push(Owed::Parse, Pipeline::Whose::Ours);
-      set_prepared_ = true;
-    }
+    prepare_set(out);
     // Who speaks decides what may be set: the last client's role goes first, the next one's comes last. But
     // how long that may take is no client's to say.
     for (const Bytes name : kTimeouts)

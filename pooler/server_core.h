@@ -73,6 +73,8 @@ class ServerCore {
 
   // Sends, if need be, what gives this server the settings `wanted`, ahead of the client's own requests.
   void apply_settings(const SettingsRef& wanted, protocol::Gather& to_server);
+  // Sends what gives it these values, which nobody believes it to have behind the transaction that is open.
+  void give_values(const std::vector<Findings::Setting>& values, protocol::Gather& to_server);
   // Asks; ends in on_audited() or on_ours_failed().
   void audit(std::vector<Question> questions, protocol::Gather& to_server);
   // Sends a request of ours that answers no rows, perhaps behind one of the client's; ends in on_told().
@@ -123,7 +125,9 @@ class ServerCore {
     StatementRef statement;
   };
   std::vector<Use> uses;
-  std::deque<StatementOp> ops;       // of the pipeline's entries that have Op::Statement
+  std::deque<StatementOp> ops;  // of the pipeline's entries that have Op::Statement
+  // What it was opened with, which RESET gives back; null: nothing.
+  std::shared_ptr<const SettingsMap::Values> opened_with;
   std::vector<std::string> adopted;  // names of statements that are still to be closed
   SettingsRef applied;
   // For whom it is to work from now on, and what it was told of that; see pooler/tenant_token.h.
@@ -164,6 +168,7 @@ class ServerCore {
   void drop_ops(std::size_t count, Audience& audience);
   void doubt_ours();
   void put_patience(std::string& out);
+  void prepare_set(std::string& out);
   void put_set(std::string& out, Bytes name, std::optional<Bytes> value, Errand& errand);
 
   std::array<char, 5> head_{};

@@ -37,9 +37,10 @@ std::size_t statements_in(Bytes sql) {
   }
 }
 
-bool is_copy_message(char type) {
-  return type == 'd' || type == 'c' || type == 'f' || type == 'S' || type == 'H' || type == 'X';
-}
+// What belongs to a request that has been sent.
+bool goes_on_copying(char type) { return type == 'd' || type == 'c' || type == 'f'; }
+
+bool is_copy_message(char type) { return goes_on_copying(type) || type == 'S' || type == 'H' || type == 'X'; }
 }  // namespace
 
 SessionCore::~SessionCore() { PGWEIR_CHECK(server_ == nullptr && pins_ == 0 && !claimed_); }
@@ -54,9 +55,8 @@ bool SessionCore::enough_to_begin(const Frame& frame, Bytes rest) const {
 }
 
 std::size_t SessionCore::whole_up_to() const {
-  const bool names = names_ && names_->any_by_sql();
-  if (!guard_->inspects()) return names ? protocol::kSqlTextMax : kWholeBeforeServer;
-  return guard_->strict() ? kNamedParseMax : protocol::kSqlTextMax;
+  const bool read = guard_->inspects() || (names_ && names_->any_by_sql());
+  return read ? protocol::kSqlTextMax : kWholeBeforeServer;
 }
 
 void SessionCore::prove(Actions& out) {
@@ -148,6 +148,7 @@ void SessionCore::granted(ServerCore& server, Bytes held, Actions& out) {
   statements_left_ = 0;
   unnamed_here_ = dirty_batch_ = names_unsure_ = worked_ = wait_behind_ = redefined_ = made_code_ = false;
   unlent_ = portal_used_ = drops_names_ = false;
+  outgrown_ = look_first_ = bound_ = resets_all_ = reset_bound_ = reset_ran_ = false;
   server.code_epoch = books_->routines.epoch();
   // In front of the client's own timeouts.
   if (server.introduction && !proving_) introduce(out);
@@ -210,7 +211,7 @@ void SessionCore::relay(Bytes in, Actions& out) {
     if (server_->pipeline.full() || deallocating_ ||
         (!server_->ops.empty() && server_->ops.size() >= kOpsMax))
       return void(stall(out));
-    if (wait_behind_ && !server_->pipeline.batch_open()) {
+    if (wait_behind_ && !server_->pipeline.batch_open() && !goes_on_copying(frame.type)) {
       if (!server_->settled()) return void(stall(out));
       if (server_->introduction && server_->tx_status == 'T') {
         introduce(out);
@@ -218,6 +219,7 @@ void SessionCore::relay(Bytes in, Actions& out) {
       }
       wait_behind_ = false;
       if (server_->tx_status == 'T' && begin_recovery(out)) return void(out.stalled = true);
+      if (look_first_ && server_->tx_status == 'I' && begin_audit(out)) return void(out.stalled = true);
     }
     if (server_->pipeline.copy_in() && !is_copy_message(frame.type))
       return violation("unexpected message during COPY from stdin", out);
@@ -235,15 +237,11 @@ SessionCore::Step SessionCore::relay_message(const Frame& frame, Bytes rest, Act
     case 'B': return relay_bind(frame, rest, out);
     case 'D':
     case 'C': return relay_describe_or_close(frame, rest, out);
-    case 'E':
+    case 'E': return relay_execute(frame, rest, out);
     case 'S':
     case 'H':
       // Small, and a half one would keep the server from being released.
       if (!whole(frame, rest)) return Step::NeedMore;
-      if (frame.type == 'E') {
-        if (!push_execute(frame, rest, out)) return stall(out);
-        expect_statements(1);
-      }
       if (frame.type == 'S') {
         pipeline.push(Owed::Sync);
         end_batch();
@@ -269,17 +267,40 @@ SessionCore::Step SessionCore::relay_message(const Frame& frame, Bytes rest, Act
   return Step::Next;
 }
 
+SessionCore::Step SessionCore::relay_execute(const Frame& frame, Bytes rest, Actions& out) {
+  if (!whole(frame, rest)) return Step::NeedMore;
+  const bool unnamed = frame.size > kHeaderBytes && rest[kHeaderBytes] == '\0';
+  if (reset_ran_) {
+    refuse_statement(
+        {sqlstate::kFeatureNotSupported,
+         "nothing may follow RESET ALL in the same request",
+         {},
+         "The tier's ceilings were lowered while this session kept its server. Send a Sync first."},
+        out);
+    return skip(frame, rest, out), Step::Next;
+  }
+  if (!push_execute(frame, rest, out)) return stall(out);
+  reset_ran_ = reset_bound_ && unnamed;
+  // What was bound in an earlier batch may be what nobody has read.
+  if (reset_ran_ || (suspects_held() && !(unnamed && bound_))) wait_behind_ = true;
+  expect_statements(1);
+  return forward(frame, rest, out), Step::Next;
+}
+
 SessionCore::Step SessionCore::relay_function(const Frame& frame, Bytes rest, Actions& out) {
   constexpr std::size_t kOidBytes = 4;
+  constexpr std::uint32_t kFirstUsersOid = 16384;
   if (frame.size >= kHeaderBytes + kOidBytes && guard_->inspects()) {
     if (rest.size() < kHeaderBytes + kOidBytes) return Step::NeedMore;
-    if (const auto error = guard_->refuse_function(protocol::load_u32(rest.data() + kHeaderBytes))) {
+    const std::uint32_t oid = protocol::load_u32(rest.data() + kHeaderBytes);
+    if (const auto error = guard_->refuse_function(oid)) {
       push_refusal(Owed::Function, *error);
       if (trail_) trail_->sent();
       out.to_server.own([](std::string& bytes) { protocol::put_no_function(bytes); });
       return skip(frame, rest, out), Step::Next;
     }
-    suspect_held();
+    // Postgres's own, such as those of large objects, raise nothing.
+    oid < kFirstUsersOid ? suspect_held() : look_behind();
   }
   server_->dirty = true;
   server_->pipeline.push(Owed::Function);
@@ -474,7 +495,10 @@ void SessionCore::after_step(Actions& out) {
   if (introducing_) return;
   if (state_ == State::Linked && auditing_ && server_->settled() && server_->tx_status != 'I') {
     auditing_ = audit_canceled_ = false;
-    if (server_->tx_status == 'T') server_->apply_settings(wanted_, out.to_server);
+    if (server_->tx_status != 'T') return;
+    if (loses_start()) server_->apply_settings(wanted_, out.to_server);
+    if (suspicion_ && !suspicion_->above.empty())
+      server_->give_values(std::exchange(suspicion_->above, {}), out.to_server);
     return;
   }
 #ifdef PGWEIR_PLANT_RELEASE_EARLY
@@ -522,7 +546,7 @@ void SessionCore::after_step(Actions& out) {
     deallocating_portals_.reset();
     if (begin_audit(out)) return;
   }
-  wait_behind_ = false;
+  wait_behind_ = look_first_ && pins_ != 0;
   if (begin_channels(out)) return;
   if (pins_ != 0) {
     // What a RESET took away of what the client connected with.
@@ -625,12 +649,15 @@ void SessionCore::unlink(Actions::Server how, Actions& out) {
     state_ = State::Closed;
   }
   server_->introduction.reset();
+  if (outgrown_) forget_outgrown();
+  const bool lower = server_->temp_used && guard_->inspects() && !walsender();
   server_ = nullptr;
+  if (lower) lower_settings();  // what was in use there
   suspicion_.reset();
   canceled_as_.reset();
   set_pins(0);
   part_channels();
-  auditing_ = audit_canceled_ = introducing_ = deallocating_ = false;
+  auditing_ = audit_canceled_ = introducing_ = deallocating_ = outgrown_ = look_first_ = false;
 }
 
 void SessionCore::set_pins(Pins pins) {

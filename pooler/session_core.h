@@ -253,6 +253,7 @@ class SessionCore final : private ServerCore::Audience {
   // Of a text that is to be looked through.
   std::size_t whole_up_to() const;
   void suspect_held();
+  void look_behind();
   bool enough_to_begin(const protocol::Frame& frame, Bytes rest) const;
   // What is harmless for others may take it away.
   bool holds_something() const { return (pins_ & pin::kProvable) || channels_; }
@@ -271,6 +272,17 @@ class SessionCore final : private ServerCore::Audience {
   bool begin_audit(Actions& out);
   void keep_to_held();
   void forget_starts(Findings& findings) const;
+  void keep_above(Findings& findings);
+  void hold_starts(Findings& findings) const;
+  bool outgrown(Bytes name) const;
+  std::optional<Outgrown> outgrown() const;
+  bool in_use(Bytes name) const;
+  bool stuck(const Findings::Setting& found) const;
+  void lower_settings();
+  void forget_outgrown();
+  bool suspects_held() const { return suspicion_ && suspicion_->held; }
+  void note_resumed(Bytes sql);
+  Step relay_execute(const protocol::Frame& frame, Bytes rest, Actions& out);
   bool begin_recovery(Actions& out);
   bool set_back(Bytes name) const;
   bool loses_start() const;
@@ -419,8 +431,16 @@ class SessionCore final : private ServerCore::Audience {
   bool redefined_ = false;    // definitions were changed in the open transaction
   bool made_code_ = false;    // ... so that texts may do what nobody knows of
   bool misread_ = false;      // the server reads texts otherwise than we do
-  bool wait_behind_ = false;  // what was sent last may take away what the client connected with
   bool drops_names_ = false;  // a text of the open batch drops statements of the client's
+  // What was sent last may take away what the client connected with, or leave more than its ceilings allow.
+  bool wait_behind_ = false;
+  bool outgrown_ = false;    // the server was opened with other ceilings than there are now
+  bool look_first_ = false;  // ... and has not been looked at since
+  bool bound_ = false;       // the open batch has a Bind
+  // On a server that was outgrown, nothing may run behind RESET ALL in the same batch.
+  bool resets_all_ = false;   // the text that was looked at last
+  bool reset_bound_ = false;  // the unnamed portal runs such a text
+  bool reset_ran_ = false;    // ... and has, in the open batch
 };
 
 }  // namespace pgweir

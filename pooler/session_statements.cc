@@ -366,11 +366,23 @@ SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Action
     return skip(frame, rest, out), Step::Next;
   }
   Bytes server_name;
+  resets_all_ = false;
   switch (find_statement(name, use, server_name, out)) {
     case Name::Ready: break;
     case Name::Refused: return skip(frame, rest, out), Step::Next;
     case Name::Later: return stall(out);
   }
+  if (resets_all_ && portal_size > 0) {
+    refuse_statement({sqlstate::kFeatureNotSupported,
+                      "RESET ALL cannot be bound to a named portal",
+                      {},
+                      "The tier's ceilings were lowered while this session kept its server. Use the unnamed "
+                      "portal."},
+                     out);
+    return skip(frame, rest, out), Step::Next;
+  }
+  bound_ = true;
+  if (portal_size == 0) reset_bound_ = resets_all_;
   const StatementRef* const used = names_ && !name.empty() ? names_->find(name) : nullptr;
   Bytes sql;  // if it may be a DEALLOCATE
   if (used) {
@@ -532,7 +544,7 @@ SessionCore::Name SessionCore::find_statement(Bytes name, For use, Bytes& server
   const StatementRef kept = *names_->find(name);
   Statement& statement = *kept;
   server_name = statement.server_name;
-  const bool noteworthy = guard_->minds(statement.words) || holds_something() ||
+  const bool noteworthy = guard_->minds(statement.words) || holds_something() || suspects_held() ||
                           may_run_routines(statement) || !books_->settings.plain_sql(*wanted_);
   bool lent = false;
   if (statement.words == protocol::SqlWords::State || noteworthy)
@@ -706,7 +718,8 @@ bool SessionCore::replace_stale(Bytes name, For use) {
 
 SessionCore::Name SessionCore::find_unnamed(For use, Actions& out) {
   if (!server_->ops.empty() && unnamed_pending_elsewhere()) return Name::Later;
-  const bool noteworthy = unnamed_noteworthy_ || holds_something() || !books_->routines.empty();
+  const bool noteworthy =
+      unnamed_noteworthy_ || holds_something() || suspects_held() || !books_->routines.empty();
   bool lent = false;
   if (noteworthy && !unnamed_.empty())
     if (const Name lending = lend(sql_of(unnamed_), lent, out); lending != Name::Ready) return lending;

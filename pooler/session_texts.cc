@@ -117,6 +117,12 @@ bool may_make_code(Bytes sql) {
   return std::any_of(kWhat.begin(), kWhat.end(), [sql](Bytes what) { return mentions(sql, what); });
 }
 
+bool runs_code(const protocol::SqlEffects& effects) {
+  return std::any_of(effects.statements.begin(), effects.statements.end(), [](const auto& statement) {
+    return statement.kind == Kind::Do || statement.kind == Kind::Call;
+  });
+}
+
 // What an EXECUTE of it may do.
 protocol::SqlEffects of_body(const protocol::SqlStatement& prepare) {
   protocol::SqlEffects effects;
@@ -233,6 +239,8 @@ Suspicion& SessionCore::suspicion() {
 
 std::unique_ptr<Ruling> SessionCore::note_text(Bytes sql) {
   const bool inspects = guard_->inspects();
+  note_resumed(sql);
+  resets_all_ = false;
   if (!books_->settings.plain_sql(*wanted_)) {
     if (inspects) return guard_->rule_misread(sql);
     server_->dirty = dirty_batch_ = true;
@@ -252,9 +260,14 @@ std::unique_ptr<Ruling> SessionCore::note_text(Bytes sql) {
     case protocol::SqlEffects::Read::Parsed:
       if ((ruling = refuse_ours(effects))) return ruling;
       if (inspects) {
-        ruling = guard_->rule(effects, sql);
+        const std::optional<Outgrown> more = outgrown();
+        ruling = guard_->rule(effects, sql, more ? &*more : nullptr);
         if (ruling && ruling->refused) return ruling;
-        if (effects.reach.code || effects.changes.opaque) suspect_held();
+        resets_all_ = more && std::any_of(effects.reach.taken_back.begin(), effects.reach.taken_back.end(),
+                                          [](const auto& each) { return each.name.empty(); });
+        // To a walsender what is no SQL may be a command.
+        if (effects.reach.code || (walsender() && effects.in_part)) suspect_held();
+        if (effects.changes.opaque || resets_all_ || runs_code(effects)) look_behind();
       }
       if (const Pins no_room = find_room(effects)) return refusal(pin_book_->refuse(no_room, sql));
       if (const Pins no_room = note_routines(effects, sql)) return refusal(pin_book_->refuse(no_room, sql));
@@ -263,7 +276,7 @@ std::unique_ptr<Ruling> SessionCore::note_text(Bytes sql) {
     case protocol::SqlEffects::Read::Unknown:
       if (inspects) {
         if ((ruling = guard_->rule(effects, sql))) return ruling;
-        suspect_held();
+        look_behind();
         if (!protocol::may_leave_state(sql)) break;
       }
 #ifndef PGWEIR_PLANT_KEEP_DIRTY
@@ -286,13 +299,27 @@ std::unique_ptr<Ruling> SessionCore::note_unnamed() {
 std::unique_ptr<Ruling> SessionCore::note_unread(std::size_t size) {
   if (guard_->inspects()) {
     if (auto ruling = guard_->rule_unread(size)) return ruling;
-    suspect_held();
+    look_behind();
   }
   server_->dirty = dirty_batch_ = server_->temp_used = true;
   return nullptr;
 }
 
 void SessionCore::suspect_held() { suspicion().held = true; }
+
+// Not only when the transaction has ended, but in front of the next request.
+void SessionCore::look_behind() {
+  suspect_held();
+  wait_behind_ = true;
+}
+
+// In a transaction that has run what nobody has read, more of it may come to run by words that are harmless
+// for all others, or what was set back may be undone.
+void SessionCore::note_resumed(Bytes sql) {
+  if (!suspects_held() || wait_behind_) return;
+  constexpr std::array<Bytes, 6> kWords = {"rollback", "commit", "fetch", "move", "execute", "constraints"};
+  wait_behind_ = std::any_of(kWords.begin(), kWords.end(), [sql](Bytes word) { return mentions(sql, word); });
+}
 
 // Answers the pins for which there is none.
 Pins SessionCore::find_room(const protocol::SqlEffects& effects) {
@@ -312,6 +339,11 @@ Pins SessionCore::note_routines(const protocol::SqlEffects& effects, Bytes sql) 
   if (books_->routines.empty()) return 0;
   auto changes = books_->routines.changes_of(sql, strings_of(effects));
   if (!changes) return 0;
+  const std::vector<std::string>& held = guard_->names();
+  const bool raises = changes->any_setting || changes->opaque ||
+                      std::any_of(held.begin(), held.end(), [&](const std::string& name) {
+                        return std::binary_search(changes->settings.begin(), changes->settings.end(), name);
+                      });
   // Settings that are named at run time are the transaction's only, as those of a DO.
   const bool prepares = std::any_of(effects.statements.begin(), effects.statements.end(),
                                     [](const auto& each) { return each.kind == Kind::Prepare; });
@@ -319,7 +351,7 @@ Pins SessionCore::note_routines(const protocol::SqlEffects& effects, Bytes sql) 
   protocol::SqlEffects through;
   through.changes = std::move(*changes);
   if (const Pins no_room = find_room(through)) return no_room;
-  if (guard_->inspects()) suspect_held();
+  if (guard_->inspects()) raises ? look_behind() : suspect_held();
   note_effects(through, sql);
   return 0;
 }
@@ -425,10 +457,15 @@ bool SessionCore::set_back(Bytes name) const {
 
 void SessionCore::end_batch() {
   names_unsure_ = names_unsure_ || (dirty_batch_ && server_->pipeline.owed() > 0);
-  dirty_batch_ = drops_names_ = unlent_ = false;
+  dirty_batch_ = drops_names_ = unlent_ = bound_ = reset_ran_ = false;
 }
 
 bool SessionCore::begin_audit(Actions& out) {
+  // Whoever keeps the server, or is going to.
+  if (look_first_ && (pins_ | (suspicion_ ? suspicion_->pins : Pins{0})) != 0) {
+    look_first_ = false;
+    suspect_held();
+  }
   if (!suspicion_) return false;
   if (walsender()) return suspicion_.reset(), false;
   server_->introduced = {};  // a text may have set or reset it
@@ -464,12 +501,16 @@ bool SessionCore::begin_audit(Actions& out) {
   return true;
 }
 
-// Inside of a transaction, what a RESET has taken of the start is given back before anything else is run.
+// Inside of a transaction, what a RESET has taken of the start is given back, and what is above its ceiling
+// set back, before anything else is run.
 bool SessionCore::begin_recovery(Actions& out) {
-  if (!suspicion_) return false;
+  if (!suspicion_ || walsender()) return false;
   std::vector<Question> questions;
   for (const auto& [name, value] : started_->values)
     if (set_back(name)) questions.push_back({Question::Kind::Origin, name});
+  if (suspicion_->held)
+    for (const std::string& name : guard_->names())
+      if (!set_back(setting_key(name))) questions.push_back({Question::Kind::Value, name});
   if (questions.empty()) return false;
   server_->audit(std::move(questions), out.to_server);
   return auditing_ = true;
@@ -484,27 +525,91 @@ void SessionCore::keep_to_held() {
   suspicion_->pins = 0;
 }
 
-// What servers begin with is no choice of the client's, unless it had one.
+// What servers begin with is no choice of the client's, unless it had one, or its server began otherwise.
 void SessionCore::forget_starts(Findings& findings) const {
   for (Findings::Setting& setting : findings.settings) {
     const std::string key = setting_key(setting.name);
     if (setting.value && guard_->is_start(setting.name, *setting.value) && !wanted_->values.contains(key) &&
-        !started_->values.contains(key))
+        !started_->values.contains(key) && !outgrown(setting.name))
       setting.value.reset();
+  }
+}
+
+// In an open transaction what a session has of the settings that are held says nothing of what it will have
+// behind it; but what is above may not stay.
+void SessionCore::keep_above(Findings& findings) {
+  std::erase_if(findings.settings, [this](Findings::Setting& setting) {
+    if (set_back(setting_key(setting.name))) return false;
+    if (!setting.value || guard_->allows(setting.name, *setting.value)) return true;
+    guard_->enforce(setting);
+    if (const std::string* const start = guard_->start_of(setting.name); start && !setting.value)
+      setting.value = *start;
+    suspicion_->above.push_back(std::move(setting));
+    return true;
+  });
+}
+
+// A server that the session has outgrown gives a fresh session more than there is now.
+void SessionCore::hold_starts(Findings& findings) const {
+  for (Findings::Setting& setting : findings.settings)
+    if (!setting.value && outgrown(setting.name) && !started_->values.contains(setting_key(setting.name)))
+      setting.value = *guard_->start_of(setting.name);
+}
+
+bool SessionCore::outgrown(Bytes name) const {
+  return outgrown_ && server_->opened_with && !in_use(name) && guard_->outgrows(*server_->opened_with, name);
+}
+
+std::optional<Outgrown> SessionCore::outgrown() const {
+  if (!outgrown_ || !server_->opened_with) return {};
+  return Outgrown{server_->opened_with.get(), &started_->values};
+}
+
+// Temporary buffers: once they are used Postgres takes no other value.
+bool SessionCore::in_use(Bytes name) const { return server_ && server_->temp_used && name == "temp_buffers"; }
+
+// It was no more when it was taken.
+bool SessionCore::stuck(const Findings::Setting& found) const {
+  if (!in_use(found.name) || !server_->opened_with) return false;
+  const auto was = server_->opened_with->find(Bytes(found.name));
+  const auto own = wanted_->values.find(Bytes(found.name));
+  return (own != wanted_->values.end() && found.value == own->second) ||
+         (was == server_->opened_with->end() ? outgrown_ : found.value == was->second);
+}
+
+// Another server will begin with what the client was held to here.
+void SessionCore::forget_outgrown() {
+  std::vector<Findings::Setting> forgotten;
+  for (const auto& [name, value] : wanted_->values)
+    if (outgrown(tiers::parameter_name(name)) && guard_->is_start(tiers::parameter_name(name), value) &&
+        !started_->values.contains(name))
+      forgotten.push_back({name, {}});
+  if (!forgotten.empty()) wanted_ = books_->settings.learned(wanted_, forgotten, *books_->settings.empty());
+}
+
+void SessionCore::lower_settings() {
+  SettingsBook& book = books_->settings;
+  for (SettingsRef* map : {&started_, &wanted_}) {
+    std::vector<Findings::Setting> lowered;
+    for (const auto& [name, value] : (*map)->values)
+      if (!guard_->allows(name, value) && !in_use(name))
+        guard_->hold(lowered.emplace_back(Findings::Setting{name, value}));
+    if (!lowered.empty()) *map = book.learned(*map, lowered, *book.empty());
   }
 }
 
 void SessionCore::ceilings_changed() {
   if (!guard_->inspects() || walsender()) return;
-  SettingsBook& book = books_->settings;
-  for (SettingsRef* map : {&started_, &wanted_}) {
-    std::vector<Findings::Setting> lowered;
-    for (const auto& [name, value] : (*map)->values)
-      if (!guard_->allows(name, value)) guard_->hold(lowered.emplace_back(Findings::Setting{name, value}));
-    if (!lowered.empty()) *map = book.learned(*map, lowered, *book.empty());
-  }
-  // A server that it keeps has begun with what was: what is above is found behind its next transaction.
-  if (server_ && pins_ != 0) suspect_held();
+  lower_settings();
+  if (!server_ || !server_->opened_with) return;
+  const std::vector<std::string>& names = guard_->names();
+  outgrown_ = true;
+  outgrown_ =
+      std::any_of(names.begin(), names.end(), [this](const std::string& name) { return outgrown(name); });
+  // Between two transactions it is looked at in front of the next one; the one that is open ends with what it
+  // began with.
+  look_first_ = true;
+  if (pins_ != 0) wait_behind_ = true;
 }
 
 void SessionCore::on_audited(Findings& findings, protocol::Gather& to_client) {
@@ -516,10 +621,16 @@ void SessionCore::on_audited(Findings& findings, protocol::Gather& to_client) {
 #else
   const SettingsMap& defaults = *started_;
 #endif
-  if (guard_->inspects()) forget_starts(findings);
+  if (guard_->inspects()) {
+    std::erase_if(findings.settings, [this](const Findings::Setting& found) { return stuck(found); });
+    if (server_->tx_status != 'I') keep_above(findings);
+    forget_starts(findings);
+  }
   SettingsRef found = book.learned(server_->applied, findings.settings, *book.empty());
-  if (guard_->inspects())
+  if (guard_->inspects()) {
     for (Findings::Setting& setting : findings.settings) guard_->enforce(setting);
+    hold_starts(findings);
+  }
   const SettingsRef learned = book.learned(wanted_, findings.settings, defaults);
   if (learned->small()) {
     wanted_ = learned;

@@ -300,6 +300,7 @@ SqlEffects read_pieces(Bytes text) {
   if (text.size() > kSqlTextMax || text.find('\0') != Bytes::npos) return unknown();
   SqlEffects effects;
   effects.read = SqlEffects::Read::Parsed;
+  effects.in_part = true;
   std::size_t begin = 0, first = Bytes::npos, end = 0, tokens = 0, pieces = 0, parsed = 0;
   bool after_other = false;
   for (SqlLexer lexer(text);;) {

@@ -149,6 +149,7 @@ struct SqlEffects {
     Unknown,  // not understood, or too long: changes are anything(), and statements are missing
   };
   Read read = Read::Plain;
+  bool in_part = false;                  // of Parsed: statements that need not be were not
   std::vector<SqlStatement> statements;  // in order
   SqlChanges changes;                    // of all statements together, but for the bodies of PREPARE
   SqlReach reach;                        // of all statements; of Unknown nothing

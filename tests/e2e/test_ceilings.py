@@ -269,6 +269,39 @@ class Ceilings(PgweirCase):
                     self.assertIsNone(self.run_text(small, text))
                     self.assertEqual(self.shown(small, "work_mem"), ["4MB"])
 
+    def test_what_texts_hide_is_set_back_in_front_of_the_next_request(self):
+        for mode in ("transaction", "session"):
+            small = self.client("small", autocommit=True, options=f"-c pgweir.pool_mode={mode}")
+            for route, text in self.HIDDEN.items():
+                with self.subTest(route=route, mode=mode):
+                    small.execute("begin")
+                    for request in (text, f"{text}; savepoint a", "rollback to a", "commit and chain", text, "rollback"):
+                        small.execute(request)
+                        self.assertEqual(self.shown(small, "work_mem"), ["4MB"], request)
+            # What lies within is the transaction's.
+            small.execute("begin; do $$ begin set local work_mem = '1MB'; end $$")
+            self.assertEqual(self.shown(small, "work_mem"), ["1MB"])
+            small.execute("commit")
+            self.assertEqual(self.shown(small, "work_mem"), ["4MB"])
+
+    def test_long_texts_are_read_and_pass(self):
+        small = self.client("small", autocommit=True)
+        small.execute("create table if not exists bulk (a text)")
+        for size in (10_000, 100_000, 900_000, 3_000_000):
+            with self.subTest(size=size):
+                small.execute("truncate bulk")
+                row = "('set work_mem = ''1GB''; do $$ set_config call')"
+                count = size // len(row)
+                small.execute("insert into bulk values " + ", ".join([row] * count))
+                self.assertEqual(small.execute("select count(*) from bulk").fetchone()[0], count)
+                small.execute(f"/*{'x' * size}*/ set work_mem = '1GB'")
+                self.assertEqual(self.shown(small, "work_mem"), ["4MB"])
+        # A dump in one text: what it sets is lowered, all of it runs.
+        dump = "set statement_timeout = 0; set lock_timeout = 0;" + "insert into bulk values ('x');" * 9000
+        small.execute(f"truncate bulk; {dump} set work_mem = '1GB'")
+        self.assertEqual(self.shown(small, "work_mem", "statement_timeout"), ["4MB", "10s"])
+        self.assertEqual(small.execute("select count(*) from bulk").fetchone()[0], 9000)
+
     def test_what_asks_behind_a_transaction_cannot_be_replaced(self):
         small = self.client("small", autocommit=True)
         small.execute("create temp table kept (a int); set work_mem = '1MB'")  # it keeps its server
@@ -448,6 +481,49 @@ class Ceilings(PgweirCase):
             for client in clients:
                 self.assertEqual(self.shown(client, "work_mem", "statement_timeout"), ["2MB", "1min"])
         self.assertEqual(self.shown(self.client("large", weir), "work_mem"), ["2MB"])
+
+    def test_a_downgrade_holds_for_who_keeps_a_server(self):
+        weir = self.pgweir(
+            self.config({"large": {"max_server_connections": 8, "max_pinned_clients": 6}}), {"app": "s3cret"}
+        )
+        pinned, opened = self.client("large", weir, autocommit=True), self.client("large", weir, autocommit=True)
+        session = self.client("large", weir, autocommit=True, options="-c pgweir.pool_mode=session")
+        pinned.execute("create temp table kept (a int); insert into kept values (1)")
+        opened.execute("begin; create temp table kept (a int)")
+        session.execute("select 1")
+        pid = pinned.info.backend_pid
+        weir.config["tiers"]["large"].update({"work_mem": "2MB", "temp_buffers": "1MB"})
+        weir.reload()
+        other = self.client("large", weir, autocommit=True)
+        wait_until(lambda: self.shown(other, "work_mem") == ["2MB"], what="the new ceiling")
+        self.assertEqual(self.shown(opened, "work_mem"), ["64MB"])  # it ends with what it began with
+        opened.execute("commit")
+        back = ["reset work_mem", "reset all", "set work_mem to default", "set work_mem = '1GB'", "select 1; reset all"]
+        back += ["select set_config('work_mem', null, false)", "do $$ begin reset work_mem; end $$"]
+        back += ["do $$ begin reset all; end $$", "set work_mem = '1MB'; reset work_mem", "begin; reset all; commit"]
+        for name, client in {"pinned": pinned, "in a transaction": opened, "session": session}.items():
+            self.assertEqual(self.shown(client, "work_mem"), ["2MB"], name)
+            for text in back:
+                with self.subTest(client=name, text=text):
+                    client.execute(text)
+                    self.assertEqual(self.shown(client, "work_mem"), ["2MB"])
+                    client.execute("begin")
+                    if "begin;" not in text:
+                        client.execute(text)
+                    self.assertEqual(self.shown(client, "work_mem"), ["2MB"])
+                    client.execute("commit")
+            self.assertEqual(self.run_text(client, "reset all; select 1"), "0A000")
+            self.assertEqual(self.shown(client, "work_mem"), ["2MB"])
+        self.assertEqual(pinned.execute("select a from kept").fetchone()[0], 1)
+        self.assertEqual(pid, pinned.info.backend_pid)
+        for client in (session, pinned):
+            client.execute("discard all")
+            self.assertEqual(self.shown(client, "work_mem"), ["2MB"])
+        # An upgrade holds for who was held down, too.
+        pinned.execute("select 1")
+        weir.config["tiers"]["large"]["work_mem"] = "32MB"
+        weir.reload()
+        wait_until(lambda: self.shown(pinned, "work_mem") == ["32MB"], what="the higher ceiling")
 
     def test_tenants_that_part_in_one_group(self):
         twin = {"tier": "large", "backend": "main", "database": "app"}

@@ -35,6 +35,17 @@ std::string ruled(Held& place, Bytes sql) {
   return client.seen();
 }
 
+// What a server says that is asked for the values of what is held for the first time, in the order in which
+// it is: the timeout first. Outside of a transaction the others are given time behind that, if it is above.
+std::string first_values(const std::vector<const char*>& values, bool outside = false) {
+  std::string out = parsed();
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    out += bound() + row(values[i]) + done();
+    if (i == 0 && outside) out += parsed() + bound() + row("10s") + done();
+  }
+  return out + ready(outside ? 'I' : 'T');
+}
+
 }  // namespace
 
 TEST_CASE("values above the ceiling give way to it, and what cannot be lowered is refused") {
@@ -249,21 +260,312 @@ TEST_CASE("a lowered ceiling lowers what clients have set") {
   CHECK(client.core.wanted()->values == SettingsMap::Values{{"TimeZone", "UTC"}, {"work_mem", "1MB"}});
 }
 
-TEST_CASE("who keeps a server has a lowered ceiling behind its next transaction") {
+TEST_CASE("what code in a transaction has raised is set back in front of its next request") {
   Held place;
-  Pinned client(place);
-  place.set({{"work_mem", "1MB"}});
-  client.core.ceilings_changed();
-  client.says(query("select 1"));
+  Linked client(place);
+  client.says(query("do $$ begin set work_mem = '1GB'; end $$"));
+  CHECK(client.hears(done("DO") + ready('T')).empty());
   client.to_server.clear();
-  client.hears(rows());
+  CHECK(client.says(query("select 1")) == "stalled");
+  CHECK(client.sent().find("Q:") == std::string::npos);
+  // Where names are not dropped what the transaction has set is none of the session's yet.
+  const SettingsRef before = client.core.wanted();
+  SECTION("where it lies above") {
+    CHECK(client.hears(first_values({"10s", "off", "1MB", "1GB", "acme"})).empty());
+    CHECK(client.to_server.find(std::string("work_mem\0\0\0\0034MB", 15)) != std::string::npos);
+    CHECK(client.sent() == "P:pgweir_set B:pgweir_set E S");
+    CHECK(place.guard.tally() == CeilingTally{{"work_mem", {0, 0, 1}}});
+  }
+  SECTION("an injected one, too") {
+    CHECK(client.hears(first_values({"10s", "off", "1MB", "1MB", "other"})).empty());
+    CHECK(client.to_server.find(std::string("app.tenant_id\0\0\0\4acme", 21)) != std::string::npos);
+    client.to_server.clear();
+  }
+  SECTION("else nothing is sent") {
+    CHECK(client.hears(first_values({"10s", "off", "1MB", "1MB", "acme"})).empty());
+    CHECK(client.sent().empty());
+  }
+  CHECK(client.core.wanted() == before);
+  CHECK(client.again().empty());
+  CHECK(client.sent() == "Q:select 1");
+}
+
+TEST_CASE("what is copied in behind code belongs to its request") {
+  Held place;
+  Linked client(place);
+  client.says(query("do $$ begin end $$; copy t from stdin"));
+  client.hears(done("DO") + copy_in());
+  client.to_server.clear();
+  CHECK(client.says(copy_data("x") + copy_done()).empty());
+  CHECK(client.sent() == "d c");
+  client.hears(done("COPY 1") + ready('T'));
+  CHECK(client.says(query("select 1")) == "stalled");
+}
+
+TEST_CASE("what is pipelined behind code waits until it is known what that has left") {
+  Held place;
+  Client client(place);
+  const std::string code = query("do $$ begin set work_mem = '1GB'; end $$");
+  client.says(code + query("select 1"));
+  CHECK(client.granted(place.server) == "stalled");
+  CHECK(client.sent().find("select 1") == std::string::npos);
+  CHECK(client.hears(done("DO") + ready()).empty());
   CHECK(client.sent().find("B:pgweir_value") != std::string::npos);
+}
+
+TEST_CASE("in a transaction that has run code, what may go on with it or undo our value is looked behind") {
+  struct Row {
+    std::string request, answer;
+    bool looked;
+  };
+  const Row rows[] = {
+      {query("select 2"), test::rows('T'), false},
+      {query("rollback to a"), done("ROLLBACK") + ready('T'), true},
+      {query("fetch all from c"), test::rows('T'), true},
+      {query("create function f() returns int language sql as 'select 1'"),
+       done("CREATE FUNCTION") + ready('T'), false},
+      {query("do $$ begin end $$"), done("DO") + ready('T'), true},
+      {query("commit and chain"), done("COMMIT") + ready('T'), true},
+      {query("set constraints all immediate"), done("SET CONSTRAINTS") + ready('T'), true},
+      {parse("", "select 2") + bind("") + execute() + sync_message(),
+       parsed() + bound() + done() + ready('T'), false},
+      {parse("", "rollback to a") + bind("") + execute() + sync_message(),
+       parsed() + bound() + done() + ready('T'), true},
+      // A portal that was bound before.
+      {execute() + sync_message(), done() + ready('T'), true},
+      {parse("", "select 2") + bind("") + execute("p") + sync_message(),
+       parsed() + bound() + done() + ready('T'), true},
+  };
+  for (const Row& row : rows) {
+    INFO(told_to_server(row.request));
+    Held place;
+    Linked client(place);
+    client.says(query("do $$ begin set work_mem = '1GB'; end $$"));
+    client.hears(done("DO") + ready('T'));
+    client.says(row.request);
+    client.hears(first_values({"10s", "off", "1MB", "1MB", "acme"}));
+    client.again();
+    client.hears(row.answer);
+    client.to_server.clear();
+    const bool looked = client.says(query("select 3")) == "stalled";
+    CHECK(looked == row.looked);
+    CHECK((client.sent().find("pgweir_value") != std::string::npos) == row.looked);
+  }
+}
+
+namespace {
+// A client that keeps its server, whose ceiling is lowered.
+struct Lowered : Held {
+  Lowered() {
+    server.opened_with =
+        std::make_shared<SettingsMap::Values>(SettingsMap::Values{{"work_mem", "4MB"},
+                                                                  {"statement_timeout", "10s"},
+                                                                  {"temp_buffers", "1MB"},
+                                                                  {"jit", "off"},
+                                                                  {"app.tenant_id", "acme"}});
+  }
+  void lower(Client& client) {
+    set({{"work_mem", "1MB"}});
+    client.core.ceilings_changed();
+  }
+  // The same, up to the next request.
+  void hold(Client& client) {
+    lower(client);
+    REQUIRE(client.says(query("select 1")) == "stalled");
+    REQUIRE(client.hears(first_values({"10s", "off", "1MB", "4MB", "acme"}, true)).empty());
+    REQUIRE(client.core.wanted()->values == SettingsMap::Values{{"work_mem", "1MB"}});
+    client.again();
+    REQUIRE(client.hears(parsed() + bound() + row("1MB") + done() + ready() + test::rows()).empty());
+    client.to_server.clear();
+    client.to_client.clear();
+  }
+};
+}  // namespace
+
+TEST_CASE("who keeps a server has a lowered ceiling in front of its next request") {
+  Lowered place;
+  Pinned client(place);
   client.to_server.clear();
-  const auto value = [](const char* text) { return bound() + row(text) + done(); };
-  client.hears(parsed() + value("10s") + parsed() + value("10s") + value("off") + value("1MB") +
-               value("4MB") + value("acme") + ready());
+  place.lower(client);
+  CHECK(client.says(query("select 1")) == "stalled");
+  CHECK(client.sent().find("Q:") == std::string::npos);
+  CHECK(client.hears(first_values({"10s", "off", "1MB", "4MB", "acme"}, true)).empty());
   CHECK(client.core.wanted()->values == SettingsMap::Values{{"work_mem", "1MB"}});
   CHECK(client.sent() == "P:pgweir_set B:pgweir_set E S");
+  CHECK(client.again().empty());
+  CHECK(client.sent() == "Q:select 1");
+}
+
+TEST_CASE("a ceiling that is lowered while a client is asked what it has left is looked for once more") {
+  Lowered place;
+  Client client(place);
+  suspected(client, "create temp table t (i int)", "CREATE TABLE", place.server);
+  place.lower(client);
+  REQUIRE(client.hears(parsed() + answered(row())).empty());
+  REQUIRE(client.core.pins() == pin::kTemp);
+  client.to_server.clear();
+  CHECK(client.says(query("select 1")) == "stalled");
+  CHECK(client.sent().find("B:pgweir_value") != std::string::npos);
+}
+
+TEST_CASE("who comes to keep its server by the transaction during which a ceiling was lowered has it then") {
+  Lowered place;
+  Linked client(place);
+  client.says(query("create temp table t (i int)"));
+  client.hears(done("CREATE TABLE") + ready('T'));
+  place.lower(client);
+  client.says(query("commit"));
+  client.to_server.clear();
+  client.hears(done("COMMIT") + ready());
+  CHECK(client.sent().find("B:pgweir_value") != std::string::npos);
+}
+
+TEST_CASE("a transaction that was open when a ceiling was lowered ends with what it began with") {
+  Lowered place;
+  Linked client(place);
+  place.lower(client);
+  client.says(query("select 1"));
+  CHECK(client.sent() == "Q:select 1");
+  client.hears(test::rows('T'));
+  client.says(query("commit"));
+  CHECK(client.hears(done("COMMIT") + ready()) == "release");
+  CHECK(client.core.wanted()->values.empty());
+}
+
+TEST_CASE("on a server that was outgrown, what goes back goes to the ceiling of now") {
+  struct Row {
+    const char* text;
+    const char* ruled;
+  };
+  const Row rows[] = {
+      {"select 1", "select 1"},
+      {"reset work_mem", "SET SESSION \"work_mem\" TO '1MB'"},
+      {"RESET Sort_Mem; select 1", "SET SESSION \"work_mem\" TO '1MB'; select 1"},
+      {"set work_mem to default", "SET SESSION \"work_mem\" TO '1MB'"},
+      {"set local work_mem = default ; select 1", "SET LOCAL \"work_mem\" TO '1MB'; select 1"},
+      {"select set_config('work_mem', null, false)", "select set_config('work_mem', '1MB', false)"},
+      {"select set_config('work_mem', null::text, false)",
+       "select set_config('work_mem', '1MB'::pg_catalog.text, false)"},
+      {"reset statement_timeout; reset a.b", "reset statement_timeout; reset a.b"},
+      {"set work_mem = '2MB'; reset work_mem",
+       "SET SESSION \"work_mem\" TO '1MB'; SET SESSION \"work_mem\" TO '1MB'"},
+      {"reset all", "reset all"},
+      {"select 1; unlisten *; reset all", "select 1; unlisten *; reset all"},
+      {"begin; reset all; commit", "begin; reset all; commit"},
+      {"reset all; select 1", "E:0A000 Z:I"},
+      {"reset all; set a.b = 'c'", "E:0A000 Z:I"},
+  };
+  for (const Row& row : rows) {
+    INFO(row.text);
+    Lowered place;
+    Pinned client(place);
+    place.hold(client);
+    client.says(query(row.text));
+    const std::string sent = client.sent();
+    if (sent == "Q:refused_by_pgweir") {
+      client.hears(error("42601") + ready());
+      CHECK(client.seen() == row.ruled);
+    } else {
+      CHECK(sent == "Q:" + std::string(row.ruled));
+    }
+  }
+  // As long as nothing was lowered all of them pass.
+  for (const Row& row : rows) {
+    Lowered place;
+    Pinned client(place);
+    client.to_server.clear();
+    client.says(query(row.text));
+    if (std::string(row.text).find("'2MB'") == std::string::npos &&
+        std::string(row.text).find("::text") == std::string::npos)
+      CHECK(client.sent() == "Q:" + std::string(row.text));
+  }
+}
+
+TEST_CASE("on a server that was outgrown, what the client connected with comes before the ceiling of now") {
+  Lowered place;
+  Client client(place, {{"work_mem", "512kB"}}, tiers::PoolMode::Session);
+  client.says(query("select 1"));
+  client.granted(place.server);
+  client.hears(parsed() + bound() + row("512kB") + done() + ready() + test::rows());
+  place.lower(client);
+  client.says(query("select 1"));
+  client.hears(first_values({"10s", "off", "1MB", "512kB", "acme"}, true));
+  client.again();
+  client.hears(test::rows());
+  client.to_server.clear();
+  client.says(query("reset work_mem"));
+  CHECK(client.sent() == "Q:SET SESSION \"work_mem\" TO '512kB'");
+}
+
+TEST_CASE("on a server that was outgrown, RESET ALL is the last that runs in its request") {
+  Lowered place;
+  Pinned client(place);
+  place.hold(client);
+  SECTION("what is set back is looked for behind it") {
+    client.says(query("reset all"));
+    client.to_server.clear();
+    client.hears(done("RESET") + ready());
+    CHECK(client.sent().find("B:pgweir_origin") != std::string::npos);
+    const auto origin = [](const char* value) {
+      std::string bytes;
+      protocol::put_data_row(bytes, {std::string(value), std::string("client")});
+      return bound() + bytes + done();
+    };
+    client.hears(parsed() + origin("10s") + bound() + row("10s") + done() + origin("off") + origin("1MB") +
+                 origin("4MB") + origin("acme") + ready());
+    CHECK(client.core.wanted()->values == SettingsMap::Values{{"work_mem", "1MB"}});
+    CHECK(client.sent() == "B:pgweir_set E S");
+  }
+  SECTION("an Execute behind it is refused") {
+    client.says(parse("", "reset all") + bind("") + execute() + parse("", "select 1") + bind("") + execute() +
+                sync_message());
+    CHECK(client.sent() == "P B E P B B:pgweir_none S");
+    client.hears(parsed() + bound() + done("RESET") + parsed() + bound() + error("26000") + ready('I'));
+    CHECK(client.seen() == "1 2 C:RESET 1 2 E:0A000 Z:I");
+  }
+  SECTION("it may not be bound to a portal that stays") {
+    client.says(parse("", "discard all") + bind("", "p") + sync_message());
+    CHECK(client.sent() == "P B:pgweir_none S");
+    client.hears(parsed() + error("26000") + ready('I'));
+    CHECK(client.seen() == "1 E:0A000 Z:I");
+  }
+}
+
+TEST_CASE("what a client was held to on a server that it had outgrown is not its own choice elsewhere") {
+  Lowered place;
+  Pinned client(place);
+  place.hold(client);
+  client.says(query("drop table t"));
+  client.hears(done("DROP TABLE") + ready());
+  CHECK(client.hears(answered("")) == "release");
+  CHECK(client.core.wanted()->values.empty());
+}
+
+TEST_CASE("temporary buffers that are in use stay as large as they are") {
+  Lowered place;
+  Pinned client(place);
+  place.set({{"temp_buffers", "800kB"}});
+  client.core.ceilings_changed();
+  client.says(query("select 1"));
+  client.hears(first_values({"10s", "off", "1MB", "4MB", "acme"}, true));
+  client.to_server.clear();
+  CHECK(client.again().empty());
+  CHECK(client.sent() == "Q:select 1");
+  SECTION("also those of the client's choice, until it has another server") {
+    place.set({{"temp_buffers", "1MB"}});
+    Client own(place, {{"temp_buffers", "904kB"}}, tiers::PoolMode::Session);
+    ServerCore used(place.books.settings.empty());
+    used.opened_with = place.server.opened_with;
+    used.temp_used = true;
+    own.says(query("select 1"));
+    own.granted(used);
+    own.hears(parsed() + bound() + row("904kB") + done() + ready() + test::rows());
+    place.set({{"temp_buffers", "800kB"}});
+    own.core.ceilings_changed();
+    CHECK(own.core.wanted()->values.at("temp_buffers") == "904kB");
+    own.step([&] { own.core.client_gone(own.out); });
+    CHECK(own.core.wanted()->values.at("temp_buffers") == "800kB");
+  }
 }
 
 TEST_CASE("a server that reads texts otherwise than we do is given up") {
@@ -292,6 +594,27 @@ TEST_CASE("what no session may set is not looked for behind code that could hide
   const auto& names = place.guard.names();
   CHECK(std::find(names.begin(), names.end(), "temp_file_limit") == names.end());
   CHECK(std::find(names.begin(), names.end(), "work_mem") != names.end());
+}
+
+TEST_CASE("a long text is read before it is sent, and where nothing matters in it nothing is looked for") {
+  Held place;
+  Client client(place);
+  const std::string values = "('set work_mem = 1; do $$ call')";
+  std::string insert = "insert into t values " + values;
+  while (insert.size() < 900'000) insert += ", " + values;
+  const std::string request = query(insert);
+  REQUIRE(client.says(Bytes(request).substr(0, 500'000)).empty());
+  REQUIRE(client.says(Bytes(request).substr(500'000)) == "ask");
+  REQUIRE(client.granted(place.server).empty());
+  CHECK(client.to_server == request);
+  CHECK(client.hears(done("INSERT 0 1") + ready()) == "release");
+  CHECK(place.server.clean());
+  client.to_server.clear();
+  const std::string set = query("/*" + std::string(900'000, 'x') + "*/ set work_mem = '1GB'");
+  REQUIRE(client.says(set) == "ask");
+  REQUIRE(client.granted(place.server).empty());
+  CHECK(client.to_server.ends_with(z("SET SESSION \"work_mem\" TO '4MB'")));
+  client.core.client_gone(client.out);
 }
 
 TEST_CASE("what is left of a refused text keeps no server") {

@@ -55,6 +55,8 @@ class Case:
     later: object = None  # what a session does that begins after the attack
     made: tuple = ()  # texts run by the tenant's role past the pooler, such as a migration that ran elsewhere
     known: dict = field(default_factory=dict)  # mode -> why it is not held there
+    behind: bool = False  # only what later requests see counts, not what the attack's own does
+    lowered: bool = False  # the session keeps its server while the ceilings come down to what the judge looks for
     bites: bool = True  # on a plain Postgres
 
     @property

@@ -1,9 +1,14 @@
 """Code that runs inside of Postgres, and settings stored for later sessions."""
 
-from .case import CODE, EXISTING, HIDDEN_QUOTE, Case, rows
+from harness.wire import bind, execute, parse, query, sync
+
+from .case import CODE, EXISTING, HIDDEN_QUOTE, Bound, Case, Raw, rows
+from .judges import SORT
 
 _FUNCTIONS = "functions"
 _ROLES = "roles and databases"
+_BEHIND = "behind code"
+_RAISE = "do $$ begin set work_mem = '1GB'; end $$"
 _SORT_INSIDE = (
     "for r in execute 'explain (analyze, costs off, timing off, summary off) select g from "
     "generate_series(1, 20000) g order by -g' loop raise notice '%', r; end loop;"
@@ -226,6 +231,89 @@ CASES = [
             "'select set_config($1, $2, false)'",
         ),
         "select en('work_mem', '1GB')",
+    ),
+    *rows(
+        _BEHIND,
+        {
+            "DO": _RAISE,
+            "DO, SET LOCAL": "do $$ begin set local work_mem = '1GB'; end $$",
+            "DO, extended": Bound(_RAISE),
+            "DO, no time limit": ("do $$ begin set statement_timeout = 0; end $$", {"judge": "sleep"}),
+            "DO, workers": ("do $$ begin set max_parallel_workers_per_gather = 8; end $$", {"judge": "workers"}),
+            "two queries in one write": Raw(query(_RAISE) + query(SORT)),
+            "two batches in one write": Raw(
+                parse(_RAISE) + bind() + execute() + sync() + parse(SORT) + bind() + execute() + sync()
+            ),
+            "CALL": (
+                "create or replace procedure pr() language plpgsql as $$ begin set work_mem = '1GB'; end $$",
+                "call pr()",
+            ),
+            "a function that is made and called": (
+                "create or replace function ef() returns void language plpgsql as "
+                "$$ begin set work_mem = '1GB'; end $$",
+                "select ef()",
+            ),
+            "a savepoint in the same text": (f"{_RAISE}; savepoint a", "rollback to a"),
+            "a savepoint in the same text, extended": (f"{_RAISE}; savepoint a", Bound("rollback to a")),
+            "COMMIT AND CHAIN": f"{_RAISE}; commit and chain",
+            "ROLLBACK AND CHAIN": ("savepoint a", _RAISE, "rollback and chain"),
+            "a portal that was bound before": (
+                Raw(parse(_RAISE) + bind(portal="p") + sync()),
+                "select 1",
+                Raw(execute("p") + sync()),
+            ),
+            "behind 300 kB of comment": "/*" + "x" * 300_000 + f"*/ {_RAISE}",
+            "behind 2 MB of comment": "/*" + "x" * 2_000_000 + "*/ set work_mem = '1GB'",
+        },
+        behind=True,
+    ),
+    *rows(
+        _BEHIND,
+        {
+            "a function that exists": "select raise_it()",
+            "a function that exists, extended": Bound("select raise_it()"),
+            "a cursor over one that exists": ("declare c cursor for select raise_it()", "select 1", "fetch all from c"),
+            "a deferred trigger": ("insert into raising values (1)", "set constraints all immediate"),
+            "a function that exists, its values in one write": Raw(query("select raise_it()") + query(SORT)),
+        },
+        behind=True,
+    ),
+    *rows(
+        "lowered",
+        {
+            "nothing": "select 1",
+            "RESET": "reset work_mem",
+            "RESET of an old name": "reset sort_mem",
+            "SET TO DEFAULT": "set work_mem to default",
+            "SET LOCAL TO DEFAULT": "set local work_mem to default",
+            "set_config of NULL": "select set_config('work_mem', null, false)",
+            "set_config of NULL with a type": "select set_config('work_mem', null::text, true)",
+            "set_config of NULL, prepared": ("prepare p as select set_config('work_mem', null, false)", "execute p"),
+            "RESET ALL": "reset all",
+            "RESET ALL among others": "select 1; reset all; unlisten *",
+            "DISCARD ALL": "discard all",
+            "RESET, extended": Bound("reset work_mem"),
+            "RESET ALL, extended": Bound("reset all"),
+            "RESET ALL and the sort in one batch": Raw(
+                parse("reset all") + bind() + execute() + parse(SORT) + bind() + execute() + sync()
+            ),
+            "RESET ALL behind the sort's Bind": Raw(
+                parse(SORT, "s") + bind("s", "p") + parse("reset all") + bind() + execute() + execute("p") + sync()
+            ),
+            "RESET ALL by a portal": Raw(parse("reset all") + bind(portal="p") + execute("p") + sync() + query(SORT)),
+            "RESET and the sort in one write": Raw(query("reset all") + query(SORT)),
+            "a savepoint and back": ("savepoint a", "reset work_mem", "rollback to a"),
+            "a higher value, then RESET": ("set work_mem = '1GB'", "reset work_mem"),
+            "DO with RESET": ("do $$ begin reset work_mem; end $$", {"behind": True}),
+            "DO with RESET ALL": ("do $$ begin reset all; end $$", {"behind": True}),
+            "in session mode, RESET": ("reset work_mem", {"startup": {"options": "-c pgweir.pool_mode=session"}}),
+            "in session mode, DISCARD ALL": (
+                "discard all",
+                {"startup": {"options": "-c pgweir.pool_mode=session"}},
+            ),
+            "no time limit": ("reset statement_timeout", {"judge": "sleep"}),
+        },
+        lowered=True,
     ),
     *rows(
         _ROLES,

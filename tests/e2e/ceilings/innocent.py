@@ -87,6 +87,15 @@ CASES = [
     _case("EXPLAIN", "set enable_seqscan = off", "explain (settings, costs off) select * from big where a = 1"),
     _case("COPY", _TABLE, "copy (select 1, 'set work_mem') to stdout", "copy play.t (a) from stdin"),
     _case(
+        "COPY with code",
+        _TABLE,
+        "do $$ begin end $$; copy play.t (a) from stdin; select 1",
+        "begin; do $$ begin end $$; copy play.t (a) from stdin",
+        "copy play.t (a) from stdin",
+        "rollback",
+        refused=_STRICT,
+    ),
+    _case(
         "a cursor",
         "begin; declare c cursor with hold for select generate_series(1, 5)",
         "fetch 2 from c",

@@ -73,8 +73,8 @@ class Runner:
         for mode in modes:
             work = queue.SimpleQueue()
             for case in cases:
-                # Without a pooler nobody shares a server.
-                if mode != "plain" or case.judge != "leak":
+                # Without a pooler nobody shares a server, and without tiers nothing is lowered.
+                if (mode != "plain" or case.judge != "leak") and (mode in MODES or not case.lowered):
                     work.put(case)
             threads += [threading.Thread(target=lane, args=(mode, number, work)) for number in range(LANES)]
         for thread in threads:
@@ -88,7 +88,7 @@ class Runner:
     def run_one(self, case, mode, lane):
         """None: held. A probe that fell to the load of the machine is tried again."""
         judge = judges.JUDGES[case.judge]
-        seat = Seat(mode, lane, judge.kind)
+        seat = Seat(mode, lane, "lowered" if case.lowered else judge.kind)
         for attempt in range(TRIES):
             try:
                 broken = self._attempt(case, judge, seat)
@@ -101,6 +101,8 @@ class Runner:
         return broken
 
     def _tidy(self, case, seat):
+        if case.lowered:
+            self.stage.widen(seat)
         # Servers are not handed on from case to case: what one leaves is not the next one's result.
         if case.group in ("roles and databases", "functions", "leaks"):
             self.stage.restore(seat)
@@ -122,6 +124,9 @@ class Runner:
         with wire:
             attempt = judges.Attempt(wire, seat, self._next, self._expected(case, seat))
             try:
+                if case.lowered:
+                    attempt.send("create temp table kept (a int)")
+                    self.stage.lower(seat)
                 self._play(case, judge, attempt)
             except Closed:
                 pass  # it was thrown out; what it saw before counts
@@ -143,7 +148,7 @@ class Runner:
             attempt.send(attack)
         self._probe(judge, attempt)
         attempt.send("rollback")
-        if isinstance(attacks[-1], str):
+        if isinstance(attacks[-1], str) and not case.behind:
             attempt.send(judges.one_text(attacks[-1], judge.probe))
 
     @staticmethod

@@ -44,7 +44,10 @@ KINDS = {
         "transaction_timeout": f"{2 * HOLD_MS}ms",
     },
     "identity": {},
+    # Of sessions that have kept their servers since there were other ceilings (see Stage.lower).
+    "lowered": {"statement_timeout": f"{STATEMENT_TIMEOUT_MS}ms"},
 }
+WIDE = {name: "20s" for name in ("statement_timeout", "lock_timeout")} | {"work_mem": "1GB"}
 ONE_SERVER = ("leak", "hold")
 INJECTED = {"memory": ("app.tenant_id",), "identity": ("app.tenant_id", "search_path", "role")}
 NOT_GUARDED = ("transaction_timeout",)  # this Postgres may not know it
@@ -163,6 +166,14 @@ class Stage:
                 analyze big;
                 create table public.secrets as select 'theirs' as whose;
                 create table public.scratch (a text);
+                create function public.raise_it() returns void language plpgsql as
+                    $$ begin set work_mem = '1GB'; end $$;
+                create function public.raise_late() returns trigger language plpgsql as
+                    $$ begin set work_mem = '1GB'; return null; end $$;
+                create table public.raising (a int);
+                create constraint trigger late after insert on raising deferrable initially deferred
+                    for each row execute function raise_late();
+                grant insert on raising to public;
                 grant select on ledger, big to public;
                 grant all on scratch to public;
                 grant create on schema public to public;
@@ -231,8 +242,20 @@ class Stage:
                 session_mode=True,
             )
             tiers[seat.name] = tier
-            tenants[seat.name] = {"tier": seat.name, "backend": "main", "database": seat.database}
+            if seat.kind == "lowered":
+                tiers[f"{seat.name}_wide"] = {**tier, **WIDE}
+            tenants[seat.name] = {"tier": self.wide_tier(seat), "backend": "main", "database": seat.database}
         return {"auth": {"method": "trust"}, "tiers": tiers, "tenants": tenants}
+
+    @staticmethod
+    def wide_tier(seat):
+        return f"{seat.name}_wide" if seat.kind == "lowered" else seat.name
+
+    def lower(self, seat):
+        self.weir.console(f"SET TIER {seat.name} {seat.name}")
+
+    def widen(self, seat):
+        self.weir.console(f"SET TIER {seat.name} {seat.name}_wide")
 
     def client(self, seat, timeout=15, **parameters):
         """A session of the tenant that has logged in."""
