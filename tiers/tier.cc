@@ -339,8 +339,7 @@ std::string ceilings_reference() {
       "is opened with it, so that it is what sessions begin with and what RESET returns to. Values are "
       "written "
       "as in `postgresql.conf`; `none` is no ceiling, which is the default of all. Changes hold for "
-      "who is connected, too, from the next transaction on; who keeps a server, one transaction later. What "
-      "a "
+      "who is connected, too, from the next transaction on. What a "
       "client sets itself is held to its ceiling as it connects, and later as `inspection` says.\n\n"
       "| field | allowed | meaning |\n|---|---|---|\n";
   std::string others;
