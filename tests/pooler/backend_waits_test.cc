@@ -9,6 +9,7 @@
 #include <memory>
 #include <queue>
 #include <random>
+#include <tuple>
 #include <vector>
 
 #include "pooler/backend_budget.h"
@@ -185,8 +186,7 @@ TEST_CASE("who asks now and then waits hardly longer than in the order of arriva
 TEST_CASE("groups that want more connections than there are have them by their weights within 5 %") {
   for (const std::size_t tenants : {8U, 40U, 200U}) {
     Backend backend(tenants, 20, 8, milliseconds(5));
-    std::uint32_t weights = 0;
-    for (std::size_t i = 0; i < tenants; ++i) weights += backend.group(i).entitled.weight = 1U << (i % 4);
+    for (std::size_t i = 0; i < tenants; ++i) backend.group(i).entitled.weight = 1U << (i % 4);
     backend.done = [&](Group& group, Duration) { backend.at({}, [&] { backend.ask(group); }); };
     for (std::size_t i = 0; i < tenants; ++i)
       for (int client = 0; client < 20; ++client)
