@@ -47,6 +47,10 @@ bool is_ready(Bytes message) {
          (message.back() == 'I' || message.back() == 'T' || message.back() == 'E');
 }
 
+bool forgets_statements(Bytes tag) {
+  return tag == Bytes("DISCARD ALL\0", 12) || tag == Bytes("DEALLOCATE ALL\0", 15);
+}
+
 // CREATE, ALTER and DROP of whatever.
 bool changes_definitions(const char* tag) {
   return (tag[0] == 'C' && tag[1] == 'R') || (tag[0] == 'A' && tag[1] == 'L') ||
@@ -230,8 +234,7 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
     const std::string notices = std::exchange(ops.front().name, {});
     if (type != 'E') to_client.copy(notices);
   }
-  if (reply.of_op && type == 'C' && whole.substr(kHeaderBytes) == Bytes("DEALLOCATE\0", 11))
-    ++ops.front().deallocated;
+  if (reply.of_op && type == 'C') note_deallocated(whole.substr(kHeaderBytes));
   if (reply.of_op && type == 'E' && !outcome.fatal && ops.front().kind == StatementOp::Kind::Supply) {
     fail_supply(whole, reply.dropped_ops, audience);
     reply.verdict = Verdict::Swallow;
@@ -297,10 +300,18 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
   return true;
 }
 
+void ServerCore::note_deallocated(Bytes tag) {
+  StatementOp& op = ops.front();
+  if (tag == Bytes("DEALLOCATE\0", 11)) ++op.deallocated;
+  // Whatever becomes of the rest of the query, there is nothing to be given back.
+  if (forgets_statements(tag))
+    for (StatementOp::Taken& each : op.taken) each.statement = {};
+}
+
 void ServerCore::on_whole(char type, Bytes body, const Pipeline::Reply& reply, Audience& audience) {
   if (type == 'Z') {
     tx_status = body[0];
-  } else if (body == Bytes("DISCARD ALL\0", 12) || body == Bytes("DEALLOCATE ALL\0", 15)) {
+  } else if (forgets_statements(body)) {
 #ifndef PGWEIR_PLANT_FORGET_DISCARD
     statements.clear();
     set_prepared_ = set_doubted_ = false;

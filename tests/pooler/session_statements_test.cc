@@ -296,6 +296,7 @@ TEST_CASE("a DEALLOCATE beside a statement that fails takes the name if it ran")
            Row{"deallocate unknown; deallocate a", error("26000"), 2},
            Row{"deallocate by_sql; deallocate a; select 1/0; deallocate b", gone + gone + failed, 1},
            Row{"deallocate a; deallocate a", gone + error("26000"), 1},
+           Row{"deallocate all; deallocate a", done("DEALLOCATE ALL") + error("26000"), 0},
            Row{"select 1; deallocate b", rows('I').substr(0, rows('I').size() - ready().size()) + gone, 1},
        }) {
     CAPTURE(each.text);
