@@ -285,7 +285,7 @@ class Page(HttpCase):
         page, said = self.browse(port=port)
         self.assertEqual(said, [])
         self.assertIn("Circuit breakers", page)
-        self.assertIn("<td>open</td><td>ordered</td>", page)
+        self.assertIn('<td class="words">open</td><td class="words">ordered</td>', page)
 
     def test_a_tenant_that_is_not_there(self):
         page, said = self.browse("#tenant=%3Cimg%20src=x%3E")
