@@ -27,6 +27,8 @@ class ModelBackend final : public net::Handler {
   std::uint32_t pid() const { return pid_; }
   const std::string& key() const { return key_; }
   const std::string& where() const { return where_; }
+  // That its connection was opened with.
+  const PgSession::Values& settings() const { return settings_; }
   bool logged_in() const { return state_ == State::Ready; }
   // The peer still holds this connection open.
   bool held() const { return stream_ && stream().peer_open(); }

@@ -46,7 +46,9 @@ std::string ModelPostgres::may_log_in(const ModelBackend& backend) {
     world.violation("the pooler holds " + std::to_string(held) + " server connections, allowed are " +
                     std::to_string(options_.allowed_total));
   const auto limit = options_.allowed.find(backend.where());
-  if (limit != options_.allowed.end() && same > limit->second + 1)
+  if (!backend.settings().empty()) groups_[backend.where()].insert(backend.settings());
+  const std::size_t listeners = std::max<std::size_t>(groups_[backend.where()].size(), 1);
+  if (limit != options_.allowed.end() && same > limit->second + listeners)
     world.violation("the pooler holds " + std::to_string(same) + " server connections for " +
                     backend.where() + ", allowed are " + std::to_string(limit->second));
   ++logins_;

@@ -32,14 +32,16 @@ class ModelPostgres final : public net::Acceptor {
   };
   struct Options {
     Auth auth = Auth::Trust;
-    std::map<std::string, User> users;           // for all but Trust
-    std::size_t max_connections = 100;           // its own: 53300 beyond
-    std::size_t allowed_total = 1000;            // the pooler's: more is a violation
-    std::map<std::string, std::size_t> allowed;  // the same by "database/user"; and one that only listens
-    std::set<std::string> databases;             // others are 3D000; empty: all exist
-    Duration held_most{}, statement_most{};      // by one client; 0: as long as it likes
-    unsigned dawdle_percent = 20;                // messages after which a backend takes a while
-    Role role = Role::Alone;                     // at first
+    std::map<std::string, User> users;  // for all but Trust
+    std::size_t max_connections = 100;  // its own: 53300 beyond
+    std::size_t allowed_total = 1000;   // the pooler's: more is a violation
+    // The same by "database/user"; and one that only listens for each of its groups, which differ by what
+    // their servers are opened with.
+    std::map<std::string, std::size_t> allowed;
+    std::set<std::string> databases;         // others are 3D000; empty: all exist
+    Duration held_most{}, statement_most{};  // by one client; 0: as long as it likes
+    unsigned dawdle_percent = 20;            // messages after which a backend takes a while
+    Role role = Role::Alone;                 // at first
   };
   ModelPostgres(World& world, Network& network, Oracle& oracle, Notifications& notifications,
                 net::Endpoint where, int port, Options options);
@@ -90,6 +92,7 @@ class ModelPostgres final : public net::Acceptor {
   Options options_;
   std::unique_ptr<net::Listener> listener_;
   std::map<std::uint32_t, std::unique_ptr<ModelBackend>> backends_;
+  std::map<std::string, std::set<PgSession::Values>> groups_;  // that have had servers, by "database/user"
   std::uint32_t next_pid_;
   std::uint64_t logins_ = 0;
   std::size_t held_most_ = 0;
