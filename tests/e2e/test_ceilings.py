@@ -450,7 +450,8 @@ class Ceilings(PgweirCase):
         small = self.client("small", weir, autocommit=True)
         for text in (*self.HIDDEN.values(), "create function f() returns int language sql as 'select 1'"):
             self.assertEqual(self.run_text(small, text), "0A000")
-        self.assertEqual(self.run_text(small, "/*" + "x" * 300_000 + "*/ set work_mem = '1GB'"), "42601")
+        # What can be read is held, whatever its length.
+        self.assertIsNone(self.run_text(small, "/*" + "x" * 300_000 + "*/ set work_mem = '1GB'"))
         self.assertEqual(self.run_text(small, "/*" + "x" * 2_000_000 + "*/ set work_mem = '1GB'"), "54000")
         self.assertEqual(self.shown(small, "work_mem"), ["4MB"])
 
