@@ -96,6 +96,7 @@ struct Config {
   milliseconds idle_transaction_timeout{0};
   TlsMode client_tls_mode = TlsMode::Disable;
   std::string client_tls_cert_file, client_tls_key_file, client_tls_ca_file;
+  bool client_tls_lean = true;
   std::vector<std::string> tenant_named_by{"database"};  // of NamedBy; the first that a login has
   std::string sni_domain;                                // a client that asks for acme.<this> names acme
   // server

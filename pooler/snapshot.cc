@@ -134,7 +134,8 @@ void add_client_tls(Snapshot& snapshot, Problems& problems) {
   const bool verify = verify_of(config.client_tls_mode) != net::TlsVerify::None;
   auto tls = net::TlsContext::accepting(
       {verify ? config.client_tls_ca_file : "", config.client_tls_cert_file, config.client_tls_key_file},
-      verify ? net::TlsVerify::Chain : net::TlsVerify::None);
+      verify ? net::TlsVerify::Chain : net::TlsVerify::None,
+      config.client_tls_lean ? net::TlsRecordsBy::Us : net::TlsRecordsBy::OpenSsl);
   if (tls) {
     snapshot.client_tls = std::move(*tls);
     return;

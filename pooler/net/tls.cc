@@ -80,7 +80,8 @@ std::string take_ssl_error() {
 TlsContext::TlsContext(std::unique_ptr<State> state) : state_(std::move(state)) {}
 TlsContext::~TlsContext() = default;
 
-Expected<std::shared_ptr<TlsContext>> TlsContext::accepting(const TlsFiles& files, TlsVerify verify) {
+Expected<std::shared_ptr<TlsContext>> TlsContext::accepting(const TlsFiles& files, TlsVerify verify,
+                                                            TlsRecordsBy records) {
   ERR_clear_error();
   auto state = std::make_unique<State>();
   state->accepting = true;
@@ -89,7 +90,7 @@ Expected<std::shared_ptr<TlsContext>> TlsContext::accepting(const TlsFiles& file
   PGWEIR_CHECK(ssl != nullptr);
   set_common(ssl);
   SSL_CTX_set_num_tickets(ssl, 0);
-  SSL_CTX_set_keylog_callback(ssl, hear_tls_secret);
+  if (records == TlsRecordsBy::Us) SSL_CTX_set_keylog_callback(ssl, hear_tls_secret);
   SSL_CTX_set_alpn_select_cb(ssl, select_alpn, nullptr);
   SSL_CTX_set_default_passwd_cb(ssl, no_passphrase);
   if (auto loaded = load_identity(ssl, files); !loaded) return tl::unexpected(loaded.error());

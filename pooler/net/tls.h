@@ -23,12 +23,17 @@ enum class TlsVerify { None, Chain, Name };
 // What is spoken inside. Other offers no ALPN: who speaks something else may refuse a name it does not know.
 enum class TlsSpeaks { Postgres, Other };
 
+// Who reads and writes the records of an accepted TLS 1.3 connection when its handshake is done:
+// net/tls_records, which keeps a fifth of what OpenSSL keeps for it, or OpenSSL.
+enum class TlsRecordsBy { Us, OpenSsl };
+
 // TLS 1.2 or newer, no renegotiation, no compression, no session cache or tickets, buffers released while
 // idle. ALPN "postgresql" is offered (connecting) or selected (accepting; a client that offers only others is
 // refused, one that offers nothing is not). Thread-safe once made.
 class TlsContext {
  public:
-  static Expected<std::shared_ptr<TlsContext>> accepting(const TlsFiles& files, TlsVerify verify);
+  static Expected<std::shared_ptr<TlsContext>> accepting(const TlsFiles& files, TlsVerify verify,
+                                                         TlsRecordsBy records = TlsRecordsBy::Us);
   static Expected<std::shared_ptr<TlsContext>> connecting(const TlsFiles& files, TlsVerify verify,
                                                           TlsSpeaks speaks = TlsSpeaks::Postgres);
   ~TlsContext();

@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 #include <vector>
 
+#include "pooler/net/tls_state.h"
 #include "tests/net/tls_help.h"
 
 using namespace pgweir;
@@ -352,9 +353,13 @@ TEST_CASE("both sides take their leave, each by itself") {
 }
 
 TEST_CASE("TLS: OpenSSL's client pads its records, changes keys and has them changed, with each suite") {
+  const TlsRecordsBy records = GENERATE(TlsRecordsBy::Us, TlsRecordsBy::OpenSsl);
   for (const Suite& suite : kSuites) {
     CAPTURE(suite.name);
     TlsNet net;
+    net.server_tls = TlsContext::accepting(net.papers.for_server, TlsVerify::None, records).value();
+    const bool heard = SSL_CTX_get_keylog_callback(net.server_tls->state().ssl.get()) != nullptr;
+    CHECK(heard == (records == TlsRecordsBy::Us));  // no secret, no taking over
     net.prepare = [](Ear& ear) { ear.echo(); };
     RawTls client(net.here);
     SSL_set_ciphersuites(client.ssl, suite.name);
