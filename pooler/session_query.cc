@@ -1,0 +1,150 @@
+// pooler/session_query.cc - SessionCore: simple queries.
+#include <algorithm>
+#include <utility>
+
+#include "pooler/base/check.h"
+#include "pooler/session_core.h"
+#include "pooler/session_parts.h"
+#include "protocol/messages.h"
+#include "protocol/sql_lexer.h"
+
+namespace pgweir {
+
+using protocol::Frame;
+using protocol::kHeaderBytes;
+using protocol::Owed;
+using protocol::Pipeline;
+using Whose = Pipeline::Whose;
+
+namespace {
+// No statement: Postgres refuses it before it looks at anything else, and its log tells who sent it.
+constexpr Bytes kNoQuery = "refused_by_pgweir";
+
+// Nearly all texts have one, and no ';' but a last one.
+std::size_t statements_in(Bytes sql) {
+  if (sql.find_first_not_of("; \t\r\n", std::min(sql.find(';'), sql.size())) == Bytes::npos) return 1;
+  std::size_t count = 0;
+  bool begun = false;
+  for (protocol::SqlLexer lexer(sql);;) {
+    const protocol::SqlToken token = lexer.next();
+    const bool end = token.kind == protocol::SqlToken::Kind::End;
+    if (!end && lexer.text_of(token) != ";") {
+      begun = true;
+      continue;
+    }
+    count += std::exchange(begun, false) ? 1 : 0;
+    if (end) return std::max<std::size_t>(count, 1);
+  }
+}
+}  // namespace
+
+// How the server is sent a simple query: as it came, or otherwise.
+struct SessionCore::Draft {
+  std::unique_ptr<Ruling> ruling;
+  std::string renamed;  // the text, if it is to be another one
+  Needs needs;          // statements that the server must have for it
+  std::vector<StatementOp::Taken> taken;
+  std::size_t statements = kStatementsCounted;
+};
+
+SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actions& out) {
+  // What runs is one thing at a time: SQL, which has its limits, or a command, which has none.
+  if (walsender() && server_->pipeline.owed() > 0) return stall(out);
+  // It ends the unnamed statement, unless it is skipped; what was sent before may do so, too.
+  if (!unnamed_.empty() && !unnamed_sure()) return stall(out);
+  const bool all_here = whole(frame, rest);
+  const Bytes text = rest.substr(kHeaderBytes, frame.size - kHeaderBytes);
+  Draft draft;
+  if (!all_here) {
+    if (const Step step = draft_unread(frame, draft, out); step != Step::Next) return step;
+  } else {
+    // Outside of a transaction no server is needed, inside of one not for a name that it does not know: what
+    // it is to be depends on the answers to what came before.
+    if (!server_->pipeline.batch_open() && needs_no_server(text)) {
+      if (!server_->settled()) return stall(out);
+      if (deallocates_ours(text) && server_->tx_status != 'E') {
+        PGWEIR_CHECK(answer_here(text, out));
+        out.consumed += frame.size;
+        return Step::Next;
+      }
+    }
+    if (const Step step = draft_query(text, draft, out); step != Step::Next) return step;
+  }
+  if (walsender()) draft.ruling = refuse_unwatched(std::move(draft.ruling));
+  // An error in an open batch may make the server skip this, too: then only the Sync may be followed by us.
+  const bool in_batch = server_->pipeline.batch_open();
+  forget_sequences(out);
+  const bool runs = push_query(all_here ? sql_of(text) : Bytes(), draft, out);
+  if (trail_) {
+    trail_->runs(sql_of(text), all_here);
+    trail_->sent();
+  }
+  expect_statements(draft.statements);
+  end_batch();
+  if (!draft.renamed.empty()) {
+    out.to_server.own([&](std::string& bytes) { protocol::put_query(bytes, draft.renamed); });
+    skip(frame, rest, out);
+  } else {
+    forward(frame, rest, out);
+  }
+  if (runs) {
+    unnamed_.clear();
+    unnamed_here_ = false;
+  }
+  if (runs && !in_batch) mark_unlistens(out);
+  return Step::Next;
+}
+
+// Of a text that is too long to be read.
+SessionCore::Step SessionCore::draft_unread(const Frame& frame, Draft& draft, Actions& out) {
+  if (frame.size <= whole_up_to()) return Step::NeedMore;
+  if (names_) draft.needs = all_names();
+  if (draft.needs.any() && server_->pipeline.owes_client()) return stall(out);
+  draft.ruling = note_unread(frame.size);
+  return Step::Next;
+}
+
+SessionCore::Step SessionCore::draft_query(Bytes text, Draft& draft, Actions& out) {
+  const Bytes sql = sql_of(text);
+  if (names_) {
+    draft.needs = names_used(sql);
+    if (draft.needs.any() && server_->pipeline.owes_client()) return stall(out);
+    if (server_->tx_status == 'E') draft.needs = {};
+    if (draft.needs.names.empty() && deallocates_ours_among(text)) {
+      if (server_->pipeline.owes_client()) return stall(out);
+      if (server_->tx_status != 'E') make_deallocated(text, draft.taken, out);
+    }
+  }
+  draft.statements = statements_in(sql);
+  commanding_ = commands(text);
+  if (!commanding_) draft.ruling = note_text(sql);
+  const bool refused = draft.ruling && draft.ruling->refused;
+  if (!draft.needs.names.empty() && !refused) note_executed(sql, draft.ruling, out);
+  return Step::Next;
+}
+
+// `sql`: empty where it is not known. Answers whether the server will run it.
+bool SessionCore::push_query(Bytes sql, Draft& draft, Actions& out) {
+  std::unique_ptr<Ruling>& ruling = draft.ruling;
+  const std::vector<std::string>& names = draft.needs.names;
+  if (ruling && ruling->refused) {
+    draft.renamed = kNoQuery;
+    for (StatementOp::Taken& each : draft.taken) give_back(each);
+    return push_refusal(Owed::Query, *ruling->refused);
+  }
+  if (ruling || !names.empty() || !draft.taken.empty()) {
+    StatementOp op{StatementOp::Kind::Tell, 0, 0, {}, {}};
+    if (ruling && !ruling->text.empty()) draft.renamed = std::move(ruling->text);
+    if (!names.empty()) op = supply(names, sql, draft.renamed, out);
+    if (ruling) op.name = std::move(*notices_of(*ruling));
+    const bool takes = !draft.taken.empty();
+    op.taken = std::move(draft.taken);
+    const bool runs = push_op(Owed::Query, Whose::Clients, std::move(op));
+    deallocating_ = runs && takes;
+    return runs;
+  }
+  if (draft.needs.unlent) return push_op(Owed::Query, Whose::Clients, unlent());
+  return server_->pipeline.push(Owed::Query);
+}
+
+}  // namespace pgweir

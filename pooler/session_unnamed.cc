@@ -1,0 +1,137 @@
+// pooler/session_unnamed.cc - SessionCore: the statement without a name, which is the client's own on every
+// server.
+#include <algorithm>
+
+#include "pooler/session_core.h"
+#include "pooler/session_parts.h"
+#include "protocol/messages.h"
+#include "protocol/sql_words.h"
+
+namespace pgweir {
+
+using protocol::Frame;
+using protocol::kHeaderBytes;
+using protocol::Owed;
+using protocol::Pipeline;
+using Whose = Pipeline::Whose;
+
+SessionCore::Step SessionCore::relay_unnamed_parse(const Frame& frame, Bytes rest, Actions& out) {
+  const Bytes text = rest.substr(kHeaderBytes + 1, frame.size - kHeaderBytes - 1);
+  if (server_->pipeline.owed() > 0 && unnamed_.size() > kUnnamedOwedMax && !unnamed_sure()) return stall(out);
+  bool noteworthy = true;
+  if (whole(frame, rest)) {
+    const protocol::SqlWords words = protocol::sql_words(sql_of(text));
+    noteworthy = !books_->settings.plain_sql(*wanted_) || guard_->minds(words);
+    look_for_sequences(words, sql_of(text), out);
+    bool lent = false;
+    switch (noteworthy ? lend(sql_of(text), lent, out) : Name::Ready) {
+      case Name::Ready: break;
+      case Name::Refused: return skip(frame, rest, out), Step::Next;
+      case Name::Later: return stall(out);
+    }
+  } else if (frame.size <= kUnnamedKeptMax) {
+    return Step::NeedMore;
+  } else if (names_ && names_->any_by_sql()) {
+    // It is too long to be looked through.
+    if (server_->pipeline.owes_client()) return stall(out);
+    const Needs needs = all_names();
+    unlent_ = unlent_ || needs.unlent;
+    out.to_server.own([&](std::string& bytes) { lend_all(needs.names, StatementOp::Kind::Lend, bytes); });
+  }
+  if (replace_unnamed(Owed::Parse)) {
+    if (whole(frame, rest) && frame.size <= kUnnamedKeptMax)
+      unnamed_.assign(text);
+    else
+      unnamed_.clear();
+    unnamed_here_ = true;
+    unnamed_noteworthy_ = noteworthy;
+  }
+  // What is not kept is told here; else its Bind does.
+  if (trail_ && unnamed_.empty()) trail_->runs(sql_of(text), whole(frame, rest));
+  forward(frame, rest, out);
+  return Step::Next;
+}
+
+// Whether the server runs what comes next, and nothing that it still owes decides about the unnamed
+// statement.
+bool SessionCore::unnamed_sure() const {
+  const Pipeline& pipeline = server_->pipeline;
+  return pipeline.owed() == 0 || (!pipeline.batch_open() && !pipeline.owes_client());
+}
+
+// By the client's request of this kind, a Parse or a Close; false when the server will skip it. Where it may
+// yet be skipped, what was there is kept until it is answered.
+bool SessionCore::replace_unnamed(Owed kind) {
+  const bool sure = unnamed_sure();
+  Pipeline& pipeline = server_->pipeline;
+  if (!pipeline.push(kind, Whose::Clients, sure ? Pipeline::Op::None : Pipeline::Op::Statement)) return false;
+  if (sure) return true;
+  StatementOp& op = server_->ops.emplace_back();
+  op.kind = StatementOp::Kind::Unnamed;
+  op.batch = pipeline.batch();
+  op.name = std::exchange(unnamed_, {});
+  op.here = unnamed_here_;
+  return true;
+}
+
+// Whether an earlier batch, which may yet fail, decides what it is, or whether this server has it. Where it
+// has not, it has another client's.
+bool SessionCore::unnamed_pending_elsewhere() const {
+#ifdef PGWEIR_PLANT_TRUST_UNNAMED
+  return false;
+#endif
+  const auto& ops = server_->ops;
+  const auto last = std::find_if(ops.rbegin(), ops.rend(), [](const StatementOp& op) {
+    return op.kind == StatementOp::Kind::Unnamed || (op.kind == StatementOp::Kind::Inject && op.id == 0);
+  });
+  return last != ops.rend() && last->batch != server_->pipeline.batch();
+}
+
+// As it is behind all that has been answered: what is owed may have replaced it again.
+SessionCore::Unnamed SessionCore::unnamed_answered() {
+  unnamed_noteworthy_ = true;
+  const auto next = std::find_if(server_->ops.begin(), server_->ops.end(),
+                                 [](const StatementOp& op) { return op.kind == StatementOp::Kind::Unnamed; });
+  if (next != server_->ops.end()) return {next->name, next->here};
+  return {unnamed_, unnamed_here_};
+}
+
+// A simple query of ours comes, which ends the server's.
+void SessionCore::lose_unnamed() {
+  unnamed_here_ = false;
+  for (StatementOp& op : server_->ops) op.here = false;
+}
+
+// As every Parse does, it has first taken away the one before.
+void SessionCore::on_unnamed_failed() {
+  const Unnamed now = unnamed_answered();
+  now.content.clear();
+  now.here = false;
+}
+
+SessionCore::Name SessionCore::find_unnamed(For use, Actions& out) {
+  if (!server_->ops.empty() && unnamed_pending_elsewhere()) return Name::Later;
+  const bool noteworthy =
+      unnamed_noteworthy_ || holds_something() || suspects_held() || !books_->routines.empty();
+  bool lent = false;
+  if (noteworthy && !unnamed_.empty())
+    if (const Name lending = lend(sql_of(unnamed_), lent, out); lending != Name::Ready) return lending;
+  if (use != For::Describing && noteworthy)
+    if (const auto ruling = note_unnamed()) {
+      if (ruling->refused) return refuse_statement(*ruling->refused, out), Name::Refused;
+      unnamed_.replace(0, unnamed_.find('\0'), ruling->text);
+      unnamed_here_ = false;
+      lowered_ = notices_of(*ruling);
+    }
+  if (unnamed_here_) return Name::Ready;
+  if (unnamed_.empty()) {
+    refuse_statement({sqlstate::kInvalidStatementName, "unnamed prepared statement does not exist", {}, {}},
+                     out);
+    return Name::Refused;
+  }
+  out.to_server.own([&](std::string& bytes) { protocol::put_parse(bytes, "", unnamed_); });
+  if (push_op(Owed::Parse, Whose::Ours, {StatementOp::Kind::Inject, 0, 0, {}, {}})) unnamed_here_ = true;
+  return Name::Ready;
+}
+
+}  // namespace pgweir
