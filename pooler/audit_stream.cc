@@ -115,10 +115,8 @@ class ToFile final : public AuditStream {
     sink_->watch(*pool_);
     logger_->set_level(spdlog::level::trace);
   }
-  ~ToFile() override {
-    logger_.reset();
-    pool_.reset();  // writes what is queued and joins its thread
-  }
+  // Writes what is queued, and joins the thread that may hold the logger until then.
+  ~ToFile() override { pool_.reset(); }
   void reopen() override {
     sink_->ask_to_reopen();
     logger_->flush();
