@@ -20,7 +20,7 @@ inline constexpr std::size_t kUnnamedOwedMax = 4 << 10;
 // Of the names of all statements that we prepare on servers.
 inline constexpr Bytes kOurPrefix = "pgweir_";
 inline constexpr std::size_t kPortalsNoted = 1000;  // what more of them DEALLOCATE is not found
-inline constexpr std::size_t kOpsMax = 1024;  // changes of statements that a server owes
+inline constexpr std::size_t kOpsMax = 1024;        // changes of statements that a server owes
 
 // SQL-level statements whose texts are longer stay on their server: what is told of one must fit into a row
 // that is read.
