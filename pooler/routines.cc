@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "protocol/sql_body.h"
+#include "protocol/sql_dynamic.h"
 #include "protocol/sql_lexer.h"
 #include "protocol/wire.h"
 
@@ -124,6 +125,30 @@ Bytes name_in(Bytes written, bool quotes, std::array<char, kNameMax>& room) {
     if (quotes && c == '"') ++i;  // the first of two
   }
   return {room.data(), size};
+}
+
+// Whether every statement of the text is one that evaluates no expression, so that no operator or cast is
+// used. COMMIT may, as SET CONSTRAINTS: of what is deferred.
+bool evaluates_nothing(Bytes sql) {
+  using Kind = protocol::SqlToken::Kind;
+  constexpr std::array<Bytes, 9> kPlain = {"begin",     "start",   "set",      "show", "reset",
+                                           "savepoint", "release", "rollback", "abort"};
+  enum class Place : std::uint8_t { Start, Set, Inside } place = Place::Start;
+  protocol::SqlLexer lexer(sql);
+  for (protocol::SqlToken token = lexer.next(); token.kind != Kind::End; token = lexer.next()) {
+    const Bytes text = lexer.text_of(token);
+    if (text == ";") {
+      place = Place::Start;
+    } else if (place == Place::Start) {
+      if (token.kind != Kind::Word) return false;
+      const auto is = [text](Bytes word) { return protocol::equals(text, word); };
+      if (std::none_of(kPlain.begin(), kPlain.end(), is)) return false;
+      place = is("set") ? Place::Set : Place::Inside;
+    } else if (std::exchange(place, Place::Inside) == Place::Set && protocol::equals(text, "constraints")) {
+      return false;
+    }
+  }
+  return true;
 }
 
 }  // namespace
@@ -257,7 +282,7 @@ std::optional<protocol::SqlChanges> RoutineBook::changes_of(Bytes sql, Strings s
 #endif
   if (empty()) return {};
   std::optional<protocol::SqlChanges> all;
-  if (anywhere_.leave_something()) all = anywhere_;
+  if (anywhere_.leave_something() && !evaluates_nothing(sql)) all = anywhere_;
   look_for_names(sql, strings == Strings::Code ? kStringsDeep : 0, all);
   return all;
 }

@@ -139,6 +139,22 @@ TEST_CASE("what stands behind an operator may be done by every text") {
   CHECK_FALSE(book.empty());
 }
 
+TEST_CASE("what evaluates nothing uses no operator") {
+  RoutineBook book = followed();
+  read(book, "4 99", kBodies, {{"16401", std::nullopt}});
+  // A look behind one of these would be the query that no SET TRANSACTION may come after.
+  for (const char* const sql : {"begin", "BEGIN;", "start transaction read only;;",
+                                "set transaction isolation level serializable", "set local work_mem = '1MB'",
+                                "show work_mem", "savepoint a", "release a", "/* a */ rollback to a -- b",
+                                "abort", "reset all", "begin; set transaction read only; show work_mem;", ""})
+    CHECK_FALSE(book.changes_of(sql));
+  for (const char* const sql :
+       {"commit", "end", "set constraints all immediate", "begin; set /**/ Constraints a immediate",
+        "begin; select 1 @@@ 2", "begin; (select 1)", "show a; prepare transaction 'a'", "lock a", "1",
+        "\"begin\"", "beginning", "begin; commit; begin"})
+    CHECK(book.changes_of(sql));
+}
+
 TEST_CASE("a database without functions takes one query, and so does one that has not changed") {
   RoutineBook book = followed();
   CHECK(book.stale());
