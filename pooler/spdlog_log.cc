@@ -194,8 +194,7 @@ SpdlogLog::~SpdlogLog() {
   repeats_.end(repeated);
   tell(repeated);
   backend_->sink->last_words(std::chrono::steady_clock::now() + kLastWords);
-  backend_->logger.reset();
-  backend_->pool.reset();  // writes what is queued and joins its thread
+  backend_->pool.reset();  // writes what is queued, and joins the thread that may hold the logger until then
 }
 
 void SpdlogLog::write(LogLevel level, std::string_view event, Fields fields) {
