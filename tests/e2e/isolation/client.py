@@ -61,8 +61,8 @@ class Client:
         return [self.rng.randrange(size + 1) for _ in range(self.rng.randrange(1, 4))]
 
     def compare(self, ours, theirs):
-        binds = self.crowd.allowed("binds_in_failed")
-        left, right = m.comparable(ours, binds), m.comparable(theirs, binds)
+        exact = [self.crowd.allowed(each) for each in ("binds_in_failed", "parameters_before_error")]
+        left, right = m.comparable(ours, *exact), m.comparable(theirs, *exact)
         if left != right:
             at = next((i for i, (a, b) in enumerate(zip(left, right)) if a != b), min(len(left), len(right)))
             nothing = (b"", b"nothing")

@@ -25,6 +25,8 @@ KNOWN = {
     "describe_in_failed": "in a failed transaction Describe of a statement that its server does not know is 25P02",
     "binds_in_failed": "in a failed transaction a Bind with too few values, of a statement that its server does not"
     " know, is 25P02",
+    "parameters_before_error": "Describe of a statement that its server cannot learn now, as under another search_path,"
+    " is told the error at once, without a ParameterDescription before it",
 }
 
 STICKY_AT_ONCE = 3  # clients that keep a server; fewer than there are servers

@@ -106,13 +106,16 @@ def sqlstate(payload):
     return error_fields(payload).get("C", "")
 
 
-def comparable(messages, binds_in_failed=True):
+def comparable(messages, binds_in_failed=True, parameters_before_error=True):
     """Without what differs between two servers that did the same: process numbers, table numbers.
 
     `binds_in_failed`: whether errors must tell a Bind with too few values from one in a failed transaction.
+    `parameters_before_error`: whether a ParameterDescription that an error follows counts.
     """
     result = []
     for kind, payload in messages:
+        if kind == b"E" and not parameters_before_error and result and result[-1][0] == b"t":
+            result.pop()
         if kind == b"T":
             result.append((kind, _without_tables(payload)))
         elif kind in (b"E", b"N"):
