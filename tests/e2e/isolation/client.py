@@ -17,6 +17,10 @@ class Ended(Exception):
     """Postgres has ended both sessions, in the same words."""
 
 
+# Texts that Postgres refuses behind others of their batch, or of their transaction.
+FIRST = ("start transaction isolation", "set transaction", "discard all")
+
+
 class Client:
     def __init__(self, crowd, number):
         self.crowd = crowd
@@ -29,6 +33,7 @@ class Client:
         self.scene = "start"
         self.named = {}  # name -> number of parameters, as far as anybody knows
         self.pipelining = False  # several transactions at once
+        self.named_in_batch = False  # a named statement is asked for in the batch that is said now
         self.mailbox = None  # messages that others have sent while we listened
         self.mail_lock = asyncio.Lock()
 
@@ -208,6 +213,7 @@ class Client:
             while self.rng.random() < 0.4:
                 await self.say(self.portion(), m.flush())
             await self.say(m.sync())
+        self.named_in_batch = False
 
     def unit(self):
         """Ends with a ReadyForQuery, or now and then with a Flush."""
@@ -216,7 +222,7 @@ class Client:
         if kind == "simple":
             return m.query(texts.statement())
         if kind == "several":
-            return m.query("; ".join(texts.statement() for _ in range(self.rng.randrange(2, 5))))
+            return m.query("; ".join(self.several()))
         if kind == "unnamed":
             return self.unnamed() + m.sync()
         if kind == "lib/pq":
@@ -232,7 +238,19 @@ class Client:
             said += self.portion()
             if self.rng.random() < 0.1:
                 said += m.flush()
-        return said + (m.flush() if self.rng.random() < 0.15 else m.sync())
+        if self.rng.random() < 0.15:
+            return said + m.flush()
+        self.named_in_batch = False
+        return said + m.sync()
+
+    def several(self):
+        texts = [self.texts.statement() for _ in range(self.rng.randrange(2, 5))]
+        if not self.crowd.allowed("deallocate_behind_rollback"):
+            ended = next((at for at, text in enumerate(texts) if text.lower().startswith(("rollback", "commit"))), 9)
+            for at in range(ended, len(texts)):
+                if texts[at].lower().startswith("deallocate"):
+                    texts[at] = self.texts.plain()
+        return texts
 
     def portion(self):
         return self.unnamed() if self.rng.random() < 0.5 else self.named_request()
@@ -257,6 +275,8 @@ class Client:
 
     def unnamed(self):
         text, values = self.text_with_values()
+        if self.named_in_batch and text.lower().startswith(FIRST) and not self.crowd.allowed("readings_in_batch"):
+            text = self.texts.plain()
         said = m.parse(text)
         if self.rng.random() < 0.3:
             said += m.describe("S")
@@ -270,11 +290,19 @@ class Client:
             said += m.close("S")
         return said
 
+    def nameable(self, text):
+        if text.startswith("execute "):
+            return self.crowd.allowed("named_executes")
+        return "from item" not in text or self.crowd.allowed("other_columns")
+
     def named_request(self):
+        self.named_in_batch = True
         name = self.rng.choice(NAMES)
         roll = self.rng.random()
         if roll < 0.3 or name not in self.named:
             text, values = self.text_with_values()
+            if not values and not self.nameable(text):
+                text = self.texts.plain()
             said = m.Said()
             if self.rng.random() < 0.85:
                 said += m.close("S", name)
