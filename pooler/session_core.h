@@ -362,6 +362,7 @@ class SessionCore final : private ServerCore::Audience {
   void evict(StatementId id, Actions& out);
   Name find_unnamed(For use, Actions& out);
   bool coming(const Statement& statement) const;
+  bool takes_names() const;
   bool names_unsure() const;
   bool pending_elsewhere(Bytes name, StatementId id) const;
   void violation(const char* what, Actions& out);

@@ -65,9 +65,9 @@ bool SessionCore::push_execute(const Frame& frame, Bytes rest, Actions& out) {
     protocol::Reader in(rest.substr(kHeaderBytes, frame.size - kHeaderBytes));
     const auto portal = deallocating_portals_->find(in.c_string());
     const std::string name = portal == deallocating_portals_->end() ? std::string() : portal->second;
-    const StatementRef* const held = name.empty() ? nullptr : names_->find(name);
-    if (held && (names_unsure() || pending_elsewhere(name, 0))) return false;
-    if (held) {
+    // One that an earlier batch may have taken may come back.
+    if (!name.empty() && (names_unsure() || pending_elsewhere(name, 0))) return false;
+    if (const StatementRef* const held = name.empty() ? nullptr : names_->find(name)) {
       StatementOp op{StatementOp::Kind::Tell, 0, 0, {}, {}};
       op.taken.push_back({name, *held, names_->made(name)});
       out.to_server.own([&](std::string& bytes) { put_gone(name, kEmptyContent, bytes); });

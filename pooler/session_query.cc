@@ -107,6 +107,8 @@ SessionCore::Step SessionCore::draft_unread(const Frame& frame, Draft& draft, Ac
 SessionCore::Step SessionCore::draft_query(Bytes text, Draft& draft, Actions& out) {
   const Bytes sql = sql_of(text);
   if (names_) {
+    // A name that is taken by what is still to be answered may come back.
+    if (takes_names() && server_->pipeline.owes_client()) return stall(out);
     draft.needs = names_used(sql);
     if (draft.needs.any() && server_->pipeline.owes_client()) return stall(out);
     if (server_->tx_status == 'E') draft.needs = {};

@@ -339,6 +339,12 @@ bool SessionCore::pending_elsewhere(Bytes name, StatementId id) const {
   });
 }
 
+// Whether what is owed takes names from the client, if it comes to run.
+bool SessionCore::takes_names() const {
+  return std::any_of(server_->ops.begin(), server_->ops.end(),
+                     [](const StatementOp& op) { return !op.taken.empty(); });
+}
+
 // Whether what is owed decides which names the client has.
 bool SessionCore::names_unsure() const {
   return names_unsure_ || (drops_names_ && server_->pipeline.owed() > 0);

@@ -475,6 +475,32 @@ TEST_CASE("a prepared DEALLOCATE takes what the protocol prepared when it is exe
   }
 }
 
+TEST_CASE("what names a statement that a DEALLOCATE may not have taken waits for that") {
+  const Bytes asked = "P:pgweir_statements B:pgweir_statements E S";  // what is there now
+  struct Row {
+    std::string next;
+    Bytes at_once, behind;
+  };
+  for (const Row& row :
+       {Row{parse("", "deallocate s") + bind() + execute() + sync_message(), " P B H", "C:s P:s E S"},
+        Row{query("select 1; deallocate s"), "", asked}, Row{query("deallocate s"), "", asked},
+        Row{query("select 1; execute s"), "", asked}}) {
+    Place place;
+    Linked client(place);
+    client.says(parse("s", "select 1") + sync_message());
+    client.hears(parsed());  // ... and is not released yet
+    client.sent();
+    client.says(parse("n", "nonsense") + parse("d", "deallocate s") + bind("d") + execute() + sync_message() +
+                row.next);
+    INFO(row.next);
+    CHECK(client.sent() == "P:pgweir_2 P:pgweir_3 B:pgweir_3 C:s P:s E S" + std::string(row.at_once));
+    client.hears(ready() + error("42601") + ready());
+    CHECK(client.core.statement_count() == 1);
+    client.again();
+    CHECK(client.sent() == row.behind);
+  }
+}
+
 TEST_CASE("a prepared DEALLOCATE that does not come to run takes nothing, and leaves nothing on the server") {
   Place place;
   Linked client(place);
