@@ -488,10 +488,11 @@ void SessionCore::inject(const StatementRef& statement, Actions& out) {
 }
 
 // Literals are read when a statement is parsed: under the settings of then, which may be others now. In an
-// open batch, what a text of it has set is not known yet.
+// open batch, what a text of it has set is not known yet, nor what the end of its transaction has taken back.
 std::vector<Reading> SessionCore::readings_of(const Statement& statement) const {
   if (statement.parsing() == wanted_->parsing || wanted_->hasty || server_->tx_status == 'E') return {};
-  if ((server_->pipeline.batch_open() && suspicion_) || !reads_literals(sql_of(statement.content))) return {};
+  if (server_->pipeline.batch_open() && (suspicion_ || server_->tx_status == 'T')) return {};
+  if (!reads_literals(sql_of(statement.content))) return {};
   return books_->settings.readings(statement.parsing(), *wanted_);
 }
 

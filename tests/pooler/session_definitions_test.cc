@@ -267,3 +267,25 @@ TEST_CASE("literals of a statement are read as its Parse would have read them, w
   CHECK(other.runs(bind("s") + execute() + sync_message(), taken_back + rows_of_batch(), place.other)
             .ends_with("B:pgweir_1 E S"));
 }
+
+TEST_CASE("behind what may have ended the transaction nobody knows which settings literals are read under") {
+  Place place;
+  place.books.settings.set_baseline({{"TimeZone", "UTC"}, {"DateStyle", "ISO, MDY"}});
+  Client client(place);
+  client.runs(parse("s", "select timestamptz '2021-07-01 12:00'") + sync_message(), parsed() + ready(),
+              place.server);
+  REQUIRE(client.says(query("begin; set local timezone = 'Asia/Tokyo'")) == "ask");
+  REQUIRE(client.granted(place.other).empty());
+  client.hears(done("BEGIN") + done("SET") + parameter("TimeZone", "Asia/Tokyo") + ready('T'));
+  client.sent();
+  const std::string asked = bind("s") + execute() + sync_message();
+  SECTION("whose TimeZone would be the client's until its end") {
+    client.says(parse("", "commit") + bind() + execute() + parse("", "begin") + bind() + execute() + asked);
+    CHECK(client.sent() == "P B E P B E P:pgweir_1 B:pgweir_1 E S");
+  }
+  SECTION("first in its batch it is known") {
+    client.says(asked);
+    CHECK(client.sent() ==
+          "C:pgweir_read P:pgweir_read B:pgweir_read E P:pgweir_1 B:pgweir_read E C:pgweir_read B:pgweir_1 E S");
+  }
+}
