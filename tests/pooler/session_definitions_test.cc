@@ -286,6 +286,7 @@ TEST_CASE("behind what may have ended the transaction nobody knows which setting
   SECTION("first in its batch it is known") {
     client.says(asked);
     CHECK(client.sent() ==
-          "C:pgweir_read P:pgweir_read B:pgweir_read E P:pgweir_1 B:pgweir_read E C:pgweir_read B:pgweir_1 E S");
+          "C:pgweir_read P:pgweir_read B:pgweir_read E P:pgweir_1 B:pgweir_read E C:pgweir_read B:pgweir_1 E "
+          "S");
   }
 }
