@@ -45,6 +45,7 @@ void Loader::cross_check(const std::string& path) {
     check_backend(backend);
     check_tenant_secret(backend);
   }
+  check_ports();
   check_trust();
   check_naming();
   check_store();
@@ -171,6 +172,26 @@ void Loader::check_trust() {
   }
 }
 
+// Else it is told by bind(), after all else has been started.
+void Loader::check_ports() {
+  const Config& config = loaded_.config;
+  const std::vector<std::string>&ours = config.listen_addresses, &theirs = config.http_addresses;
+  if (config.http_port != config.listen_port || ours.empty() || theirs.empty()) return;
+  const auto is_every = [](const std::string& address) {
+    return address == "*" || address == "::" || address == "0.0.0.0";
+  };
+  const auto meets = [&](const std::string& address) {
+    return is_every(address) || std::find(ours.begin(), ours.end(), address) != ours.end();
+  };
+  if (std::none_of(ours.begin(), ours.end(), is_every) && std::none_of(theirs.begin(), theirs.end(), meets))
+    return;
+  const bool chosen = origin("http.port") != Origin{};
+  const std::string key = chosen ? "http.port" : "listen.port", other = chosen ? "listen.port" : "http.port";
+  complain(origin(key), key,
+           "must not be " + std::to_string(config.http_port) + ", which is " + other +
+               ": HTTP and clients of Postgres need a port each");
+}
+
 // Whoever may guess it can be any tenant.
 void Loader::check_tenant_secret(const Backend& backend) {
   constexpr std::size_t kLeast = 32;
@@ -206,7 +227,10 @@ void Loader::check_names() {
 void Loader::check_name(const Names& names, std::string_view what, const std::string& name,
                         const Origin& where, const std::string& key) {
   if (names.contains(name) || problems_.size() > kMaxProblems) return;
-  complain(where, key, "no " + std::string(what) + " is named " + quoted(name) + did_you_mean(name, names));
+  std::string advice = did_you_mean(name, names);
+  if (advice.empty())
+    for (const std::string& each : names) advice += (advice.empty() ? "; there are " : ", ") + each;
+  complain(where, key, "no " + std::string(what) + " is named " + quoted(name) + advice);
 }
 
 }  // namespace pgweir::conf

@@ -123,6 +123,7 @@ class Loader {
   void check_backend(const Backend& backend);
   void check_naming();
   void check_store();
+  void check_ports();
   void check_trust();
   void check_tenant_secret(const Backend& backend);
   void check_names();

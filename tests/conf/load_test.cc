@@ -124,7 +124,14 @@ TEST_CASE("every mistake is told with its line, its column and what is allowed")
       {"tenants: {a: {backend: mian}}",
        "f:2:24: tenants.a.backend: no backend is named 'mian'; did you mean main?"},
       {"tenants: {a: {tier: prro}}", "f:2:21: tenants.a.tier: no tier is named 'prro'; did you mean pro?"},
-      {"pool: {default_tier: gold}", "f:2:22: pool.default_tier: no tier is named 'gold'"},
+      {"pool: {default_tier: gold}",
+       "f:2:22: pool.default_tier: no tier is named 'gold'; there are enterprise, free, pro, starter"},
+      {"listen: {port: 9127}",
+       "f:2:16: listen.port: must not be 9127, which is http.port: HTTP and clients of Postgres need a port "
+       "each"},
+      {"listen: {port: 81, addresses: ['127.0.0.1']}\nhttp: {port: 81, addresses: ['10.0.0.2', '127.0.0.1']}",
+       "f:3:14: http.port: must not be 81, which is listen.port: HTTP and clients of Postgres need a port "
+       "each"},
       {"tenant_store: {kind: postgres, postgres_url: 'postgres://u@a,b/d'}",
        "f:2:46: tenant_store.postgres_url: must name a single host, without target_session_attrs"},
       // users
