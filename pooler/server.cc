@@ -274,7 +274,8 @@ void Server::on_bytes(Bytes in) {
         Witness witness(dialling_->read_only_ours);
         protocol::Gather nowhere;
         const ServerCore::Outcome outcome = core.read(in, nowhere, witness);
-        if (outcome.broken || outcome.fatal)
+        // What begins behind the answer can only be its last words: nothing else was asked for.
+        if (outcome.broken || outcome.fatal || (witness.over && core.mid_message()))
           return host_failed({{sqlstate::kCannotConnectNow, "server closed the connection", {}, {}}});
         if (witness.role) dialling_->role = *witness.role;
         return witness.over ? logged_in(dialling_->role) : void();
@@ -300,7 +301,8 @@ void Server::on_bytes(Bytes in) {
                               : changed          ? "its configuration has changed"
                                                  : nullptr;
       if (why) return group_.drop(*this, why);
-      if (nobody.read) return go_on_reading(*nobody.read);
+      if (nobody.read) answered_ = nobody.read;
+      if (answered_) return core.mid_message() ? void() : go_on_reading(*std::exchange(answered_, {}));
       if (place == Place::Idle && !core.clean()) {
         // Half a message: it comes back when the rest is here.
         const Time now = group_.worker().loop().now();

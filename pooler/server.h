@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "pooler/backend_hosts.h"
@@ -134,8 +135,9 @@ class Server final : public net::Handler, public ListLink<Server> {
   net::Timer deadline_;
   bool watched_ = false;
   bool reads_routines_ = false;
-  unsigned tries_ = 0;      // to make it clean, that were canceled
-  bool abandoned_ = false;  // requests of a client that has vanished may still be answered
+  std::optional<bool> answered_;  // whether well: a query of theirs, with half a message behind the answer
+  unsigned tries_ = 0;            // to make it clean, that were canceled
+  bool abandoned_ = false;        // requests of a client that has vanished may still be answered
   std::string cancel_key_;
   std::uint32_t cancel_pid_ = 0;
 };

@@ -677,6 +677,7 @@ class LyingServers(Hostile):
             "no number": [print_row + end, fake.data_row("0); drop table t --", *body[1:]) + end],
             "a long row": [print_row + end, fake.data_row("16400", "f", "sql", "x" * 100_000) + end],
             "half a row": [print_row[:9]],
+            "half a message behind the answer": [print_row + end + message(b"N", bytes(40))[:20]],
             "an unknown message": [message(b"@", b"")],
             "rows for ever": [print_row * 50_000 + end, fake.data_row(*body) * 50_000 + end],
             "silence": [b""],
