@@ -144,12 +144,14 @@ bool SessionCore::give_up_adopted(Actions& out) {
   return auditing_ = true;
 }
 
-// What the statements that the text executes will do.
+// What the statements that the text executes will do, and those that its PREPAREs find there: these are on
+// the server then, and whatever executes them next is not asked.
 void SessionCore::note_executed(Bytes sql, std::unique_ptr<Ruling>& ruling, Actions& out) {
   if (!books_->settings.plain_sql(*wanted_)) return;
   std::set<std::string> names;
   for (const protocol::SqlStatement& each : books_->texts.read(sql).statements)
-    if (each.kind == Kind::Execute && names_->find(each.name)) names.insert(each.name);
+    if ((each.kind == Kind::Execute || each.kind == Kind::Prepare) && names_->find(each.name))
+      names.insert(each.name);
   for (const std::string& name : names) {
     const StatementRef held = *names_->find(name);
     look_for_sequences(held->words, sql_of(held->content), out);

@@ -202,6 +202,19 @@ TEST_CASE("what an executed statement leaves is followed") {
   CHECK(client.core.wanted()->values.at("app.a") == "x");
 }
 
+TEST_CASE("what a PREPARE has found under its name is followed when the next request executes it") {
+  Place place;
+  Client client(place);
+  client.runs(parse("s", "select set_config('app.a', 'x', false)") + sync_message(), parsed() + ready(),
+              place.server);
+  client.sent();
+  REQUIRE(client.says(query("prepare s as select 1") + query("execute s")) == "ask");
+  REQUIRE(client.granted(place.other).empty());
+  CHECK(client.sent() == "P:s S Q:prepare s as select 1 Q:execute s");
+  CHECK(client.hears(parsed() + ready() + error("42P05") + ready() + rows()).empty());
+  CHECK(client.sent().starts_with("P:pgweir_value B:pgweir_value E"));
+}
+
 TEST_CASE("what cannot be taken over stays where it is") {
   struct Row {
     Bytes types, text;
