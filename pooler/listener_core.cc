@@ -126,6 +126,10 @@ std::string ListenerCore::next_request() {
     }
   };
   ask("LISTEN ", Place::Absent, Place::Coming, true);
+  // The fence is ours, whatever a client that has found its name says of it.
+  const auto of_fence = channels_.find(fence_);
+  if (of_fence != channels_.end() && of_fence->second.shares.empty() && of_fence->second.place == Place::Here)
+    channels_.erase(of_fence);
   if (count == 0) ask("UNLISTEN ", Place::Here, Place::Going, false);
   if (std::exchange(tide_wanted_, false))
     sql.append(sql.empty() ? "" : ";")

@@ -74,6 +74,19 @@ TEST_CASE("who comes back while a channel is being left is listened for again") 
   CHECK(core.ready({"a"}));
 }
 
+TEST_CASE("a client that has found the fence's name takes it from nobody") {
+  Connected core;
+  Ear ear;
+  core.want(ear, {"a", "f"});
+  CHECK(core.asks() == "LISTEN f;LISTEN \"a\";LISTEN \"f\"");
+  core.forget(ear, {"f"});
+  CHECK(core.asks().empty());
+  CHECK(core.size() == 1);
+  core.want(ear, {"f"});
+  CHECK(core.asks() == "LISTEN \"f\"");
+  CHECK(core.ready({"a", "f"}));
+}
+
 TEST_CASE("a client hears from its fence on") {
   Connected core;
   Ear one, two;
