@@ -227,8 +227,9 @@ void Loader::check_names() {
 void Loader::check_name(const Names& names, std::string_view what, const std::string& name,
                         const Origin& where, const std::string& key) {
   if (names.contains(name) || problems_.size() > kMaxProblems) return;
+  constexpr std::size_t kListed = 10;
   std::string advice = did_you_mean(name, names);
-  if (advice.empty())
+  if (advice.empty() && names.size() <= kListed)
     for (const std::string& each : names) advice += (advice.empty() ? "; there are " : ", ") + each;
   complain(where, key, "no " + std::string(what) + " is named " + quoted(name) + advice);
 }

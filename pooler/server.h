@@ -135,7 +135,7 @@ class Server final : public net::Handler, public ListLink<Server> {
   net::Timer deadline_;
   bool watched_ = false;
   bool reads_routines_ = false;
-  std::optional<bool> answered_;  // whether well: a query of theirs, with half a message behind the answer
+  std::optional<bool> answered_;  // whether well: a question of ours, while a message behind it is cut
   unsigned tries_ = 0;            // to make it clean, that were canceled
   bool abandoned_ = false;        // requests of a client that has vanished may still be answered
   std::string cancel_key_;
