@@ -316,6 +316,7 @@ class SessionCore final : private ServerCore::Audience {
   StatementOp supply(const std::vector<std::string>& names, Bytes sql, std::string& text, Actions& out);
   Name lend(Bytes sql, bool& lent, Actions& out);
   void lend_all(const std::vector<std::string>& names, StatementOp::Kind kind, std::string& bytes);
+  void note_lent(const Statement& statement);
   void try_name(Bytes name, Bytes content, Actions& out);
   bool must_catch_up(const protocol::Frame& frame, Bytes rest, Actions& out);
   bool must_hear_first(const protocol::Frame& frame, Bytes rest, Actions& out);

@@ -222,10 +222,22 @@ void SessionCore::lend_all(const std::vector<std::string>& names, StatementOp::K
                            std::string& bytes) {
   for (const std::string& name : names) {
     const StatementRef held = *names_->find(name);
+    note_lent(*held);
     protocol::put_parse(bytes, name, held->content);
     if (push_op(Owed::Parse, Whose::Ours, {kind, 0, 0, name, held})) names_->erase(name);
   }
   suspicion().pins |= pin::kStatement;
+}
+
+// Until the transaction ends only the server knows the name: a later EXECUTE of it is not asked what it does.
+void SessionCore::note_lent(const Statement& statement) {
+  if (statement.words != protocol::SqlWords::State || !books_->settings.plain_sql(*wanted_)) return;
+  const Bytes sql = sql_of(statement.content);
+  const protocol::SqlEffects& effects = books_->texts.read(sql);
+  if (effects.read == protocol::SqlEffects::Read::Unknown)
+    server_->dirty = true;
+  else
+    note_effects(effects, sql);
 }
 
 // The server may have a statement of the client's under this name: then it says so. In session mode nobody

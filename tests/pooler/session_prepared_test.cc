@@ -202,6 +202,22 @@ TEST_CASE("what an executed statement leaves is followed") {
   CHECK(client.core.wanted()->values.at("app.a") == "x");
 }
 
+TEST_CASE("what code that names any statement is given is followed when a later request executes it") {
+  std::string unset;
+  protocol::put_data_row(unset, {std::nullopt});
+  Place place;
+  Prepared client(place, "prepare p as select set_config('app.a', 'x', false)", "{}",
+                  parsed() + bound() + unset + done() + parsed());
+  client.asks(query("begin"), place.other);
+  client.hears(done("BEGIN") + ready('T'));
+  client.says(query("do $$ begin execute what; end $$"));
+  client.hears(parsed() + ready('T') + done("DO") + ready('T'));
+  client.says(query("execute p") + query("commit"));
+  client.sent();
+  client.hears(rows('T') + done("COMMIT") + ready());
+  CHECK(client.sent().starts_with("P:pgweir_value B:pgweir_value E"));
+}
+
 TEST_CASE("what a PREPARE has found under its name is followed when the next request executes it") {
   Place place;
   Client client(place);
