@@ -219,7 +219,7 @@ void Group::server_started(Server& server, const SettingsMap::Values& parameters
   failures_ = 0;
   last_error_.reset();
   retry_at_ = {};
-  if (!books.settings.has_baseline()) books.settings.set_baseline(parameters);
+  server.core.fresh = books.settings.fresh(parameters);
   server.expires = expiry(server);
   worker_.log().info("server connected", {{"backend", key_.backend},
                                           {"database", key_.database},

@@ -128,6 +128,8 @@ class ServerCore {
   std::deque<StatementOp> ops;  // of the pipeline's entries that have Op::Statement
   // What it was opened with, which RESET gives back; null: nothing.
   std::shared_ptr<const SettingsMap::Values> opened_with;
+  // What it reported when it logged in; of a client's setting that is taken back it will say the same.
+  SharedValues fresh = no_values();
   std::vector<std::string> adopted;  // names of statements that are still to be closed
   SettingsRef applied;
   // For whom it is to work from now on, and what it was told of that; see pooler/tenant_token.h.

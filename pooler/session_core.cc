@@ -547,11 +547,13 @@ std::optional<Bytes> SessionCore::on_parameter(Bytes name, Bytes value) {
   // No client can do that: a standby has been promoted, and may not be what is wanted any more.
   if (name == Bytes("in_hot_standby")) server_->spoiled = true;
   server_->applied = book.changed(server_->applied, name, value);
+  const auto began = server_->fresh->find(name);
+  const bool fresh = began != server_->fresh->end() && began->second == value;
   if (guard_->inspects()) {
     if (!reads_plainly(name, value)) misread_ = true;
     // It does not follow the client.
     Findings::Setting found{std::string(name), std::string(value)};
-    if (!book.is_baseline(name, value)) guard_->enforce(found);
+    if (!fresh) guard_->enforce(found);
     if (found.value != value) return value;
   }
   if (!set_back(name)) {
@@ -561,8 +563,7 @@ std::optional<Bytes> SessionCore::on_parameter(Bytes name, Bytes value) {
   // The default of a server is not what the client connected with. It has that again as soon as the
   // transaction has ended, and is told so now, when Postgres would.
   const SettingsRef before = wanted_;
-  wanted_ = book.is_baseline(name, value) ? book.taken_back(wanted_, name, *started_)
-                                          : book.changed(wanted_, name, value);
+  wanted_ = fresh ? book.taken_back(wanted_, name, *started_) : book.changed(wanted_, name, value);
   if (before == wanted_) return std::nullopt;
   return wanted_->values.contains(name) ? Bytes(wanted_->told(name)) : value;
 }

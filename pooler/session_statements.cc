@@ -493,7 +493,7 @@ std::vector<Reading> SessionCore::readings_of(const Statement& statement) const 
   if (statement.parsing() == wanted_->parsing || wanted_->hasty || server_->tx_status == 'E') return {};
   if (server_->pipeline.batch_open() && (suspicion_ || server_->tx_status == 'T')) return {};
   if (!reads_literals(sql_of(statement.content))) return {};
-  return books_->settings.readings(statement.parsing(), *wanted_);
+  return readings(statement.parsing(), *wanted_, *server_->fresh);
 }
 
 void SessionCore::put_parse_of(const Statement& statement, StatementOp op, std::string& bytes) {

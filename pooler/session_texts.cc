@@ -485,7 +485,7 @@ bool SessionCore::begin_audit(Actions& out) {
   for (const std::string& name : suspicion_->settings) {
     const std::string key = setting_key(name);
     // What servers report by themselves needs no question, but for whose it is.
-    if (books_->settings.reported(key) && !set_back(key)) continue;
+    if (server_->fresh->contains(key) && !set_back(key)) continue;
     const bool origin = suspicion_->may_set_back(key);
     questions.push_back({origin ? Question::Kind::Origin : Question::Kind::Value, name});
   }

@@ -140,6 +140,24 @@ bool is_tracked_setting(Bytes name) {
   return std::find(std::begin(kTracked), std::end(kTracked), name) != std::end(kTracked);
 }
 
+std::vector<Reading> readings(Bytes parsing, const SettingsMap& map, const SettingsMap::Values& fresh) {
+  std::vector<Reading> all;
+  if (parsing == map.parsing) return all;
+  for (const Bytes name : kReadings) {
+    const auto then = value_in(parsing, name), now = value_in(map.parsing, name);
+    const auto began = fresh.find(name);
+    if (then == now || began == fresh.end()) continue;
+    all.push_back(
+        {std::string(name), std::string(then.value_or(began->second)), now ? map.told(name) : began->second});
+  }
+  return all;
+}
+
+SharedValues no_values() {
+  static const auto none = std::make_shared<const SettingsMap::Values>();
+  return none;
+}
+
 bool SettingsMap::small() const {
   std::size_t bytes = 0;
   for (const auto& [name, value] : values) bytes += name.size() + value.size();
@@ -153,9 +171,13 @@ const std::string& SettingsMap::told(Bytes name) const {
 
 SettingsBook::SettingsBook() : empty_(std::make_shared<SettingsMap>()) { empty_->proven = true; }
 
-void SettingsBook::set_baseline(SettingsMap::Values reported) {
-  baseline_ = std::move(reported);
-  baseline_plain_sql_ = all_read_plainly(baseline_);
+SharedValues SettingsBook::fresh(SettingsMap::Values reported) {
+  if (has_baseline() && *baseline_ == reported) return baseline_;
+  auto values = std::make_shared<const SettingsMap::Values>(std::move(reported));
+  if (has_baseline()) return values;
+  baseline_ = values;
+  baseline_plain_sql_ = all_read_plainly(*baseline_);
+  return values;
 }
 
 SettingsRef SettingsBook::intern(SettingsMap::Values given) {
@@ -220,8 +242,8 @@ SettingsRef SettingsBook::taken_back(const SettingsRef& map, Bytes name, const S
 }
 
 bool SettingsBook::is_baseline(Bytes name, Bytes value) const {
-  const auto base = baseline_.find(name);
-  return base != baseline_.end() && base->second == value;
+  const auto base = baseline_->find(name);
+  return base != baseline_->end() && base->second == value;
 }
 
 // A server of the group has these values now, or had them, so they are good; and how it spells those that
@@ -240,23 +262,8 @@ SettingsRef SettingsBook::reset(const SettingsMap& map, const SettingsRef& start
   return values == started->values ? started : grown(map, std::move(values));
 }
 
-bool SettingsBook::reported(Bytes name) const { return baseline_.contains(setting_key(name)); }
-
-std::vector<Reading> SettingsBook::readings(Bytes parsing, const SettingsMap& map) const {
-  std::vector<Reading> all;
-  if (parsing == map.parsing) return all;
-  for (const Bytes name : kReadings) {
-    const auto then = value_in(parsing, name), now = value_in(map.parsing, name);
-    const auto base = baseline_.find(name);
-    if (then == now || base == baseline_.end()) continue;
-    all.push_back(
-        {std::string(name), std::string(then.value_or(base->second)), now ? map.told(name) : base->second});
-  }
-  return all;
-}
-
 SettingsMap::Values SettingsBook::welcome(const SettingsMap& map) const {
-  SettingsMap::Values told = baseline_;
+  SettingsMap::Values told = *baseline_;
   for (const auto& [name, value] : map.values) {
     if (const auto reported = told.find(name); reported != told.end()) reported->second = map.told(name);
   }

@@ -38,6 +38,8 @@ struct SettingsMap {
   const std::string& told(Bytes name) const;
 };
 using SettingsRef = std::shared_ptr<SettingsMap>;
+using SharedValues = std::shared_ptr<const SettingsMap::Values>;  // never null
+SharedValues no_values();
 
 // The name as maps have it: names mean the same in any case.
 std::string setting_key(Bytes name);
@@ -56,6 +58,9 @@ bool same_path(Bytes parsing, Bytes other);
 struct Reading {
   std::string name, then, now;
 };
+// Where literals were read otherwise under `parsing` than they are with `map`, on a server that began with
+// `fresh`.
+std::vector<Reading> readings(Bytes parsing, const SettingsMap& map, const SettingsMap::Values& fresh);
 
 // Whether texts read as sql_words.h expects, standard strings, and in an encoding in which no letter contains
 // the byte of a quote or a backslash, depends on the setting, named as Postgres reports it; and whether they
@@ -86,25 +91,23 @@ class SettingsBook {
 
   // What RESET ALL makes of `map`, of a client that began with `started`: who speaks remains.
   SettingsRef reset(const SettingsMap& map, const SettingsRef& started);
-  // Whether servers report changes of this setting, whose name is given in any case.
-  bool reported(Bytes name) const;
-  // What a fresh server reports; empty until one has logged in, and again after forget_baseline().
-  bool has_baseline() const { return !baseline_.empty(); }
-  void set_baseline(SettingsMap::Values reported);
-  void forget_baseline() { baseline_.clear(); }
-  const SettingsMap::Values& baseline() const { return baseline_; }
+  // What a fresh server reports; unknown until one has logged in, and again after forget_baseline(). Servers
+  // from before that stay with those who have them: what these began with is kept with them.
+  bool has_baseline() const { return !baseline_->empty(); }
+  void forget_baseline() { baseline_ = no_values(); }
+  const SettingsMap::Values& baseline() const { return *baseline_; }
+  // What one that logs in reports, which is the baseline if there is none; once for all that report the same.
+  SharedValues fresh(SettingsMap::Values reported);
   void mark_proven(const SettingsRef& map);
   // All values of the settings are such that reads_plainly().
   bool plain_sql(const SettingsMap& map) const { return map.plain_sql && baseline_plain_sql_; }
-  // Where literals were read otherwise under `parsing` than they are with `map`.
-  std::vector<Reading> readings(Bytes parsing, const SettingsMap& map) const;
   // What a client with this map is told at login: the settings that servers report, which vary by version.
   SettingsMap::Values welcome(const SettingsMap& map) const;
 
  private:
   SettingsRef grown(const SettingsMap& map, SettingsMap::Values values);
   void sweep();
-  SettingsMap::Values baseline_;
+  SharedValues baseline_ = no_values();
   bool baseline_plain_sql_ = true;
   std::map<SettingsMap::Values, std::weak_ptr<SettingsMap>> maps_;
   std::vector<SettingsRef> proven_;  // kept alive so that a returning client need not wake a server

@@ -326,7 +326,7 @@ TEST_CASE("another encoding than the database's keeps the pin") {
     CAPTURE(each.encoding);
     Stand stand;
     stand.tenant.limits.max_pinned_clients = 1;
-    stand.books.settings.set_baseline({{"client_encoding", "UTF8"}});
+    stand.reports({{"client_encoding", "UTF8"}});
     stand.books.listener.connected();
     Client client(stand, {{"client_encoding", std::string(each.encoding)}});
     struct Ear final : ListenerCore::Hearer {

@@ -230,7 +230,7 @@ TEST_CASE("what executes a statement of SQL's is not asked for its columns, whic
 
 TEST_CASE("literals of a statement are read as its Parse would have read them, whatever server learns it") {
   Place place;
-  place.books.settings.set_baseline({{"TimeZone", "UTC"}, {"DateStyle", "ISO, MDY"}});
+  place.reports({{"TimeZone", "UTC"}, {"DateStyle", "ISO, MDY"}});
   Client client(place), other(place);
   const std::string text = GENERATE("select timestamptz '2021-07-01 12:00'", "show timezone");
   CAPTURE(text);
@@ -270,7 +270,7 @@ TEST_CASE("literals of a statement are read as its Parse would have read them, w
 
 TEST_CASE("behind what may have ended the transaction nobody knows which settings literals are read under") {
   Place place;
-  place.books.settings.set_baseline({{"TimeZone", "UTC"}, {"DateStyle", "ISO, MDY"}});
+  place.reports({{"TimeZone", "UTC"}, {"DateStyle", "ISO, MDY"}});
   Client client(place);
   client.runs(parse("s", "select timestamptz '2021-07-01 12:00'") + sync_message(), parsed() + ready(),
               place.server);

@@ -45,6 +45,11 @@ struct Place {
   CeilingGuard guard{tenant};
   ServerCore server{books.settings.empty()};
   ServerCore other{books.settings.empty()};
+
+  // What both servers told when they logged in.
+  void reports(SettingsMap::Values values) {
+    server.fresh = other.fresh = books.settings.fresh(std::move(values));
+  }
 };
 
 // A session and the least of a driver: it keeps what was not consumed and gives it again.

@@ -72,7 +72,7 @@ TEST_CASE("settings that the server refuses in the middle of a session end it be
 
 TEST_CASE("settings are proven on a server before the client is welcomed") {
   Place place;
-  place.books.settings.set_baseline({{"client_encoding", "SQL_ASCII"}});
+  place.reports({{"client_encoding", "SQL_ASCII"}});
   Client client(place, {{"work_mem", "8MB"}, {"client_encoding", "utf8"}});
   CHECK_FALSE(client.core.wanted()->proven);
   CHECK(client.step([&] { client.core.prove(client.out); }) == "ask");
@@ -128,7 +128,7 @@ TEST_CASE("a server that already has the settings proves them at once") {
 
 TEST_CASE("what a client sets and Postgres reports follows it to the next server") {
   Place place;
-  place.books.settings.set_baseline({{"TimeZone", "Etc/UTC"}, {"client_encoding", "UTF8"}});
+  place.reports({{"TimeZone", "Etc/UTC"}, {"client_encoding", "UTF8"}});
   Client client(place);
   client.runs(query("set timezone = 'Asia/Tokyo'"),
               done("SET") + parameter("TimeZone", "Asia/Tokyo") + ready(), place.server);
@@ -159,7 +159,7 @@ TEST_CASE("a server whose Postgres has changed its role is not used again") {
 
 TEST_CASE("how Postgres spells a value stays known when another one changes") {
   Place place;
-  place.books.settings.set_baseline({{"TimeZone", "Etc/UTC"}, {"client_encoding", "SQL_ASCII"}});
+  place.reports({{"TimeZone", "Etc/UTC"}, {"client_encoding", "SQL_ASCII"}});
   Client client(place, {{"client_encoding", "utf8"}});
   client.runs(query("select 1"), parsed() + bound() + row("UTF8") + done() + ready() + rows(), place.server);
   client.runs(query("set timezone = 'UTC'"), done("SET") + parameter("TimeZone", "UTC") + ready(),

@@ -41,7 +41,7 @@ TEST_CASE("proven settings are remembered when their client has gone, up to a nu
 
 TEST_CASE("a report changes the map of whoever caused it") {
   SettingsBook book;
-  book.set_baseline({{"TimeZone", "Etc/UTC"}, {"client_encoding", "UTF8"}});
+  book.fresh({{"TimeZone", "Etc/UTC"}, {"client_encoding", "UTF8"}});
   const SettingsRef tokyo = book.changed(book.empty(), "TimeZone", "Asia/Tokyo");
   CHECK(tokyo->values == Values{{"TimeZone", "Asia/Tokyo"}});
   CHECK(tokyo->proven);
@@ -62,7 +62,7 @@ TEST_CASE("a report changes the map of whoever caused it") {
 TEST_CASE("a client is welcomed with the baseline under its own settings") {
   SettingsBook book;
   CHECK_FALSE(book.has_baseline());
-  book.set_baseline({{"TimeZone", "Etc/UTC"}, {"application_name", ""}, {"server_version", "15.7"}});
+  book.fresh({{"TimeZone", "Etc/UTC"}, {"application_name", ""}, {"server_version", "15.7"}});
   CHECK(book.has_baseline());
   // Not of what this server does not report, like Postgres 15 its search_path.
   const SettingsRef map = book.intern(
@@ -72,6 +72,18 @@ TEST_CASE("a client is welcomed with the baseline under its own settings") {
         Values{{"TimeZone", "UTC"}, {"application_name", "psql"}, {"server_version", "15.7"}});
   book.forget_baseline();
   CHECK_FALSE(book.has_baseline());
+}
+
+TEST_CASE("servers that report the same share it, and the first is the baseline") {
+  SettingsBook book;
+  const SharedValues first = book.fresh({{"TimeZone", "Etc/UTC"}});
+  CHECK(book.fresh({{"TimeZone", "Etc/UTC"}}) == first);
+  CHECK(book.fresh({{"TimeZone", "Asia/Tokyo"}})->at("TimeZone") == "Asia/Tokyo");
+  CHECK(book.baseline() == *first);
+  book.forget_baseline();
+  book.fresh({{"TimeZone", "Asia/Tokyo"}});
+  CHECK(book.baseline().at("TimeZone") == "Asia/Tokyo");
+  CHECK(first->at("TimeZone") == "Etc/UTC");
 }
 
 TEST_CASE("SQL reads plainly only under standard strings and a safe encoding") {
@@ -103,7 +115,7 @@ TEST_CASE("SQL reads plainly only under standard strings and a safe encoding") {
     SettingsBook book;
     CHECK(book.plain_sql(*book.intern(row.values)) == row.plain);
     if (row.values.empty() || row.values.begin()->first == "Standard_Conforming_Strings") continue;
-    book.set_baseline(row.values);
+    book.fresh(row.values);
     CHECK(book.plain_sql(*book.empty()) == row.plain);
   }
 }
