@@ -242,6 +242,7 @@ std::optional<Error> CeilingGuard::refuse_function(std::uint32_t oid) {
           ->refused;
     case protocol::SqlFunction::Executor:
     case protocol::SqlFunction::Assembler:
+    case protocol::SqlFunction::CodeByName:
       return refuse({sqlstate::kFeatureNotSupported,
                      "a function that runs a query cannot be called by a FunctionCall message", whose(),
                      "Call it in a statement, with the query as a plain string."},

@@ -270,9 +270,23 @@ void Group::routines_read(Server& server) {
   if (books.routines.failed())
     worker_.log().warn("functions of users cannot be read",
                        {{"backend", key_.backend}, {"database", key_.database}, {"user", key_.user}});
+  if (books.routines.surprised()) clean_all();
   settle(server);
   serve();
   grow();
+}
+
+void Group::clean_all() {
+  std::vector<Server*> idle;
+  for (auto& [id, server] : servers_) {
+    if (server->place == Server::Place::Starting || server->place == Server::Place::Closing) continue;
+    server->core.dirty = server->core.temp_used = true;
+    if (server->place == Server::Place::Idle) idle.push_back(server.get());
+  }
+  for (Server* const server : idle) {
+    unsettle(*server);
+    settle(*server);
+  }
 }
 
 void Group::lease_ended(Server& server) {

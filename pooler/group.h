@@ -233,6 +233,7 @@ class Group : public ListLink<Group> {
   void to_idle(Server& server);
   void serve();
   bool begin_reading(Server& server);
+  void clean_all();
   bool must_read_first();
   void enqueue(Session& session);
   void dequeue(Session& session);

@@ -26,12 +26,17 @@ constexpr Bytes kFingerprint =
     " UNION ALL SELECT 't', oid::text, xmin::text FROM pg_trigger WHERE oid >= 16384 AND NOT tgisinternal"
     " UNION ALL SELECT 'v', oid::text, xmin::text FROM pg_rewrite WHERE oid >= 16384"
     " UNION ALL SELECT 'd', oid::text, xmin::text FROM pg_attrdef WHERE oid >= 16384"
-    " UNION ALL SELECT 'p', oid::text, xmin::text FROM pg_policy WHERE oid >= 16384) c";
+    " UNION ALL SELECT 'p', oid::text, xmin::text FROM pg_policy WHERE oid >= 16384"
+    " UNION ALL SELECT 'c', oid::text, xmin::text FROM pg_constraint WHERE oid >= 16384 AND contype = 'c'"
+    " UNION ALL SELECT 'y', oid::text, xmin::text FROM pg_type WHERE oid >= 16384 AND typtype = 'd'"
+    " UNION ALL SELECT 'o', oid::text, xmin::text FROM pg_operator WHERE oid >= 16384"
+    " UNION ALL SELECT 'x', oid::text, xmin::text FROM pg_cast WHERE oid >= 16384) c";
 
 // Wider than the reader of bodies: whatever it would find must be fetched. A body without text is one of
 // BEGIN ATOMIC, which only its definition shows. What is too long to be read whole counts as opaque.
 constexpr Bytes kBodies =
-    "SELECT p.oid, p.proname, CASE WHEN p.prosrc = '' THEN 'plpgsql' ELSE l.lanname END,"
+    "SELECT 'pg_proc'::regclass::oid || ' ' || p.oid, p.proname,"
+    " CASE WHEN p.prosrc = '' THEN 'plpgsql' ELSE l.lanname END,"
     " CASE WHEN octet_length(b.code) <= 12000 THEN b.code END"
     " FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang CROSS JOIN LATERAL (SELECT CASE"
     " WHEN l.lanname IN ('c', 'internal') THEN NULL"
@@ -39,19 +44,64 @@ constexpr Bytes kBodies =
     " WHERE p.oid >= 16384 AND b.code IS NOT NULL AND (l.lanname NOT IN ('sql', 'plpgsql') OR b.code ~*"
     " '(u&|pg_settings|set_config|lastval|currval|setseed|set_limit|ts_stat|ts_rewrite|advisory|pg_temp|"
     "backup|crosstab"
-    "|dblink|replication_origin|pg_create_|pg_copy_|_to_xml|connectby|xpath_table"
+    "|dblink|replication_origin|pg_create_|pg_copy_|_to_xml|connectby|xpath_table|pg_input_"
+    "|(array|domain|record)_(in|recv)\\M"
     "|\\m(set|reset|discard|deallocate|prepare|execute|listen|unlisten|load|do|call|temp|temporary|create|"
     "alter)\\M)')"
     " ORDER BY p.oid LIMIT 50000";
 
-// {0}: the oids of the functions that were found. From each of them to whatever can make it run: code that
-// mentions the name of something found, and what depends on it by the catalogs. Of tables only what runs
-// code of theirs counts. A NULL name is what no text has to name.
+// What tables, views, types, operators and declarations of functions keep as expressions that name one of
+// Postgres's own functions of protocol/sql_functions.h, or pg_settings, of which a view may be updated: of
+// these pg_depend has no row. Told as code that calls them with nobody knows what: only an expression that is
+// deparsed, for which Postgres locks its tables, would tell.
+constexpr Bytes kStored =
+    "WITH own AS MATERIALIZED (SELECT p.oid, p.proname FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang"
+    " WHERE l.lanname IN ('c', 'internal') AND p.proname ~ '^(set_config|set_limit|setseed|lastval|currval|"
+    "pg_(try_)?advisory_|pg_create_|pg_copy_|pg_replication_origin_|pg_backup_start|pg_start_backup|dblink|"
+    "crosstab|connectby|xpath_table|ts_stat|ts_rewrite|(query|cursor|table|schema|database)_to_xml|"
+    "pg_input_|(array|domain|record)_(in|recv)$)'),"
+    " stored(cls, id, tree) AS (SELECT 'pg_class'::regclass::oid, ev_class, concat(ev_qual, ev_action)"
+    " FROM pg_rewrite WHERE oid >= 16384"
+    " UNION ALL SELECT 'pg_class'::regclass, adrelid, adbin::text FROM pg_attrdef WHERE oid >= 16384"
+    " UNION ALL SELECT 'pg_class'::regclass, tgrelid, tgqual::text FROM pg_trigger WHERE oid >= 16384"
+    " UNION ALL SELECT 'pg_class'::regclass, polrelid, concat(polqual, polwithcheck)"
+    " FROM pg_policy WHERE oid >= 16384"
+    " UNION ALL SELECT CASE contypid WHEN 0 THEN 'pg_class'::regclass ELSE 'pg_type'::regclass END,"
+    " CASE contypid WHEN 0 THEN conrelid ELSE contypid END, conbin::text"
+    " FROM pg_constraint WHERE oid >= 16384"
+    " UNION ALL SELECT 'pg_type'::regclass, oid, typdefaultbin::text FROM pg_type WHERE oid >= 16384"
+    " UNION ALL SELECT 'pg_proc'::regclass, oid, proargdefaults::text FROM pg_proc WHERE oid >= 16384"
+    // written as the expressions above write a call
+    " UNION ALL SELECT 'pg_proc'::regclass, aggfnoid, format('funcid %s ', concat_ws(' funcid ',"
+    " aggtransfn::oid, aggfinalfn::oid, aggcombinefn::oid, aggserialfn::oid, aggdeserialfn::oid,"
+    " aggmtransfn::oid, aggminvtransfn::oid, aggmfinalfn::oid)) FROM pg_aggregate WHERE aggfnoid >= 16384"
+    " UNION ALL SELECT 'pg_operator'::regclass, oid, format('funcid %s ', oprcode::oid)"
+    " FROM pg_operator WHERE oid >= 16384"
+    " UNION ALL SELECT 'pg_cast'::regclass, oid, format('funcid %s ', castfunc)"
+    " FROM pg_cast WHERE oid >= 16384)"
+    " SELECT s.cls || ' ' || s.id, coalesce(c.relname, p.proname, y.typname), 'sql', concat("
+    "(SELECT 'SELECT ' || string_agg(DISTINCT quote_ident(o.proname) || '(x, x, x)', ', ')"
+    " FROM own o WHERE strpos(s.tree, 'funcid ' || o.oid || ' ') > 0), CASE WHEN"
+    " strpos(s.tree, ':relid ' || 'pg_settings'::regclass::oid || ' ') > 0"
+    " THEN '; UPDATE pg_settings SET setting = x WHERE name = x' END)"
+    " FROM stored s LEFT JOIN pg_class c ON s.cls = 'pg_class'::regclass AND c.oid = s.id"
+    " LEFT JOIN pg_proc p ON s.cls = 'pg_proc'::regclass AND p.oid = s.id"
+    " LEFT JOIN pg_type y ON s.cls = 'pg_type'::regclass AND y.oid = s.id"
+    " WHERE s.tree ~ (SELECT format('funcid (%s) |:relid %s ', string_agg(oid::text, '|'),"
+    " 'pg_settings'::regclass::oid) FROM own) ORDER BY s.cls, s.id LIMIT 50000";
+
+// {0}: what was found, each by the oids of its catalog and in that. From each to whatever can make it run:
+// code that mentions the name of something found, and what depends on it by the catalogs. Of tables only what
+// runs code of theirs counts. A NULL name is what no text has to name. The third column: whether values of a
+// type make it run.
 constexpr const char* kUsers =
     "WITH RECURSIVE code AS MATERIALIZED (SELECT oid, proname::text AS name, lower(prosrc) AS body"
-    " FROM pg_proc WHERE oid >= 16384), found(root, cls, id, name) AS ("
-    "SELECT p.oid, 'pg_proc'::regclass::oid, p.oid, p.proname::text FROM pg_proc p"
-    " WHERE p.oid = ANY ('{{{0}}}'::oid[])"
+    " FROM pg_proc WHERE oid >= 16384), roots AS (SELECT r AS root, split_part(r, ' ', 1)::oid AS cls,"
+    " split_part(r, ' ', 2)::oid AS id FROM unnest('{{{0}}}'::text[]) r), found(root, cls, id, name) AS ("
+    "SELECT r.root, r.cls, r.id, coalesce(p.proname, c.relname, y.typname)::text FROM roots r"
+    " LEFT JOIN pg_proc p ON r.cls = 'pg_proc'::regclass AND p.oid = r.id"
+    " LEFT JOIN pg_class c ON r.cls = 'pg_class'::regclass AND c.oid = r.id"
+    " LEFT JOIN pg_type y ON r.cls = 'pg_type'::regclass AND y.oid = r.id"
     " UNION SELECT f.root, u.cls, u.id, u.name FROM found f CROSS JOIN LATERAL ("
     // code that mentions it
     "SELECT 'pg_proc'::regclass::oid AS cls, p.oid AS id, p.name FROM code p"
@@ -72,11 +122,16 @@ constexpr const char* kUsers =
     " y.polrelid, i.indrelid, CASE WHEN d.classid = 'pg_class'::regclass THEN d.objid END)"
     " WHERE d.refclassid = f.cls AND d.refobjid = f.id AND d.deptype IN ('n', 'a')"
     " AND (f.cls <> 'pg_class'::regclass OR d.classid = 'pg_rewrite'::regclass)"
-    // domains with such a check
+    // domains with such a check or default, and over such a domain
     " UNION ALL SELECT 'pg_type'::regclass::oid, y.oid, y.typname::text FROM pg_depend d"
-    " JOIN pg_constraint k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid"
-    " JOIN pg_type y ON y.oid = k.contypid"
-    " WHERE d.refclassid = f.cls AND d.refobjid = f.id AND f.cls = 'pg_proc'::regclass"
+    " LEFT JOIN pg_constraint k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid"
+    " JOIN pg_type y ON y.oid = coalesce(nullif(k.contypid, 0),"
+    " CASE WHEN d.classid = 'pg_type'::regclass THEN d.objid END) AND y.typtype = 'd'"
+    " WHERE d.refclassid = f.cls AND d.refobjid = f.id"
+    " AND f.cls IN ('pg_proc'::regclass, 'pg_type'::regclass)"
+    // what has a column of a composite type with such a column
+    " UNION ALL SELECT 'pg_type'::regclass::oid, c.reltype, c.relname::text FROM pg_class c"
+    " WHERE f.cls = 'pg_class'::regclass AND c.oid = f.id AND c.relkind = 'c'"
     // the tables above a partition, and those whose rows take rows of this one with them
     " UNION ALL SELECT 'pg_class'::regclass::oid, c.oid, c.relname::text FROM pg_inherits h"
     " JOIN pg_class c ON c.oid = h.inhparent WHERE f.cls = 'pg_class'::regclass AND h.inhrelid = f.id"
@@ -86,7 +141,7 @@ constexpr const char* kUsers =
     // operators and casts
     " UNION ALL SELECT d.classid, d.objid, NULL FROM pg_depend d WHERE d.classid IN"
     " ('pg_operator'::regclass, 'pg_cast'::regclass) AND d.refclassid = f.cls AND d.refobjid = f.id"
-    ") u) SELECT DISTINCT root, name FROM found LIMIT 100000";
+    ") u) SELECT root, name, bool_or(cls = 'pg_type'::regclass) FROM found GROUP BY root, name LIMIT 100000";
 
 // The columns of a DataRow in text.
 std::optional<std::vector<std::optional<std::string>>> columns_of(Bytes row) {
@@ -107,6 +162,10 @@ protocol::SqlChanges unseen() {
   return changes;
 }
 
+bool is_oid(Bytes text) {
+  return !text.empty() && text.size() <= 10 && text.find_first_not_of("0123456789") == Bytes::npos;
+}
+
 std::string query(Bytes sql) { return std::string(kPath).append(sql); }
 
 constexpr std::size_t kNameMax = 63;  // what Postgres keeps of a name
@@ -125,6 +184,14 @@ Bytes name_in(Bytes written, bool quotes, std::array<char, kNameMax>& room) {
     if (quotes && c == '"') ++i;  // the first of two
   }
   return {room.data(), size};
+}
+
+bool any_of_users(Bytes types) {
+  constexpr std::uint32_t kFirstUsersOid = 16384;
+  protocol::Reader in(types);
+  for (unsigned left = in.u16(); left > 0 && in.ok(); --left)
+    if (in.u32() >= kFirstUsersOid) return true;
+  return false;
 }
 
 // Whether every statement of the text is one that evaluates no expression, so that no operator or cast is
@@ -164,7 +231,7 @@ void RoutineBook::follow(bool on) {
 std::string RoutineBook::start(Time now) {
   step_ = Step::Fingerprint;
   started_at_ = now;
-  changed_meanwhile_ = false;
+  changed_meanwhile_ = surprised_ = false;
   found_.clear();
   return query(kFingerprint);
 }
@@ -182,54 +249,55 @@ bool RoutineBook::row(Bytes row) {
       if (columns->size() != 1 || !columns->front()) return false;
       found_ = *columns->front();
       return true;
-    case Step::Bodies: return body(*columns);
+    case Step::Bodies:
+    case Step::Stored: return body(*columns);
     case Step::Users: return user(*columns);
   }
   return false;
 }
 
 bool RoutineBook::body(const std::vector<std::optional<std::string>>& columns) {
-  if (columns.size() != 4 || !columns[0] || !columns[1] || !columns[2]) return false;
+  if (columns.size() != 4 || !columns[0] || !columns[2]) return false;
   bodies_bytes_ += columns[3] ? columns[3]->size() : 0;
   protocol::SqlChanges changes = columns[3] && bodies_bytes_ <= kBodiesMost
                                      ? protocol::read_body(*columns[3], protocol::body_language(*columns[2]))
                                      : unseen();
   if (!changes.leave_something() && !changes.advisory_unlock && !changes.unlistens && !changes.reads_sequence)
     return true;
-  const auto is_oid = [](const std::string& text) {
-    return !text.empty() && text.size() <= 10 && text.find_first_not_of("0123456789") == std::string::npos;
-  };
-  if (!is_oid(*columns[0])) return false;
-  name(*columns[1], changes);
-  if (roots_.size() < kNamesMost) roots_[*columns[0]] = std::move(changes);
+  const std::size_t space = columns[0]->find(' ');
+  if (!is_oid(Bytes(*columns[0]).substr(0, space)) || space == std::string::npos ||
+      !is_oid(Bytes(*columns[0]).substr(space + 1)))
+    return false;
+  runs(columns[1], changes);
+  if (roots_.size() < kNamesMost) roots_[*columns[0]].add(changes);
   return true;
 }
 
 bool RoutineBook::user(const std::vector<std::optional<std::string>>& columns) {
-  if (columns.size() != 2 || !columns[0]) return false;
+  if (columns.size() != 3 || !columns[0] || !columns[2]) return false;
   const auto root = roots_.find(*columns[0]);
   if (root == roots_.end()) return false;
-  if (columns[1])
-    name(*columns[1], root->second);
-  else
-    anywhere_found_.add(root->second);
+  runs(columns[1], root->second);
+  if (*columns[2] == "t") types_found_.add(root->second);
   return true;
 }
 
-void RoutineBook::name(const std::string& name, const protocol::SqlChanges& changes) {
-  const auto known = names_found_.find(name);
-  if (known != names_found_.end())
+void RoutineBook::runs(const std::optional<std::string>& name, const protocol::SqlChanges& changes) {
+  const auto known = name ? names_found_.find(*name) : names_found_.end();
+  if (!name)
+    anywhere_found_.add(changes);
+  else if (known != names_found_.end())
     known->second.add(changes);
   else if (names_found_.size() < kNamesMost)
-    names_found_.emplace(name, changes);
+    names_found_.emplace(*name, changes);
   else
     anywhere_found_.add(unseen());
 }
 
 std::string RoutineBook::users_sql() const {
-  std::string oids;
-  for (const auto& [oid, changes] : roots_) oids.append(oids.empty() ? "" : ",").append(oid);
-  return query(fmt::format(fmt::runtime(kUsers), oids));
+  std::string keys;
+  for (const auto& [key, changes] : roots_) keys.append(keys.empty() ? "" : ",").append(key);
+  return query(fmt::format(fmt::runtime(kUsers), keys));
 }
 
 std::optional<std::string> RoutineBook::next(bool answered) {
@@ -241,11 +309,12 @@ std::optional<std::string> RoutineBook::next(bool answered) {
       roots_.clear();
       names_found_.clear();
       bodies_bytes_ = 0;
-      anywhere_found_ = {};
+      anywhere_found_ = types_found_ = {};
       step_ = Step::Bodies;
       if (found_.starts_with("0 ")) break;
       return query(kBodies);
-    case Step::Bodies:
+    case Step::Bodies: step_ = Step::Stored; return query(kStored);
+    case Step::Stored:
       step_ = Step::Users;
       if (roots_.empty()) break;
       return users_sql();
@@ -260,7 +329,9 @@ std::optional<std::string> RoutineBook::next(bool answered) {
 void RoutineBook::take_over() {
   names_ = std::exchange(names_found_, {});
   anywhere_ = std::exchange(anywhere_found_, {});
+  types_ = std::exchange(types_found_, {});
   empty_ = names_.empty() && !anywhere_.leave_something();
+  surprised_ = state_ == State::Read && !empty_;
   first_letters_.reset();
   for (const auto& [name, changes] : names_)
     if (!name.empty()) first_letters_.set(place_of(name[0]));
@@ -269,14 +340,14 @@ void RoutineBook::take_over() {
 
 void RoutineBook::finish(bool well) {
   // Not knowing who uses them is no reason to forget the functions themselves.
-  if (!well && step_ == Step::Users) take_over();
+  if (!well && (step_ == Step::Stored || step_ == Step::Users)) take_over();
   step_ = Step::None;
   failed_ = !well;
   read_at_ = started_at_;
   state_ = changed_meanwhile_ ? State::Stale : State::Read;
 }
 
-std::optional<protocol::SqlChanges> RoutineBook::changes_of(Bytes sql, Strings strings) const {
+std::optional<protocol::SqlChanges> RoutineBook::changes_of(Bytes sql, Strings strings, Bytes types) const {
 #ifdef PGWEIR_PLANT_FORGET_FUNCTIONS
   return {};
 #endif
@@ -284,6 +355,10 @@ std::optional<protocol::SqlChanges> RoutineBook::changes_of(Bytes sql, Strings s
   std::optional<protocol::SqlChanges> all;
   if (anywhere_.leave_something() && !evaluates_nothing(sql)) all = anywhere_;
   look_for_names(sql, strings == Strings::Code ? kStringsDeep : 0, all);
+  if (types_.leave_something() && any_of_users(types)) {
+    if (!all) all.emplace();
+    all->add(types_);
+  }
   return all;
 }
 

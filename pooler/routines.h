@@ -1,11 +1,12 @@
 // pooler/routines.h - which functions of the users' own change a session, by what names texts reach them.
 //
 // No text shows what a function that it calls will do. So Postgres is asked for the code of all of them,
-// which is read (protocol/sql_body.h), and for whatever leads to those that change something: functions that
-// mention them, tables whose triggers, defaults, policies or checks run them, views over these. A text that
-// holds one of these names may do what they do. It is asked when the first server of a group is connected,
-// again when definitions were changed through this group, and now and then, for they may be changed
-// elsewhere; a fingerprint of the catalogs shows whether all must be read anew.
+// which is read (protocol/sql_body.h), for what views, tables and types keep as expressions that call
+// Postgres's own functions of that kind, and for whatever leads to those that change something: functions
+// that mention them, tables whose triggers, defaults, policies or checks run them, views over these. A text
+// that holds one of these names may do what they do. It is asked when the first server of a group is
+// connected, again when definitions were changed through this group, and now and then, for they may be
+// changed elsewhere; a fingerprint of the catalogs shows whether all must be read anew.
 //
 //   Off --follow()--> Stale --a reading--> Read --definitions_changed()--> Stale
 //
@@ -66,6 +67,9 @@ class RoutineBook {
   void stopped() { finish(false); }
   // Postgres did not answer: nothing is known until the next time.
   bool failed() const { return failed_; }
+  // The last reading found others of them, though none was made through this group: what they have left on
+  // its servers since was not seen.
+  bool surprised() const { return surprised_; }
 
   bool empty() const { return empty_; }
   std::size_t size() const { return names_.size(); }
@@ -74,11 +78,14 @@ class RoutineBook {
   // What the text may do by functions; nothing: none of them is named. `strings`: whether it may run what
   // stands in its strings, as DO does.
   enum class Strings : std::uint8_t { Data, Code };
-  std::optional<protocol::SqlChanges> changes_of(Bytes sql, Strings strings = Strings::Data) const;
+  // `types`: of its parameters, as a Parse tells them. Values of a domain or composite type are checked when
+  // they are read, and of the oids nobody knows which is which.
+  std::optional<protocol::SqlChanges> changes_of(Bytes sql, Strings strings = Strings::Data,
+                                                 Bytes types = {}) const;
 
  private:
   enum class State : std::uint8_t { Off, Stale, Read };
-  enum class Step : std::uint8_t { None, Fingerprint, Bodies, Users };
+  enum class Step : std::uint8_t { None, Fingerprint, Bodies, Stored, Users };
   struct Hash {
     using is_transparent = void;
     std::size_t operator()(Bytes name) const { return std::hash<Bytes>()(name); }
@@ -90,23 +97,25 @@ class RoutineBook {
   bool user(const std::vector<std::optional<std::string>>& columns);
   std::string users_sql() const;
   void look_for_names(Bytes sql, unsigned deep, std::optional<protocol::SqlChanges>& all) const;
-  void name(const std::string& name, const protocol::SqlChanges& changes);
+  void runs(const std::optional<std::string>& name, const protocol::SqlChanges& changes);
   void take_over();
   void finish(bool well);
 
   State state_ = State::Off;
   Step step_ = Step::None;
   bool failed_ = false;
+  bool surprised_ = false;
   bool changed_meanwhile_ = false;
   Time read_at_{};
   Time started_at_{};
   std::string fingerprint_, found_;
-  std::map<std::string, protocol::SqlChanges> roots_;  // by oid: those of the reading
+  std::map<std::string, protocol::SqlChanges> roots_;  // by their oids: those of the reading
   std::size_t bodies_bytes_ = 0;                       // ... so far
   Names names_, names_found_;
   // Most words of a text begin like none of the names. Letters of either case share a place.
   std::bitset<32> first_letters_;
   protocol::SqlChanges anywhere_, anywhere_found_;  // may be done by a text that names nothing
+  protocol::SqlChanges types_, types_found_;        // ... to which a value of a user's type is bound
   bool empty_ = true;
   std::uint32_t version_ = 1;
   std::uint32_t epoch_ = 0;

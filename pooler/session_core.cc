@@ -575,7 +575,8 @@ void SessionCore::on_all_discarded() {
 
 // Now for this client, at the end of its transaction for all others.
 void SessionCore::on_definitions_changed(Bytes tag) {
-  constexpr std::array<Bytes, 3> kCode = {"FUNCTION", "PROCEDURE", "EXTENSION"};
+  constexpr std::array<Bytes, 6> kCode = {"FUNCTION",  "PROCEDURE", "EXTENSION",
+                                          "AGGREGATE", "OPERATOR",  "CAST"};
   const Bytes what = tag.substr(std::min(tag.size(), tag.find(' ') + 1));
   made_code_ =
       made_code_ || !books_->routines.empty() || std::find(kCode.begin(), kCode.end(), what) != kCode.end();

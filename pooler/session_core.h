@@ -223,6 +223,7 @@ class SessionCore final : private ServerCore::Audience {
   };
   Unnamed unnamed_answered();
   bool unnamed_pending_elsewhere() const;
+  bool may_have_unnamed() const;
   void lose_unnamed();
   void make_deallocated(Bytes text, std::vector<StatementOp::Taken>& taken, Actions& out);
   void give_back(StatementOp::Taken& taken);
@@ -237,9 +238,10 @@ class SessionCore final : private ServerCore::Audience {
   Step relay_bind(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_describe_or_close(const protocol::Frame& frame, Bytes rest, Actions& out);
   // Null: the text may be run as it is. Where it is refused nothing was noted.
-  [[nodiscard]] std::unique_ptr<Ruling> note_text(Bytes sql);
+  // `types`: of its parameters, as a Parse tells them.
+  [[nodiscard]] std::unique_ptr<Ruling> note_text(Bytes sql, Bytes types = {});
   void note_effects(const protocol::SqlEffects& effects, Bytes sql);
-  [[nodiscard]] Pins note_routines(const protocol::SqlEffects& effects, Bytes sql);
+  [[nodiscard]] Pins note_routines(const protocol::SqlEffects& effects, Bytes sql, Bytes types);
   bool may_run_routines(Statement& statement) const;
   void look_for_sequences(protocol::SqlWords words, Bytes sql, Actions& out);
   void forget_sequences(Actions& out);

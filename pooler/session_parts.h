@@ -45,6 +45,8 @@ inline RoutineBook::Strings strings_of(const protocol::SqlEffects& effects) {
 }
 
 inline Bytes sql_of(Bytes text) { return text.substr(0, text.find('\0')); }
+// What stands behind it in a Parse: the types of its parameters.
+inline Bytes types_of(Bytes text) { return text.substr(std::min(text.size(), sql_of(text).size() + 1)); }
 inline bool whole(const protocol::Frame& frame, Bytes rest) { return rest.size() >= frame.size; }
 
 }  // namespace pgweir

@@ -155,7 +155,7 @@ void SessionCore::note_executed(Bytes sql, std::unique_ptr<Ruling>& ruling, Acti
   for (const std::string& name : names) {
     const StatementRef held = *names_->find(name);
     look_for_sequences(held->words, sql_of(held->content), out);
-    std::unique_ptr<Ruling> of_body = note_text(sql_of(held->content));
+    std::unique_ptr<Ruling> of_body = note_text(sql_of(held->content), types_of(held->content));
     if (of_body && !of_body->refused && !lower_statement(name, *of_body)) of_body->refused = no_room();
     if (!of_body) continue;
     of_body->text.clear();

@@ -51,7 +51,7 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
   // What runs is one thing at a time: SQL, which has its limits, or a command, which has none.
   if (walsender() && server_->pipeline.owed() > 0) return stall(out);
   // It ends the unnamed statement, unless it is skipped; what was sent before may do so, too.
-  if (!unnamed_.empty() && !unnamed_sure()) return stall(out);
+  if (!unnamed_sure() && may_have_unnamed()) return stall(out);
   const bool all_here = whole(frame, rest);
   const Bytes text = rest.substr(kHeaderBytes, frame.size - kHeaderBytes);
   Draft draft;

@@ -388,7 +388,7 @@ SessionCore::Name SessionCore::find_statement(Bytes name, For use, Bytes& server
   // What it was made of here may have been another client's.
   if (lent && server_->statements.take(statement.id)) evict(statement.id, out);
   if (use != For::Describing && noteworthy)
-    if (const auto ruling = note_text(sql_of(statement.content))) {
+    if (const auto ruling = note_text(sql_of(statement.content), types_of(statement.content))) {
       if (ruling->refused) return refuse_statement(*ruling->refused, out), Name::Refused;
       return put_lowered(name, *ruling, server_name, out);
     }

@@ -111,10 +111,17 @@ std::unique_ptr<Ruling> refuse_ours(const protocol::SqlEffects& effects) {
   return nullptr;
 }
 
-// Of functions, or of what makes them run. A DO that does is opaque, and its tag does not tell.
-bool may_make_code(Bytes sql) {
-  constexpr std::array<Bytes, 5> kWhat = {"function", "procedure", "trigger", "view", "rule"};
-  return std::any_of(kWhat.begin(), kWhat.end(), [sql](Bytes what) { return mentions(sql, what); });
+// A text that may keep what it could do for those that come: in a view, a default, a check ... A DO that does
+// is opaque, and its tag does not tell.
+bool may_make_code(const protocol::SqlEffects& effects, Bytes sql) {
+  const protocol::SqlChanges& changes = effects.changes;
+  const auto& assigned = effects.reach.assignments;
+  const bool calls = changes.opaque || changes.advisory_lock || changes.advisory_unlock ||
+                     changes.reads_sequence || changes.unfollowable || effects.reach.hidden_setting ||
+                     std::any_of(assigned.begin(), assigned.end(), [](const protocol::SqlAssignment& each) {
+                       return each.where == protocol::SqlAssignment::Where::Argument;
+                     });
+  return calls && (mentions(sql, "create") || mentions(sql, "alter"));
 }
 
 bool runs_code(const protocol::SqlEffects& effects) {
@@ -237,7 +244,7 @@ Suspicion& SessionCore::suspicion() {
   return *suspicion_;
 }
 
-std::unique_ptr<Ruling> SessionCore::note_text(Bytes sql) {
+std::unique_ptr<Ruling> SessionCore::note_text(Bytes sql, Bytes types) {
   const bool inspects = guard_->inspects();
   note_resumed(sql);
   resets_all_ = false;
@@ -255,7 +262,8 @@ std::unique_ptr<Ruling> SessionCore::note_text(Bytes sql) {
   std::unique_ptr<Ruling> ruling;
   switch (effects.read) {
     case protocol::SqlEffects::Read::Plain:
-      if (const Pins no_room = note_routines(effects, sql)) return refusal(pin_book_->refuse(no_room, sql));
+      if (const Pins no_room = note_routines(effects, sql, types))
+        return refusal(pin_book_->refuse(no_room, sql));
       break;
     case protocol::SqlEffects::Read::Parsed:
       if ((ruling = refuse_ours(effects))) return ruling;
@@ -270,7 +278,8 @@ std::unique_ptr<Ruling> SessionCore::note_text(Bytes sql) {
         if (effects.changes.opaque || resets_all_ || runs_code(effects)) look_behind();
       }
       if (const Pins no_room = find_room(effects)) return refusal(pin_book_->refuse(no_room, sql));
-      if (const Pins no_room = note_routines(effects, sql)) return refusal(pin_book_->refuse(no_room, sql));
+      if (const Pins no_room = note_routines(effects, sql, types))
+        return refusal(pin_book_->refuse(no_room, sql));
       note_effects(effects, sql);
       break;
     case protocol::SqlEffects::Read::Unknown:
@@ -291,7 +300,7 @@ std::unique_ptr<Ruling> SessionCore::note_text(Bytes sql) {
 }
 
 std::unique_ptr<Ruling> SessionCore::note_unnamed() {
-  if (!unnamed_.empty()) return note_text(sql_of(unnamed_));
+  if (!unnamed_.empty()) return note_text(sql_of(unnamed_), types_of(unnamed_));
   return unnamed_here_ ? note_unread(kUnnamedKeptMax) : nullptr;
 }
 
@@ -335,9 +344,9 @@ Pins SessionCore::find_room(const protocol::SqlEffects& effects) {
 }
 
 // What the functions that the text names may do. Answers the pins for which there is no room.
-Pins SessionCore::note_routines(const protocol::SqlEffects& effects, Bytes sql) {
+Pins SessionCore::note_routines(const protocol::SqlEffects& effects, Bytes sql, Bytes types) {
   if (books_->routines.empty()) return 0;
-  auto changes = books_->routines.changes_of(sql, strings_of(effects));
+  auto changes = books_->routines.changes_of(sql, strings_of(effects), types);
   if (!changes) return 0;
   const std::vector<std::string>& held = guard_->names();
   const bool raises = changes->any_setting || changes->opaque ||
@@ -377,7 +386,9 @@ bool SessionCore::may_run_routines(Statement& statement) const {
   if (routines.empty()) return false;
   if (statement.routines_version != routines.version()) {
     statement.routines_version = routines.version();
-    statement.runs_routines = routines.changes_of(sql_of(statement.content)).has_value();
+    const Bytes content = statement.content;
+    statement.runs_routines =
+        routines.changes_of(sql_of(content), RoutineBook::Strings::Data, types_of(content)).has_value();
   }
   return statement.runs_routines;
 }
@@ -414,7 +425,7 @@ void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
     }
   }
   if (changes.opaque) server_->dirty = dirty_batch_ = true;
-  if (changes.opaque && may_make_code(sql)) made_code_ = true;
+  made_code_ = made_code_ || may_make_code(effects, sql);
   if (changes.temp) server_->temp_used = true;
   if (changes.reads_sequence) books_->reads_sequences = true;
   if (changes.unfollowable) server_->spoiled = true;

@@ -59,6 +59,14 @@ bool SessionCore::unnamed_sure() const {
   return pipeline.owed() == 0 || (!pipeline.batch_open() && !pipeline.owes_client());
 }
 
+// Now, or when what was to replace it turns out to be skipped.
+bool SessionCore::may_have_unnamed() const {
+  return !unnamed_.empty() ||
+         std::any_of(server_->ops.begin(), server_->ops.end(), [](const StatementOp& op) {
+           return op.kind == StatementOp::Kind::Unnamed && !op.name.empty();
+         });
+}
+
 // By the client's request of this kind, a Parse or a Close; false when the server will skip it. Where it may
 // yet be skipped, what was there is kept until it is answered.
 bool SessionCore::replace_unnamed(Owed kind) {

@@ -106,6 +106,7 @@ class Finder {
         become_opaque(changes_);
         reach_.hidden_sql = true;
         return;
+      case SqlFunction::CodeByName: become_opaque(changes_); return;
       case SqlFunction::Unfollowable: changes_.unfollowable = true; return;
     }
   }
@@ -124,6 +125,7 @@ class Finder {
       case SqlFunction::ReadsSequence: changes_.reads_sequence = true; return;
       case SqlFunction::Executor: execute(name, call); return;
       case SqlFunction::Assembler: assemble(name, call); return;
+      case SqlFunction::CodeByName: become_opaque(changes_); return;
       case SqlFunction::Unfollowable: changes_.unfollowable = true; return;
     }
   }

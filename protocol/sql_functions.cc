@@ -16,6 +16,11 @@ SqlFunction sql_function(Bytes name) {
   if (name.starts_with("query_to_xml") || name.starts_with("cursor_to_xml") || name == "ts_stat" ||
       name == "ts_rewrite" || name.starts_with("crosstab"))
     return SqlFunction::Executor;
+  if (name.starts_with("table_to_xml") || name.starts_with("schema_to_xml") ||
+      name.starts_with("database_to_xml") || name.starts_with("pg_input_") || name == "array_in" ||
+      name == "array_recv" || name == "domain_in" || name == "domain_recv" || name == "record_in" ||
+      name == "record_recv")
+    return SqlFunction::CodeByName;
   if (name == "connectby" || name == "xpath_table") return SqlFunction::Assembler;
   if (name == "setseed" || name.starts_with("dblink_connect") || name.starts_with("pg_replication_origin_") ||
       name == "pg_create_logical_replication_slot" || name == "pg_create_physical_replication_slot" ||
@@ -34,12 +39,22 @@ constexpr std::array<std::uint32_t, 8> kExecutors = {
     3685,              // ts_rewrite(tsquery, text)
     3689, 3690,        // ts_stat
 };
+constexpr std::array<std::uint32_t, 15> kCodeByName = {
+    2923, 2926, 2929,        // table_to_xml, table_to_xmlschema, table_to_xml_and_xmlschema
+    2933, 2934, 2935,        // schema_to_xml ...
+    2936, 2937, 2938,        // database_to_xml ...
+    750,  2400, 2597, 2598,  // array_in, array_recv, domain_in, domain_recv
+    2290, 2402,              // record_in, record_recv
+};
 }  // namespace
 
 SqlFunction sql_function(std::uint32_t oid) {
+  const auto is_in = [oid](const auto& oids) {
+    return std::find(oids.begin(), oids.end(), oid) != oids.end();
+  };
   if (oid == kSetConfig) return SqlFunction::SetConfig;
-  const bool executor = std::find(kExecutors.begin(), kExecutors.end(), oid) != kExecutors.end();
-  return executor ? SqlFunction::Executor : SqlFunction::Other;
+  if (is_in(kExecutors)) return SqlFunction::Executor;
+  return is_in(kCodeByName) ? SqlFunction::CodeByName : SqlFunction::Other;
 }
 
 }  // namespace pgweir::protocol

@@ -16,12 +16,13 @@ enum class SqlFunction : std::uint8_t {
   ReadsSequence,   // what nextval said last in this session
   Executor,        // runs SQL that stands in its arguments
   Assembler,       // ... that it makes of its arguments: names of columns and tables, as they should be
+  CodeByName,  // runs code of the users' own by the names and numbers of tables and types in its arguments
   Unfollowable,
 };
 
 // The name in lower case, without its schema.
 SqlFunction sql_function(Bytes name);
-// Of those that a FunctionCall can name, by their numbers: SetConfig, Executor and Other.
+// Of those that a FunctionCall can name, by their numbers: SetConfig, Executor, CodeByName and Other.
 SqlFunction sql_function(std::uint32_t oid);
 
 }  // namespace pgweir::protocol

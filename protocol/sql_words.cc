@@ -61,13 +61,16 @@ constexpr std::array<Bytes, 15> kOpeners = {"reset",  "discard",  "deallocate", 
                                             "call",   "set",      "explain",    "alter",   "create"};
 constexpr auto kOpenerLooks = Looks<1>().add(kOpeners);
 // ... wherever they stand,
-constexpr std::array<Bytes, 12> kAnywhere = {
-    "lastval", "currval",    "set_config",      "setseed",         "set_limit", "pg_settings",
-    "ts_stat", "ts_rewrite", "pg_backup_start", "pg_start_backup", "connectby", "xpath_table"};
+constexpr std::array<Bytes, 18> kAnywhere = {
+    "lastval",  "currval",    "set_config",      "setseed",         "set_limit", "pg_settings",
+    "ts_stat",  "ts_rewrite", "pg_backup_start", "pg_start_backup", "connectby", "xpath_table",
+    "array_in", "array_recv", "domain_in",       "domain_recv",     "record_in", "record_recv"};
 // ... with any ending,
-constexpr std::array<Bytes, 10> kBeginnings = {
-    "pg_advisory", "pg_try_advisory", "pg_temp",      "pg_replication_origin", "pg_create_",
-    "pg_copy_",    "dblink",          "query_to_xml", "cursor_to_xml",         "crosstab",
+constexpr std::array<Bytes, 14> kBeginnings = {
+    "pg_advisory",     "pg_try_advisory", "pg_temp",      "pg_replication_origin",
+    "pg_create_",      "pg_copy_",        "dblink",       "query_to_xml",
+    "cursor_to_xml",   "crosstab",        "table_to_xml", "schema_to_xml",
+    "database_to_xml", "pg_input_",
 };
 // ... behind certain words.
 constexpr std::array<Bytes, 3> kBehind = {"temp", "temporary", "execute"};

@@ -21,7 +21,7 @@ bool give(RoutineBook& book, const Row& row) {
 
 // A reading from its start to its end. Answers how many queries it took.
 int read(RoutineBook& book, const std::string& fingerprint, const Rows& bodies, const Rows& users,
-         Time now = Time(Duration(0))) {
+         Time now = Time(Duration(0)), const Rows& stored = {}) {
   int queries = 1;
   std::string query = book.start(now);
   CHECK(query.find("SET LOCAL search_path = pg_catalog, pg_temp; SELECT") == 0);
@@ -30,6 +30,9 @@ int read(RoutineBook& book, const std::string& fingerprint, const Rows& bodies, 
   if (!more) return queries;
   ++queries;
   for (const Row& row : bodies) REQUIRE(give(book, row));
+  REQUIRE(book.next(true));
+  ++queries;
+  for (const Row& row : stored) REQUIRE(give(book, row));
   more = book.next(true);
   if (!more) return queries;
   ++queries;
@@ -38,15 +41,15 @@ int read(RoutineBook& book, const std::string& fingerprint, const Rows& bodies, 
   return queries;
 }
 
-const Rows kBodies = {{"16400", "set_tenant", "sql", "select set_config('app.tenant', $1, false)"},
-                      {"16401", "Make Temp", "plpgsql", "begin create temp table t (a int); end"},
-                      {"16402", "touch", "plpgsql", "begin\nupdate t\nset a = 1; end"},
-                      {"16403", "long", "plpgsql", std::nullopt}};
-const Rows kUsers = {{"16400", "set_tenant"},
-                     {"16400", "tenants"},
-                     {"16401", "Make Temp"},
-                     {"16401", "tenants"},
-                     {"16403", "long"}};
+const Rows kBodies = {{"1255 16400", "set_tenant", "sql", "select set_config('app.tenant', $1, false)"},
+                      {"1255 16401", "Make Temp", "plpgsql", "begin create temp table t (a int); end"},
+                      {"1255 16402", "touch", "plpgsql", "begin\nupdate t\nset a = 1; end"},
+                      {"1255 16403", "long", "plpgsql", std::nullopt}};
+const Rows kUsers = {{"1255 16400", "set_tenant", "f"},
+                     {"1255 16400", "tenants", "f"},
+                     {"1255 16401", "Make Temp", "f"},
+                     {"1255 16401", "tenants", "f"},
+                     {"1255 16403", "long", "f"}};
 
 RoutineBook followed() {
   RoutineBook book;
@@ -58,7 +61,7 @@ RoutineBook followed() {
 
 TEST_CASE("what a text may do is told by the names in it") {
   RoutineBook book = followed();
-  CHECK(read(book, "4 99", kBodies, kUsers) == 3);
+  CHECK(read(book, "4 99", kBodies, kUsers) == 4);
   CHECK(book.size() == 4);
   const auto settings = [&book](const char* sql) {
     const auto changes = book.changes_of(sql);
@@ -116,7 +119,7 @@ TEST_CASE("a text that may run what stands in its strings does what these name")
 TEST_CASE("a name is cut like Postgres cuts it") {
   RoutineBook book = followed();
   const std::string name(63, 'a');
-  read(book, "1 1", {{"16400", name, "sql", "select set_config('app.x', '1', false)"}}, {});
+  read(book, "1 1", {{"1255 16400", name, "sql", "select set_config('app.x', '1', false)"}}, {});
   CHECK(book.changes_of("select " + name + "bcd()"));
   CHECK_FALSE(book.changes_of("select " + name.substr(1) + "()"));
 }
@@ -124,7 +127,7 @@ TEST_CASE("a name is cut like Postgres cuts it") {
 TEST_CASE("names that only quotes can spell are found") {
   RoutineBook book = followed();
   const char* const code = "select set_config('app.x', '1', false)";
-  read(book, "1 1", {{"16400", "say \"so\"", "sql", code}, {"16401", "9lives", "sql", code}}, {});
+  read(book, "1 1", {{"1255 16400", "say \"so\"", "sql", code}, {"1255 16401", "9lives", "sql", code}}, {});
   CHECK(book.changes_of("select \"say \"\"so\"\"\"()"));
   CHECK(book.changes_of("select \"9lives\"()"));
   CHECK_FALSE(book.changes_of("select \"say so\"()"));
@@ -134,14 +137,45 @@ TEST_CASE("names that only quotes can spell are found") {
 
 TEST_CASE("what stands behind an operator may be done by every text") {
   RoutineBook book = followed();
-  read(book, "4 99", kBodies, {{"16401", std::nullopt}});
+  read(book, "4 99", kBodies, {{"1255 16401", std::nullopt, "f"}});
   CHECK(book.changes_of("select 1 @@@ 2")->temp);
   CHECK_FALSE(book.empty());
 }
 
+TEST_CASE("what expressions call that are kept with views, tables and types is told by their names") {
+  RoutineBook book = followed();
+  const char* const call = "SELECT set_config(x, x, x)";
+  const Rows stored = {
+      {"1259 16500", "setter", "sql", call},
+      {"1259 16501", "settings", "sql", "; UPDATE pg_settings SET setting = x WHERE name = x"},
+      {"1259 16502", "locker", "sql", "SELECT pg_advisory_lock(x, x, x)"},
+      {"1259 16503", "brief", "sql", "SELECT pg_advisory_xact_lock(x, x, x)"},
+      {"1247 16504", "checked", "sql", "SELECT schema_to_xml(x, x, x)"},
+      {"1259 16505", "reader", "sql", "SELECT currval(x, x, x)"}};
+  const Rows users = {{"1259 16500", "setter", "f"},   {"1259 16500", "over_setter", "f"},
+                      {"1259 16501", "settings", "f"}, {"1259 16502", "locker", "f"},
+                      {"1247 16504", "checked", "t"},  {"1259 16505", "reader", "f"}};
+  CHECK(read(book, "6 1", {}, users, {}, stored) == 4);
+  CHECK(book.changes_of("select * from over_setter")->any_setting);
+  CHECK(book.changes_of("update settings set setting = '1' where name = 'work_mem'")->any_setting);
+  CHECK(book.changes_of("table locker")->advisory_lock);
+  CHECK_FALSE(book.changes_of("table brief"));
+  CHECK(book.changes_of("select 'a'::checked")->opaque);
+  CHECK(book.changes_of("table reader")->reads_sequence);
+  CHECK_FALSE(book.changes_of("select $1"));
+  // Parameters of types: how many, and which.
+  const auto bound = [&](Bytes types) {
+    return book.changes_of("select $1", RoutineBook::Strings::Data, types);
+  };
+  CHECK(bound(Bytes("\0\2\0\0\0\x17\0\0\x40\x78", 10))->opaque);
+  CHECK_FALSE(bound(Bytes("\0\1\0\0\0\x17", 6)));
+  CHECK_FALSE(bound(Bytes("\0\0", 2)));
+  CHECK_FALSE(bound(Bytes("\0\2\0\0", 4)));
+}
+
 TEST_CASE("what evaluates nothing uses no operator") {
   RoutineBook book = followed();
-  read(book, "4 99", kBodies, {{"16401", std::nullopt}});
+  read(book, "4 99", kBodies, {{"1255 16401", std::nullopt, "f"}});
   // A look behind one of these would be the query that no SET TRANSACTION may come after.
   for (const char* const sql : {"begin", "BEGIN;", "start transaction read only;;",
                                 "set transaction isolation level serializable", "set local work_mem = '1MB'",
@@ -161,12 +195,12 @@ TEST_CASE("a database without functions takes one query, and so does one that ha
   CHECK(read(book, "0 0", {}, {}) == 1);
   CHECK_FALSE(book.stale());
   CHECK(book.empty());
-  CHECK(read(book, "4 99", kBodies, kUsers) == 3);
+  CHECK(read(book, "4 99", kBodies, kUsers) == 4);
   const auto version = book.version();
   CHECK(read(book, "4 99", {}, {}) == 1);
   CHECK(book.version() == version);
   CHECK_FALSE(book.empty());
-  CHECK(read(book, "4 100", {}, {}) == 2);
+  CHECK(read(book, "4 100", {}, {}) == 3);
   CHECK(book.version() != version);
   CHECK(book.empty());
 }
@@ -197,6 +231,21 @@ TEST_CASE("it is read when it is stale, and again after a while") {
   CHECK_FALSE(book.due(start));
 }
 
+TEST_CASE("a reading tells whether it found what nobody here has made") {
+  RoutineBook book = followed();
+  read(book, "4 99", kBodies, kUsers);
+  CHECK_FALSE(book.surprised());
+  read(book, "4 99", {}, {});
+  CHECK_FALSE(book.surprised());
+  read(book, "5 99", kBodies, kUsers);
+  CHECK(book.surprised());
+  book.definitions_changed();
+  read(book, "6 99", kBodies, kUsers);
+  CHECK_FALSE(book.surprised());
+  read(book, "7 99", {}, {});  // these have gone
+  CHECK_FALSE(book.surprised());
+}
+
 TEST_CASE("a reading that fails holds up nobody and forgets nothing") {
   RoutineBook book = followed();
   read(book, "4 99", kBodies, kUsers);
@@ -213,8 +262,10 @@ TEST_CASE("a reading that fails holds up nobody and forgets nothing") {
   book.start({});
   REQUIRE(give(book, {"5 1"}));
   REQUIRE(book.next(true));
-  REQUIRE(give(book, {"16400", "another", "sql", "select set_config('app.x', '1', false)"}));
+  REQUIRE(give(book, {"1255 16400", "another", "sql", "select set_config('app.x', '1', false)"}));
   REQUIRE(book.next(true));
+  const bool users_asked = GENERATE(false, true);
+  if (users_asked) REQUIRE(book.next(true));
   CHECK_FALSE(book.next(false));
   CHECK(book.changes_of("select another()"));
   CHECK(book.size() == 1);
@@ -225,7 +276,7 @@ TEST_CASE("a database full of code costs no more than its bounds") {
   const std::string harmless = "begin\nset_up := " + std::string(11'000, '1') + "; end";
   Rows bodies;
   for (std::size_t i = 0; i <= RoutineBook::kBodiesMost / harmless.size() + 1; ++i)
-    bodies.push_back({std::to_string(20000 + i), "f" + std::to_string(i), "plpgsql", harmless});
+    bodies.push_back({"1255 " + std::to_string(20000 + i), "f" + std::to_string(i), "plpgsql", harmless});
   read(book, "9 9", bodies, {});
   CHECK_FALSE(book.changes_of("select f0()"));
   CHECK(book.changes_of("select f" + std::to_string(bodies.size() - 1) + "()")->opaque);
@@ -233,7 +284,7 @@ TEST_CASE("a database full of code costs no more than its bounds") {
 
   Rows names;
   for (std::size_t i = 0; i <= RoutineBook::kNamesMost; ++i)
-    names.push_back({std::to_string(20000 + i), "g" + std::to_string(i), "plpgsql", std::nullopt});
+    names.push_back({"1255 " + std::to_string(20000 + i), "g" + std::to_string(i), "plpgsql", std::nullopt});
   read(book, "9 10", names, {});
   CHECK(book.size() == RoutineBook::kNamesMost);
   CHECK(book.changes_of("select 1")->opaque);
@@ -247,10 +298,13 @@ TEST_CASE("rows that answer something else are refused") {
   CHECK_FALSE(book.row(Bytes("\0\1\0\0", 4)));
   REQUIRE(give(book, {"4 99"}));
   REQUIRE(book.next(true));
-  CHECK_FALSE(give(book, {"16400", "f"}));
+  CHECK_FALSE(give(book, {"1255 16400", "f"}));
+  for (const char* const key : {"16400", "1255 ", " 16400", "1255 16400 ", "a 16400"})
+    CHECK_FALSE(give(book, {key, "f", "sql", "select set_config('app.x', '1', false)"}));
   CHECK_FALSE(give(book, {"1; drop table t", "f", "sql", "select set_config('app.x', '1', false)"}));
   // A row too long to be read may be of any function.
   CHECK(book.row({}));
+  REQUIRE(book.next(true));
   CHECK_FALSE(book.next(true).has_value());
   CHECK(book.changes_of("select 1")->opaque);
 }

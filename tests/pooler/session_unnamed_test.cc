@@ -183,6 +183,22 @@ TEST_CASE("a simple query behind a batch waits until it is known which unnamed s
   client.step([&] { client.core.server_gone("x", client.out); });
 }
 
+TEST_CASE("... also where a Close that may be skipped stands between") {
+  Place place;
+  Linked client(place);
+  client.says(parse("", "select 'a'") + sync_message());
+  client.hears(parsed() + ready('T'));
+  client.sent();
+  CHECK(client.says(bind("missing") + close('S', "") + sync_message() + query("select 1") + describe('S') +
+                    sync_message()) == "stalled");
+  CHECK(client.sent() == "B:missing C S");
+  client.hears(error("26000") + ready('E'));
+  CHECK(client.says("").empty());
+  CHECK(client.sent() == "Q:select 1 B:pgweir_none S");
+  client.hears(error("25P02") + ready('E') + error("25P02") + ready('E'));
+  client.step([&] { client.core.server_gone("x", client.out); });
+}
+
 TEST_CASE("a long unnamed statement is not kept for the case that its successor is skipped") {
   Place place;
   Client client(place);

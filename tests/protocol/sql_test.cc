@@ -280,6 +280,12 @@ const Row kRows[] = {
     {"SELECT * FROM ts_stat($1)", "Other opaque"},
     {"SELECT * FROM crosstab('select a, b, c from t') AS ct(a int, b int)", "Other"},
     {"SELECT cursor_to_xml('c', 1, true, true, '')", "Other opaque"},
+    // code of the users' own that no word of the text names
+    {"SELECT table_to_xml(16400, true, true, '')", "Other opaque"},
+    {"SELECT schema_to_xmlschema('s', true, true, '')", "Other opaque"},
+    {"SELECT database_to_xml(true, true, '')", "Other opaque"},
+    {"SELECT domain_in('a', 16400, -1)", "Other opaque"},
+    {"SELECT pg_input_is_valid('a', 'd')", "Other opaque"},
     // code
     {"DO $$ BEGIN PERFORM 1; END $$", "Do"},
     {"DO $$ BEGIN UPDATE t SET a = 1; END $$", "Do"},
@@ -669,6 +675,8 @@ TEST_CASE("functions that run a query or set a value are known by their numbers,
   CHECK(sql_function(2078) == SqlFunction::SetConfig);
   for (const std::uint32_t oid : {2924U, 2925U, 2927U, 2928U, 2930U, 3685U, 3689U, 3690U})
     CHECK(sql_function(oid) == SqlFunction::Executor);
-  for (const std::uint32_t oid : {0U, 715U, 957U, 2923U, 2926U, 3684U})  // large objects, table_to_xml ...
+  for (const std::uint32_t oid : {750U, 2290U, 2400U, 2402U, 2597U, 2598U, 2923U, 2926U, 2938U})
+    CHECK(sql_function(oid) == SqlFunction::CodeByName);
+  for (const std::uint32_t oid : {0U, 715U, 957U, 2931U, 3684U})  // large objects ...
     CHECK(sql_function(oid) == SqlFunction::Other);
 }

@@ -79,9 +79,12 @@ bool PgSession::asked_for_functions(const std::string& sql) {
   if (says("hashtext"))
     protocol::put_data_row(out, {"1 1"});
   else if (says("pg_get_functiondef"))
-    protocol::put_data_row(out, {"16400", "remember", "sql", "select set_config('app.mark', $1, false)"});
+    protocol::put_data_row(out,
+                           {"1255 16400", "remember", "sql", "select set_config('app.mark', $1, false)"});
   else if (says("pg_inherits"))
-    protocol::put_data_row(out, {"16400", "remember"});
+    protocol::put_data_row(out, {"1255 16400", "remember", "f"});
+  else if (says("ev_action"))
+    return true;
   else
     return false;
   put(std::move(out));

@@ -34,8 +34,11 @@ def parse(sql, name=""):
     return message(b"P", f"{name}\0{sql}\0".encode() + b"\0\0")
 
 
-def bind(statement="", portal=""):
-    return message(b"B", f"{portal}\0{statement}\0".encode() + b"\0\0\0\0\0\0")
+def bind(statement="", portal="", values=()):
+    """The values are texts."""
+    given = [struct.pack("!i", len(value)) + value.encode() for value in values]
+    counted = b"\0\0" + struct.pack("!h", len(given)) + b"".join(given) + b"\0\0"
+    return message(b"B", f"{portal}\0{statement}\0".encode() + counted)
 
 
 def execute(portal="", rows=0):
