@@ -1,6 +1,6 @@
 """All cases."""
 
-from . import calls, clocks, code, identity, innocent, leaks, startup, texts
+from . import calls, clocks, code, identity, innocent, leaks, startup, stored, texts
 
 HOSTILE = [
     *startup.CASES,
@@ -9,6 +9,7 @@ HOSTILE = [
     *code.CASES,
     *clocks.CASES,
     *leaks.CASES,
+    *stored.CASES,
     *identity.CASES,
 ]
 INNOCENT = innocent.CASES

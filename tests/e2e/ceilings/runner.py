@@ -104,7 +104,7 @@ class Runner:
         if case.lowered:
             self.stage.widen(seat)
         # Servers are not handed on from case to case: what one leaves is not the next one's result.
-        if case.group in ("roles and databases", "functions", "leaks"):
+        if case.group in ("roles and databases", "functions", "leaks", "stored expressions"):
             self.stage.restore(seat)
         else:
             self.stage.end_servers(seat)
