@@ -434,9 +434,9 @@ void ConsoleSession::State::show_limit(const std::string& tenant) {
 void ConsoleSession::State::change_tenant(const std::string& tenant, const tiers::Fields& fields) {
   look_up(tenant, [tenant, fields](State& state, const tiers::Tenant&, bool stored) {
     if (!stored) return state.change_configured(tenant, fields);
-    auto answer = state.if_here([](State& here, const std::string& error) {
-      if (error.empty()) return here.done();
-      here.failed({sqlstate::kCannotConnectNow, "the tenant store was not changed: " + error, {}, {}});
+    auto answer = state.if_here([](State& here, const Expected<void>& changed) {
+      if (changed) return here.done();
+      here.failed(changed.error());
     });
     state.worker.shared().tiers->set(state.worker.loop(), tenant, fields, answer);
   });
@@ -505,8 +505,8 @@ void ConsoleSession::State::move(const Request& request) {
     Mover::Commit commit;
     if (stored)
       commit = [&home, &shared, fields, name = record.name](std::function<void(const std::string&)> done) {
-        shared.tiers->set(home.loop(), name, fields, [done = std::move(done)](const std::string& error) {
-          done(error.empty() ? error : "the tenant store was not changed: " + error);
+        shared.tiers->set(home.loop(), name, fields, [done = std::move(done)](const Expected<void>& changed) {
+          done(changed ? std::string() : changed.error().message);
         });
       };
     else

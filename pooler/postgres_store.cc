@@ -24,7 +24,8 @@ void PostgresStore::fetch(Of of, const std::string& name) {
   arm();
 }
 
-void PostgresStore::set(const std::string& tenant, const tiers::Fields& fields, Done done) {
+void PostgresStore::set(const std::string& tenant, const tiers::Fields& fields,
+                        const tiers::Fields& /*whole*/, Done done) {
   order(tiers::postgres_set(tenant, fields), true,
         [this, tenant, done = std::move(done)](const std::string& error) {
           done(error);

@@ -7,6 +7,16 @@
 
 namespace pgweir {
 
+namespace {
+
+// Of a command; empty: nothing.
+std::string what_failed(const tiers::RedisReply* reply) {
+  if (!reply) return "Redis does not answer";
+  return reply->kind == tiers::RedisReply::Kind::Failure ? quoted(reply->text) : std::string();
+}
+
+}  // namespace
+
 RedisStore::RedisStore(net::Loop& loop, Rng& rng, Log& log, RedisSettings settings, Listener& listener,
                        Keys keys)
     : loop_(loop),
@@ -47,13 +57,12 @@ void RedisStore::drop(Of of, const std::string& name) {
   ask({"DEL", key_prefix(of) + name}, [](const std::string&) {});
 }
 
-void RedisStore::set(const std::string& tenant, const tiers::Fields& fields, Done done) {
-  std::vector<std::string> words{"HSET", std::string(tiers::kRedisTenantKey) + tenant};
-  for (const auto& [key, value] : fields) {
-    words.push_back(key);
-    words.push_back(value);
-  }
-  ask(std::move(words), [this, tenant, done = std::move(done)](const std::string& error) {
+void RedisStore::set(const std::string& tenant, const tiers::Fields& fields, const tiers::Fields& whole,
+                     Done done) {
+  std::string command;
+  tiers::put_redis_set(command, std::string(tiers::kRedisTenantKey) + tenant, fields, whole);
+  ask(std::move(command), [this, tenant, done = std::move(done)](const tiers::RedisReply* reply) {
+    const std::string error = what_failed(reply);
     done(error);
     // Others hear of it by the channel, and so do we; but where that is refused, at least we know.
     if (!error.empty()) return;
@@ -77,10 +86,8 @@ void RedisStore::put_usage(const std::string& key, const tiers::Fields& fields, 
 void RedisStore::ask(std::vector<std::string> words, Done done) {
   std::string command;
   tiers::put_redis(command, std::vector<std::string_view>(words.begin(), words.end()));
-  ask(std::move(command), [done = std::move(done)](const tiers::RedisReply* reply) {
-    if (!reply) return done("Redis does not answer");
-    done(reply->kind == tiers::RedisReply::Kind::Failure ? quoted(reply->text) : std::string());
-  });
+  ask(std::move(command),
+      [done = std::move(done)](const tiers::RedisReply* reply) { done(what_failed(reply)); });
 }
 
 void RedisStore::ask(std::string command, Replied done) {

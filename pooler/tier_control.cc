@@ -47,6 +47,7 @@ TierControl::TierControl(net::Loop& loop, Log& log, std::shared_ptr<const Snapsh
       snapshot_(std::move(snapshot)),
       catalog_(rules_of(snapshot_)),
       store_(make(*this)),
+      orders_(catalog_, *store_, log_),
       timer_(this, [](void* self) { static_cast<TierControl*>(self)->tick(); }) {}
 
 TierControl::~TierControl() = default;
@@ -90,15 +91,16 @@ void TierControl::take_snapshot(std::shared_ptr<const Snapshot> snapshot) {
   });
 }
 
-void TierControl::set(net::Loop& asker, std::string tenant, tiers::Fields fields, TierStore::Done done) {
+void TierControl::set(net::Loop& asker, std::string tenant, tiers::Fields fields, TenantOrders::Done done) {
   loop_.post([this, &asker, tenant = std::move(tenant), fields = std::move(fields), done = std::move(done)] {
-    const auto answer = [&asker, done](const std::string& error) {
-      asker.post([done, error] { done(error); });
+    const auto answer = [&asker, done](const Expected<void>& changed) {
+      asker.post([done, changed] { done(changed); });
     };
     for (const auto& [key, value] : fields)
       if (key == "tier" && !catalog_.has_tier(value, loop_.now()))
-        return answer("no tier " + quoted(value) + " is in the configuration, or in use");
-    store_->set(tenant, fields, answer);
+        return answer(fail(sqlstate::kUndefinedObject,
+                           "no tier " + quoted(value) + " is in the configuration, or in use"));
+    orders_.begin(tenant, fields, answer);
     obey();
   });
 }
@@ -164,16 +166,19 @@ void TierControl::figures(net::Loop& asker, std::function<void(const Figures&)> 
 void TierControl::on_row(TierStore::Of of, const std::string& name, const Expected<tiers::Fields>& fields) {
   if (answered_) std::exchange(answered_, nullptr)();
   catalog_.row(of, name, fields, loop_.now());
+  orders_.on_row(of, name, fields);
   obey();
 }
 
 void TierControl::on_no_row(TierStore::Of of, const std::string& name) {
   catalog_.no_row(of, name, loop_.now());
+  orders_.on_row(of, name, tiers::Fields());
   obey();
 }
 
 void TierControl::on_failed(TierStore::Of of, const std::string& name) {
   catalog_.failed(of, name, loop_.now());
+  orders_.on_failed(of, name);
   obey();
 }
 

@@ -14,6 +14,7 @@
 #include "pooler/base/log.h"
 #include "pooler/net/loop.h"
 #include "pooler/snapshot.h"
+#include "pooler/tenant_orders.h"
 #include "pooler/throttle.h"
 #include "pooler/tier_store.h"
 #include "pooler/usage.h"
@@ -40,9 +41,8 @@ class TierControl final : TierStore::Listener, public Throttle::Fleet {
   void watch(tiers::Tenant record);
   void unwatch(std::string tenant);
   void take_snapshot(std::shared_ptr<const Snapshot> snapshot);
-  // Changes fields of a tenant's row in the store. `done` runs on `asker`, with what went wrong; empty:
-  // nothing.
-  void set(net::Loop& asker, std::string tenant, tiers::Fields fields, TierStore::Done done);
+  // Changes fields of a tenant's row in the store. `done` runs on `asker`.
+  void set(net::Loop& asker, std::string tenant, tiers::Fields fields, TenantOrders::Done done);
   // From now on what tenants have used is kept in the store, under this name of the run. Before start().
   void keep_usage(std::string instance) { usage_.emplace(std::move(instance)); }
   void add_usage(std::vector<UsageDelta> deltas);
@@ -84,6 +84,7 @@ class TierControl final : TierStore::Listener, public Throttle::Fleet {
   std::shared_ptr<const Snapshot> snapshot_;
   tiers::Catalog catalog_;
   std::unique_ptr<TierStore> store_;
+  TenantOrders orders_;
   std::unordered_map<std::string, std::vector<Asker>> asking_;  // by tenant
   std::function<void(const tiers::Tenant&)> changed_;
   std::function<void()> answered_;  // empty: has been called

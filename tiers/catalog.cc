@@ -98,6 +98,11 @@ Catalog::Answer Catalog::ask(std::string_view tenant, Time now) {
   return answer(one, now);
 }
 
+Fields Catalog::last_row(std::string_view tenant) const {
+  const auto at = entries_.find(std::string(tenant));
+  return at == entries_.end() ? Fields() : at->second.row.fields();
+}
+
 void Catalog::watch(const Tenant& record, Time now) {
   Entry& one = entry(record.name);
   if (++one.watchers > 1) return;

@@ -122,6 +122,8 @@ class Catalog {
   void changed(std::string_view what, Time now);
   // Whether the configuration has this tier, or the store told of it.
   bool has_tier(std::string_view name, Time now) const { return tier(name, now).has_value(); }
+  // What the store said last of a tenant that was good; no fields: nothing.
+  Fields last_row(std::string_view tenant) const;
   // To be called several times a second.
   void tick(Time now);
 

@@ -139,6 +139,23 @@ std::string_view Row::get(std::string_view key) const {
   return found;
 }
 
+Fields Row::fields() const {
+  Fields all;
+  each([&](std::string_view key, std::string_view value) { all.emplace_back(key, value); });
+  return all;
+}
+
+Fields with(Fields row, const Fields& change) {
+  for (const auto& [key, value] : change) {
+    const auto same = [&key = key](const auto& field) { return field.first == key; };
+    if (const auto has = std::find_if(row.begin(), row.end(), same); has != row.end())
+      has->second = value;
+    else
+      row.emplace_back(key, value);
+  }
+  return row;
+}
+
 Expected<void> Row::apply(Tier& tier) const {
   Expected<void> good;
   each([&](std::string_view key, std::string_view value) {

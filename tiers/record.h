@@ -34,6 +34,8 @@ class Row {
   std::size_t bytes() const { return packed_.capacity(); }
   // The value of a field, empty if it has none.
   std::string_view get(std::string_view key) const;
+  // Without the fields that nobody knows.
+  Fields fields() const;
   // Over what `tier` says already; floors that exceed the ceiling afterwards are lowered to it. The error is
   // of the first field that does not fit to what is there; it is left out, all others are set.
   Expected<void> apply(Tier& tier) const;
@@ -52,6 +54,9 @@ class Row {
   std::string packed_;  // key NUL value NUL ..., known fields only
   std::uint32_t unknown_ = 0;
 };
+
+// The same row with these fields changed or added.
+Fields with(Fields row, const Fields& change);
 
 // Neither is above the other: counts are the lower ones, all else is a's.
 Tier lower_of(Tier a, const Tier& b);

@@ -131,6 +131,22 @@ void put_redis_copy(std::string& out, std::string_view key, const Fields& fields
   put_redis(out, words);
 }
 
+// In one: a hash that goes between question and change must not come back with these fields alone.
+void put_redis_set(std::string& out, std::string_view key, const Fields& fields, const Fields& whole) {
+  constexpr std::string_view kScript =
+      "local first, last = 2, 1 + 2 * ARGV[1] "
+      "if redis.call('EXISTS', KEYS[1]) == 0 then first, last = last + 1, #ARGV end "
+      "return redis.call('HSET', KEYS[1], unpack(ARGV, first, last))";
+  const std::string count = std::to_string(fields.size());
+  std::vector<std::string_view> words{"EVAL", kScript, "1", key, count};
+  for (const Fields* const part : {&fields, &whole})
+    for (const auto& [name, value] : *part) {
+      words.push_back(name);
+      words.push_back(value);
+    }
+  put_redis(out, words);
+}
+
 void put_redis_fetch(std::string& out, std::string_view key_prefix, std::string_view name) {
   put_redis(out, {"HGETALL", std::string(key_prefix) + std::string(name)});
 }

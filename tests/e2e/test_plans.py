@@ -134,6 +134,43 @@ class Plans(PgweirCase):
         weir.console("SUSPEND_TENANT acme")
         self.assertIn("is suspended", first_error(wire.until_closed())["M"])
 
+    def row(self, redis, name="acme"):
+        words = redis("HGETALL", f"pgweir:tenant:{name}").split("\n") + [""]  # a last value may be empty
+        return dict(zip(words[::2], words[1::2]))
+
+    def test_what_is_ordered_after_redis_was_emptied_leaves_a_whole_row(self):
+        redis = self.redis()
+        row = {"tier": "large", "database": "shared", "max_clients": "7"}
+        orders = {
+            "SUSPEND_TENANT {} 'invoice 7 is open'": {"state": "suspended", "reason": "invoice 7 is open"},
+            "RESUME_TENANT {}": {"state": "active", "reason": ""},
+            "SET TIER {} small": {"tier": "small"},
+            "MOVE {} TO other": {"backend": "other"},
+        }
+        names = [f"t{i}" for i in range(len(orders))]
+        for name in names:
+            redis.tenant(name, **row)
+        here = {"host": self.postgres.host, "port": self.postgres.port}
+        weir = self.weir(redis=redis, tenants={}, backends={"main": here, "other": here})
+        for name in names:
+            self.assertEqual(self.limits(weir, name)["max_clients"][0], "7")
+        redis("FLUSHALL")
+        for name, (order, change) in zip(names, orders.items()):
+            weir.console(order.format(name))
+            self.assertEqual(self.row(redis, name), {**row, **change}, order)
+        self.assertEqual(self.wire(weir, names[1]).value("select current_database()"), "shared")
+        self.assertEqual(weir.log().count('"message":"row of the tenant store was gone"'), len(orders))
+
+    def test_a_row_that_is_there_keeps_what_others_have_written(self):
+        redis = self.redis()
+        redis.tenant("acme", tier="large", database="shared", colour="blue")
+        weir = self.weir(redis=redis, tenants={})
+        self.limits(weir)
+        redis("HSET", "pgweir:tenant:acme", "max_clients", "9")  # and tells nobody
+        weir.console("SUSPEND_TENANT acme")
+        self.assertEqual(self.row(redis), {"tier": "large", "database": "shared", "colour": "blue", "max_clients": "9",
+                                           "state": "suspended", "reason": ""})
+
     def test_what_is_beyond_a_lower_plan_is_closed_after_the_grace(self):
         redis = self.redis()
         redis.tenant("acme", tier="large", database="shared")

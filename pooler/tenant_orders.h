@@ -1,0 +1,46 @@
+// pooler/tenant_orders.h - changes of tenants' rows that somebody orders. Each row is asked for before it is
+// written, so that one that the store has lost comes back whole. Lives on the control loop.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "pooler/base/log.h"
+#include "pooler/tier_store.h"
+#include "tiers/catalog.h"
+
+namespace pgweir {
+
+class TenantOrders {
+ public:
+  // What went wrong, if anything: a sentence and what to do.
+  using Done = std::function<void(const Expected<void>&)>;
+  using Of = TierStore::Of;
+
+  TenantOrders(const tiers::Catalog& catalog, TierStore& store, Log& log)
+      : catalog_(catalog), store_(store), log_(log) {}
+
+  // `done` is called once, maybe before this returns.
+  void begin(const std::string& tenant, tiers::Fields change, Done done);
+  // Of every answer of the store, once the catalog has it.
+  void on_row(Of of, const std::string& name, const Expected<tiers::Fields>& fields);
+  void on_failed(Of of, const std::string& name);
+
+ private:
+  struct Order {
+    std::string tenant;
+    tiers::Fields change;
+    Done done;
+  };
+  std::vector<Order> take(Of of, const std::string& name);
+  void write(const Order& order, const Expected<tiers::Fields>& fields);
+
+  const tiers::Catalog& catalog_;
+  TierStore& store_;
+  Log& log_;
+  std::unordered_map<std::string, std::vector<Order>> reading_;  // by tenant
+};
+
+}  // namespace pgweir
