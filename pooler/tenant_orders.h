@@ -1,5 +1,6 @@
 // pooler/tenant_orders.h - changes of tenants' rows that somebody orders. Each row is asked for before it is
-// written, so that one that the store has lost comes back whole. Lives on the control loop.
+// written, so that one that the store has lost comes back whole, and checked as one that comes is, so that
+// what was ordered holds. Lives on the control loop.
 #pragma once
 
 #include <functional>
@@ -25,7 +26,7 @@ class TenantOrders {
   // `done` is called once, maybe before this returns.
   void begin(const std::string& tenant, tiers::Fields change, Done done);
   // Of every answer of the store, once the catalog has it.
-  void on_row(Of of, const std::string& name, const Expected<tiers::Fields>& fields);
+  void on_row(Of of, const std::string& name, const Expected<tiers::Fields>& fields, Time now);
   void on_failed(Of of, const std::string& name);
 
  private:
@@ -35,7 +36,7 @@ class TenantOrders {
     Done done;
   };
   std::vector<Order> take(Of of, const std::string& name);
-  void write(const Order& order, const Expected<tiers::Fields>& fields);
+  void write(const Order& order, const Expected<tiers::Fields>& fields, Time now);
 
   const tiers::Catalog& catalog_;
   TierStore& store_;

@@ -166,13 +166,13 @@ void TierControl::figures(net::Loop& asker, std::function<void(const Figures&)> 
 void TierControl::on_row(TierStore::Of of, const std::string& name, const Expected<tiers::Fields>& fields) {
   if (answered_) std::exchange(answered_, nullptr)();
   catalog_.row(of, name, fields, loop_.now());
-  orders_.on_row(of, name, fields);
+  orders_.on_row(of, name, fields, loop_.now());
   obey();
 }
 
 void TierControl::on_no_row(TierStore::Of of, const std::string& name) {
   catalog_.no_row(of, name, loop_.now());
-  orders_.on_row(of, name, tiers::Fields());
+  orders_.on_row(of, name, tiers::Fields(), loop_.now());
   obey();
 }
 

@@ -103,6 +103,11 @@ Fields Catalog::last_row(std::string_view tenant) const {
   return at == entries_.end() ? Fields() : at->second.row.fields();
 }
 
+Expected<void> Catalog::takes(const std::string& tenant, const Fields& fields, Time now) const {
+  const auto row = Row::of_tenant(fields);
+  return row ? fits(tenant, *row, now) : tl::unexpected(row.error());
+}
+
 void Catalog::watch(const Tenant& record, Time now) {
   Entry& one = entry(record.name);
   if (++one.watchers > 1) return;

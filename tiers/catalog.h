@@ -124,6 +124,8 @@ class Catalog {
   bool has_tier(std::string_view name, Time now) const { return tier(name, now).has_value(); }
   // What the store said last of a tenant that was good; no fields: nothing.
   Fields last_row(std::string_view tenant) const;
+  // Whether this row of a tenant would be taken. Its tier is known, or it would not.
+  Expected<void> takes(const std::string& tenant, const Fields& fields, Time now) const;
   // To be called several times a second.
   void tick(Time now);
 

@@ -171,6 +171,34 @@ class Plans(PgweirCase):
         self.assertEqual(self.row(redis), {"tier": "large", "database": "shared", "colour": "blue", "max_clients": "9",
                                            "state": "suspended", "reason": ""})
 
+    def test_an_order_that_would_make_a_row_that_is_refused_is_refused(self):
+        redis = self.redis()
+        row = {"tier": "large", "database": "shared"}
+        redis.tenant("acme", **row)
+        weir = self.weir(redis=redis, tenants={"ours": {"tier": "large", "database": "shared"}})
+        wire = self.wire(weir)
+        for order in (f"SUSPEND_TENANT {{}} '{201 * 'x'}'", "SUSPEND_TENANT {} 'two\nlines'"):
+            for tenant in ("acme", "ours"):
+                error = self.refused(weir, order.format(tenant))
+                self.assertIn("reason must", str(error))
+                self.assertEqual(error.sqlstate, "22023" if tenant == "acme" else "F0000")
+        self.assertEqual(self.row(redis), row)
+        self.assertNotIn("row of the tenant store refused", weir.log())
+        self.assertEqual(wire.value("select 1"), "1")
+        # One that is garbage already: what would mend it is done, anything else is refused.
+        redis("HSET", "pgweir:tenant:acme", "max_clients", "-1")
+        error = self.refused(weir, "SUSPEND_TENANT acme")
+        self.assertIn("its row would be refused: max_clients must be a whole number", str(error))
+        self.assertEqual((error.sqlstate, error.diag.message_hint), ("55000", "Mend its row in the store first."))
+        redis("HDEL", "pgweir:tenant:acme", "max_clients")
+        redis("HSET", "pgweir:tenant:acme", "reason", 201 * "x")
+        weir.console("SUSPEND_TENANT acme 'invoice 7 is open'")
+        self.assertIn("invoice 7 is open", first_error(wire.until_closed())["M"])
+        redis("SET", "pgweir:tenant:acme", "no hash")
+        error = self.refused(weir, "RESUME_TENANT acme")
+        self.assertIn("its row is not to be read", str(error))
+        self.assertEqual(error.sqlstate, "55000")
+
     def test_what_is_beyond_a_lower_plan_is_closed_after_the_grace(self):
         redis = self.redis()
         redis.tenant("acme", tier="large", database="shared")

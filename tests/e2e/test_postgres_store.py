@@ -151,6 +151,30 @@ class Rows(StoreCase):
         self.assertEqual([(tenant, int(count)) for tenant, count in rows], [("acme", 5)])
 
 
+    def test_what_cannot_hold_is_not_written(self):
+        self.tenant("acme")
+        weir = self.weir()
+        client = self.client(weir, "acme")
+
+        def refused(order):
+            with self.assertRaises(psycopg.Error) as caught:
+                weir.console(order)
+            return caught.exception
+
+        error = refused(f"SUSPEND_TENANT acme '{201 * 'x'}'")
+        self.assertIn("reason must have at most 200 bytes, not 201", str(error))
+        self.assertEqual(error.sqlstate, "22023")
+        self.assertEqual(self.platform("select state, reason from pgweir.tenants"), [("active", None)])
+        # Nor is a row made that is not there: its trigger tells of it, and who tells nobody is asked.
+        self.platform("alter table pgweir.tenants disable trigger all; delete from pgweir.tenants; "
+                      "alter table pgweir.tenants enable trigger all")
+        error = refused("SUSPEND_TENANT acme")
+        self.assertIn("it has no row of 'acme'", str(error))
+        self.assertEqual(error.sqlstate, "42704")
+        self.assertEqual(self.platform("select count(*) from pgweir.tenants"), [(0,)])
+        del client
+
+
 class Changes(StoreCase):
     def test_a_plan_change_holds_within_a_second(self):
         self.platform(
