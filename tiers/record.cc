@@ -25,12 +25,16 @@ bool is_tenant_field(std::string_view key) {
                      [&](const TenantField& field) { return field.key == key; });
 }
 
-// A ceiling above what any tier may have, so that only what the row itself says can contradict it.
+// A ceiling above what any tier may have, and floors below, so that only what the row itself says can
+// contradict it.
 Tier widest() {
   Tier tier;
-  for (const TierField& field : tier_fields())
+  for (const TierField& field : tier_fields()) {
     if (field.key == "max_server_connections")
       tier.*std::get<std::uint32_t Tier::*>(field.member) = static_cast<std::uint32_t>(field.most);
+    if (field.key == "pool_size" || field.key == "min_server_connections")
+      tier.*std::get<std::uint32_t Tier::*>(field.member) = static_cast<std::uint32_t>(field.least);
+  }
   return tier;
 }
 

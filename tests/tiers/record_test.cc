@@ -75,6 +75,15 @@ TEST_CASE("one wrong value refuses the whole row, and says what would be right")
   CHECK(why_tier({{"pool_size", "9"}}).empty());
 }
 
+TEST_CASE("a row that gives a low ceiling alone is none that contradicts itself") {
+  for (const char* ceiling : {"1", "2", "10000"}) {
+    CHECK(why_tenant({{"max_server_connections", ceiling}}).empty());
+    CHECK(why_tier({{"max_server_connections", ceiling}}).empty());
+  }
+  CHECK_THAT(why_tenant({{"max_server_connections", "1"}, {"min_server_connections", "2"}}),
+             Contains("min_server_connections must not exceed"));
+}
+
 TEST_CASE("a reason to refuse a row never repeats a secret") {
   const std::string secret = "hunter2" + std::string(1100, 'x');
   CHECK_THAT(why_tenant({{"password", secret}}), Contains("password") && !Contains("hunter2"));
