@@ -47,6 +47,54 @@ std::uint32_t rate_of(const Tier& tier) {
 constexpr std::array kNoneAtZero{&Tier::max_waiting_clients, &Tier::max_client_statements,
                                  &Tier::max_client_statement_bytes};
 
+std::uint32_t count_of(const Tier& tier, std::uint32_t Tier::*field) {
+  if (field == &Tier::transactions_per_minute) return rate_of(tier);
+  if (field == &Tier::burst)
+    return tier.burst > 0 && tier.transactions_per_minute > 0 ? tier.burst : rate_of(tier);
+  const bool none = std::find(kNoneAtZero.begin(), kNoneAtZero.end(), field) != kNoneAtZero.end();
+  return none && tier.*field == 0 ? ~0u : tier.*field;
+}
+
+milliseconds time_of(const Tier& tier, milliseconds Tier::*field) {
+  return tier.*field == milliseconds(0) ? milliseconds::max() : tier.*field;
+}
+
+// Which way a field is less for its tenant. A word that is neither, and what only the log tells, is the same.
+struct Lowers {
+  const Tier& from;
+  const Tier& to;
+
+  bool operator()(std::uint32_t Tier::*field) const { return count_of(to, field) < count_of(from, field); }
+  bool operator()(milliseconds Tier::*field) const {
+    return field != &Tier::slow_transaction && time_of(to, field) < time_of(from, field);
+  }
+  bool operator()(bool Tier::*field) const {
+    return field == &Tier::clocks ? to.*field && !(from.*field) : !(to.*field) && from.*field;
+  }
+  bool operator()(AtCeiling Tier::*field) const { return to.*field < from.*field; }
+  bool operator()(AtRate Tier::*field) const { return to.*field < from.*field; }
+  bool operator()(Inspection Tier::*field) const { return to.*field > from.*field; }
+  bool operator()(PoolMode Tier::*) const { return false; }
+  bool operator()(const Ceiling*) const { return false; }  // with those that are no fields: lowers_ceilings()
+};
+
+// Whether a session may have any of these words, or this number, no more.
+bool lowers_ceiling(std::string_view name, std::string_view from, std::string_view to) {
+  for (;;) {
+    const std::size_t end = from.find('|');
+    if (judge(name, to, from.substr(0, end)).kind != Verdict::Kind::Within) return true;
+    if (end == std::string_view::npos) return false;
+    from.remove_prefix(end + 1);
+  }
+}
+
+bool lowers_ceilings(const Ceilings& from, const Ceilings& to) {
+  return std::any_of(to.limits.begin(), to.limits.end(), [&](const auto& limit) {
+    const auto was = from.limits.find(limit.first);
+    return was == from.limits.end() || lowers_ceiling(limit.first, was->second, limit.second);
+  });
+}
+
 std::uint32_t lower_count(std::uint32_t Tier::*field, std::uint32_t a, std::uint32_t b) {
   const bool none = std::find(kNoneAtZero.begin(), kNoneAtZero.end(), field) != kNoneAtZero.end();
   if (none && (a == 0 || b == 0)) return std::max(a, b);
@@ -195,10 +243,11 @@ void follow(Tenant& tenant, const Tenant& newer) {
 
 Move move_between(const Tier& from, const Tier& to) {
   if (from == to) return Move::None;
-  for (const auto count : {&Tier::pool_size, &Tier::max_server_connections, &Tier::max_clients})
-    if (to.*count < from.*count) return Move::Downgrade;
-  if (rate_of(to) < rate_of(from)) return Move::Downgrade;
-  return Move::Upgrade;
+  const auto fields = tier_fields();
+  const bool lowers = std::any_of(fields.begin(), fields.end(), [&](const TierField& field) {
+    return std::visit(Lowers{from, to}, field.member);
+  });
+  return lowers || lowers_ceilings(*from.ceilings, *to.ceilings) ? Move::Downgrade : Move::Upgrade;
 }
 
 Tier lower_of(Tier a, const Tier& b) {

@@ -64,7 +64,8 @@ Tier lower_of(Tier a, const Tier& b);
 // What may change under a tenant's connected clients: limits and state. Where they are connected to stays.
 void follow(Tenant& tenant, const Tenant& newer);
 
-// What a change of limits is to the tenant: with any ceiling lower than before a downgrade.
+// What a change of limits is to the tenant: with any field that gives it less than before a downgrade, be it
+// a count, a time, a ceiling or what happens at a limit; a name alone is an upgrade.
 enum class Move : std::uint8_t { None, Upgrade, Downgrade };
 Move move_between(const Tier& from, const Tier& to);
 

@@ -1,5 +1,6 @@
 #include "tiers/record.h"
 
+#include <array>
 #include <catch2/catch.hpp>
 
 using namespace pgweir;
@@ -137,4 +138,72 @@ TEST_CASE("a rate of 0 is none, so any other is lower") {
   CHECK(lower_of(free, paid).transactions_per_minute == 100);
   CHECK(lower_of(paid, free).burst == 120);
   CHECK(lower_of(paid, paid).transactions_per_minute == 0);
+}
+
+TEST_CASE("whatever gives a tenant less is a downgrade") {
+  const struct {
+    const char *key, *more, *less;
+  } rows[] = {
+      {"pool_size", "3", "2"},
+      {"max_server_connections", "9", "8"},
+      {"min_server_connections", "1", "0"},
+      {"max_clients", "21", "20"},
+      {"weight", "2", "1"},
+      {"server_idle_timeout", "10min", "5min"},
+      {"server_idle_timeout", "0", "5min"},
+      {"queue_timeout", "30s", "5s"},
+      {"queue_timeout", "never", "1h"},
+      {"max_pinned_clients", "2", "0"},
+      {"max_waiting_clients", "0", "5"},
+      {"max_waiting_clients", "6", "5"},
+      {"max_client_statements", "0", "100"},
+      {"max_client_statement_bytes", "2000", "1000"},
+      {"transactions_per_minute", "0", "1000"},
+      {"at_clients", "queue", "reject"},
+      {"at_pool", "queue", "reject"},
+      {"at_rate", "throttle", "reject"},
+      {"at_breaker", "queue", "reject"},
+      {"session_mode", "true", "false"},
+      {"replication", "true", "false"},
+      {"inspection", "off", "standard"},
+      {"inspection", "standard", "strict"},
+      {"clocks", "false", "true"},
+      {"request_timeout", "never", "1min"},
+      {"work_mem", "8MB", "4MB"},
+      {"work_mem", "none", "4MB"},
+      {"ceiling.jit", "off|on", "off"},
+      {"ceiling.max_parallel_workers", "4", "2"},
+  };
+  for (const auto& row : rows) {
+    INFO(row.key << " " << row.more << " " << row.less);
+    Tier more, less;
+    REQUIRE(set_tier_field(more, row.key, row.more));
+    REQUIRE(set_tier_field(less, row.key, row.less));
+    CHECK(move_between(more, less) == Move::Downgrade);
+    CHECK(move_between(less, more) == Move::Upgrade);
+    CHECK(move_between(less, less) == Move::None);
+    // With one thing more it is a downgrade all the same, and what stays is none.
+    const auto other = std::string_view(row.key) == "max_clients" ? &Tier::weight : &Tier::max_clients;
+    ++(less.*other);
+    CHECK(move_between(more, less) == Move::Downgrade);
+    Tier wider = less;
+    ++(wider.*other);
+    CHECK(move_between(less, wider) == Move::Upgrade);
+  }
+  // Neither gives less.
+  for (const auto& [key, from, to] :
+       {std::array{"slow_transaction", "2s", "1s"}, std::array{"burst", "0", "9"},
+        std::array{"pool_mode", "session", "transaction"}, std::array{"work_mem", "4MB", "4096kB"}}) {
+    INFO(key);
+    Tier a, b;
+    REQUIRE(set_tier_field(a, key, from));
+    REQUIRE(set_tier_field(b, key, to));
+    CHECK(move_between(a, b) != Move::Downgrade);
+    CHECK(move_between(b, a) != Move::Downgrade);
+  }
+  Tier fast, slow;
+  fast.transactions_per_minute = slow.transactions_per_minute = 100;
+  fast.burst = 150;
+  CHECK(move_between(fast, slow) == Move::Downgrade);  // without one it is 100
+  CHECK(move_between(slow, fast) == Move::Upgrade);
 }
