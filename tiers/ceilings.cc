@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <utility>
 
 #include "pooler/base/quoted.h"
@@ -75,18 +76,17 @@ void each_word(std::string_view words, F f) {
   }
 }
 
-// A number of a parameter whose measure nobody has told us.
+// A number of a parameter whose measure nobody has told us: 010 is eight to one kind of parameter and ten to
+// the other, 2.5 is two or itself.
 struct Guess {
-  double value;
+  double whole, real;
   std::optional<Measure> unit;  // that stands behind it
 };
 std::optional<Guess> guess(std::string_view text) {
   const auto whole = read_value(text, Measure::Count), real = read_value(text, Measure::Real);
-  // 010 is eight to one kind of parameter and ten to the other; the larger one counts.
-  if (whole && real) return Guess{std::max(*whole, *real), {}};
-  if (whole || real) return Guess{whole ? *whole : *real, {}};
+  if (whole || real) return Guess{whole ? *whole : *real, real ? *real : *whole, {}};
   for (const Measure unit : {Measure::Milliseconds, Measure::Kilobytes})
-    if (const auto value = read_value(text, unit)) return Guess{*value, unit};
+    if (const auto value = read_value(text, unit)) return Guess{*value, *value, unit};
   return {};
 }
 
@@ -125,12 +125,14 @@ Verdict judge_number(std::string_view name, const Guess& limit, std::string_view
                    "cannot compare " + quoted(asked) + " with the ceiling " + std::string(text) + " of \"" +
                        std::string(name) + "\"",
                    limit.unit ? "Give it with a unit of that kind." : "Give it as a number without a unit.");
-  if (value->value == limit.value) return within();
-  if (value->value <= 0)
+  // A ceiling with a fraction is that of a real parameter; else it must hold for both kinds.
+  const bool is_real = limit.real != std::floor(limit.real);
+  if (value->real == limit.real && (is_real || value->whole == limit.whole)) return within();
+  if (value->real <= 0 || (!is_real && value->whole <= 0))
     return refused(sqlstate::kInsufficientPrivilege,
                    "parameter \"" + std::string(name) +
                        "\" must lie above 0, because 0 may mean no limit, not " + quoted(asked));
-  return value->value < limit.value ? within() : lowered(text);
+  return value->real <= limit.real && (is_real || value->whole <= limit.whole) ? within() : lowered(text);
 }
 
 std::string bounds(const Ceiling& row) {
