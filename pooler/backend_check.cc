@@ -36,11 +36,11 @@ struct Asked {
 
 Expected<Asked> ask(const BackendView& backend) {
   if (!SideConnection::possible(backend)) return Asked{};
-  const auto answers = ask_server(backend, {}, {kFactsQuery, kRolesQuery, kDatabasesQuery});
+  const auto answers = ask_server(backend, {}, {kFactsQuery, kRolesQuery, kParametersQuery, kDatabasesQuery});
   if (!answers) return tl::unexpected(answers.error());
-  Asked asked{backend_facts((*answers)[0], (*answers)[1]), {}};
+  Asked asked{backend_facts((*answers)[0], (*answers)[1], (*answers)[2]), {}};
   if (!asked.facts) return fail(sqlstate::kProtocolViolation, "the server sent no proper answer");
-  for (const SideRow& row : (*answers)[2])
+  for (const SideRow& row : (*answers)[3])
     if (!row.empty() && row[0]) asked.databases.push_back(*row[0]);
   return asked;
 }

@@ -23,18 +23,35 @@ std::uint32_t number(const std::optional<std::string>& text) {
   return value;
 }
 
-// "work_mem=64MB, statement_timeout=60s"
-bool guards(const RoleFacts& role, std::string_view parameter) {
-  std::string_view rest = role.guarded;
-  while (!rest.empty()) {
-    const std::size_t comma = std::min(rest.find(','), rest.size());
-    std::string_view item = rest.substr(0, std::min(rest.find('='), comma));
-    item.remove_prefix(std::min(item.find_first_not_of(' '), item.size()));
-    item = item.substr(0, item.find_last_not_of(' ') + 1);
-    if (tiers::parameter_name(item) == parameter) return true;
-    rest.remove_prefix(std::min(comma + 1, rest.size()));
+std::string_view trimmed(std::string_view text) {
+  text.remove_prefix(std::min(text.find_first_not_of(" \t"), text.size()));
+  return text.substr(0, text.find_last_not_of(" \t") + 1);
+}
+
+// What pgweir_guard holds one parameter to.
+struct Guarded {
+  bool within = false;   // the ceiling
+  std::string_view now;  // one that lies above, or cannot be read
+};
+
+// Of a text such as "work_mem=64MB, statement_timeout=60s", of whose rows for one parameter the strictest
+// holds.
+Guarded guarded(std::string_view text, std::string_view parameter, std::string_view limit) {
+  Guarded found;
+  while (!text.empty()) {
+    const std::string_view item = text.substr(0, text.find(','));
+    text.remove_prefix(std::min(item.size() + 1, text.size()));
+    const std::size_t equals = item.find('=');
+    if (equals == std::string_view::npos ||
+        tiers::parameter_name(trimmed(item.substr(0, equals))) != parameter)
+      continue;
+    const std::string_view value = trimmed(item.substr(equals + 1));
+    if (tiers::judge(parameter, limit, value).kind == tiers::Verdict::Kind::Within)
+      found.within = true;
+    else
+      found.now = value;
   }
-  return false;
+  return found;
 }
 
 // By which roles the tenants of one tier come to one backend.
@@ -56,7 +73,7 @@ Roles roles_of(const Snapshot& snapshot, const BackendView& backend, const tiers
   for (const auto& [name, tenant] : snapshot.directory.tenants()) add(tenant);
   for (const tiers::Tenant& tenant : snapshot.directory.patterns()) add(tenant);
   // Who is in the tenant store is not known here.
-  if (snapshot.redis) roles.others = true;
+  if (snapshot.redis || snapshot.postgres) roles.others = true;
   const conf::Config& config = snapshot.config();
   const BackendView* const first = snapshot.backend({});
   if (config.unknown_tenants && config.default_tier == tier.name && first &&
@@ -73,6 +90,18 @@ std::vector<std::string> without(const Roles& roles, const BackendFacts& facts, 
     if (!role.superuser && (roles.others || roles.named.contains(role.name)) && !holds(role))
       names.push_back(role.name);
   return names;
+}
+
+// Whether Postgres lets a session begin with it. Names of extensions it takes without knowing them.
+enum class AtLogin : std::uint8_t { Taken, SuperusersOnly, Fixed, Unknown };
+AtLogin at_login(const BackendFacts& facts, std::string_view parameter) {
+  if (!tiers::known_to(facts.version, parameter)) return AtLogin::Taken;  // it is left out
+  const auto found = facts.parameters.find(parameter);
+  if (found == facts.parameters.end())
+    return parameter.find('.') == std::string_view::npos ? AtLogin::Unknown : AtLogin::Taken;
+  const std::string& context = found->second.context;
+  if (context == "user" || context == "backend") return AtLogin::Taken;
+  return context.starts_with("superuser") ? AtLogin::SuperusersOnly : AtLogin::Fixed;
 }
 
 std::string listed(const std::vector<std::string>& names) {
@@ -132,33 +161,78 @@ struct Rule {
         fmt::format("run packaging/postgres/temp_file_limit.sql with {} for {}", row.limit, listed(open));
   }
 
+  // pgweir_guard bounds what counts.
+  bool counts(const BackendReport::Row& row) const {
+    if (facts)
+      if (const auto known = facts->parameters.find(row.ceiling); known != facts->parameters.end())
+        return known->second.type == "integer" || known->second.type == "real";
+    return tiers::find_ceiling(row.ceiling) != nullptr;
+  }
+
+  // Those whom pgweir_guard does not hold to the ceiling, and to what it holds them, in a sentence.
+  std::string unguarded(const BackendReport::Row& row) const {
+    std::vector<std::string> open;
+    for (const RoleFacts& role : facts->roles) {
+      if (role.superuser || !(roles.others || roles.named.contains(role.name))) continue;
+      Guarded worst = guarded(role.guarded, row.ceiling, row.limit);
+      for (const std::string& text : role.guarded_in_databases)
+        if (const Guarded here = guarded(text, row.ceiling, row.limit); !here.within) worst = here;
+      if (!worst.within)
+        open.push_back(role.name + (worst.now.empty() ? "" : fmt::format(" ({} now)", worst.now)));
+    }
+    return listed(open);
+  }
+
   void parameter(BackendReport::Row& row) const {
-    if (facts && facts->guard) {
-      const auto open =
-          without(roles, *facts, [&](const RoleFacts& role) { return guards(role, row.ceiling); });
-      if (open.empty()) {
-        row.firmness = Firmness::Firm;
-        return;
-      }
-      row.advice =
-          fmt::format("run pgweir_guard/role.sql with {}={} for {}", row.ceiling, row.limit, listed(open));
+    std::string by_guard, numbers;
+    if (!counts(row)) {
+      numbers = ". pgweir_guard holds whole and real numbers only";
+    } else if (!facts || !facts->guard) {
+      by_guard = "load pgweir_guard, or ";
+    } else if (const std::string open = unguarded(row); !open.empty()) {
+      by_guard =
+          fmt::format("run pgweir_guard/role.sql with {}={} for {}, or ", row.ceiling, row.limit, open);
     } else {
-      row.advice = "load pgweir_guard";
+      row.firmness = Firmness::Firm;
+      return;
     }
     switch (tier.inspection) {
-      case tiers::Inspection::Strict:
-        row.firmness = Firmness::WithStrict;
-        row.advice.clear();
-        return;
+      case tiers::Inspection::Strict: row.firmness = Firmness::WithStrict; return;
       case tiers::Inspection::Standard:
         row.firmness = Firmness::WithStrict;
         row.grade = Grade::Weak;
-        row.advice += ", or set inspection: strict; until then functions and DO get past it";
+        row.advice = fmt::format("{}set inspection: strict; until then functions and DO get past it{}",
+                                 by_guard, numbers);
         return;
       case tiers::Inspection::Off:
-        row.advice += ", or set inspection: strict; nothing looks at what clients set";
+        row.advice =
+            fmt::format("{}set inspection: strict; nothing looks at what clients set{}", by_guard, numbers);
         return;
     }
+  }
+
+  // False: a session may begin with it.
+  bool fails_logins(BackendReport::Row& row, std::string_view field, std::string_view parameter) const {
+    if (!facts) return false;
+    switch (at_login(*facts, parameter)) {
+      case AtLogin::Taken: return false;
+      case AtLogin::SuperusersOnly:
+        row.grade = Grade::Weak;
+        row.advice =
+            "only superusers may set it, and roles that have GRANT SET ON PARAMETER; the logins of others "
+            "fail";
+        return true;
+      case AtLogin::Fixed:
+      case AtLogin::Unknown: break;
+    }
+    row.firmness = Firmness::NoLogin;
+    row.grade = Grade::Wrong;
+    row.advice = fmt::format("{}, and refuses all that is opened with it; take {} out of the tier",
+                             at_login(*facts, parameter) == AtLogin::Fixed
+                                 ? "Postgres lets no session set it"
+                                 : fmt::format("Postgres {} does not know it", facts->version),
+                             field);
+    return true;
   }
 
   BackendReport::Row rule(const std::string& ceiling, const std::string& limit) const {
@@ -169,10 +243,24 @@ struct Rule {
       temp_files(row);
     else if (facts && !tiers::known_to(facts->version, ceiling))
       row.advice = fmt::format("Postgres {} does not know it", facts->version);
-    else
+    else if (!fails_logins(row, "ceiling." + ceiling, ceiling))
       parameter(row);
     if (row.firmness == Firmness::Advisory) row.grade = std::max(row.grade, Grade::Weak);
     return row;
+  }
+
+  // Rows of all that the tier says of parameters.
+  void rule_all(const tiers::Ceilings& ceilings, std::vector<BackendReport::Row>& rows) const {
+    for (const auto& [ceiling, limit] : ceilings.limits) rows.push_back(rule(ceiling, limit));
+    const auto look = [&](std::string_view kind, const tiers::Ceilings::Values& values) {
+      for (const auto& [parameter, value] : values) {
+        std::string field = fmt::format("{}.{}", kind, parameter);
+        BackendReport::Row row{Grade::Fine, tier.name, field, value, Firmness::Advisory, {}};
+        if (fails_logins(row, field, parameter)) rows.push_back(std::move(row));
+      }
+    };
+    look("inject", ceilings.injected);
+    look("default", ceilings.defaults);
   }
 };
 
@@ -219,13 +307,15 @@ std::string_view name(Firmness firmness) {
     case Firmness::Firm: return "firm";
     case Firmness::WithStrict: return "firm with strict";
     case Firmness::Advisory: return "advisory";
+    case Firmness::NoLogin: return "no login";
   }
   return "";
 }
 
 std::optional<BackendFacts> backend_facts(const std::vector<SideRow>& facts,
-                                          const std::vector<SideRow>& roles) {
-  if (facts.size() != 1 || facts[0].size() != 9) return {};
+                                          const std::vector<SideRow>& roles,
+                                          const std::vector<SideRow>& parameters) {
+  if (facts.size() != 1 || facts[0].size() != 9 || parameters.empty()) return {};
   const SideRow& row = facts[0];
   if (std::any_of(row.begin(), row.end(), [](const auto& value) { return !value; })) return {};
   BackendFacts out;
@@ -239,8 +329,19 @@ std::optional<BackendFacts> backend_facts(const std::vector<SideRow>& facts,
   out.reserved = number(row[7]);
   out.temp_file_limit = *row[8];
   for (const SideRow& role : roles) {
-    if (role.size() != 4 || !role[0] || !role[1]) return {};
-    out.roles.push_back({*role[0], role[1] == "t", role[2], role[3].value_or("")});
+    if (role.size() != 5 || !role[0] || !role[1]) return {};
+    RoleFacts known{*role[0], role[1] == "t", role[2], role[3].value_or(""), {}};
+    if (role[4])
+      for (std::string_view rest = *role[4];; rest.remove_prefix(rest.find('\n') + 1)) {
+        known.guarded_in_databases.emplace_back(rest.substr(0, rest.find('\n')));
+        if (rest.find('\n') == std::string_view::npos) break;
+      }
+    out.roles.push_back(std::move(known));
+  }
+  for (const SideRow& parameter : parameters) {
+    if (parameter.size() != 3 || !parameter[0] || !parameter[1] || !parameter[2]) return {};
+    out.parameters.emplace(tiers::parameter_name(*parameter[0]),
+                           ParameterFacts{*parameter[1], *parameter[2]});
   }
   return out;
 }
@@ -265,8 +366,7 @@ BackendReport report_backend(const Snapshot& snapshot, const BackendView& backen
                                    name)});
   for (const auto& [tier_name, tier] : snapshot.directory.tiers()) {
     const Rule rule{tier, roles_of(snapshot, backend, tier), facts, name};
-    for (const auto& [ceiling, limit] : tier.ceilings->limits)
-      report.rows.push_back(rule.rule(ceiling, limit));
+    rule.rule_all(*tier.ceilings, report.rows);
     if (tier.request_timeout.count() > 0)
       report.rows.push_back(rule.rule("request_timeout", fmt::format("{}ms", tier.request_timeout.count())));
   }
@@ -327,8 +427,7 @@ BackendReport report_tenant(const BackendView& backend, const tiers::Tenant& ten
   else
     roles.named.insert(tenant.user);
   const Rule rule{tenant.limits, roles, facts, backend.settings.name};
-  for (const auto& [ceiling, limit] : tenant.limits.ceilings->limits)
-    report.rows.push_back(rule.rule(ceiling, limit));
+  rule.rule_all(*tenant.limits.ceilings, report.rows);
   return report;
 }
 

@@ -4,10 +4,13 @@
 //   firm              nobody who may only send SQL gets beyond it
 //   firm with strict  the same where the tier's inspection is strict; else a function, DO or CALL does
 //   advisory          sessions begin with it, and that is all
+//   no login          this Postgres refuses every session that is to begin with it
 // Pure: facts in, a report out.
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,8 +23,15 @@ namespace pgweir {
 struct RoleFacts {
   std::string name;
   bool superuser = false;
-  std::optional<std::string> temp_file_limit;  // set for this role
-  std::string guarded;                         // its pgweir_guard.ceilings
+  std::optional<std::string> temp_file_limit;     // set for this role
+  std::string guarded;                            // its pgweir_guard.ceilings
+  std::vector<std::string> guarded_in_databases;  // ... where ALTER ROLE ... IN DATABASE says otherwise
+};
+
+// As pg_settings tells them.
+struct ParameterFacts {
+  std::string type;     // bool, integer, real, string, enum
+  std::string context;  // user, backend, superuser ...
 };
 
 struct BackendFacts {
@@ -31,8 +41,9 @@ struct BackendFacts {
   bool signals = false;    // pg_signal_backend
   bool guard = false;      // pgweir_guard is loaded
   std::uint32_t prepared_transactions = 0, connections = 0, reserved = 0;
-  std::string temp_file_limit;   // of roles that have none of their own
-  std::vector<RoleFacts> roles;  // that may log in, without the side role
+  std::string temp_file_limit;                                    // of roles that have none of their own
+  std::vector<RoleFacts> roles;                                   // that may log in, without the side role
+  std::map<std::string, ParameterFacts, std::less<>> parameters;  // all that it knows, in small letters
 };
 
 // What to ask, and what the answers say; nothing: they are no answers to that.
@@ -50,12 +61,20 @@ inline constexpr std::string_view kRolesQuery =
     " (SELECT option_value FROM pg_catalog.pg_options_to_table(rolconfig) WHERE option_name = "
     "'temp_file_limit'),"
     " (SELECT option_value FROM pg_catalog.pg_options_to_table(rolconfig)"
-    " WHERE option_name = 'pgweir_guard.ceilings')"
+    " WHERE option_name = 'pgweir_guard.ceilings'),"
+    " (SELECT pg_catalog.string_agg(option_value, E'\\n') FROM pg_catalog.pg_db_role_setting,"
+    " pg_catalog.pg_options_to_table(setconfig)"
+    " WHERE setrole = pg_roles.oid AND setdatabase <> 0 AND option_name = 'pgweir_guard.ceilings')"
     " FROM pg_catalog.pg_roles WHERE rolcanlogin AND rolname <> current_user ORDER BY rolname LIMIT 5000";
+// The last ones are not in the view.
+inline constexpr std::string_view kParametersQuery =
+    "SELECT name, vartype, context FROM pg_catalog.pg_settings UNION ALL VALUES"
+    " ('role', 'string', 'user'), ('session_authorization', 'string', 'user'), ('seed', 'real', 'user')";
 std::optional<BackendFacts> backend_facts(const std::vector<SideRow>& facts,
-                                          const std::vector<SideRow>& roles);
+                                          const std::vector<SideRow>& roles,
+                                          const std::vector<SideRow>& parameters);
 
-enum class Firmness : std::uint8_t { Firm, WithStrict, Advisory };
+enum class Firmness : std::uint8_t { Firm, WithStrict, Advisory, NoLogin };
 std::string_view name(Firmness firmness);
 
 // How bad it is.
@@ -73,7 +92,8 @@ struct BackendReport {
     std::string advice;  // empty: nothing to be done
   };
   std::vector<Line> lines;  // of the backend as a whole
-  std::vector<Row> rows;    // of each tier's ceilings
+  // Of each tier's ceilings, and of what it injects or presets where that is wrong.
+  std::vector<Row> rows;
   Grade worst() const;
 };
 

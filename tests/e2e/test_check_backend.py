@@ -3,7 +3,8 @@
 import unittest
 from pathlib import Path
 
-from harness import PgweirCase, Redis, pg_program, run
+from ceilings.stage import build_guard
+from harness import PgweirCase, Redis, pg_program, run, wait_until
 
 TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 PACKAGED = Path(__file__).resolve().parents[2] / "packaging/postgres"
@@ -81,6 +82,37 @@ class CheckBackend(PgweirCase):
         self.assertEqual(self.line(text, "work_mem 4MB", "pgweir_guard"), "weak")
         self.assertEqual(self.line(text, "temp_file_limit 1GB", "advisory", "temp_file_limit.sql", "for app"), "weak")
         self.assertEqual(self.line(text, "statement_timeout 10s", "firm"), "ok")
+
+    def test_what_the_guard_lets_a_role_have(self):
+        self.postgres.sql(f"alter system set session_preload_libraries = '{build_guard()}'")
+        self.postgres.sql("select pg_reload_conf()")
+        self.addCleanup(self.postgres.sql, "select pg_reload_conf()")
+        self.addCleanup(self.postgres.sql, "alter system reset session_preload_libraries")
+        self.addCleanup(self.postgres.sql, "alter role app reset all; alter role app in database app reset all")
+        standard = {"inspection": "standard", "temp_file_limit": "none"}
+        wait_until(lambda: "pgweir_guard is loaded" in self.check(tier=standard)[1], seconds=60, what="the guard")
+
+        def told(**tier):
+            code, text = self.check(tier={**standard, **tier})
+            self.assertIn(code, (FINE, WEAK), text)
+            return text
+
+        self.script("pgweir_guard/role.sql", role="app", ceilings="work_mem=64MB")
+        lets = "run pgweir_guard/role.sql with work_mem=4MB for app (64MB now)"
+        self.assertEqual(self.line(told(), "work_mem 4MB", lets), "weak")
+        self.script("pgweir_guard/role.sql", role="app", ceilings="work_mem=4096, jit_above_cost=1")
+        self.assertEqual(self.line(told(), "work_mem 4MB", "firm"), "ok")
+        self.postgres.sql("alter role app in database app set pgweir_guard.ceilings = 'work_mem=64MB'")
+        self.assertEqual(self.line(told(), "work_mem 4MB", lets), "weak")
+        # What role.sql would refuse is not advised.
+        self.assertNotIn("role.sql with jit", told(**{"ceiling.jit": "off"}))
+        self.assertEqual(self.line(told(**{"ceiling.jit": "off"}), "jit off", "whole and real numbers only"), "weak")
+
+    def test_a_parameter_that_this_postgres_does_not_know(self):
+        for field in ("ceiling.nonsense", "inject.nonsense"):
+            code, text = self.check(tier={field: "5"})
+            self.assertEqual(code, WRONG, text)
+            self.assertEqual(self.line(text, "no login: Postgres 15 does not know it", f"take {field} out"), "wrong")
 
     def test_a_side_role_without_rights(self):
         self.postgres.create_user("weak", "w3ak")

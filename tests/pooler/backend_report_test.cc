@@ -8,6 +8,7 @@ namespace {
 struct Given {
   std::string tier = "statement_timeout: 10s";
   std::string tenants = "a: {tier: t, backend: main, user: app}";
+  std::string more{};
 };
 
 std::shared_ptr<const Snapshot> snapshot_of(const Given& given) {
@@ -18,7 +19,7 @@ std::shared_ptr<const Snapshot> snapshot_of(const Given& given) {
       given.tier +
       "}}\n"
       "tenants: {" +
-      given.tenants + "}\n";
+      given.tenants + "}\n" + given.more;
   const auto read = [&](const std::string& path) -> tl::expected<std::string, std::string> {
     if (path == "c.yaml") return text;
     return tl::unexpected(path + ": no such file");
@@ -37,7 +38,11 @@ BackendFacts good_facts() {
   facts.signals = true;
   facts.connections = 300;
   facts.temp_file_limit = "-1";
-  facts.roles = {{"app", false, {}, ""}, {"other", false, {}, ""}, {"postgres", true, {}, ""}};
+  facts.roles = {{"app", false, {}, "", {}}, {"other", false, {}, "", {}}, {"postgres", true, {}, "", {}}};
+  facts.parameters = {{"work_mem", {"integer", "user"}},          {"jit", {"bool", "user"}},
+                      {"seq_page_cost", {"real", "user"}},        {"search_path", {"string", "user"}},
+                      {"wal_buffers", {"integer", "postmaster"}}, {"log_statement", {"enum", "superuser"}},
+                      {"statement_timeout", {"integer", "user"}}};
   return facts;
 }
 
@@ -47,8 +52,10 @@ std::string row(const Given& given, const std::string& ceiling, const BackendFac
   const BackendReport report = report_backend(*snapshot, snapshot->backends[0], facts);
   for (const BackendReport::Row& row : report.rows)
     if (row.tier == "t" && row.ceiling == ceiling)
-      return (row.grade == Grade::Weak ? "weak " : "") + std::string(name(row.firmness)) +
-             (row.advice.empty() ? "" : ": " + row.advice);
+      return (row.grade == Grade::Weak    ? "weak "
+              : row.grade == Grade::Wrong ? "wrong "
+                                          : "") +
+             std::string(name(row.firmness)) + (row.advice.empty() ? "" : ": " + row.advice);
   return "no row";
 }
 
@@ -143,6 +150,109 @@ TEST_CASE("how firm a ceiling is depends on what the backend has") {
       row({"temp_file_limit: 1GB"}, "temp_file_limit", nullptr).starts_with("weak advisory: cannot be seen"));
 }
 
+TEST_CASE("what pgweir_guard lets a role have is compared with the ceiling") {
+  const auto with_guard = [](std::string ceilings, std::vector<std::string> in_databases = {}) {
+    BackendFacts facts = good_facts();
+    facts.guard = true;
+    facts.roles[0].guarded = std::move(ceilings);
+    facts.roles[0].guarded_in_databases = std::move(in_databases);
+    return facts;
+  };
+  const std::string until = ", or set inspection: strict; until then functions and DO get past it";
+  const std::string missing = "weak firm with strict: run pgweir_guard/role.sql with work_mem=4MB for app";
+  const std::string above = missing + " (64MB now)" + until;
+  const struct {
+    const char* tier;
+    BackendFacts facts;
+    std::string row;
+  } cases[] = {
+      {"work_mem: 4MB", with_guard("work_mem=4MB"), "firm"},
+      {"work_mem: 4MB", with_guard("work_mem=4096"), "firm"},
+      {"work_mem: 4MB", with_guard("work_mem = 2048 kB , jit=1"), "firm"},
+      {"work_mem: 4MB", with_guard("work_mem=64MB"), above},
+      {"work_mem: 4MB", with_guard("work_mem=64MB,SORT_MEM=1MB"), "firm"},  // the stricter one holds
+      {"work_mem: 4MB", with_guard("work_mem=1MB, work_mem=64MB"), "firm"},
+      {"work_mem: 4MB", with_guard("work_mem"), missing + until},
+      {"work_mem: 4MB", with_guard("work_mem=much"), missing + " (much now)" + until},
+      {"work_mem: 4MB", with_guard("work_mem_=1MB"), missing + until},
+      {"work_mem: 4MB", with_guard("work_mem=4MB", {"work_mem=64MB"}), above},
+      {"work_mem: 4MB", with_guard("work_mem=4MB", {"work_mem=1MB"}), "firm"},
+      {"work_mem: 4MB", with_guard("work_mem=4MB", {""}), missing + until},
+      {"ceiling.seq_page_cost: 1.5", with_guard("seq_page_cost=1.25"), "firm"},
+      {"ceiling.seq_page_cost: 1.5", with_guard("seq_page_cost=1.75"),
+       "weak firm with strict: run pgweir_guard/role.sql with seq_page_cost=1.5 for app (1.75 now)" + until},
+  };
+  for (const auto& one : cases) {
+    CAPTURE(one.tier, one.facts.roles[0].guarded);
+    const std::string tier(one.tier);
+    CHECK(row({tier}, std::string(tier.starts_with("work") ? "work_mem" : "seq_page_cost"), &one.facts) ==
+          one.row);
+  }
+}
+
+TEST_CASE("where there is a tenant store any role may be a tenant's") {
+  BackendFacts facts = good_facts();
+  facts.roles[0].temp_file_limit = "512MB";
+  const std::string mine = "a: {tier: t, backend: main, user: app}";
+  for (const char* store :
+       {"tenant_store: {kind: redis, redis_url: 'redis://localhost'}\n",
+        "tenant_store: {kind: postgres, postgres_url: 'postgres://u@localhost/p?sslmode=disable'}\n"}) {
+    CAPTURE(store);
+    CHECK(row({"temp_file_limit: 1GB", mine, store}, "temp_file_limit", &facts) ==
+          "weak advisory: run packaging/postgres/temp_file_limit.sql with 1GB for other");
+  }
+  CHECK(row({"temp_file_limit: 1GB", mine}, "temp_file_limit", &facts) == "firm");
+}
+
+TEST_CASE("no advice is given that Postgres would not take") {
+  BackendFacts plain = good_facts(), guard = good_facts();
+  guard.guard = true;
+  const std::string words =
+      "weak firm with strict: set inspection: strict; until then functions and DO get past it. "
+      "pgweir_guard holds whole and real numbers only";
+  CHECK(row({"ceiling.jit: off"}, "jit", &plain) == words);
+  CHECK(row({"ceiling.jit: off"}, "jit", &guard) == words);
+  CHECK(row({"ceiling.jit: off"}, "jit", nullptr) == words);
+  CHECK(row({"ceiling.jit: 0"}, "jit", &guard) == words);
+  CHECK(row({"ceiling.jit: off, inspection: strict"}, "jit", &guard) == "firm with strict");
+  CHECK(row({"ceiling.jit: off, inspection: off"}, "jit", &guard) ==
+        "weak advisory: set inspection: strict; nothing looks at what clients set. pgweir_guard holds whole "
+        "and real numbers only");
+}
+
+TEST_CASE("a parameter that a login cannot set is told as what it is") {
+  const BackendFacts facts = good_facts();
+  const struct {
+    const char *tier, *parameter, *row;
+  } cases[] = {
+      {"ceiling.nonsense: 5, inspection: strict", "nonsense",
+       "wrong no login: Postgres 15 does not know it, and refuses all that is opened with it; take "
+       "ceiling.nonsense out of the tier"},
+      {"ceiling.wal_buffers: 5", "wal_buffers",
+       "wrong no login: Postgres lets no session set it, and refuses all that is opened with it; take "
+       "ceiling.wal_buffers out of the tier"},
+      {"ceiling.log_statement: ddl", "log_statement",
+       "weak advisory: only superusers may set it, and roles that have GRANT SET ON PARAMETER; the logins of "
+       "others fail"},
+      {"inject.nonsense: 5", "inject.nonsense",
+       "wrong no login: Postgres 15 does not know it, and refuses all that is opened with it; take "
+       "inject.nonsense out of the tier"},
+      {"default.nonsense: 5", "default.nonsense",
+       "wrong no login: Postgres 15 does not know it, and refuses all that is opened with it; take "
+       "default.nonsense out of the tier"},
+      // An extension's, which Postgres takes without knowing it.
+      {"inject.app.tenant_id: 5", "inject.app.tenant_id", "no row"},
+      {"inject.search_path: app", "inject.search_path", "no row"},
+      {"ceiling.app.level: 5, inspection: strict", "app.level", "firm with strict"},
+  };
+  for (const auto& one : cases) {
+    CAPTURE(one.tier);
+    CHECK(row({one.tier}, one.parameter, &facts) == one.row);
+  }
+  // Where nobody could ask, nobody knows.
+  CHECK(row({"ceiling.nonsense: 5, inspection: strict"}, "nonsense", nullptr) == "firm with strict");
+}
+
 TEST_CASE("settings and roles that let a ceiling down are told") {
   BackendFacts facts = good_facts();
   CHECK(lines(&facts).empty());
@@ -166,7 +276,10 @@ TEST_CASE("settings and roles that let a ceiling down are told") {
 
 TEST_CASE("what a backend says of itself is believed when it is whole") {
   const SideRow good{"15", "side", "f", "t", "f", "0", "100", "3", "-1"};
-  const auto facts = backend_facts({good}, {{"app", "f", {}, {}}, {"root", "t", "1GB", "work_mem=1MB"}});
+  const std::vector<SideRow> roles{{"app", "f", {}, {}, {}},
+                                   {"root", "t", "1GB", "work_mem=1MB", "work_mem=2MB\nwork_mem=3MB"}};
+  const std::vector<SideRow> parameters{{"TimeZone", "string", "user"}, {"work_mem", "integer", "user"}};
+  const auto facts = backend_facts({good}, roles, parameters);
   REQUIRE(facts);
   CHECK(facts->version == 15);
   CHECK(facts->signals);
@@ -175,13 +288,19 @@ TEST_CASE("what a backend says of itself is believed when it is whole") {
   REQUIRE(facts->roles.size() == 2);
   CHECK(facts->roles[1].superuser);
   CHECK(facts->roles[1].temp_file_limit == "1GB");
+  CHECK(facts->roles[0].guarded_in_databases.empty());
+  CHECK(facts->roles[1].guarded_in_databases == std::vector<std::string>{"work_mem=2MB", "work_mem=3MB"});
+  REQUIRE(facts->parameters.contains("timezone"));
+  CHECK(facts->parameters.find("timezone")->second.type == "string");
   SideRow with_null = good;
   with_null[3] = {};
-  CHECK_FALSE(backend_facts({with_null}, {}));
-  CHECK_FALSE(backend_facts({}, {}));
-  CHECK_FALSE(backend_facts({good, good}, {}));
-  CHECK_FALSE(backend_facts({SideRow{"15"}}, {}));
-  CHECK_FALSE(backend_facts({good}, {{"app"}}));
+  CHECK_FALSE(backend_facts({with_null}, {}, parameters));
+  CHECK_FALSE(backend_facts({}, {}, parameters));
+  CHECK_FALSE(backend_facts({good, good}, {}, parameters));
+  CHECK_FALSE(backend_facts({SideRow{"15"}}, {}, parameters));
+  CHECK_FALSE(backend_facts({good}, {{"app"}}, parameters));
+  CHECK_FALSE(backend_facts({good}, {}, {}));
+  CHECK_FALSE(backend_facts({good}, {}, {{"work_mem", {}, "user"}}));
 }
 
 TEST_CASE("of one tenant it is told who he is, what fails, and what holds of his own ceilings") {
