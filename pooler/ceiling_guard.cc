@@ -290,9 +290,10 @@ void CeilingGuard::hold(Findings::Setting& setting) const {
 
 void CeilingGuard::enforce(Findings::Setting& setting) {
   if (!setting.value || allows(setting.name, *setting.value)) return;
-  note({.parameter = tiers::parameter_name(setting.name),
-        .route = CeilingRoute::Enforced,
-        .value = *setting.value});
+  const std::string name = tiers::parameter_name(setting.name);
+  const bool tells = ceilings_->limits.contains(name) && tiers::is_quantity(*setting.value);
+  note(
+      {.parameter = name, .route = CeilingRoute::Enforced, .value = tells ? Bytes(*setting.value) : Bytes()});
   hold(setting);
 }
 

@@ -88,8 +88,9 @@ class CeilingGuard {
   struct Held {
     Bytes parameter;
     CeilingRoute route;
-    Bytes value{};  // what was found, of Enforced
-    Bytes sql{};    // the text that would do it, where one is at hand; for the trace context in it
+    Bytes
+        value{};  // what was found, of Enforced, where it is a number under a ceiling; else nobody's to tell
+    Bytes sql{};  // the text that would do it, where one is at hand; for the trace context in it
   };
   // Counts one more.
   void note(const Held& held);

@@ -1,7 +1,6 @@
 // pooler/worker_tenants.cc - Worker: its tenants, and what changes of their records do.
 #include <algorithm>
 
-#include "pooler/base/quoted.h"
 #include "pooler/tier_control.h"
 #include "pooler/worker.h"
 #include "protocol/trace_context.h"
@@ -36,7 +35,7 @@ Tenant& Worker::tenant(const tiers::Tenant& record) {
 
 // Never the text of a statement.
 void Worker::tell_held(const Tenant& tenant, const CeilingGuard::Held& held, std::uint64_t count) {
-  const std::string name(held.parameter);
+  const std::string name(held.parameter), found(held.value);
   const tiers::Tenant& record = tenant.record;
   if (AuditStream* trail = audit()) switch (held.route) {
       case CeilingRoute::Lowered:
@@ -58,7 +57,7 @@ void Worker::tell_held(const Tenant& tenant, const CeilingGuard::Held& held, std
                       {{AuditKey::Tenant, record.name},
                        {AuditKey::Tier, record.limits.name},
                        {AuditKey::Parameter, name},
-                       {AuditKey::Found, quoted(held.value)},
+                       {AuditKey::Found, found},
                        {AuditKey::Times, count}});
         break;
       case CeilingRoute::Canceled:
@@ -83,10 +82,14 @@ void Worker::tell_held(const Tenant& tenant, const CeilingGuard::Held& held, std
                                             trace,
                                             span});
     case CeilingRoute::Enforced:
+      if (found.empty())
+        return log().warn(
+            "ceiling_enforced",
+            {{"tenant", record.name}, {"tier", record.limits.name}, {"parameter", name}, {"times", count}});
       return log().warn("ceiling_enforced", {{"tenant", record.name},
                                              {"tier", record.limits.name},
                                              {"parameter", name},
-                                             {"found", quoted(held.value)},
+                                             {"found", found},
                                              {"times", count}});
     // Each is told where it happens: ceiling_clock.
     case CeilingRoute::Canceled:

@@ -264,6 +264,8 @@ Expected<void> check_ceilings(const Ceilings& ceilings) {
   return {};
 }
 
+bool is_quantity(std::string_view value) { return guess(value).has_value(); }
+
 Verdict judge(std::string_view name, std::string_view limit, std::string_view asked) {
   if (const Ceiling* row = find_ceiling(name)) return judge_row(*row, limit, asked);
   if (const auto number = guess(limit)) return judge_number(name, *number, limit, asked);

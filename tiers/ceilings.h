@@ -163,6 +163,9 @@ Expected<void> set_ceiling(Ceilings& ceilings, const CeilingKey& key, std::strin
 // What the values say of each other: a default lies within its ceiling, and what is injected has neither.
 Expected<void> check_ceilings(const Ceilings& ceilings);
 
+// A number, with or without a unit: what may be told of a value that somebody else has worded.
+bool is_quantity(std::string_view value);
+
 struct Verdict {
   enum class Kind : std::uint8_t { Within, Lowered, Refused };
   Kind kind = Kind::Within;

@@ -1,6 +1,7 @@
 """Ceilings of tiers on a real Postgres: what sessions begin with, what their startup packets may say, and what
 a change of plan does to who is connected."""
 
+import json
 import random
 import subprocess
 import unittest
@@ -413,6 +414,23 @@ class Ceilings(PgweirCase):
         for event, times in (("ceiling_lowered", 3), ("ceiling_refused", 2), ("ceiling_enforced", 1)):
             self.assertEqual(weir.log().count(f'"message":"{event}"'), times)
         self.assertNotIn("set_config", weir.log())
+
+    def test_of_what_was_found_only_a_number_is_told(self):
+        weir = self.pgweir({**self.config(), "audit": {"target": "stdout"}}, {"app": "s3cret"})
+        marked = self.client("marked", weir, autocommit=True)
+        for name, value in (("app.tenant_id", "my secret value"), ("search_path", "secret_2"), ("work_mem", "1GB")):
+            self.assertIsNone(self.run_text(marked, f"do $$ begin perform set_config('{name}', '{value}', false); end $$"))
+            marked.execute("select 1")
+
+        def lines(key):
+            return [line for line in weir.log().splitlines() if f'"{key}":"ceiling_enforced"' in line]
+
+        # The log and the audit stream both tell each.
+        wait_until(lambda: len(lines("event.action")) == 6, what="six lines")
+        told = [json.loads(line) for line in lines("event.action")]
+        found = sorted(line.get("pgweir.found") or line.get("pgweir", {}).get("found") or "" for line in told)
+        self.assertEqual(found, ["", "", "", "", "1GB", "1GB"])
+        self.assertNotIn("secret", "".join(lines("event.action")))
 
     def test_what_clocks_do_is_counted_and_told(self):
         port = free_port()

@@ -219,6 +219,34 @@ TEST_CASE(
   CHECK(place.server.applied->values == SettingsMap::Values{{"work_mem", "1GB"}});
 }
 
+TEST_CASE("of what was found above a ceiling only a number is told") {
+  Held place;
+  std::vector<std::string> told;
+  place.guard.on_held = [&](const CeilingGuard::Held& held, std::uint64_t) {
+    told.push_back(std::string(held.parameter) + "=" + std::string(held.value));
+  };
+  const struct {
+    const char *parameter, *found, *told;
+  } rows[] = {
+      {"work_mem", "1GB", "work_mem=1GB"},
+      {"work_mem", "2000000", "work_mem=2000000"},
+      {"statement_timeout", "0", "statement_timeout=0"},
+      {"work_mem", "my secret value", "work_mem="},
+      {"work_mem", "1GB of mine", "work_mem="},
+      {"jit", "my secret value", "jit="},
+      // What is injected may be anything, and has no ceiling.
+      {"app.tenant_id", "my secret value", "app.tenant_id="},
+      {"app.tenant_id", "4711", "app.tenant_id="},
+  };
+  for (const auto& row : rows) {
+    CAPTURE(row.parameter, row.found);
+    told.clear();
+    Findings::Setting setting{row.parameter, row.found};
+    place.guard.enforce(setting);
+    CHECK(told == std::vector<std::string>{row.told});
+  }
+}
+
 TEST_CASE("what asks behind a transaction is prepared anew where code has run that nobody has read") {
   Held place;
   Client client(place);
