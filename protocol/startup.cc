@@ -1,8 +1,12 @@
 #include "protocol/startup.h"
 
 #include <algorithm>
+#include <charconv>
 #include <iterator>
+#include <limits>
+#include <optional>
 #include <set>
+#include <span>
 
 #include "protocol/frame.h"
 
@@ -28,12 +32,91 @@ std::vector<std::string> split_words(Bytes text) {
   }
 }
 
+constexpr const char* kCannotChangeNow = "55P02";
+
+// Switches of the program postgres, as process_postgres_switches() takes them of a startup packet.
 struct Switch {
+  enum class Means : std::uint8_t {
+    Given,       // the setting, with the value behind the switch
+    Fixed,       // the setting, with `value`
+    Assignment,  // of the setting that is named
+    Plans,       // kinds of plans that are not to be made
+    Statistics,
+    Debug,
+    Nothing,    // of a startup packet
+    AtRestart,  // what a server is started with
+    AtReload,   // what its configuration file says
+  };
   char letter;
-  const char* setting;
+  bool has_value;
+  Means means;
+  Bytes setting{}, value{};
 };
-// Switches of the server's command line that take a value and stand for a setting a session may change.
-constexpr Switch kSwitches[] = {{'S', "work_mem"}};
+using Means = Switch::Means;
+constexpr Switch kSwitches[] = {{'-', true, Means::Assignment},
+                                {'c', true, Means::Assignment},
+                                {'S', true, Means::Given, "work_mem"},
+                                {'W', true, Means::Given, "post_auth_delay"},
+                                {'e', false, Means::Fixed, "datestyle", "euro"},
+                                {'O', false, Means::Fixed, "allow_system_table_mods", "true"},
+                                {'P', false, Means::Fixed, "ignore_system_indexes", "true"},
+                                {'s', false, Means::Fixed, "log_statement_stats", "true"},
+                                {'f', true, Means::Plans},
+                                {'t', true, Means::Statistics},
+                                {'d', true, Means::Debug},
+                                {'b', false, Means::Nothing},
+                                {'C', true, Means::Nothing},
+                                {'D', true, Means::Nothing},
+                                {'E', false, Means::Nothing},
+                                {'j', false, Means::Nothing},
+                                {'n', false, Means::Nothing},
+                                {'r', true, Means::Nothing},
+                                {'T', false, Means::Nothing},
+                                {'v', true, Means::Nothing},
+                                {'B', true, Means::AtRestart, "shared_buffers"},
+                                {'N', true, Means::AtRestart, "max_connections"},
+                                {'p', true, Means::AtRestart, "port"},
+                                {'h', true, Means::AtRestart, "listen_addresses"},
+                                {'i', false, Means::AtRestart, "listen_addresses"},
+                                {'k', true, Means::AtRestart, "unix_socket_directories"},
+                                {'F', false, Means::AtReload, "fsync"},
+                                {'l', false, Means::AtReload, "ssl"}};
+
+// What the first letters of a value stand for; nothing: no setting.
+struct Letters {
+  Bytes begin, setting;
+};
+constexpr Letters kPlans[] = {{"s", "enable_seqscan"},       {"i", "enable_indexscan"},
+                              {"o", "enable_indexonlyscan"}, {"b", "enable_bitmapscan"},
+                              {"t", "enable_tidscan"},       {"n", "enable_nestloop"},
+                              {"m", "enable_mergejoin"},     {"h", "enable_hashjoin"}};
+constexpr Letters kStatistics[] = {
+    {"pa", "log_parser_stats"}, {"pl", "log_planner_stats"}, {"e", "log_executor_stats"}};
+Bytes named_by(std::span<const Letters> table, Bytes value) {
+  for (const Letters& each : table)
+    if (value.starts_with(each.begin)) return each.setting;
+  return {};
+}
+
+// As C's atoi().
+int whole_number(Bytes text) {
+  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
+  if (text.starts_with('+')) text.remove_prefix(1);
+  int number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc::result_out_of_range) return number;
+  return text.starts_with('-') ? std::numeric_limits<int>::min() : std::numeric_limits<int>::max();
+}
+
+// Of each level and those above it.
+struct DebugSetting {
+  int level;
+  Bytes setting, value;
+};
+constexpr DebugSetting kDebug[] = {{2, "log_statement", "all"},
+                                   {3, "debug_print_parse", "true"},
+                                   {4, "debug_print_plan", "true"},
+                                   {5, "debug_print_rewritten", "true"}};
 
 // The words of a boolean, in any case and cut short as long as they mean one thing only (Postgres,
 // parse_bool).
@@ -76,6 +159,45 @@ Expected<std::pair<std::string, std::string>> name_and_value(Bytes text, const s
   std::string name(text.substr(0, equals));
   std::replace(name.begin(), name.end(), '-', '_');
   return std::pair{std::move(name), std::string(text.substr(equals + 1))};
+}
+
+std::optional<Error> add_switch(const Switch& known, Bytes value, const std::string& word,
+                                Settings& settings) {
+  const auto cannot_change = [&](std::string_view when) {
+    return Error{kCannotChangeNow,
+                 "parameter \"" + std::string(known.setting) + "\" cannot be changed " + std::string(when),
+                 {},
+                 "Leave it out of the options."};
+  };
+  switch (known.means) {
+    case Means::Given: settings.emplace_back(known.setting, value); return {};
+    case Means::Fixed: settings.emplace_back(known.setting, known.value); return {};
+    case Means::Assignment: {
+      auto setting = name_and_value(value, word);
+      if (!setting) return std::move(setting.error());
+      settings.push_back(std::move(*setting));
+      return {};
+    }
+    case Means::Plans:
+    case Means::Statistics: {
+      const bool plans = known.means == Means::Plans;
+      const Bytes setting = named_by(plans ? std::span<const Letters>(kPlans) : kStatistics, value);
+      if (setting.empty()) return bad_options(word);
+      settings.emplace_back(setting, plans ? "false" : "true");
+      return {};
+    }
+    case Means::Debug: {
+      const int level = whole_number(value);
+      settings.emplace_back("log_min_messages", level > 0 ? "debug" + std::to_string(level) : "notice");
+      for (const DebugSetting& each : kDebug)
+        if (level >= each.level) settings.emplace_back(each.setting, each.value);
+      return {};
+    }
+    case Means::Nothing: return {};
+    case Means::AtRestart: return cannot_change("without restarting the server");
+    case Means::AtReload: return cannot_change("now");
+  }
+  return {};
 }
 
 // Of settings with one name the last stays. A packet may name thousands.
@@ -181,23 +303,23 @@ Expected<Settings> parse_options(Bytes options) {
   for (std::size_t i = 0; i < words.size(); ++i) {
     const std::string& word = words[i];
     if (word.size() < 2 || word[0] != '-') return tl::unexpected(bad_options(word));
-    Bytes assignment;
-    if (word[1] == '-') {
-      assignment = Bytes(word).substr(2);
-    } else if (word[1] == 'c') {
-      if (word.size() == 2 && i + 1 == words.size()) return tl::unexpected(bad_options(word));
-      assignment = word.size() > 2 ? Bytes(word).substr(2) : Bytes(words[++i]);
-    } else {
-      const auto* known = std::find_if(std::begin(kSwitches), std::end(kSwitches),
-                                       [&word](const Switch& s) { return s.letter == word[1]; });
-      if (known == std::end(kSwitches) || (word.size() == 2 && i + 1 == words.size()))
-        return tl::unexpected(bad_options(word));
-      settings.emplace_back(known->setting, word.size() > 2 ? word.substr(2) : words[++i]);
-      continue;
+    if (word == "--") {  // the end
+      if (i + 1 < words.size()) return tl::unexpected(bad_options(words[i + 1]));
+      break;
     }
-    auto setting = name_and_value(assignment, word);
-    if (!setting) return tl::unexpected(setting.error());
-    settings.push_back(std::move(*setting));
+    for (std::size_t at = 1; at < word.size();) {
+      const auto* const known = std::find_if(std::begin(kSwitches), std::end(kSwitches),
+                                             [&](const Switch& each) { return each.letter == word[at]; });
+      ++at;
+      if (known == std::end(kSwitches)) return tl::unexpected(bad_options(word));
+      Bytes value;
+      if (known->has_value) {
+        if (at == word.size() && i + 1 == words.size()) return tl::unexpected(bad_options(word));
+        value = at < word.size() ? Bytes(word).substr(at) : Bytes(words[++i]);
+        at = word.size();
+      }
+      if (auto error = add_switch(*known, value, word, settings)) return tl::unexpected(std::move(*error));
+    }
   }
   keep_last(settings);
   return settings;

@@ -10,7 +10,7 @@ import urllib.request
 import psycopg
 
 from harness import PgweirCase, Wire, free_port, wait_until
-from harness.wire import error_fields, first_error, flush, query, startup
+from harness.wire import Closed, error_fields, first_error, flush, query, startup
 
 TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 TIERS = {
@@ -162,6 +162,52 @@ class Ceilings(PgweirCase):
         self.assertEqual(self.refused("marked", **{"APP.Tenant_ID": "other"}), "42501")
         self.assertEqual(self.refused("marked", search_path="theirs"), "42501")
         self.client("marked", options="-c search_path=mine,\\ public")
+
+    def test_options_are_switches_of_postgres(self):
+        names = ("datestyle", "enable_seqscan", "enable_hashjoin", "work_mem", "timezone")
+
+        def outcome(port, options):
+            with Wire(port) as wire:
+                wire.send(startup("app", "app" if port == self.postgres.port else "none", options=options))
+                try:
+                    wire.until_ready()
+                except Closed as closed:
+                    return first_error(closed.messages)["C"]
+                return [wire.value(f"show {name}") for name in names]
+
+        for options in (
+            "-e -c timezone=UTC",
+            "-eS 1024",
+            "-ec timezone=UTC -fs -f hash",
+            "-bEjnT -C x -D y -r z -v 3",
+            "-c timezone=UTC --",
+            "-- -e",
+            "-fx",
+            "-tx",
+            "-z",
+            "-S",
+            "x",
+            "-e x",
+            # Only for superusers.
+            "-O",
+            "-s",
+            "-t pa",
+            "-tplan",
+            "-te",
+            "-d 5",
+            "-d x",
+            # Not for a session.
+            "-B 64",
+            "-N 5",
+            "-p 5",
+            "-h x",
+            "-i",
+            "-k x",
+            "-l",
+            "-F",
+        ):
+            with self.subTest(options=options):
+                self.assertEqual(outcome(self.weir.port, options), outcome(self.postgres.port, options))
 
     # --- spellings: our reading of a value against that of Postgres
 
