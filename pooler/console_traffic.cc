@@ -157,7 +157,7 @@ std::uint64_t average(const StatsRow& row, const Quantity& quantity) {
   const auto sum = passed(quantity.sum);
   if (quantity.per) return passed(quantity.per) == 0 ? 0 : sum / passed(quantity.per);
   const auto length_us = static_cast<double>(row.period.length.count());
-  return length_us <= 0 ? 0 : static_cast<std::uint64_t>(static_cast<double>(sum) * 1e6 / length_us);
+  return static_cast<std::uint64_t>(static_cast<double>(sum) * 1e6 / length_us);
 }
 
 enum class Part : std::uint8_t { Total, Average };

@@ -73,10 +73,7 @@ class Collection : public std::enable_shared_from_this<Collection> {
     one.name = tenant.record.name;
     one.tier = tenant.record.limits.name;
     one.busy_us = tenant.period.busy_us(tenant.traffic);
-    const TrafficPeriod::View last = tenant.period.view(tenant.traffic, now);
-    const double minutes = static_cast<double>(last.length.count()) / 60e6;
-    if (minutes > 0)
-      one.queries_per_minute = static_cast<double>(last.to.queries - last.from.queries) / minutes;
+    one.queries_per_minute = tenant.period.queries_per_minute(tenant.traffic, now);
     one.uptime_s = static_cast<double>((now - tenant.since()).count()) / 1e6;
     one.total = tenant.traffic;
     one.database = console::database_row(worker_.snapshot(), tenant.record);

@@ -1,6 +1,7 @@
 // pooler/traffic.h - what has passed: of one tenant, of several together, and in the last minute.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdint>
@@ -80,7 +81,8 @@ constexpr std::uint64_t Traffic::*hits_of(tiers::Limit limit) {
 }
 
 // What passed in the last whole period, from which the avg_ figures are made; in the first period, what has
-// passed of it.
+// passed of it. The periods of all tenants of a worker end together, so the first of a tenant may be a few
+// milliseconds: rates are of kLength at least, or one query would be told as a thousand a minute.
 class TrafficPeriod {
  public:
   static constexpr std::chrono::seconds kLength{60};
@@ -95,11 +97,16 @@ class TrafficPeriod {
   const Traffic& begin() const { return begin_; }
   struct View {
     Traffic from, to;
-    Duration length;
+    Duration length = kLength;  // or more
   };
   View view(const Traffic& now_total, Time now) const {
-    if (length_.count() > 0) return {last_begin_, last_end_, length_};
-    return {begin_, now_total, now - began_};
+    if (length_.count() > 0) return {last_begin_, last_end_, std::max<Duration>(length_, kLength)};
+    return {begin_, now_total, std::max<Duration>(now - began_, kLength)};
+  }
+  double queries_per_minute(const Traffic& now_total, Time now) const {
+    const View last = view(now_total, now);
+    return static_cast<double>(last.to.queries - last.from.queries) * 60e6 /
+           static_cast<double>(last.length.count());
   }
   // Of that, how long its transactions have run or waited.
   std::uint64_t busy_us(const Traffic& now_total) const {

@@ -313,7 +313,7 @@ TEST_CASE("an average is of the last whole period, or of what has passed of the 
   Traffic total;
   total.queries = 10;
   CHECK(period.view(total, start + 5s).to.queries == 10);
-  CHECK(period.view(total, start + 5s).length == 5s);
+  CHECK(period.view(total, start + 5s).from.queries == 0);
   period.roll(total, start + 60s);
   total.queries = 100;
   CHECK(period.view(total, start + 70s).to.queries - period.view(total, start + 70s).from.queries == 10);
@@ -321,10 +321,33 @@ TEST_CASE("an average is of the last whole period, or of what has passed of the 
   period.roll(total, start + 120s);
   CHECK(period.view(total, start + 130s).from.queries == 10);
   CHECK(period.view(total, start + 130s).to.queries == 100);
-  // Nothing has passed at all: no division by it.
+  // Nothing has passed at all.
   StatsRow row;
-  row.period = TrafficPeriod(start).view(total, start);
+  row.period = TrafficPeriod(start).view({}, start);
   std::string out;
   put_stats_averages(out, {&row, 1});
   CHECK(rows(out) == " 0 0 0 0 0 0 0 0 0 0 0");
+}
+
+TEST_CASE("no rate is made of less than a whole period") {
+  const Time start{};
+  TrafficPeriod period(start);
+  Traffic total;
+  total.queries = 1;
+  CHECK(period.view(total, start + 40ms).length == 60s);
+  CHECK(period.view(total, start + 90s).length == 90s);
+  CHECK(period.queries_per_minute(total, start + 40ms) == Approx(1));
+  CHECK(period.queries_per_minute(total, start + 90s) == Approx(2.0 / 3));
+  // One timer ends the periods of all tenants, also of who came just before.
+  period.roll(total, start + 45ms);
+  CHECK(period.view(total, start + 50ms).length == 60s);
+  CHECK(period.queries_per_minute(total, start + 50ms) == Approx(1));
+  StatsRow row;
+  total.queries = 120;
+  TrafficPeriod busy(start);
+  busy.roll(total, start + 45ms);
+  row.period = busy.view(total, start + 50ms);
+  std::string out;
+  put_stats_averages(out, {&row, 1});
+  CHECK(rows(out) == " 0 0 2 0 0 0 0 0 0 0 0");
 }
