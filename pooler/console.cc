@@ -11,6 +11,7 @@
 #include "pooler/console_state.h"
 #include "protocol/frame.h"
 #include "protocol/messages.h"
+#include "protocol/secret.h"
 
 namespace pgweir {
 
@@ -20,6 +21,7 @@ using console::Role;
 
 namespace {
 
+constexpr std::size_t kKeyBytes = 4;
 constexpr std::size_t kUnsentMax = 64 << 10;  // the next request waits until the last one's rows are gone
 constexpr std::size_t kPiece = 32 << 10;      // of rows, that are written in one turn of the loop
 
@@ -63,6 +65,10 @@ const std::string& ConsoleSession::user() const { return state_->user; }
 const net::Stream& ConsoleSession::stream() const { return *state_->stream; }
 Time ConsoleSession::connected_at() const { return state_->connected_at; }
 std::uint32_t ConsoleSession::id() const { return state_->id; }
+bool ConsoleSession::cancel_key_is(Bytes key) const {
+  return protocol::equal_secret(key, state_->cancel_key);
+}
+void ConsoleSession::cancel() { state_->canceled = state_->running; }
 
 void ConsoleSession::on_bytes(Bytes in) {
   if (state_->closing) return;
@@ -97,9 +103,9 @@ void ConsoleSession::State::greet() {
       {"standard_conforming_strings", "on"},
       {"is_superuser", role() == Role::Admin ? "on" : "off"}};
   for (const auto& [name, value] : parameters) protocol::put_parameter_status(out, name, value);
-  char key[4];
-  worker.rng().fill(key, sizeof key);
-  protocol::put_backend_key(out, id, Bytes(key, sizeof key));
+  cancel_key.resize(kKeyBytes);
+  worker.rng().fill(cancel_key.data(), cancel_key.size());
+  protocol::put_backend_key(out, id, cancel_key);
   protocol::put_ready(out, tx_status);
   stream->write(out);
 }
@@ -236,6 +242,7 @@ void ConsoleSession::State::query(Bytes text) {
 void ConsoleSession::State::next() {
   if (running || turn_over || requests.empty() || stream->unsent() > kUnsentMax) return;
   running = true;
+  canceled = false;
   run(requests.front());
 }
 

@@ -36,7 +36,10 @@ class ConsoleSession final : public net::Handler {
   const std::string& user() const;
   const net::Stream& stream() const;
   Time connected_at() const;
-  std::uint32_t id() const;  // apart from those of Sessions
+  std::uint32_t id() const;  // apart from those of Sessions; the last byte is that of its worker
+  bool cancel_key_is(Bytes key) const;
+  // Calls off the command that waits: PAUSE, SUSPEND and WAIT_CLOSE do. A PAUSE or SUSPEND is undone.
+  void cancel();
 
  private:
   void on_bytes(Bytes in) override;

@@ -36,6 +36,10 @@ Error not_in_state(std::string message, std::string hint) {
   return {sqlstate::kNotInState, std::move(message), {}, std::move(hint)};
 }
 
+Error canceled_by_user() {
+  return {sqlstate::kQueryCanceled, "canceling statement due to user request", {}, {}};
+}
+
 // What an order to all has done, that another one finds done. PgBouncer refuses the same.
 std::optional<Error> stopped_already(const Worker& worker) {
   const char* const what = worker.suspended() ? "suspended" : worker.all_paused() ? "paused" : nullptr;
@@ -218,6 +222,7 @@ void ConsoleSession::State::look_at_closing(const std::optional<tiers::Tenant>& 
       },
       if_here([closed](State& state) {
         if (closed->load()) return state.done();
+        if (state.canceled) return state.failed(canceled_by_user());
         state.worker.loop().arm(state.pause_timer, state.worker.loop().now() + kPauseLook);
       }));
 }
@@ -242,11 +247,18 @@ void ConsoleSession::State::pause(const std::string& tenant) {
   pausing = tenant;
   with_named(tenant, [](State& state, const std::optional<tiers::Tenant>& record) {
     state.worker.log().info("paused", {{"user", state.user}, {"tenant", record ? record->name : "*"}});
+    auto was_paused = std::make_shared<std::atomic<bool>>(false);
     state.on_all_workers(
-        [record](Worker& each) {
-          if (!record || has_or_gets(each, *record)) each.set_paused(record ? &*record : nullptr, true);
+        [was_paused, record](Worker& each) {
+          if (record && !has_or_gets(each, *record)) return;
+          const Tenant* const known = record ? each.tenants().find(record->name) : nullptr;
+          if (known && known->paused) was_paused->store(true);
+          each.set_paused(record ? &*record : nullptr, true);
         },
-        state.if_here([](State& here) { here.look_at_pause(); }));
+        state.if_here([was_paused](State& here) {
+          here.paused_here = !was_paused->load();
+          here.look_at_pause();
+        }));
   });
 }
 
@@ -314,6 +326,7 @@ void ConsoleSession::State::look_at_flush() {
       },
       if_here([flushed](State& state) {
         if (flushed->load()) return state.done();
+        if (state.canceled) return state.call_off_suspend();
         state.worker.loop().arm(state.pause_timer, state.worker.loop().now() + kPauseLook);
       }));
 }
@@ -400,8 +413,28 @@ void ConsoleSession::State::look_at_pause() {
         if (!seen->holds.load())
           return state.failed(not_in_state("RESUME has called this PAUSE off", "PAUSE again."));
         if (seen->settled.load()) return state.done();
+        if (state.canceled) return state.call_off_pause();
         state.worker.loop().arm(state.pause_timer, state.worker.loop().now() + kPauseLook);
       }));
+}
+
+// Of databases that are paused by another PAUSE, too, only this one's waiting ends.
+void ConsoleSession::State::call_off_pause() {
+  if (!paused_here) return failed(canceled_by_user());
+  worker.log().info("resumed", {{"user", user}, {"tenant", pausing.empty() ? "*" : pausing}});
+  on_all_workers(
+      [name = pausing](Worker& each) {
+        if (name.empty()) return each.set_paused(nullptr, false);
+        const Tenant* const known = each.tenants().find(name);
+        if (known && known->paused) each.set_paused(&known->record, false);
+      },
+      if_here([](State& state) { state.failed(canceled_by_user()); }));
+}
+
+void ConsoleSession::State::call_off_suspend() {
+  worker.log().info("resumed", {{"user", user}, {"tenant", "*"}});
+  on_all_workers([](Worker& each) { each.set_suspended(false); },
+                 if_here([](State& state) { state.failed(canceled_by_user()); }));
 }
 
 void ConsoleSession::State::look_again() {

@@ -28,7 +28,7 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
         user(std::move(u)),
         by(b),
         connected_at(w.loop().now()),
-        id(kConsoleIds | static_cast<std::uint32_t>(w.rng().below(kConsoleIds))),
+        id(kConsoleIds | static_cast<std::uint32_t>(w.rng().below(kConsoleIds >> 8)) << 8 | w.index()),
         pause_timer(this, [](void* self) { static_cast<State*>(self)->look_again(); }) {}
 
   void greet();
@@ -54,6 +54,8 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
   void disable_or_enable(const console::Request& request);
   void show_ceilings(const std::optional<tiers::Tenant>& record);
   void look_at_pause();
+  void call_off_pause();
+  void call_off_suspend();
   void look_again();
   // `then` is given its record and whether its store knows it, where there is such a tenant.
   void look_up(const std::string& tenant, std::function<void(State&, const tiers::Tenant&, bool)> then);
@@ -96,17 +98,20 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
   ConsoleBy by;
   Time connected_at;
   std::uint32_t id;
+  std::string cancel_key;
   net::Timer pause_timer;
   std::string held;
   std::deque<console::Request> requests;  // the front one runs
   console::Portals portals{console::shape};
-  std::string pausing;  // the tenant of the PAUSE that runs; empty: all
-  Time flush_until{};   // of the SUSPEND that runs
-  std::string sending;  // the answer that goes out; what is left of it begins at:
+  std::string pausing;       // the tenant of the PAUSE that runs; empty: all
+  bool paused_here = false;  // and by it, not by one before
+  Time flush_until{};        // of the SUSPEND that runs
+  std::string sending;       // the answer that goes out; what is left of it begins at:
   std::size_t sent = 0;
   char tx_status = 'I';
   bool extended = false;   // the front request comes from Execute
   bool running = false;    // the front request has not been answered
+  bool canceled = false;   // it is to wait no longer
   bool turn_over = false;  // one is being answered; the loop serves others before the next
   bool reads_paused = false;
   bool skip_to_sync = false;  // an error stands in an extended batch

@@ -216,7 +216,12 @@ void Worker::cancel_request(std::uint32_t id, std::string key, std::function<voi
   Worker& worker = *shared_.workers[home];
   worker.loop().post([&worker, id, key = std::move(key), back] {
     const auto place = worker.sessions_.find(id);
-    if (place == worker.sessions_.end() || !place->second->cancel_key_is(key)) return back();
+    if (place == worker.sessions_.end()) {
+      for (const auto& [raw, console] : worker.consoles_)
+        if (console->id() == id && console->cancel_key_is(key)) console->cancel();
+      return back();
+    }
+    if (!place->second->cancel_key_is(key)) return back();
     place->second->cancel(back);
   });
 }

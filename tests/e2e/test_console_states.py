@@ -9,10 +9,12 @@ import subprocess
 import unittest
 
 from harness import PgweirCase, Wire, free_port, machine, wait_until
-from harness.wire import Closed, first_error, query, startup
+from harness.wire import CANCEL_REQUEST, Closed, first_error, query, special, startup
 
-OK, ERROR, WAITS = "ok", "error", "waits"
+OK, ERROR, WAITS, CANCELED = "ok", "error", "waits", "canceled"
 WAIT = 0.3  # seconds in which a command that waits must not be answered
+
+LEAVE, CANCEL = "console: (leaves)", "console: (cancels)"  # without a word, as who is killed; by a CancelRequest
 
 # A command on the console, or who runs what: `app` and `other` are clients of these databases, `second` is another
 # console, and nothing to run is the answer to what waited.
@@ -33,6 +35,11 @@ SCENES = [
     [('PAUSE "app"', OK)],
     [("app: begin", OK), ("PAUSE app", WAITS), ("app: commit", OK), ("", OK)],
     [("app: begin", OK), ("PAUSE", WAITS), ("second: PAUSE", ERROR), ("app: commit", OK), ("", OK)],
+    # A PAUSE holds also when its console has gone before it was answered.
+    [("app: begin", OK), ("PAUSE app", WAITS), (LEAVE, OK), ("app: commit", OK), ("app: select 1", WAITS),
+     ("second: RESUME app", OK), ("app:", OK)],
+    [("app: begin", OK), ("PAUSE", WAITS), (LEAVE, OK), ("app: commit", OK), ("app: select 1", WAITS),
+     ("second: RESUME", OK), ("app:", OK)],
     [("SUSPEND", OK), ("SUSPEND", ERROR), ("PAUSE", ERROR), ("KILL app", ERROR), ("RESUME app", ERROR), ("RESUME", OK)],
     [("PAUSE", OK), ("SUSPEND", ERROR), ("KILL app", ERROR)],
     [("PAUSE app", OK), ("SUSPEND", ERROR)],
@@ -83,9 +90,18 @@ class Scene:
                 user, database = ("app", who) if who in ("app", "other") else ("admin", "pgbouncer")
                 self.wires[who].send(startup(user, database))
                 self.answer(who, wanted)
+            if who + ": " + sql == LEAVE:
+                self.wires.pop(who).close()
+                return OK
+            if who + ": " + sql == CANCEL:
+                with Wire(self.port) as other:
+                    other.send(special(CANCEL_REQUEST, self.wires[who].key))
+                    other.until_closed()
+                return OK
             if sql:
                 self.wires[who].send(query(sql))
-            return ERROR if first_error(self.answer(who, wanted)) else OK
+            error = first_error(self.answer(who, wanted))
+            return (CANCELED if error["C"] == "57014" else ERROR) if error else OK
         except TimeoutError:
             return WAITS
         except (Closed, ConnectionError):
@@ -94,7 +110,9 @@ class Scene:
     def answer(self, who, wanted):
         wire = self.wires[who]
         wire.socket.settimeout(WAIT if wanted == WAITS else 20)
-        return wire.until_ready()
+        messages = wire.until_ready()
+        wire.key = dict(messages).get(b"K", wire.key)
+        return messages
 
 
 class States(PgweirCase):
@@ -132,6 +150,28 @@ class States(PgweirCase):
                 for line, wanted in (("app: begin", OK), (pause, WAITS), (f"second: {resume}", OK), ("", ERROR)):
                     self.assertEqual((line, stage.play(line, wanted)), (line, wanted))
                 self.assertEqual(stage.play("app: commit", OK), OK)
+
+    def test_what_waits_is_called_off_by_a_cancel(self):
+        """Where PgBouncer resumes all, tells its console nothing, and leaves one database paused, we tell and undo."""
+        weir = self.pgweir({"auth": {"method": "trust"}}, users={"app": "s3cret", "admin": "adm1n"})
+        for scene in (
+            [("app: begin", OK), ("PAUSE app", WAITS), (CANCEL, OK), ("", CANCELED), ("RESUME app", ERROR),
+             ("app: commit", OK), ("app: select 1", OK)],
+            [("app: begin", OK), ("PAUSE", WAITS), (CANCEL, OK), ("", CANCELED), ("RESUME", ERROR),
+             ("other: select 1", OK), ("app: commit", OK), ("app: select 1", OK)],
+            # It waits for who keeps a server between transactions, too.
+            [("app: create temporary table t (i int)", OK), ("PAUSE app", WAITS), (CANCEL, OK), ("", CANCELED),
+             ("app: select * from t", OK)],
+            # Who waits is served then, and the next command is not meant.
+            [("app: begin", OK), ("PAUSE app", WAITS), ("other: select 1", OK), (CANCEL, OK), ("", CANCELED),
+             (CANCEL, OK), ("PAUSE other", OK), ("RESUME other", OK), ("app: commit", OK)],
+            # What another PAUSE has paused stays so.
+            [("app: begin", OK), ("second: PAUSE app", WAITS), ("PAUSE app", WAITS), (CANCEL, OK), ("", CANCELED),
+             ("app: commit", OK), ("second:", OK), ("app: select 1", WAITS), ("second: RESUME app", OK), ("app:", OK)],
+            [("app: begin", OK), ("RECONNECT app", OK), ("WAIT_CLOSE app", WAITS), (CANCEL, OK), ("", CANCELED),
+             ("app: commit", OK), ("WAIT_CLOSE app", OK)],
+        ):
+            self.play(scene, weir.port)
 
     @unittest.skipUnless(shutil.which("pgbouncer"), "there is no PgBouncer to compare with")
     def test_pgbouncer(self):

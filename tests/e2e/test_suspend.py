@@ -6,7 +6,7 @@ import unittest
 
 import psycopg
 
-from harness import PgweirCase, Wire
+from harness import PgweirCase, Wire, wait_until
 from harness.wire import error_fields, kinds, query, startup
 
 TIER = {"pool_size": 2, "max_server_connections": 2, "max_clients": 50, "queue_timeout": "1s"}
@@ -119,6 +119,30 @@ class Suspend(PgweirCase):
         total = received
         while total < 30_000 * 1000:
             total += len(slow.socket.recv(1 << 20))
+
+    def test_a_cancel_ends_the_wait_and_resumes(self):
+        deaf = self.wire()
+        deaf.send(query("select repeat('x', 1000) from generate_series(1, 30000)"))
+        time.sleep(1)
+        refused = []
+
+        def suspend():
+            try:
+                self.console.execute("SUSPEND")
+            except psycopg.Error as error:
+                refused.append(error.sqlstate)
+
+        waiter = threading.Thread(target=suspend)
+        waiter.start()
+        self.addCleanup(waiter.join)
+        with self.weir.connect("pgweir", "admin", cursor_factory=psycopg.ClientCursor) as other:
+            suspended = ("suspended", "yes")
+            wait_until(lambda: suspended in other.execute("SHOW STATE").fetchall(), what="SUSPEND at work")
+        self.console.cancel()
+        waiter.join(20)
+        self.assertEqual(refused, ["57014"])
+        self.assertEqual(self.state(), {"active": "yes", "paused": "no", "suspended": "no"})
+        self.assertEqual(len(deaf.until_ready()), 30000 + 3)
 
     def tail_of(self, wire):
         """What stands at the end of all that comes."""
