@@ -27,6 +27,7 @@ constexpr std::size_t kPiece = 32 << 10;      // of rows, that are written in on
 
 // Outcomes of a command in the log; others are SQLSTATEs.
 constexpr std::string_view kDone = "ok", kClientGone = "client gone";
+constexpr std::string_view kUnread = "(unread)";  // the command of a text that is not understood
 
 // For the log.
 std::string told_argument(const Request& request) {
@@ -86,9 +87,7 @@ void ConsoleSession::on_drained() {
 
 void ConsoleSession::on_closed(const net::Closed&) {
   state_->closing = true;
-  if (state_->running)
-    state_->audit(state_->requests.front().command->words, told_argument(state_->requests.front()),
-                  kClientGone);
+  if (state_->running) state_->audit(state_->requests.front(), kClientGone);
   state_->worker.console_ended(*this);
 }
 
@@ -169,14 +168,14 @@ void ConsoleSession::State::message(char type, Bytes body) {
     case 'F': return refuse_call();
     default: return violation("a message that has no place here");
   }
-  if (!good) return failed_batch("(unread)", good.error());
+  if (!good) return failed_batch(Request{}, good.error());
   stream->write(out);
 }
 
 void ConsoleSession::State::execute(Bytes body) {
   std::string out;
   auto request = portals.execute(body, out);
-  if (!request) return failed_batch("(unread)", request.error());
+  if (!request) return failed_batch(Request{}, request.error());
   if (!*request) return stream->write(out);
   extended = true;
   requests.push_back(std::move(**request));
@@ -191,22 +190,31 @@ void ConsoleSession::State::refuse_call() {
   stream->write(out);
 }
 
-void ConsoleSession::State::failed_batch(std::string_view command, const Error& error) {
-  audit(command, {}, error.sqlstate);
+void ConsoleSession::State::failed_batch(const Request& request, const Error& error) {
+  audit(request, error.sqlstate);
   std::string out;
   protocol::put_error(out, "ERROR", error);
   skip_to_sync = true;
   stream->write(out);
 }
 
-void ConsoleSession::State::audit(std::string_view command, std::string_view argument,
-                                  std::string_view outcome) {
-  worker.log().info(
-      "console_command",
-      {{"user", user}, {"client", id}, {"command", command}, {"argument", argument}, {"outcome", outcome}});
+// What only administrators may order is logged whatever log.level says, as it leaves no other trace.
+void ConsoleSession::State::audit(const Request& request, std::string_view outcome) {
+  const std::string_view command = request.command ? request.command->words : kUnread;
+  const std::string argument = told_argument(request);
+  const net::Peer peer = stream->peer();
+  Log& log = worker.log();
+  if (log.enabled(LogLevel::Info) || (request.command && request.command->least == Role::Admin))
+    log.write(LogLevel::Info, "console_command",
+              {{"user", user},
+               {"addr", peer.host},
+               {"port", peer.port},
+               {"client", id},
+               {"command", command},
+               {"argument", argument},
+               {"outcome", outcome}});
   AuditStream* const trail = worker.audit();
   if (!trail) return;
-  const net::Peer peer = stream->peer();
   const bool good = outcome == kDone, gone = outcome == kClientGone;
   trail->record(AuditEvent::ConsoleCommand,
                 good   ? AuditOutcome::Success
@@ -226,7 +234,7 @@ void ConsoleSession::State::query(Bytes text) {
   auto parsed = console::parse(text, console::shape);
   std::string out;
   if (!parsed) {
-    audit("(unread)", {}, parsed.error().sqlstate);
+    audit(Request{}, parsed.error().sqlstate);
     protocol::put_error(out, "ERROR", parsed.error());
   } else if (parsed->empty()) {
     protocol::Writer(out, 'I');  // EmptyQueryResponse
@@ -255,7 +263,7 @@ void ConsoleSession::State::done(std::string result) {
   const Request request = std::move(requests.front());
   requests.pop_front();
   running = false;
-  audit(request.command->words, told_argument(request), kDone);
+  audit(request, kDone);
   std::string out;
   if (std::exchange(extended, false)) {
     portals.ran(std::move(result), out);
@@ -295,9 +303,9 @@ void ConsoleSession::State::failed(const Error& error) {
   requests.clear();
   running = false;
   if (std::exchange(extended, false)) {
-    failed_batch(request.command->words, error);
+    failed_batch(request, error);
   } else {
-    audit(request.command->words, told_argument(request), error.sqlstate);
+    audit(request, error.sqlstate);
     std::string out;
     protocol::put_error(out, "ERROR", error);
     protocol::put_ready(out, tx_status);

@@ -71,8 +71,9 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
   void show(std::string table);  // done, with the columns of it that are asked for
   void done(std::string result = {});
   void failed(const Error& error);
-  void failed_batch(std::string_view command, const Error& error);
-  void audit(std::string_view command, std::string_view argument, std::string_view outcome);
+  // A request without a command: its text was not understood.
+  void failed_batch(const console::Request& request, const Error& error);
+  void audit(const console::Request& request, std::string_view outcome);
   void send(std::string answer);
   void send_more();
   void end_turn();

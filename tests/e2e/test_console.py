@@ -139,6 +139,23 @@ class Roles(ConsoleCase):
         self.assert_audited(("admin", "RELOAD", "", "ok"), ("admin", "(unread)", "", "42601"))
 
 
+    def test_orders_are_logged_whatever_the_level(self):
+        weir = self.pgweir(
+            {"log": {"level": "error"}, "pool": {"unknown_tenants": False}, "tenants": {"app": {"tier": "free"}}},
+            {"app": "s3cret", "admin": "adm1n"},
+        )
+        for order in ("SHOW POOLS", "PAUSE app", "RESUME app", "KILL app", "RESUME app", "SET log.level = warn"):
+            weir.console(order)
+        with self.assertRaises(psycopg.Error):
+            weir.console("PAUSE nowhere")
+        wanted = [("PAUSE", "app", "ok"), ("RESUME", "app", "ok"), ("KILL", "app", "ok"), ("RESUME", "app", "ok"),
+                  ("SET key = value", "log.level = warn", "ok"), ("PAUSE", "nowhere", "3D000")]
+        wait_until(lambda: [told[1:] for told in self.audit(weir)] == wanted, what=f"{wanted} alone in the log")
+        lines = [json.loads(line)["pgweir"] for line in weir.log().splitlines() if '"console_command"' in line]
+        self.assertEqual({(line["user"], line["addr"]) for line in lines}, {("admin", "127.0.0.1")})
+        self.assertTrue(all(line["port"] > 0 for line in lines), lines)
+
+
 TYPES = {"s": 25, "i": 23, "q": 20, "N": 1700}
 CONNECTION = """
 type:s user:s database:s replication:s state:s addr:s port:i local_addr:s local_port:i connect_time:s request_time:s
