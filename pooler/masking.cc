@@ -4,18 +4,23 @@
 #include <array>
 #include <cstddef>
 
+#include "protocol/base64.h"
+
 namespace pgweir {
 
 namespace {
 
 constexpr std::string_view kMask = "***";
 constexpr std::size_t kCardLeast = 13, kCardMost = 19, kCardShown = 4;
-constexpr std::size_t kTokenLeast = 16;  // letters behind a prefix
+constexpr std::size_t kGroupLeast = 4, kGroupMost = 6;  // digits of a card between two dots
+constexpr std::size_t kTokenLeast = 16;                 // letters behind a prefix
+constexpr std::size_t kBasicMost = 300;                 // a user and password, decoded
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 bool is_word(char c) { return is_letter(c) || is_digit(c) || c == '_' || c == '-'; }
-bool is_local(char c) { return is_word(c) || c == '.' || c == '+' || c == '%'; }
+bool is_foreign(char c) { return static_cast<unsigned char>(c) >= 0x80; }
+bool is_local(char c) { return is_word(c) || is_foreign(c) || c == '.' || c == '+' || c == '%'; }
 bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 bool ends_value(char c) { return is_space(c) || c == '\'' || c == '"' || c == '&' || c == ',' || c == ';'; }
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
@@ -49,30 +54,55 @@ Found url_password(std::string_view text, std::size_t at) {
   return {sign, colon + 1, 0};
 }
 
-// password=x, "token": "x", PASSWORD 'x', Bearer x
-Found named_secret(std::string_view text, std::size_t at) {
-  constexpr std::array<std::string_view, 9> kNames{"password", "passwd",  "pwd",           "secret", "token",
-                                                   "api_key",  "api-key", "authorization", "apikey"};
-  if (begins(text, at, "bearer ")) {
-    const std::size_t size = run(text, at + 7, [](char c) { return !ends_value(c); });
-    return size < kTokenLeast / 2 ? Found{} : Found{7 + size, 7, 0};
+bool ends(std::string_view text, std::string_view with) {
+  return text.size() >= with.size() && begins(text, text.size() - with.size(), with);
+}
+
+// password, PGPASSWORD, --client-secret, app.token; of the shorter ones, that many words end with, only where
+// a sign stands in front.
+bool names_secret(std::string_view word) {
+  constexpr std::array<std::string_view, 12> kEnds{"password", "passwd",  "passwort",  "passphrase",
+                                                   "pwd",      "secret",  "token",     "apikey",
+                                                   "api_key",  "api-key", "accesskey", "secretkey"};
+  constexpr std::array<std::string_view, 6> kEndsBehindSign{"_key",  "-key",  ".key",
+                                                            "_pass", "-pass", ".pass"};
+  const auto ends_it = [word](std::string_view one) { return ends(word, one); };
+  return std::any_of(kEnds.begin(), kEnds.end(), ends_it) ||
+         std::any_of(kEndsBehindSign.begin(), kEndsBehindSign.end(), ends_it) ||
+         (word.size() == 4 && begins(word, 0, "pass"));
+}
+
+// Bearer x; Basic with base64 of user:password
+Found behind_scheme(std::string_view text, std::size_t at) {
+  constexpr std::string_view kBearer = "bearer ", kBasic = "basic ";
+  if (begins(text, at, kBearer)) {
+    const std::size_t size = run(text, at + kBearer.size(), [](char c) { return !ends_value(c); });
+    return size < kTokenLeast / 2 ? Found{} : Found{kBearer.size() + size, kBearer.size(), 0};
   }
-  const auto* const name =
-      std::find_if(kNames.begin(), kNames.end(), [&](std::string_view one) { return begins(text, at, one); });
-  if (name == kNames.end()) return {};
-  std::size_t end = at + name->size();
+  if (!begins(text, at, kBasic)) return {};
+  const std::size_t size = run(text, at + kBasic.size(), [](char c) { return !ends_value(c); });
+  const auto decoded = protocol::base64_decode(text.substr(at + kBasic.size(), size), kBasicMost);
+  const bool has_colon = decoded && decoded->find(':') != std::string::npos;
+  return has_colon ? Found{kBasic.size() + size, kBasic.size(), 0} : Found{};
+}
+
+// password=x, "token": "x", PASSWORD 'x', Authorization: Bearer x
+Found named_secret(std::string_view text, std::size_t at) {
+  std::size_t end = at + run(text, at, is_local);
+  const std::string_view word = text.substr(at, end - at);
+  const bool scheme = ends(word, "authorization");  // the secret stands behind one more word
+  if (!scheme && !names_secret(word)) return {};
   const auto blanks = [&] { end += run(text, end, is_space); };
-  bool quote = end < text.size() && text[end] == '"';  // of a name in JSON
-  if (quote) ++end;
+  const auto quoted = [&] { return end < text.size() && (text[end] == '\'' || text[end] == '"'); };
+  if (at > 0 && quoted() && text[end] == text[at - 1]) ++end;  // of a name in JSON
   blanks();
   const bool assigned = end < text.size() && (text[end] == '=' || text[end] == ':');
   if (assigned) {
     ++end;
     blanks();
   }
-  quote = end < text.size() && (text[end] == '\'' || text[end] == '"');
+  const bool quote = quoted();
   if (!assigned && !quote) return {};
-  const bool scheme = *name == "authorization";  // the secret stands behind one more word
   const char closing = quote ? text[end++] : ' ';
   const std::size_t size =
       quote ? std::min(text.find(closing, end), text.size()) - end
@@ -82,8 +112,10 @@ Found named_secret(std::string_view text, std::size_t at) {
 
 // What services give out as keys.
 Found token(std::string_view text, std::size_t at) {
-  constexpr std::array<std::string_view, 9> kPrefixes{"eyj",  "sk_live_", "sk_test_", "sk-",  "ghp_",
-                                                      "gho_", "akia",     "xoxb-",    "xoxp-"};
+  constexpr std::array<std::string_view, 22> kPrefixes{
+      "eyj",   "sk_live_", "sk_test_", "rk_live_", "rk_test_", "sk-",         "ghp_",   "gho_",
+      "ghu_",  "ghs_",     "ghr_",     "akia",     "aiza",     "github_pat_", "glpat-", "xoxa-",
+      "xoxb-", "xoxe-",    "xoxp-",    "xoxr-",    "xoxs-",    "xapp-"};
   for (const std::string_view prefix : kPrefixes) {
     if (!begins(text, at, prefix)) continue;
     const std::size_t size = run(text, at, [](char c) { return is_word(c) || c == '.'; });
@@ -92,31 +124,47 @@ Found token(std::string_view text, std::size_t at) {
   return {};
 }
 
+// An '@', as it is or as an URL has it.
 Found address(std::string_view text, std::size_t at) {
-  const std::size_t local = run(text, at, is_local);
-  const std::size_t sign = at + local;
-  if (local == 0 || sign >= text.size() || text[sign] != '@') return {};
-  std::size_t domain = run(text, sign + 1, [](char c) { return is_word(c) || c == '.'; });
-  while (domain > 0 && text[sign + domain] == '.') --domain;  // of the sentence
-  if (text.substr(sign + 1, domain).find('.') == std::string_view::npos) return {};
-  return {local + 1 + domain, 0, 1 + domain};
+  constexpr std::string_view kEscaped = "%40";
+  std::size_t local = run(text, at, is_local), sign = 1;
+  if (at + local >= text.size() || text[at + local] != '@') {
+    local = text.substr(at, local).rfind(kEscaped);
+    sign = kEscaped.size();
+    if (local == std::string_view::npos) return {};
+  }
+  if (local == 0) return {};
+  const std::size_t begin = at + local + sign;
+  std::size_t domain = run(text, begin, [](char c) { return is_word(c) || is_foreign(c) || c == '.'; });
+  while (domain > 0 && text[begin + domain - 1] == '.') --domain;  // of the sentence
+  if (text.substr(begin, domain).find('.') == std::string_view::npos) return {};
+  return {local + sign + domain, 0, sign + domain};
 }
 
+// Groups with a blank or dash between, or, if they are like those of a card, a dot or underscore.
 Found card(std::string_view text, std::size_t at) {
-  std::size_t digits = 0, end = at, sum_end = at;
+  std::size_t digits = 0, group = 0, end = at, sum_end = at;
   std::string number;
+  const auto parts = [&](char c) {
+    if (group == 0) return false;
+    if (c == ' ' || c == '-') return true;
+    return (c == '.' || c == '_') && group >= kGroupLeast && group <= kGroupMost;
+  };
   while (end < text.size() && digits <= kCardMost) {
     if (is_digit(text[end])) {
       number += text[end];
       ++digits;
+      ++group;
       sum_end = end + 1;
-    } else if ((text[end] != ' ' && text[end] != '-') || !is_digit(text[end - 1])) {
+    } else if (parts(text[end])) {
+      group = 0;
+    } else {
       break;
     }
     ++end;
   }
   if (digits < kCardLeast || digits > kCardMost) return {};
-  if (sum_end < text.size() && is_word(text[sum_end]) && text[sum_end] != '-') return {};
+  if (sum_end < text.size() && is_letter(text[sum_end])) return {};
   int sum = 0;
   for (std::size_t i = 0; i < digits; ++i) {
     int digit = number[digits - 1 - i] - '0';
@@ -130,6 +178,7 @@ Found find(std::string_view text, std::size_t at) {
   if (text[at] == ':') return url_password(text, at);
   // The rest begins with a word.
   if (!is_local(text[at]) || (at > 0 && is_local(text[at - 1]))) return {};
+  if (const Found found = behind_scheme(text, at); found.size > 0) return found;
   if (const Found found = named_secret(text, at); found.size > 0) return found;
   if (const Found found = token(text, at); found.size > 0) return found;
   if (is_digit(text[at]))
