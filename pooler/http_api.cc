@@ -78,6 +78,7 @@ Response problem(unsigned status, std::string_view title, std::string_view detai
 Response as_problem(const Response& response) {
   const char* const title = response.status == 401   ? "Unauthorized"
                             : response.status == 405 ? "Method not allowed"
+                            : response.status == 413 ? "Content too large"
                             : response.status == 503 ? "Service unavailable"
                                                      : "Error";
   std::string detail = response.body;

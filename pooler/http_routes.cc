@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+
+#include "pooler/http_api.h"
 
 namespace pgweir::http {
 
@@ -15,7 +18,44 @@ constexpr std::string_view kApi = "/api/v1/";
 constexpr std::array kRoutes{Route{"/", Page::Status}, Route{"/metrics", Page::Metrics},
                              Route{"/healthz", Page::Alive}, Route{"/readyz", Page::Ready}};
 
+// Of a GET; no page reads it.
+constexpr std::uint64_t kBodyMost = 64 << 10;
+
+bool only_reads(const Request& request) { return request.method == "GET" || request.method == "HEAD"; }
+Response not_to_be_read() {
+  return {
+      .status = 405, .body = "Only GET and HEAD are answered here.\n", .headers = {{"Allow", "GET, HEAD"}}};
+}
+
 }  // namespace
+
+std::string_view path_of(std::string_view target) {
+  constexpr std::string_view kSchemes[] = {"http://", "https://"};
+  for (const std::string_view scheme : kSchemes) {
+    if (target.size() < scheme.size() || !std::equal(scheme.begin(), scheme.end(), target.begin(),
+                                                     [](char a, char b) { return a == (b | 0x20); }))
+      continue;
+    const std::size_t path = target.find('/', scheme.size());
+    return path == std::string_view::npos ? "/" : target.substr(path);
+  }
+  return target;
+}
+
+std::optional<Response> refuse_body(const Request& request, std::string_view length,
+                                    std::string_view encoding) {
+  if (length.empty() && encoding.empty()) return std::nullopt;
+  Response refused;
+  if (!only_reads(request)) {
+    refused = not_to_be_read();
+  } else {
+    std::uint64_t size = 0;
+    const auto [end, error] = std::from_chars(length.data(), length.data() + length.size(), size);
+    if (encoding.empty() && error == std::errc() && end == length.data() + length.size() && size <= kBodyMost)
+      return std::nullopt;
+    refused = {413, "No request here needs a body.\n"};
+  }
+  return request.path.starts_with(kApi) ? as_problem(refused) : refused;
+}
 
 std::variant<Page, Response> route(const Request& request) {
   if (request.path.starts_with(kApi)) return Page::Api;
@@ -27,9 +67,7 @@ std::variant<Page, Response> route(const Request& request) {
     missing.body.append(" ").append(kApi).append("openapi.json\n");
     return missing;
   }
-  if (request.method != "GET" && request.method != "HEAD")
-    return Response{
-        .status = 405, .body = "Only GET and HEAD are answered here.\n", .headers = {{"Allow", "GET, HEAD"}}};
+  if (!only_reads(request)) return not_to_be_read();
   return found->page;
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -35,6 +36,12 @@ struct Response {
 
 enum class Page : std::uint8_t { Metrics, Alive, Ready, Status, Api };
 
+// Behind a '?' there is nothing any more. `http://host/path`, as one asks a proxy, is the same as `/path`.
+std::string_view path_of(std::string_view target);
+// Answered before a body is read, which no page wants: nothing where it may be, and is dropped. `length` and
+// `encoding`: Content-Length and Transfer-Encoding; empty: none.
+std::optional<Response> refuse_body(const Request& request, std::string_view length,
+                                    std::string_view encoding);
 // The page, or the error.
 std::variant<Page, Response> route(const Request& request);
 Response unauthorized(Page page);

@@ -65,12 +65,22 @@ Request read_request(MHD_Connection* connection, const char* url, const char* me
   const auto header = [connection](const char* name) {
     return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
   };
-  Request request{.method = method, .path = url};
+  Request request{.method = method, .path = std::string(path_of(url))};
   if (const char* text = header(MHD_HTTP_HEADER_AUTHORIZATION)) request.authorization = text;
   request.from = address_of(connection);
   request.forwarded = header("X-Forwarded-For") || header("Forwarded") || header("Via");
   MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, &add_parameter, &request.parameters);
   return request;
+}
+
+std::string_view header_of(MHD_Connection* connection, const char* name) {
+  const char* const text = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
+  return text ? text : std::string_view();
+}
+
+// With a zero in it, a text would end there for us, and name another page: it stays as it is.
+std::size_t unescape(void* /*self*/, MHD_Connection* /*connection*/, char* text) {
+  return std::strstr(text, "%00") ? std::strlen(text) : MHD_http_unescape(text);
 }
 
 int descriptor_of(MHD_Connection* connection) {
@@ -141,7 +151,10 @@ struct Server::Core : std::enable_shared_from_this<Server::Core> {
                                void** slot) {
     if (*slot == nullptr) {
       *slot = new ExchangeRef(std::make_shared<Exchange>(connection));
-      return MHD_YES;
+      auto refused = refuse_body(read_request(connection, url, method),
+                                 header_of(connection, MHD_HTTP_HEADER_CONTENT_LENGTH),
+                                 header_of(connection, MHD_HTTP_HEADER_TRANSFER_ENCODING));
+      return refused ? send(connection, *refused) : MHD_YES;
     }
     if (*upload_size > 0) {
       *upload_size = 0;
@@ -207,9 +220,9 @@ Expected<std::unique_ptr<Server>> Server::start(const std::vector<int>& fds, Han
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, nullptr, nullptr, &Core::on_request,
         core.get(), MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, &Core::on_completed,
         core.get(), MHD_OPTION_NOTIFY_CONNECTION, &Core::on_connection, core.get(),
-        MHD_OPTION_CONNECTION_LIMIT, kConnectionsMax, MHD_OPTION_CONNECTION_TIMEOUT,
-        static_cast<unsigned>(kSilence.count()), MHD_OPTION_CONNECTION_MEMORY_LIMIT, kHeaderBytes,
-        MHD_OPTION_END);
+        MHD_OPTION_UNESCAPE_CALLBACK, &unescape, nullptr, MHD_OPTION_CONNECTION_LIMIT, kConnectionsMax,
+        MHD_OPTION_CONNECTION_TIMEOUT, static_cast<unsigned>(kSilence.count()),
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, kHeaderBytes, MHD_OPTION_END);
     if (!daemon) break;
     core->daemons.push_back(daemon);
     ++started;

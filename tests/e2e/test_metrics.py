@@ -111,6 +111,36 @@ class Http(HttpCase):
         status, body, headers = self.ask("/healthz", method="HEAD")
         self.assertEqual((status, body, headers["Content-Length"]), (200, "", "6"))
 
+    def say(self, request):
+        """What comes to a request whose body never does."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=20) as client:
+            client.sendall(request)
+            answer = client.recv(4096)
+            return int(answer.split()[1]), answer
+
+    def test_odd_requests(self):
+        for request, status in (
+            ("GET http://x/healthz HTTP/1.1", 200),
+            ("GET http://other:99/healthz?a=b HTTP/1.1", 200),
+            ("GET /healthz%00 HTTP/1.1", 404),
+            ("GET /%68ealthz HTTP/1.1", 200),
+            ("GET /healthz?a=%00 HTTP/1.1", 200),
+            ("GET /api/v1/tenants?like=%00 HTTP/1.1", 200),
+            ("POST /healthz HTTP/1.1\r\nContent-Length: 99999999999", 405),
+            ("POST /api/v1/tiers HTTP/1.1\r\nTransfer-Encoding: chunked", 405),
+            ("GET /healthz HTTP/1.1\r\nContent-Length: 99999999999", 413),
+            ("GET /api/v1/tiers HTTP/1.1\r\nContent-Length: 99999999999", 413),
+        ):
+            with self.subTest(request):
+                told, answer = self.say(f"{request}\r\nHost: x\r\n\r\n".encode())
+                self.assertEqual(told, status, answer)
+                self.assertEqual(b"problem+json" in answer, "/api/" in request and status > 400)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        self.addCleanup(connection.close)
+        for body in (b"some", None):  # a small body is dropped, and the connection stays
+            connection.request("GET", "/healthz", body=body)
+            self.assertEqual(connection.getresponse().read(), b"alive\n")
+
     def test_figures_are_those_of_the_console(self):
         with self.weir.connect("app", "app") as client:
             for _ in range(7):

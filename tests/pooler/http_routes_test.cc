@@ -50,3 +50,36 @@ TEST_CASE("a browser is told to ask for a password, a scraper for its token") {
   CHECK(unauthorized(Page::Status).headers[0].second == "Basic realm=\"pgweir\"");
   CHECK(unauthorized(Page::Api).status == 401);
 }
+
+TEST_CASE("a target in absolute form names the same page") {
+  CHECK(path_of("/healthz") == "/healthz");
+  CHECK(path_of("http://x/healthz") == "/healthz");
+  CHECK(path_of("HTTPS://x:1/api/v1/tiers") == "/api/v1/tiers");
+  CHECK(path_of("http://x") == "/");
+  CHECK(path_of("http:/x") == "http:/x");
+  CHECK(path_of("").empty());
+}
+
+TEST_CASE("a body that nobody reads is refused before it comes") {
+  const struct {
+    const char *method, *path, *length, *encoding;
+    unsigned status;  // 0: served
+    const char* type;
+  } cases[] = {{"GET", "/healthz", "", "", 0, ""},
+               {"GET", "/healthz", "0", "", 0, ""},
+               {"GET", "/healthz", "100", "", 0, ""},
+               {"POST", "/healthz", "", "", 0, ""},  // route() refuses it
+               {"GET", "/healthz", "99999999999", "", 413, "text/plain; charset=utf-8"},
+               {"GET", "/healthz", "99999999999999999999999", "", 413, "text/plain; charset=utf-8"},
+               {"GET", "/healthz", "-1", "", 413, "text/plain; charset=utf-8"},
+               {"GET", "/api/v1/tiers", "", "chunked", 413, "application/problem+json"},
+               {"POST", "/healthz", "5", "", 405, "text/plain; charset=utf-8"},
+               {"POST", "/api/v1/tiers", "99999999999", "", 405, "application/problem+json"}};
+  for (const auto& one : cases) {
+    INFO(one.method << " " << one.path << " " << one.length);
+    const auto refused = refuse_body({.method = one.method, .path = one.path}, one.length, one.encoding);
+    CHECK((refused ? refused->status : 0) == one.status);
+    CHECK(std::string(refused ? refused->type : "") == one.type);
+    if (refused && refused->status == 405) CHECK(refused->headers[0].second == "GET, HEAD");
+  }
+}
