@@ -5,6 +5,7 @@
 #include <atomic>
 #include <map>
 #include <mutex>
+#include <set>
 #include <vector>
 
 #include "conf/change.h"
@@ -476,12 +477,13 @@ void ConsoleSession::State::change_tenant(const std::string& tenant, const tiers
 }
 
 void ConsoleSession::State::change_configured(const std::string& tenant, const tiers::Fields& fields) {
+  const tiers::Directory& directory = worker.snapshot().directory;
   for (const auto& [key, value] : fields)
-    if (key == "tier" && !worker.snapshot().directory.tier(value))
-      return failed({sqlstate::kUndefinedObject,
-                     fmt::format("no tier is named {}", quoted(value)),
-                     {},
-                     "SHOW TIERS lists those that there are."});
+    if (key == "tier" && !directory.tier(value)) {
+      std::set<std::string_view> there_are;
+      for (const auto& [name, tier] : directory.tiers()) there_are.insert(name);
+      return failed(tiers::no_such_tier(value, there_are));
+    }
   auto answer = if_here([](State& state, const App::Changed& changed) {
     if (!changed)
       return state.failed(

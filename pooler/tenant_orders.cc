@@ -8,6 +8,8 @@ namespace pgweir {
 
 namespace {
 
+constexpr const char* kMend = "Mend its row in the store first.";
+
 tl::unexpected<Error> refuse(const char* code, const std::string& why, std::string hint = {}) {
   return fail(code, "the tenant store was not changed: " + why, std::move(hint));
 }
@@ -17,43 +19,55 @@ tl::unexpected<Error> refuse(const char* code, const std::string& why, std::stri
 void TenantOrders::begin(const std::string& tenant, tiers::Fields change, Done done) {
   if (const auto good = tiers::Row::of_tenant(change); !good)
     return done(refuse(sqlstate::kInvalidParameterValue, good.error().message));
-  reading_[tenant].push_back({tenant, std::move(change), std::move(done)});
+  reading_[tenant].push_back({tenant, std::move(change), std::move(done), {}});
   store_.fetch(Of::Tenant, tenant);
 }
 
-std::vector<TenantOrders::Order> TenantOrders::take(Of of, const std::string& name) {
-  if (of == Of::Tier) return {};
-  const auto place = reading_.find(name);
-  if (place == reading_.end()) return {};
+std::vector<TenantOrders::Order> TenantOrders::take(Orders& from, const std::string& name) {
+  const auto place = from.find(name);
+  if (place == from.end()) return {};
   std::vector<Order> all = std::move(place->second);
-  reading_.erase(place);
+  from.erase(place);
   return all;
 }
 
 void TenantOrders::on_row(Of of, const std::string& name, const Expected<tiers::Fields>& fields, Time now) {
-  for (const Order& order : take(of, name)) write(order, fields, now);
+  if (of == Of::Tier)
+    for (const Order& order : take(tier_asked_, name)) write(order, now);
+  else
+    for (Order& order : take(reading_, name)) read(std::move(order), fields, now);
 }
 
 void TenantOrders::on_failed(Of of, const std::string& name) {
-  for (const Order& order : take(of, name))
+  for (const Order& order : take(of == Of::Tier ? tier_asked_ : reading_, name))
     order.done(refuse(sqlstate::kCannotConnectNow, "it does not answer"));
 }
 
-void TenantOrders::write(const Order& order, const Expected<tiers::Fields>& fields, Time now) {
-  constexpr const char* kMend = "Mend its row in the store first.";
+void TenantOrders::read(Order order, const Expected<tiers::Fields>& fields, Time now) {
   if (!fields) return order.done(refuse(sqlstate::kNotInState, "its row " + fields.error().message, kMend));
-  const bool gone = fields->empty();
-  const tiers::Fields has = gone ? catalog_.last_row(order.tenant) : *fields;
+  order.gone = fields->empty();
+  const tiers::Fields has = order.gone ? catalog_.last_row(order.tenant) : *fields;
   if (has.empty())
     return order.done(refuse(sqlstate::kUndefinedObject, "it has no row of " + quoted(order.tenant),
                              "Write its whole row to the store."));
-  const tiers::Fields whole = tiers::with(has, order.change);
-  if (const auto good = catalog_.takes(order.tenant, whole, now); !good)
+  order.whole = tiers::with(has, order.change);
+  const auto row = tiers::Row::of_tenant(order.whole);
+  if (!row) return write(order, now);  // which says why not
+  const std::string tier(catalog_.tier_of(*row));
+  if (catalog_.has_tier(tier, now) || !catalog_.ask_tier(tier)) return write(order, now);
+  tier_asked_[tier].push_back(std::move(order));
+}
+
+void TenantOrders::write(const Order& order, Time now) {
+  for (const auto& [key, value] : order.change)
+    if (key == "tier" && !catalog_.has_tier(value, now))
+      return order.done(tl::unexpected(catalog_.no_tier(value, now)));
+  if (const auto good = catalog_.takes(order.tenant, order.whole, now); !good)
     return order.done(
         refuse(sqlstate::kNotInState, "its row would be refused: " + good.error().message, kMend));
-  store_.set(order.tenant, order.change, whole, [gone, &log = log_, order](const std::string& error) {
+  store_.set(order.tenant, order.change, order.whole, [&log = log_, order](const std::string& error) {
     if (!error.empty()) return order.done(refuse(sqlstate::kCannotConnectNow, error));
-    if (gone) log.warn("row of the tenant store was gone", {{"tenant", quoted(order.tenant)}});
+    if (order.gone) log.warn("row of the tenant store was gone", {{"tenant", quoted(order.tenant)}});
     order.done({});
   });
 }

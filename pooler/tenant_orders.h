@@ -1,6 +1,8 @@
 // pooler/tenant_orders.h - changes of tenants' rows that somebody orders. Each row is asked for before it is
 // written, so that one that the store has lost comes back whole, and checked as one that comes is, so that
 // what was ordered holds. Lives on the control loop.
+//
+//   Reading --its row--> (its tier is not known: Tier --row of the tier-->) Writing --> over
 #pragma once
 
 #include <functional>
@@ -20,7 +22,7 @@ class TenantOrders {
   using Done = std::function<void(const Expected<void>&)>;
   using Of = TierStore::Of;
 
-  TenantOrders(const tiers::Catalog& catalog, TierStore& store, Log& log)
+  TenantOrders(tiers::Catalog& catalog, TierStore& store, Log& log)
       : catalog_(catalog), store_(store), log_(log) {}
 
   // `done` is called once, maybe before this returns.
@@ -34,14 +36,19 @@ class TenantOrders {
     std::string tenant;
     tiers::Fields change;
     Done done;
+    tiers::Fields whole;  // its row with the change, once that was read
+    bool gone = false;    // the store has no row any more
   };
-  std::vector<Order> take(Of of, const std::string& name);
-  void write(const Order& order, const Expected<tiers::Fields>& fields, Time now);
+  using Orders = std::unordered_map<std::string, std::vector<Order>>;
+  static std::vector<Order> take(Orders& from, const std::string& name);
+  void read(Order order, const Expected<tiers::Fields>& fields, Time now);
+  void write(const Order& order, Time now);
 
-  const tiers::Catalog& catalog_;
+  tiers::Catalog& catalog_;
   TierStore& store_;
   Log& log_;
-  std::unordered_map<std::string, std::vector<Order>> reading_;  // by tenant
+  Orders reading_;     // by tenant
+  Orders tier_asked_;  // by tier
 };
 
 }  // namespace pgweir

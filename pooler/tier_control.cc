@@ -93,14 +93,9 @@ void TierControl::take_snapshot(std::shared_ptr<const Snapshot> snapshot) {
 
 void TierControl::set(net::Loop& asker, std::string tenant, tiers::Fields fields, TenantOrders::Done done) {
   loop_.post([this, &asker, tenant = std::move(tenant), fields = std::move(fields), done = std::move(done)] {
-    const auto answer = [&asker, done](const Expected<void>& changed) {
+    orders_.begin(tenant, fields, [&asker, done](const Expected<void>& changed) {
       asker.post([done, changed] { done(changed); });
-    };
-    for (const auto& [key, value] : fields)
-      if (key == "tier" && !catalog_.has_tier(value, loop_.now()))
-        return answer(fail(sqlstate::kUndefinedObject,
-                           "no tier " + quoted(value) + " is in the configuration, or in use"));
-    orders_.begin(tenant, fields, answer);
+    });
     obey();
   });
 }

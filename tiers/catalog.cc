@@ -1,6 +1,7 @@
 #include "tiers/catalog.h"
 
 #include <algorithm>
+#include <set>
 
 #include "pooler/base/check.h"
 #include "pooler/base/quoted.h"
@@ -96,6 +97,20 @@ Catalog::Answer Catalog::ask(std::string_view tenant, Time now) {
   if (one.next_at <= now) fetch(one, Of::Tenant, *one.name);
   place(one);
   return answer(one, now);
+}
+
+bool Catalog::ask_tier(const std::string& name) {
+  TierEntry* const one = tier_entry(name);
+  if (one) fetch(*one, Of::Tier, name);
+  return one != nullptr;
+}
+
+Error Catalog::no_tier(std::string_view name, Time now) const {
+  std::set<std::string_view> there_are;
+  for (const auto& [each, tier] : rules_.directory->tiers()) there_are.insert(each);
+  for (const auto& [each, one] : tiers_)
+    if (has_tier(each, now)) there_are.insert(each);
+  return no_such_tier(name, there_are);
 }
 
 Fields Catalog::last_row(std::string_view tenant) const {

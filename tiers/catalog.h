@@ -122,6 +122,12 @@ class Catalog {
   void changed(std::string_view what, Time now);
   // Whether the configuration has this tier, or the store told of it.
   bool has_tier(std::string_view name, Time now) const { return tier(name, now).has_value(); }
+  // Asks the store for one that it has not told of; false: of too many already.
+  bool ask_tier(const std::string& name);
+  // What to answer where has_tier() says no.
+  Error no_tier(std::string_view name, Time now) const;
+  // The tier that a tenant's row names.
+  std::string_view tier_of(const Row& row) const;
   // What the store said last of a tenant that was good; no fields: nothing.
   Fields last_row(std::string_view tenant) const;
   // Whether this row of a tenant would be taken. Its tier is known, or it would not.
@@ -194,7 +200,6 @@ class Catalog {
   bool is_gone(Time good_at, Time now) const {
     return rules_.vanished == Vanished::Believed || stale(good_at, now);
   }
-  std::string_view tier_of(const Row& row) const;
 
   Rules rules_;
   std::unordered_map<std::string, Entry> entries_;

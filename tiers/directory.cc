@@ -1,9 +1,11 @@
 #include "tiers/directory.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "pooler/base/check.h"
+#include "pooler/base/near.h"
 #include "pooler/base/quoted.h"
 
 namespace pgweir::tiers {
@@ -103,6 +105,22 @@ std::string Directory::row_name(std::string_view database) const {
   for (const Tenant& pattern : patterns_)
     if (match(pattern.name, database)) return pattern.name;
   return {};
+}
+
+Error no_such_tier(std::string_view name, const std::set<std::string_view>& there_are) {
+  constexpr std::size_t kListed = 10;
+  std::string list;
+  for (auto each = there_are.begin(); each != there_are.end(); ++each) {
+    if (std::distance(there_are.begin(), each) == kListed) {
+      list += " and " + std::to_string(there_are.size() - kListed) + " more";
+      break;
+    }
+    list += (list.empty() ? "" : ", ") + std::string(*each);
+  }
+  return {sqlstate::kUndefinedObject,
+          "no tier is named " + quoted(name) + did_you_mean(name, there_are),
+          {},
+          "There are " + list + "."};
 }
 
 }  // namespace pgweir::tiers

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,5 +37,8 @@ class Directory {
   std::map<std::string, Tenant, std::less<>> exact_;
   std::vector<Tenant> patterns_;  // longest fixed part first
 };
+
+// What to answer about a tier that nobody knows; names at most ten of those that there are.
+Error no_such_tier(std::string_view name, const std::set<std::string_view>& there_are);
 
 }  // namespace pgweir::tiers

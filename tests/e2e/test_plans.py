@@ -85,7 +85,9 @@ class Plans(PgweirCase):
         self.assertEqual(self.wire(weir, "t_1").value("select current_database()"), "shared")
         weir.console("RELOAD")
         self.assertEqual(self.limits(weir)["pool_size"][::2], ("4", "tier large"))
-        self.assertEqual(self.refused(weir, "SET TIER acme huge").sqlstate, "42704")
+        error = self.refused(weir, "SET TIER acme huge")
+        self.assertEqual(error.sqlstate, "42704")
+        self.assertEqual(error.diag.message_hint, "There are enterprise, free, large, pro, small, starter.")
         self.assertEqual(self.refused(weir, "SET TIER nobody small").sqlstate, "3D000")
         self.assertEqual(self.refused(weir, "SET TIER acme").sqlstate, "42601")
 
@@ -130,7 +132,16 @@ class Plans(PgweirCase):
         self.assertEqual(redis("HGET", "pgweir:tenant:acme", "tier"), "small")
         self.assertEqual(redis("HGET", "pgweir:tenant:acme", "version"), "3")
         self.assertEqual(wire.value("select 1"), "1")
-        self.assertIn("no tier 'huge'", str(self.refused(weir, "SET TIER acme huge")))
+        # One that nobody has used yet is only in the store.
+        redis.tier("huge", max_clients=30)
+        weir.console("SET TIER acme huge")
+        wait_until(lambda: self.limits(weir)["max_clients"][0] == "30", seconds=5, what="a tier of the store alone")
+        weir.console("SET TIER acme small")
+        error = self.refused(weir, "SET TIER acme hug")
+        self.assertEqual(error.sqlstate, "42704")
+        self.assertIn("no tier is named 'hug'; did you mean huge?", str(error))
+        self.assertEqual(error.diag.message_hint, "There are enterprise, free, huge, large, pro, small, starter.")
+        self.assertEqual(redis("HGET", "pgweir:tenant:acme", "tier"), "small")
         weir.console("SUSPEND_TENANT acme")
         self.assertIn("is suspended", first_error(wire.until_closed())["M"])
 

@@ -297,6 +297,31 @@ TEST_CASE("a row that somebody deleted is gone at once") {
   s.catalog.unwatch("gamma");
 }
 
+TEST_CASE("a tier that nobody has used yet is asked for") {
+  Stand s;
+  CHECK(s.catalog.has_tier("pro", s.now));
+  CHECK_FALSE(s.catalog.has_tier("huge", s.now));
+  CHECK(s.catalog.ask_tier("huge"));
+  CHECK(s.catalog.ask_tier("huge"));
+  CHECK(s.actions() == "fetch tier:huge");
+  s.tier("huge", {});
+  CHECK_FALSE(s.catalog.has_tier("huge", s.now));
+  CHECK(s.catalog.ask_tier("huge"));  // that there was none is not believed for long
+  CHECK(s.actions() == "fetch tier:huge");
+  s.tier("huge", {{"max_clients", "3000"}});
+  CHECK(s.catalog.has_tier("huge", s.now));
+  const Error none = s.catalog.no_tier("hugo", s.now);
+  CHECK(none.message == "no tier is named 'hugo'; did you mean huge?");
+  CHECK(none.hint == "There are free, huge, pro.");
+  for (int i = 0; i < 9; ++i) {
+    const std::string name = "a" + std::to_string(i);
+    s.catalog.ask_tier(name);
+    s.tier(name, {{"max_clients", "1"}});
+  }
+  CHECK(s.catalog.no_tier("x", s.now).hint ==
+        "There are a0, a1, a2, a3, a4, a5, a6, a7, a8, free and 2 more.");
+}
+
 TEST_CASE("changes reach watched tenants, once each") {
   Stand s;
   s.know("acme");
