@@ -536,7 +536,7 @@ Error Group::why_waiting(const Tenant& tenant, Duration waited) const {
     return {sqlstate::kTooManyConnections, fmt::format("no server connection became free within {}", seconds),
             fmt::format(
                 "tenant \"{}\" (tier {}): {} of max_server_connections {} are in use, {} clients wait.",
-                tenant.record.name, limits.name, tenant.lent, limits.max_server_connections, waiters_.size()),
+                tenant.record.name, limits.name, tenant.lent, limits.max_server_connections, tenant.waiting),
             tiers::remedy("Shorten transactions", worker_.snapshot().directory, tiers::Limit::Servers,
                           limits.max_server_connections)};
   if (const std::size_t left = left_behind(); left > 0)

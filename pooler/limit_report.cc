@@ -38,16 +38,20 @@ Statements most_statements(const Worker& home, const std::string& tenant) {
   return most;
 }
 
-std::string rule_of(const Worker& home, const tiers::Tenant& record, const tiers::TierField& field) {
+std::string rule_of(const Worker& home, const tiers::Tenant& record, const tiers::TierField& field,
+                    bool stored) {
   const std::string& name = record.limits.name;
   if (record.stale)
-    return fmt::format("the lower of tier {} and pool.default_tier {}: the tenant store is silent", name,
-                       home.config().default_tier);
+    return fmt::format(
+        "the lower of the tenant's own tier and pool.default_tier {}: the tenant store is silent", name);
   const tiers::Tier* tier = home.snapshot().directory.tier(name);
   const std::string text = tiers::tier_text(record.limits, field);
   if (tier && tiers::tier_text(*tier, field) == text) return fmt::format("tier {}", name);
-  return record.revision == 0 ? std::string("the tenant's own row")
-                              : fmt::format("the tenant store: the tenant's row, or that of tier {}", name);
+  if (stored) return fmt::format("the tenant store: the tenant's row, or that of tier {}", name);
+  const auto own = home.snapshot().tenant(record.name);
+  return own && tiers::tier_text(own->limits, field) == text
+             ? std::string("the tenant's own row")
+             : fmt::format("the tenant store: the row of tier {}", name);
 }
 
 void add_waiting(std::vector<LimitView>& rows, const Worker& home, const Tenant& tenant) {
@@ -68,7 +72,7 @@ void add_waiting(std::vector<LimitView>& rows, const Worker& home, const Tenant&
 
 }  // namespace
 
-std::vector<LimitView> limits_of(Worker& home, const tiers::Tenant& record) {
+std::vector<LimitView> limits_of(Worker& home, const tiers::Tenant& record, bool stored) {
   const Tenant* const tenant = home.tenants().find(record.name);
   const tiers::Tenant& holds = tenant ? tenant->record : record;
   std::vector<LimitView> rows;
@@ -81,7 +85,7 @@ std::vector<LimitView> limits_of(Worker& home, const tiers::Tenant& record) {
                     field.key == "max_client_statements"        ? std::to_string(most.count)
                     : field.key == "max_client_statement_bytes" ? std::to_string(most.bytes)
                                                                 : in_use(tenant, field.key),
-                    rule_of(home, holds, field)});
+                    rule_of(home, holds, field, stored)});
   const BackendBudget& budget = home.shared().budget(holds.backend);
   rows.push_back({"backend", std::to_string(budget.limit()), std::to_string(budget.used()),
                   fmt::format("backends.{}.max_server_connections, of all its tenants", holds.backend)});
@@ -104,8 +108,8 @@ void gather_limits(Worker& asking, const std::string& tenant,
   look_up(asking, tenant, [&asking, done = std::move(done)](Expected<FoundTenant> found) {
     if (!found) return done(tl::unexpected(std::move(found.error())));
     Worker& home = asking.home_of(found->record);
-    home.loop().post([&home, &asking, record = std::move(found->record), done] {
-      asking.loop().post([done, rows = limits_of(home, record)] { done(rows); });
+    home.loop().post([&home, &asking, found = std::move(*found), done] {
+      asking.loop().post([done, rows = limits_of(home, found.record, found.stored)] { done(rows); });
     });
   });
 }

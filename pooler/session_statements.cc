@@ -452,10 +452,13 @@ void SessionCore::refuse_stale(Actions& out) {
 }
 
 Error SessionCore::no_room() const {
+  const tiers::Tenant& tenant = pin_book_->tenant();
   return {sqlstate::kConfigurationLimit,
-          "no room for another prepared statement: " + std::to_string(books_->statements.bytes()) + " of " +
-              std::to_string(books_->statements.bytes_max()) + " bytes are used",
-          {},
+          "no room for another prepared statement of tenant \"" + tenant.name + "\" (tier " +
+              tenant.limits.name + ")",
+          "pool.prepared_statement_bytes: " + std::to_string(books_->statements.bytes()) + " of " +
+              std::to_string(books_->statements.bytes_max()) +
+              " bytes are used by all clients of its database and user.",
           "Close statements that are not needed, or raise pool.prepared_statement_bytes."};
 }
 

@@ -9,7 +9,7 @@ import psycopg
 
 from harness import PgweirCase, Redis, Wire, free_port, wait_until
 from harness.machine import as_system_user
-from harness.wire import error_fields, first_error, kinds, query
+from harness.wire import error_fields, first_error, kinds, parse, query, sync
 
 TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 TIERS = {
@@ -27,15 +27,15 @@ class Plans(PgweirCase):
         cls.postgres.create_user("app", "s3cret")
         cls.postgres.create_database("shared", owner="app")
 
-    def weir(self, *, redis=None, tenants=None, grace="15min", **config):
-        store = {"tenant_store": {"kind": "redis", "redis_url": redis.url()}} if redis else {}
+    def weir(self, *, redis=None, tenants=None, grace="15min", store=None, **config):
+        store = {"tenant_store": {"kind": "redis", "redis_url": redis.url(), **(store or {})}} if redis else {}
         row = {"acme": {"tier": "large", "database": "shared"}} if tenants is None else tenants
         return self.pgweir(
             {
                 "auth": {"method": "trust"},
                 "tiers": TIERS,
                 "tenants": row,
-                "pool": {"downgrade_grace": grace, "unknown_tenants": False},
+                "pool": {"downgrade_grace": grace, "unknown_tenants": False, **config.pop("pool", {})},
                 **store,
                 **config,
             },
@@ -294,6 +294,46 @@ class Plans(PgweirCase):
         self.assertEqual(self.limits(weir)["max_server_connections"], ("1", "1", "tier small"))
         holder.query("commit")
         self.assertEqual(kinds(queued.until_ready()), "TDCZ")
+
+    def test_only_clients_of_the_tenant_itself_are_told_to_wait(self):
+        weir = self.weir(tenants={"acme": {"tier": "small", "database": "shared"},
+                                  "beta": {"tier": "small", "database": "shared", "max_clients": 20}})
+        waiting = []
+        for tenant, count in (("acme", 1), ("beta", 3)):
+            self.wire(weir, tenant).query("begin")
+            for _ in range(count):
+                waiting.append(self.wire(weir, tenant))
+                waiting[-1].send(query("select 1"))
+        for tenant, count in (("acme", 1), ("beta", 3)):
+            wait_until(lambda: self.limits(weir, tenant)["clients that wait"][0] == str(count), what="those that wait")
+            self.assertIn(f"are in use, {count} clients wait", self.limits(weir, tenant)["clients that wait"][2])
+
+    def test_which_rule_gives_a_value_beside_a_store(self):
+        redis = self.redis()
+        redis.tier("large", max_clients=33)
+        redis.tenant("acme", tier="large", database="shared", pool_size=2)
+        weir = self.weir(redis=redis, tenants={
+            "ours": {"tier": "large", "database": "shared", "max_clients": 7},
+            "plain": {"tier": "large", "database": "shared"},
+        })
+        wanted = {
+            "acme": ("33", "the tenant store: the tenant's row, or that of tier large"),
+            "ours": ("7", "the tenant's own row"),
+            "plain": ("33", "the tenant store: the row of tier large"),
+        }
+        for tenant, value in wanted.items():
+            self.assertEqual(self.limits(weir, tenant)["max_clients"][::2], value)
+            self.assertEqual(self.limits(weir, tenant)["max_server_connections"][::2], ("4", "tier large"))
+
+    def test_whose_statements_have_no_room_is_told(self):
+        weir = self.weir(pool={"prepared_statement_bytes": "64kB"})
+        wire = self.wire(weir)
+        for number in range(3):
+            wire.send(parse(f"select {number} -- {30_000 * 'x'}", f"s{number}"), sync())
+            error = first_error(wire.until_ready())
+        self.assertEqual((error["C"], error["M"]), ("53400", 'no room for another prepared statement of tenant "acme" '
+                                                    "(tier large)"))
+        self.assertRegex(error["D"], "^pool.prepared_statement_bytes: 6[0-9]{4} of 65536 bytes are used")
 
     def usage(self, weir):
         columns, rows = weir.console("SHOW USAGE")
