@@ -94,10 +94,11 @@ std::vector<LimitView> limits_of(Worker& home, const tiers::Tenant& record, bool
   if (!tenant) return rows;
   if (tenant->is_paused())
     rows.push_back({"paused", "yes", "", "PAUSE or KILL on the console; RESUME ends it"});
-  if (tenant->grace_until != kNever) {
-    const auto left = std::chrono::ceil<std::chrono::seconds>(tenant->grace_until - home.loop().now());
-    rows.push_back({"grace", fmt::format("{}s", left.count()), "",
-                    "pool.downgrade_grace: then what is beyond the limits is closed, the newest first"});
+  if (tenant->grace.until() != kNever) {
+    const Duration left = std::max(Duration(), tenant->grace.until() - home.loop().now());
+    rows.push_back({"grace", fmt::format("{}s", std::chrono::ceil<std::chrono::seconds>(left).count()), "",
+                    "pool.downgrade_grace: then what is beyond the limits is closed, the newest first; never "
+                    "while the tenant store is silent"});
   }
   add_waiting(rows, home, *tenant);
   return rows;

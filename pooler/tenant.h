@@ -18,6 +18,7 @@
 #include "pooler/throttle.h"
 #include "pooler/tier_meter.h"
 #include "pooler/traffic.h"
+#include "tiers/grace.h"
 #include "tiers/tier.h"
 
 namespace pgweir {
@@ -35,7 +36,7 @@ struct Tenant : ListLink<Tenant> {
   std::uint32_t peak_lent = 0;
   std::uint32_t lent = 0;     // servers that its sessions hold
   std::uint32_t waiting = 0;  // sessions that wait for one, or for its rate
-  Time grace_until = kNever;  // a lower plan holds; what is beyond it is closed then
+  tiers::Grace grace;         // of what is beyond a lower plan
   bool paused = false;        // PAUSE of it: whoever asks for a server waits
   bool all_paused = false;    // PAUSE of all: the same
   bool moving = false;        // MOVE: the same, until it is done or called off

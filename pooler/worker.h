@@ -238,7 +238,7 @@ class Worker final : public net::Acceptor {
   void limits_changed(Tenant& tenant);  // of its groups, its rate and its logins that wait
   void rate_changed(Tenant& tenant);
   void give_places(Tenant& tenant);
-  void begin_grace(Tenant& tenant);
+  void watch_grace(Tenant& tenant);
   void end_graces();
   void close_surplus(Tenant& tenant);
   void make_room();
@@ -249,7 +249,7 @@ class Worker final : public net::Acceptor {
   bool all_paused_ = false;
   std::optional<Time> suspended_since_;
   net::Timer period_timer_;
-  std::set<std::string> graces_;  // tenants with a grace_until
+  std::set<std::string> graces_;  // tenants that may have one
   net::Timer grace_timer_;
   std::uint64_t period_assignments_ = 0;  // of all tenants, when the period began
   bool sweep_posted_ = false;

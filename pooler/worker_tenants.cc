@@ -154,25 +154,24 @@ void Worker::follow(Tenant& tenant, const tiers::Tenant& record) {
   tiers::follow(tenant.record, record);
   tenants_.change(tenant, tenant.record.limits);
   const bool suspended = record.state == tiers::TenantState::Suspended;
-  switch (tiers::move_between(before.limits, record.limits)) {
+  const auto [move, from] = tenant.grace.follow(before, record, loop_.now(), config().downgrade_grace);
+  switch (move) {
     case tiers::Move::None: break;
     case tiers::Move::Upgrade:
     case tiers::Move::Downgrade: {
-      const bool up = tiers::move_between(before.limits, record.limits) == tiers::Move::Upgrade;
-      if (before.limits.name != record.limits.name)
-        ++(up ? tenant.meter->promotions : tenant.meter->demotions);
-      log().info(up ? "tier_upgrade" : "tier_downgrade", {{"tenant", record.name},
-                                                          {"from", before.limits.name},
-                                                          {"to", record.limits.name},
-                                                          {"version", record.version}});
+      const bool up = move == tiers::Move::Upgrade;
+      if (from != record.limits.name) ++(up ? tenant.meter->promotions : tenant.meter->demotions);
+      log().info(
+          up ? "tier_upgrade" : "tier_downgrade",
+          {{"tenant", record.name}, {"from", from}, {"to", record.limits.name}, {"version", record.version}});
       if (AuditStream* trail = audit())
         trail->record(up ? AuditEvent::TierUpgrade : AuditEvent::TierDowngrade, AuditOutcome::Success,
                       {{AuditKey::Tenant, record.name},
-                       {AuditKey::TierBefore, before.limits.name},
+                       {AuditKey::TierBefore, from},
                        {AuditKey::Tier, record.limits.name}});
-      if (!up && !record.stale) begin_grace(tenant);
     }
   }
+  watch_grace(tenant);
   if (record.state == before.state) return;
   log().info(suspended ? "tenant_suspended" : "tenant_resumed",
              {{"tenant", record.name}, {"reason", record.reason}, {"version", record.version}});
@@ -188,34 +187,33 @@ void Worker::follow(Tenant& tenant, const tiers::Tenant& record) {
   for (Session* session : idle) session->end(tenant.why_ended());
 }
 
-// A silent store closes nobody: only a plan that somebody has changed does.
-void Worker::begin_grace(Tenant& tenant) {
-  const Duration grace = config().downgrade_grace;
-  if (grace.count() == 0) return;
-  tenant.grace_until = loop_.now() + grace;
+// A silent store closes nobody: whose grace ends meanwhile is looked at again when it speaks.
+void Worker::watch_grace(Tenant& tenant) {
+  const Time until = tenant.grace.until();
+  if (until == kNever || tenant.record.stale) return;
   graces_.insert(tenant.record.name);
-  if (!grace_timer_.armed() || grace_timer_.at() > tenant.grace_until)
-    loop_.arm(grace_timer_, tenant.grace_until);
+  if (!grace_timer_.armed() || grace_timer_.at() > until) loop_.arm(grace_timer_, until);
 }
 
 void Worker::end_graces() {
   Time next = kNever;
   for (auto place = graces_.begin(); place != graces_.end();) {
     Tenant* const tenant = tenants_.find(*place);
-    const bool over = !tenant || tenant->grace_until <= loop_.now();
-    if (!over) next = std::min(next, tenant->grace_until);
-    if (over && tenant) {
-      tenant->grace_until = kNever;
-      close_surplus(*tenant);
+    const Time until = tenant && !tenant->record.stale ? tenant->grace.until() : kNever;
+    if (until > loop_.now()) {
+      next = std::min(next, until);
+      place = until == kNever ? graces_.erase(place) : std::next(place);
+      continue;
     }
-    place = over ? graces_.erase(place) : std::next(place);
+    tenant->grace.end();
+    close_surplus(*tenant);
+    place = graces_.erase(place);
   }
   if (next != kNever) loop_.arm(grace_timer_, next);
 }
 
 // Of clients those that came last, of transactions those that began last.
 void Worker::close_surplus(Tenant& tenant) {
-  if (tenant.record.stale) return;
   const auto close_newest = [&](tiers::Limit limit, auto concerns, auto when) {
     const std::uint32_t allowed = tenant.record.limits.*tiers::row_of(limit).member;
     std::vector<Session*> all;

@@ -398,8 +398,10 @@ std::string reference() {
       "reload "
       "changes hold for connected clients, too; clients beyond a lower `max_clients`, and transactions "
       "beyond "
-      "a lower `max_server_connections`, are closed after `pool.downgrade_grace`, the newest first. With a "
-      "lower `max_pinned_clients` nobody loses his server, and `pool_mode` holds for those who come.\n\n";
+      "a lower `max_server_connections`, are closed after `pool.downgrade_grace`, counted from the first of "
+      "several such changes, the newest "
+      "first; while the tenant store is silent nobody is. With a lower `max_pinned_clients` nobody loses his "
+      "server, and `pool_mode` holds for those who come.\n\n";
   out += ceilings_reference();
   out +=
       "## Fields of a tenant\n\n| field | allowed | meaning |\n|---|---|---|\n"

@@ -237,6 +237,46 @@ class Plans(PgweirCase):
         self.assertEqual(wires[0].value("select 1"), "1")
         self.assertEqual(kinds(wires[0].query("commit")), "CZ")
 
+    FORGETFUL = {"ttl": "200ms", "stale_max": "1s", "timeout": "300ms"}
+
+    def closed_beyond_small(self, wires):
+        for wire in wires[2:]:
+            self.assertIn("max_clients of tier small: 5 of 2", first_error(wire.until_closed())["D"])
+        for wire in wires[:2]:
+            self.assertEqual(wire.value("select 1"), "1")
+
+    def test_a_lower_plan_behind_a_silence_of_the_store_has_its_grace(self):
+        redis = self.redis()
+        redis.tenant("acme", tier="large", database="shared")
+        least = {"pool_size": 1, "max_server_connections": 1, "max_clients": 1}
+        weir = self.weir(redis=redis, tenants={}, grace="1s", store=self.FORGETFUL, tiers={**TIERS, "free": least})
+        wires = [self.wire(weir) for _ in range(5)]
+        redis.stop()
+        wait_until(lambda: '"message":"tier_downgrade"' in weir.log(), seconds=15, what="the default tier")
+        redis.start()
+        redis.tenant("acme", tier="small", database="shared")
+        self.closed_beyond_small(wires)
+        self.assertRegex(weir.log(), '"message":"tier_downgrade".*"from":"large","to":"small"')
+        self.assertNotIn('"message":"tier_upgrade"', weir.log())
+
+    def test_a_grace_that_ends_while_the_store_is_silent_ends_when_it_speaks(self):
+        redis = self.redis()
+        redis.tenant("acme", tier="large", database="shared")
+        weir = self.weir(redis=redis, tenants={}, grace="6s", store=self.FORGETFUL)
+        wires = [self.wire(weir) for _ in range(5)]
+        redis.tenant("acme", tier="small")
+        wait_until(lambda: "grace" in self.limits(weir), seconds=5, what="the downgrade")
+        redis.stop()
+        silent = "the lower of the tenant's own tier and pool.default_tier free: the tenant store is silent"
+        wait_until(lambda: self.limits(weir)["max_clients"][2] == silent, seconds=5, what="the silence")
+        wait_until(lambda: self.limits(weir)["grace"][0] == "0s", seconds=20, what="the end of the grace")
+        for wire in wires:
+            self.assertEqual(wire.value("select 1"), "1")
+        redis.start()
+        redis.tenant("acme", tier="small", database="shared")
+        self.closed_beyond_small(wires)
+        self.assertNotIn("grace", self.limits(weir))
+
     def test_a_plan_that_comes_back_within_the_grace_closes_nobody(self):
         weir = self.weir(grace="1s")
         wires = [self.wire(weir) for _ in range(5)]
