@@ -205,8 +205,11 @@ void Session::begin_to_wait() {
   ++tenant_.waiting;
 }
 
+// With or without a server.
 void Session::end_waiting() {
-  if (std::exchange(counted_, false)) --tenant_.waiting;
+  if (!std::exchange(counted_, false)) return;
+  --tenant_.waiting;
+  tenant_.traffic.wait_us += static_cast<std::uint64_t>((worker_.loop().now() - since_).count());
 }
 
 Server* Session::request() {
@@ -256,7 +259,6 @@ void Session::link(Server& server) {
   served_ = welcomed_;
   const Time now = worker_.loop().now();
   const auto waited_us = static_cast<std::uint64_t>((now - since_).count());
-  tenant_.traffic.wait_us += waited_us;
   tenant_.meter->wait.add(waited_us);
   since_ = busy_since_ = transaction_since_ = statement_since_ = now;
   follow_slow(Duration(waited_us));

@@ -412,6 +412,19 @@ class Plans(PgweirCase):
         later = self.usage(weir)["acme"]
         self.assertGreater(float(later["server_connection_seconds"]), float(acme["server_connection_seconds"]))
 
+    def test_a_wait_that_ends_without_a_server_is_counted(self):
+        row = {"tier": "small", "database": "shared", "queue_timeout": "1s"}
+        weir = self.weir(tenants={"acme": row, "beta": {**row, "queue_timeout": "30s"}})
+        for tenant in ("acme", "beta"):
+            self.wire(weir, tenant).query("begin")
+        refused, gone = self.wire(weir), self.wire(weir, "beta")
+        for wire in (refused, gone):
+            wire.send(query("select 1"))
+        self.assertEqual(first_error(refused.until_ready())["C"], "53300")
+        gone.close()
+        wait_until(lambda: float(self.usage(weir)["beta"]["wait_seconds"]) > 0.9, what="the wait of one that left")
+        self.assertGreater(float(self.usage(weir)["acme"]["wait_seconds"]), 0.9)
+
 
 if __name__ == "__main__":
     unittest.main()
