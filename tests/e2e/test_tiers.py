@@ -343,7 +343,7 @@ class Trouble(TierCase):
         self.assertIn("cannot be looked up now", self.refusal(weir, "stranger"))
         redis.start()
         # Empty now, which takes nobody's tier away. What it is told is heard again.
-        wait_until(lambda: weir.log().count("tenant store connected") >= 4, seconds=20, what="both connections back")
+        wait_until(lambda: weir.log().count('"message":"tenant store connected"') >= 4, seconds=20, what="both connections back")
         redis.tenant("t0", tier="pro", database="shared", max_clients=77)
         wait_until(lambda: "tier_downgrade" in weir.log(), seconds=SOON, what="a change after the loss")
         finish()
@@ -384,7 +384,7 @@ class Trouble(TierCase):
         lines += [f"PUBLISH pgweir:changed {word}" for word in ("*", "t0", "x" * 1000, "tier:pro", "g5") * 400]
         redis.pipe("\n".join(lines) + "\n")
         redis("PUBLISH", "pgweir:changed", "*")
-        wait_until(lambda: weir.log().count("row of the tenant store refused") >= 4, what="garbage logged")
+        wait_until(lambda: weir.log().count('"message":"row of the tenant store refused"') >= 4, what="garbage logged")
         finish()
         log = weir.log()
         self.assertEqual(log.count('"tenant":"\'t1\'"') + log.count("tenant='t1'"), 1, "logged more than once")
@@ -462,7 +462,7 @@ class Trouble(TierCase):
         redis.stop()
         time.sleep(1)
         redis.start()
-        wait_until(lambda: weir.log().count("tenant store connected") >= 4, seconds=10, what="both connections back")
+        wait_until(lambda: weir.log().count('"message":"tenant store connected"') >= 4, seconds=10, what="both connections back")
         redis.pause()
         time.sleep(1)
         redis.resume()

@@ -192,7 +192,7 @@ class Wake(PgweirCase):
         self.assertEqual(error["C"], "57P03", error)
         self.assertIn("no-such-host.invalid", error["M"])
         self.assertTrue(1.9 < waited < 15, waited)
-        self.assertGreaterEqual(weir.log().count("server login failed"), 2)
+        self.assertGreaterEqual(weir.log().count('"message":"server login failed"'), 2)
 
     def test_who_waits_for_the_rate_does_not_wait_for_postgres(self):
         weir = self.weir({"transactions_per_minute": 6, "burst": 2, "at_rate": "throttle"})
