@@ -2,6 +2,7 @@
 // later.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <map>
 #include <mutex>
@@ -16,6 +17,7 @@
 #include "pooler/console_report.h"
 #include "pooler/console_state.h"
 #include "pooler/limit_report.h"
+#include "pooler/side_connection.h"
 #include "pooler/tenant_lookup.h"
 #include "pooler/tier_control.h"
 #include "pooler/version.h"
@@ -383,14 +385,23 @@ void ConsoleSession::State::show_ceilings(const std::optional<tiers::Tenant>& re
       },
       if_here([counted, record](State& state) {
         std::vector<console::CeilingRow> rows;
-        const auto& tiers = state.worker.snapshot().directory.tiers();
+        const Snapshot& snapshot = state.worker.snapshot();
+        const auto& tiers = snapshot.directory.tiers();
+        using console::SideRole;
         if (record) {
           const auto base = tiers.find(record->limits.name);
-          console::add_ceilings(rows, record->limits, base == tiers.end() ? record->limits : base->second,
+          const BackendView* const backend = snapshot.backend(record->backend);
+          const bool ends = backend && SideConnection::possible(*backend);
+          console::add_ceilings(rows,
+                                {record->limits, base == tiers.end() ? record->limits : base->second,
+                                 record->name, ends ? SideRole::Set : SideRole::Missing},
                                 counted->tiers[record->limits.name]);
         } else {
+          const bool ends =
+              std::all_of(snapshot.backends.begin(), snapshot.backends.end(), SideConnection::possible);
           for (const auto& [name, tier] : tiers)
-            console::add_ceilings(rows, tier, tier, counted->tiers[name]);
+            console::add_ceilings(rows, {tier, tier, {}, ends ? SideRole::Set : SideRole::Missing},
+                                  counted->tiers[name]);
         }
         std::string out;
         console::put_ceilings(out, rows);

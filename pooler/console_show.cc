@@ -120,14 +120,18 @@ std::vector<TierRow> tier_rows(const Report& report, std::span<const tiers::Tier
 
 namespace {
 // What keeps a session from having more: nothing but what it begins with, what stands in texts as well, that
-// and no code of its own, the ALTER ROLE of a superuser, or for times a clock of ours. README, "Ceilings",
-// says what each leaves open.
-const char* firmness_of(const tiers::Tier& tier, const std::string& parameter) {
+// and no code of its own, the ALTER ROLE of a superuser, or for times a clock of ours, which ends the client,
+// and by a side role what runs in Postgres, too. README, "Ceilings", says what each leaves open.
+const char* firmness_of(const tiers::Tier& tier, const std::string& parameter, SideRole side_role) {
   const tiers::Ceiling* const row = tiers::find_ceiling(parameter);
   if (row && row->held_by == tiers::HeldBy::Superuser) return "role";
-  const bool has_clock = std::any_of(kClocks.begin(), kClocks.end(),
-                                     [&](const ClockRow& each) { return each.ceiling == parameter; });
-  if (has_clock && tier.clocks) return "firm";
+  const auto* const clock = std::find_if(kClocks.begin(), kClocks.end(),
+                                         [&](const ClockRow& each) { return each.ceiling == parameter; });
+  if (clock != kClocks.end() && tier.clocks) {
+    // Whoever pauses in a transaction runs nothing, and sees its connection end.
+    const bool ends = side_role == SideRole::Set || clock->clock == Clock::IdleInTransaction;
+    return ends || tier.inspection == tiers::Inspection::Strict ? "firm" : "advisory";
+  }
   switch (tier.inspection) {
     case tiers::Inspection::Off: return "startup";
     case tiers::Inspection::Standard: return "advisory";
@@ -137,8 +141,10 @@ const char* firmness_of(const tiers::Tier& tier, const std::string& parameter) {
 }
 }  // namespace
 
-void add_ceilings(std::vector<CeilingRow>& rows, const tiers::Tier& tier, const tiers::Tier& base,
-                  const CeilingTally& tally) {
+void add_ceilings(std::vector<CeilingRow>& rows, const CeilingsOf& of, const CeilingTally& tally) {
+  const tiers::Tier& tier = of.tier;
+  const tiers::Ceilings own =
+      of.tenant.empty() ? *tier.ceilings : tiers::for_tenant(*tier.ceilings, of.tenant, tier.name);
   using Values = tiers::Ceilings::Values;
   struct Kind {
     const char* name;
@@ -149,13 +155,14 @@ void add_ceilings(std::vector<CeilingRow>& rows, const tiers::Tier& tier, const 
                              {"injected", &tiers::Ceilings::injected, true},
                              {"default", &tiers::Ceilings::defaults, false}};
   for (const Kind& kind : kKinds) {
-    const Values& plain = (*base.ceilings).*kind.values;
+    const Values& plain = (*of.base.ceilings).*kind.values;
     for (const auto& [parameter, value] : (*tier.ceilings).*kind.values) {
-      CeilingRow& row = rows.emplace_back(CeilingRow{tier.name, parameter, kind.name, value});
+      const std::string& shown = (own.*kind.values).find(parameter)->second;
+      CeilingRow& row = rows.emplace_back(CeilingRow{tier.name, parameter, kind.name, shown});
       const auto same = plain.find(parameter);
       row.source = same != plain.end() && same->second == value ? "tier" : "tenant";
       if (!kind.held) continue;
-      row.firmness = firmness_of(tier, parameter);
+      row.firmness = firmness_of(tier, parameter, of.side_role);
       if (const auto counted = tally.find(parameter); counted != tally.end()) row.count(counted->second);
     }
   }

@@ -1,8 +1,10 @@
 // pooler/console_show.h - reports as the rows that SHOW commands answer.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "pooler/console_core.h"
@@ -22,9 +24,16 @@ Beside beside(const Snapshot& snapshot, const Page& page);
 
 std::vector<TierRow> tier_rows(const Report& report, std::span<const tiers::Tier> tiers);
 
-// `base`: the tier as it is without the tenant's own values; `tally`: what is known of it.
-void add_ceilings(std::vector<CeilingRow>& rows, const tiers::Tier& tier, const tiers::Tier& base,
-                  const CeilingTally& tally);
+// Whether processes of Postgres can be ended there, so that a clock holds whatever runs.
+enum class SideRole : std::uint8_t { Missing, Set };
+struct CeilingsOf {
+  const tiers::Tier& tier;
+  const tiers::Tier& base;  // the tier as it is without the tenant's own values
+  std::string_view tenant;  // empty: of the tier alone
+  SideRole side_role;
+};
+// `tally`: what is known of it.
+void add_ceilings(std::vector<CeilingRow>& rows, const CeilingsOf& of, const CeilingTally& tally);
 
 // For those actions that gather() has a report of.
 void put_report(std::string& out, Action action, const Report& report, const Beside& beside);

@@ -500,7 +500,7 @@ class Ceilings(PgweirCase):
         ):
             row = held[parameter]
             self.assertEqual((str(row["canceled"]), str(row["ended"])), counts, parameter)
-        self.assertEqual((held["statement_timeout"]["firmness"], held["jit"]["firmness"]), ("firm", "advisory"))
+        self.assertEqual((held["statement_timeout"]["firmness"], held["jit"]["firmness"]), ("advisory", "advisory"))
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
             text = answer.read().decode()
         self.assertIn('pgweir_ceiling_canceled_total{tier="small",parameter="statement_timeout"} 1', text)

@@ -541,23 +541,28 @@ class Settings(ConsoleCase):
         self.assertEqual(weir.wait_end(), 0)
 
     def test_show_ceilings(self):
-        weir = self.pgweir(
-            {
-                "tiers": {"gold": {"work_mem": "64MB", "inject.application_name": "{tenant}"}},
-                "tenants": {"app": {"tier": "gold", "statement_timeout": "5s"}},
-            },
-            self.users,
-        )
+        config = {
+            "tiers": {"gold": {"work_mem": "64MB", "inject.application_name": "{tenant}"}},
+            "tenants": {"app": {"tier": "gold", "statement_timeout": "5s"}},
+        }
+        weir = self.pgweir(config, self.users)
         rows = self.rows("SHOW CEILINGS app", weir)
         held = {row["parameter"]: row for row in rows}
         none = dict.fromkeys(("lowered", "refused", "enforced", "canceled", "ended"), 0)
         timeout = {"tier": "gold", "parameter": "statement_timeout", "kind": "ceiling", "value": "5s", **none}
-        self.assertEqual(held["statement_timeout"], {**timeout, "source": "tenant", "firmness": "firm"})
-        name = {"tier": "gold", "parameter": "application_name", "kind": "injected", "value": "{tenant}", **none}
+        self.assertEqual(held["statement_timeout"], {**timeout, "source": "tenant", "firmness": "advisory"})
+        name = {"tier": "gold", "parameter": "application_name", "kind": "injected", "value": "app", **none}
         self.assertEqual(held["application_name"], {**name, "source": "tier", "firmness": "advisory"})
         self.assertEqual((held["work_mem"]["source"], held["work_mem"]["firmness"]), ("tier", "advisory"))
         tiers = {row["tier"] for row in self.rows("SHOW CEILINGS", weir)}
         self.assertLessEqual({"free", "gold"}, tiers)
+        # With a role that may end what goes on in Postgres.
+        weir = self.pgweir({**config, "backends": {"main": {"side_user": "side"}}}, self.users)
+        for command in ("SHOW CEILINGS app", "SHOW CEILINGS"):
+            held = {(row["tier"], row["parameter"]): row["firmness"] for row in self.rows(command, weir)}
+            self.assertEqual(held["gold", "work_mem"], "advisory")
+            self.assertEqual(held.get(("gold", "statement_timeout"), "firm"), "firm")
+            self.assertEqual(held.get(("free", "statement_timeout"), "firm"), "firm")
 
 
 class LargeTables(PgweirCase):

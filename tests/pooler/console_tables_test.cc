@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "pooler/console_show.h"
 #include "protocol/frame.h"
 #include "protocol/messages.h"
 #include "tests/support/messages.h"
@@ -266,6 +267,50 @@ TEST_CASE("our own tables tell of tenants, tiers, threads and hosts") {
   const MemRow mem{"clients", 864, 10};
   put_mem(out, {&mem, 1});
   CHECK(rows(out) == "clients 864 10 0 8640");
+}
+
+TEST_CASE("CEILINGS tells a tenant's own values, and how firm they are there") {
+  const auto rows_of = [](tiers::Inspection inspection, bool clocks, std::string_view tenant,
+                          SideRole side_role) {
+    tiers::Tier tier;
+    tier.name = "gold";
+    tier.inspection = inspection;
+    tier.clocks = clocks;
+    for (const auto& [key, value] : std::initializer_list<std::pair<const char*, const char*>>{
+             {"statement_timeout", "10s"},
+             {"idle_in_transaction_session_timeout", "10s"},
+             {"work_mem", "4MB"},
+             {"temp_file_limit", "1GB"},
+             {"inject.app.tenant_id", "{tenant}/{tier}"},
+             {"default.app.label", "{tenant}"}})
+      REQUIRE(tiers::set_tier_field(tier, key, value));
+    std::vector<CeilingRow> rows;
+    add_ceilings(rows, {tier, tier, tenant, side_role}, {});
+    std::string text;
+    for (const CeilingRow& row : rows)
+      text += row.parameter + "=" + row.value + " " + row.source + " " + row.firmness + "\n";
+    return text;
+  };
+  using tiers::Inspection;
+  const std::string paused = "idle_in_transaction_session_timeout=10s tier firm\n";
+  const std::string limit = "temp_file_limit=1GB tier role\n";
+  CHECK(rows_of(Inspection::Standard, true, "acme", SideRole::Set) ==
+        paused + "statement_timeout=10s tier firm\n" + limit +
+            "work_mem=4MB tier advisory\napp.tenant_id=acme/gold tier advisory\napp.label=acme tier \n");
+  // Nobody can end a process that computes.
+  CHECK(rows_of(Inspection::Standard, true, "", SideRole::Missing) ==
+        paused + "statement_timeout=10s tier advisory\n" + limit +
+            "work_mem=4MB tier advisory\napp.tenant_id={tenant}/{tier} tier advisory\n"
+            "app.label={tenant} tier \n");
+  const auto timeout = [&](Inspection inspection, bool clocks, SideRole side_role) {
+    const std::string text = rows_of(inspection, clocks, "acme", side_role);
+    const std::size_t at = text.find("\nstatement_timeout=10s tier ") + 1;
+    return text.substr(at, text.find('\n', at) - at);
+  };
+  CHECK(timeout(Inspection::Off, true, SideRole::Missing) == "statement_timeout=10s tier advisory");
+  CHECK(timeout(Inspection::Off, true, SideRole::Set) == "statement_timeout=10s tier firm");
+  CHECK(timeout(Inspection::Strict, true, SideRole::Missing) == "statement_timeout=10s tier firm");
+  CHECK(timeout(Inspection::Off, false, SideRole::Set) == "statement_timeout=10s tier startup");
 }
 
 TEST_CASE("averages are per second, or of what a duration is the sum of") {
