@@ -224,12 +224,16 @@ std::unique_ptr<Ruling> CeilingGuard::rule_unread(std::size_t size) {
                 {});
 }
 
-std::unique_ptr<Ruling> CeilingGuard::rule_misread(Bytes sql) {
-  return refuse(
-      {sqlstate::kFeatureNotSupported,
-       "statements cannot be read under this client_encoding or standard_conforming_strings", whose(),
-       "The tier has ceilings. Use client_encoding UTF8 and leave standard_conforming_strings on."},
-      sql);
+std::unique_ptr<Ruling> CeilingGuard::rule_misread(Bytes sql, const SettingsBook::Odd& under) {
+  const std::string name(under.name);
+  const std::string good = name + (name == "client_encoding" ? "=UTF8" : "=on");
+  return refuse({sqlstate::kFeatureNotSupported,
+                 "statements cannot be read under " + name + " " + quoted(under.value), whose(),
+                 under.own ? "The tier has ceilings. Use " + good + "."
+                           : "The tier has ceilings, and the database, the role or Postgres's configuration "
+                             "sets it. Connect with " +
+                                 good + ", or ALTER DATABASE ... SET " + good + " there."},
+                sql);
 }
 
 std::optional<Error> CeilingGuard::refuse_function(std::uint32_t oid) {

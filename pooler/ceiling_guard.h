@@ -61,8 +61,8 @@ class CeilingGuard {
                                const Outgrown* outgrown = nullptr);
   // Of what is too long to be looked through, where that is refused.
   std::unique_ptr<Ruling> rule_unread(std::size_t size);
-  // Of texts under settings by which they read otherwise than we read them.
-  std::unique_ptr<Ruling> rule_misread(Bytes sql);
+  // Of texts under a setting by which they read otherwise than we read them.
+  std::unique_ptr<Ruling> rule_misread(Bytes sql, const SettingsBook::Odd& under);
   // Of a FunctionCall.
   std::optional<Error> refuse_function(std::uint32_t oid);
 

@@ -550,7 +550,8 @@ std::optional<Bytes> SessionCore::on_parameter(Bytes name, Bytes value) {
   const auto began = server_->fresh->find(name);
   const bool fresh = began != server_->fresh->end() && began->second == value;
   if (guard_->inspects()) {
-    if (!reads_plainly(name, value)) misread_ = true;
+    // Of whom nothing is run under it, it may be what the server began with.
+    if (!reads_plainly(name, value) && book.plain_sql(*wanted_)) misread_ = true;
     // It does not follow the client.
     Findings::Setting found{std::string(name), std::string(value)};
     if (!fresh) guard_->enforce(found);

@@ -249,7 +249,7 @@ std::unique_ptr<Ruling> SessionCore::note_text(Bytes sql, Bytes types) {
   note_resumed(sql);
   resets_all_ = false;
   if (!books_->settings.plain_sql(*wanted_)) {
-    if (inspects) return guard_->rule_misread(sql);
+    if (inspects) return guard_->rule_misread(sql, books_->settings.odd_setting(*wanted_));
     server_->dirty = dirty_batch_ = true;
     if (pins_ != 0) suspicion().pins |= pins_ & pin::kProvable;
     return nullptr;

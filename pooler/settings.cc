@@ -4,6 +4,7 @@
 #include <charconv>
 #include <optional>
 
+#include "pooler/base/check.h"
 #include "pooler/base/quoted.h"
 #include "pooler/tenant_token.h"
 
@@ -23,11 +24,7 @@ std::string lower(Bytes text) {
   return out;
 }
 
-// In the others a byte of a letter can look like a backslash.
-constexpr Bytes kOddEncodings[] = {"big5",  "gb18030", "gbk", "johab",    "mskanji", "shiftjis",
-                                   "shift", "sjis",    "uhc", "windows9", "win9"};
-
-constexpr Bytes kStrings = "standard_conforming_strings", kEncoding = "client_encoding";
+constexpr Bytes kStrings = "standard_conforming_strings";
 
 bool all_read_plainly(const SettingsMap::Values& values) {
   return std::all_of(values.begin(), values.end(),
@@ -113,21 +110,6 @@ bool same_path(Bytes parsing, Bytes other) {
          });
 }
 
-bool decides_reading(Bytes name) { return name == kStrings || name == kEncoding; }
-
-bool reads_plainly(Bytes name, Bytes value) {
-  if (name == kStrings) {
-    constexpr Bytes kOn[] = {"on", "true", "yes", "1", "t", "y"};
-    return std::find(std::begin(kOn), std::end(kOn), lower(value)) != std::end(kOn);
-  }
-  if (name != kEncoding) return true;
-  std::string encoding;
-  for (const char c : lower(value))
-    if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) encoding.push_back(c);
-  return std::none_of(std::begin(kOddEncodings), std::end(kOddEncodings),
-                      [&](Bytes odd) { return encoding.compare(0, odd.size(), odd) == 0; });
-}
-
 Error misread(Bytes name, Bytes value) {
   return {
       sqlstate::kFeatureNotSupported, "parameter \"" + std::string(name) + "\" cannot be " + quoted(value),
@@ -200,6 +182,22 @@ SettingsRef SettingsBook::intern(SettingsMap::Values given) {
   place = map;
   if (maps_.size() > sweep_at_) sweep();
   return map;
+}
+
+const SettingsMap::Values::value_type* SettingsBook::odd_baseline(const SettingsMap& map) const {
+  const auto odd = std::find_if(baseline_->begin(), baseline_->end(), [&](const auto& each) {
+    return !reads_plainly(each.first, each.second) && !map.values.contains(each.first);
+  });
+  return odd == baseline_->end() ? nullptr : &*odd;
+}
+
+SettingsBook::Odd SettingsBook::odd_setting(const SettingsMap& map) const {
+  const auto own = std::find_if(map.values.begin(), map.values.end(),
+                                [](const auto& each) { return !reads_plainly(each.first, each.second); });
+  if (own != map.values.end()) return {own->first, own->second, true};
+  const auto* const fresh = odd_baseline(map);
+  PGWEIR_CHECK(fresh);
+  return {fresh->first, fresh->second, false};
 }
 
 SettingsRef SettingsBook::changed(const SettingsRef& map, Bytes name, Bytes value) {

@@ -19,6 +19,7 @@
 #include "pooler/base/error.h"
 #include "protocol/startup.h"
 
+#include "pooler/base/plain_sql.h"
 namespace pgweir {
 
 struct SettingsMap {
@@ -62,11 +63,6 @@ struct Reading {
 // `fresh`.
 std::vector<Reading> readings(Bytes parsing, const SettingsMap& map, const SettingsMap::Values& fresh);
 
-// Whether texts read as sql_words.h expects, standard strings, and in an encoding in which no letter contains
-// the byte of a quote or a backslash, depends on the setting, named as Postgres reports it; and whether they
-// do with this value.
-bool decides_reading(Bytes name);
-bool reads_plainly(Bytes name, Bytes value);
 // What a client is told that asks for another value.
 Error misread(Bytes name, Bytes value);
 
@@ -99,8 +95,17 @@ class SettingsBook {
   // What one that logs in reports, which is the baseline if there is none; once for all that report the same.
   SharedValues fresh(SettingsMap::Values reported);
   void mark_proven(const SettingsRef& map);
-  // All values of the settings are such that reads_plainly().
-  bool plain_sql(const SettingsMap& map) const { return map.plain_sql && baseline_plain_sql_; }
+  // All values of the settings are such that reads_plainly(): those of the map, and of a fresh session's
+  // where the map has no other.
+  bool plain_sql(const SettingsMap& map) const {
+    return map.plain_sql && (baseline_plain_sql_ || !odd_baseline(map));
+  }
+  // One under which texts cannot be read, and its value; of who has no plain_sql().
+  struct Odd {
+    Bytes name, value;
+    bool own;  // the client's; else it is what a fresh session has
+  };
+  Odd odd_setting(const SettingsMap& map) const;
   // What a client with this map is told at login: the settings that servers report, which vary by version.
   SettingsMap::Values welcome(const SettingsMap& map) const;
 
@@ -113,6 +118,7 @@ class SettingsBook {
   std::vector<SettingsRef> proven_;  // kept alive so that a returning client need not wake a server
   std::size_t sweep_at_ = 64;
   SettingsRef empty_;
+  const SettingsMap::Values::value_type* odd_baseline(const SettingsMap& map) const;
 };
 
 }  // namespace pgweir

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "pooler/base/near.h"
+#include "pooler/base/plain_sql.h"
 #include "pooler/base/quoted.h"
 #include "pooler/base/units.h"
 #include "tiers/rate.h"
@@ -318,6 +319,26 @@ std::string tier_text(const Tier& tier, const TierField& field) {
   return std::to_string(tier.*(std::get<std::uint32_t Tier::*>(field.member)));
 }
 
+namespace {
+// With ceilings, nobody is served under settings by which texts cannot be read.
+Expected<void> check_reading(const Tier& tier) {
+  const Ceilings& ceilings = *tier.ceilings;
+  if (tier.inspection == Inspection::Off || (ceilings.limits.empty() && ceilings.injected.empty())) return {};
+  for (const auto& [name, value] : startup_settings(ceilings)) {
+    if (reads_plainly(name, value)) continue;
+    const char* const kind = ceilings.injected.contains(name)   ? "inject."
+                             : ceilings.defaults.contains(name) ? "default."
+                                                                : "ceiling.";
+    return fail(sqlstate::kConfigFileError,
+                kind + name + " must not be " + quoted(value) + " while inspection is " +
+                    word_of(kInspections, static_cast<std::uint8_t>(tier.inspection)) +
+                    ", because statements cannot be read under it: set it to " +
+                    (name == "client_encoding" ? "UTF8" : "on") + ", or inspection to off");
+  }
+  return {};
+}
+}  // namespace
+
 Expected<void> check_tier(const Tier& tier) {
   const auto too_many = [&tier](const char* name, std::uint32_t value) {
     return fail(sqlstate::kConfigFileError,
@@ -327,7 +348,8 @@ Expected<void> check_tier(const Tier& tier) {
   if (tier.pool_size > tier.max_server_connections) return too_many("pool_size", tier.pool_size);
   if (tier.min_server_connections > tier.max_server_connections)
     return too_many("min_server_connections", tier.min_server_connections);
-  return check_ceilings(*tier.ceilings);
+  if (auto checked = check_ceilings(*tier.ceilings); !checked) return checked;
+  return check_reading(tier);
 }
 
 namespace {

@@ -124,7 +124,7 @@ Expected<void> set_tenant_field(Tenant& tenant, std::string_view key, std::strin
 std::string tier_text(const Tier& tier, const TierField& field);
 
 // What fields say of each other: neither pool_size nor min_server_connections may exceed
-// max_server_connections; and check_ceilings().
+// max_server_connections; check_ceilings(); and sessions begin with what their texts can be read under.
 Expected<void> check_tier(const Tier& tier);
 
 // tiers/reference.md as text, made from the two tables.

@@ -591,6 +591,29 @@ class Ceilings(PgweirCase):
         wait_until(lambda: self.shown(pinned, "work_mem") == ["32MB"], what="the higher ceiling")
 
     def test_tenants_that_part_in_one_group(self):
+    def test_an_encoding_that_cannot_be_read(self):
+        self.postgres.create_database("odd", owner="app")
+        self.postgres.sql("alter database odd set client_encoding = 'SJIS'")
+        odd = {"tier": "small", "backend": "main", "database": "odd"}
+        weir = self.pgweir(self.config(odd=odd), {"app": "s3cret"})
+        for _ in range(2):
+            with Wire(weir.port) as wire:
+                wire.login("app", "odd", client_encoding="UTF8")
+                self.assertEqual(wire.value("show client_encoding"), "UTF8")
+                self.assertEqual(wire.value("select 'served'"), "served")
+            with Wire(weir.port) as wire:
+                wire.login("app", "odd")
+                error = first_error(wire.query("select 1"))
+                self.assertEqual(error["C"], "0A000")
+                self.assertIn("under client_encoding 'SJIS'", error["M"])
+                self.assertIn("Connect with client_encoding=UTF8, or ALTER DATABASE", error["H"])
+        for field, value in (("inject.client_encoding", "SJIS"), ("inject.standard_conforming_strings", "off")):
+            weir = self.pgweir(self.config({"small": {field: value}}), {"app": "s3cret"}, start=False)
+            weir.write_files()
+            done = weir.command_line("--check-config", "--config", weir.config_path)
+            self.assertEqual(done.returncode, 78, done.stdout)
+            self.assertIn(f"{field} must not be '{value}' while inspection is standard", done.stderr)
+
         twin = {"tier": "large", "backend": "main", "database": "app"}
         weir = self.pgweir(self.config(twin=twin), {"app": "s3cret"})
         large, other = self.client("large", weir), self.client("twin", weir)

@@ -126,6 +126,24 @@ TEST_CASE("maps that nobody holds are forgotten") {
   CHECK(gone.expired());
 }
 
+TEST_CASE("a client's own encoding counts, whatever a fresh session has") {
+  SettingsBook book;
+  book.fresh({{"client_encoding", "SJIS"}, {"standard_conforming_strings", "on"}});
+  const SettingsRef own = book.intern({{"client_encoding", "UTF8"}});
+  CHECK(book.plain_sql(*own));
+  CHECK_FALSE(book.plain_sql(*book.empty()));
+  CHECK_FALSE(book.plain_sql(*book.intern({{"TimeZone", "UTC"}})));
+  const auto odd = book.odd_setting(*book.empty());
+  CHECK(odd.name == "client_encoding");
+  CHECK(odd.value == "SJIS");
+  CHECK_FALSE(odd.own);
+  const SettingsRef strings =
+      book.intern({{"client_encoding", "UTF8"}, {"standard_conforming_strings", "off"}});
+  CHECK_FALSE(book.plain_sql(*strings));
+  CHECK(book.odd_setting(*strings).name == "standard_conforming_strings");
+  CHECK(book.odd_setting(*strings).own);
+}
+
 TEST_CASE("a timeout that may end a request of ours is known") {
   SettingsBook book;
   for (const char* value : {"1", "99", "1ms", "50 ms", "0.05s", "500us", "99999us"})

@@ -120,6 +120,28 @@ TEST_CASE("a value is within its ceiling, lowered to it, or refused") {
   }
 }
 
+TEST_CASE("a tier under which no statement can be read is refused") {
+  const auto message = [](const Tier& tier) {
+    const auto checked = check_tier(tier);
+    return checked ? "fine" : checked.error().message;
+  };
+  const std::string why =
+      " while inspection is standard, because statements cannot be read under it: set it to ";
+  const std::string encoding = " must not be 'SJIS'" + why + "UTF8, or inspection to off";
+  CHECK(message(tier_of({{"inject.standard_conforming_strings", "off"}})) ==
+        "inject.standard_conforming_strings must not be 'off'" + why + "on, or inspection to off");
+  CHECK(message(tier_of({{"inject.client_encoding", "SJIS"}})) == "inject.client_encoding" + encoding);
+  CHECK(message(tier_of({{"work_mem", "4MB"}, {"default.client_encoding", "SJIS"}})) ==
+        "default.client_encoding" + encoding);
+  CHECK(message(tier_of({{"ceiling.client_encoding", "SJIS|UTF8"}})) == "ceiling.client_encoding" + encoding);
+  // It can be, or nobody reads.
+  CHECK(message(tier_of({{"inject.client_encoding", "LATIN1"}})) == "fine");
+  CHECK(message(tier_of({{"inject.standard_conforming_strings", "on"}})) == "fine");
+  CHECK(message(tier_of({{"ceiling.client_encoding", "UTF8|SJIS"}})) == "fine");
+  CHECK(message(tier_of({{"default.client_encoding", "SJIS"}})) == "fine");
+  CHECK(message(tier_of({{"inject.client_encoding", "SJIS"}, {"inspection", "off"}})) == "fine");
+}
+
 TEST_CASE("what is below a ceiling that is lowered stays below it") {
   // Whatever a client asks for, what comes out of judge() is at most the ceiling.
   for (const Ceiling& row : kCeilings) {
