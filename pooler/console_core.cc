@@ -24,6 +24,7 @@ constexpr auto kDatabase = Argument::Database;
 constexpr auto kOneDatabase = Argument::OneDatabase;
 constexpr auto kClient = Argument::Client;
 constexpr auto kPage = Argument::Page;
+constexpr auto kList = Argument::List;
 
 constexpr std::uint32_t kMoveSecondsMost = 3600;
 constexpr std::string_view kShow = "SHOW ";
@@ -56,8 +57,8 @@ constexpr std::array kCommands{
     Command{"SHOW PEERS", Action::ShowPeers, kNone, "SHOW", kStats, "empty, as well"},
     Command{"SHOW PINNED_CLIENTS", Action::ShowPinnedClients, kNone, "SHOW", kStats,
             "who keeps a server between transactions, and why"},
-    Command{"SHOW PINS", Action::ShowPins, kNone, "SHOW", kStats,
-            "how many clients of each database do, by reason"},
+    Command{"SHOW PINS", Action::ShowPins, kList, "SHOW", kStats,
+            "how many clients of each database do, by reason; LIKE, LIMIT and AFTER as of SHOW TENANTS"},
     Command{"SHOW POOLS", Action::ShowPools, kNone, "SHOW", kStats,
             "clients and servers per database and user"},
     Command{"SHOW SERVERS", Action::ShowServers, kNone, "SHOW", kStats, "connections to Postgres"},
@@ -75,10 +76,11 @@ constexpr std::array kCommands{
     Command{"SHOW STATS_TOTALS", Action::ShowStatsTotals, kNone, "SHOW", kStats, "only the totals of it"},
     Command{"SHOW TENANTS", Action::ShowTenants, kPage, "SHOW", kStats,
             "tenants, their tiers and what they use; LIKE 'a%' LIMIT 100 AFTER 'acme' shows a part"},
-    Command{"SHOW TIERS", Action::ShowTiers, kNone, "SHOW", kStats, "tiers and what each allows"},
+    Command{"SHOW TIERS", Action::ShowTiers, kList, "SHOW", kStats,
+            "tiers and what each allows; LIKE, LIMIT and AFTER, too"},
     Command{"SHOW TOTALS", Action::ShowTotals, kNone, "SHOW", kStats, "the same, of all databases together"},
-    Command{"SHOW USAGE", Action::ShowUsage, kNone, "SHOW", kStats,
-            "what each tenant has used since the start, as it is billed"},
+    Command{"SHOW USAGE", Action::ShowUsage, kList, "SHOW", kStats,
+            "what each tenant has used since the start, as it is billed; LIKE, LIMIT and AFTER, too"},
     Command{"SHOW USERS", Action::ShowUsers, kNone, "SHOW", kStats, "users and their connections"},
     Command{"SHOW VERSION", Action::ShowVersion, kNone, "SHOW", kStats, "the version"},
     Command{"SHOW WORKERS", Action::ShowWorkers, kNone, "SHOW", kStats, "the threads, and what each carries"},
@@ -334,6 +336,7 @@ Expected<Request> parse_client(const Command& command, Tokens rest) {
 
 Expected<Request> parse_page(const Command& command, Tokens rest) {
   Request request{.command = &command, .argument = in_words(rest)};
+  if (command.argument == Argument::List) request.page.limit = Page::kAll;
   while (!rest.empty()) {
     const std::string word = upper(rest[0].text);
     const bool value = rest.size() > 1;
@@ -368,7 +371,8 @@ std::string_view usage_of(Argument argument) {
     case Argument::Tier: return " tenant tier";
     case Argument::Move: return " tenant TO backend [seconds]";
     case Argument::Reason: return " tenant ['reason']";
-    case Argument::Page: return " ...";
+    case Argument::Page:
+    case Argument::List: return " ...";
   }
   return "";
 }
@@ -431,7 +435,8 @@ Expected<Request> parse_arguments(const Command& command, Tokens rest) {
     case Argument::Tier:
     case Argument::Reason: return parse_tenant(command, rest);
     case Argument::Move: return parse_move(command, rest);
-    case Argument::Page: return parse_page(command, rest);
+    case Argument::Page:
+    case Argument::List: return parse_page(command, rest);
     case Argument::Database:
     case Argument::OneDatabase:
     case Argument::Backend: return parse_name(command, rest);
@@ -449,7 +454,8 @@ bool is_comma(const Token& token) { return token.kind == Token::Kind::Symbol && 
 std::size_t columns_begin(const Command& command, Tokens rest) {
   switch (command.argument) {
     case Argument::None:
-    case Argument::Page: return 0;
+    case Argument::Page:
+    case Argument::List: return 0;
     case Argument::Database: return rest.size() > 1 && is_comma(rest[1]) ? 0 : 1;
     case Argument::Tenant:
     case Argument::OneDatabase:
@@ -465,7 +471,7 @@ std::size_t columns_begin(const Command& command, Tokens rest) {
 // SHOW what [argument] [column, ...] [page].
 Expected<Request> parse_show(const Command& command, Tokens rest) {
   const std::size_t begin = std::min(columns_begin(command, rest), rest.size());
-  const bool paged = command.argument == Argument::Page;
+  const bool paged = command.argument == Argument::Page || command.argument == Argument::List;
   std::vector<std::string> columns;
   std::size_t at = begin;
   for (bool more = at < rest.size() && !(paged && begins_page(rest[0])); more; ++at) {

@@ -88,11 +88,13 @@ enum class Argument : std::uint8_t {
   Move,         // tenant TO backend [seconds]
   Reason,       // tenant ['reason']
   Page,         // [LIKE pattern] [LIMIT count] [AFTER name], in any order
+  List,         // the same, and all rows where there is no LIMIT
 };
 
 // Which rows of a list, in the order of their names.
 struct Page {
   static constexpr std::uint32_t kLimit = 1000;  // unless the command says otherwise
+  static constexpr std::uint32_t kAll = 0xffffffff;
   std::string like = "%";  // '%' is any text, '_' any letter, '\\' takes a letter as it is
   std::uint32_t limit = kLimit;
   std::string after;  // empty: from the first

@@ -40,13 +40,17 @@ void put_lists(std::string& out, const Report& report, std::uint64_t users) {
   put_lists(out, rows);
 }
 
-void put_tenants(std::string& out, const Report& report, const Page& page) {
-  std::vector<DatabaseRow> rows;
-  for (const DatabaseRow& row : report.databases) {
+// Of rows in the order of their names; without a copy where all are asked for.
+template <class Row, class Name>
+void put_page(std::string& out, const std::vector<Row>& all, const Page& page, Name name,
+              void (*put)(std::string& out, std::span<const Row> rows)) {
+  if (page.limit >= all.size() && page.after.empty() && page.like == "%") return put(out, all);
+  std::vector<Row> rows;
+  for (const Row& row : all) {
     if (rows.size() >= page.limit) break;
-    if (row.name > page.after && matches(row.name, page.like)) rows.push_back(row);
+    if (name(row) > page.after && matches(name(row), page.like)) rows.push_back(row);
   }
-  put_tenants(out, rows);
+  put(out, rows);
 }
 
 void put_statements(std::string& out, const Report& report, const Page& page) {
@@ -180,12 +184,17 @@ Beside beside(const Snapshot& snapshot, const Page& page) {
 }
 
 void put_report(std::string& out, Action action, const Report& report, const Beside& beside) {
+  const auto by_name = [](const DatabaseRow& row) -> const std::string& { return row.name; };
+  const auto by_database = [](const auto& row) -> const std::string& { return row.database; };
   switch (action) {
     case Action::ShowActiveSockets: return put_sockets(out, active(report), net::wall_clock_s());
     case Action::ShowSockets: return put_sockets(out, report.connections, net::wall_clock_s());
     case Action::ShowBreakers: return put_breakers(out, report, beside);
-    case Action::ShowTenants: return put_tenants(out, report, beside.page);
-    case Action::ShowTiers: return put_tiers(out, tier_rows(report, beside.tiers));
+    case Action::ShowTenants: return put_page(out, report.databases, beside.page, by_name, &put_tenants);
+    case Action::ShowTiers: {
+      const auto by_tier = [](const TierRow& row) -> const std::string& { return row.tier.name; };
+      return put_page(out, tier_rows(report, beside.tiers), beside.page, by_tier, &put_tiers);
+    }
     case Action::ShowUsers: return put_users(out, report, beside);
     case Action::ShowMem: return put_mem(out, report);
     case Action::ShowClients:
@@ -193,14 +202,14 @@ void put_report(std::string& out, Action action, const Report& report, const Bes
     case Action::ShowDatabases: return put_databases(out, report.databases);
     case Action::ShowLists: return put_lists(out, report, beside.users.size());
     case Action::ShowPinnedClients: return put_pinned_clients(out, report.connections);
-    case Action::ShowPins: return put_pins(out, report.pins);
+    case Action::ShowPins: return put_page(out, report.pins, beside.page, by_database, &put_pins);
     case Action::ShowPools: return put_pools(out, report.pools);
     case Action::ShowStatements: return put_statements(out, report, beside.page);
     case Action::ShowStats: return put_stats(out, report.stats);
     case Action::ShowStatsAverages: return put_stats_averages(out, report.stats);
     case Action::ShowStatsTotals: return put_stats_totals(out, report.stats);
     case Action::ShowTotals: return put_totals(out, report.stats);
-    case Action::ShowUsage: return put_usage(out, report.stats);
+    case Action::ShowUsage: return put_page(out, report.stats, beside.page, by_database, &put_usage);
     case Action::ShowWorkers: return put_workers(out, report.workers);
     case Action::ShowBackends:
     case Action::ShowCeilings:

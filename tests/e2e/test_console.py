@@ -375,9 +375,28 @@ class Tables(ConsoleCase):
                 break
             after = page[-1]
         self.assertEqual(seen, names)
+        # Where all rows may be wanted, as by who writes bills, there is no limit but the one that is given.
+        tiers = [row["tier"] for row in self.rows("SHOW TIERS", weir)]
+        self.assertEqual([r["tier"] for r in self.rows(f"SHOW TIERS LIMIT 2 AFTER '{tiers[0]}'", weir)], tiers[1:3])
+        with self.assertRaises(psycopg.errors.SyntaxError):
+            weir.console("SHOW USAGE LIMIT some")
         self.assertEqual([r["tenant"] for r in self.rows("SHOW TENANTS LIKE 't_49'", weir)], ["t049", "t149", "t249"])
         tiers = {row["tier"]: row for row in self.rows("SHOW TIERS", weir)}
         self.assertEqual(tiers["pro"]["tenants"], 250)
+
+    def test_usage_and_pins_by_pages(self):
+        weir = self.pgweir({}, {"app": "s3cret", "admin": "adm1n"})
+        with weir.connect("app", "app") as one, weir.connect("other", "app") as two:
+            for client in (one, two):
+                client.execute("create temporary table t (i int)")
+            for what, key in (("USAGE", "tenant"), ("PINS", "database")):
+                names = [row[key] for row in self.rows(f"SHOW {what}", weir)]
+                self.assertLessEqual({"app", "other"}, set(names))
+                for page, wanted in (("LIKE 'app'", ["app"]), ("LIMIT 1", names[:1]), ("AFTER 'app' LIMIT 1", ["other"]),
+                                     ("LIMIT 0", []), (f"AFTER '{names[-1]}'", [])):
+                    with self.subTest(what, page=page):
+                        self.assertEqual([row[key] for row in self.rows(f"SHOW {what} {page}", weir)], wanted)
+                self.assertEqual(self.rows(f"SHOW {what} {key} LIKE 'oth%'", weir), [{key: "other"}])
 
     def test_users(self):
         with self.weir.connect("app", "app") as client:

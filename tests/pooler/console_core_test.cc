@@ -236,6 +236,11 @@ TEST_CASE("a text has a bounded number of statements") {
 TEST_CASE("a page says what it shows of a list, in any order") {
   const auto page = [](std::string_view text) { return parse(text, shape)->front().page; };
   CHECK(page("SHOW TENANTS") == Page{"%", Page::kLimit, ""});
+  // Where bills are made of it, nothing is left out that is not asked for.
+  for (const char* what : {"SHOW USAGE", "SHOW PINS", "SHOW TIERS"}) {
+    CHECK(page(what) == Page{"%", Page::kAll, ""});
+    CHECK(page(std::string(what) + " like 'a%' limit 3 after acme") == Page{"a%", 3, "acme"});
+  }
   CHECK(page("SHOW TENANTS LIKE 'a%' LIMIT 100 AFTER 'acme'") == Page{"a%", 100, "acme"});
   CHECK(page("SHOW TENANTS tier, tenant LIMIT 7 AFTER x") == Page{"%", 7, "x"});
   CHECK(page("show tenants after \"Acme\" limit 0 like b_c") == Page{"b_c", 0, "Acme"});
