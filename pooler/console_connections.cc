@@ -25,14 +25,34 @@ constexpr std::array kPools{
          &PoolRow::cl_waiting,
          {kGauge, "clients_waiting", "Clients queued for a server.",
           "pgbouncer_pools_client_waiting_connections"}},
-    Pool{"cl_active_cancel_req", kI, &zero<PoolRow>},  // a cancel is not a client of a pool here
-    Pool{"cl_waiting_cancel_req", kI, &zero<PoolRow>},
+    Pool{"cl_active_cancel_req",
+         kI,
+         &zero<PoolRow>,
+         {kGauge, "", "Always 0: a cancel is not a client of a pool.",
+          "pgbouncer_pools_client_active_cancel_connections"},
+         &none<PoolRow>},
+    Pool{"cl_waiting_cancel_req",
+         kI,
+         &zero<PoolRow>,
+         {kGauge, "", "Always 0: a cancel is not a client of a pool.",
+          "pgbouncer_pools_client_waiting_cancel_connections"},
+         &none<PoolRow>},
     Pool{"sv_active",
          kI,
          &PoolRow::sv_active,
-         {kGauge, "servers_active", "Server connections that a client holds.",
+         {kGauge, "servers_active", "Server connections that a client holds, or that listen for several.",
           "pgbouncer_pools_server_active_connections"}},
-    Pool{"sv_active_cancel", kI, &zero<PoolRow>},
+    Pool{nullptr,
+         0,
+         &PoolRow::sv_listening,
+         {kGauge, "servers_listening",
+          "Those of them that listen (LISTEN) for all clients of a database and user."}},
+    Pool{"sv_active_cancel",
+         kI,
+         &zero<PoolRow>,
+         {kGauge, "", "Always 0: a connection that carries a cancel to Postgres is not one of a pool.",
+          "pgbouncer_pools_server_active_cancel_connections"},
+         &none<PoolRow>},
     Pool{"sv_being_canceled",
          kI,
          &PoolRow::sv_being_canceled,
@@ -49,7 +69,7 @@ constexpr std::array kPools{
          &zero<PoolRow>,
          {kGauge, "servers_used", "Always 0: no server waits to be tested before its next use.",
           "pgbouncer_pools_server_used_connections"},
-         [](const PoolRow&) { return 0.0; }},
+         &none<PoolRow>},
     Pool{"sv_tested",
          kI,
          &PoolRow::sv_tested,
@@ -199,6 +219,18 @@ template <std::size_t reason>
 Text pinned_by(const PinRow& row) {
   return int4(row.reasons[reason]);
 }
+template <std::size_t reason>
+double number_pinned_by(const PinRow& row) {
+  return row.reasons[reason];
+}
+template <auto member>
+Text total_of(const PinRow& row) {
+  return std::to_string(row.totals.*member);
+}
+template <auto member>
+double number_of(const PinRow& row) {
+  return static_cast<double>(row.totals.*member);
+}
 using Pin = Figure<PinRow>;
 // A column for every reason.
 template <std::size_t... reason>
@@ -206,13 +238,29 @@ constexpr auto pin_figures(std::index_sequence<reason...>) {
   return std::array{
       Pin{"database", kS, &PinRow::database},
       Pin{"tier", kS, &PinRow::tier},
-      Pin{"pinned_clients", kI, &PinRow::clients},
+      Pin{"pinned_clients",
+          kI,
+          &PinRow::clients,
+          {kGauge, "clients_pinned", "Clients that keep a server between transactions."}},
       Pin{"max_pinned_clients", kI, &PinRow::most},
-      Pin{pin::kNames[reason].data(), kI, &pinned_by<reason>}...,
-      Pin{"pinned_total", kN, [](const PinRow& row) -> Text { return std::to_string(row.totals.pinned); }},
-      Pin{"unpinned_total", kN,
-          [](const PinRow& row) -> Text { return std::to_string(row.totals.unpinned); }},
-      Pin{"refused_total", kN, [](const PinRow& row) -> Text { return std::to_string(row.totals.refused); }},
+      Pin{pin::kNames[reason].data(),
+          kI,
+          &pinned_by<reason>,
+          {kGauge, "clients_pinned_by_reason",
+           "Those clients by what keeps them; one may have several reasons.", "", 1, "reason",
+           pin::kNames[reason].data()},
+          &number_pinned_by<reason>}...,
+      Pin{"pinned_total",
+          kN,
+          &total_of<&PinBook::Totals::pinned>,
+          {kCounter, "pins", "Times that a client came to keep a server between transactions."},
+          &number_of<&PinBook::Totals::pinned>},
+      Pin{"unpinned_total",
+          kN,
+          &total_of<&PinBook::Totals::unpinned>,
+          {kCounter, "unpins", "Times that a client gave back a server that it had kept."},
+          &number_of<&PinBook::Totals::unpinned>},
+      Pin{"refused_total", kN, &total_of<&PinBook::Totals::refused>},  // a limit hit
   };
 }
 constexpr auto kPins = pin_figures(std::make_index_sequence<pin::kNames.size()>());
@@ -241,12 +289,18 @@ void put_connections(std::string& out, std::span<const ConnectionRow> rows, std:
 void PoolRow::add(const PoolRow& other) {
   for (const auto figure :
        {&PoolRow::clients, &PoolRow::cl_waiting, &PoolRow::sv_active, &PoolRow::sv_being_canceled,
-        &PoolRow::sv_idle, &PoolRow::sv_tested, &PoolRow::sv_login})
+        &PoolRow::sv_idle, &PoolRow::sv_tested, &PoolRow::sv_login, &PoolRow::sv_listening})
     this->*figure += other.*figure;
   maxwait = std::max(maxwait, other.maxwait);
 }
 
+void PinRow::add(const PinRow& other) {
+  clients += other.clients;
+  for (std::size_t i = 0; i < reasons.size(); ++i) reasons[i] += other.reasons[i];
+}
+
 std::vector<Sampled> samples(const PoolRow& row) { return sample_table(kPools, row); }
+std::vector<Sampled> samples(const PinRow& row) { return sample_table(kPins, row); }
 std::vector<Cell> cells(const PoolRow& row) { return table_cells(kPools, row); }
 
 void put_pinned_clients(std::string& out, std::span<const ConnectionRow> rows) {

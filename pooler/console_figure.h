@@ -14,10 +14,12 @@ using Text = std::optional<std::string>;  // nothing: NULL
 struct Metric {
   enum class Kind : std::uint8_t { None, Gauge, Counter };
   Kind kind = Kind::None;
-  const char* name = "";  // without pgweir_ in front and, of a counter, _total behind
+  const char* name = "";  // without pgweir_ in front and, of a counter, _total behind; empty: none of ours
   const char* help = "";
   const char* pgbouncer = "";  // whole name, as dashboards made for PgBouncer's exporter read it; empty: none
   double unit = 1;             // the value times this is in base units: bytes, seconds
+  const char* label = "";      // one more, and what it says of this figure: several have the name
+  const char* label_value = "";
 };
 
 template <class Row>

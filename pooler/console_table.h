@@ -53,6 +53,10 @@ void zero(std::string& out, const Row&) {
   out += '0';
 }
 template <class Row>
+double none(const Row&) {
+  return 0;
+}
+template <class Row>
 Text pool_mode(const Row& row) {
   return std::string(tiers::name(row.pool_mode));
 }

@@ -27,6 +27,7 @@ struct PoolRow {
   std::string database, user;
   std::uint32_t clients = 0, cl_waiting = 0;  // those that wait are among the clients
   std::uint32_t sv_active = 0, sv_being_canceled = 0, sv_idle = 0, sv_tested = 0, sv_login = 0;
+  std::uint32_t sv_listening = 0;  // of the active ones
   Duration maxwait{};
   tiers::PoolMode pool_mode = tiers::PoolMode::Transaction;
 
@@ -61,6 +62,8 @@ struct PinRow {
   std::uint32_t clients = 0, most = 0;
   PinBook::Reasons reasons{};
   PinBook::Totals totals;
+
+  void add(const PinRow& other);  // those that are pinned now
 };
 
 struct DatabaseRow {
@@ -189,6 +192,7 @@ struct Sampled {
   double value;
 };
 std::vector<Sampled> samples(const PoolRow& row);
+std::vector<Sampled> samples(const PinRow& row);
 std::vector<Sampled> samples(const DatabaseRow& row);
 std::vector<Sampled> samples(const Traffic& total);
 std::vector<Sampled> samples(const WorkerRow& row);

@@ -20,7 +20,12 @@ constexpr std::array kDatabases{
              {kGauge, "pool_size", "Server connections that the tenant is sure of.",
               "pgbouncer_databases_pool_size"}},
     Database{"min_pool_size", kI, &DatabaseRow::min_pool_size},
-    Database{"reserve_pool_size", kI, &zero<DatabaseRow>},
+    Database{"reserve_pool_size",
+             kI,
+             &zero<DatabaseRow>,
+             {kGauge, "", "Always 0: beyond pool_size a tenant has what its tier and its backend allow.",
+              "pgbouncer_databases_reserve_pool"},
+             &none<DatabaseRow>},
     Database{"server_lifetime", kI, &DatabaseRow::server_lifetime_s},
     Database{"pool_mode", kS, &pool_mode<DatabaseRow>},
     Database{"load_balance_hosts", kS, &nothing<DatabaseRow>},
@@ -46,7 +51,11 @@ constexpr std::array kDatabases{
              kI,
              &DatabaseRow::paused,
              {kGauge, "paused", "1 while the tenant is paused.", "pgbouncer_databases_paused"}},
-    Database{"disabled", kI, &DatabaseRow::disabled},
+    Database{"disabled",
+             kI,
+             &DatabaseRow::disabled,
+             {kGauge, "disabled", "1 while DISABLE keeps new clients of the tenant out.",
+              "pgbouncer_databases_disabled"}},
 };
 
 using TenantFigure = Figure<DatabaseRow>;

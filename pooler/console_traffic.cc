@@ -16,11 +16,30 @@ template <auto member>
 Text seconds_of(const StatsRow& row) {
   return fmt::format("{:.3f}", static_cast<double>(row.total.*member) * kMicro);
 }
+template <auto member>
+double number_of(const StatsRow& row) {
+  return static_cast<double>(row.total.*member);
+}
+constexpr Metric limit_hits(tiers::Limit limit) {
+  return {kCounter,
+          "limit_hits",
+          "Times that a client has run into a limit.",
+          "",
+          1,
+          "limit",
+          tiers::row_of(limit).key.data()};
+}
+using tiers::Limit;
 using Used = Figure<StatsRow>;
 constexpr std::array kUsage{
     Used{"tenant", kS, &StatsRow::database},
     Used{"connections", kN, &total_of<&Traffic::connections>},
-    Used{"server_connection_seconds", kN, &seconds_of<&Traffic::server_us>},
+    Used{"server_connection_seconds",
+         kN,
+         &seconds_of<&Traffic::server_us>,
+         {kCounter, "server_connection_seconds",
+          "Time that connections to Postgres were open, each as long as it was.", "", kMicro},
+         &number_of<&Traffic::server_us>},
     Used{"busy_seconds", kN, &seconds_of<&Traffic::transaction_us>},
     Used{"wait_seconds", kN, &seconds_of<&Traffic::wait_us>},
     Used{"transactions", kN, &total_of<&Traffic::transactions>},
@@ -29,12 +48,26 @@ constexpr std::array kUsage{
     Used{"bytes_in", kN, &total_of<&Traffic::received>},
     Used{"bytes_out", kN, &total_of<&Traffic::sent>},
     Used{"pins", kN, &total_of<&Traffic::pinned>},
-    Used{"client_limit_hits", kN, &total_of<&Traffic::client_hits>},
-    Used{"server_limit_hits", kN, &total_of<&Traffic::server_hits>},
-    Used{"rate_limit_hits", kN, &total_of<&Traffic::rate_hits>},
-    Used{"pin_limit_hits", kN, &total_of<&Traffic::pin_hits>},
+    Used{"client_limit_hits", kN, &total_of<&Traffic::client_hits>, limit_hits(Limit::Clients),
+         &number_of<&Traffic::client_hits>},
+    Used{"server_limit_hits", kN, &total_of<&Traffic::server_hits>, limit_hits(Limit::Servers),
+         &number_of<&Traffic::server_hits>},
+    Used{"rate_limit_hits", kN, &total_of<&Traffic::rate_hits>, limit_hits(Limit::Rate),
+         &number_of<&Traffic::rate_hits>},
+    Used{"pin_limit_hits", kN, &total_of<&Traffic::pin_hits>, limit_hits(Limit::Pins),
+         &number_of<&Traffic::pin_hits>},
     Used{"peak_clients", kI, &StatsRow::peak_clients},
     Used{"peak_servers", kI, &StatsRow::peak_servers},
+};
+
+// No SHOW has a column for them.
+constexpr std::array kMoreHits{
+    Used{nullptr, 0, &total_of<&Traffic::waiting_hits>, limit_hits(Limit::Waiting),
+         &number_of<&Traffic::waiting_hits>},
+    Used{nullptr, 0, &total_of<&Traffic::statement_hits>, limit_hits(Limit::Statements),
+         &number_of<&Traffic::statement_hits>},
+    Used{nullptr, 0, &total_of<&Traffic::statement_byte_hits>, limit_hits(Limit::StatementBytes),
+         &number_of<&Traffic::statement_byte_hits>},
 };
 
 // One quantity gives a total_ and an avg_ column of SHOW STATS, and its columns and rows under other names
@@ -127,7 +160,8 @@ constexpr std::array kQuantities{
              "ps_client_parse_count",
              &Traffic::client_parses,
              nullptr,
-             {kCounter, "client_parses", "Named statements that clients have prepared."}},
+             {kCounter, "client_parses", "Named statements that clients have prepared.",
+              "pgbouncer_stats_client_parses_total"}},
     Quantity{"server_parse_count",
              "server_parse_count",
              "server_parse_count",
@@ -135,7 +169,8 @@ constexpr std::array kQuantities{
              "ps_server_parse_count",
              &Traffic::server_parses,
              nullptr,
-             {kCounter, "server_parses", "Named statements that were prepared on servers for them."}},
+             {kCounter, "server_parses", "Named statements that were prepared on servers for them.",
+              "pgbouncer_stats_server_parses_total"}},
     Quantity{"bind_count",
              "bind_count",
              "bind_count",
@@ -143,7 +178,7 @@ constexpr std::array kQuantities{
              "ps_bind_count",
              &Traffic::binds,
              nullptr,
-             {kCounter, "binds", "Times that a named statement was bound."}},
+             {kCounter, "binds", "Times that a named statement was bound.", "pgbouncer_stats_binds_total"}},
 };
 // No SHOW has a column for them.
 constexpr Metric kErrors{kCounter, "errors", "Requests that the pooler itself has refused or ended."};
@@ -188,6 +223,9 @@ std::vector<Sampled> samples(const Traffic& total) {
   for (const Quantity& quantity : kQuantities)
     all.push_back({&quantity.metric, static_cast<double>(total.*quantity.sum) * quantity.metric.unit});
   all.push_back({&kErrors, static_cast<double>(total.errors)});
+  const StatsRow row{{}, total};
+  for (const auto& more : {sample_table(kUsage, row), sample_table(kMoreHits, row)})
+    all.insert(all.end(), more.begin(), more.end());
   return all;
 }
 

@@ -112,7 +112,7 @@ Json overview_tiers(const metrics::Sample& sample) {
   for (const auto& [name, tier] : sample.tiers) {
     console::PoolRow pools = tier.rest;
     for (const metrics::TenantSample& tenant : sample.top)
-      if (tenant.tier == name) pools.add(tenant.pool);
+      if (tenant.tier == name) pools.add(tenant.pool());
     Json row{{"tier", name}, {"tenants", tier.tenants}};
     row.update(pool_sums(pools));
     row.update(traffic(tier.meter.total));
@@ -125,7 +125,7 @@ Json overview_tenants(const metrics::Sample& sample) {
   Json made = Json::array();
   for (const metrics::TenantSample& tenant : sample.top) {
     Json row{{"tenant", tenant.name}, {"tier", tenant.tier}, {"paused", tenant.database.paused}};
-    row.update(pool_sums(tenant.pool));
+    row.update(pool_sums(tenant.pool()));
     row["max_servers"] = tenant.database.max_connections;
     row["max_clients"] = tenant.database.max_clients;
     row["queries_per_minute"] = tenant.queries_per_minute;

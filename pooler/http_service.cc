@@ -86,9 +86,9 @@ class HttpService::Scraper : public std::enable_shared_from_this<HttpService::Sc
     Worker& first = *shared_.workers[0];
     auto samples = std::make_shared<std::vector<metrics::Sample>>(std::move(parts));
     auto text = std::make_shared<std::string>();
-    metrics::Surroundings around{console::backends(first), console::breakers(first),
-                                 first.config().max_clients, first.snapshot().directory.tenants().size(),
-                                 store_};
+    metrics::Surroundings around{console::backends(first),      console::breakers(first),
+                                 first.config().max_clients,    first.snapshot().directory.tenants().size(),
+                                 first.snapshot().users.size(), store_};
     first.loop().offload(
         [self = shared_from_this(), samples, text, most, around = std::move(around)] {
           *text = metrics::text(metrics::unite(std::move(*samples), most), around, self->rest_);

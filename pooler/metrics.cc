@@ -38,13 +38,16 @@ class Families {
     add(name, help, prometheus::MetricType::Counter, std::move(labels)).counter.value = value;
   }
   void metric(const std::string& name, const Sampled& sampled, Labels labels) {
+    if (*sampled.metric->label != '\0')
+      labels.push_back({sampled.metric->label, sampled.metric->label_value});
     if (sampled.metric->kind == Metric::Kind::Counter)
       counter(name, sampled.metric->help, std::move(labels), sampled.value);
     else
       gauge(name, sampled.metric->help, std::move(labels), sampled.value);
   }
-  // Under its own name.
+  // Under its own name, if it has one.
   void ours(const char* prefix, const Sampled& sampled, Labels labels) {
+    if (*sampled.metric->name == '\0') return;
     const bool counts = sampled.metric->kind == Metric::Kind::Counter;
     metric(fmt::format("{}{}{}", prefix, sampled.metric->name, counts ? "_total" : ""), sampled,
            std::move(labels));
@@ -91,6 +94,9 @@ void put_tier(Families& out, const std::string& tier, const TierSample& sample, 
   for (const Sampled& one : console::samples(pools)) out.ours("pgweir_", one, labels);
   for (const Sampled& one : console::samples(sample.meter.total)) out.ours("pgweir_", one, labels);
   const TierMeter& meter = sample.meter;
+  console::PinRow pins = sample.pins;
+  pins.totals = {meter.total.pinned, meter.total.unpinned, meter.total.pin_hits};
+  for (const Sampled& one : console::samples(pins)) out.ours("pgweir_", one, labels);
   for (const auto& [parameter, counts] : meter.ceilings) {
     console::CeilingRow row;
     row.count(counts);
@@ -107,9 +113,8 @@ void put_tier(Families& out, const std::string& tier, const TierSample& sample, 
   for (const tiers::LimitRow& row : tiers::kLimits) {
     const Labels which{{"tier", label(tier)}, {"limit", std::string(row.key)}};
     const auto hits = static_cast<double>(meter.total.*hits_of(row.limit));
-    const char* help = "Times that a client of the tier's tenants has run into a limit.";
-    out.counter("pgweir_limit_hits_total", help, which, hits);
-    out.gauge("tenant_resource_limit_hits", help, which, hits);  // this name has no _total behind
+    out.gauge("tenant_resource_limit_hits",  // this name has no _total behind
+              "Times that a client of the tier's tenants has run into a limit.", which, hits);
   }
   out.histogram("pgweir_query_duration_seconds", "How long requests ran on servers.", labels, meter.query);
   out.histogram("pgweir_transaction_duration_seconds", "How long transactions held their servers.", labels,
@@ -124,7 +129,8 @@ void put_tier(Families& out, const std::string& tier, const TierSample& sample, 
                 meter.connect);
   out.histogram("db_query_duration_seconds", "How long requests ran on servers.", labels, meter.query, 1'000,
                 1'000'000);
-  out.gauge("db_connections_active", "Server connections that a client holds.", labels, pools.sv_active);
+  out.gauge("db_connections_active", "Server connections that a client holds, or that listen for several.",
+            labels, pools.sv_active);
 }
 
 // With the platform's names, too.
@@ -150,12 +156,14 @@ void put_tenant(Families& out, const TenantSample& tenant) {
                         {"database", label(row.database)},
                         {"force_user", label(row.force_user.value_or(""))},
                         {"pool_mode", std::string(tiers::name(row.pool_mode))}};
-  const auto pool = console::samples(tenant.pool), total = console::samples(tenant.total);
-  for (const auto* samples : {&pool, &total})
-    for (const Sampled& one : *samples) {
-      out.ours("pgweir_tenant_", one, ours);
-      out.theirs(one, theirs);
-    }
+  for (const Sampled& one : console::samples(tenant.pool())) out.ours("pgweir_tenant_", one, ours);
+  for (const auto& [user, pool] : tenant.pools)
+    for (const Sampled& one : console::samples(pool))
+      out.theirs(one, {{"database", name}, {"user", label(user)}});
+  for (const Sampled& one : console::samples(tenant.total)) {
+    out.ours("pgweir_tenant_", one, ours);
+    out.theirs(one, theirs);
+  }
   for (const Sampled& one : console::samples(row)) {
     out.ours("pgweir_tenant_", one, ours);
     out.theirs(one, database);
@@ -198,6 +206,18 @@ std::string label(std::string_view name) {
     name.remove_prefix(good ? size : 1);
   }
   return out;
+}
+
+console::PoolRow& TenantSample::pool_of(std::string_view user) {
+  const auto known = pools.find(user);
+  if (known != pools.end()) return known->second;
+  return pools[std::string(pools.size() < kUsersMost ? user : kOthers)];
+}
+
+console::PoolRow TenantSample::pool() const {
+  PoolRow sum;
+  for (const auto& [user, row] : pools) sum.add(row);
+  return sum;
 }
 
 bool Top::before(const Place& a, const Place& b) { return metrics::before(a.standing(), b.standing()); }
@@ -254,7 +274,9 @@ Sample unite(std::vector<Sample> parts, std::size_t most) {
       sum.tenants += tier.tenants;
       sum.meter += tier.meter;
       sum.rest.add(tier.rest);
+      sum.pins.add(tier.pins);
     }
+    all.pools += part.pools;
     all.workers.insert(all.workers.end(), part.workers.begin(), part.workers.end());
     std::move(part.top.begin(), part.top.end(), std::back_inserter(tenants));
   }
@@ -264,7 +286,7 @@ Sample unite(std::vector<Sample> parts, std::size_t most) {
     if (all.top.size() < most)
       all.top.push_back(std::move(tenant));
     else
-      all.tiers[tenant.tier].rest.add(tenant.pool);
+      all.tiers[tenant.tier].rest.add(tenant.pool());
   }
   return all;
 }
@@ -283,11 +305,12 @@ std::string text(const Sample& sample, const Surroundings& around, Rest& rest) {
     rest_pools.add(one.rest);
     total += one.meter.total;
   }
-  for (const TenantSample& tenant : sample.top) pools[tenant.tier].add(tenant.pool);
+  for (const TenantSample& tenant : sample.top) pools[tenant.tier].add(tenant.pool());
   for (const auto& [tier, one] : sample.tiers) put_tier(out, tier, one, pools[tier]);
   for (const TenantSample& tenant : sample.top) put_tenant(out, tenant);
   const Labels others{{"database", std::string(kOthers)}};
-  for (const Sampled& one : console::samples(rest_pools)) out.theirs(one, others);
+  for (const Sampled& one : console::samples(rest_pools))
+    out.theirs(one, {others[0], {"user", std::string(kOthers)}});
   for (const Sampled& one : console::samples(rest.update(total, sample.top))) out.theirs(one, others);
 
   console::WorkerRow sum;
@@ -310,6 +333,17 @@ std::string text(const Sample& sample, const Surroundings& around, Rest& rest) {
             static_cast<double>(around.max_clients));
   out.gauge("pgbouncer_databases", "Databases that are configured.", {},
             static_cast<double>(around.databases));
+  out.gauge("pgbouncer_config_max_user_connections",
+            "Always 0, which is no limit: connections are bounded by tenant, not by user.", {}, 0);
+  out.gauge("pgbouncer_users", "Users that are configured.", {}, static_cast<double>(around.users));
+  out.gauge("pgbouncer_pools", "Pairs of a database and a user that have clients.", {},
+            static_cast<double>(sample.pools));
+  for (const char* name : {"pgbouncer_free_clients", "pgbouncer_free_servers"})
+    out.gauge(name, "Always 0: a connection takes memory when it comes and gives it back when it goes.", {},
+              0);
+  for (const char* name :
+       {"pgbouncer_cached_dns_names", "pgbouncer_cached_dns_zones", "pgbouncer_in_flight_dns_queries"})
+    out.gauge(name, "Always 0: names are looked up for every connection, and not kept.", {}, 0);
   out.gauge("pgbouncer_used_clients", "Clients, those of the console among them.", {},
             static_cast<double>(sum.clients));
   out.gauge("pgbouncer_login_clients", "Connections that are about to log in.", {},

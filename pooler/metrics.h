@@ -34,14 +34,20 @@ struct TenantSample {
   double queries_per_minute = 0;
   double uptime_s = 0;  // since its first client came, as far as that is remembered
   Traffic total;
-  console::PoolRow pool;
+  // By user; beyond kUsersMost of them the others together, under kOthers.
+  std::map<std::string, console::PoolRow, std::less<>> pools;
   console::DatabaseRow database;
+
+  static constexpr std::size_t kUsersMost = 10;
+  console::PoolRow& pool_of(std::string_view user);
+  console::PoolRow pool() const;  // all of them
 };
 
 struct TierSample {
   std::uint64_t tenants = 0;
   TierMeter meter;
   console::PoolRow rest;  // pools of its tenants that are not among the top
+  console::PinRow pins;   // of all its tenants
 };
 
 // What one worker tells, or all of them together.
@@ -49,6 +55,7 @@ struct Sample {
   std::map<std::string, TierSample> tiers;
   std::vector<TenantSample> top;
   std::vector<console::WorkerRow> workers;
+  std::uint64_t pools = 0;  // pairs of a tenant and a user that have clients
 };
 
 struct Surroundings {
@@ -56,6 +63,7 @@ struct Surroundings {
   std::vector<console::BreakerRow> breakers;  // of backends
   std::uint64_t max_clients = 0;
   std::uint64_t databases = 0;             // that are configured
+  std::uint64_t users = 0;                 // as well
   std::optional<console::StoreRow> store;  // nothing: tenants come from the configuration alone
 };
 

@@ -18,7 +18,9 @@ namespace {
 class Collection : public std::enable_shared_from_this<Collection> {
  public:
   Collection(Worker& worker, std::size_t most, std::function<void(Sample)> done)
-      : worker_(worker), done_(std::move(done)), top_(most) {}
+      : worker_(worker), done_(std::move(done)), top_(most) {
+    worker.charge_servers();
+  }
 
   void step() {
     switch (stage_) {
@@ -43,11 +45,17 @@ class Collection : public std::enable_shared_from_this<Collection> {
     const Walked walked = tenants_.step(worker_.tenants().map(), [this](const auto& entry) {
       Tenant& tenant = *entry.second;
       tenant.settle_accounts();
-      ++sample_.tiers[tenant.record.limits.name].tenants;
+      TierSample& tier = sample_.tiers[tenant.record.limits.name];
+      ++tier.tenants;
+      if (tenant.pins.pinned() > 0)
+        tier.pins.add({{}, {}, tenant.pins.pinned(), 0, tenant.pins.reasons(), {}});
       top_.add({tenant.period.busy_us(tenant.traffic), tenant.clients, tenant.record.name});
     });
     if (walked == Walked::Again) {
-      for (auto& [name, tier] : sample_.tiers) tier.tenants = 0;
+      for (auto& [name, tier] : sample_.tiers) {
+        tier.tenants = 0;
+        tier.pins = {};
+      }
       top_.clear();
     }
     if (walked != Walked::All) return false;
@@ -84,35 +92,37 @@ class Collection : public std::enable_shared_from_this<Collection> {
   bool walk_groups() {
     const Walked walked = groups_.step(
         worker_.groups(), [this](const Group& group) { visit(group); },
-        [this](const Group&, const Tenant& tenant, std::uint32_t sessions) {
-          row_of(tenant).clients += sessions;
+        [this](const Group& group, const Tenant& tenant, std::uint32_t sessions) {
+          row_of(tenant, group).clients += sessions;
+          ++sample_.pools;
         });
     return walked == Walked::All;
   }
   void visit(const Group& group) {
     const Time now = worker_.loop().now();
     for (const Session* session = group.waiters().front(); session; session = List<Session>::next(*session)) {
-      console::PoolRow& row = row_of(session->tenant());
+      console::PoolRow& row = row_of(session->tenant(), group);
       ++row.cl_waiting;
       row.maxwait = std::max<Duration>(row.maxwait, now - session->since());
     }
     for (const auto& [id, server] : group.servers())
-      console::count(row_of(console::tenant_of(group, *server)), *server);
+      console::count(row_of(console::tenant_of(group, *server), group), *server);
     servers_ += group.servers().size();
     waiting_ += group.waiters().size();
   }
-  console::PoolRow& row_of(const Tenant& tenant) {
+  console::PoolRow& row_of(const Tenant& tenant, const Group& group) {
     const auto alone = places_.find(tenant.record.name);
-    return alone == places_.end() ? sample_.tiers[tenant.record.limits.name].rest : alone->second->pool;
+    return alone == places_.end() ? sample_.tiers[tenant.record.limits.name].rest
+                                  : alone->second->pool_of(group.key().user);
   }
-  console::PoolRow& row_of(const std::string& name) {
-    if (const Tenant* tenant = worker_.tenants().find(name)) return row_of(*tenant);
+  console::PoolRow& row_of(const std::string& name, const Group& group) {
+    if (const Tenant* tenant = worker_.tenants().find(name)) return row_of(*tenant, group);
     // Its last client has gone, and then it was forgotten; its servers are idle still.
     const auto record = worker_.snapshot().tenant(name);
     return sample_.tiers[record ? record->limits.name : worker_.config().default_tier].rest;
   }
   void finish() {
-    for (TenantSample& tenant : sample_.top) tenant.database.current_connections = tenant.pool.servers();
+    for (TenantSample& tenant : sample_.top) tenant.database.current_connections = tenant.pool().servers();
     console::WorkerRow& row = sample_.workers.emplace_back();
     row.worker = worker_.index();
     row.tenants = worker_.tenants().size();

@@ -66,6 +66,7 @@ struct Tenant : ListLink<Tenant> {
   // forgotten, and before the total is read; so that no total ever falls and none counts anything twice.
   void settle_accounts() {
     traffic.pinned = pins.totals().pinned;
+    traffic.unpinned = pins.totals().unpinned;
     traffic.pin_hits = pins.totals().refused;
     if (traffic == accounted_) return;  // as of most
     meter->total += traffic - accounted_;

@@ -30,6 +30,7 @@ struct Traffic {
   std::uint64_t connections = 0;  // of clients
   std::uint64_t server_us = 0;    // connections to Postgres, each as long as it was open
   std::uint64_t pinned = 0;       // clients that came to keep a server
+  std::uint64_t unpinned = 0;     // ... and gave it back
   // Times that a limit was hit, by tiers::Limit.
   std::uint64_t client_hits = 0;
   std::uint64_t server_hits = 0;
@@ -55,17 +56,33 @@ struct Traffic {
   }
   friend bool operator==(const Traffic&, const Traffic&) = default;
 
-  static const std::array<std::uint64_t Traffic::*, 22> kSums;
+  static const std::array<std::uint64_t Traffic::*, 23> kSums;
 };
 // Every one of them is in the sum.
-static_assert(sizeof(Traffic) == 22 * sizeof(std::uint64_t));
-inline constexpr std::array<std::uint64_t Traffic::*, 22> Traffic::kSums{
-    &Traffic::assignments,    &Traffic::transactions,       &Traffic::queries,  &Traffic::received,
-    &Traffic::sent,           &Traffic::transaction_us,     &Traffic::query_us, &Traffic::wait_us,
-    &Traffic::client_parses,  &Traffic::server_parses,      &Traffic::binds,    &Traffic::errors,
-    &Traffic::connections,    &Traffic::server_us,          &Traffic::pinned,   &Traffic::client_hits,
-    &Traffic::server_hits,    &Traffic::rate_hits,          &Traffic::pin_hits, &Traffic::waiting_hits,
-    &Traffic::statement_hits, &Traffic::statement_byte_hits};
+static_assert(sizeof(Traffic) == 23 * sizeof(std::uint64_t));
+inline constexpr std::array<std::uint64_t Traffic::*, 23> Traffic::kSums{&Traffic::assignments,
+                                                                         &Traffic::transactions,
+                                                                         &Traffic::queries,
+                                                                         &Traffic::received,
+                                                                         &Traffic::sent,
+                                                                         &Traffic::transaction_us,
+                                                                         &Traffic::query_us,
+                                                                         &Traffic::wait_us,
+                                                                         &Traffic::client_parses,
+                                                                         &Traffic::server_parses,
+                                                                         &Traffic::binds,
+                                                                         &Traffic::errors,
+                                                                         &Traffic::connections,
+                                                                         &Traffic::server_us,
+                                                                         &Traffic::pinned,
+                                                                         &Traffic::unpinned,
+                                                                         &Traffic::client_hits,
+                                                                         &Traffic::server_hits,
+                                                                         &Traffic::rate_hits,
+                                                                         &Traffic::pin_hits,
+                                                                         &Traffic::waiting_hits,
+                                                                         &Traffic::statement_hits,
+                                                                         &Traffic::statement_byte_hits};
 
 constexpr std::uint64_t Traffic::*hits_of(tiers::Limit limit) {
   switch (limit) {

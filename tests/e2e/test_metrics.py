@@ -8,6 +8,8 @@ import threading
 import time
 import unittest
 
+import psycopg
+
 from harness import PgweirCase, free_port, run, wait_until
 
 SAMPLE = re.compile(r'^([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)*)\})? (\S+)$')
@@ -24,7 +26,12 @@ pgbouncer_stats_sql_transactions_pooled_total pgbouncer_stats_client_wait_second
 pgbouncer_stats_queries_duration_seconds_total pgbouncer_stats_server_in_transaction_seconds_total
 pgbouncer_stats_received_bytes_total pgbouncer_stats_sent_bytes_total pgbouncer_databases_max_connections
 pgbouncer_databases_current_connections pgbouncer_databases_pool_size pgbouncer_databases_paused
-pgbouncer_config_max_client_connections pgbouncer_used_clients pgbouncer_used_servers
+pgbouncer_config_max_client_connections pgbouncer_config_max_user_connections pgbouncer_databases_disabled
+pgbouncer_databases_reserve_pool pgbouncer_pools_client_active_cancel_connections
+pgbouncer_pools_client_waiting_cancel_connections pgbouncer_pools_server_active_cancel_connections
+pgbouncer_stats_client_parses_total pgbouncer_stats_server_parses_total pgbouncer_stats_binds_total pgbouncer_users
+pgbouncer_pools pgbouncer_free_clients pgbouncer_free_servers pgbouncer_cached_dns_names pgbouncer_cached_dns_zones
+pgbouncer_in_flight_dns_queries pgbouncer_used_clients pgbouncer_used_servers
 pgweir_build_info pgweir_clients_waiting pgweir_transactions_total pgweir_query_duration_seconds_bucket
 pgweir_transaction_duration_seconds_bucket pgweir_wait_duration_seconds_bucket
 pgweir_connect_duration_seconds_bucket pgweir_backend_server_connections pgweir_worker_clients
@@ -178,6 +185,34 @@ class Http(HttpCase):
             self.assertEqual(counts, sorted(counts))
             done = run([shutil.which("promtool"), "check", "metrics"], input=text)
             self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
+
+    def test_pins_usage_and_limits_of_tenants(self):
+        port = free_port()
+        tier = {"pool_size": 2, "max_server_connections": 3, "max_pinned_clients": 1}
+        weir = self.pgweir(
+            {"http": {"port": port}, "tiers": {"narrow": tier}, "tenants": {"app": {"tier": "narrow"}}}, self.users
+        )
+        with weir.connect("app", "app") as pinned, weir.connect("app", "app") as refused:
+            pinned.execute("create temporary table t (i int)")
+            with self.assertRaises(psycopg.Error) as error:
+                refused.execute("create temporary table u (i int)")
+            self.assert_sqlstate(error.exception, "53400")
+            samples = read(self.metrics(port))
+            tier = {"tier": "narrow"}
+            self.assertEqual(self.value(samples, "pgweir_clients_pinned", **tier), 1)
+            self.assertEqual(self.value(samples, "pgweir_clients_pinned_by_reason", reason="temp", **tier), 1)
+            self.assertEqual(self.value(samples, "pgweir_clients_pinned_by_reason", reason="lock", **tier), 0)
+            hits = {"tenant": "app", "limit": "max_pinned_clients", **tier}
+            self.assertEqual(self.value(samples, "pgweir_tenant_limit_hits_total", **hits), 1)
+            self.assertEqual(self.value(samples, "pgbouncer_pools_server_active_connections", database="app", user="app"), 1)
+            self.assertGreater(self.value(samples, "pgweir_tenant_server_connection_seconds_total", tenant="app", **tier), 0)
+            pinned.execute("drop table t")
+            # One request of a tenant that has just come is one a minute at most, in the next period, too.
+            self.assertLessEqual(self.value(samples, "tenant_queries_per_minute", tenant="app", **tier), 5)
+        samples = read(self.metrics(port))
+        pins = [self.value(samples, f"pgweir_{name}_total", **tier) for name in ("pins", "unpins")]
+        self.assertEqual(pins, [1, 1])
+        self.assertEqual(self.value(samples, "pgweir_clients_pinned", **tier), 0)
 
     def test_counters_never_fall(self):
         port = free_port()

@@ -97,11 +97,12 @@ TEST_CASE("a tier's series are of all its tenants, whoever has series of his own
   first.tiers["free"].meter.total = queries(7);
   first.tiers["free"].meter.query.add(3'000);
   first.top = {tenant("a", 9, 4), tenant("b", 1, 3)};
-  first.top[0].pool.clients = 5;
-  first.top[0].pool.cl_waiting = 2;
-  first.top[0].pool.maxwait = std::chrono::milliseconds(1500);
-  first.top[1].pool.clients = 7;
-  first.top[1].pool.maxwait = std::chrono::seconds(4);
+  first.top[0].pool_of("u").clients = 2;
+  first.top[0].pool_of("v").clients = 3;
+  first.top[0].pool_of("v").cl_waiting = 2;
+  first.top[0].pool_of("v").maxwait = std::chrono::milliseconds(1500);
+  first.top[1].pool_of("u").clients = 7;
+  first.top[1].pool_of("u").maxwait = std::chrono::seconds(4);
   second.tiers["free"].tenants = 1;
   second.tiers["free"].meter.total = queries(1);
   second.tiers["free"].meter.query.add(2'000'000);
@@ -121,8 +122,9 @@ TEST_CASE("a tier's series are of all its tenants, whoever has series of his own
         "pgbouncer_stats_queries_pooled_total{database=\"a\"} 4\n"
         "pgbouncer_stats_queries_pooled_total{database=\"(others)\"} 4\n");
   CHECK(series(out, "pgbouncer_pools_client_maxwait_seconds") ==
-        "pgbouncer_pools_client_maxwait_seconds{database=\"a\"} 1.5\n"
-        "pgbouncer_pools_client_maxwait_seconds{database=\"(others)\"} 4\n");
+        "pgbouncer_pools_client_maxwait_seconds{database=\"a\",user=\"u\"} 0\n"
+        "pgbouncer_pools_client_maxwait_seconds{database=\"a\",user=\"v\"} 1.5\n"
+        "pgbouncer_pools_client_maxwait_seconds{database=\"(others)\",user=\"(others)\"} 4\n");
   CHECK_THAT(series(out, "db_query_duration_seconds_bucket"),
              Catch::StartsWith("db_query_duration_seconds_bucket{tier=\"free\",le=\"0.001\"} 0\n"
                                "db_query_duration_seconds_bucket{tier=\"free\",le=\"0.0025\"} 0\n"
@@ -131,6 +133,53 @@ TEST_CASE("a tier's series are of all its tenants, whoever has series of his own
                                  "db_query_duration_seconds_bucket{tier=\"free\",le=\"+Inf\"} 2\n"));
   CHECK(series(out, "pgweir_query_duration_seconds_sum") ==
         "pgweir_query_duration_seconds_sum{tier=\"free\"} 2.003\n");
+}
+
+TEST_CASE("a tenant's pools are told by user, the many of one tenant together") {
+  TenantSample one = tenant("a", 1);
+  for (int i = 0; i < 100; ++i) one.pool_of("u" + std::to_string(i)).sv_idle += 1;
+  CHECK(one.pools.size() == TenantSample::kUsersMost + 1);
+  CHECK(one.pool_of("u3").sv_idle == 1);
+  CHECK(one.pool_of("u99").sv_idle == 100 - TenantSample::kUsersMost);
+  CHECK(&one.pool_of("u99") == &one.pool_of("(others)"));
+  CHECK(one.pool().sv_idle == 100);
+}
+
+TEST_CASE("pins are told by tier and reason, and limit hits by tenant, every limit of them") {
+  Sample first, second;
+  PinBook::Reasons reasons{};
+  reasons[0] = 2;
+  reasons[1] = 1;
+  first.tiers["free"].pins.add({{}, {}, 2, 0, reasons, {}});
+  second.tiers["free"].pins.add({{}, {}, 2, 0, reasons, {}});
+  first.tiers["free"].meter.total.pinned = 9;
+  first.tiers["free"].meter.total.unpinned = 5;
+  first.tiers["free"].meter.total.server_us = 1'500'000;
+  first.top = {tenant("a", 1)};
+  std::uint64_t hits = 0;
+  for (const tiers::LimitRow& row : tiers::kLimits) first.top[0].total.*hits_of(row.limit) = ++hits;
+  first.pools = 2;
+  second.pools = 1;
+  Rest rest;
+  const std::string out = text(unite({first, second}, 1), {}, rest);
+  CHECK(series(out, "pgweir_clients_pinned") == "pgweir_clients_pinned{tier=\"free\"} 4\n");
+  CHECK_THAT(series(out, "pgweir_clients_pinned_by_reason"),
+             Catch::StartsWith("pgweir_clients_pinned_by_reason{tier=\"free\",reason=\"temp\"} 4\n"
+                               "pgweir_clients_pinned_by_reason{tier=\"free\",reason=\"cursor\"} 2\n"
+                               "pgweir_clients_pinned_by_reason{tier=\"free\",reason=\"lock\"} 0\n"));
+  CHECK(series(out, "pgweir_pins_total") == "pgweir_pins_total{tier=\"free\"} 9\n");
+  CHECK(series(out, "pgweir_unpins_total") == "pgweir_unpins_total{tier=\"free\"} 5\n");
+  CHECK(series(out, "pgweir_server_connection_seconds_total") ==
+        "pgweir_server_connection_seconds_total{tier=\"free\"} 1.5\n");
+  std::uint64_t told = 0;
+  for (const tiers::LimitRow& row : tiers::kLimits) {
+    const std::string limit = ",limit=\"" + std::string(row.key) + "\"} ";
+    const std::string tenants = series(out, "pgweir_tenant_limit_hits_total");
+    CHECK_THAT(tenants,
+               Catch::Contains("{tenant=\"a\",tier=\"free\"" + limit + std::to_string(++told) + "\n"));
+    CHECK_THAT(series(out, "pgweir_limit_hits_total"), Catch::Contains("{tier=\"free\"" + limit + "0\n"));
+  }
+  CHECK(series(out, "pgbouncer_pools") == "pgbouncer_pools 3\n");
 }
 
 TEST_CASE("a label is valid UTF-8, and two names never share one") {
@@ -172,6 +221,22 @@ TEST_CASE("dashboards of PgBouncer's exporter, and those of a platform, find the
                            "pgbouncer_stats_queries_pooled_total",
                            "pgbouncer_stats_sql_transactions_pooled_total",
                            "pgbouncer_stats_client_wait_seconds_total",
+                           "pgbouncer_stats_client_parses_total",
+                           "pgbouncer_stats_server_parses_total",
+                           "pgbouncer_stats_binds_total",
+                           "pgbouncer_pools_client_active_cancel_connections",
+                           "pgbouncer_pools_client_waiting_cancel_connections",
+                           "pgbouncer_pools_server_active_cancel_connections",
+                           "pgbouncer_databases_disabled",
+                           "pgbouncer_databases_reserve_pool",
+                           "pgbouncer_config_max_user_connections",
+                           "pgbouncer_users",
+                           "pgbouncer_pools",
+                           "pgbouncer_free_clients",
+                           "pgbouncer_free_servers",
+                           "pgbouncer_cached_dns_names",
+                           "pgbouncer_cached_dns_zones",
+                           "pgbouncer_in_flight_dns_queries",
                            "tenant_tier_current",
                            "tenant_queries_per_minute",
                            "tenant_uptime_seconds",
