@@ -62,9 +62,9 @@ const char* state_of(const Server& server) {
   switch (server.place) {
     case Place::Starting: return "new";
     case Place::Idle: return "idle";
-    case Place::Lent: return "active";
+    case Place::Lent:
+    case Place::Listening: return "active";
     case Place::Settling: return server.leases > 0 ? "being_canceled" : "tested";
-    case Place::Listening:
     case Place::Closing: return nullptr;
   }
   return nullptr;
@@ -256,9 +256,12 @@ class Collection : public std::enable_shared_from_this<Collection> {
   }
   void visit(const Group& group) {
     const Time now = worker_.loop().now();
-    if (needs_.servers)
+    const Server* const listener = group.listener().server();
+    if (needs_.servers) {
       for (const auto& [id, server] : group.servers()) add_server(group, *server, now);
-    part_->worker.servers += group.servers().size();
+      if (listener) add_server(group, *listener, now);
+    }
+    part_->worker.servers += group.servers().size() + (listener ? 1 : 0);
     part_->worker.waiting += group.waiters().size();
     if (!needs_.pools) return;
     std::map<std::string, PoolRow> rows;
@@ -268,6 +271,7 @@ class Collection : public std::enable_shared_from_this<Collection> {
       row.maxwait = std::max<Duration>(row.maxwait, now - session->since());
     }
     for (const auto& [id, server] : group.servers()) count(rows[tenant_of(group, *server)], *server);
+    if (listener) count(rows[group.shown_tenant()], *listener);
     for (const auto& [tenant, row] : rows) {
       PoolRow& added = new_pool(tenant, group);
       added.add(row);
@@ -474,8 +478,11 @@ void count(PoolRow& row, const Server& server) {
     case Place::Starting: ++row.sv_login; return;
     case Place::Idle: ++row.sv_idle; return;
     case Place::Lent: ++row.sv_active; return;
-    case Place::Settling: ++(server.leases > 0 ? row.sv_being_canceled : row.sv_tested); return;
     case Place::Listening:
+      ++row.sv_active;
+      ++row.sv_listening;
+      return;
+    case Place::Settling: ++(server.leases > 0 ? row.sv_being_canceled : row.sv_tested); return;
     case Place::Closing: return;
   }
 }

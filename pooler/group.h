@@ -180,6 +180,7 @@ class Group : public ListLink<Group> {
 
   GroupBooks books;
   SharedListener& listener() { return listener_; }
+  const SharedListener& listener() const { return listener_; }
   BackendBudget& budget() { return backing_->budget; }
   Server* server(std::uint64_t id) const;  // also the listener's; null: it is gone
   Worker& worker() { return worker_; }

@@ -107,7 +107,9 @@ class Collection : public std::enable_shared_from_this<Collection> {
     }
     for (const auto& [id, server] : group.servers())
       console::count(row_of(console::tenant_of(group, *server), group), *server);
-    servers_ += group.servers().size();
+    const Server* const listener = group.listener().server();
+    if (listener) console::count(row_of(group.shown_tenant(), group), *listener);
+    servers_ += group.servers().size() + (listener ? 1 : 0);
     waiting_ += group.waiters().size();
   }
   console::PoolRow& row_of(const Tenant& tenant, const Group& group) {

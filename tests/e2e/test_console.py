@@ -398,6 +398,24 @@ class Tables(ConsoleCase):
                         self.assertEqual([row[key] for row in self.rows(f"SHOW {what} {page}", weir)], wanted)
                 self.assertEqual(self.rows(f"SHOW {what} {key} LIKE 'oth%'", weir), [{key: "other"}])
 
+    def test_a_connection_that_listens_is_told_everywhere(self):
+        weir = self.pgweir({}, {"app": "s3cret", "admin": "adm1n"})
+        with weir.connect("app", "app") as client:
+            client.execute("listen news")
+
+            def told():
+                states = [(row["state"], row["link"]) for row in self.rows("SHOW SERVERS", weir)]
+                (pool,) = [row for row in self.rows("SHOW POOLS", weir) if row["database"] == "app"]
+                (database,) = [row for row in self.rows("SHOW DATABASES", weir) if row["name"] == "app"]
+                (backend,) = self.rows("SHOW BACKENDS", weir)
+                lists = {row["list"]: row["items"] for row in self.rows("SHOW LISTS", weir)}
+                return (sorted(states), pool["sv_active"], pool["sv_idle"], database["current_connections"],
+                        backend["current_connections"], lists["used_servers"])
+
+            # The one without a link listens.
+            wanted = ([("active", ""), ("idle", "")], 1, 1, 2, 2, 2)
+            wait_until(lambda: told() == wanted, what=f"{wanted}")
+
     def test_users(self):
         with self.weir.connect("app", "app") as client:
             client.execute("select 1")

@@ -107,6 +107,8 @@ TEST_CASE("a tier's series are of all its tenants, whoever has series of his own
   second.tiers["free"].meter.total = queries(1);
   second.tiers["free"].meter.query.add(2'000'000);
   second.tiers["free"].rest.clients = 1;
+  second.tiers["free"].rest.sv_active = 3;
+  second.tiers["free"].rest.sv_listening = 1;
   const Sample all = unite({first, second}, 1);
   CHECK(names(all.top) == "a");
   Rest rest;
@@ -114,6 +116,8 @@ TEST_CASE("a tier's series are of all its tenants, whoever has series of his own
   CHECK(series(out, "pgweir_tenants") == "pgweir_tenants{tier=\"free\"} 3\n");
   CHECK(series(out, "pgweir_clients_active") == "pgweir_clients_active{tier=\"free\"} 11\n");
   CHECK(series(out, "pgweir_clients_waiting") == "pgweir_clients_waiting{tier=\"free\"} 2\n");
+  CHECK(series(out, "pgweir_servers_active") == "pgweir_servers_active{tier=\"free\"} 3\n");
+  CHECK(series(out, "pgweir_servers_listening") == "pgweir_servers_listening{tier=\"free\"} 1\n");
   CHECK(series(out, "pgweir_client_maxwait_seconds") == "pgweir_client_maxwait_seconds{tier=\"free\"} 4\n");
   CHECK(series(out, "pgweir_queries_total") == "pgweir_queries_total{tier=\"free\"} 8\n");
   CHECK(series(out, "pgweir_tenant_queries_total") ==
