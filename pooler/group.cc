@@ -13,6 +13,8 @@ namespace pgweir {
 
 namespace {
 constexpr std::chrono::milliseconds kWatchEvery{500};  // looks at the servers that are lent
+// For so long after a client has named temp_buffers, servers that have used them are closed instead of lent.
+constexpr std::chrono::minutes kBuffersMinded{10};
 }  // namespace
 
 Group::Backing::Backing(Worker& worker, const GroupKey& key, std::uint64_t id)
@@ -51,7 +53,7 @@ Server* Group::request(Session& session) {
   // is about to hand to somebody else.
   if (!worker_.suspended() && !must_read_first() && session.tenant().may_have_server() &&
       (!serving_ || waiters_.empty())) {
-    if (Server* server = idle_for(session.tenant(), session.core().number())) {
+    if (Server* server = lendable_for(session.tenant(), session.core().number())) {
       lend(*server, session);
       return server;
     }
@@ -120,6 +122,28 @@ Server* Group::idle_for(const Tenant& tenant, std::uint64_t client) const {
   for (Server* server = idle_.front(); server; server = List<Server>::next(*server))
     if (server->startup == tenant.startup) return server;
   return nullptr;
+}
+
+Server* Group::lendable_for(const Tenant& tenant, std::uint64_t client) {
+  while (Server* const server = idle_for(tenant, client)) {
+    const char* const why = why_not_lent(*server);
+    if (!why) return server;
+    drop(*server, why);
+  }
+  return nullptr;
+}
+
+const char* Group::why_not_lent(const Server& server) {
+  if (server.lent_until != kNever && server.lent_until <= worker_.loop().now())
+    return "Postgres is about to end it: idle_session_timeout";
+  return server.core.temp_used && minds_buffers() ? "its temporary buffers are in use" : nullptr;
+}
+
+// Where nobody asks for a size of temporary buffers, it does not matter that a server is stuck with one.
+bool Group::minds_buffers() {
+  const Time now = worker_.loop().now();
+  if (std::exchange(books.buffers_named, false)) buffers_minded_until_ = now + kBuffersMinded;
+  return now < buffers_minded_until_;
 }
 
 void Group::count_idle() {
@@ -239,8 +263,11 @@ void Group::settle(Server& server) {
   if (server.core.pipeline.unfit() || server.core.spoiled)
     return drop(server, "it holds state that cannot be taken away");
   if (server.core.tx_status != 'I') return server.roll_back();
-  // Under a timeout like that of the last client, the settings of the next one might not be given.
-  if (server.core.dirty || server.core.applied->hasty) return server.clean();
+  // Under a timeout like that of the last client, the settings of the next one might not be given, or
+  // Postgres ends the server before there is one.
+  const auto& own_idle = server.core.applied->idle_most;
+  const bool fleeting = own_idle && own_idle->count() > 0 && *own_idle < kIdleMargin;
+  if (server.core.dirty || server.core.applied->hasty || fleeting) return server.clean();
   if (begin_reading(server)) return;
   to_idle(server);
   serve();
@@ -308,11 +335,16 @@ void Group::to_idle(Server& server) {
   if (heritage_.wanted && staying() > capacity()) return drop(server, "its tenant has other ceilings now");
   const bool ending = worker_.draining() && !queue_.first();  // latecomers may wait yet
   if (ending || yield || paused() || backing_->budget.shed()) return drop(server, "not needed now");
+  const auto idle_most = server.core.applied->idle_most.value_or(server.idle_most);
+  server.lent_until = idle_most.count() > 0 ? now + pooled_idle(idle_most) : kNever;
+  books.temp_used |= server.core.temp_used;
+  if (const char* const why = why_not_lent(server)) return drop(server, why);
   server.settled(worker_.loop());
   server.place = Server::Place::Idle;
   server.since = now;
   put_idle(server);
-  if (!timer_.armed()) worker_.loop().arm(timer_, now + std::chrono::seconds(1));
+  const Time look = std::min(now + std::chrono::seconds(1), server.lent_until);
+  if (!timer_.armed() || timer_.at() > look) worker_.loop().arm(timer_, look);
 }
 
 bool Group::gives_up(Server& server, Time now) {
@@ -331,7 +363,7 @@ void Group::serve() {
   serving_ = true;
   for (Share* share = queue_.first(); share && !idle_.empty();) {
     auto& member = static_cast<Member&>(*share);
-    Server* const server = idle_for(member.tenant);
+    Server* const server = lendable_for(member.tenant);
     if (!server) {
       share = queue_.after(*share);
       continue;
@@ -466,9 +498,10 @@ void Group::tick() {
   for (Server* server = idle_.front(); server != nullptr;) {
     Server* const after = List<Server>::next(*server);
     const bool spare = staying > floor() && idle_max.count() > 0;
-    const Time due = std::min(server->expires, spare ? server->since + idle_max : kNever);
+    const Time aged = std::min(server->expires, spare ? server->since + idle_max : kNever);
+    const Time due = std::min(aged, server->lent_until);
     if (due <= now) {
-      drop(*server, "server.idle_timeout or server.lifetime");
+      drop(*server, aged <= now ? "server.idle_timeout or server.lifetime" : why_not_lent(*server));
       --staying;
     } else {
       next = std::min(next, due);

@@ -259,6 +259,10 @@ class Group : public ListLink<Group> {
   void start_one(StartupRef startup);
   // The server that this tenant is lent next; null: none is idle that it can use.
   Server* idle_for(const Tenant& tenant, std::uint64_t client = 0) const;
+  // The same; idle ones that are not to be lent any more are closed.
+  Server* lendable_for(const Tenant& tenant, std::uint64_t client = 0);
+  const char* why_not_lent(const Server& server);  // null: it may be
+  bool minds_buffers();
   void put_idle(Server& server);
   void take_idle(Server& server);
   void count_idle();
@@ -318,6 +322,7 @@ class Group : public ListLink<Group> {
   Time down_since_{};            // the first of those failures
   Time waking_since_ = kNever;   // somebody waits, no server is connected
   Time awake_since_{};           // the first server was connected then
+  Time buffers_minded_until_{};  // see minds_buffers()
   Duration tiers_idle_limit_{};  // strictest server_idle_timeout of its tenants; 0: never
   std::uint64_t reader_ = 0;     // the server that is asked for functions; 0: none
   bool serving_ = false;

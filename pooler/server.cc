@@ -82,6 +82,8 @@ void Server::connect() {
   since = started_at = worker.loop().now();
   told_ = startup_parameters(*startup, group_.backend_version());
   core.opened_with = startup;
+  if (const auto idle = startup->find(kIdleTimeout); idle != startup->end())
+    idle_most = idle_timeout(idle->second);
   const conf::milliseconds patience =
       backend->hosts.size() == 1 ? config.server_connect_timeout
                                  : std::min(config.server_connect_timeout, backend->settings.host_timeout);

@@ -6,6 +6,7 @@
 // A server is in exactly one place, and Group alone moves it. A group owns its servers.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -79,6 +80,9 @@ class Server final : public net::Handler, public ListLink<Server> {
   Time started_at{};
   Time expires{};      // server_lifetime, with jitter
   StartupRef startup;  // it is lent to tenants that have the same
+  // Postgres ends it when it has been idle for so long, but for what its client has set; 0: never.
+  std::chrono::milliseconds idle_most{};
+  Time lent_until = kNever;  // while Idle
   const char* why_closed = "server closed the connection";
   // Whether it was told all that this version of Postgres knows of `startup`.
   bool told_all(int version) const { return startup_parameters(*startup, version) == told_; }

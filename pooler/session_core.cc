@@ -15,6 +15,9 @@ using protocol::Owed;
 using protocol::Pipeline;
 
 namespace {
+// How far into what a client sends a server is chosen by what it says.
+constexpr std::size_t kBuffersNamedWithin = 4096;
+
 // What belongs to a request that has been sent.
 bool goes_on_copying(char type) { return type == 'd' || type == 'c' || type == 'f'; }
 
@@ -113,6 +116,9 @@ SessionCore::Step SessionCore::idle_message(const Frame& frame, Bytes rest, Acti
       return refuse_request(frame, rest, pin_book_->refuse(pin::kSession), out), Step::Next;
     claim();
   }
+  if (books_->temp_used && !books_->buffers_named)
+    books_->buffers_named =
+        wanted_->values.contains(kTempBuffers) || mentions(rest.substr(0, kBuffersNamedWithin), kTempBuffers);
   state_ = State::Waiting;
   out.ask_server = true;
   return Step::Stop;
@@ -430,9 +436,7 @@ void SessionCore::after_step(Actions& out) {
 }
 
 // Once they are used Postgres gives their memory back to nobody, and takes no other value.
-bool SessionCore::has_temp_buffers() const {
-  return server_->applied->values.contains(Bytes("temp_buffers"));
-}
+bool SessionCore::has_temp_buffers() const { return server_->applied->values.contains(kTempBuffers); }
 
 void SessionCore::client_gone(Actions& out) {
   switch (state_) {

@@ -69,6 +69,8 @@ struct GroupBooks {
   SettingsBook settings;
   RoutineBook routines;
   bool reads_sequences = false;  // some client has called lastval() or currval()
+  bool temp_used = false;        // some server is stuck with its temporary buffers
+  bool buffers_named = false;    // a client says temp_buffers; whoever looks takes it back
   std::uint64_t clients = 0;     // that there have been
   ListenerCore listener;
   std::size_t statements_per_server = 200;

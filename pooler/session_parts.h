@@ -31,6 +31,9 @@ inline constexpr std::size_t kLentMost = Findings::kStatementsRead;
 inline constexpr std::size_t kLentBytesMost = 1 << 20;
 static_assert(kLentBytesMost < Findings::kStatementBytesRead);
 
+// Once temporary tables were used, a server takes no other value of it.
+inline constexpr Bytes kTempBuffers = "temp_buffers";
+
 // Whether the text has the word, in any case, anywhere.
 inline bool mentions(Bytes sql, Bytes lower_word) {
   return std::search(sql.begin(), sql.end(), lower_word.begin(), lower_word.end(), [](char a, char b) {

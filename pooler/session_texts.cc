@@ -420,6 +420,7 @@ void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
         // It may be executed in this transaction, where nobody knows the name.
         if (statement.changes.leave_something()) note_effects(of_body(statement), sql);
         break;
+      case Kind::CreateTemp: server_->temp_used = true; break;
       case Kind::DiscardTemp: suspicion().pins |= pins_ & pin::kTemp; break;
       default: break;
     }
@@ -427,6 +428,7 @@ void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
   if (changes.opaque) server_->dirty = dirty_batch_ = true;
   made_code_ = made_code_ || may_make_code(effects, sql);
   if (changes.temp) server_->temp_used = true;
+  if (mentions(sql, kTempBuffers)) books_->buffers_named = true;
   if (changes.reads_sequence) books_->reads_sequences = true;
   if (changes.unfollowable) server_->spoiled = true;
   const auto pin_if = [](bool yes, Pins pin) { return yes ? pin : Pins{0}; };
@@ -577,7 +579,7 @@ std::optional<Outgrown> SessionCore::outgrown() const {
 }
 
 // Temporary buffers: once they are used Postgres takes no other value.
-bool SessionCore::in_use(Bytes name) const { return server_ && server_->temp_used && name == "temp_buffers"; }
+bool SessionCore::in_use(Bytes name) const { return server_ && server_->temp_used && name == kTempBuffers; }
 
 // It was no more when it was taken.
 bool SessionCore::stuck(const Findings::Setting& found) const {

@@ -7,6 +7,7 @@
 #include "pooler/base/check.h"
 #include "pooler/base/quoted.h"
 #include "pooler/tenant_token.h"
+#include "tiers/guc_value.h"
 
 namespace pgweir {
 
@@ -104,6 +105,11 @@ std::string setting_key(Bytes name) {
 
 bool is_timeout(Bytes name) { return std::find(kTimeouts.begin(), kTimeouts.end(), name) != kTimeouts.end(); }
 
+std::chrono::milliseconds idle_timeout(Bytes value) {
+  const double ms = tiers::read_value(value, tiers::Measure::Milliseconds).value_or(0);
+  return std::chrono::milliseconds(static_cast<std::int64_t>(std::max(ms, 0.0)));
+}
+
 bool same_path(Bytes parsing, Bytes other) {
   return parsing == other || std::all_of(std::begin(kPath), std::end(kPath), [&](Bytes name) {
            return value_in(parsing, name) == value_in(other, name);
@@ -175,6 +181,8 @@ SettingsRef SettingsBook::intern(SettingsMap::Values given) {
   map->plain_sql = all_read_plainly(map->values);
   map->hasty = std::any_of(map->values.begin(), map->values.end(),
                            [](const auto& each) { return is_timeout(each.first) && is_hasty(each.second); });
+  if (const auto idle = map->values.find(kIdleTimeout); idle != map->values.end())
+    map->idle_most = idle_timeout(idle->second);
   for (const auto& [name, value] : map->values)
     if (decides_parsing(name)) map->parsing.append(name).append(1, '\0').append(value).append(1, '\0');
   map->proven = map->values.size() == 1 && map->values.begin()->first == "application_name" &&

@@ -8,8 +8,10 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -28,6 +30,8 @@ struct SettingsMap {
   Values reported;  // what Postgres reports for values that it spells differently ("utf8" -> "UTF8")
   bool proven = false;
   bool plain_sql = true;  // see SettingsBook::plain_sql
+  // Its idle_session_timeout; 0: none. Nothing: that of the server's start.
+  std::optional<std::chrono::milliseconds> idle_most{};
   // Has a timeout of statements under which requests of ours, however quick, may come to their end.
   bool hasty = false;
   // The settings that decide what a text means when it is parsed, in one string; empty: the defaults.
@@ -52,6 +56,10 @@ bool is_tracked_setting(Bytes name);
 // and last given.
 inline constexpr std::array<Bytes, 2> kTimeouts = {"statement_timeout", "transaction_timeout"};
 bool is_timeout(Bytes name);
+
+// What ends a session that asks for nothing, and how long it lets it be; 0: as long as it likes, or no value.
+inline constexpr Bytes kIdleTimeout = "idle_session_timeout";
+std::chrono::milliseconds idle_timeout(Bytes value);
 
 // Whether names of tables and functions mean the same under both, of SettingsMap::parsing.
 bool same_path(Bytes parsing, Bytes other);

@@ -34,6 +34,10 @@ protocol::Settings startup_parameters(const StartupSettings& settings, int versi
   return parameters;
 }
 
+Duration pooled_idle(std::chrono::milliseconds most) {
+  return most < kPooledIdleLeast ? Duration{} : most - std::min(most / 2, kIdleMargin);
+}
+
 int major_version(Bytes server_version) {
   int major = 0;
   std::from_chars(server_version.data(), server_version.data() + server_version.size(), major);

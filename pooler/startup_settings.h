@@ -5,12 +5,14 @@
 // pointers.
 #pragma once
 
+#include <chrono>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "pooler/base/error.h"
+#include "pooler/base/time.h"
 #include "pooler/settings.h"
 #include "protocol/startup.h"
 #include "tiers/tier.h"
@@ -35,6 +37,11 @@ class StartupBook {
 protocol::Settings startup_parameters(const StartupSettings& settings, int version);
 // Of the parameter server_version, such as "15.4 (Debian ...)"; 0 where it says none.
 int major_version(Bytes server_version);
+
+// How long a server may be idle in a pool and still be lent, where Postgres ends it after `most`: the rest of
+// the time is for the way, and for a loop that is late. 0: it is not to be pooled.
+inline constexpr std::chrono::milliseconds kIdleMargin{1000}, kPooledIdleLeast{20};
+Duration pooled_idle(std::chrono::milliseconds most);
 
 // Takes the place of what a client asked for by what its tenant may have. Names are tiers::parameter_name()s
 // or as Postgres reports them. Errors: a value that cannot be compared, or is not the client's to choose;

@@ -4,6 +4,7 @@ a change of plan does to who is connected."""
 import json
 import random
 import subprocess
+import time
 import unittest
 import urllib.request
 
@@ -590,7 +591,77 @@ class Ceilings(PgweirCase):
         weir.reload()
         wait_until(lambda: self.shown(pinned, "work_mem") == ["32MB"], what="the higher ceiling")
 
-    def test_tenants_that_part_in_one_group(self):
+    # --- what Postgres ends or fixes on servers that are pooled
+
+    def test_a_server_that_is_idle_too_long_is_nobody_elses_trouble(self):
+        row = {"idle_session_timeout": "500ms", "pool_size": 1, "max_server_connections": 1}
+        weir = self.pgweir(self.config({"large": row}), {"app": "s3cret"})
+        # Who asks just when Postgres ends the server that was asked last.
+        with Wire(weir.port) as wire:
+            wire.login("app", "large")
+            for i in range(16):
+                self.assertEqual(wire.value("select 'served'"), "served")
+                time.sleep(0.497 + 0.0004 * i)
+            self.assertEqual(wire.value("select 'served'"), "served")
+        # Who keeps a server is who it is for.
+        for keep, options in (("create temp table kept (a int)", ""), ("select 1", "-c pgweir.pool_mode=session")):
+            with self.subTest(keep=keep), Wire(weir.port) as wire:
+                wire.login("app", "large", options=options)
+                wire.query(keep)
+                self.assertEqual(first_error(wire.until_closed())["C"], "57P05")
+        # And who keeps none costs nothing.
+        with Wire(weir.port) as wire:
+            wire.login("app", "large")
+            time.sleep(1)
+            self.assertEqual(wire.value("select 'served'"), "served")
+
+    def test_a_clients_own_idle_timeout_ends_no_others_server(self):
+        one = {"pool_size": 1, "max_server_connections": 1}
+        weir = self.pgweir(self.config({"none": one}), {"app": "s3cret"})
+        with Wire(weir.port) as hasty, Wire(weir.port) as other:
+            hasty.login("app", "none")
+            other.login("app", "none")
+            hasty.query("set idle_session_timeout = '300ms'")
+            for i in range(16):
+                self.assertEqual(hasty.value("show idle_session_timeout"), "300ms")
+                time.sleep(0.297 + 0.0004 * i)
+                self.assertEqual(other.value("show idle_session_timeout"), "0")
+
+    def test_temporary_tables_leave_nobody_elses_temp_buffers_fixed(self):
+        one = {"tier": "small", "backend": "main", "database": "app", "pool_size": 1, "max_server_connections": 1}
+        for uses in (
+            ["create temp table t (a int); insert into t values (1); drop table t", "discard temp"],
+            ["begin; create temp table t (a int) on commit drop; insert into t values (1); commit"],
+            ["begin", "create temp table t on commit drop as select 1", "commit"],
+        ):
+            with self.subTest(uses=uses):
+                self.leaves_temp_buffers_open(self.pgweir(self.config(one=one), {"app": "s3cret"}), uses)
+
+    def leaves_temp_buffers_open(self, weir, uses):
+        clients = [Wire(weir.port).login("app", "one") for _ in range(3)]
+        for client in clients:
+            self.addCleanup(client.close)
+        first, second, third = clients
+        pid = first.value("select pg_backend_pid()")
+        for _ in range(3):
+            for text in uses:
+                first.query(text)
+        # Nobody has asked for another size: the server stays.
+        self.assertEqual(second.value("select pg_backend_pid()"), pid)
+        self.assertIsNone(first_error(second.query("set temp_buffers = '850kB'")))
+        self.assertEqual(second.value("show temp_buffers"), "848kB")
+        for text in uses:
+            first.query(text)
+        self.assertEqual(second.value("show temp_buffers"), "848kB")
+        for text in uses:
+            second.query(text)
+        self.assertEqual(third.value("show temp_buffers"), "4MB")
+        for text in uses:
+            third.query(text)
+        second.query("begin")
+        self.assertIsNone(first_error(second.query("set local temp_buffers = '1200kB'")))
+        second.query("commit")
+
     def test_an_encoding_that_cannot_be_read(self):
         self.postgres.create_database("odd", owner="app")
         self.postgres.sql("alter database odd set client_encoding = 'SJIS'")
@@ -614,6 +685,7 @@ class Ceilings(PgweirCase):
             self.assertEqual(done.returncode, 78, done.stdout)
             self.assertIn(f"{field} must not be '{value}' while inspection is standard", done.stderr)
 
+    def test_tenants_that_part_in_one_group(self):
         twin = {"tier": "large", "backend": "main", "database": "app"}
         weir = self.pgweir(self.config(twin=twin), {"app": "s3cret"})
         large, other = self.client("large", weir), self.client("twin", weir)

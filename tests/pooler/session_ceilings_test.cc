@@ -616,6 +616,51 @@ TEST_CASE("a server whose temporary buffers were set and may be in use serves no
   }
 }
 
+TEST_CASE("who says temp_buffers is known before there is a server, where one is stuck with its own") {
+  const struct {
+    bool used;
+    SettingsMap::Values started;
+    std::string request;
+    bool named;
+  } rows[] = {
+      {true, {}, query("set Temp_Buffers = '850kB'"), true},
+      {true, {}, test::parse("", "set temp_buffers = '850kB'") + test::bind() + sync_message(), true},
+      {true, {}, query("select 1"), false},
+      {true, {{"temp_buffers", "850kB"}}, query("select 1"), true},
+      {false, {}, query("set temp_buffers = '850kB'"), false},
+  };
+  for (const auto& row : rows) {
+    CAPTURE(row.request);
+    Held place;
+    place.books.temp_used = row.used;
+    Client client(place, row.started);
+    CHECK(client.says(row.request) == "ask");
+    CHECK(place.books.buffers_named == row.named);
+  }
+  // In a transaction it is known for those who come.
+  Held place;
+  Client client(place);
+  client.says(query("begin"));
+  client.granted(place.server);
+  client.hears(done("BEGIN") + ready('T'));
+  CHECK_FALSE(place.books.buffers_named);
+  client.says(query("set local temp_buffers = '850kB'"));
+  CHECK(place.books.buffers_named);
+}
+
+TEST_CASE("a table that ends with its transaction leaves temporary buffers behind, too") {
+  for (const char* text : {"create temp table t (a int) on commit drop", "create temp table t (a int)",
+                           "begin; create temp table t on commit drop as select 1; commit"}) {
+    CAPTURE(text);
+    Held place;
+    Client client(place);
+    client.says(query(text));
+    client.granted(place.server);
+    CHECK(place.server.temp_used);
+    client.step([&] { client.core.server_gone("x", client.out); });
+  }
+}
+
 TEST_CASE("what no session may set is not looked for behind code that could hide it") {
   Held place;
   place.set({{"temp_file_limit", "1GB"}});

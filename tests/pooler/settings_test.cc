@@ -144,6 +144,17 @@ TEST_CASE("a client's own encoding counts, whatever a fresh session has") {
   CHECK(book.odd_setting(*strings).own);
 }
 
+TEST_CASE("how long a map lets its server be idle") {
+  SettingsBook book;
+  using std::chrono::milliseconds;
+  CHECK_FALSE(book.empty()->idle_most);
+  CHECK_FALSE(book.intern({{"statement_timeout", "5"}})->idle_most);
+  CHECK(book.intern({{"idle_session_timeout", "0"}})->idle_most == milliseconds(0));
+  CHECK(book.intern({{"idle_session_timeout", "1500"}})->idle_most == milliseconds(1500));
+  CHECK(book.intern({{"Idle_Session_Timeout", "2min"}})->idle_most == milliseconds(120'000));
+  CHECK(book.intern({{"idle_session_timeout", "soon"}})->idle_most == milliseconds(0));
+}
+
 TEST_CASE("a timeout that may end a request of ours is known") {
   SettingsBook book;
   for (const char* value : {"1", "99", "1ms", "50 ms", "0.05s", "500us", "99999us"})

@@ -53,6 +53,20 @@ TEST_CASE("a server is told what its version knows") {
   CHECK(major_version("devel") == 0);
 }
 
+TEST_CASE("a pooled server is not lent in the last moments before Postgres ends it") {
+  using std::chrono::milliseconds;
+  const struct {
+    milliseconds most, pooled;
+  } rows[] = {{milliseconds(600'000), milliseconds(599'000)},
+              {milliseconds(2000), milliseconds(1000)},
+              {milliseconds(1000), milliseconds(500)},
+              {milliseconds(100), milliseconds(50)},
+              {milliseconds(20), milliseconds(10)},
+              {milliseconds(19), milliseconds(0)},
+              {milliseconds(1), milliseconds(0)}};
+  for (const auto& row : rows) CHECK(pooled_idle(row.most) == row.pooled);
+}
+
 TEST_CASE("what a client asks for as it connects is held to its tenant's ceilings") {
   const tiers::Tenant record = tenant({{"work_mem", "4MB"},
                                        {"statement_timeout", "10s"},
