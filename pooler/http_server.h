@@ -2,8 +2,8 @@
 // health.
 //
 // Bounded: kConnectionsMax at a time, kSilence between two bytes, Patience::kRequest for a request and its
-// answer, kHeaderBytes of headers; bodies of requests are dropped, or refused. A request may be answered later and from
-// any thread; others go on meanwhile.
+// answer, kHeaderBytes of headers; bodies of requests are dropped, or refused. A request may be answered
+// later and from any thread; others go on meanwhile.
 #pragma once
 
 #include <chrono>

@@ -392,8 +392,8 @@ class Tables(ConsoleCase):
             for what, key in (("USAGE", "tenant"), ("PINS", "database")):
                 names = [row[key] for row in self.rows(f"SHOW {what}", weir)]
                 self.assertLessEqual({"app", "other"}, set(names))
-                for page, wanted in (("LIKE 'app'", ["app"]), ("LIMIT 1", names[:1]), ("AFTER 'app' LIMIT 1", ["other"]),
-                                     ("LIMIT 0", []), (f"AFTER '{names[-1]}'", [])):
+                for page, wanted in (("LIKE 'app'", ["app"]), ("LIMIT 1", names[:1]), ("LIMIT 0", []),
+                                     ("AFTER 'app' LIMIT 1", ["other"]), (f"AFTER '{names[-1]}'", [])):
                     with self.subTest(what, page=page):
                         self.assertEqual([row[key] for row in self.rows(f"SHOW {what} {page}", weir)], wanted)
                 self.assertEqual(self.rows(f"SHOW {what} {key} LIKE 'oth%'", weir), [{key: "other"}])

@@ -125,7 +125,7 @@ class Isolation(PgweirCase):
         self.assertEqual(len(seen), SERVERS, "not all servers came back to the pool")
         for left in seen.values():
             self.assertEqual(left, expected)
-        wait_until(lambda: not self.in_use(weir), what="a pool that nobody uses")
+        wait_until(lambda: not self.in_use(weir), seconds=30, what="a pool that nobody uses")
 
     def in_use(self, weir):
         columns, rows = weir.console("show pools")
