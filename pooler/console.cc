@@ -22,8 +22,9 @@ using console::Role;
 namespace {
 
 constexpr std::size_t kKeyBytes = 4;
-constexpr std::size_t kUnsentMax = 64 << 10;  // the next request waits until the last one's rows are gone
+constexpr std::size_t kUnsentMax = 64 << 10;  // whatever comes next waits until what there is has gone
 constexpr std::size_t kPiece = 32 << 10;      // of rows, that are written in one turn of the loop
+constexpr unsigned kMessagesAtOnce = 100;     // that are dealt with in one turn
 
 // Outcomes of a command in the log; others are SQLSTATEs.
 constexpr std::string_view kDone = "ok", kClientGone = "client gone";
@@ -79,10 +80,9 @@ void ConsoleSession::on_bytes(Bytes in) {
 
 void ConsoleSession::on_drained() {
   if (state_->closing) return;
-  if (state_->sending.empty())
-    state_->next();
-  else
-    state_->send_more();
+  if (!state_->sending.empty()) return state_->send_more();
+  state_->next();
+  state_->pump();
 }
 
 void ConsoleSession::on_closed(const net::Closed&) {
@@ -118,7 +118,13 @@ Role ConsoleSession::State::role() const {
 
 void ConsoleSession::State::pump() {
   std::size_t used = 0;
-  while (!closing && !turn_over && requests.empty() && held.size() - used >= protocol::kHeaderBytes) {
+  unsigned messages = 0;
+  while (!closing && !turn_over && requests.empty() && stream->unsent() <= kUnsentMax &&
+         held.size() - used >= protocol::kHeaderBytes) {
+    if (++messages > kMessagesAtOnce) {
+      end_turn();
+      break;
+    }
     const Bytes rest = Bytes(held).substr(used);
     protocol::Frame frame;
     if (!protocol::read_header(rest, message_limit, frame)) {

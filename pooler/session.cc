@@ -87,6 +87,10 @@ void Session::welcome(const SettingsMap::Values& parameters) {
 void Session::on_bytes(Bytes in) {
   if (closing_) return;
   tenant_.traffic.received += in.size();
+  take(in);
+}
+
+void Session::take(Bytes in) {
   const bool quiet = server_ && server_->core.pipeline.empty();
   const bool resting = quiet && core_.resting();
   if (resting && group_.tokens()) introduce(*server_);
@@ -101,7 +105,20 @@ void Session::on_bytes(Bytes in) {
   if (resting) since_ = transaction_since_ = busy_since_;
 }
 
+bool Session::choked() const { return stream_->unsent() > worker_.config().buffer_high_water; }
+
+void Session::go_on() {
+  if (core_.state() != State::Waiting) return take({});
+  more_ = false;
+  update_flow();
+}
+
 void Session::pump(Bytes in) {
+  more_ = choked();
+  if (more_) {
+    keep(in);
+    return update_flow();
+  }
   Actions& out = worker_.actions();
   out.clear();
   // Of a client that keeps its server, the next transaction begins here.
@@ -117,6 +134,7 @@ void Session::settle(Actions& out, Bytes in) {
   in.remove_prefix(out.consumed);
 #endif
   stalled_ = out.stalled;
+  if (out.more) more_ = true;
   if (!out.to_client.empty() && !out.reset_client) {
     tenant_.traffic.sent += out.to_client.size();
     stream_->write(out.to_client.slices());
@@ -312,7 +330,8 @@ void Session::update_flow() {
   const std::size_t high = worker_.config().buffer_high_water;
   // What is held otherwise is the beginning of one message, which the core bounds.
   const bool waits = core_.state() == State::Waiting || stalled_;
-  const bool pause = suspended_ || (waits && held_.size() > high) || (server_ && server_->unsent() > high);
+  const bool pause =
+      suspended_ || more_ || (waits && held_.size() > high) || (server_ && server_->unsent() > high);
   if (pause == reads_paused_) return;
   reads_paused_ = pause;
   if (pause)
@@ -335,7 +354,7 @@ void Session::resume(Duration was) {
     *each = std::min(*each + was, now);
   update_flow();
 #ifndef PGWEIR_PLANT_STAY_SUSPENDED
-  if (server_ && stream_->unsent() == 0) on_drained();
+  if (stream_->unsent() == 0) on_drained();
 #endif
   if (notifications_ && core_.may_hear()) tell_notifications();
   if (!welcomed_ && core_.state() == State::Idle) {
@@ -393,7 +412,7 @@ void Session::on_server_bytes(Bytes in) {
   if (cancels_) send_cancels();
   if (!stays || closing_) return;
   if (server_->watched() && server_->core.pipeline.empty()) server_->watch(false);
-  if (!server_paused_ && stream_->unsent() > worker_.config().buffer_high_water) {
+  if (!server_paused_ && choked()) {
     server_paused_ = true;
     server_->pause_reads();
   }
@@ -444,12 +463,13 @@ void Session::tell_notifications() {
 void Session::on_server_drained() { update_flow(); }
 
 void Session::on_drained() {
-  if (!server_paused_ || suspended_) return;
+  if (suspended_) return;
 #ifdef PGWEIR_PLANT_STAY_PAUSED
   return;
 #endif
-  server_paused_ = false;
-  server_->resume_reads();
+  if (std::exchange(server_paused_, false)) server_->resume_reads();
+  if (more_) go_on();
+  if (!closing_) arm();
 }
 
 void Session::on_server_closed(const std::string& why) {

@@ -3,6 +3,9 @@
 // It obeys Actions in this order: bytes to the client, bytes to the server, the queue, closing the client,
 // and the server last, because giving one back may run another session. An idle session holds no buffer.
 //
+// A client that does not read its answers is not heard either: what it sends is held, which stops its reads,
+// until all that was written has gone. What needs no server is answered a piece in a turn of the loop.
+//
 // Notifications of the group's listener are told between two transactions. What waits for that, or for the
 // client to read, is bounded by kNotificationsMost.
 #pragma once
@@ -100,7 +103,11 @@ class Session final : public net::Handler,
   void on_listener_changed() override;
   void on_notification(Bytes message) override;
 
+  void take(Bytes in);
   void pump(Bytes in);
+  void go_on();
+  bool choked() const;  // it has not read what it was answered
+  bool refuses() const { return refuse_ && !choked(); }
   Server* ask();
   void begin_to_wait();
   void end_waiting();
@@ -154,6 +161,7 @@ class Session final : public net::Handler,
   bool welcomed_ = false;
   bool closing_ = false;
   bool stalled_ = false;        // the core goes on with held_ after the next answers
+  bool more_ = false;           // ... in the next turn of the loop, or once the client has read
   bool reads_paused_ = false;   // ours, of the client
   bool server_paused_ = false;  // the server's, because the client does not read
   bool suspended_ = false;

@@ -78,12 +78,14 @@ void Session::arm() {
 
 Time Session::deadline() const {
   const conf::Config& config = worker_.config();
+  const Time at_once{};  // what is now would be rounded up to a millisecond
+  if (more_ && !closing_ && !choked()) return at_once;
   switch (core_.state()) {
     case State::Idle: return after(since_, config.client_idle_timeout);
     case State::Waiting: {
-      if (refuse_) return {};  // at once: what is now would be rounded up to a millisecond
+      if (refuses()) return at_once;
       Time due = queue_end();
-      if (!noticed_ && welcomed_) due = std::min(due, since_ + kNoticeAfter);
+      if (!noticed_ && welcomed_ && !refuse_) due = std::min(due, since_ + kNoticeAfter);
       return due;
     }
     case State::Linked: {
@@ -176,6 +178,7 @@ void Session::on_timer() {
   if (closing_ || suspended_) return;
   const Time now = worker_.loop().now();
   if (deadline() > now) return arm();
+  if (more_ && !choked()) return go_on();
   const conf::Config& config = worker_.config();
   switch (core_.resting() ? State::Idle : core_.state()) {
     case State::Idle:
@@ -186,7 +189,7 @@ void Session::on_timer() {
     case State::Waiting: {
       const Time full = queue_end();
       const Error why = why_waiting();
-      if (now >= full || refuse_) {
+      if (now >= full || refuses()) {
         if (!throttled_ && !crowded_ && tenant_.at_ceiling()) ++tenant_.traffic.server_hits;
         leave_queue();
         return on_refused(why);

@@ -77,6 +77,7 @@ void SessionCore::idle(Bytes in, Actions& out) {
       continue;
     }
     if (rest.size() < kHeaderBytes) return;
+    if (out.to_client.size() > kAnsweredAtOnce) return void(out.more = true);
     Frame frame;
     if (!protocol::read_header(rest, protocol::kClientMessageLimits, frame))
       return violation("invalid message type or length from client", out);

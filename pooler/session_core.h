@@ -84,6 +84,7 @@ struct Decisions {
   bool proven = false;        // prove() succeeded
   bool made_code = false;     // functions or the like were made: all groups of the database must know
   bool stalled = false;       // the rest must wait for answers: try again after the next server bytes
+  bool more = false;          // the rest is for another turn of the loop, which serves others before
   bool close_client = false;  // after what is to be sent
   bool reset_client = false;  // at once: it stands in the middle of a message
   enum class Server : std::uint8_t {
@@ -118,6 +119,8 @@ class SessionCore final : private ServerCore::Audience {
  public:
   enum class State : std::uint8_t { Idle, Waiting, Linked, Closed };
   static constexpr std::uint32_t kStatementsCounted = 100'000;  // more are counted as so many
+  // Of answers without a server: a step that has given more than so many bytes of them is over.
+  static constexpr std::size_t kAnsweredAtOnce = 16 << 10;
 
   // `started`: the settings that the client asked for when it connected. The books outlive this.
   SessionCore(GroupBooks& books, PinBook& pin_book, CeilingGuard& guard, SettingsRef started,

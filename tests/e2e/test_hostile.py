@@ -20,9 +20,11 @@ from harness.wire import (
     first_error,
     kinds,
     message,
+    parse,
     query,
     special,
     startup,
+    sync,
 )
 
 TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
@@ -431,6 +433,124 @@ class AfterLogin(Hostile):
             except TimeoutError:
                 pass
         self.assert_clean()
+
+
+class SendsWithoutReading(PgweirCase):
+    """Of what pgweir answers by itself no server holds a client up: what it does not read must."""
+
+    postgres_options = {"hba": TRUST}
+    SENDS_MOST = 24 << 20  # bytes of each client
+    READS_MOST = 1 << 20  # bytes of the requests of a client that reads
+    GROWS_MOST = 16 << 20  # bytes of the process, for all of them together
+    FLOODS = {
+        "Sync": ([], sync()),
+        "DISCARD ALL": ([], query("discard all")),
+        "DEALLOCATE ALL": ([], query("deallocate all")),
+        "RESET ALL": ([], query("reset all")),
+        "UNLISTEN *": ([], query("unlisten *")),
+        "CLOSE ALL": ([], query("close all")),
+        "DEALLOCATE ALL of a pinned client": (["create temp table mine (i int)"], query("deallocate all")),
+        "Parse, Close, Sync": ([], parse("select 1", "a") + message(b"C", b"Sa\0") + sync()),
+        "Close, Sync": ([], message(b"C", b"Sa\0") + sync()),
+        "refused": ([], query("select 1")),
+    }
+    CONSOLE_FLOODS = {
+        "Sync": sync(),
+        "an empty query": query(""),
+        "what the console cannot read": query("select"),
+        "Parse, Sync": parse("show version") + sync(),
+    }
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.postgres.create_user("app", "s3cret")
+        cls.postgres.create_database("app", owner="app")
+        wide = {"pool_size": 8, "max_server_connections": 8, "max_clients": 200}
+        none = {
+            "pool_size": 1,
+            "max_server_connections": 1,
+            "transactions_per_minute": 1,
+            "at_rate": "reject",
+        }
+        backend = {"backend": "main", "database": "app"}
+        cls.weir = cls.class_pgweir(
+            {
+                "auth": {"method": "trust"},
+                "tiers": {"wide": wide, "none": none},
+                "tenants": {"app": {"tier": "wide", **backend}, "refused": {"tier": "none", **backend}},
+            },
+            {"app": "s3cret", "admin": "adm1n"},
+            # Freed memory is not to be kept for the sanitizer's sake.
+            env={"ASAN_OPTIONS": "halt_on_error=1:quarantine_size_mb=1:thread_local_quarantine_size_kb=64"},
+        )
+
+    def resident(self):
+        with open(f"/proc/{self.weir.process.pid}/status") as status:
+            return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmRSS:"))
+
+    def client(self, name):
+        before, _ = self.FLOODS[name]
+        wire = Wire(self.weir.port).login("app", "refused" if name == "refused" else "app")
+        self.addCleanup(wire.close)
+        wire.query("select 1")
+        for sql in before:
+            wire.query(sql)
+        return wire
+
+    def console(self):
+        wire = Wire(self.weir.port).login("admin", "pgweir")
+        self.addCleanup(wire.close)
+        return wire
+
+    def flood(self, wire, text, most):
+        """Sends until nothing more is taken for a while; how many bytes went."""
+        wire.socket.settimeout(2)
+        piece, sent = text * (50_000 // len(text)), 0
+        try:
+            while sent < most:
+                sent += wire.socket.send(piece[sent % len(text) :])
+        except TimeoutError:
+            pass
+        return sent
+
+    def test_memory(self):
+        floods = [(name, self.client(name), text) for name, (_, text) in self.FLOODS.items()]
+        floods += [(f"console: {name}", self.console(), text) for name, text in self.CONSOLE_FLOODS.items()]
+        before = self.resident()
+        with ThreadPoolExecutor(len(floods)) as threads:
+            sent = list(threads.map(lambda each: self.flood(*each[1:], self.SENDS_MOST), floods))
+        grown = self.resident() - before
+        self.assertLess(grown, self.GROWS_MOST, {name: size for (name, _, _), size in zip(floods, sent)})
+        for (name, _, _), size in zip(floods, sent):
+            with self.subTest(name):
+                self.assertLess(size, self.SENDS_MOST)
+
+    def test_who_reads_late_hears_all(self):
+        """What waited is answered in order as soon as the client reads, and then the next."""
+        names = ("DISCARD ALL", "DEALLOCATE ALL of a pinned client", "refused")
+        rows = [(name, self.client(name), self.FLOODS[name][1]) for name in names]
+        rows += [("console", self.console(), self.CONSOLE_FLOODS["what the console cannot read"])]
+
+        def asks_and_reads(row):
+            _, wire, text = row
+            # So that less of it waits in the kernel.
+            wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
+            sent = self.flood(wire, text, self.READS_MOST)
+            rest = text[sent % len(text) :] if sent % len(text) else b""
+            sender = threading.Thread(target=wire.socket.sendall, args=(rest,))
+            wire.socket.settimeout(60)
+            sender.start()
+            for _ in range((sent + len(rest)) // len(text)):
+                wire.until_ready()
+            sender.join()
+            wire.send(sync())
+            return kinds(wire.until_ready())
+
+        with ThreadPoolExecutor(len(rows)) as threads:
+            for (name, _, _), last in zip(rows, threads.map(asks_and_reads, rows)):
+                with self.subTest(name):
+                    self.assertEqual(last, "Z")
 
 
 class LyingServers(Hostile):

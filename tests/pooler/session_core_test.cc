@@ -545,6 +545,46 @@ TEST_CASE("a refused request is answered and the session goes on") {
   CHECK(client.hears(rows()) == "release");
 }
 
+TEST_CASE("what needs no server is answered a piece in a step") {
+  constexpr std::size_t kMost = SessionCore::kAnsweredAtOnce + 1000;  // the last answer may be any of them
+  Place place;
+  std::string requests;
+  const auto all_answered = [&](Client& client, std::size_t count, Bytes of_each) {
+    std::string step = client.says(requests);
+    std::size_t steps = 1;
+    for (; step == "more"; ++steps) {
+      CHECK(client.out.to_client.size() <= kMost);
+      step = client.again();
+    }
+    CHECK(step.empty());
+    CHECK(client.held.empty());
+    CHECK(steps > 2);
+    std::string expected;
+    for (std::size_t i = 0; i < count; ++i) expected += (i == 0 ? "" : " ") + std::string(of_each);
+    CHECK(client.seen() == expected);
+  };
+  const auto repeated = [&](std::size_t count, Bytes request) {
+    for (std::size_t i = 0; i < count; ++i) requests += request;
+  };
+  SECTION("Sync") {
+    repeated(10'000, sync_message());
+    Client client(place);
+    all_answered(client, 10'000, "Z:I");
+  }
+  SECTION("DISCARD ALL") {
+    repeated(3'000, query("discard all"));
+    Client client(place);
+    all_answered(client, 3'000, "C:DISCARD ALL Z:I");
+  }
+  SECTION("refused for want of room, in session mode") {
+    for (unsigned i = 0; i < 2; ++i) place.pins.claim();
+    repeated(500, query("select 1"));
+    Client client(place, {}, tiers::PoolMode::Session);
+    all_answered(client, 500, "E:53400 Z:I");
+    for (unsigned i = 0; i < 2; ++i) place.pins.drop_claim();
+  }
+}
+
 TEST_CASE("a limit ends the session at a boundary with its error, inside a message with a reset") {
   const Error limit{sqlstate::kTransactionTimeout, "took too long", {}, {}};
   Place place;

@@ -20,6 +20,7 @@ inline std::string named(const Actions& out) {
   add(out.ask_server, "ask");
   add(out.proven, "proven");
   add(out.stalled, "stalled");
+  add(out.more, "more");
   add(out.close_client, "close");
   add(out.reset_client, "reset");
   add(out.server == Actions::Server::Release, "release");
