@@ -184,16 +184,15 @@ void Session::settle(Actions& out, Bytes in) {
   }
   if (out.server == Actions::Server::Keep) {
     // One that is pinned ends its transactions without giving its server back.
-    if (tenant_.ended() && !closing_ && core_.state() == State::Linked && between_transactions())
-      end(tenant_.why_ended());
+    if (!closing_ && core_.state() == State::Linked && between_transactions()) end_if_told();
     return;
   }
   give_back(out.server);
   if (!closing_) update_flow();
   // Requests that came behind the transaction's end begin a new one.
   if (!closing_ && core_.state() == State::Idle) {
-    if (worker_.draining() && !(worker_.admits_latecomers() && fresh())) return end(*worker_.drain_reason());
-    if (tenant_.ended()) return end(tenant_.why_ended());
+    end_if_told();
+    if (closing_) return;
     if (untold) return prove();
     if (held_.size() >= protocol::kHeaderBytes) pump(held_);
   }
@@ -401,6 +400,13 @@ void Session::turn_away(const Error& error) {
   ++tenant_.traffic.errors;
   core_.refused(error, held_, out);
   settle(out, held_);
+  if (!closing_ && core_.state() == State::Idle) end_if_told();
+}
+
+// Between two transactions, while its tenant or the process comes to an end.
+void Session::end_if_told() {
+  if (worker_.draining() && !(worker_.admits_latecomers() && fresh())) return end(*worker_.drain_reason());
+  if (tenant_.ended()) end(tenant_.why_ended());
 }
 
 void Session::on_server_bytes(Bytes in) {

@@ -68,6 +68,9 @@ class Session final : public net::Handler,
   // Ends the session; between transactions for shutdown and for KILL alike.
   void end(const Error& error);
   bool between_transactions() const;
+  bool queues() const {
+    return welcomed_ && !core_.walsender() && core_.state() == SessionCore::State::Waiting;
+  }
   bool fresh() const { return !served_; }  // it has had no transaction yet
   // Why it has no server yet, for its error, its notice and SHOW LIMIT.
   Error why_waiting() const;
@@ -114,6 +117,7 @@ class Session final : public net::Handler,
   Server* request();
   void leave_queue();
   void turn_away(const Error& error);
+  void end_if_told();
   // Logs in by a server: whether the settings that the client asks for can be had is for Postgres to say.
   void prove();
   void settle(Actions& out, Bytes in);

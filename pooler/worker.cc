@@ -381,9 +381,16 @@ void Worker::end_logins(const Error& why) {
 
 void Worker::end_idle(const Error& why) {
   std::vector<Session*> idle;
-  for (auto& [id, session] : sessions_)
-    if (session->between_transactions() && !(admits_latecomers() && session->fresh()))
+  for (auto& [id, session] : sessions_) {
+    // Who queues has asked already. Nobody is left to RESUME whom a PAUSE keeps waiting.
+#ifdef PGWEIR_PLANT_TURN_AWAY_QUEUE
+    const bool served = false;
+#else
+    const bool served = session->queues() && !session->tenant().is_paused();
+#endif
+    if (session->between_transactions() && !served && !(admits_latecomers() && session->fresh()))
       idle.push_back(session.get());
+  }
   for (Session* session : idle) session->end(why);
 }
 

@@ -243,7 +243,7 @@ class Worker final : public net::Acceptor {
   void close_surplus(Tenant& tenant);
   void make_room();
   void end_logins(const Error& why);
-  void end_idle(const Error& why);  // sessions between two transactions
+  void end_idle(const Error& why);  // sessions between two transactions that have not asked for the next
   void turn_away_latecomers();
 
   bool all_paused_ = false;

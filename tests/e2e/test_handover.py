@@ -72,6 +72,11 @@ class Regulars:
         return True
 
 
+def in_pools(weir, column):
+    columns, rows = weir.console("SHOW POOLS")
+    return sum(int(row[columns.index(column)]) for row in rows)
+
+
 class Handover(PgweirCase):
     postgres_options = {"hba": HBA}
 
@@ -204,6 +209,75 @@ class Handover(PgweirCase):
         self.assertEqual(answer(), 3)
         new.stop()
         self.assertFalse(os.path.exists(path))
+
+    def drain_with_queue(self, reuse_port, **tier):
+        """Clients that all ask at once, more than there are servers; what each hears after SIGTERM."""
+        weir = self.pgweir(
+            {
+                "auth": {"method": "trust"},
+                "listen": {"reuse_port": reuse_port},
+                "pool": {"unknown_tenants": True, "default_tier": "test"},
+                "tiers": {"test": {"max_clients": 100, "queue_timeout": "60s", **tier}},
+                "process": {"shutdown_timeout": "60s"},
+            },
+            {"app": "s3cret", "admin": "adm1n"},
+        )
+        wires = [Wire(weir.port, timeout=60).login("app", "app") for _ in range(6)]
+        for wire in wires:
+            self.addCleanup(wire.close)
+            wire.query("select 1")
+        return weir, wires
+
+    def assert_served_and_told(self, messages):
+        messages = [each for each in messages if each[0] != b"N"]  # who waits for long is told so
+        self.assertEqual(kinds(messages), "TDCZE", messages)
+        told = error_fields(messages[-1][1])
+        self.assertEqual((told["S"], told["C"]), ("FATAL", "57P01"))
+        self.assertIn("Connect again", told["H"])
+
+    def test_who_queues_is_served_before_he_is_told_to_go(self):
+        for reuse_port in (False, True):
+            with self.subTest(reuse_port=reuse_port):
+                weir, wires = self.drain_with_queue(reuse_port, pool_size=3, max_server_connections=3)
+                for wire in wires:
+                    wire.send(query("select pg_sleep(2)"))
+                wait_until(lambda weir=weir: in_pools(weir, "cl_waiting") == 3, what="3 that queue")
+                weir.signal(signal.SIGTERM)
+                for wire in wires:
+                    self.assert_served_and_told(wire.until_closed())
+                self.assertEqual(weir.wait_end(), 0)
+
+    def test_who_keeps_his_server_is_told_to_go_behind_his_request(self):
+        weir, wires = self.drain_with_queue(
+            False, pool_mode="session", pool_size=6, max_server_connections=6, max_pinned_clients=6
+        )
+        for wire in wires:
+            wire.send(query("select pg_sleep(3)"))
+        wait_until(lambda: in_pools(weir, "cl_active") == 6, what="all at work")
+        weir.signal(signal.SIGTERM)
+        for wire in wires:
+            self.assert_served_and_told(wire.until_closed())
+        self.assertEqual(weir.wait_end(), 0)
+
+    def test_who_is_refused_while_the_process_ends_is_told_to_go(self):
+        weir, wires = self.drain_with_queue(False, pool_size=1, max_server_connections=1, queue_timeout="2s")
+        for wire in wires[:2]:
+            wire.send(query("begin; select pg_sleep(4); commit"))
+        wait_until(lambda: in_pools(weir, "cl_waiting") == 1, what="one that queues")
+        weir.signal(signal.SIGTERM)
+        ends = sorted((wire.until_closed() for wire in wires[:2]), key=len)
+        self.assertEqual([kinds(each) for each in ends], ["EZE", "CTDCCZE"])
+        self.assertEqual([error_fields(text)["C"] for kind, text in ends[0] if kind == b"E"], ["53300", "57P01"])
+        self.assertEqual(weir.wait_end(), 0)
+
+    def test_who_is_paused_is_not_waited_for(self):
+        weir, wires = self.drain_with_queue(False, pool_size=2, max_server_connections=2)
+        weir.console("PAUSE app")
+        wires[0].send(query("select 1"))
+        wait_until(lambda: in_pools(weir, "cl_waiting") == 1, what="one that queues")
+        weir.signal(signal.SIGTERM)
+        self.assertEqual(kinds(wires[0].until_closed()), "E")
+        self.assertEqual(weir.wait_end(), 0)
 
     def test_idle_clients_are_closed_between_transactions(self):
         old, _ = self.pair()

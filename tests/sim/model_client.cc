@@ -12,8 +12,10 @@ namespace pgweir::sim {
 
 namespace {
 constexpr Duration kPatience =
-    std::chrono::seconds(40);  // then it gives its connection up, where it may break
-constexpr Duration kOutrage = std::chrono::seconds(200);  // no request may hang for longer
+    std::chrono::seconds(40);                           // then it gives its connection up, where it may break
+constexpr Duration kDrains = std::chrono::seconds(19);  // a bit less than shutdown_timeout
+constexpr Duration kArrives = std::chrono::milliseconds(30);  // what was sent so long ago is with the pooler
+constexpr Duration kOutrage = std::chrono::seconds(200);       // no request may hang for longer
 constexpr std::uint32_t kMessageMost = 1 << 28;
 
 std::string printable(Bytes text) {
@@ -169,6 +171,9 @@ void ModelClient::fatal(Bytes body) {
   const protocol::ErrorFields fields = protocol::parse_error(body);
   ended_by_ = fields.sqlstate;
   if (fields.sqlstate == plan_.must_fail && state_ == State::Login) return;
+  if (fields.sqlstate == "57P01" && state_ == State::Running && awaiting_ && drains_since_ != kNever &&
+      waiting_since_ + kArrives < drains_since_ && world_.now() < drains_since_ + kDrains)
+    violation("had asked before the pooler was told to end, and was turned away");
   if (!plan_.may_fail.contains(fields.sqlstate)) violation("FATAL " + fields.sqlstate + " " + fields.message);
 }
 

@@ -57,6 +57,8 @@ class ModelClient final : public net::Handler {
   std::string describe() const;
   // No more steps: it says goodbye when it is through with the current one.
   void wind_up() { steps_left_ = 0, winding_up_ = true; }
+  // The pooler has been told to end, and to let go on for kDrains what it has been asked.
+  void pooler_drains() { drains_since_ = world_.now(); }
   std::uint64_t answered() const { return answered_; }
   const Plan& plan() const { return plan_; }
   bool working() const { return steps_left_ > 0; }
@@ -123,6 +125,7 @@ class ModelClient final : public net::Handler {
   std::uint64_t connections_ = 0;
   std::uint64_t epoch_ = 0;  // of what later() has set up
   Time waiting_since_{};
+  Time drains_since_ = kNever;
   std::vector<std::unique_ptr<CancelConnection>> cancels_;
 };
 

@@ -277,7 +277,11 @@ void Run::schedule_faults() {
   }
   if (stage_.shutdown_midway)
     world_.after(world_.between(Duration(300'000), Duration(4'000'000)), nullptr, [this] {
-      for (auto& client : clients_) client->wind_up();
+      for (auto& client : clients_) {
+        client->wind_up();
+        // A server that is told to end says 57P01, too.
+        if (stage_.faults.empty()) client->pooler_drains();
+      }
       pooler_->shutdown();
     });
 }

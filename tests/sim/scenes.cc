@@ -292,6 +292,7 @@ void reloads(Stage& stage, World& world) {
 }
 
 void drain(Stage& stage, World& world) {
+  if (world.chance(60)) crowd(stage, world);
   stage.shutdown_midway = true;
   stage.steps = 30;
   if (world.chance(50)) rude(stage);
