@@ -187,6 +187,38 @@ Finding judge_login(const std::string& check, const Login& login, const Expected
           fmt::format("{} logs in to {}, Postgres {}", login.role, login.database, facts->version)};
 }
 
+Finding judge_role(const std::string& check, const HostSeen& seen) {
+  if (!seen.role)
+    return {check, Health::Warn,
+            fmt::format("it cannot be asked whether it is a primary ({}): look at its log, and at the login",
+                        seen.role.error().message)};
+  return {check, Health::Ok, name(*seen.role)};
+}
+
+Finding judge_roles(const std::string& check, conf::SessionAttrs wanted, const std::vector<HostSeen>& seen) {
+  std::vector<std::string> fit, others;
+  for (const HostSeen& each : seen) {
+    const bool fits_here = each.role && fits(wanted, *each.role);
+    if (fits_here) fit.push_back(each.host);
+    others.push_back(fmt::format("{}: {}", each.host, each.role ? name(*each.role) : "unknown"));
+  }
+  if (!fit.empty()) return {check, Health::Ok, fmt::format("{} is what {} wants", listed(fit), name(wanted))};
+  const bool anybody =
+      std::any_of(seen.begin(), seen.end(), [](const HostSeen& each) { return !!each.role; });
+  if (wanted == conf::SessionAttrs::PreferStandby && anybody)
+    return {check, Health::Ok, fmt::format("no standby ({}), so the others serve", listed(others))};
+  if (!anybody)
+    return {check, Health::Fail,
+            fmt::format("no host tells what it is ({}), and target_session_attrs is {}", listed(others),
+                        name(wanted))};
+  return {check, Health::Fail,
+          fmt::format("no host is what target_session_attrs {} wants ({}), so no client is let in: {}, or "
+                      "change target_session_attrs",
+                      name(wanted), listed(others),
+                      wants_primary(wanted) ? "name the primary in hosts, or promote one of these"
+                                            : "name a standby in hosts")};
+}
+
 Finding judge_connections(const std::string& check, std::uint32_t max_server_connections,
                           const LoginFacts& facts) {
   const std::uint32_t room = facts.connections - std::min(facts.reserved, facts.connections);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "conf/config.h"
+#include "pooler/backend_hosts.h"
 #include "pooler/base/error.h"
 #include "pooler/net/visit.h"
 
@@ -78,6 +79,14 @@ struct Login {
   bool tokens = false;  // the backend has a tenant_secret
 };
 Finding judge_login(const std::string& check, const Login& login, const Expected<LoginFacts>& facts);
+// A host that was asked what it is.
+struct HostSeen {
+  std::string host;
+  Expected<HostRole> role;
+};
+Finding judge_role(const std::string& check, const HostSeen& seen);
+// Whether clients come to a server: `seen` are all hosts of the backend.
+Finding judge_roles(const std::string& check, conf::SessionAttrs wanted, const std::vector<HostSeen>& seen);
 // What is left for others when all servers of the backend are connected.
 Finding judge_connections(const std::string& check, std::uint32_t max_server_connections,
                           const LoginFacts& facts);

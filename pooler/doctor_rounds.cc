@@ -135,7 +135,35 @@ void Rounds::backend(const BackendView& view) {
   bool reached = false;
   for (const net::Endpoint& each : view.hosts)
     if (host_of(view, each, view.hosts.size() == 1 ? check : check + ", " + net::text(each))) reached = true;
-  if (reached) logins(view, check);
+  if (!reached) return;
+  logins(view, check);
+  roles(view, check);
+}
+
+void Rounds::roles(const BackendView& view, const std::string& check) {
+  const conf::SessionAttrs wanted = session_attrs(view.settings);
+  if (!asks_role(wanted)) return;
+  std::optional<ProbeLogin> as;
+  if (!SideConnection::possible(view)) {
+    for (const auto& [name, tenant] : snapshot_->directory.tenants()) {
+      const BackendView* const its = snapshot_->backend(tenant.backend);
+      if (its && its->settings.name == view.settings.name) as = login_of(*snapshot_, tenant);
+      if (as) break;
+    }
+    if (!as) return;  // which logins() tells
+  }
+  std::vector<HostSeen> seen;
+  for (const net::Endpoint& host : view.hosts) {
+    const auto rows = ask_server(view, host, as, {kRoleQuery});
+    Expected<HostRole> role = fail(sqlstate::kProtocolViolation, "the server sent no proper answer");
+    if (!rows)
+      role = tl::unexpected(rows.error());
+    else if (rows->size() == 1 && (*rows)[0].size() == 1)
+      if (const auto told = role_of_row((*rows)[0][0], false)) role = *told;
+    seen.push_back({net::text(host), role});
+    say(judge_role(check + ", " + net::text(host) + ": role", seen.back()));
+  }
+  say(judge_roles(check + ": roles", wanted, seen));
 }
 
 bool Rounds::host_of(const BackendView& view, const net::Endpoint& endpoint, const std::string& check) {

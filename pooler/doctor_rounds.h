@@ -20,6 +20,8 @@ class Rounds {
  private:
   void backend(const BackendView& backend);
   void logins(const BackendView& backend, const std::string& check);
+  // What its hosts are, where that matters.
+  void roles(const BackendView& backend, const std::string& check);
   std::optional<LoginFacts> login(const BackendView& backend, const std::string& check, const Login& login,
                                   bool side, const tiers::Tenant* tenant);
   void tenant_store();

@@ -113,6 +113,43 @@ class Doctor(PgweirCase):
         self.expect(found, "backend main: port", "fail", "Connection refused", "is it running")
         self.assertNotIn("tenant app", found)  # one failure, told once
 
+    def test_no_host_is_what_is_wanted(self):
+        """Every login works, and yet no client would be let in."""
+        hba = "local all all trust\nhost all all 127.0.0.1/32 trust\nlocal replication all trust\n"
+        primary = Postgres(hba=hba)
+        self.addCleanup(primary.stop)
+        primary.create_user("app", "s3cret")
+        primary.create_database("app", owner="app")
+        standby = Postgres(hba=hba, primary=primary)
+        self.addCleanup(standby.stop)
+        places = [f"127.0.0.1:{each.port}" for each in (primary, standby)]
+
+        def visit(hosts, attrs):
+            backend = {"hosts": hosts, "target_session_attrs": attrs, "tls_mode": "disable"}
+            weir = self.pgweir(
+                {
+                    "listen": {"addresses": ["127.0.0.1"]},
+                    "client": {"max": 200},
+                    "backends": {"main": backend},
+                    "tenants": {"app": {"backend": "main", "user": "app", "password": "s3cret"}},
+                },
+                start=False,
+            )
+            weir.config["backends"]["main"] = backend
+            return self.visit(weir)
+
+        code, found, _ = visit(places[1:], "read-write")
+        self.assertEqual(code, FAIL)
+        self.expect(found, "tenant app", "ok", "logs in")
+        self.expect(found, f"backend main, {places[1]}: role", "ok", "standby")
+        self.expect(found, "backend main: roles", "fail", f"{places[1]}: standby", "no client is let in")
+        _, found, _ = visit(places, "read-write")
+        self.expect(found, f"backend main, {places[0]}: role", "ok", "primary")
+        self.expect(found, f"backend main, {places[1]}: role", "ok", "standby")
+        self.expect(found, "backend main: roles", "ok", f"{places[0]} is what read-write wants")
+        _, found, _ = visit([places[0], f"127.0.0.1:{machine.free_port()}"], "standby")
+        self.expect(found, "backend main: roles", "fail", f"{places[0]}: primary", "name a standby")
+
     def test_a_name_that_nobody_has(self):
         code, found, _ = self.visit(self.weir(backend={"host": "no-such-host.invalid"}))
         self.assertEqual(code, FAIL)

@@ -162,6 +162,45 @@ TEST_CASE("a login that fails says which setting to look at") {
   for (const auto& row : rows) CHECK(said(judge_login("c", row.login, row.facts)) == row.said);
 }
 
+TEST_CASE("a host that nobody wants serves nobody") {
+  using conf::SessionAttrs;
+  const HostSeen primary{"a:1", HostRole::Primary}, standby{"b:2", HostRole::Standby},
+      read_only{"c:3", HostRole::ReadOnly}, gone{"d:4", refused("08006", "refused")};
+  CHECK(said(judge_role("c", standby)) == "ok: standby");
+  CHECK(said(judge_role("c", gone)) ==
+        "warn: it cannot be asked whether it is a primary (refused): look at its log, and at the login");
+  const struct {
+    SessionAttrs wanted;
+    std::vector<HostSeen> seen;
+    const char* said;
+  } rows[] = {
+      {SessionAttrs::ReadWrite, {primary, standby}, "ok: a:1 is what read-write wants"},
+      {SessionAttrs::ReadWrite, {gone, primary}, "ok: a:1 is what read-write wants"},
+      {SessionAttrs::ReadWrite,
+       {standby},
+       "fail: no host is what target_session_attrs read-write wants (b:2: standby), so no client is let in: "
+       "name the primary in hosts, or promote one of these, or change target_session_attrs"},
+      {SessionAttrs::ReadWrite,
+       {read_only, gone},
+       "fail: no host is what target_session_attrs read-write wants (c:3: read-only, d:4: unknown), so no "
+       "client is let in: name the primary in hosts, or promote one of these, or change "
+       "target_session_attrs"},
+      {SessionAttrs::Primary, {read_only, standby}, "ok: c:3 is what primary wants"},
+      {SessionAttrs::Standby, {primary, standby}, "ok: b:2 is what standby wants"},
+      {SessionAttrs::Standby,
+       {primary},
+       "fail: no host is what target_session_attrs standby wants (a:1: primary), so no client is let in: "
+       "name "
+       "a standby in hosts, or change target_session_attrs"},
+      {SessionAttrs::PreferStandby, {primary, standby}, "ok: b:2 is what prefer-standby wants"},
+      {SessionAttrs::PreferStandby, {primary}, "ok: no standby (a:1: primary), so the others serve"},
+      {SessionAttrs::ReadWrite,
+       {gone},
+       "fail: no host tells what it is (d:4: unknown), and target_session_attrs is read-write"},
+  };
+  for (const auto& row : rows) CHECK(said(judge_roles("c", row.wanted, row.seen)) == row.said);
+}
+
 TEST_CASE("an answer to the login's question is read, or is none") {
   using Row = std::vector<std::optional<std::string>>;
   const Row row{"15", "f", "t", "t", "f", "100", "3", "1790000000"};
@@ -227,7 +266,7 @@ TEST_CASE("what the machine allows is compared with what may be needed") {
   facts.backlog = 1024;
   facts.local_ports = {32768, 60999};
   facts.servers_of_one_address = 200;
-  Findings all = judge_host(facts);
+  doctor::Findings all = judge_host(facts);
   REQUIRE(all.size() == 3);
   CHECK(worst(all) == Health::Ok);
   facts.files_most = 999;
@@ -255,7 +294,7 @@ TEST_CASE("what the machine allows is compared with what may be needed") {
 }
 
 TEST_CASE("the table has a line for each check, and the worst of them decides") {
-  const Findings findings{
+  const doctor::Findings findings{
       {"a", Health::Ok, "fine"}, {"longer", Health::Warn, "do"}, {"b", Health::Fail, "it"}};
   CHECK(table(findings) ==
         "check  | status | what to do\n"
