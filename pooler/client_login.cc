@@ -477,7 +477,10 @@ void ClientLogin::timed_out() {
   const Tenant* const tenant = waits_ && !over_ ? worker_->tenants().find(record_->name) : nullptr;
   if (tenant)
     return refuse(tiers::too_many_clients(tenant->record, tenant->clients, worker_->snapshot().directory));
-  end({sqlstate::kQueryCanceled, "canceling authentication due to client.login_timeout", {}, {}});
+  const double most_s = std::chrono::duration<double>(deadline_at_ - accepted_at_).count();
+  end({sqlstate::kQueryCanceled, "canceling authentication due to client.login_timeout",
+       fmt::format("The login was not complete after {:g}s.", most_s),
+       "Send the password sooner, or raise client.login_timeout."});
 }
 
 void ClientLogin::refuse(const Error& error) {

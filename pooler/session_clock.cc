@@ -185,7 +185,7 @@ void Session::on_timer() {
       return end({sqlstate::kIdleSessionTimeout,
                   "terminating connection due to client.idle_timeout",
                   "The session was idle for " + in_seconds(now - since_) + ".",
-                  {}});
+                  "Connect again when it is needed, or raise client.idle_timeout."});
     case State::Waiting: {
       const Time full = queue_end();
       const Error why = why_waiting();

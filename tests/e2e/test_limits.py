@@ -286,7 +286,9 @@ class Limits(PgweirCase):
         weir = self.weir(client={"idle_timeout": "1s"})
         client = self.wire(weir)
         self.assertEqual(client.value("select 1"), "1")
-        self.assert_answered(self.next_error(client), "57P05")
+        error = self.next_error(client)
+        self.assert_answered(error, "57P05")
+        self.assertIn("raise client.idle_timeout", error["H"])
         self.assertEqual(client.until_closed(), [])
 
     def test_who_never_says_who_he_is(self):
@@ -301,8 +303,11 @@ class Limits(PgweirCase):
         begun = time.monotonic()
         for name, wire in sockets.items():
             with self.subTest(name):
-                wire.until_closed()
+                error = first_error(wire.until_closed())
                 self.assertLess(time.monotonic() - begun, 6)
+                self.assert_answered(error, "57014")
+                self.assertEqual(error["D"], "The login was not complete after 1s.")
+                self.assertIn("raise client.login_timeout", error["H"])
         self.assertGreater(time.monotonic() - begun, 0.8)
 
     def test_servers_of_a_backend(self):
