@@ -74,6 +74,21 @@ class Railway(unittest.TestCase):
             self.assertTrue(list(ROOT.glob(pattern)), pattern)
         self.assertIn(config["deploy"]["healthcheckPath"], (ROOT / "pooler/http_routes.cc").read_text())
 
+    def test_the_applications_user_is_no_administrator(self):
+        variables = read("template.json")["services"]["pgweir"]["variables"]
+        self.assertNotIn("Postgres", variables["PGWEIR_CONSOLE__ADMINS"]["default"])
+        steps = re.search(r"## From zero to psql\n(.*?)\n## ", (FOLDER / "README.md").read_text(), re.S)[1]
+        self.assertNotIn("ADMINS", steps)
+
+    def test_the_steps_choose_a_tier(self):
+        """By itself DATABASE_URL's database is `free`, whose ceilings are for whoever pays nothing."""
+        steps = re.search(r"## From zero to psql\n(.*?)\n## ", (FOLDER / "README.md").read_text(), re.S)[1]
+        variables = dict(re.findall(r"^ *([A-Z_]+)=(.*)$", steps, re.M))
+        self.assertEqual(set(variables), {"DATABASE_URL", "PORT", "PGWEIR_POOL__DEFAULT_TIER"})
+        done = self.check({name: REFERENCES.get(value, value) for name, value in variables.items()})
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("pool.default_tier = pro  # environment\n", done.stdout)
+
     def test_a_deploy_cuts_no_transaction(self):
         deploy = read("railway.json")["deploy"]
         variables = read("template.json")["services"]["pgweir"]["variables"]
@@ -95,7 +110,7 @@ class Railway(unittest.TestCase):
             "tenants.railway.max_clients = 1000",
             "tenants.railway.pool_mode = transaction",
             "pool.default_tier = pro",
-            "console.admins = postgres",
+            "console.admins = operator",
         ):
             self.assertIn(f"{line}  # environment\n", done.stdout)
         # Every variable has an effect: what it sets no longer is the default's.
