@@ -26,6 +26,7 @@
 #include "pooler/audit_stream.h"
 #include "pooler/base/check.h"
 #include "pooler/base/network.h"
+#include "pooler/deployment.h"
 #include "pooler/descriptors.h"
 #include "pooler/heartbeat.h"
 #include "pooler/http_service.h"
@@ -379,7 +380,7 @@ Exit serve(const std::string& path) {
   }
   const conf::Config& config = (*snapshot)->config();
   size_thread_pool(thread_count(config));
-  SpdlogLog log(STDOUT_FILENO, log_style(config), config.log_level);
+  SpdlogLog log(STDOUT_FILENO, log_style(config), config.log_level, deployment_fields(environment));
   raise_descriptor_limit(config, log);
   make_room_for_stacks(log);
   const auto audit = open_audit(config, log);

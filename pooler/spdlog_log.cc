@@ -78,7 +78,7 @@ void put_json_field(std::string& line, const LogField& field) {
 // Writes whole lines to a descriptor, and gives up on a reader that does not read once the program ends.
 class FdSink final : public spdlog::sinks::sink {
  public:
-  FdSink(int fd, LogStyle style) : fd_(fd), style_(style) {}
+  FdSink(int fd, LogStyle style, std::string always) : fd_(fd), style_(style), always_(std::move(always)) {}
   // Before the first line. The pool joins its thread before it goes, so this thread may look at it always.
   void watch(spdlog::details::thread_pool& pool) { pool_ = &pool; }
   void last_words(std::chrono::steady_clock::time_point until) {
@@ -91,18 +91,19 @@ class FdSink final : public spdlog::sinks::sink {
     put({message.payload.data(), message.payload.size()});
     const std::size_t lost = pool_->overrun_counter();
     if (lost == told_) return;
-    put(format(style_, LogLevel::Warn, "log lines lost", {{"count", lost - told_}}));
+    put(format(LogLevel::Warn, "log lines lost", {{"count", lost - told_}}));
     told_ = lost;
   }
   void flush() override {}
   void set_pattern(const std::string&) override {}
   void set_formatter(std::unique_ptr<spdlog::formatter>) override {}
 
-  static std::string format(LogStyle style, LogLevel level, std::string_view event, Log::Fields fields) {
+  std::string format(LogLevel level, std::string_view event, Log::Fields fields) const {
     const auto since = std::chrono::system_clock::now().time_since_epoch();
     const std::int64_t time_ms = std::chrono::duration_cast<std::chrono::milliseconds>(since).count();
-    std::string line = style == LogStyle::Json ? format_json(level, time_ms, ::getpid(), event, fields)
-                                               : format_text(level, time_ms, event, fields);
+    std::string line = style_ == LogStyle::Json
+                           ? format_json(level, time_ms, ::getpid(), event, fields, always_)
+                           : format_text(level, time_ms, event, fields);
     return line += '\n';
   }
 
@@ -120,6 +121,7 @@ class FdSink final : public spdlog::sinks::sink {
 
   int fd_;
   LogStyle style_;
+  std::string always_;
   spdlog::details::thread_pool* pool_ = nullptr;
   std::size_t told_ = 0;
   std::chrono::steady_clock::time_point until_{};
@@ -147,7 +149,7 @@ std::string format_text(LogLevel level, std::int64_t time_ms, std::string_view e
 }
 
 std::string format_json(LogLevel level, std::int64_t time_ms, int pid, std::string_view event,
-                        Log::Fields fields) {
+                        Log::Fields fields, std::string_view always) {
   std::string line = R"({"@timestamp":)";
   log_text::put_json_time(line, time_ms);
   line += fmt::format(R"(,"log.level":"{}","message":)", name(level).json);
@@ -155,6 +157,7 @@ std::string format_json(LogLevel level, std::int64_t time_ms, int pid, std::stri
   line += fmt::format(R"(,"ecs.version":"{}","event.action":)", log_text::kEcsVersion);
   put_json_string(line, event);
   line += fmt::format(R"(,"service.name":"pgweir","process.pid":{})", pid);
+  line += always;
   for (const LogField& field : fields) {
     if (!is_ecs(field) || is_left_out(field)) continue;
     line += ',';
@@ -178,10 +181,10 @@ struct SpdlogLog::Backend {
   bool colours = false;
 };
 
-SpdlogLog::SpdlogLog(int fd, LogStyle style, LogLevel level)
-    : backend_(std::make_unique<Backend>()), level_(level), style_(style) {
+SpdlogLog::SpdlogLog(int fd, LogStyle style, LogLevel level, std::string always)
+    : backend_(std::make_unique<Backend>()), level_(level) {
   backend_->colours = style == LogStyle::Text && ::isatty(fd) == 1;
-  backend_->sink = std::make_shared<FdSink>(fd, style);
+  backend_->sink = std::make_shared<FdSink>(fd, style, std::move(always));
   backend_->pool = std::make_shared<spdlog::details::thread_pool>(kQueueMax, 1);
   backend_->sink->watch(*backend_->pool);
   backend_->logger = std::make_shared<spdlog::async_logger>("pgweir", backend_->sink, backend_->pool,
@@ -225,7 +228,7 @@ void SpdlogLog::tell(const std::vector<Repeats::Told>& repeated) {
 }
 
 void SpdlogLog::put(LogLevel level, std::string_view event, Fields fields) {
-  std::string line = FdSink::format(style_, level, event, fields);
+  std::string line = backend_->sink->format(level, event, fields);
   if (backend_->colours) {
     const std::size_t at = line.find(name(level).text);
     line.insert(at + name(level).text.size(), kColourEnd);

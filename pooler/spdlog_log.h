@@ -24,15 +24,17 @@ enum class LogStyle : std::uint8_t { Text, Json };  // Json: Elastic Common Sche
 
 // One line without its line end, ready for either style. `time_ms` since 1970, UTC.
 std::string format_text(LogLevel level, std::int64_t time_ms, std::string_view event, Log::Fields fields);
+// `always`: members that every line has, `,"name":"value"`.
 std::string format_json(LogLevel level, std::int64_t time_ms, int pid, std::string_view event,
-                        Log::Fields fields);
+                        Log::Fields fields, std::string_view always = {});
 
 class SpdlogLog final : public Log {
  public:
   static constexpr std::size_t kQueueMax = 2048;
 
-  // Writes to this descriptor, which stays the caller's. Colours only in Text on a terminal.
-  SpdlogLog(int fd, LogStyle style, LogLevel level);
+  // Writes to this descriptor, which stays the caller's. Colours only in Text on a terminal. `always`: as for
+  // format_json.
+  SpdlogLog(int fd, LogStyle style, LogLevel level, std::string always = {});
   // Writes what is queued, for at most a second if nobody reads it.
   ~SpdlogLog() override;
 
@@ -50,7 +52,6 @@ class SpdlogLog final : public Log {
   struct Backend;
   std::unique_ptr<Backend> backend_;
   std::atomic<LogLevel> level_;
-  LogStyle style_;
   std::mutex repeats_mutex_;
   Repeats repeats_;
 };

@@ -1,6 +1,7 @@
 """pgweir under a service manager: what it tells it, and sockets that it gets from it."""
 
 import fcntl
+import json
 import os
 import signal
 import socket
@@ -82,6 +83,13 @@ class Service(PgweirCase):
         self.assertEqual(manager.counts_beats(1), 0)
         weir.signal(signal.SIGCONT)
         self.assertGreaterEqual(manager.counts_beats(1), 2)
+
+    def test_lines_of_the_log_tell_where_it_runs(self):
+        weir, _ = self.managed({"RAILWAY_REPLICA_ID": "r1", "RAILWAY_DEPLOYMENT_ID": "d2"})
+        lines = [json.loads(line) for line in weir.log().splitlines()]
+        self.assertTrue(lines)
+        for line in lines:
+            self.assertEqual((line["service.node.name"], line["labels.railway_deployment_id"]), ("r1", "d2"))
 
     def test_watchdog_of_another_process(self):
         _, manager = self.managed({"WATCHDOG_USEC": "300000", "WATCHDOG_PID": "1"})

@@ -52,6 +52,8 @@ TEST_CASE("a line for collectors is one JSON object in ECS") {
         R"("ecs.version":"8.11.0","event.action":"server lost","service.name":"pgweir","process.pid":42,)"
         R"("pgweir":{"tenant":"acme","server":7}})");
   CHECK_THAT(format_json(LogLevel::Error, kTime, 1, "x", {}), Catch::EndsWith(R"("process.pid":1})"));
+  CHECK_THAT(format_json(LogLevel::Info, kTime, 1, "x", {{"tenant", "acme"}}, R"(,"service.node.name":"r1")"),
+             Catch::EndsWith(R"("process.pid":1,"service.node.name":"r1","pgweir":{"tenant":"acme"}})"));
 }
 
 TEST_CASE("a field of ECS stands beside the others, and is left out where it is empty") {
