@@ -21,8 +21,10 @@ constexpr Bytes content(const char (&text)[N]) {
 constexpr std::array<Text, Question::kKinds> kTexts = {{
     {"pgweir_value", content("SELECT pg_catalog.current_setting($1, true)\0\0")},
     {"pgweir_origin",
-     content("SELECT pg_catalog.current_setting($1, true), (SELECT s.source FROM pg_catalog.pg_settings s"
-             " WHERE pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) pg_catalog.lower($1))\0\0")},
+     content("SELECT pg_catalog.current_setting($1, true), s.source, s.context OPERATOR(pg_catalog.<>)"
+             " 'superuser' OR (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname"
+             " OPERATOR(pg_catalog.=) SESSION_USER) FROM (VALUES (1)) one LEFT JOIN pg_catalog.pg_settings s"
+             " ON pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) pg_catalog.lower($1)\0\0")},
     {"pgweir_temp",
      content(
          "SELECT 1 WHERE EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.refclassid"
@@ -125,12 +127,14 @@ bool Findings::add(const Question& question, Bytes row) {
   Setting setting{question.name, {}};
   if (!read_value(in, setting.value)) return false;
   if (question.kind == Question::Kind::Origin) {
-    std::optional<std::string> source;
-    if (columns != 2 || !read_value(in, source)) return false;
+    std::optional<std::string> source, may;
+    if (columns != 3 || !read_value(in, source) || !read_value(in, may)) return false;
     // The names that extensions would have, and role, have no source: those are emptied, this becomes none.
     const bool own =
         source ? *source == "session" : setting.value && !setting.value->empty() && *setting.value != "none";
     if (!own) setting.value.reset();
+    // No other server would take it from the client.
+    if (own && may == "f") return pins |= pin::kSettings, true;
   } else if (columns != 1) {
     return false;
   }
@@ -152,6 +156,14 @@ void Suspicion::add_setting(const std::string& name) {
 
 void Suspicion::add_set_back(std::string key) {
   if (!may_set_back(key)) set_back.push_back(std::move(key));
+}
+
+void Suspicion::add_doubted(const std::string& name) {
+  if (!doubts(name) && doubted.size() < kSettingsMost) doubted.push_back(name);
+}
+
+bool Suspicion::doubts(const std::string& name) const {
+  return undone || std::find(doubted.begin(), doubted.end(), name) != doubted.end();
 }
 
 bool Suspicion::may_set_back(Bytes key) const {

@@ -38,7 +38,7 @@ std::string names(Pins pins);
 struct Question {
   enum class Kind : std::uint8_t {
     Value,       // of a setting
-    Origin,      // the same, and whether it is the session's own
+    Origin,      // the same, whether it is the session's own, and whether its user may set it elsewhere, too
     Temp,        // whether there is any
     Cursors,     // the same
     Locks,       // the same
@@ -101,6 +101,8 @@ struct Suspicion {
   std::vector<std::string> settings;     // set, or set back
   std::vector<std::string> set_back;     // those to their defaults, which for Postgres are not the client's
   bool all_set_back = false;             // all of the client's may have been
+  std::vector<std::string> doubted;      // those of `settings` that others than plain SETs may have set
+  bool undone = false;                   // some of it has failed or was rolled back
   bool held = false;                     // those that have ceilings may have been set, whatever was named
   std::vector<Findings::Setting> above;  // found in the open transaction: what they are to be instead
   Pins pins = 0;                         // what may have come or gone
@@ -110,6 +112,8 @@ struct Suspicion {
   // `key`: see setting_key.
   void add_set_back(std::string key);
   bool may_set_back(Bytes key) const;
+  void add_doubted(const std::string& name);
+  bool doubts(const std::string& name) const;
 };
 
 }  // namespace pgweir

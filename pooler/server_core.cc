@@ -22,12 +22,6 @@ constexpr Bytes kSetStatement = "pgweir_set";
 constexpr char kSetText[] = "SELECT pg_catalog.set_config($1,$2,false)\0\0";  // text, NUL, no parameter types
 constexpr Bytes kSetContent{kSetText, sizeof kSetText};
 
-// Taking back the session's user takes back its role, too.
-constexpr Bytes kWhoSpeaks[] = {"role", "session_authorization"};
-bool speaks(Bytes name) {
-  return std::find(std::begin(kWhoSpeaks), std::end(kWhoSpeaks), name) != std::end(kWhoSpeaks);
-}
-
 // Messages that must be here whole before anything is done with them; all of them are small.
 constexpr std::size_t kWholeErrorMax = 16 << 10;
 constexpr std::size_t kWholeTagMax = 80;
@@ -57,9 +51,12 @@ bool changes_definitions(const char* tag) {
          (tag[0] == 'D' && tag[1] == 'R');
 }
 
+bool tells_of_rollback(const char* tag) { return tag[0] == 'R' && tag[1] == 'O'; }
+
 // These, DISCARD ALL and DEALLOCATE ALL, and not the DELETE that many rows are told of.
-bool tells_of_statements(const char* tag) {
-  return changes_definitions(tag) || (tag[0] == 'D' && !(tag[1] == 'E' && tag[2] == 'L'));
+bool is_noted(const char* tag) {
+  return changes_definitions(tag) || tells_of_rollback(tag) ||
+         (tag[0] == 'D' && !(tag[1] == 'E' && tag[2] == 'L'));
 }
 
 // "cached plan must not change result type", in any language.
@@ -191,8 +188,7 @@ std::size_t ServerCore::pass_on(Bytes in, Outcome& outcome) {
         if (size == kHeaderBytes || !pipeline.pass(message[0])) return end;
         break;
       case 'C':
-        if (size < kHeaderBytes + 4 || tells_of_statements(message + kHeaderBytes) || !pipeline.pass('C'))
-          return end;
+        if (size < kHeaderBytes + 4 || is_noted(message + kHeaderBytes) || !pipeline.pass('C')) return end;
         ++outcome.statements;
         break;
       case 'Z':
@@ -243,7 +239,7 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
     case Verdict::Violation: outcome.broken = "sent a message that answers nothing"; return false;
     case Verdict::Poisoned: outcome.poisoned = true; return false;
     case Verdict::Forward: {
-      if (type == 'E') request_failed_ = true;
+      if (type == 'E') request_failed_ = outcome.undone = true;
       const bool refused =
           type == 'E' && !outcome.fatal && reply.op && ops.front().kind == StatementOp::Kind::Refuse;
       const bool unsupplied = type == 'E' && !outcome.fatal && reply.op &&
@@ -285,6 +281,9 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
   }
   if (reply.ours_failed && !outcome.fatal && !on_ours_failed(whole.substr(kHeaderBytes), audience))
     return false;
+  if (type == 'C' && reply.verdict == Verdict::Forward && whole.size() > kHeaderBytes + 1 &&
+      tells_of_rollback(whole.data() + kHeaderBytes))
+    outcome.undone = true;
   if ((type == 'C' || type == 'Z') && whole.size() > kHeaderBytes)
     on_whole(type, whole.substr(kHeaderBytes), reply, audience);
   if (reply.verdict == Verdict::Swallow && !errands_.empty() &&
@@ -366,6 +365,10 @@ bool ServerCore::on_ours_failed(Bytes error_body, Audience& audience) {
     errands_.front().failed = true;
     const Errand::Kind kind = errands_.front().kind;
     if (kind == Errand::Kind::Tell || kind == Errand::Kind::Ask) return true;
+    const Errand& errand = errands_.front();
+    keeps_others = kind == Errand::Kind::Settings && errand.to != applied &&
+                   errand.answered < errand.questions.size() &&
+                   errand.questions[errand.answered].name.empty();
   }
 #ifndef PGWEIR_PLANT_TRUST_FAILED
   doubt_ours();
@@ -387,7 +390,10 @@ void ServerCore::end_errand(Gather& to_client, Audience& audience) {
   if (done.kind == Errand::Kind::Ask) return audience.on_rows_end(!done.failed);
   if (done.failed) return;
   switch (done.kind) {
-    case Errand::Kind::Settings: applied = std::move(done.to); break;
+    case Errand::Kind::Settings:
+      audience.on_applied(*applied);
+      applied = std::move(done.to);
+      break;
     case Errand::Kind::Introduce: introduced = std::move(done.introduction.told); break;
     case Errand::Kind::Clean:
       dirty = others_sequences = false;
@@ -529,7 +535,7 @@ void ServerCore::apply_settings(const SettingsRef& wanted, Gather& to_server) {
       if (applied->values.contains(name)) put_set(out, name, std::nullopt, errand);
     const auto taken_back = [this](Bytes name) { return applied->hasty && is_timeout(name); };
     for (const auto& [name, value] : applied->values)
-      if (!speaks(name) && !wanted->values.contains(name) && !taken_back(name))
+      if (!decides_who(name) && !wanted->values.contains(name) && !taken_back(name))
         put_set(out, name, std::nullopt, errand);
     const auto give = [&](const std::string& name, const std::string& value) {
       const auto has = applied->values.find(name);
@@ -540,7 +546,7 @@ void ServerCore::apply_settings(const SettingsRef& wanted, Gather& to_server) {
       }
     };
     for (const auto& [name, value] : wanted->values)
-      if (!speaks(name) && !is_timeout(name)) give(name, value);
+      if (!decides_who(name) && !is_timeout(name)) give(name, value);
     for (auto name = std::rbegin(kWhoSpeaks); name != std::rend(kWhoSpeaks); ++name)
       if (const auto value = wanted->values.find(*name); value != wanted->values.end())
         put_set(out, *name, value->second, errand);

@@ -45,6 +45,8 @@ class ServerCore {
     // The client's request was canceled. Answers the ErrorResponse that it is given in place of Postgres's
     // own; null: none.
     virtual const std::string* on_canceled() { return nullptr; }
+    // apply_settings() has gone well. The server had `before`.
+    virtual void on_applied(const SettingsMap& /*before*/) {}
     // A request of ours was refused. Answers whether the server is to be heard any more.
     virtual bool on_ours_failed(Bytes /*error_body*/) { return true; }
     virtual void on_audited(Findings&, protocol::Gather& /*to_client*/) {}  // the answers to audit()
@@ -61,6 +63,7 @@ class ServerCore {
   struct Outcome {
     unsigned readies = 0;          // ReadyForQuery messages of the client's requests
     unsigned ends = 0;             // of them, those with no transaction open behind them
+    bool undone = false;           // a request of the client's has failed, or a ROLLBACK was done
     unsigned statements = 0;       // of the client's that came to their end, in whichever way
     bool fatal = false;            // an unasked ErrorResponse: the server is about to close
     const char* broken = nullptr;  // the server broke the protocol: what it did
@@ -114,10 +117,11 @@ class ServerCore {
 
   protocol::Pipeline pipeline;
   char tx_status = 'I';
-  bool dirty = false;      // a request ran that may have left state behind, which DISCARD ALL takes away
-  bool spoiled = false;    // the same, and DISCARD ALL would not
-  bool shut_down = false;  // its last word was that Postgres ends, or that somebody ends it
-  bool temp_used = false;  // temporary tables may have been used, ever
+  bool dirty = false;         // a request ran that may have left state behind, which DISCARD ALL takes away
+  bool spoiled = false;       // the same, and DISCARD ALL would not
+  bool shut_down = false;     // its last word was that Postgres ends, or that somebody ends it
+  bool keeps_others = false;  // it has refused to take back what another client had set
+  bool temp_used = false;     // temporary tables may have been used, ever
   ServerStatements statements;
   // Binds of named statements, by their number in the pipeline; of those answered already some may remain.
   struct Use {

@@ -193,7 +193,7 @@ void Session::settle(Actions& out, Bytes in) {
   if (!closing_ && core_.state() == State::Idle) {
     end_if_told();
     if (closing_) return;
-    if (untold) return prove();
+    if (!welcomed_) return prove();
     if (held_.size() >= protocol::kHeaderBytes) pump(held_);
   }
 }
@@ -308,7 +308,9 @@ void Session::give_back(Actions::Server how) {
   switch (how) {
     case Actions::Server::Release: return group_.release(server);
     case Actions::Server::Abandon: return group_.abandon(server);
-    case Actions::Server::Drop: return group_.drop(server, "its session ended in the middle");
+    case Actions::Server::Drop:
+      return group_.drop(server, server.core.keeps_others ? "it keeps what a client has set"
+                                                          : "its session ended in the middle");
     case Actions::Server::Keep: PGWEIR_CHECK(false);
   }
 }

@@ -138,6 +138,7 @@ void SessionCore::granted(ServerCore& server, Bytes held, Actions& out) {
   // In front of the client's own timeouts.
   if (server.introduction && !proving_) introduce(out);
 #ifndef PGWEIR_PLANT_FORGET_SETTINGS
+  if (!proving_ && may_keep_others(server)) introducing_ = true;
   server.apply_settings(wanted_, out.to_server);
 #endif
   if (server.last_client != 0 && server.last_client != number_) server.others_sequences = true;
@@ -147,6 +148,23 @@ void SessionCore::granted(ServerCore& server, Bytes held, Actions& out) {
   if (introducing_) return void(out.stalled = true);
   if (!proving_) relay(held, out);
   after_step(out);
+}
+
+// Whether it may refuse to take back what another client has set, because the role may not.
+bool SessionCore::may_keep_others(const ServerCore& server) const {
+  if (server.applied == wanted_) return false;
+  const SettingsMap::Values& had = server.applied->values;
+  return std::any_of(had.begin(), had.end(), [this](const auto& each) {
+    return !wanted_->values.contains(each.first) && !books_->settings.returns(each.first);
+  });
+}
+
+// Nothing of the client's was sent.
+void SessionCore::try_another(Actions& out) {
+  ours_failed_.reset();
+  proving_ = false;
+  unlink(Actions::Server::Drop, out);
+  state_ = State::Idle;
 }
 
 // Its answer is waited for: were it to fail, the client's request would run for whoever was there before.
@@ -334,6 +352,8 @@ void SessionCore::server_bytes(Bytes in, Actions& out) {
     statements_left_ = 0;
     commanding_ = false;
   }
+  if (ours_failed_ && server_->keeps_others && (proving_ || introducing_)) return try_another(out);
+  if (outcome.undone && suspicion_) suspicion_->undone = true;
   // The client's own requests may be running without its settings: end it before it hears their answers.
   if (ours_failed_ && !proving_) {
     const std::string why = protocol::parse_error(*ours_failed_).message;
@@ -596,7 +616,13 @@ bool SessionCore::on_ours_failed(Bytes error_body) {
     return true;
   }
   if (!ours_failed_) ours_failed_ = std::make_unique<std::string>(error_body);
-  return proving_;
+  return proving_ && !server_->keeps_others;
+}
+
+void SessionCore::on_applied(const SettingsMap& before) {
+  if (!introducing_ && !proving_) return;
+  for (const auto& [name, value] : before.values)
+    if (!wanted_->values.contains(name)) books_->settings.mark_returned(name);
 }
 
 }  // namespace pgweir

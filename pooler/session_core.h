@@ -172,7 +172,8 @@ class SessionCore final : private ServerCore::Audience {
   RequestTrail* trail() const { return trail_.get(); }
   // The text of the request in front of `held`, as far as it is there; empty where none is known.
   KeptText asked(Bytes held) const;
-  // Its server is being told for whom it works, and runs nothing of the client's yet.
+  // Its server is being told for whom it works, or gives up what is another client's, and runs nothing of the
+  // client's yet.
   bool introducing() const { return introducing_; }
   // ... must be told again, since a text in the open transaction may have taken that away.
   bool must_introduce() const {
@@ -251,6 +252,8 @@ class SessionCore final : private ServerCore::Audience {
   void look_for_sequences(protocol::SqlWords words, Bytes sql, Actions& out);
   void forget_sequences(Actions& out);
   void introduce(Actions& out);
+  bool may_keep_others(const ServerCore& server) const;
+  void try_another(Actions& out);
   [[nodiscard]] std::unique_ptr<Ruling> note_unnamed();
   [[nodiscard]] std::unique_ptr<Ruling> note_unread(std::size_t size);
   // Of a walsender: pooler/session_replication.cc.
@@ -276,6 +279,7 @@ class SessionCore final : private ServerCore::Audience {
   bool deallocates_ours(Bytes text) const;
   bool deallocates_ours_among(Bytes text) const;
   void say_done(Bytes tag, const SettingsMap& before, Actions& out);
+  bool in_other_role() const;
   bool begin_audit(Actions& out);
   void keep_to_held();
   void forget_starts(Findings& findings) const;
@@ -392,6 +396,7 @@ class SessionCore final : private ServerCore::Audience {
   void on_stale(Statement& statement) override { books_->statements.retire(statement); }
   const std::string* on_canceled() override { return canceled_as_.get(); }
   bool on_ours_failed(Bytes error_body) override;
+  void on_applied(const SettingsMap& before) override;
   void on_audited(Findings& findings, protocol::Gather& to_client) override;
   void on_told(bool well, bool after_error) override;
   bool on_notification(Bytes body) override;
@@ -424,7 +429,7 @@ class SessionCore final : private ServerCore::Audience {
   bool commanding_ = false;  // the request that runs is a walsender's command and no SQL
   bool claimed_ = false;     // a place in pin_book_, for what the open transaction will leave
   bool auditing_ = false;
-  bool introducing_ = false;         // the server is told for whom it works; nothing else runs before
+  bool introducing_ = false;         // see introducing(); nothing else runs before
   bool audit_canceled_ = false;      // it met a cancel that was meant for the client's request
   bool worked_ = false;              // requests were sent since the last end of a transaction
   bool unnamed_noteworthy_ = false;  // the unnamed statement is more than a plain query

@@ -440,7 +440,14 @@ void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
       static_cast<Pins>(may_come(effects) | pin_if(changes.temp_path, pin::kTemp) | (gone & pins_));
   if (pins) suspicion().pins |= pins;
   if (channels_ && changes.unlistens) note_unlistens(effects);
-  for (const std::string& name : changes.settings) suspicion().add_setting(name);
+  for (const std::string& name : changes.settings) {
+    suspicion().add_setting(name);
+    const bool plain =
+        std::any_of(effects.statements.begin(), effects.statements.end(), [&](const auto& each) {
+          return (each.kind == Kind::Set || each.kind == Kind::Reset) && each.name == name;
+        });
+    if (!plain) suspicion_->add_doubted(name);
+  }
   wait_behind_ = wait_behind_ || loses_start();
   note_token(changes);
 }
@@ -473,6 +480,17 @@ void SessionCore::end_batch() {
   dirty_batch_ = drops_names_ = unlent_ = bound_ = reset_ran_ = false;
 }
 
+// What the client sets, another role may have allowed.
+bool SessionCore::in_other_role() const {
+  const SettingsMap::Values& values = wanted_->values;
+  return std::any_of(kWhoSpeaks.begin(), kWhoSpeaks.end(), [&](Bytes name) {
+    const auto own = values.find(name);
+    const auto& named = suspicion_->settings;
+    return (own != values.end() && own->second != "none") ||
+           std::find(named.begin(), named.end(), name) != named.end();
+  });
+}
+
 bool SessionCore::begin_audit(Actions& out) {
   // Whoever keeps the server, or is going to.
   if (look_first_ && (pins_ | (suspicion_ ? suspicion_->pins : Pins{0})) != 0) {
@@ -499,7 +517,12 @@ bool SessionCore::begin_audit(Actions& out) {
     const std::string key = setting_key(name);
     // What servers report by themselves needs no question, but for whose it is.
     if (server_->fresh->contains(key) && !set_back(key)) continue;
+#ifdef PGWEIR_PLANT_TRUST_VALUE
     const bool origin = suspicion_->may_set_back(key);
+#else
+    const bool origin =
+        suspicion_->may_set_back(key) || suspicion_->doubts(name) || (in_other_role() && !decides_who(key));
+#endif
     questions.push_back({origin ? Question::Kind::Origin : Question::Kind::Value, name});
   }
   for (const Proof& proof : kProofs)

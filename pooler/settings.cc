@@ -110,6 +110,10 @@ std::chrono::milliseconds idle_timeout(Bytes value) {
   return std::chrono::milliseconds(static_cast<std::int64_t>(std::max(ms, 0.0)));
 }
 
+bool decides_who(Bytes name) {
+  return std::find(kWhoSpeaks.begin(), kWhoSpeaks.end(), name) != kWhoSpeaks.end();
+}
+
 bool same_path(Bytes parsing, Bytes other) {
   return parsing == other || std::all_of(std::begin(kPath), std::end(kPath), [&](Bytes name) {
            return value_in(parsing, name) == value_in(other, name);
@@ -281,6 +285,15 @@ void SettingsBook::mark_proven(const SettingsRef& map) {
   map->proven = true;
   if (proven_.size() == kProvenKept) proven_.erase(proven_.begin());
   proven_.push_back(map);
+}
+
+// Anybody may set what Postgres reports, who speaks, and how long a statement takes.
+bool SettingsBook::returns(Bytes name) const {
+  return is_tracked_setting(name) || decides_who(name) || is_timeout(name) || returned_.contains(name);
+}
+
+void SettingsBook::mark_returned(Bytes name) {
+  if (returned_.size() < kReturnedKept && !returns(name)) returned_.emplace(name);
 }
 
 void SettingsBook::sweep() {

@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -60,6 +61,10 @@ bool is_timeout(Bytes name);
 // What ends a session that asks for nothing, and how long it lets it be; 0: as long as it likes, or no value.
 inline constexpr Bytes kIdleTimeout = "idle_session_timeout";
 std::chrono::milliseconds idle_timeout(Bytes value);
+
+// Whose session it is. Taking back the session's user takes back its role, too.
+inline constexpr std::array<Bytes, 2> kWhoSpeaks = {"role", "session_authorization"};
+bool decides_who(Bytes name);
 
 // Whether names of tables and functions mean the same under both, of SettingsMap::parsing.
 bool same_path(Bytes parsing, Bytes other);
@@ -114,6 +119,10 @@ class SettingsBook {
     bool own;  // the client's; else it is what a fresh session has
   };
   Odd odd_setting(const SettingsMap& map) const;
+  // Whether servers are known to take back what a client has set of it; of kReturnedKept names at most.
+  bool returns(Bytes name) const;
+  void mark_returned(Bytes name);
+  static constexpr std::size_t kReturnedKept = 1000;
   // What a client with this map is told at login: the settings that servers report, which vary by version.
   SettingsMap::Values welcome(const SettingsMap& map) const;
 
@@ -123,6 +132,7 @@ class SettingsBook {
   SharedValues baseline_ = no_values();
   bool baseline_plain_sql_ = true;
   std::map<SettingsMap::Values, std::weak_ptr<SettingsMap>> maps_;
+  std::set<std::string, std::less<>> returned_;
   std::vector<SettingsRef> proven_;  // kept alive so that a returning client need not wake a server
   std::size_t sweep_at_ = 64;
   SettingsRef empty_;

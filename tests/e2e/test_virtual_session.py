@@ -60,7 +60,8 @@ class VirtualSession(PgweirCase):
         return {self.value(connection, "select pg_backend_pid()") for _ in range(count)}
 
     def assert_free(self, connection):
-        self.assertEqual(len(self.pids(connection)), SERVERS, "still pinned")
+        # A server that is being cleaned is not lent meanwhile.
+        wait_until(lambda: len(self.pids(connection)) == SERVERS, what="no pin")
 
     def assert_pinned(self, connection):
         self.assertEqual(len(self.pids(connection)), 1, "not pinned")
@@ -185,6 +186,46 @@ class Settings(VirtualSession):
             with self.assertRaises(psycopg.errors.UndefinedObject):
                 connection.execute("set no_such_thing = 1")
             self.assertEqual(self.value(connection, "show work_mem"), "4MB")
+
+
+class Privileges(VirtualSession):
+    def test_what_the_role_may_not_set_ends_nobody(self):
+        names = "session_replication_role log_statement lc_messages deadlock_timeout ssl shared_buffers".split()
+        refused = (psycopg.errors.InsufficientPrivilege, psycopg.errors.CantChangeRuntimeParam)
+        ways = ["set {0} to default", "select set_config('{0}', current_setting('{0}'), false)", "reset {0}"]
+        with self.connect() as one, self.connect() as other:
+            for name in names:
+                for way in ways:
+                    with self.subTest(name=name, way=way):
+                        with self.assertRaises(refused):
+                            one.execute(way.format(name))
+                        one.execute("begin; set local work_mem = '9MB'; set lock_timeout = '9s'")
+                        with suppress(psycopg.Error):
+                            one.execute(way.format(name))
+                        one.execute("rollback")
+                        for _ in range(SERVERS):
+                            for each in (one, other):
+                                self.assertEqual(self.value(each, "show lock_timeout"), "0")
+            self.assert_free(one)
+
+    def test_what_its_owner_lets_a_function_set_keeps_its_server(self):
+        name = "session_replication_role"
+        with self.connect() as one:
+            one.execute("create function replay() returns text language sql as"
+                        f" $$ select set_config('{name}', 'replica', false) $$")
+        self.postgres.sql("alter function replay() owner to postgres; alter function replay() security definer", "app")
+        with self.connect() as other:
+            with self.connect() as one:
+                one.execute("select replay()")
+                self.assertEqual({self.value(one, f"show {name}") for _ in range(8)}, {"replica"})
+                self.assert_pinned(one)
+                self.assertEqual({self.value(other, f"show {name}") for _ in range(8)}, {"origin"})
+            self.assertEqual({self.value(other, f"show {name}") for _ in range(12)}, {"origin"})
+            with self.connect() as one:
+                one.execute("select replay()")
+                one.execute("discard all")
+                self.assert_free(one)
+                self.assertEqual({self.value(one, f"show {name}") for _ in range(8)}, {"origin"})
 
 
 class Pins(VirtualSession):

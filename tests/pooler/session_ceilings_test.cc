@@ -211,8 +211,10 @@ TEST_CASE(
   // The timeout, by which no other is to be ended, what the text names, those with a ceiling in order of
   // their names, then the injected one.
   const auto value = [](const char* text) { return bound() + row(text) + done(); };
-  client.hears(parsed() + value("10s") + parsed() + value("10s") + value("1GB") + value("off") +
-               value("1MB") + value("acme") + ready());
+  std::string own;
+  protocol::put_data_row(own, {"1GB", "session", "t"});
+  client.hears(parsed() + value("10s") + parsed() + value("10s") + parsed() + bound() + own + done() +
+               value("off") + value("1MB") + value("acme") + ready());
   CHECK(told == "work_mem=1GB 1");
   CHECK(place.guard.tally() == CeilingTally{{"work_mem", {0, 0, 1}}});
   CHECK(client.core.wanted()->values == SettingsMap::Values{{"work_mem", "4MB"}});
@@ -536,7 +538,7 @@ TEST_CASE("on a server that was outgrown, RESET ALL is the last that runs in its
     CHECK(client.sent().find("B:pgweir_origin") != std::string::npos);
     const auto origin = [](const char* value) {
       std::string bytes;
-      protocol::put_data_row(bytes, {std::string(value), std::string("client")});
+      protocol::put_data_row(bytes, {std::string(value), "client", "t"});
       return bound() + bytes + done();
     };
     client.hears(parsed() + origin("10s") + bound() + row("10s") + done() + origin("off") + origin("1MB") +

@@ -376,7 +376,7 @@ TEST_CASE(
   client.hears(done("DISCARD ALL") + ready());
   CHECK(client.sent() == "P:pgweir_origin B:pgweir_origin E S");
   std::string values;
-  protocol::put_data_row(values, {"4MB", "default"});
+  protocol::put_data_row(values, {"4MB", "default", "t"});
   client.hears(parsed() + answered(values));
   CHECK(client.sent() == "P:pgweir_set B:pgweir_set E S");
   client.hears(parsed() + bound() + row("5MB") + done() + ready());

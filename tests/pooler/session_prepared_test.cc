@@ -191,20 +191,22 @@ TEST_CASE("what an executed statement leaves is followed") {
   Place place;
   // It might be executed in the transaction that prepares it, and was not.
   std::string unset;
-  protocol::put_data_row(unset, {std::nullopt});
+  protocol::put_data_row(unset, {std::nullopt, std::nullopt, std::nullopt});
   Prepared client(place, "prepare p as select set_config('app.a', 'x', false)", "{}",
                   parsed() + bound() + unset + done() + parsed());
   client.asks(query("execute p"), place.other);
   client.sent();
   client.hears(parsed() + ready() + rows());
-  CHECK(client.sent() == "P:pgweir_value B:pgweir_value E S");
-  CHECK(client.hears(parsed() + answered(row("x"))) == "release");
+  CHECK(client.sent() == "P:pgweir_origin B:pgweir_origin E S");
+  std::string found;
+  protocol::put_data_row(found, {"x", std::nullopt, std::nullopt});
+  CHECK(client.hears(parsed() + answered(found)) == "release");
   CHECK(client.core.wanted()->values.at("app.a") == "x");
 }
 
 TEST_CASE("what code that names any statement is given is followed when a later request executes it") {
   std::string unset;
-  protocol::put_data_row(unset, {std::nullopt});
+  protocol::put_data_row(unset, {std::nullopt, std::nullopt, std::nullopt});
   Place place;
   Prepared client(place, "prepare p as select set_config('app.a', 'x', false)", "{}",
                   parsed() + bound() + unset + done() + parsed());
@@ -215,7 +217,7 @@ TEST_CASE("what code that names any statement is given is followed when a later 
   client.says(query("execute p") + query("commit"));
   client.sent();
   client.hears(rows('T') + done("COMMIT") + ready());
-  CHECK(client.sent().starts_with("P:pgweir_value B:pgweir_value E"));
+  CHECK(client.sent().starts_with("P:pgweir_origin B:pgweir_origin E"));
 }
 
 TEST_CASE("what a PREPARE has found under its name is followed when the next request executes it") {
@@ -228,7 +230,7 @@ TEST_CASE("what a PREPARE has found under its name is followed when the next req
   REQUIRE(client.granted(place.other).empty());
   CHECK(client.sent() == "P:s S Q:prepare s as select 1 Q:execute s");
   CHECK(client.hears(parsed() + ready() + error("42P05") + ready() + rows()).empty());
-  CHECK(client.sent().starts_with("P:pgweir_value B:pgweir_value E"));
+  CHECK(client.sent().starts_with("P:pgweir_origin B:pgweir_origin E"));
 }
 
 TEST_CASE("what cannot be taken over stays where it is") {

@@ -7,7 +7,7 @@ using namespace pgweir::test;
 namespace {
 std::string two_values(const std::string& value, const std::optional<std::string>& source) {
   std::string out;
-  protocol::put_data_row(out, {value, source});
+  protocol::put_data_row(out, {value, source, source ? std::optional<std::string>("t") : std::nullopt});
   return out;
 }
 }  // namespace
@@ -68,8 +68,8 @@ TEST_CASE("a SET inside a transaction is asked for when it has ended") {
   client.sent();
   CHECK(client.says(query("rollback")).empty());
   CHECK(client.hears(done("ROLLBACK") + ready()).empty());
-  CHECK(client.sent() == "Q:rollback P:pgweir_value B:pgweir_value E S");
-  CHECK(client.hears(parsed() + answered(row("4MB"))) == "release");
+  CHECK(client.sent() == "Q:rollback P:pgweir_origin B:pgweir_origin E S");
+  CHECK(client.hears(parsed() + answered(two_values("4MB", "session"))) == "release");
   CHECK(client.core.wanted()->values.at("work_mem") == "4MB");
 }
 

@@ -13,6 +13,11 @@ namespace pgweir::sim {
 namespace {
 constexpr std::uint64_t kRowsAtOnce = 8;
 const char* const kTraces[] = {"mark", "temp"};
+struct Function {
+  std::string oid, name, setting;
+};
+const Function kFunctions[] = {{"16400", "remember", "app.mark"},
+                               {"16401", "elevate", std::string(kGuarded)}};
 
 bool is_trace(Bytes name) {
   return std::find(std::begin(kTraces), std::end(kTraces), name) != std::end(kTraces);
@@ -72,17 +77,23 @@ void PgSession::set(const std::string& name, std::string value) {
   settings_[name] = spelt(name, value);
 }
 
-// What is told of remember(), the one function of a user: its catalogs, its body, who uses it.
+void PgSession::refuse_setting() {
+  fail("42501", "permission denied to set parameter \"" + std::string(kGuarded) + "\"");
+}
+
+// What is told of remember() and elevate(), the functions of a user: their catalogs, bodies, who uses them.
 bool PgSession::asked_for_functions(const std::string& sql) {
   const auto says = [&](const char* part) { return sql.find(part) != std::string::npos; };
   std::string out;
   if (says("hashtext"))
     protocol::put_data_row(out, {"1 1"});
   else if (says("pg_get_functiondef"))
-    protocol::put_data_row(out,
-                           {"1255 16400", "remember", "sql", "select set_config('app.mark', $1, false)"});
+    for (const auto& [oid, name, setting] : kFunctions)
+      protocol::put_data_row(out, {"1255 " + std::string(oid), name, "sql",
+                                   fmt::format("select set_config('{}', $1, false)", setting)});
   else if (says("pg_inherits"))
-    protocol::put_data_row(out, {"1255 16400", "remember", "f"});
+    for (const auto& [oid, name, setting] : kFunctions)
+      protocol::put_data_row(out, {"1255 " + std::string(oid), name, "f"});
   else if (says("ev_action"))
     return true;
   else
@@ -111,9 +122,17 @@ bool PgSession::asked_by_pooler(const std::string& sql, const std::vector<std::s
     row(initial_["statement_timeout"]);  // for the transaction only, in which no time passes
   } else if (says("set_config")) {
     if (values.size() < 2) return fail("42601", "wrong parameters"), false;
+    if (values[0] == kGuarded) return refuse_setting(), false;
     if (const auto bad = bad_setting({{values[0], values[1]}})) return fail("22023", *bad), false;
     set(values[0], values[1].empty() ? "default" : values[1]);
     row(settings_[values[0]]);  // as Postgres spells it
+  } else if (says("current_setting(s.name)")) {
+    for (const auto& [name, value] : settings_) {
+      if (value == initial_[name]) continue;
+      std::string out;
+      protocol::put_data_row(out, {name, value, name == kGuarded ? "f" : "t"});
+      put(std::move(out));
+    }
   } else if (says("current_setting")) {
     if (values.size() != 1) return fail("42601", "wrong parameters"), false;
     std::optional<std::string> value, source;  // none of a setting that it does not know
@@ -125,7 +144,7 @@ bool PgSession::asked_by_pooler(const std::string& sql, const std::vector<std::s
     }
     std::string out;
     if (says("pg_settings"))
-      protocol::put_data_row(out, {value, source});
+      protocol::put_data_row(out, {value, source, values[0] == kGuarded ? "f" : "t"});
     else
       protocol::put_data_row(out, {value});
     put(std::move(out));
@@ -197,6 +216,8 @@ void PgSession::run(const std::string& asked, const std::vector<std::string>& bo
     const auto found = from_map.find(word);
     row(found == from_map.end() ? Bytes() : Bytes(found->second));
     complete("SHOW");
+  } else if ((verb == "set" || verb == "reset") && words[1] == kGuarded) {
+    return refuse_setting();
   } else if (verb == "set") {
     set(words[1], unquoted(word));
     complete("SET");
@@ -225,9 +246,10 @@ void PgSession::run(const std::string& asked, const std::vector<std::string>& bo
   } else if (verb == "notify" || verb == "NOTIFY") {
     notifying_.push_back({channel_of(words), quoted_in(sql)});
     complete("NOTIFY");
-  } else if (verb == "select" && word.starts_with("remember(")) {
-    set("app.mark", values.empty() ? quoted_in(sql) : values[0]);
-    row(settings_["app.mark"]);
+  } else if (verb == "select" && (word.starts_with("remember(") || word.starts_with("elevate("))) {
+    const std::string setting = word[0] == 'r' ? "app.mark" : std::string(kGuarded);
+    set(setting, values.empty() ? quoted_in(sql) : values[0]);
+    row(settings_[setting]);
     complete("SELECT 1");
   } else if (verb == "select") {
     set(quoted_in(sql), values.empty() ? "" : values[0]);

@@ -41,6 +41,7 @@ PgSession::PgSession(Identity identity, const Values& settings) : identity_(std:
   settings_["work_mem"] = "4MB";
   settings_["lock_timeout"] = "0";
   settings_["app.mark"] = "";
+  settings_[std::string(kGuarded)] = "none";
   for (const auto& [name, value] : settings) settings_[name] = spelt(name, value);
   initial_ = settings_;
   told_ = reported();
@@ -56,6 +57,8 @@ PgSession::Values PgSession::reported() const {
 PgSession::Values PgSession::traces() const {
   Values all = traces_;
   if (const std::string& mark = settings_.at("app.mark"); !mark.empty()) all["app.mark"] = mark;
+  if (const std::string& guarded = settings_.find(kGuarded)->second; guarded != "none")
+    all[std::string(kGuarded)] = guarded;
   for (const auto& [channel, who] : channels_)
     if (!who.empty()) all["channel " + channel] = who;
   return all;

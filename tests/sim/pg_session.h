@@ -7,11 +7,11 @@
 //   echo W | rows N SIZE W | begin | commit | rollback | error STATE W | sleep MS W | stubborn MS W |
 //   show NAME |
 //   set NAME = 'VALUE' | reset NAME | reset all | select set_config('NAME', $1, false) |
-//   select remember('VALUE') | create temp table W () | drop table W | listen CHANNEL | unlisten CHANNEL |
-//   unlisten * | notify CHANNEL, 'W' | insert W | where | whoami | notice W | copyin W | copyout N W |
-//   discard all | deallocate all | set mark W | values ('W') |
-//   table NAME | alter table NAME rename column v to W |
-//   prepare NAME [(text)] as COMMAND | execute NAME[('W')] | deallocate NAME
+//   select remember('VALUE') | select elevate('VALUE') | create temp table W () | drop table W | listen
+//   CHANNEL | unlisten CHANNEL | unlisten * | notify CHANNEL, 'W' | insert W | where | whoami | notice W |
+//   copyin W | copyout N W | discard all | deallocate all | set mark W | values ('W') | table NAME | alter
+//   table NAME rename column v to W | prepare NAME [(text)] as COMMAND | execute NAME[('W')] | deallocate
+//   NAME
 //
 // (stubborn is a sleep that heeds no cancel; the last is nothing that Postgres's grammar knows, and what it
 // leaves behind nobody can be asked for; a table is there when its one column has been renamed) and what the
@@ -108,6 +108,7 @@ class PgSession {
   void extended(char type, Bytes body);
   void copy_message(char type, Bytes body);
   void set(const std::string& name, std::string value);
+  void refuse_setting();
   void tell_statements();
   bool asked_for_functions(const std::string& sql);
   bool asked_by_pooler(const std::string& sql, const std::vector<std::string>& values);

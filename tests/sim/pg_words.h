@@ -9,6 +9,9 @@
 
 namespace pgweir::sim {
 
+// A setting that the role may not set; a function of its owner's can.
+inline constexpr Bytes kGuarded = "log_statement";
+
 // How Postgres reports a setting that was given like this.
 inline std::string spelt(Bytes name, Bytes value) {
   if (name == "client_encoding") {

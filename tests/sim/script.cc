@@ -446,7 +446,7 @@ std::vector<Phase> Script::bulk() {
 
 std::vector<Phase> Script::settings() {
   const std::string zone = fmt::format("set TimeZone = '{}'", kZones[world_.rng().below(std::size(kZones))]);
-  switch (world_.rng().below(4)) {
+  switch (world_.rng().below(7)) {
     case 0: return {await(query(zone)), await(query("show TimeZone"))};
     case 1:
       return {await(query("begin")), await(query(zone)), await(query("show TimeZone")),
@@ -454,11 +454,37 @@ std::vector<Phase> Script::settings() {
     case 2:
       return {await(query("set application_name = '" + token() + "'")),
               await(query("show application_name"))};
+    case 3: return privileges();
+    case 4:
+      return {await(query("begin")), await(query("set work_mem = '2MB'")),
+              await(query(world_.chance(40) ? "commit" : "rollback")), await(query("show work_mem"))};
     default:
       if (manners_.startup_settings || world_.chance(50))
         return {await(query("show TimeZone")), await(query("show application_name"))};
       return {await(query(world_.chance(60) ? "discard all" : "deallocate all")),
               await(query("show TimeZone"))};
+  }
+}
+
+// A setting that the client may not set, and a function of its owner's that can.
+std::vector<Phase> Script::privileges() {
+  const Phase show = await(query("show log_statement"));
+  const std::string set = "set log_statement = '" + token() + "'";
+  switch (world_.rng().below(5)) {
+    case 0: return {await(query(set)), show};
+    case 1: return {await(unnamed(set, false, true)), show, await(query(command()))};
+    case 2:
+      return {await(query("set app.mark = '" + token() + "'; " + set)), show, await(query("show app.mark"))};
+    case 3:
+      return {await(query("begin")), await(query(set)), await(query(command())),
+              await(query(world_.chance(50) ? "commit" : "rollback")), show};
+    default:
+      return {await(query("select elevate('" + token() + "')")),
+              show,
+              await(query(command())),
+              show,
+              await(query("discard all")),
+              show};
   }
 }
 

@@ -88,6 +88,7 @@ class Script {
   std::vector<Phase> copy();
   std::vector<Phase> bulk();
   std::vector<Phase> settings();
+  std::vector<Phase> privileges();
   std::vector<Phase> traces();
   std::vector<Phase> channels();
   std::string channel_command();
