@@ -53,7 +53,7 @@ Server* Group::request(Session& session) {
   // is about to hand to somebody else.
   if (!worker_.suspended() && !must_read_first() && session.tenant().may_have_server() &&
       (!serving_ || waiters_.empty())) {
-    if (Server* server = lendable_for(session.tenant(), session.core().number())) {
+    if (Server* server = lendable_for(session.tenant(), &session.core())) {
       lend(*server, session);
       return server;
     }
@@ -107,25 +107,43 @@ std::size_t Group::servable(std::size_t most) const {
   return std::min(count, most);
 }
 
-Server* Group::idle_for(const Tenant& tenant, std::uint64_t client) const {
+// The one that was used last, or one of the kLookedAt before it that need not be given other settings, or
+// has no client's: so that those whose settings differ do not take one server from each other.
+Server* Group::idle_with(const SettingsRef& settings) const {
+  constexpr int kLookedAt = 8;
+  Server* const last = idle_.back();
+  if (last->core.applied == settings) return last;
+  Server* fresh = nullptr;
+  Server* server = last;
+  for (int i = 0; server && i < kLookedAt; ++i, server = List<Server>::previous(*server)) {
+    if (server->startup != last->startup) continue;
+    if (server->core.applied == settings) return server;
+    if (!fresh && server->core.applied == books.settings.empty()) fresh = server;
+  }
+  return fresh ? fresh : last;
+}
+
+Server* Group::idle_for(const Tenant& tenant, const SessionCore* core) const {
   // Where lastval() is asked for, a client is best served where it was last, and others elsewhere.
-  if (books.reads_sequences && client != 0) {
+  if (books.reads_sequences && core) {
     Server* own = nullptr;
     for (Server* server = idle_.front(); server; server = List<Server>::next(*server))
-      if (server->core.last_client == client && server->startup == tenant.startup) own = server;
+      if (server->core.last_client == core->number() && server->startup == tenant.startup) own = server;
     if (own) return own;
     if (Server* const oldest = idle_.front(); oldest && oldest->startup == tenant.startup) return oldest;
   }
-  Server* const next = worker_.config().server_rotation ? idle_.front() : idle_.back();
-  if (!next || next->startup == tenant.startup) return next;
+  Server* next = worker_.config().server_rotation ? idle_.front() : idle_.back();
+  if (!next) return nullptr;
+  if (next->startup == tenant.startup)
+    return core && !worker_.config().server_rotation ? idle_with(core->wanted()) : next;
   // Only after ceilings have changed.
   for (Server* server = idle_.front(); server; server = List<Server>::next(*server))
     if (server->startup == tenant.startup) return server;
   return nullptr;
 }
 
-Server* Group::lendable_for(const Tenant& tenant, std::uint64_t client) {
-  while (Server* const server = idle_for(tenant, client)) {
+Server* Group::lendable_for(const Tenant& tenant, const SessionCore* core) {
+  while (Server* const server = idle_for(tenant, core)) {
     const char* const why = why_not_lent(*server);
     if (!why) return server;
     drop(*server, why);
@@ -363,7 +381,7 @@ void Group::serve() {
   serving_ = true;
   for (Share* share = queue_.first(); share && !idle_.empty();) {
     auto& member = static_cast<Member&>(*share);
-    Server* const server = lendable_for(member.tenant);
+    Server* const server = lendable_for(member.tenant, &member.waiters.front()->core());
     if (!server) {
       share = queue_.after(*share);
       continue;

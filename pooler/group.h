@@ -9,7 +9,8 @@
 // Tenants whose sessions wait are served by their share (FairQueue), those of one tenant in order of arrival;
 // one that is at its limit lets the others pass. Where the backend has no more connections, groups take turns
 // in the same way (BackendBudget). Idle servers are handed out last in, first out, so that surplus ones grow
-// old and are closed (the test setting server.rotation turns this round). A group lives on one worker and
+// old and are closed (the test setting server.rotation turns this round); of the last few, one that has the
+// client's settings comes first. A group lives on one worker and
 // owns its servers and books.
 #pragma once
 
@@ -257,12 +258,14 @@ class Group : public ListLink<Group> {
   Time try_at() const;
   void look_again(Time at);
   void start_one(StartupRef startup);
-  // The server that this tenant is lent next; null: none is idle that it can use.
-  Server* idle_for(const Tenant& tenant, std::uint64_t client = 0) const;
+  // The server that this tenant is lent next, if may be one that has the settings of `core`; null: none is
+  // idle that it can use.
+  Server* idle_for(const Tenant& tenant, const SessionCore* core = nullptr) const;
   // The same; idle ones that are not to be lent any more are closed.
-  Server* lendable_for(const Tenant& tenant, std::uint64_t client = 0);
+  Server* lendable_for(const Tenant& tenant, const SessionCore* core = nullptr);
   const char* why_not_lent(const Server& server);  // null: it may be
   bool minds_buffers();
+  Server* idle_with(const SettingsRef& settings) const;
   void put_idle(Server& server);
   void take_idle(Server& server);
   void count_idle();

@@ -44,6 +44,7 @@ class List {
   T* front() const { return front_; }
   T* back() const { return back_; }
   static T* next(const T& member) { return link(member).after_; }
+  static T* previous(const T& member) { return link(member).before_; }
   bool has(const T& member) const { return link(member).list_ == this; }
 
   void push_back(T& member) {

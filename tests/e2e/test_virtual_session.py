@@ -211,9 +211,12 @@ class Privileges(VirtualSession):
     def test_what_its_owner_lets_a_function_set_keeps_its_server(self):
         name = "session_replication_role"
         with self.connect() as one:
-            one.execute("create function replay() returns text language sql as"
-                        f" $$ select set_config('{name}', 'replica', false) $$")
-        self.postgres.sql("alter function replay() owner to postgres; alter function replay() security definer", "app")
+            one.execute(
+                "create function replay() returns text language sql as"
+                f" $$ select set_config('{name}', 'replica', false) $$"
+            )
+        for owned in ("owner to postgres", "security definer"):
+            self.postgres.sql(f"alter function replay() {owned}", "app")
         with self.connect() as other:
             with self.connect() as one:
                 one.execute("select replay()")
@@ -226,6 +229,50 @@ class Privileges(VirtualSession):
                 one.execute("discard all")
                 self.assert_free(one)
                 self.assertEqual({self.value(one, f"show {name}") for _ in range(8)}, {"origin"})
+
+
+class EqualSettings(PgweirCase):
+    """Without rotation: each client goes where its settings are already."""
+
+    def test_a_server_that_has_them_is_lent_first(self):
+        postgres = self.postgres
+        postgres.create_user("equal", "s3cret")
+        postgres.create_database("equal", owner="equal")
+        postgres.sql("alter database equal set log_statement = 'all'")
+        weir = self.pgweir(
+            {
+                "tiers": {"equal": TIER},
+                "tenants": {"equal": {"tier": "equal", "backend": "main", "database": "equal"}},
+            },
+            users={"equal": "s3cret", "admin": "adm1n"},
+        )
+
+        def connect(**options):
+            client = weir.connect("equal", "equal", autocommit=True, prepare_threshold=None, **options)
+            self.addCleanup(client.close)
+            return client
+
+        warm = [connect() for _ in range(SERVERS)]
+        for client in warm:
+            client.execute("begin")
+        for client in warm:
+            client.execute("commit")
+        clients = [connect(options=f"-c work_mem={5 + n % 3}MB") for n in range(6)]
+        plain = connect()
+
+        def pid(client):
+            return client.execute("select pg_backend_pid()").fetchone()[0]
+
+        first = [pid(client) for client in clients]
+        self.assertEqual(len(set(first)), 3)
+        self.assertEqual(first[:3], first[3:])
+        self.assertNotIn(pid(plain), first)
+        before = postgres.log().count("pgweir_set")
+        self.assertGreater(before, 0)
+        for _ in range(10):
+            self.assertEqual([pid(client) for client in clients], first)
+            pid(plain)
+        self.assertEqual(postgres.log().count("pgweir_set"), before)
 
 
 class Pins(VirtualSession):
