@@ -18,7 +18,7 @@ using protocol::Pipeline;
 using Whose = Pipeline::Whose;
 
 namespace {
-constexpr std::size_t kStatementNameMax = 8 << 10;
+constexpr std::size_t kStatementNameMax = (8 << 10) - 1;
 constexpr std::size_t kServerNameMost = 32;  // Statement::server_name: a prefix and a number
 // No statement has this name: closing it finds nothing, binding it fails.
 constexpr Bytes kNoStatement = "pgweir_none";
@@ -37,6 +37,14 @@ bool fits_any(Bytes tail) {
   for (std::uint16_t left = in.u16(); left > 0 && in.ok(); --left)
     if (const std::uint32_t size = in.u32(); size != 0xffffffff) in.bytes(size);
   return in.u16() <= 1 || !in.ok();
+}
+
+Error name_too_long() {
+  return {sqlstate::kProgramLimit,
+          "name of a prepared statement or portal too long: at most " + std::to_string(kStatementNameMax) +
+              " bytes are allowed",
+          {},
+          {}};
 }
 
 // What Postgres does with its literals before it is run. Of others, some must be the first of a transaction.
@@ -79,9 +87,11 @@ KeptText SessionCore::asked(Bytes held) const {
 
 SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actions& out) {
   const Bytes body = rest.substr(kHeaderBytes, frame.size - kHeaderBytes);
-  const std::size_t name_size = body.substr(0, kStatementNameMax).find('\0');
+  const std::size_t name_size = body.substr(0, kStatementNameMax + 1).find('\0');
   if (name_size == Bytes::npos) {
-    if (!whole(frame, rest) && body.size() < kStatementNameMax) return Step::NeedMore;
+    if (body.size() > kStatementNameMax)
+      return refuse_statement(name_too_long(), out), skip(frame, rest, out), Step::Next;
+    if (!whole(frame, rest)) return Step::NeedMore;
     return violation("invalid statement name in Parse message", out), Step::Stop;
   }
   if (name_size == 0) return relay_unnamed_parse(frame, rest, out);
@@ -172,12 +182,14 @@ std::optional<SessionCore::StatementBeyond> SessionCore::refuse_statement_beyond
 
 SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Actions& out) {
   const Bytes body = rest.substr(kHeaderBytes, frame.size - kHeaderBytes);
-  const std::size_t portal_size = body.substr(0, kStatementNameMax).find('\0');
+  const std::size_t portal_size = body.substr(0, kStatementNameMax + 1).find('\0');
   const std::size_t name_at = portal_size == Bytes::npos ? Bytes::npos : portal_size + 1;
   const std::size_t name_size =
-      name_at == Bytes::npos ? Bytes::npos : body.substr(name_at, kStatementNameMax).find('\0');
+      name_at == Bytes::npos ? Bytes::npos : body.substr(name_at, kStatementNameMax + 1).find('\0');
   if (name_size == Bytes::npos) {
-    if (!whole(frame, rest) && body.size() < 2 * kStatementNameMax) return Step::NeedMore;
+    if (body.size() - (name_at == Bytes::npos ? 0 : name_at) > kStatementNameMax)
+      return refuse_statement(name_too_long(), out), skip(frame, rest, out), Step::Next;
+    if (!whole(frame, rest)) return Step::NeedMore;
     return violation("invalid name in Bind message", out), Step::Stop;
   }
   // With the server's name for the statement it would be longer than Postgres takes, which would end.

@@ -11,6 +11,7 @@ from contextlib import suppress
 import psycopg
 
 from harness import PgweirCase, wait_until
+from harness.wire import Wire, bind, first_error, parse, sync
 
 SERVERS = 4
 TIER = {"pool_size": SERVERS, "max_server_connections": SERVERS, "max_clients": 100, "max_pinned_clients": 100}
@@ -27,6 +28,7 @@ class VirtualSession(PgweirCase):
         cls.weir = cls.class_pgweir(
             {
                 "server": {"rotation": True},
+                "auth": {"method": "trust"},
                 "tiers": {"rotating": TIER},
                 "tenants": {"app": {"tier": "rotating", "backend": "main", "database": "app"}},
             },
@@ -229,6 +231,28 @@ class Privileges(VirtualSession):
                 one.execute("discard all")
                 self.assert_free(one)
                 self.assertEqual({self.value(one, f"show {name}") for _ in range(8)}, {"origin"})
+
+
+class Names(VirtualSession):
+    def test_too_long_ones_are_refused_by_their_limit(self):
+        refused = [
+            parse("select 1", "n" * 8192),
+            parse("select 1", "n" * 200_000),
+            parse("select 1") + bind("", "p" * 8192),
+            parse("select 1") + bind("n" * 8192, "p"),
+        ]
+        for n, messages in enumerate(refused):
+            with self.subTest(n), Wire(self.weir.port).login("app", "app") as wire:
+                wire.send(messages, sync())
+                error = first_error(wire.until_ready())
+                self.assertEqual(error["C"], "54000", error)
+                self.assertIn("8191", error["M"])
+                self.assertEqual(wire.value("select 5"), "5")
+        with Wire(self.weir.port).login("app", "app") as wire:
+            name = "n" * 8191
+            wire.send(parse("select 1", name), sync(), bind(name, name), sync())
+            for _ in range(2):
+                self.assertIsNone(first_error(wire.until_ready()))
 
 
 class EqualSettings(PgweirCase):

@@ -570,3 +570,30 @@ TEST_CASE("a wait for statements asks the server for the answers that it may hol
   CHECK(client.again().empty());
   CHECK(client.core.statement_count() == 1100);
 }
+
+TEST_CASE("a name of more than 8191 bytes is refused, whatever of its message has come") {
+  const std::string longest(8191, 'n'), longer(8192, 'n');
+  const std::string text(20'000, ' ');
+  for (const std::string& message :
+       {parse(longer, "select 1"), parse(longer + longer, text), pgweir::test::bind("", longer),
+        pgweir::test::bind(longer, "p"), pgweir::test::bind("s", longer + longer)}) {
+    Place place;
+    Client client(place);
+    const std::string batch = message + sync_message();
+    client.says(Bytes(batch).substr(0, batch.size() / 2));
+    client.says(Bytes(batch).substr(batch.size() / 2));
+    client.granted(place.server);
+    CHECK(client.sent() == "B:pgweir_none S");
+    CHECK(client.hears(error("26000") + ready()) == "release");
+    CHECK(client.seen() == "E:54000 Z:I");
+    CHECK(client.runs(query("select 1"), rows(), place.server) == "Q:select 1");
+  }
+  Place place;
+  Client client(place);
+  CHECK(client.runs(parse(longest, "select 1") + sync_message(), parsed() + ready(), place.server) ==
+        "P:pgweir_1 S");
+  CHECK(client
+            .runs(pgweir::test::bind(longest, longest) + execute(longest) + sync_message(), rows_of_batch(),
+                  place.server)
+            .starts_with("B:pgweir_1 E"));
+}
