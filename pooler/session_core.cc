@@ -544,6 +544,7 @@ void SessionCore::unlink(Actions::Server how, Actions& out) {
   }
   server_->introduction.reset();
   if (outgrown_) forget_outgrown();
+  shrink_unnamed();
   const bool lower = server_->temp_used && guard_->inspects() && !walsender();
   server_ = nullptr;
   if (lower) lower_settings();  // what was in use there

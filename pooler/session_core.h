@@ -231,6 +231,8 @@ class SessionCore final : private ServerCore::Audience {
   bool unnamed_pending_elsewhere() const;
   bool may_have_unnamed() const;
   void lose_unnamed();
+  void drop_unnamed();
+  void shrink_unnamed();
   void make_deallocated(Bytes text, std::vector<StatementOp::Taken>& taken, Actions& out);
   void give_back(StatementOp::Taken& taken);
   void note_portal(Bytes portal, Bytes sql);
@@ -434,6 +436,8 @@ class SessionCore final : private ServerCore::Audience {
   bool worked_ = false;              // requests were sent since the last end of a transaction
   bool unnamed_noteworthy_ = false;  // the unnamed statement is more than a plain query
   bool unnamed_here_ = false;        // the unnamed statement of this server is the client's
+  bool unnamed_bound_ = false;       // it has been used
+  bool unnamed_given_up_ = false;    // the unnamed statement was too long to be kept
   bool portal_used_ = false;         // the unnamed portal runs the statement of server_->uses.back()
   bool unlent_ = false;              // a text of the open batch may miss statements of the client's
   bool dirty_batch_ = false;         // a text of the open batch may have dropped statements of the server

@@ -14,6 +14,8 @@ namespace pgweir {
 // A client that is slow to finish a message of ordinary size does not hold a server meanwhile.
 inline constexpr std::size_t kWholeBeforeServer = 16 << 10;
 inline constexpr std::size_t kNamedParseMax = 1 << 20;
+// A longer one is on its server only. One that is longer than the latter is kept until it has been used.
+inline constexpr std::size_t kUnnamedMax = 1 << 20;
 inline constexpr std::size_t kUnnamedKeptMax = 256 << 10;
 // What takes the place of a longer one waits until all before it has been answered.
 inline constexpr std::size_t kUnnamedOwedMax = 4 << 10;

@@ -88,8 +88,7 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
     forward(frame, rest, out);
   }
   if (runs) {
-    unnamed_.clear();
-    unnamed_here_ = false;
+    drop_unnamed();
   }
   if (runs && !in_batch) mark_unlistens(out);
   return Step::Next;

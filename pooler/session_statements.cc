@@ -236,6 +236,7 @@ SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Action
     if ((*used)->words == protocol::SqlWords::State) sql = sql_of((*used)->content);
     if (trail_) trail_->runs(sql_of((*used)->content));
   } else if (name.empty()) {
+    unnamed_bound_ = true;
     if (unnamed_noteworthy_) sql = sql_of(unnamed_);
     if (trail_ && !unnamed_.empty()) trail_->runs(sql_of(unnamed_));
   }
@@ -294,10 +295,7 @@ SessionCore::Step SessionCore::relay_describe_or_close(const Frame& frame, Bytes
     out.to_server.own(
         [&](std::string& bytes) { protocol::Writer(bytes, 'D').u8('S').c_string(server_name); });
   } else if (name.empty()) {
-    if (replace_unnamed(kind)) {
-      unnamed_.clear();
-      unnamed_here_ = false;
-    }
+    if (replace_unnamed(kind)) drop_unnamed();
     return forward(frame, rest, out), Step::Next;
   } else {
     if (names_unsure() || pending_elsewhere(name, 0)) return stall(out);

@@ -195,8 +195,7 @@ bool SessionCore::answer_here(Bytes text, Actions& out) {
 
 // `before`: the settings that the client believes in.
 void SessionCore::say_done(Bytes tag, const SettingsMap& before, Actions& out) {
-  unnamed_.clear();  // as every simple query does
-  unnamed_here_ = false;
+  drop_unnamed();  // as every simple query does
   out.to_client.own([&](std::string& bytes) {
     protocol::put_command_complete(bytes, tag);
     put_news(before, bytes);
@@ -301,7 +300,7 @@ std::unique_ptr<Ruling> SessionCore::note_text(Bytes sql, Bytes types) {
 
 std::unique_ptr<Ruling> SessionCore::note_unnamed() {
   if (!unnamed_.empty()) return note_text(sql_of(unnamed_), types_of(unnamed_));
-  return unnamed_here_ ? note_unread(kUnnamedKeptMax) : nullptr;
+  return unnamed_here_ ? note_unread(kUnnamedMax) : nullptr;
 }
 
 // It is too long to be kept and looked through.

@@ -29,7 +29,7 @@ SessionCore::Step SessionCore::relay_unnamed_parse(const Frame& frame, Bytes res
       case Name::Refused: return skip(frame, rest, out), Step::Next;
       case Name::Later: return stall(out);
     }
-  } else if (frame.size <= kUnnamedKeptMax) {
+  } else if (frame.size <= kUnnamedMax) {
     return Step::NeedMore;
   } else if (names_ && names_->any_by_sql()) {
     // It is too long to be looked through.
@@ -39,10 +39,11 @@ SessionCore::Step SessionCore::relay_unnamed_parse(const Frame& frame, Bytes res
     out.to_server.own([&](std::string& bytes) { lend_all(needs.names, StatementOp::Kind::Lend, bytes); });
   }
   if (replace_unnamed(Owed::Parse)) {
-    if (whole(frame, rest) && frame.size <= kUnnamedKeptMax)
+    drop_unnamed();
+    if (whole(frame, rest) && frame.size <= kUnnamedMax)
       unnamed_.assign(text);
     else
-      unnamed_.clear();
+      unnamed_given_up_ = true;
     unnamed_here_ = true;
     unnamed_noteworthy_ = noteworthy;
   }
@@ -104,6 +105,19 @@ SessionCore::Unnamed SessionCore::unnamed_answered() {
   return {unnamed_, unnamed_here_};
 }
 
+void SessionCore::drop_unnamed() {
+  unnamed_.clear();
+  unnamed_here_ = unnamed_bound_ = unnamed_given_up_ = false;
+}
+
+// What waits for its next use without a server must not be much.
+void SessionCore::shrink_unnamed() {
+  if (unnamed_.size() <= kUnnamedKeptMax || !unnamed_bound_) return;
+  drop_unnamed();
+  unnamed_.shrink_to_fit();
+  unnamed_given_up_ = true;
+}
+
 // A simple query of ours comes, which ends the server's.
 void SessionCore::lose_unnamed() {
   unnamed_here_ = false;
@@ -115,6 +129,7 @@ void SessionCore::on_unnamed_failed() {
   const Unnamed now = unnamed_answered();
   now.content.clear();
   now.here = false;
+  if (&now.here == &unnamed_here_) unnamed_given_up_ = false;
 }
 
 SessionCore::Name SessionCore::find_unnamed(For use, Actions& out) {
@@ -132,6 +147,15 @@ SessionCore::Name SessionCore::find_unnamed(For use, Actions& out) {
       lowered_ = notices_of(*ruling);
     }
   if (unnamed_here_) return Name::Ready;
+  if (unnamed_.empty() && unnamed_given_up_) {
+    refuse_statement(
+        {sqlstate::kProgramLimit, "unnamed prepared statement too long to be used later",
+         "Of more than " + std::to_string(kUnnamedKeptMax) + " bytes it can be used in one " +
+             "transaction, of more than " + std::to_string(kUnnamedMax) + " only in that of its Parse.",
+         "Give it a name, or shorten it by parameters."},
+        out);
+    return Name::Refused;
+  }
   if (unnamed_.empty()) {
     refuse_statement({sqlstate::kInvalidStatementName, "unnamed prepared statement does not exist", {}, {}},
                      out);

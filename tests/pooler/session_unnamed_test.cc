@@ -212,3 +212,32 @@ TEST_CASE("a long unnamed statement is not kept for the case that its successor 
   CHECK(client.hears(error("42601") + ready()) == "release");
   CHECK(client.runs(bind() + sync_message(), error("26000") + ready(), place.other) == "B:pgweir_none S");
 }
+
+TEST_CASE("a long unnamed statement is kept until it has been used") {
+  struct Row {
+    std::size_t size;
+    bool second, third;  // whether the next two uses in other transactions find it
+  };
+  for (const Row& each :
+       {Row{200'000, true, true}, Row{300'000, true, false}, Row{1'100'000, false, false}}) {
+    CAPTURE(each.size);
+    Place place;
+    Client client(place);
+    const std::string text = "select '" + std::string(each.size, 'x') + "'";
+    client.runs(parse("", text) + describe('S') + sync_message(),
+                parsed() + parameters() + row_description() + ready(), place.server);
+    for (const bool found : {each.second, each.third}) {
+      client.says(bind() + execute() + sync_message());
+      client.granted(place.other);
+      CHECK(client.sent().ends_with(found ? "P B E S" : "B:pgweir_none E S"));
+      client.seen();
+      client.hears(found ? parsed() + rows_of_batch() : error("26000") + ready());
+      CHECK(client.seen() == (found ? "2 D C:SELECT 1 Z:I" : "E:54000 Z:I"));
+    }
+    // As soon as there is another one, nothing is said of its length.
+    client.runs(query("select 1"), rows(), place.server);
+    client.seen();
+    client.runs(bind() + execute() + sync_message(), error("26000") + ready(), place.server);
+    CHECK(client.seen() == "E:26000 Z:I");
+  }
+}
