@@ -40,6 +40,11 @@ constexpr std::array<Text, Question::kKinds> kTexts = {{
      content("SELECT s.name, s.parameter_types::pg_catalog.oid[], s.from_sql, s.statement"
              " FROM pg_catalog.pg_prepared_statements s"
              " WHERE pg_catalog.left(s.name, 7) OPERATOR(pg_catalog.<>) 'pgweir_'\0\0")},
+    {"pgweir_sessions",
+     content("SELECT s.name, pg_catalog.current_setting(s.name), s.context OPERATOR(pg_catalog.<>)"
+             " 'superuser' OR (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname"
+             " OPERATOR(pg_catalog.=) SESSION_USER) FROM pg_catalog.pg_settings s"
+             " WHERE s.source OPERATOR(pg_catalog.=) 'session'\0\0")},
     {"pgweir_patience", content("SELECT pg_catalog.set_config('statement_timeout', NULL, true)\0\0")},
 }};
 
@@ -123,6 +128,16 @@ bool Findings::add(const Question& question, Bytes row) {
   if (const Pins found = pin_of(question.kind)) {
     pins |= found;
     return in.ok() && columns == 1;
+  }
+  if (question.kind == Question::Kind::Sessions) {
+    std::optional<std::string> name, value, may;
+    if (columns != 3 || !read_value(in, name) || !read_value(in, value) || !read_value(in, may) || !name)
+      return false;
+    if (may == "f" || settings.size() >= kSettingsMost)
+      pins |= pin::kSettings;
+    else
+      settings.push_back({std::move(*name), std::move(value)});
+    return true;
   }
   Setting setting{question.name, {}};
   if (!read_value(in, setting.value)) return false;

@@ -44,9 +44,10 @@ struct Question {
     Locks,       // the same
     Listens,     // to which channels
     Statements,  // what PREPARE has made
+    Sessions,    // which settings are the session's own, of those that Postgres lists
     Patience,    // no question: those behind it have as much time as in a fresh session
   };
-  static constexpr std::size_t kKinds = 8;
+  static constexpr std::size_t kKinds = 9;
   Kind kind;
   std::string name = {};  // of the setting
 };
@@ -102,6 +103,7 @@ struct Suspicion {
   std::vector<std::string> set_back;     // those to their defaults, which for Postgres are not the client's
   bool all_set_back = false;             // all of the client's may have been
   std::vector<std::string> doubted;      // those of `settings` that others than plain SETs may have set
+  bool any_set = false;                  // any setting may have been, by what nobody has read
   bool undone = false;                   // some of it has failed or was rolled back
   bool held = false;                     // those that have ceilings may have been set, whatever was named
   std::vector<Findings::Setting> above;  // found in the open transaction: what they are to be instead

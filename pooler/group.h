@@ -10,8 +10,7 @@
 // one that is at its limit lets the others pass. Where the backend has no more connections, groups take turns
 // in the same way (BackendBudget). Idle servers are handed out last in, first out, so that surplus ones grow
 // old and are closed (the test setting server.rotation turns this round); of the last few, one that has the
-// client's settings comes first. A group lives on one worker and
-// owns its servers and books.
+// client's settings comes first. A group lives on one worker and owns its servers and books.
 #pragma once
 
 #include <cstdint>

@@ -609,12 +609,12 @@ void ServerCore::audit(std::vector<Question> questions, Gather& to_server) {
   to_server.own([&](std::string& out) {
     for (const Question& question : questions) {
       const Bytes statement = statement_of(question.kind);
-      const auto bit = static_cast<std::uint8_t>(1u << static_cast<unsigned>(question.kind));
+      const auto bit = static_cast<std::uint16_t>(1u << static_cast<unsigned>(question.kind));
       if (questions_doubted_ & bit) {
         protocol::put_close_statement(out, statement);
         pipeline.push(Owed::Close, Pipeline::Whose::Ours);
-        questions_prepared_ = static_cast<std::uint8_t>(questions_prepared_ & ~bit);
-        questions_doubted_ = static_cast<std::uint8_t>(questions_doubted_ & ~bit);
+        questions_prepared_ = static_cast<std::uint16_t>(questions_prepared_ & ~bit);
+        questions_doubted_ = static_cast<std::uint16_t>(questions_doubted_ & ~bit);
       }
       if (!(questions_prepared_ & bit)) {
         protocol::put_parse(out, statement, content_of(question.kind));

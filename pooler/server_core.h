@@ -181,12 +181,12 @@ class ServerCore {
   std::array<char, 5> head_{};
   std::uint8_t head_size_ = 0;
   bool forward_body_ = false;
-  bool request_failed_ = false;          // the one that is being answered to the client
-  bool last_failed_ = false;             // the one that was answered last
-  bool set_prepared_ = false;            // kSetStatement exists on this server
-  bool set_doubted_ = false;             // or it may not
-  std::uint8_t questions_prepared_ = 0;  // bits by Question::Kind
-  std::uint8_t questions_doubted_ = 0;   // of those
+  bool request_failed_ = false;           // the one that is being answered to the client
+  bool last_failed_ = false;              // the one that was answered last
+  bool set_prepared_ = false;             // kSetStatement exists on this server
+  bool set_doubted_ = false;              // or it may not
+  std::uint16_t questions_prepared_ = 0;  // bits by Question::Kind
+  std::uint16_t questions_doubted_ = 0;   // of those
   std::size_t body_left_ = 0;
   std::size_t partial_size_ = 0;  // full size of the message in partial_
   std::string partial_;

@@ -6,6 +6,7 @@
 #include "pooler/base/check.h"
 #include "pooler/session_parts.h"
 #include "protocol/messages.h"
+#include "protocol/sql_functions.h"
 
 namespace pgweir {
 
@@ -17,6 +18,23 @@ using protocol::Pipeline;
 namespace {
 // How far into what a client sends a server is chosen by what it says.
 constexpr std::size_t kBuffersNamedWithin = 4096;
+// Functions of Postgres's own for large objects: they leave nothing in the session.
+bool of_large_objects(std::uint32_t oid) {
+  constexpr std::array<std::uint32_t, 20> kOids = {715, 764, 765,  767,  952,  953,  954,  955,  956,  957,
+                                                   958, 964, 1004, 3170, 3171, 3172, 3457, 3458, 3459, 3460};
+  return std::find(kOids.begin(), kOids.end(), oid) != kOids.end();
+}
+
+// The first argument of a FunctionCall, as far as it is there.
+Bytes first_argument(Bytes body) {
+  protocol::Reader in(body);
+  in.u32();
+  in.bytes(std::size_t{2} * in.u16());
+  const std::uint16_t count = in.u16();
+  const std::uint32_t size = in.u32();
+  const Bytes value = in.bytes(size);
+  return in.ok() && count > 0 && size != 0xffffffff ? value : Bytes();
+}
 
 // What belongs to a request that has been sent.
 bool goes_on_copying(char type) { return type == 'd' || type == 'c' || type == 'f'; }
@@ -31,13 +49,8 @@ SessionCore::~SessionCore() { PGWEIR_CHECK(server_ == nullptr && pins_ == 0 && !
 bool SessionCore::enough_to_begin(const Frame& frame, Bytes rest) const {
   if (whole(frame, rest)) return true;
   if (rest.size() < kWholeBeforeServer) return false;
-  if (frame.type == 'Q') return frame.size > whole_up_to();
-  return frame.type != 'P' || frame.size > (rest[kHeaderBytes] == '\0' ? kUnnamedKeptMax : kNamedParseMax);
-}
-
-std::size_t SessionCore::whole_up_to() const {
-  const bool read = guard_->inspects() || (names_ && names_->any_by_sql());
-  return read ? protocol::kSqlTextMax : kWholeBeforeServer;
+  if (frame.type == 'Q') return frame.size > protocol::kSqlTextMax;
+  return frame.type != 'P' || frame.size > (rest[kHeaderBytes] == '\0' ? kUnnamedMax : kNamedParseMax);
 }
 
 void SessionCore::prove(Actions& out) {
@@ -293,9 +306,12 @@ SessionCore::Step SessionCore::relay_execute(const Frame& frame, Bytes rest, Act
 SessionCore::Step SessionCore::relay_function(const Frame& frame, Bytes rest, Actions& out) {
   constexpr std::size_t kOidBytes = 4;
   constexpr std::uint32_t kFirstUsersOid = 16384;
-  if (frame.size >= kHeaderBytes + kOidBytes && guard_->inspects()) {
-    if (rest.size() < kHeaderBytes + kOidBytes) return Step::NeedMore;
-    const std::uint32_t oid = protocol::load_u32(rest.data() + kHeaderBytes);
+  const bool named = frame.size >= kHeaderBytes + kOidBytes;
+  if (named && rest.size() < kHeaderBytes + kOidBytes) return Step::NeedMore;
+  const std::uint32_t oid = named ? protocol::load_u32(rest.data() + kHeaderBytes) : 0;
+  const bool sets = named && protocol::sql_function(oid) == protocol::SqlFunction::SetConfig;
+  if (sets && !whole(frame, rest) && frame.size <= kWholeBeforeServer) return Step::NeedMore;
+  if (named && guard_->inspects()) {
     if (const auto error = guard_->refuse_function(oid)) {
       push_refusal(Owed::Function, *error);
       if (trail_) trail_->sent();
@@ -304,6 +320,20 @@ SessionCore::Step SessionCore::relay_function(const Frame& frame, Bytes rest, Ac
     }
     // Postgres's own, such as those of large objects, raise nothing.
     oid < kFirstUsersOid ? suspect_held() : look_behind();
+  }
+  if (sets) {
+    const std::string name(first_argument(rest.substr(kHeaderBytes, frame.size - kHeaderBytes)));
+    const bool plain =
+        !name.empty() && std::all_of(name.begin(), name.end(), [](char c) { return c > ' ' && c < 127; });
+    if (plain) {
+      suspicion().add_setting(name);
+      suspicion().add_doubted(name);
+    } else {
+      suspicion().any_set = true;
+    }
+  } else if (named && !of_large_objects(oid)) {
+    suspicion().pins |= pin::kProvable;
+    server_->temp_used = true;
   }
   server_->dirty = true;
   server_->pipeline.push(Owed::Function);

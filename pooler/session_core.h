@@ -262,8 +262,6 @@ class SessionCore final : private ServerCore::Audience {
   bool commands(Bytes text) const;
   [[nodiscard]] std::unique_ptr<Ruling> refuse_unwatched(std::unique_ptr<Ruling> ruling) const;
   void walsender_gone(Actions& out);
-  // Of a text that is to be looked through.
-  std::size_t whole_up_to() const;
   void suspect_held();
   void look_behind();
   bool enough_to_begin(const protocol::Frame& frame, Bytes rest) const;

@@ -96,7 +96,7 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
 
 // Of a text that is too long to be read.
 SessionCore::Step SessionCore::draft_unread(const Frame& frame, Draft& draft, Actions& out) {
-  if (frame.size <= whole_up_to()) return Step::NeedMore;
+  if (frame.size <= protocol::kSqlTextMax) return Step::NeedMore;
   if (names_) draft.needs = all_names();
   if (draft.needs.any() && server_->pipeline.owes_client()) return stall(out);
   draft.ruling = note_unread(frame.size);

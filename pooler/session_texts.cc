@@ -310,6 +310,8 @@ std::unique_ptr<Ruling> SessionCore::note_unread(std::size_t size) {
     look_behind();
   }
   server_->dirty = dirty_batch_ = server_->temp_used = true;
+  suspicion().any_set = suspicion().all_set_back = true;
+  suspicion().pins |= pin::kProvable;
   return nullptr;
 }
 
@@ -509,6 +511,7 @@ bool SessionCore::begin_audit(Actions& out) {
   if (in_session) keep_to_held();
   if (suspicion_->held)
     for (const std::string& name : guard_->names()) suspicion_->add_setting(name);
+  if (suspicion_->any_set) suspicion_->add_setting("role");
   if (suspicion_->all_set_back)
     for (const SettingsRef& map : {wanted_, started_})
       for (const auto& [name, value] : map->values) suspicion_->add_setting(name);
@@ -524,6 +527,7 @@ bool SessionCore::begin_audit(Actions& out) {
 #endif
     questions.push_back({origin ? Question::Kind::Origin : Question::Kind::Value, name});
   }
+  if (suspicion_->any_set) questions.push_back({Question::Kind::Sessions});
   for (const Proof& proof : kProofs)
     if (suspicion_->pins & proof.pin) questions.push_back({proof.question});
   if (questions.empty()) {
@@ -556,7 +560,7 @@ void SessionCore::keep_to_held() {
   std::erase_if(suspicion_->settings, [&held](const std::string& name) {
     return std::find(held.begin(), held.end(), name) == held.end();
   });
-  suspicion_->all_set_back = false;
+  suspicion_->all_set_back = suspicion_->any_set = false;
   suspicion_->pins = 0;
 }
 

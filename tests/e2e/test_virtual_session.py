@@ -1,6 +1,7 @@
 """What a session remembers, though each transaction runs on another server and eight clients share four."""
 
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from contextlib import suppress
 import psycopg
 
 from harness import PgweirCase, wait_until
-from harness.wire import Wire, bind, first_error, parse, sync
+from harness.wire import Wire, bind, first_error, message, parse, sync
 
 SERVERS = 4
 TIER = {"pool_size": SERVERS, "max_server_connections": SERVERS, "max_clients": 100, "max_pinned_clients": 100}
@@ -233,6 +234,66 @@ class Privileges(VirtualSession):
                 self.assertEqual({self.value(one, f"show {name}") for _ in range(8)}, {"origin"})
 
 
+class LongTexts(VirtualSession):
+    """Too long to be looked at in one read, or at all."""
+
+    SIZES = (20_000, 300_000, 1_300_000)
+
+    def padded(self, sql, size):
+        return f"/*{'x' * size}*/ {sql}"
+
+    def test_what_they_set_follows(self):
+        for size in self.SIZES:
+            with self.subTest(size), self.connect() as connection:
+                connection.execute(self.padded("set work_mem = '7MB'", size))
+                self.assertEqual({self.value(connection, "show work_mem") for _ in range(8)}, {"7MB"})
+                connection.execute(self.padded("reset work_mem; set role reader", size))
+                self.assertEqual({self.value(connection, "show work_mem") for _ in range(8)}, {"4MB"})
+                self.assertEqual({self.value(connection, "select current_user") for _ in range(8)}, {"reader"})
+            with self.connect() as fresh:
+                self.assertEqual({self.value(fresh, "show work_mem") for _ in range(8)}, {"4MB"})
+
+    def test_what_they_leave_on_a_server_keeps_it(self):
+        locks = "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"
+        cases = [
+            ("create temp table mine as select 1 as a", "select a from mine", 1, "drop table mine"),
+            ("select pg_advisory_lock(9)", locks, 1, "select pg_advisory_unlock(9)"),
+            ("prepare mine as select 5", "execute mine", 5, "deallocate mine"),
+        ]
+        for size in self.SIZES:
+            for begin, look, found, end in cases:
+                with self.subTest(size=size, sql=begin), self.connect() as connection:
+                    connection.execute(self.padded(begin, size))
+                    self.assertEqual({self.value(connection, look) for _ in range(8)}, {found})
+                    connection.execute(end)
+                    self.assert_free(connection)
+
+    def test_a_bulk_insert_keeps_nothing(self):
+        with self.connect() as connection:
+            connection.execute("create table if not exists bulk (t text)")
+            for size in self.SIZES:
+                connection.execute(f"insert into bulk values ('{'x' * size}')")
+                self.assert_free(connection)
+
+    def test_a_parameterless_text_by_the_extended_protocol(self):
+        for size in self.SIZES:
+            with self.subTest(size), self.connect() as connection:
+                connection.pgconn.exec_params(self.padded("set work_mem = '7MB'", size).encode(), [])
+                self.assertEqual({self.value(connection, "show work_mem") for _ in range(8)}, {"7MB"})
+
+    def test_a_statement_without_a_name(self):
+        def run(connection):
+            result = connection.pgconn.exec_prepared(b"", [])
+            return result.get_value(0, 0) or result.error_field(psycopg.pq.DiagnosticField.SQLSTATE)
+
+        with self.connect() as connection:
+            for size, said in ((20_000, [b"5", b"5"]), (300_000, [b"5", b"54000"]), (1_300_000, [b"54000"])):
+                with self.subTest(size):
+                    connection.pgconn.prepare(b"", self.padded("select 5", size).encode())
+                    self.assertEqual([run(connection) for _ in said], said)
+                    self.assertEqual(self.value(connection, "select 1"), 1)
+
+
 class Names(VirtualSession):
     def test_too_long_ones_are_refused_by_their_limit(self):
         refused = [
@@ -253,6 +314,37 @@ class Names(VirtualSession):
             wire.send(parse("select 1", name), sync(), bind(name, name), sync())
             for _ in range(2):
                 self.assertIsNone(first_error(wire.until_ready()))
+
+
+class FunctionCalls(VirtualSession):
+    SET_CONFIG, LOCK, UNLOCK_ALL = 2078, 2880, 2892  # of pg_proc
+
+    def call(self, wire, oid, *arguments):
+        body = struct.pack("!ihhh", oid, 1, 1 if oid == self.LOCK else 0, len(arguments))
+        for each in arguments:
+            body += struct.pack("!i", len(each)) + each
+        wire.send(message(b"F", body + struct.pack("!h", 0)))
+        self.assertIsNone(first_error(wire.until_ready()))
+
+    def assert_not_pinned(self, wire):
+        def pids():
+            return {wire.value("select pg_backend_pid()") for _ in range(12)}
+
+        wait_until(lambda: len(pids()) == SERVERS, what="no pin")
+
+    def test_what_they_leave_is_kept(self):
+        locks = "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"
+        with Wire(self.weir.port).login("app", "app") as wire:
+            self.call(wire, self.SET_CONFIG, b"work_mem", b"9MB", b"f")
+            self.assertEqual({wire.value("show work_mem") for _ in range(8)}, {"9MB"})
+            self.assert_not_pinned(wire)
+            self.call(wire, self.SET_CONFIG, b"app.token", b"mine", b"f")
+            self.assertEqual({wire.value("show app.token") for _ in range(8)}, {"mine"})
+            self.call(wire, self.LOCK, struct.pack("!q", 77))
+            self.assertEqual({wire.value(locks) for _ in range(8)}, {"1"})
+            self.call(wire, self.UNLOCK_ALL)
+            self.assert_not_pinned(wire)
+            self.assertEqual({wire.value("show work_mem") for _ in range(8)}, {"9MB"})
 
 
 class EqualSettings(PgweirCase):

@@ -446,3 +446,89 @@ TEST_CASE("a client in session mode needs no place to have its settings tried") 
   CHECK(client.granted(place.server).empty());
   CHECK(client.hears(parsed() + bound() + row("5MB") + done() + ready()) == "proven release");
 }
+
+TEST_CASE("what a FunctionCall may leave is asked for") {
+  constexpr std::uint32_t kSetConfig = 2078, kAdvisoryLock = 2880;
+  Place place;
+  Client client(place);
+  const auto calls = [&](const std::string& call) {
+    client.says(call);
+    client.granted(place.server);
+    client.sent();
+    client.hears(function_result() + ready());
+    return client.sent();
+  };
+  std::string setting;
+  protocol::put_data_row(setting, {"9MB", "session", "t"});
+  SECTION("a lock") {
+    CHECK(calls(function_call(kAdvisoryLock)).find("B:pgweir_locks") != std::string::npos);
+    const std::string none = parsed() + bound() + done();
+    client.hears(none + none + parsed() + bound() + row() + done() + none + none + ready());
+    CHECK(client.core.pins() == pin::kLock);
+  }
+  SECTION("a setting, by its name") {
+    CHECK(calls(function_call(kSetConfig, "work_mem")) == "P:pgweir_origin B:pgweir_origin E S");
+    CHECK(client.hears(parsed() + answered(setting)) == "release");
+    CHECK(client.core.wanted()->values.at("work_mem") == "9MB");
+  }
+  SECTION("a setting whose name cannot be asked for, among all") {
+    CHECK(calls(function_call(kSetConfig, "\xff")).ends_with("B:pgweir_sessions E S"));
+  }
+  SECTION("not of large objects") {
+    CHECK(calls(function_call()).empty());
+    CHECK(client.core.state() == SessionCore::State::Idle);
+  }
+}
+
+TEST_CASE("what a text has left that was too long to be read is asked for") {
+  Place place;
+  Client client(place);
+  const std::string text = query("select '" + std::string(1 << 20, 'x') + "'");
+  CHECK(client.says(Bytes(text).substr(0, 17'000)) == "ask");
+  client.granted(place.server);
+  client.says(Bytes(text).substr(17'000));
+  CHECK(client.to_server == text);
+  client.sent();
+  client.hears(rows());
+  CHECK(
+      client.sent() ==
+      "P:pgweir_origin B:pgweir_origin E P:pgweir_sessions B:pgweir_sessions E P:pgweir_temp B:pgweir_temp E "
+      "P:pgweir_cursors B:pgweir_cursors E P:pgweir_locks B:pgweir_locks E P:pgweir_listens B:pgweir_listens "
+      "E "
+      "P:pgweir_statements B:pgweir_statements E S");
+  std::string role, own, others;
+  protocol::put_data_row(role, {"none", {}, {}});
+  protocol::put_data_row(own, {"work_mem", "9MB", "t"});
+  protocol::put_data_row(others, {"log_statement", "all", "f"});
+  const std::string none = parsed() + bound() + done();
+  const auto found = [&](const std::string& settings, const std::string& temp) {
+    return parsed() + bound() + role + done() + parsed() + bound() + settings + done() + parsed() + bound() +
+           temp + done() + none + none + none + none + ready();
+  };
+  SECTION("nothing, but settings") {
+    CHECK(client.hears(found(own, "")) == "release");
+    CHECK_FALSE(place.server.clean());
+  }
+  SECTION("a table") {
+    CHECK(client.hears(found(own, row())).empty());
+    CHECK(client.core.pins() == pin::kTemp);
+  }
+  SECTION("what may not be set elsewhere") {
+    CHECK(client.hears(found(own + others, "")).empty());
+    CHECK(client.core.pins() == pin::kSettings);
+  }
+  CHECK(client.core.wanted()->values == SettingsMap::Values{{"work_mem", "9MB"}});
+}
+
+TEST_CASE("a text of up to 1 MB is read, and needs no server before it is there") {
+  Place place;
+  Client client(place);
+  const std::string text = query("/*" + std::string(300'000, 'x') + "*/ set work_mem = '9MB'");
+  CHECK(client.says(Bytes(text).substr(0, 200'000)).empty());
+  CHECK(client.says(Bytes(text).substr(200'000)) == "ask");
+  client.granted(place.server);
+  client.sent();
+  client.hears(done("SET") + ready());
+  CHECK(client.sent() == "P:pgweir_value B:pgweir_value E S");
+  client.hears(parsed() + answered(row("9MB")));
+}

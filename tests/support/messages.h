@@ -38,7 +38,19 @@ inline std::string execute(Bytes portal = {}, std::uint32_t rows = 0) {
 inline std::string sync_message() { return message('S'); }
 inline std::string flush() { return message('H'); }
 inline std::string terminate() { return message('X'); }
-inline std::string function_call() { return message('F', std::string(14, '\0')); }
+inline constexpr std::uint32_t kLoOpen = 952;
+// With one argument; `oid` as in pg_proc.
+inline std::string function_call(std::uint32_t oid = kLoOpen, Bytes argument = {}) {
+  std::string out;
+  protocol::Writer(out, 'F')
+      .u32(oid)
+      .u16(0)
+      .u16(1)
+      .u32(static_cast<std::uint32_t>(argument.size()))
+      .bytes(argument)
+      .u16(0);
+  return out;
+}
 inline std::string copy_data(Bytes data) { return message('d', data); }
 inline std::string copy_done() { return message('c'); }
 inline std::string copy_fail(Bytes why = "no") { return message('f', z(why)); }
