@@ -49,8 +49,9 @@ Expected<std::size_t> first_packet_size(Bytes in);
 // `packet` is whole. Errors carry the SQLSTATE that Postgres uses.
 Expected<FirstPacket> parse_first_packet(Bytes packet);
 
-// `options` as the switches of the program postgres: words split at white space, backslash escapes, dashes for
-// underscores in names; other switches become what they stand for (-S: work_mem) or, if no session's, an error.
+// `options` as the switches of the program postgres: words split at white space, backslash escapes, dashes
+// for underscores in names; other switches become what they stand for (-S: work_mem) or, if no session's, an
+// error.
 Expected<Settings> parse_options(Bytes options);
 
 }  // namespace pgweir::protocol
