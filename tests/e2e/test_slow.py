@@ -124,11 +124,11 @@ class SlowTransactions(PgweirCase):
         client = self.wire()
         client.send(query("begin; select pg_sleep(0.4); selectt 'a secret'"))
         self.assertEqual(first_error(client.until_ready())["C"], "42601")  # Postgres parses first
-        client.query("select pg_sleep(0.4), '" + "x" * 100_000 + "'" + COMMENT)
+        client.query("select pg_sleep(0.4), '" + "x" * 2_000_000 + "'" + COMMENT)
         line = self.told()
         self.assertRegex(line["pgweir"]["fingerprint"], "^~[0-9a-f]{16}$")
         self.assertNotIn("trace.id", line)  # its end was not here yet when it was passed on
-        client.query("select pg_sleep(0.4), '" + "x" * 10_000 + "'" + COMMENT)
+        client.query("select pg_sleep(0.4), '" + "x" * 100_000 + "'" + COMMENT)
         self.assertEqual(self.told(2)["trace.id"], TRACE)
 
     def test_ends_in_the_middle(self):
