@@ -52,9 +52,10 @@ constexpr std::array kSettings{
               "How long a client may be idle outside a transaction before it is disconnected."},
     ConfigRow{"client.query_wait_timeout", &Config::query_wait_timeout, Form::Plain, 0, kDayMs, kReload,
               "How long a client may queue for a server before it is refused."},
-    ConfigRow{"client.query_timeout", &Config::query_timeout, Form::Plain, 0, kTimeMax, kReload,
-              "How long one request may run on a server; then the client's connection is ended (FATAL, 57014), "
-              "and the server's with it."},
+    ConfigRow{
+        "client.query_timeout", &Config::query_timeout, Form::Plain, 0, kTimeMax, kReload,
+        "How long one request may run on a server; then the client's connection is ended (FATAL, 57014), "
+        "and the server's with it."},
     ConfigRow{"client.transaction_timeout", &Config::transaction_timeout, Form::Plain, 0, kTimeMax, kReload,
               "How long one transaction may hold a server."},
     ConfigRow{"client.idle_transaction_timeout", &Config::idle_transaction_timeout, Form::Plain, 0, kTimeMax,
@@ -184,10 +185,11 @@ constexpr std::array kSettings{
               "`listen.addresses` has others than loopback ones."},
     ConfigRow{"auth.trust_on_network", &Config::trust_on_network, Form::Plain, 0, 0, kReload,
               "Takes `trust` there all the same: whoever reaches the port can be any user."},
-    ConfigRow{"auth.users_file", &Config::users_file, Form::Path, 0, kPathMax, kReload,
-              "File with a line `\"user\" \"secret\"` per user, beside the section `users`. Both stand in double "
-              "quotes, and a quote in them is written twice; percent signs and backslashes stand for themselves, "
-              "unlike in DATABASE_URL. Empty lines and lines that begin with ; or # are passed over."},
+    ConfigRow{
+        "auth.users_file", &Config::users_file, Form::Path, 0, kPathMax, kReload,
+        "File with a line `\"user\" \"secret\"` per user, beside the section `users`. Both stand in double "
+        "quotes, and a quote in them is written twice; percent signs and backslashes stand for themselves, "
+        "unlike in DATABASE_URL. Empty lines and lines that begin with ; or # are passed over."},
     // console
     ConfigRow{"console.admins", &Config::console_admins, Form::Name, 0, 1000, kReload,
               "Users who may give any command on the console (database `pgweir`)."},

@@ -182,8 +182,7 @@ void Session::on_timer() {
   const conf::Config& config = worker_.config();
   switch (core_.resting() ? State::Idle : core_.state()) {
     case State::Idle:
-      return end({sqlstate::kIdleSessionTimeout,
-                  "terminating connection due to client.idle_timeout",
+      return end({sqlstate::kIdleSessionTimeout, "terminating connection due to client.idle_timeout",
                   "The session was idle for " + in_seconds(now - since_) + ".",
                   "Connect again when it is needed, or raise client.idle_timeout."});
     case State::Waiting: {

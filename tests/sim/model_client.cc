@@ -15,7 +15,7 @@ constexpr Duration kPatience =
     std::chrono::seconds(40);                           // then it gives its connection up, where it may break
 constexpr Duration kDrains = std::chrono::seconds(19);  // a bit less than shutdown_timeout
 constexpr Duration kArrives = std::chrono::milliseconds(30);  // what was sent so long ago is with the pooler
-constexpr Duration kOutrage = std::chrono::seconds(200);       // no request may hang for longer
+constexpr Duration kOutrage = std::chrono::seconds(200);      // no request may hang for longer
 constexpr std::uint32_t kMessageMost = 1 << 28;
 
 std::string printable(Bytes text) {
