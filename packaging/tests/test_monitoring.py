@@ -28,6 +28,9 @@ PREFIXES = {
     "kBreakers": ("pgweir_",),
     "kCeilingRows": ("pgweir_",),
     "kStore": ("pgweir_",),
+    "pin_figures": ("pgweir_",),
+    "limit_hits": ("pgweir_", "pgweir_tenant_"),
+    "kUsage": ("pgweir_", "pgweir_tenant_"),
 }
 
 
@@ -35,7 +38,7 @@ def existing():
     """Every series that /metrics may have, from the tables that make it."""
     names = set()
     tables = "".join(path.read_text() for path in sorted((ROOT / "pooler").glob("console_*.cc")))
-    parts = re.split(r"\nconstexpr (?:std::array|Metric) (k\w+)", tables)
+    parts = re.split(r"\nconstexpr (?:std::array|Metric|auto) (\w+)", tables)
     for table, text in zip(parts[1::2], parts[2::2]):
         rows = re.findall(r'\{(kGauge|kCounter),\s*"(\w+)"', text)
         if rows and table not in PREFIXES:

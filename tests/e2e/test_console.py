@@ -492,7 +492,7 @@ class Settings(ConsoleCase):
         weir.console("SET log.level TO debug")
         with weir.connect("app", "app") as client:
             client.execute("select 1")
-        self.assertIn('"log.level":"debug"', weir.log())
+        wait_until(lambda: '"log.level":"debug"' in weir.log(), what="a line of the level debug")
         weir.console("RELOAD")
         self.assertEqual(self.config(weir, "client.max"), "10000")
         self.assertIn(("admin", "SET key = value", "client.max = 1", "ok"), self.audit(weir))
