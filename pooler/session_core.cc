@@ -593,7 +593,7 @@ void SessionCore::set_pins(Pins pins) {
 }
 
 void SessionCore::claim() {
-  PGWEIR_CHECK(!claimed_ && pins_ == 0);
+  PGWEIR_CHECK(!claimed_ && (pins_ & ~pin::kSharing) == 0);
   claimed_ = true;
   pin_book_->claim();
 }

@@ -338,8 +338,10 @@ Pins SessionCore::find_room(const protocol::SqlEffects& effects) {
   if (can_share() && !effects.changes.opaque) keeps &= static_cast<Pins>(~pin::kListen);
   if (can_adopt(effects)) keeps &= static_cast<Pins>(~pin::kStatement);
   const auto pins = static_cast<Pins>(may_come(effects) & keeps);
-  if (pins == 0 || pins_ != 0 || claimed_) return 0;
+  if (pins == 0 || (pins_ & ~pin::kSharing) != 0 || claimed_) return 0;
+#ifndef PGWEIR_PLANT_EXCEED_PINS
   if (!pin_book_->has_room()) return pins;
+#endif
   if (!effects.changes.opaque) claim();
   return 0;
 }
@@ -689,6 +691,9 @@ void SessionCore::on_audited(Findings& findings, protocol::Gather& to_client) {
     asked |= pin::kSharing;
   }
   if (asked & pin::kStatement) adopt(findings);
+#ifdef PGWEIR_PLANT_FORGET_UNPIN
+  asked = 0;
+#endif
   set_pins(static_cast<Pins>((pins_ & ~asked) | findings.pins | (suspicion_->pins & pin::kSettings)));
   suspicion_.reset();
 }

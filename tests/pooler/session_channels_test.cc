@@ -126,6 +126,18 @@ TEST_CASE("a hand-over ends the unnamed statement on a server that its client ke
   CHECK(client.sent() == "P B S");
 }
 
+TEST_CASE("a client that is about to listen elsewhere has no more room for a pin than others") {
+  Stand stand;
+  stand.tenant.limits.max_pinned_clients = 0;
+  Listener client(stand);
+  stand.books.listener.connected();
+  client.runs_text("listen a");
+  client.hears(parsed() + answered(row("a")));
+  REQUIRE(client.core.pins() == pin::kSharing);
+  client.says(query("create temp table t (i int)"));
+  CHECK(client.sent().find("refused_by_pgweir") != std::string::npos);
+}
+
 TEST_CASE("before a client stops to listen it hears what was notified by then") {
   struct Row {
     std::string request;

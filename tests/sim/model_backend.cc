@@ -186,6 +186,16 @@ void ModelBackend::flush_answers() {
   if (!in_.empty() || !session_->at_rest()) return;
   if (owner_ >= 0) postgres_.on_worked(owner_, owner_since_);
   owner_ = -1;
+  if (const std::size_t kept = session_->shared_statements(); kept > postgres_.options().statements_most)
+    violation("the pooler keeps " + std::to_string(kept) + " statements there, allowed are " +
+              std::to_string(postgres_.options().statements_most));
+  if (!session_->temp().empty()) postgres_.check_temps();
+}
+
+Token ModelBackend::kept_for() const {
+  if (state_ != State::Ready || !held() || !session_->at_rest()) return {};
+  const std::string temp = session_->temp();
+  return temp.empty() ? Token{} : token_in(temp);
 }
 
 void ModelBackend::cancel() {

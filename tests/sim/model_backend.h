@@ -40,6 +40,9 @@ class ModelBackend final : public net::Handler {
   void notified(std::uint32_t by, const PgSession::Notified& notified);
   // It has worked for a client of the pooler's.
   bool served() const { return served_; }
+  // The last token of the client for whose temporary table it is kept, between two transactions; none:
+  // nobody.
+  Token kept_for() const;
 
   void cancel();
   void die();

@@ -68,6 +68,16 @@ void ModelPostgres::check_served(const std::string& where) {
                     " serve clients, allowed are " + std::to_string(limit->second));
 }
 
+void ModelPostgres::check_temps() const {
+  const auto kept = std::count_if(backends_.begin(), backends_.end(), [&](const auto& each) {
+    const Token token = each.second->kept_for();
+    return token.client >= 0 && oracle.is_current(token.client, token.serial);
+  });
+  if (static_cast<std::size_t>(kept) > options_.temps_most)
+    world.violation(std::to_string(kept) + " clients keep servers for temporary tables, allowed are " +
+                    std::to_string(options_.temps_most));
+}
+
 void ModelPostgres::notify(const ModelBackend& by, const PgSession::Notified& notified) {
   const std::string database = by.where().substr(0, by.where().find('/'));
   if (token_in(notified.payload).client >= 0)

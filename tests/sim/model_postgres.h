@@ -40,6 +40,8 @@ class ModelPostgres final : public net::Acceptor {
     std::map<std::string, std::size_t> allowed;
     std::set<std::string> databases;         // others are 3D000; empty: all exist
     Duration held_most{}, statement_most{};  // by one client; 0: as long as it likes
+    std::size_t statements_most = 1000;      // that the pooler keeps in one session
+    std::size_t temps_most = 1000;           // sessions with temporary tables of clients that are there
     unsigned dawdle_percent = 20;            // messages after which a backend takes a while
     Role role = Role::Alone;                 // at first
   };
@@ -79,6 +81,7 @@ class ModelPostgres final : public net::Acceptor {
   void ended(ModelBackend& backend);
   void notify(const ModelBackend& by, const PgSession::Notified& notified);
   void check_served(const std::string& where);  // those that work for clients are within the limit
+  void check_temps() const;                     // ... those that clients keep for their tables
   std::function<void(int client, Time since)> on_worked = [](int, Time) {};  // for this client, until now
   ModelBackend* find(std::uint32_t pid);
 

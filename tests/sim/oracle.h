@@ -47,6 +47,11 @@ class Oracle {
     const auto found = clients_.find(client);
     return found != clients_.end() && (found->second.asked || serial < found->second.first);
   }
+  // Whether this serial is of the connection that the client has now.
+  bool is_current(int client, std::uint64_t serial) const {
+    const auto found = clients_.find(client);
+    return found != clients_.end() && serial >= found->second.first;
+  }
   std::size_t rows() const { return rows_.size(); }
 
  private:

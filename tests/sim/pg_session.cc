@@ -64,6 +64,20 @@ PgSession::Values PgSession::traces() const {
   return all;
 }
 
+std::string PgSession::temp() const {
+  const auto found = traces_.find("temp");
+  return found == traces_.end() ? std::string() : found->second;
+}
+
+std::size_t PgSession::shared_statements() const {
+  constexpr Bytes kPrefix = "pgweir_";
+  return static_cast<std::size_t>(
+      std::count_if(statements_.begin(), statements_.end(), [&](const auto& each) {
+        const Bytes name = each.first;
+        return name.starts_with(kPrefix) && name.size() > kPrefix.size() && name[kPrefix.size()] <= '9';
+      }));
+}
+
 void PgSession::begin_block() {
   if (in_block_) return;
   in_block_ = true;
