@@ -544,10 +544,12 @@ std::unique_ptr<std::string> SessionCore::notices_of(const Ruling& ruling) {
 }
 
 void SessionCore::make_room_on_server(Actions& out) {
-  if (server_->statements.size() == 0 || server_->statements.size() < books_->statements_per_server) return;
-#ifndef PGWEIR_PLANT_KEEP_STATEMENTS
-  evict(server_->statements.take_oldest(), out);
+#ifdef PGWEIR_PLANT_KEEP_STATEMENTS
+  static_cast<void>(out);
+  return;
 #endif
+  if (server_->statements.size() == 0 || server_->statements.size() < books_->statements_per_server) return;
+  evict(server_->statements.take_oldest(), out);
 }
 
 // `id` has been taken from the server's statements.

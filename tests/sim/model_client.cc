@@ -280,11 +280,6 @@ void ModelClient::expect_more(char type, Bytes message) {
     const bool told = !pending_.empty() && pending_.front().first == 'D' && pending_.front().second[0] == 'P';
     if (asked == 'B' && type != 'E' && told) session_->renew(body);
     if ((session_->at_rest() || no_room) && (canceled || plan_.may_refuse.contains(state))) {
-      if (no_room && others_keep) {
-        const unsigned others = others_keep(*this);
-        if (others < pins_most)
-          violation("had no room for a pin beside " + std::to_string(others) + " others");
-      }
       refused_step_ = true;
       session_->refused(asked, std::string(message));
     } else {
@@ -295,16 +290,8 @@ void ModelClient::expect_more(char type, Bytes message) {
   skip_silent();
 }
 
-Time ModelClient::keeps_none_since() const {
-  if (!stream_ || !session_ || state_ == State::Off || state_ == State::Done) return heard_at_;
-  const bool may_keep = plan_.session_mode || awaiting_ || !answered_all() || !session_->at_rest() ||
-                        session_->holds_something();
-  return may_keep ? kNever : heard_at_;
-}
-
 void ModelClient::answer(Bytes message) {
   const char type = message[0];
-  heard_at_ = world_.now();
   if (type == 'A') return heard(message.substr(protocol::kHeaderBytes));
   if (expected_.empty() && aside(type, message)) return;
   while (expected_.empty()) expect_more(type, message);

@@ -9,7 +9,6 @@
 
 #include <cstdint>
 #include <deque>
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -63,11 +62,6 @@ class ModelClient final : public net::Handler {
   std::uint64_t answered() const { return answered_; }
   const Plan& plan() const { return plan_; }
   bool working() const { return steps_left_ > 0; }
-  // Since when it has certainly kept no server, and asked for nothing; kNever: it may keep one.
-  Time keeps_none_since() const;
-  // How many others may keep a server, or have kept one just now. Of the pooler's tenant; set: it is limited.
-  std::function<unsigned(const ModelClient& but)> others_keep;
-  unsigned pins_most = 0;
   std::uint64_t connections() const { return connections_; }
 
  private:
@@ -130,7 +124,6 @@ class ModelClient final : public net::Handler {
   std::uint64_t answered_ = 0;
   std::uint64_t connections_ = 0;
   std::uint64_t epoch_ = 0;  // of what later() has set up
-  Time heard_at_{};          // it was last told something
   Time waiting_since_{};
   Time drains_since_ = kNever;
   std::vector<std::unique_ptr<CancelConnection>> cancels_;

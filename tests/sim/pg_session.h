@@ -78,8 +78,6 @@ class PgSession {
   std::vector<std::string> take_aborted() { return std::exchange(aborted_, {}); }
   // What would be visible to the next user of this session.
   Values traces() const;
-  // What lives here only, so that whoever has it cannot go elsewhere.
-  bool holds_something() const { return traces_.contains("temp") || !channels_.empty(); }
   std::string temp() const;  // the token of its temporary table; empty: none
   // Statements that the pooler has prepared for its clients.
   std::size_t shared_statements() const;

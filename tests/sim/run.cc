@@ -15,10 +15,9 @@ constexpr Duration kServedAgain = seconds(120);  // every client, after the last
 constexpr std::size_t kNamedMost = 20;           // of clients that are not
 // The ceilings of timed stages, what Postgres comes first by, a cancel that does not help, and some.
 constexpr Duration kTransactionMost = milliseconds(2'300), kStatementMost = milliseconds(1'100);
-constexpr Duration kStopped = seconds(50);   // shutdown_timeout and what closing takes
-constexpr Duration kForgotten = seconds(1);  // what a client has left behind
+constexpr Duration kStopped = seconds(50);  // shutdown_timeout and what closing takes
 // Statements that come before it is known that others have come.
-constexpr std::size_t kPipelined = 10;
+constexpr std::size_t kPipelined = 3;
 
 std::string where_of(const Stage& stage, unsigned tenant, const std::string& user) {
   const std::string database = stage.shared_group ? "real" : "real" + std::to_string(tenant);
@@ -188,22 +187,8 @@ void Run::make_clients() {
     made.eager = mode_ == Mode::Pooled && stage_.client_auth == "trust" && world_.chance(25);
     clients_.push_back(
         std::make_unique<ModelClient>(world_, client_loop_, oracle_, *notifications_, std::move(made)));
-    if (mode_ == Mode::Pooled && stage_.faults.empty() && stage_.max_pinned < stage_.clients)
-      limit_pins(*clients_.back());
     clients_.back()->start(world_.between(Duration(1'000), stage_.arrive_within));
   }
-}
-
-// Whoever is refused a pin must have been one too many.
-void Run::limit_pins(ModelClient& client) {
-  client.pins_most = stage_.max_pinned;
-  client.others_keep = [this](const ModelClient& but) {
-    return static_cast<unsigned>(std::count_if(clients_.begin(), clients_.end(), [&](const auto& each) {
-      if (each.get() == &but || each->plan().tenant != but.plan().tenant) return false;
-      const Time since = each->keeps_none_since();
-      return since == kNever || world_.now() - since < kForgotten;
-    }));
-  };
 }
 
 void Run::do_fault(Fault fault) {

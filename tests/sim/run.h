@@ -45,7 +45,6 @@ class Run {
   void misguide(ModelClient::Plan& plan);
   void schedule_faults();
   void make_hosts(const ModelPostgres::Options& options);
-  void limit_pins(ModelClient& client);
   void do_fault(Fault fault);
   void move_primary();
   bool has(Fault fault) const;
