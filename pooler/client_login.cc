@@ -189,6 +189,7 @@ void ClientLogin::obey(LoginCore::Out& out) {
 }
 
 void ClientLogin::name_tenant() {
+  if (const Error* closed = worker_->closed_to_new()) return refuse(*closed);
   const protocol::Startup& startup = core_.startup();
   if (is_console_database(startup.database)) {
     console_ = true;
@@ -339,7 +340,7 @@ void ClientLogin::finish() {
                    "the client certificate's common name is not the user \"" + named_.user + "\"",
                    {},
                    "Use a certificate made for this user; client.tls_mode is verify-full."});
-  if (worker_->draining() && !worker_->admits_latecomers()) return refuse(*worker_->drain_reason());
+  if (const Error* closed = worker_->closed_to_new()) return refuse(*closed);
   if (console_) {
     if (!snapshot.is_console_user(startup.user) && !peer_)
       return refuse({sqlstate::kInsufficientPrivilege,

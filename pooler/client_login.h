@@ -34,6 +34,7 @@ class ClientLogin final : public net::Handler {
   // It has waited because its tenant had too many clients, and need not any more.
   void place_free() { finish(); }
   const std::string& tenant() const { return named_.tenant; }
+  bool unnamed() const { return core_.unnamed(); }
 
  private:
   void on_bytes(Bytes in) override;

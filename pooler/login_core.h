@@ -51,6 +51,8 @@ class LoginCore {
   void bytes(Bytes in, bool secured, Out& out);
   void tls_started(Bytes alpn, Out& out);
 
+  // Has said neither who it is nor that it wants a cancel.
+  bool unnamed() const { return state_ == State::First || state_ == State::Tls; }
   const protocol::Startup& startup() const { return startup_; }
   const protocol::CancelRequest& cancel() const { return cancel_; }
 

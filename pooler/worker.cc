@@ -80,7 +80,7 @@ void Worker::make_room() {
 
 void Worker::adopt_login(std::unique_ptr<ClientLogin> login) {
   // Posted before it was known that we stop, maybe after we were found empty: it goes with its connection.
-  if (draining_ && !admits_latecomers()) return void(--shared_.logins);
+  if (closed_to_new()) return void(--shared_.logins);
   ClientLogin* raw = login.get();
   logins_[raw] = {++last_ticket_, std::move(login)};
   tickets_[last_ticket_] = raw;
@@ -364,7 +364,7 @@ void Worker::drain(const Error& why) {
     for (const auto& listener : listeners_) listener->accept_rest();
   }
   stop_listening();
-  if (!admits_latecomers()) end_logins(why);
+  if (!admits_latecomers()) end_named_logins(why);
   end_idle(why);
   const auto movers = movers_.size();
   for (std::size_t i = 0; i < movers; ++i) movers_[i]->call_off(why);
@@ -373,10 +373,24 @@ void Worker::drain(const Error& why) {
   after_change();
 }
 
+const Error* Worker::closed_to_new() const {
+  if (admits_latecomers()) return nullptr;
+  const std::optional<Error>& why = draining_ ? draining_ : leaving_;
+  return why ? &*why : nullptr;
+}
+
 void Worker::end_logins(const Error& why) {
   std::vector<ClientLogin*> logins;
   for (auto& [raw, place] : logins_) logins.push_back(place.login.get());
   for (ClientLogin* login : logins) login->end(why);
+}
+
+void Worker::end_named_logins(const Error& why) {
+  std::vector<ClientLogin*> named;
+  for (auto& [raw, place] : logins_)
+    if (!place.login->unnamed()) named.push_back(place.login.get());
+  for (ClientLogin* login : named) login->end(why);
+  if (!logins_.empty()) loop_.arm(latecomers_timer_, loop_.now() + kLatecomers);
 }
 
 void Worker::end_idle(const Error& why) {
@@ -396,8 +410,8 @@ void Worker::end_idle(const Error& why) {
 
 void Worker::turn_away_latecomers() {
   latecomers_until_ = {};
-  end_logins(*draining_);
-  end_idle(*draining_);
+  end_logins(draining_ ? *draining_ : *leaving_);
+  if (draining_) end_idle(*draining_);
   after_change();
 }
 
@@ -405,7 +419,7 @@ void Worker::let_clients_leave(const Error& why) {
   set_suspended(false);
   leaving_ = why;
   stop_listening();
-  end_logins(why);
+  end_named_logins(why);
   after_change();
 }
 

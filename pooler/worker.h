@@ -53,6 +53,8 @@ class Worker final : public net::Acceptor {
   // For a moment after it began to drain: logins go on, and who has not had a transaction may have one.
   bool admits_latecomers() const { return latecomers_until_ > Time{}; }
   const std::optional<Error>& drain_reason() const { return draining_; }
+  // Why no new client is let in; null: they are.
+  const Error* closed_to_new() const;
 
   net::Loop& loop() { return loop_; }
   Rng& rng() { return rng_; }
@@ -243,6 +245,8 @@ class Worker final : public net::Acceptor {
   void close_surplus(Tenant& tenant);
   void make_room();
   void end_logins(const Error& why);
+  // Who has not said what it wants may want a cancel, and is heard for a moment.
+  void end_named_logins(const Error& why);
   void end_idle(const Error& why);  // sessions between two transactions that have not asked for the next
   void turn_away_latecomers();
 

@@ -8,7 +8,7 @@ import unittest
 import psycopg
 
 from harness import Ledger, PgweirCase, Wire, wait_until
-from harness.wire import first_error, kinds, query
+from harness.wire import CANCEL_REQUEST, error_fields, first_error, kinds, query, special, startup
 
 RECOVERY_SECONDS = 2
 
@@ -236,6 +236,30 @@ class Stop(PgweirCase):
             weir.signal()
             self.assertEqual(weir.wait_end(), 0)
         ledger.check(self.postgres)
+
+    def test_who_has_not_said_what_it_wants_is_heard_first(self):
+        weir = self.pgweir({"auth": {"method": "trust"}}, {"app": "s3cret"})
+        sleeper = Wire(weir.port)
+        self.addCleanup(sleeper.close)
+        sleeper.login("app", "app")
+        sleeper.send(query("select pg_sleep(60)"))
+        wait_until(lambda: self.sleeping() == 1, what="the query")
+        canceller, newcomer = Wire(weir.port), Wire(weir.port)  # accepted, and silent as yet
+        for wire in (canceller, newcomer):
+            self.addCleanup(wire.close)
+        weir.connect("app", "app").close()  # accepted behind them
+        weir.signal()
+        wait_until(lambda: self.refuses(weir), what="no more logins")
+        newcomer.send(startup("app", "app"))
+        canceller.send(special(CANCEL_REQUEST, sleeper.key))
+        self.assertEqual(canceller.until_closed(), [], "a cancel request has no answer")
+        self.assertEqual(error_fields(newcomer.until_closed()[-1][1])["C"], "57P01")
+        self.assertEqual(first_error(sleeper.until_closed())["C"], "57014")
+        self.assertEqual(weir.wait_end(), 0)
+
+    def sleeping(self):
+        text = "select count(*) from pg_stat_activity where state = 'active' and query like 'select pg_sleep%'"
+        return self.postgres.sql(text)[0][0]
 
     def test_a_crash_of_pgweir_leaves_nothing_that_blocks_a_restart(self):
         weir = self.weir()

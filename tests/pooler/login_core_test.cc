@@ -204,6 +204,21 @@ TEST_CASE("a cancel request yields its key, and what comes behind it is dropped"
   CHECK(login.held.empty());
 }
 
+TEST_CASE("what somebody wants is unknown until a packet says so, under TLS as well") {
+  Login login(Tls::Offered);
+  CHECK(login.core.unnamed());
+  CHECK(login.says(ssl_request()) == "S starttls");
+  CHECK(login.core.unnamed());
+  LoginCore::Out out;
+  login.core.tls_started("", out);
+  CHECK(login.core.unnamed());
+  Login canceller, user;
+  canceller.says(cancel_packet(7, "abcd"));
+  CHECK_FALSE(canceller.core.unnamed());
+  user.says(startup());
+  CHECK_FALSE(user.core.unnamed());
+}
+
 TEST_CASE("a first packet that cannot be one is refused as soon as that shows") {
   struct Row {
     const char* what;
