@@ -47,7 +47,7 @@ std::string ModelPostgres::may_log_in(const ModelBackend& backend) {
                     std::to_string(options_.allowed_total));
   const auto limit = options_.allowed.find(backend.where());
   if (!backend.settings().empty()) groups_[backend.where()].insert(backend.settings());
-  const std::size_t listeners = std::max<std::size_t>(groups_[backend.where()].size(), 1);
+  const std::size_t listeners = std::max(groups_[backend.where()].size(), ceilings_);
   if (limit != options_.allowed.end() && same > limit->second + listeners)
     world.violation("the pooler holds " + std::to_string(same) + " server connections for " +
                     backend.where() + ", allowed are " + std::to_string(limit->second));

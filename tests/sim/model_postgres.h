@@ -82,6 +82,9 @@ class ModelPostgres final : public net::Acceptor {
   void notify(const ModelBackend& by, const PgSession::Notified& notified);
   void check_served(const std::string& where);  // those that work for clients are within the limit
   void check_temps() const;                     // ... those that clients keep for their tables
+  // A reload has changed the ceilings, and the next one changes them back: what was of one group may be of
+  // two, each with a listener, though none of the first ever had a server.
+  void ceilings_changed() { ceilings_ = 2; }
   std::function<void(int client, Time since)> on_worked = [](int, Time) {};  // for this client, until now
   ModelBackend* find(std::uint32_t pid);
 
@@ -95,6 +98,7 @@ class ModelPostgres final : public net::Acceptor {
   Options options_;
   std::unique_ptr<net::Listener> listener_;
   std::map<std::uint32_t, std::unique_ptr<ModelBackend>> backends_;
+  std::size_t ceilings_ = 1;                                   // different ones that a tier has had
   std::map<std::string, std::set<PgSession::Values>> groups_;  // that have had servers, by "database/user"
   std::uint32_t next_pid_;
   std::uint64_t logins_ = 0;

@@ -269,8 +269,10 @@ void Run::schedule_faults() {
   }
   if (mode_ == Mode::Direct) return;
   for (unsigned i = 0; i < stage_.reloads; ++i)
-    world_.after(world_.between(Duration(100'000), Duration(3'000'000)), nullptr,
-                 [this] { pooler_->reload(); });
+    world_.after(world_.between(Duration(100'000), Duration(3'000'000)), nullptr, [this] {
+      for (const auto& host : hosts_) host->ceilings_changed();
+      pooler_->reload();
+    });
   // One behind the other.
   Duration next{};
   for (unsigned i = 0; i < stage_.suspends; ++i) {
