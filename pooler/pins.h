@@ -44,7 +44,10 @@ class PinBook {
   PinBook& operator=(const PinBook&) = delete;
 
   const tiers::Tenant& tenant() const { return *record_; }
-  bool has_room() const { return std::uint64_t{pinned_} + claims_ < record_->limits.max_pinned_clients; }
+  // `counted`: for a client that is one of them already.
+  bool has_room(bool counted = false) const {
+    return std::uint64_t{pinned_} + claims_ - (counted ? 1 : 0) < record_->limits.max_pinned_clients;
+  }
   // What a client is told whose request might pin it for `why`. Counted. `sql`: its text, where that is at
   // hand.
   Error refuse(Pins why, Bytes sql = {});

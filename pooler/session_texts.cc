@@ -338,11 +338,13 @@ Pins SessionCore::find_room(const protocol::SqlEffects& effects) {
   if (can_share() && !effects.changes.opaque) keeps &= static_cast<Pins>(~pin::kListen);
   if (can_adopt(effects)) keeps &= static_cast<Pins>(~pin::kStatement);
   const auto pins = static_cast<Pins>(may_come(effects) & keeps);
-  if (pins == 0 || (pins_ & ~pin::kSharing) != 0 || claimed_) return 0;
+  if (pins == 0 || (pins_ & ~(pin::kSharing | pin::kListen)) != 0 || claimed_) return 0;
+  // Where the shared connection is lost, a LISTEN keeps its server without having been asked whether it may.
+  const bool counted = pins_ & pin::kListen;
 #ifndef PGWEIR_PLANT_EXCEED_PINS
-  if (!pin_book_->has_room()) return pins;
+  if (!pin_book_->has_room(counted)) return pins;
 #endif
-  if (!effects.changes.opaque) claim();
+  if (!effects.changes.opaque && !counted) claim();
   return 0;
 }
 

@@ -138,6 +138,27 @@ TEST_CASE("a client that is about to listen elsewhere has no more room for a pin
   CHECK(client.sent().find("refused_by_pgweir") != std::string::npos);
 }
 
+TEST_CASE("a LISTEN that the shared connection does not take lets nobody beyond the budget keep more") {
+  struct Row {
+    std::uint32_t budget;
+    bool refused;
+  };
+  for (const Row& each : {Row{0, true}, Row{1, false}}) {
+    INFO(each.budget);
+    Stand stand;
+    stand.tenant.limits.max_pinned_clients = each.budget;
+    Listener client(stand);
+    stand.books.listener.connected();
+    client.runs_text("listen a");
+    client.hears(parsed() + answered(row("a")));
+    stand.books.listener.lost();
+    client.changed();
+    REQUIRE(client.core.pins() == pin::kListen);
+    client.says(query("create temp table t (i int)"));
+    CHECK((client.sent().find("refused_by_pgweir") != std::string::npos) == each.refused);
+  }
+}
+
 TEST_CASE("before a client stops to listen it hears what was notified by then") {
   struct Row {
     std::string request;
