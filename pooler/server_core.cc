@@ -677,8 +677,17 @@ void ServerCore::wind_up(Gather& to_server) {
   PGWEIR_CHECK(!pipeline.copy_in());
   dirty = true;
   if (!pipeline.batch_open()) return;
-  to_server.own([](std::string& out) { protocol::put_sync(out); });
-  pipeline.push(Owed::Sync);
+  // The Sync alone would commit what Postgres rolls back when a client leaves before it.
+  to_server.own([](std::string& out) {
+#ifndef PGWEIR_PLANT_COMMIT_UNSYNCED
+    protocol::put_query(out, "ROLLBACK");
+#endif
+    protocol::put_sync(out);
+  });
+#ifndef PGWEIR_PLANT_COMMIT_UNSYNCED
+  pipeline.push(Owed::Query, Pipeline::Whose::Ours);
+#endif
+  pipeline.push(Owed::Sync, Pipeline::Whose::Ours);
 }
 
 void ServerCore::begin_rollback(Gather& to_server) {

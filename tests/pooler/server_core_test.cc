@@ -198,11 +198,23 @@ TEST_CASE("no sequence of bytes makes a server say more than was asked") {
 TEST_CASE("what a vanished client has begun is brought to its end") {
   Server server;
   protocol::Gather out;
-  SECTION("a batch without its Sync gets one") {
+  SECTION("a batch without its Sync is rolled back, as Postgres does") {
     server.core.pipeline.push(Owed::Parse);
     server.core.wind_up(out);
-    CHECK(told_to_server(out.text()) == "S");
-    server.says(parsed() + ready());
+    CHECK(told_to_server(out.text()) == "Q:ROLLBACK S");
+    server.says(parsed() + done("ROLLBACK") + ready() + ready());
+  }
+  SECTION("a batch that has failed") {
+    server.core.pipeline.push(Owed::Parse);
+    server.says(error("42601"));
+    server.core.wind_up(out);
+    CHECK(told_to_server(out.text()) == "Q:ROLLBACK S");  // the first is skipped
+    server.says(ready());
+  }
+  SECTION("a batch that fails by the cancel") {
+    server.core.pipeline.push(Owed::Execute);
+    server.core.wind_up(out);
+    server.says(error("57014") + ready());
   }
   SECTION("all else ends by itself") {
     server.core.pipeline.push(Owed::Query);

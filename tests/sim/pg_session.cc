@@ -228,12 +228,9 @@ void PgSession::message(char type, Bytes body) {
     if (!command.empty()) commands_.emplace_back(command);
     at = end + 1;
   }
-  if (implicit_) {  // a simple query ends an open batch
-    commit();
-    implicit_ = false;
-  }
   if (commands_.empty()) put(bare_message('I'));
-  if (commands_.size() > 1 && tx_ == 'I') {
+  // An open batch ends with the query, and shares its fate.
+  if (commands_.size() > 1 && tx_ == 'I' && !implicit_) {
     implicit_ = true;
     begin_block();
   }

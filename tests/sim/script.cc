@@ -587,13 +587,21 @@ std::vector<Phase> Script::linger() {
 std::vector<Phase> Script::leave() {
   std::vector<Phase> phases;
   if (world_.chance(50)) phases.push_back(await(query("begin")));
-  switch (world_.rng().below(7)) {
+  switch (world_.rng().below(8)) {
     case 0: phases.push_back(await(query("insert " + row()))); break;
     case 1: phases.push_back(go(query(fmt::format("rows 100 300 {}", token())))); break;
     case 2: phases.push_back(go(query(fmt::format("sleep {} {}", world_.between(1, 3'000), token())))); break;
     case 3: phases.push_back(go(unnamed(command(), false, false))); break;
     case 4: phases.push_back(await(query("copyin " + token()))); break;
     case 5: phases.push_back(await(query(trace_command()))); break;
+    case 6: {
+      const std::string unsynced = row();
+      oracle_.rolled_back(unsynced);
+      Messages batch = unnamed("insert " + unsynced, false, false);
+      if (world_.chance(50)) batch.push_back({'H', {}});
+      phases.push_back(go(std::move(batch)));
+      break;
+    }
     default: {
       const std::string body = "echo " + token() + std::string(world_.between(1, 30'000), ' ') + '\0';
       char head[5] = {'Q'};
