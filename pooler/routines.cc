@@ -262,7 +262,8 @@ bool RoutineBook::body(const std::vector<std::optional<std::string>>& columns) {
   protocol::SqlChanges changes = columns[3] && bodies_bytes_ <= kBodiesMost
                                      ? protocol::read_body(*columns[3], protocol::body_language(*columns[2]))
                                      : unseen();
-  if (!changes.leave_something() && !changes.advisory_unlock && !changes.unlistens && !changes.reads_sequence)
+  if (!changes.leave_something() && !changes.temp_path && !changes.advisory_unlock && !changes.unlistens &&
+      !changes.reads_sequence)
     return true;
   const std::size_t space = columns[0]->find(' ');
   if (!is_oid(Bytes(*columns[0]).substr(0, space)) || space == std::string::npos ||

@@ -138,6 +138,7 @@ class ServerCore {
   SettingsRef applied;
   // For whom it is to work from now on, and what it was told of that; see pooler/tenant_token.h.
   std::unique_ptr<Introduction> introduction;
+  std::unique_ptr<ParsingApart> apart;  // of its client's transaction; null: that of the client
   TenantTokens::Told introduced;
   std::uint64_t last_client = 0;  // SessionCore's number of whoever had it last; 0: none since its cleaning
   bool others_sequences = false;  // nextval may have been called by others than the last client

@@ -573,6 +573,7 @@ void SessionCore::unlink(Actions::Server how, Actions& out) {
     state_ = State::Closed;
   }
   server_->introduction.reset();
+  server_->apart.reset();
   if (outgrown_) forget_outgrown();
   shrink_unnamed();
   const bool lower = server_->temp_used && guard_->inspects() && !walsender();

@@ -68,6 +68,7 @@ struct GroupBooks {
   StatementBook statements;
   SettingsBook settings;
   RoutineBook routines;
+  std::uint64_t apart = 0;       // marks given to ParsingApart
   bool reads_sequences = false;  // some client has called lastval() or currval()
   bool temp_used = false;        // some server is stuck with its temporary buffers
   bool buffers_named = false;    // a client says temp_buffers; whoever looks takes it back
@@ -351,7 +352,7 @@ class SessionCore final : private ServerCore::Audience {
   };
   Name find_statement(Bytes name, For use, Bytes& server_name, Actions& out);
   Name renew(Bytes name, For use, Actions& out);
-  bool may_have_changed(const Statement& statement) const;
+  bool may_have_changed(const Statement& statement);
   bool asks_columns(const Statement& statement) const;
   void refuse_stale(Actions& out);
   // The client's statement has gone stale. It was told what columns come, and may only be given others where
@@ -361,6 +362,13 @@ class SessionCore final : private ServerCore::Audience {
   Error no_room() const;
   Name put_lowered(Bytes name, const Ruling& ruling, Bytes& server_name, Actions& out);
   void inject(const StatementRef& statement, Actions& out);
+  Bytes parsing();
+  ParsingApart& apart();
+  void note_parsing(const protocol::SqlEffects& effects);
+  void note_parsing_end(Bytes sql);
+  void lose_parsing();
+  bool may_read_as_then() const;
+  StatementRef learnable(Bytes name);  // null: the book has no room
   std::vector<Reading> readings_of(const Statement& statement) const;
   void put_parse_of(const Statement& statement, StatementOp op, std::string& bytes);
   void put_readings(const std::vector<Reading>& readings, const std::string Reading::*value,

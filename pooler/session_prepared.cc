@@ -123,7 +123,7 @@ void SessionCore::adopt(Findings& findings) {
         protocol::store_u32(number, type);
         content.append(number, 4);
       }
-      statement = books_->statements.intern(content, wanted_->parsing);
+      statement = books_->statements.intern(content, parsing());
     }
     if (!names_) names_ = std::make_unique<ClientStatements>(books_->statements);
     if (!statement || refuse_statement_beyond(found.name.size() + content.size()) ||

@@ -24,11 +24,6 @@ constexpr std::size_t kServerNameMost = 32;  // Statement::server_name: a prefix
 constexpr Bytes kNoStatement = "pgweir_none";
 constexpr Bytes kGoneStatement = "pgweir_gone";
 
-// Reads literals otherwise, until the transaction ends.
-constexpr Bytes kReadStatement = "pgweir_read";
-constexpr char kReadText[] = "SELECT pg_catalog.set_config($1,$2,true)\0\0";  // text, NUL, no parameter types
-constexpr Bytes kReadContent{kReadText, sizeof kReadText};
-
 // Whether a Bind, `tail` is what follows the names in it, leaves the columns' formats to the columns: it
 // names none, or one for all.
 bool fits_any(Bytes tail) {
@@ -45,17 +40,6 @@ Error name_too_long() {
               " bytes are allowed",
           {},
           {}};
-}
-
-// What Postgres does with its literals before it is run. Of others, some must be the first of a transaction.
-bool reads_literals(Bytes sql) {
-  constexpr std::array<Bytes, 8> kFirst = {"select", "insert", "update", "delete",
-                                           "merge",  "with",   "values", "table"};
-  protocol::SqlLexer lexer(sql);
-  const Bytes first = lexer.text_of(lexer.next());
-  return first == "(" || std::any_of(kFirst.begin(), kFirst.end(), [first](Bytes word) {
-           return first.size() == word.size() && mentions(first, word);
-         });
 }
 }  // namespace
 
@@ -117,7 +101,7 @@ SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actio
     case Name::Refused: return skip(frame, rest, out), Step::Next;
     case Name::Later: return stall(out);
   }
-  StatementRef statement = books_->statements.intern(content, wanted_->parsing);
+  StatementRef statement = books_->statements.intern(content, parsing());
   if (pending_elsewhere(name, statement ? statement->id : 0)) return stall(out);
   if (statement && coming(*statement)) return stall(out);
   if (statement) look_for_sequences(statement->words, sql_of(content), out);
@@ -386,11 +370,13 @@ SessionCore::Name SessionCore::find_statement(Bytes name, For use, Bytes& server
     return Name::Refused;
   }
   if (const Name renewed = renew(name, use, out); renewed != Name::Ready) return renewed;
-  const StatementRef kept = *names_->find(name);
+  const StatementRef kept = learnable(name);
+  if (!kept) return refuse_statement(no_room(), out), Name::Refused;
   Statement& statement = *kept;
   server_name = statement.server_name;
   const bool noteworthy = guard_->minds(statement.words) || holds_something() || suspects_held() ||
-                          may_run_routines(statement) || !books_->settings.plain_sql(*wanted_);
+                          server_->apart || may_run_routines(statement) ||
+                          !books_->settings.plain_sql(*wanted_);
   bool lent = false;
   if (statement.words == protocol::SqlWords::State || noteworthy)
     if (const Name lending = lend(sql_of(statement.content), lent, out); lending != Name::Ready)
@@ -416,12 +402,12 @@ SessionCore::Name SessionCore::renew(Bytes name, For use, Actions& out) {
 #endif
   const StatementRef& held = *names_->find(name);
   if (held->columns == 0 || !may_have_changed(*held)) return Name::Ready;
-  const bool other_path = !same_path(held->parsing(), wanted_->parsing);
+  const Bytes now = parsing();
+  const bool other_path = !same_path(held->parsing(), now);
   if (server_->statements.knows(held->id) || coming(*held)) return Name::Ready;
   // What a text with EXECUTE answers depends on more than definitions.
   if (!names_settled() || held->words == protocol::SqlWords::State) return Name::Ready;
-  const StatementRef fresh =
-      books_->statements.intern(held->content, other_path ? Bytes(wanted_->parsing) : held->parsing());
+  const StatementRef fresh = books_->statements.intern(held->content, other_path ? now : held->parsing());
   if (!fresh) return Name::Ready;
   if (fresh->columns == 0) {
     if (asks_columns(*fresh) || pending_elsewhere({}, fresh->id)) return Name::Later;
@@ -442,9 +428,9 @@ SessionCore::Name SessionCore::renew(Bytes name, For use, Actions& out) {
 }
 
 // The columns, for this client since it was told of them.
-bool SessionCore::may_have_changed(const Statement& statement) const {
+bool SessionCore::may_have_changed(const Statement& statement) {
   return statement.stale || books_->statements.outdated(statement) ||
-         !same_path(statement.parsing(), wanted_->parsing);
+         !same_path(statement.parsing(), parsing());
 }
 
 // Whether the server owes an answer that will tell them.
@@ -475,8 +461,8 @@ Error SessionCore::no_room() const {
 // The client's name means the lowered text from now on. False when there is no room for it.
 bool SessionCore::lower_statement(Bytes name, const Ruling& ruling) {
   const Bytes content = (*names_->find(name))->content;
-  StatementRef fresh = books_->statements.intern(
-      ruling.text + std::string(content.substr(content.find('\0'))), wanted_->parsing);
+  StatementRef fresh =
+      books_->statements.intern(ruling.text + std::string(content.substr(content.find('\0'))), parsing());
   if (!fresh) return false;
   names_->replace(name, std::move(fresh));
   return true;
@@ -498,40 +484,6 @@ void SessionCore::inject(const StatementRef& statement, Actions& out) {
   out.to_server.own([&](std::string& bytes) {
     put_parse_of(*statement, {StatementOp::Kind::Inject, 0, statement->id, {}, statement}, bytes);
   });
-}
-
-// Literals are read when a statement is parsed: under the settings of then, which may be others now. In an
-// open batch, what a text of it has set is not known yet, nor what the end of its transaction has taken back.
-std::vector<Reading> SessionCore::readings_of(const Statement& statement) const {
-  if (statement.parsing() == wanted_->parsing || wanted_->hasty || server_->tx_status == 'E') return {};
-  if (server_->pipeline.batch_open() && (suspicion_ || server_->tx_status == 'T')) return {};
-  if (!reads_literals(sql_of(statement.content))) return {};
-  return readings(statement.parsing(), *wanted_, *server_->fresh);
-}
-
-void SessionCore::put_parse_of(const Statement& statement, StatementOp op, std::string& bytes) {
-  const std::vector<Reading> readings = readings_of(statement);
-  if (!readings.empty()) {
-    protocol::put_close_statement(bytes, kReadStatement);
-    protocol::put_parse(bytes, kReadStatement, kReadContent);
-    for (const Owed each : {Owed::Close, Owed::Parse}) server_->pipeline.push(each, Whose::Ours);
-    put_readings(readings, &Reading::then, bytes);
-  }
-  protocol::put_parse(bytes, statement.server_name, statement.content);
-  push_op(Owed::Parse, Whose::Ours, std::move(op));
-  if (readings.empty()) return;
-  put_readings(readings, &Reading::now, bytes);
-  protocol::put_close_statement(bytes, kReadStatement);
-  server_->pipeline.push(Owed::Close, Whose::Ours);
-}
-
-void SessionCore::put_readings(const std::vector<Reading>& readings, const std::string Reading::*value,
-                               std::string& bytes) {
-  for (const Reading& each : readings) {
-    protocol::put_bind_text(bytes, kReadStatement, {Bytes(each.name), Bytes(each.*value)});
-    protocol::put_execute(bytes);
-    for (const Owed owed : {Owed::Bind, Owed::Execute}) server_->pipeline.push(owed, Whose::Ours);
-  }
 }
 
 // Each ceiling once in the life of a session.
@@ -563,7 +515,7 @@ void SessionCore::evict(StatementId id, Actions& out) {
 
 bool SessionCore::replace_stale(Bytes name, For use) {
   if (use != For::RunningTold) return false;
-  StatementRef fresh = books_->statements.intern((*names_->find(name))->content, wanted_->parsing);
+  StatementRef fresh = books_->statements.intern((*names_->find(name))->content, parsing());
   if (!fresh) return false;
   names_->replace(name, std::move(fresh));
   return true;

@@ -246,8 +246,10 @@ Suspicion& SessionCore::suspicion() {
 std::unique_ptr<Ruling> SessionCore::note_text(Bytes sql, Bytes types) {
   const bool inspects = guard_->inspects();
   note_resumed(sql);
+  note_parsing_end(sql);
   resets_all_ = false;
   if (!books_->settings.plain_sql(*wanted_)) {
+    lose_parsing();
     if (inspects) return guard_->rule_misread(sql, books_->settings.odd_setting(*wanted_));
     server_->dirty = dirty_batch_ = true;
     if (pins_ != 0) suspicion().pins |= pins_ & pin::kProvable;
@@ -287,6 +289,7 @@ std::unique_ptr<Ruling> SessionCore::note_text(Bytes sql, Bytes types) {
         look_behind();
         if (!protocol::may_leave_state(sql)) break;
       }
+      lose_parsing();
 #ifndef PGWEIR_PLANT_KEEP_DIRTY
       server_->dirty = dirty_batch_ = true;
 #endif
@@ -309,6 +312,7 @@ std::unique_ptr<Ruling> SessionCore::note_unread(std::size_t size) {
     if (auto ruling = guard_->rule_unread(size)) return ruling;
     look_behind();
   }
+  lose_parsing();
   server_->dirty = dirty_batch_ = server_->temp_used = true;
   suspicion().any_set = suspicion().all_set_back = true;
   suspicion().pins |= pin::kProvable;
@@ -361,6 +365,7 @@ Pins SessionCore::note_routines(const protocol::SqlEffects& effects, Bytes sql, 
   // Settings that are named at run time are the transaction's only, as those of a DO.
   const bool prepares = std::any_of(effects.statements.begin(), effects.statements.end(),
                                     [](const auto& each) { return each.kind == Kind::Prepare; });
+  if (changes->any_setting) lose_parsing();
   if (std::exchange(changes->any_setting, changes->opaque) || prepares) server_->dirty = true;
   protocol::SqlEffects through;
   through.changes = std::move(*changes);
@@ -400,6 +405,7 @@ bool SessionCore::may_run_routines(Statement& statement) const {
 
 void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
   const protocol::SqlChanges& changes = effects.changes;
+  note_parsing(effects);
   for (const protocol::SqlStatement& statement : effects.statements) {
     switch (statement.kind) {
       case Kind::DiscardAll:

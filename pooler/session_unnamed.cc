@@ -134,8 +134,8 @@ void SessionCore::on_unnamed_failed() {
 
 SessionCore::Name SessionCore::find_unnamed(For use, Actions& out) {
   if (!server_->ops.empty() && unnamed_pending_elsewhere()) return Name::Later;
-  const bool noteworthy =
-      unnamed_noteworthy_ || holds_something() || suspects_held() || !books_->routines.empty();
+  const bool noteworthy = unnamed_noteworthy_ || holds_something() || suspects_held() || server_->apart ||
+                          !books_->routines.empty();
   bool lent = false;
   if (noteworthy && !unnamed_.empty())
     if (const Name lending = lend(sql_of(unnamed_), lent, out); lending != Name::Ready) return lending;

@@ -7,6 +7,7 @@
 #include "pooler/base/check.h"
 #include "pooler/base/quoted.h"
 #include "pooler/tenant_token.h"
+#include "protocol/parsing_settings.h"
 #include "tiers/guc_value.h"
 
 namespace pgweir {
@@ -32,23 +33,11 @@ bool all_read_plainly(const SettingsMap::Values& values) {
                      [](const auto& each) { return reads_plainly(each.first, each.second); });
 }
 
-// Literals are read when a statement is prepared, and names looked up by the path.
-constexpr Bytes kParsing[] = {"DateStyle",
-                              "IntervalStyle",
-                              "TimeZone",
-                              "client_encoding",
-                              "search_path",
-                              "role",
-                              "session_authorization",
-                              "standard_conforming_strings",
-                              "timezone_abbreviations"};
-bool decides_parsing(Bytes name) {
-  return std::find(std::begin(kParsing), std::end(kParsing), name) != std::end(kParsing);
-}
-
-// Of them, what names mean, and what literals do. The latter are reported.
-constexpr Bytes kPath[] = {"search_path", "role", "session_authorization"};
-constexpr Bytes kReadings[] = {"DateStyle", "IntervalStyle", "TimeZone", "client_encoding",
+// Of those that decide parsing, what names mean, and what literals do. The latter are reported.
+constexpr Bytes kMark = "pgweir apart";  // see ParsingApart::lose
+constexpr Bytes kPath[] = {"search_path", "role", "session_authorization", kMark};
+constexpr Bytes kDateStyle = "DateStyle";
+constexpr Bytes kReadings[] = {kDateStyle, "IntervalStyle", "TimeZone", "client_encoding",
                                "standard_conforming_strings"};
 
 std::optional<Bytes> value_in(Bytes parsing, Bytes name) {
@@ -60,6 +49,15 @@ std::optional<Bytes> value_in(Bytes parsing, Bytes name) {
     if (key == name) return value;
   }
   return {};
+}
+
+// Of values, those that decide it and the mark; see SettingsMap::parsing.
+std::string parsing_of(const SettingsMap::Values& values) {
+  std::string parsing;
+  for (const auto& [name, value] : values)
+    if (decides_parsing(name) || name == kMark)
+      parsing.append(name).append(1, '\0').append(value).append(1, '\0');
+  return parsing;
 }
 
 // As Postgres takes it: a number and a unit, or milliseconds. Less than a busy machine may take for what is
@@ -112,6 +110,63 @@ std::chrono::milliseconds idle_timeout(Bytes value) {
 
 bool decides_who(Bytes name) {
   return std::find(kWhoSpeaks.begin(), kWhoSpeaks.end(), name) != kWhoSpeaks.end();
+}
+
+bool decides_parsing(Bytes name) {
+  const auto& all = protocol::kParsingSettings;
+  return std::find(all.begin(), all.end(), lower(name)) != all.end();
+}
+
+bool is_reading(Bytes name) {
+  return std::find(std::begin(kReadings), std::end(kReadings), name) != std::end(kReadings);
+}
+
+void ParsingApart::set(const std::string& name, const std::string& value) {
+  values_[name] = value;
+  of_ = nullptr;
+}
+
+void ParsingApart::lose(std::uint64_t mark) {
+  values_[std::string(kMark)] = std::to_string(mark);
+  of_ = nullptr;
+}
+
+void ParsingApart::doubt(std::uint64_t mark) {
+  doubt_ = std::to_string(mark);
+  of_ = nullptr;
+}
+
+void ParsingApart::answered() {
+  if (doubt_.empty()) return;
+  doubt_.clear();
+  of_ = nullptr;
+}
+
+bool ParsingApart::lost() const { return values_.contains(kMark); }
+
+Bytes ParsingApart::parsing(const SettingsRef& map) {
+  if (of_ == map) return parsing_;
+  SettingsMap::Values all = values_;
+  for (const auto& [name, value] : map->values) {
+    if (!decides_parsing(name)) continue;
+    const auto [place, first] = all.emplace(name, value);
+    // A text may give one half of it.
+    if (!first && name == kDateStyle) place->second.append(1, ' ').append(value);
+  }
+  if (!doubt_.empty()) all[std::string(kMark)] += '/' + doubt_;
+  parsing_ = parsing_of(all);
+  of_ = map;
+  return parsing_;
+}
+
+bool differ_in_literals_only(Bytes parsing, Bytes other) {
+  const auto same = [&](Bytes name) {
+    return is_reading(name) || value_in(parsing, name) == value_in(other, name);
+  };
+  const auto& all = protocol::kParsingSettings;
+  return parsing == other || (same(kMark) && std::all_of(all.begin(), all.end(), [&](Bytes name) {
+                                return same(setting_key(name));
+                              }));
 }
 
 bool same_path(Bytes parsing, Bytes other) {
@@ -187,8 +242,7 @@ SettingsRef SettingsBook::intern(SettingsMap::Values given) {
                            [](const auto& each) { return is_timeout(each.first) && is_hasty(each.second); });
   if (const auto idle = map->values.find(kIdleTimeout); idle != map->values.end())
     map->idle_most = idle_timeout(idle->second);
-  for (const auto& [name, value] : map->values)
-    if (decides_parsing(name)) map->parsing.append(name).append(1, '\0').append(value).append(1, '\0');
+  map->parsing = parsing_of(map->values);
   map->proven = map->values.size() == 1 && map->values.begin()->first == "application_name" &&
                 plain_application_name(map->values.begin()->second);
   place = map;

@@ -66,8 +66,38 @@ std::chrono::milliseconds idle_timeout(Bytes value);
 inline constexpr std::array<Bytes, 2> kWhoSpeaks = {"role", "session_authorization"};
 bool decides_who(Bytes name);
 
+// Whether its value decides what a text means when it is parsed.
+bool decides_parsing(Bytes name);
+// ... and servers report it.
+bool is_reading(Bytes name);
 // Whether names of tables and functions mean the same under both, of SettingsMap::parsing.
 bool same_path(Bytes parsing, Bytes other);
+// Whether all does, but perhaps for what readings() tells.
+bool differ_in_literals_only(Bytes parsing, Bytes other);
+
+// What SettingsMap::parsing would be in a transaction that has set some of it, perhaps for itself alone, and
+// has not ended.
+class ParsingApart {
+ public:
+  // The transaction has done so. `name` as setting_key() has it, `value` as the text has it.
+  void set(const std::string& name, const std::string& value);
+  // From here on nobody knows what is set: it equals that of no other transaction. No `mark` is given twice.
+  void lose(std::uint64_t mark);
+  // The same until the server has answered: what it reports is known then.
+  void doubt(std::uint64_t mark);
+  void answered();
+  // Something of it that is not reported was set, or nobody knows.
+  bool differs() const { return !values_.empty(); }
+  bool lost() const;
+  // With what `map` has of all that was not set. Valid until the next call.
+  Bytes parsing(const SettingsRef& map);
+
+ private:
+  SettingsMap::Values values_;
+  std::string doubt_;  // its mark; empty: none
+  std::string parsing_;
+  SettingsRef of_;  // parsing_ was made with this one; null: not made
+};
 // A setting that decides how the literals of a text are read when it is parsed, and two values of it.
 struct Reading {
   std::string name, then, now;

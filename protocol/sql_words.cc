@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "protocol/parsing_settings.h"
 #include "protocol/sql_lexer.h"
 
 namespace pgweir::protocol {
@@ -163,9 +164,11 @@ class Scanner {
     if (place_ == Place::SetOnce && outlives_transaction(name)) return true;
     return kLooks.match(name) && !is_one_of(name, kBehind) && is_trouble(name);
   }
-  // What SET LOCAL of these leads to: a new object may be a temporary one, a seed stays.
+  // What SET LOCAL of these leads to: a new object may be a temporary one, a seed stays, and so does what is
+  // prepared meanwhile.
   static bool outlives_transaction(Bytes setting) {
-    return equals(setting, "search_path") || equals(setting, "schema") || equals(setting, "seed");
+    constexpr std::array<Bytes, 5> kSpelled = {"schema", "seed", "time", "names", "session"};
+    return is_one_of(setting, kSpelled) || is_one_of(setting, kParsingSettings);
   }
 
   bool place_is_trouble(Bytes word) {

@@ -12,7 +12,7 @@ from contextlib import suppress
 import psycopg
 
 from harness import PgweirCase, wait_until
-from harness.wire import Wire, bind, first_error, message, parse, sync
+from harness.wire import Wire, bind, execute, first_error, flush, kinds, message, parse, sync
 
 SERVERS = 4
 TIER = {"pool_size": SERVERS, "max_server_connections": SERVERS, "max_clients": 100, "max_pinned_clients": 100}
@@ -704,6 +704,104 @@ class Statements(VirtualSession):
             self.assertIn(b"does not exist", connection.pgconn.exec_prepared(b"s", []).error_message)
             connection.pgconn.prepare(b"s", b"select 2")
             self.assertEqual(connection.pgconn.exec_prepared(b"s", []).get_value(0, 0), b"2")
+
+
+class Schemas(VirtualSession):
+    """A schema for each customer, chosen by each transaction; the text of the statement is the same for all."""
+
+    CHOICES = (
+        "set local search_path = {}",
+        "set search_path = {}",
+        "select set_config('search_path', '{}', true)",
+        "do $$ begin set local search_path = {}; end $$",
+    )
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        with cls.postgres.connect("app", "app", autocommit=True) as owner:
+            for schema, kind in (("morning", "date"), ("evening", "timestamp"), ("night", "text")):
+                owner.execute(f"create schema {schema}; create table {schema}.visits (at {kind}, who text)")
+                owner.execute(f"insert into {schema}.visits values ('2021-04-03 00:00', 'midnight of {schema}')")
+                owner.execute(f"insert into {schema}.visits values ('2021-04-03 12:00', 'noon of {schema}')")
+            owner.execute("delete from morning.visits where who like 'noon%'")
+
+    def test_each_finds_its_own(self):
+        for choice in self.CHOICES:
+            with self.subTest(choice), self.connect() as a, self.connect() as b, self.connect() as c:
+                turns = [(a, "morning", "midnight"), (b, "evening", "noon"), (c, "night", "noon")]
+                for client, schema, _ in turns:
+                    client.execute("begin")
+                    client.execute(choice.format(schema))
+                    client.pgconn.prepare(b"visit", b"select who from visits where at = $1")
+                    client.execute("commit")
+                for _ in range(2 * SERVERS + 1):
+                    for client, schema, when in turns:
+                        client.execute("begin")
+                        client.execute(choice.format(schema))
+                        found = client.pgconn.exec_prepared(b"visit", [b"2021-04-03 12:00"])
+                        self.assertEqual(found.ntuples, 1, found.error_message)
+                        self.assertEqual(found.get_value(0, 0).decode(), f"{when} of {schema}")
+                        client.execute("commit")
+
+    def test_a_setting_behind_a_parse_in_its_transaction(self):
+        with Wire(self.weir.port) as changing, self.connect() as steady:
+            changing.login("app", "app")
+            text = "select '03/04/2021'::date - '2021-01-01'::date"
+            changing.send(parse(text, "s"), sync())
+            changing.until_ready()
+            steady.pgconn.prepare(b"s", text.encode())
+            for n in range(2 * SERVERS):
+                changing.query("begin")
+                changing.query("set datestyle = 'ISO, DMY'")
+                changing.send(parse("select 1"), bind(), execute(), bind("s"), execute(), sync())
+                self.assertEqual(kinds(changing.until_ready()), "12DC2DCZ")
+                changing.query("rollback")
+                self.assertEqual(steady.pgconn.exec_prepared(b"s", []).get_value(0, 0), b"62", n)
+
+    def test_what_constants_come_to(self):
+        text = b"select '{1,null}'::text[] is null, 0.1::float8::text, '\\xff'::bytea::text"
+        with self.connect() as a, self.connect() as b:
+            a.execute("set extra_float_digits = -10")
+            a.execute("set bytea_output = escape")
+            a.execute("set array_nulls = off")
+            for client in (a, b):
+                client.pgconn.prepare(b"s", text)
+            with self.postgres.connect("app", "app") as direct:
+                expected = direct.pgconn.exec_(text).get_value(0, 1)
+            for _ in range(2 * SERVERS):
+                a.pgconn.exec_prepared(b"s", [])
+                found = b.pgconn.exec_prepared(b"s", [])
+                self.assertEqual((found.get_value(0, 1), found.get_value(0, 2)), (expected, b"\\xff"))
+
+
+class Unsynced(VirtualSession):
+    def test_what_is_left_before_its_sync_is_not_done(self):
+        with self.connect() as owner:
+            owner.execute("create table unsynced (n int)")
+        insert = parse("insert into unsynced values (1)") + bind() + execute()
+        for heard in (False, True):
+            for last in (b"", message(b"X")):
+                with Wire(self.weir.port) as wire:
+                    wire.login("app", "app")
+                    wire.send(insert, flush() if heard else b"")
+                    if heard:
+                        self.assertEqual(kinds(wire.receive() for _ in range(3)), "12C")
+                    wire.send(last)
+        for first in ("begin", "select 1"):
+            with Wire(self.weir.port) as wire:
+                wire.login("app", "app")
+                wire.send(parse(first), bind(), execute(), insert)
+        with self.connect() as watcher:
+            for _ in range(2 * SERVERS):
+                self.assertEqual(self.value(watcher, "select count(*) from unsynced"), 0)
+        # Nothing of it is still to come.
+        wait_until(
+            lambda: self.postgres.sql("select count(*) from pg_stat_activity where usename = 'app' and state <> 'idle'")
+            == [(0,)],
+            what="idle servers",
+        )
+        self.assertEqual(self.postgres.sql("select count(*) from unsynced", "app"), [(0,)])
 
 
 class Vanishing(VirtualSession):

@@ -129,7 +129,7 @@ TEST_CASE("everyday texts cost no cleaning") {
       "savepoint set1",
       "set local work_mem = 1",
       "SET LOCAL \"a.b\" = 'c'",
-      "set /* c */ local role x",
+      "set /* c */ local lock_timeout = 1",
       "set -- c\n transaction isolation level serializable",
       "SET CONSTRAINTS ALL DEFERRED",
       "begin; set local work_mem = 1; commit",

@@ -1,0 +1,158 @@
+// pooler/session_parsing.cc - SessionCore: under which settings a statement was parsed, and is when a server
+// learns it.
+//
+// Clients share what servers have prepared, so a statement's key says what it means: its text under the
+// settings that decide it. In a transaction these may be others than the client's own, and be known to nobody
+// but the server; then the statement is nobody else's.
+#include <algorithm>
+#include <array>
+
+#include "pooler/session_core.h"
+#include "pooler/session_parts.h"
+#include "protocol/messages.h"
+#include "protocol/sql_lexer.h"
+#include "protocol/sql_words.h"
+
+namespace pgweir {
+
+using protocol::Owed;
+using Kind = protocol::SqlStatement::Kind;
+using Whose = protocol::Pipeline::Whose;
+
+namespace {
+// Reads literals otherwise, until the transaction ends.
+constexpr Bytes kReadStatement = "pgweir_read";
+constexpr char kReadText[] = "SELECT pg_catalog.set_config($1,$2,true)\0\0";  // text, NUL, no parameter types
+constexpr Bytes kReadContent{kReadText, sizeof kReadText};
+
+// What Postgres does with its literals before it is run. Of others, some must be the first of a transaction.
+bool reads_literals(Bytes sql) {
+  constexpr std::array<Bytes, 8> kFirst = {"select", "insert", "update", "delete",
+                                           "merge",  "with",   "values", "table"};
+  protocol::SqlLexer lexer(sql);
+  const Bytes first = lexer.text_of(lexer.next());
+  return first == "(" || std::any_of(kFirst.begin(), kFirst.end(), [first](Bytes word) {
+           return first.size() == word.size() && mentions(first, word);
+         });
+}
+
+// Whether the text may set something back that its transaction has set, or is the last of it.
+bool may_end_block(Bytes sql) {
+  constexpr std::array<Bytes, 5> kWords = {"rollback", "commit", "abort", "end", "prepare"};
+  return std::any_of(kWords.begin(), kWords.end(), [sql](Bytes word) { return mentions(sql, word); });
+}
+}  // namespace
+
+// Settings that decide parsing, as they are in the open transaction.
+Bytes SessionCore::parsing() {
+  if (!server_->apart) return wanted_->parsing;
+  // The transaction has ended, and what it has left is known.
+  if (server_->tx_status == 'I' && server_->pipeline.empty() && !suspicion_) {
+    server_->apart.reset();
+    return wanted_->parsing;
+  }
+  if (!server_->pipeline.owes_client() && !server_->pipeline.batch_open()) server_->apart->answered();
+  return server_->apart->parsing(wanted_);
+}
+
+ParsingApart& SessionCore::apart() {
+  if (!server_->apart) server_->apart = std::make_unique<ParsingApart>();
+  return *server_->apart;
+}
+
+void SessionCore::lose_parsing() { apart().lose(++books_->apart); }
+
+// By any text, before it is sent.
+void SessionCore::note_parsing_end(Bytes sql) {
+  if (!server_->apart || !may_end_block(sql)) return;
+  if (server_->apart->differs()) return lose_parsing();
+  server_->apart->doubt(++books_->apart);
+}
+
+void SessionCore::note_parsing(const protocol::SqlEffects& effects) {
+  using Where = protocol::SqlAssignment::Where;
+  const protocol::SqlChanges& changes = effects.changes;
+  const protocol::SqlReach& reach = effects.reach;
+  bool decides = false, told = true;
+  const auto add = [&](const std::string& name) {
+    const std::string key = setting_key(name);
+    const bool all = name.empty();
+    decides = decides || all || decides_parsing(key);
+    told = told && !all && (is_reading(key) || !decides_parsing(key));
+  };
+  for (const auto* list : {&reach.assignments, &reach.taken_back})
+    for (const protocol::SqlAssignment& each : *list)
+      if (each.where != Where::Stored) add(each.name);
+  for (const std::string& name : changes.settings) add(name);
+  if (changes.opaque || changes.any_setting || changes.temp_path || reach.hidden_setting ||
+      reach.hidden_sql || reach.code)
+    return lose_parsing();
+  if (!decides) return;
+  // Of what is not reported it is known what one SET does in a block, whose end it is when it fails.
+  const bool one =
+      effects.statements.size() == 1 && reach.assignments.size() == 1 && reach.assignments[0].value &&
+      reach.taken_back.empty() &&
+      (reach.assignments[0].where == Where::Set || reach.assignments[0].where == Where::SetLocal);
+  const bool in_block =
+      server_->tx_status == 'T' && !server_->pipeline.owes_client() && !server_->pipeline.batch_open();
+  if (!told && (!one || !in_block || apart().lost())) return lose_parsing();
+  if (!told) apart().set(setting_key(reach.assignments[0].name), *reach.assignments[0].value);
+  apart().doubt(++books_->apart);
+}
+
+// Whether what is set is known, and a request of ours may set it otherwise for a moment: in an open batch it
+// is not known what a text of it has set, nor what the end of its transaction has taken back.
+bool SessionCore::may_read_as_then() const {
+  if (wanted_->hasty || server_->tx_status == 'E') return false;
+  return !server_->pipeline.batch_open() || (!suspicion_ && server_->tx_status != 'T');
+}
+
+// The statement that the client calls so, or in its place one of the same text that this server can learn: it
+// would be parsed under other settings than those of its key.
+StatementRef SessionCore::learnable(Bytes name) {
+  const StatementRef held = *names_->find(name);
+  const Bytes now = parsing();
+  if (held->parsing() == now || server_->statements.knows(held->id) || coming(*held)) return held;
+  const bool alike = differ_in_literals_only(held->parsing(), now);
+  if (alike && (may_read_as_then() || !reads_literals(sql_of(held->content)))) return held;
+  StatementRef fresh = books_->statements.intern(held->content, now);
+  if (!fresh) return {};
+  if (fresh->columns == 0 && same_path(held->parsing(), now) && !books_->statements.outdated(*held))
+    fresh->columns = held->columns;
+  names_->replace(name, fresh);
+  return fresh;
+}
+
+// Literals are read when a statement is parsed: under the settings of then, which may be others now. In an
+// open batch, what a text of it has set is not known yet, nor what the end of its transaction has taken back.
+std::vector<Reading> SessionCore::readings_of(const Statement& statement) const {
+  if (!may_read_as_then() || !reads_literals(sql_of(statement.content))) return {};
+  return readings(statement.parsing(), *wanted_, *server_->fresh);
+}
+
+void SessionCore::put_parse_of(const Statement& statement, StatementOp op, std::string& bytes) {
+  const std::vector<Reading> readings = readings_of(statement);
+  if (!readings.empty()) {
+    protocol::put_close_statement(bytes, kReadStatement);
+    protocol::put_parse(bytes, kReadStatement, kReadContent);
+    for (const Owed each : {Owed::Close, Owed::Parse}) server_->pipeline.push(each, Whose::Ours);
+    put_readings(readings, &Reading::then, bytes);
+  }
+  protocol::put_parse(bytes, statement.server_name, statement.content);
+  push_op(Owed::Parse, Whose::Ours, std::move(op));
+  if (readings.empty()) return;
+  put_readings(readings, &Reading::now, bytes);
+  protocol::put_close_statement(bytes, kReadStatement);
+  server_->pipeline.push(Owed::Close, Whose::Ours);
+}
+
+void SessionCore::put_readings(const std::vector<Reading>& readings, const std::string Reading::*value,
+                               std::string& bytes) {
+  for (const Reading& each : readings) {
+    protocol::put_bind_text(bytes, kReadStatement, {Bytes(each.name), Bytes(each.*value)});
+    protocol::put_execute(bytes);
+    for (const Owed owed : {Owed::Bind, Owed::Execute}) server_->pipeline.push(owed, Whose::Ours);
+  }
+}
+
+}  // namespace pgweir
