@@ -1,6 +1,7 @@
 #include "protocol/sql.h"
 
 #include <iterator>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,8 +23,8 @@ namespace {
 using Kind = SqlStatement::Kind;
 
 // The code of a DO. What no server can be asked for is told by the words, whatever its language.
-void add_code(Bytes code, unsigned depth, SqlChanges& changes) {
-  const SqlChanges body = read_nested_body(code, BodyLanguage::PlPgsql, depth);
+void add_code(Bytes code, unsigned depth, ParserLeft& left, SqlChanges& changes) {
+  const SqlChanges body = read_nested_body(code, BodyLanguage::PlPgsql, depth, left);
   changes.add(body);
   // Settings that are named at run time are the transaction's only.
   if (body.any_setting) become_opaque(changes);
@@ -115,21 +116,21 @@ void read_discard(PgQuery__DiscardMode mode, SqlStatement& out) {
   }
 }
 
-void read_do(const PgQuery__DoStmt& statement, unsigned depth, SqlChanges& changes) {
+void read_do(const PgQuery__DoStmt& statement, unsigned depth, ParserLeft& left, SqlChanges& changes) {
   for (std::size_t i = 0; i < statement.n_args; ++i) {
     const auto* argument = PGWEIR_AS(DefElem, def_elem, inside(statement.args[i]));
     const PgQuery__String* const value = argument == nullptr ? nullptr : string_in(argument->arg);
     if (value == nullptr) {
       become_opaque(changes);
     } else if (text_of(argument->defname) == "as") {
-      add_code(text_of(value->sval), depth, changes);
+      add_code(text_of(value->sval), depth, left, changes);
     } else if (lower(text_of(value->sval)) != "plpgsql") {
       become_opaque(changes);
     }
   }
 }
 
-void read_statement(Bytes sql, const PgQuery__Node* node, unsigned depth, SqlStatement& out,
+void read_statement(Bytes sql, const PgQuery__Node* node, unsigned depth, ParserLeft& left, SqlStatement& out,
                     SqlReach& reach) {
   const ProtobufCMessage* const message = inside(node);
   if (message == nullptr) return;
@@ -149,7 +150,7 @@ void read_statement(Bytes sql, const PgQuery__Node* node, unsigned depth, SqlSta
     case PG_QUERY__NODE__NODE_CONSTRAINTS_SET_STMT: out.kind = Kind::SetTransaction; return;
     case PG_QUERY__NODE__NODE_DO_STMT:
       out.kind = Kind::Do;
-      read_do(*node->do_stmt, depth, out.changes);
+      read_do(*node->do_stmt, depth, left, out.changes);
       reach.code = true;
       return;
     case PG_QUERY__NODE__NODE_PREPARE_STMT:
@@ -264,8 +265,8 @@ SqlEffects unknown() {
   return effects;
 }
 
-SqlEffects read(Bytes text, unsigned depth) {
-  if (!fits_parser(text)) return unknown();
+// Of a text that fits the parser.
+SqlEffects parse(Bytes text, unsigned depth, ParserLeft& left) {
   const SqlTree tree{std::string(text)};
   if (tree.root() == nullptr) return unknown();
   SqlEffects effects;
@@ -276,7 +277,7 @@ SqlEffects read(Bytes text, unsigned depth) {
     find_place(text, raw, statement);
     const std::size_t before = effects.reach.assignments.size();
     const std::size_t taken_before = effects.reach.taken_back.size();
-    read_statement(text, raw.stmt, depth, statement, effects.reach);
+    read_statement(text, raw.stmt, depth, left, statement, effects.reach);
     if (statement.kind == Kind::Set || statement.kind == Kind::SetLocal)
       for (std::size_t each = before; each < effects.reach.assignments.size(); ++each)
         if (SqlAssignment& made = effects.reach.assignments[each]; made.value)
@@ -294,9 +295,11 @@ SqlEffects read(Bytes text, unsigned depth) {
   return effects;
 }
 
+SqlEffects read(Bytes text, ParserLeft& left) { return fits_parser(text) ? parse(text, 0, left) : unknown(); }
+
 // Statements of a text, cut at its semicolons. Where one has semicolons inside (CREATE FUNCTION ... BEGIN
 // ATOMIC) the parser refuses its pieces, which have the word CREATE.
-SqlEffects read_pieces(Bytes text) {
+SqlEffects read_pieces(Bytes text, ParserLeft& left) {
   if (text.size() > kSqlTextMax || text.find('\0') != Bytes::npos) return unknown();
   SqlEffects effects;
   effects.read = SqlEffects::Read::Parsed;
@@ -317,7 +320,7 @@ SqlEffects read_pieces(Bytes text) {
       if (sql_words(piece) != SqlWords::Harmless) {
         if ((parsed += tokens) > kSqlTokensMax || (pieces == 1 && token.kind == SqlToken::Kind::End))
           return unknown();
-        SqlEffects of_piece = read(piece, 0);
+        SqlEffects of_piece = read(piece, left);
         if (of_piece.read == SqlEffects::Read::Unknown) return of_piece;
         move_by(begin, of_piece);
         add_effects(effects, std::move(of_piece));
@@ -340,9 +343,16 @@ SqlEffects read_pieces(Bytes text) {
 }  // namespace
 
 SqlEffects read_sql(Bytes text) {
-  SqlEffects effects = read(text, 0);
-  return effects.read == SqlEffects::Read::Unknown ? read_pieces(text) : effects;
+  ParserLeft left;
+  SqlEffects effects = read(text, left);
+  return effects.read == SqlEffects::Read::Unknown ? read_pieces(text, left) : effects;
 }
-SqlEffects read_nested_sql(Bytes text, unsigned depth) { return read(text, depth); }
+
+SqlEffects read_nested_sql(Bytes text, unsigned depth, ParserLeft& left) {
+  const std::optional<std::size_t> tokens = tokens_for_parser(text);
+  if (!tokens || *tokens + ParserLeft::kPiece > left.tokens) return unknown();
+  left.tokens -= *tokens + ParserLeft::kPiece;
+  return parse(text, depth, left);
+}
 
 }  // namespace pgweir::protocol

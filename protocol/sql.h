@@ -161,6 +161,7 @@ inline constexpr std::size_t kSqlTextMax = 1UL << 20;
 inline constexpr std::size_t kSqlTokensMax = 8000;
 inline constexpr std::size_t kSqlNestingMax = 1000;
 inline constexpr std::size_t kSqlBodyMax = 64UL * 1024;  // of the code of a DO, which is one token
+// What is parsed of the code of all DOs together is bounded, too: code beyond that is opaque.
 
 // Parses always, without the word filter: the answer is never Plain. Of a text of several statements that is
 // too much for the parser, or that it cannot parse, those are read by themselves that have a word of

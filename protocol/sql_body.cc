@@ -62,7 +62,8 @@ bool makes_code(Bytes sql) {
 // another statement may begin. Most are SQL; of the others only the calls in them are.
 class Pieces {
  public:
-  Pieces(Bytes code, unsigned depth) : code_(code), depth_(depth) {}
+  Pieces(Bytes code, unsigned depth, ParserLeft& left)
+      : code_(code), begin_(code.find_first_not_of(" \t\r\n")), depth_(depth), left_(left) {}
 
   SqlChanges read() {
     SqlLexer lexer(code_);
@@ -79,6 +80,9 @@ class Pieces {
   }
 
  private:
+  // A piece has one EXECUTE, but for names that are spelled like it.
+  static constexpr unsigned kExecutes = 4;
+
   static bool opens_statements(Bytes word) {
     constexpr std::array<Bytes, 6> kWords = {"begin", "then", "else", "loop", "atomic", "declare"};
     return std::any_of(kWords.begin(), kWords.end(), [word](Bytes each) { return equals(word, each); });
@@ -95,12 +99,14 @@ class Pieces {
     const std::size_t at = piece_.front().at;
     std::string piece(code_.substr(at, piece_.back().at + piece_.back().size - at));
     // What begins with CREATE is the definition of a function, as Postgres tells it.
-    const bool definition = code_.find_first_not_of(" \t\r\n") == at;
+    const bool definition = begin_ == at;
     if (!definition && makes_code(piece)) return changes_.add(opaque());
     if (!body_may_leave_state(piece)) return;
     if (!executes_by_grammar()) {
+      unsigned executes = 0;
       for (std::size_t i = 0; i < piece_.size(); ++i)
         if (piece_[i].kind == Kind::Word && equals(text_of(piece_[i]), "execute")) {
+          if (++executes > kExecutes) return changes_.add(opaque());
           execute(read_dynamic(code_, piece_, i + 1));
           std::fill_n(piece.begin() + static_cast<std::ptrdiff_t>(piece_[i].at - at), piece_[i].size, ' ');
         }
@@ -108,8 +114,9 @@ class Pieces {
     }
     const bool performs = equals(text_of(piece_.front()), "perform");
     const SqlEffects whole =
-        read_nested_sql(performs ? "SELECT" + piece.substr(piece_.front().size) : piece, depth_);
+        read_nested_sql(performs ? "SELECT" + piece.substr(piece_.front().size) : piece, depth_, left_);
     if (whole.read == SqlEffects::Read::Parsed) return changes_.add(changes_of(whole));
+    find_closing();
     for (std::size_t i = 0; i + 1 < piece_.size(); ++i) i = read_call(i, at, piece);
     // With the calls blanked out nothing must be left to explain.
     if (body_may_leave_state(piece)) changes_.add(opaque());
@@ -125,11 +132,11 @@ class Pieces {
   void execute(const DynamicSql& sql) {
     if (sql.whole) {
       if (makes_code(sql.text)) changes_.add(opaque());
-      if (may_leave_state(sql.text)) changes_.add(changes_of(read_nested_sql(sql.text, depth_)));
+      if (may_leave_state(sql.text)) changes_.add(changes_of(read_nested_sql(sql.text, depth_, left_)));
       return;
     }
     changes_.add(opaque());
-    const SqlEffects effects = read_nested_sql(sql.text, depth_);
+    const SqlEffects effects = read_nested_sql(sql.text, depth_, left_);
     if (effects.read == SqlEffects::Read::Unknown) return;
     SqlChanges named;
     for (const std::string& setting : effects.changes.settings)
@@ -144,18 +151,26 @@ class Pieces {
     if (!named || !is_symbol(i + 1, '(')) return i;
     // A word that opens statements says nothing inside of one.
     if (!may_leave_state("x " + std::string(text_of(piece_[i])))) return i;
-    std::size_t end = i + 1;
-    for (int depth = 0; end < piece_.size(); ++end) {
-      depth += is_symbol(end, '(') ? 1 : is_symbol(end, ')') ? -1 : 0;
-      if (depth == 0) break;
-    }
-    if (end == piece_.size()) return i;
+    const std::size_t end = closing_[i + 1];
+    if (end == 0) return i;
     const std::size_t from = piece_[i].at;
     const std::size_t size = piece_[end].at + piece_[end].size - from;
-    const SqlEffects call = read_nested_sql("SELECT " + std::string(code_.substr(from, size)), depth_);
+    const SqlEffects call = read_nested_sql("SELECT " + std::string(code_.substr(from, size)), depth_, left_);
     changes_.add(changes_of(call));
     std::fill_n(piece.begin() + static_cast<std::ptrdiff_t>(from - base), size, ' ');
     return end;
+  }
+
+  // Of each parenthesis that opens, the place of the one that closes it; 0: none does.
+  void find_closing() {
+    closing_.assign(piece_.size(), 0);
+    std::vector<std::size_t> open;
+    for (std::size_t i = 0; i < piece_.size(); ++i) {
+      if (is_symbol(i, '(')) open.push_back(i);
+      if (!is_symbol(i, ')') || open.empty()) continue;
+      closing_[open.back()] = i;
+      open.pop_back();
+    }
   }
 
   bool is_symbol(std::size_t i, char symbol) const {
@@ -163,8 +178,11 @@ class Pieces {
   }
 
   Bytes code_;
+  std::size_t begin_;
   unsigned depth_;
+  ParserLeft& left_;
   std::vector<SqlToken> piece_;
+  std::vector<std::size_t> closing_;
   SqlChanges changes_;
 };
 
@@ -185,19 +203,22 @@ BodyLanguage body_language(Bytes name) {
   return name == "plpgsql" ? BodyLanguage::PlPgsql : BodyLanguage::Other;
 }
 
-SqlChanges read_nested_body(Bytes code, BodyLanguage language, unsigned depth) {
+SqlChanges read_nested_body(Bytes code, BodyLanguage language, unsigned depth, ParserLeft& left) {
   if (depth >= kBodiesDeep || code.size() > kSqlBodyMax)
     return body_may_leave_state(code) ? opaque() : SqlChanges{};
   switch (language) {
     case BodyLanguage::Sql:
       if (makes_code(code)) return opaque();
-      return may_leave_state(code) ? changes_of(read_nested_sql(code, depth + 1)) : SqlChanges{};
-    case BodyLanguage::PlPgsql: return Pieces(code, depth + 1).read();
+      return may_leave_state(code) ? changes_of(read_nested_sql(code, depth + 1, left)) : SqlChanges{};
+    case BodyLanguage::PlPgsql: return Pieces(code, depth + 1, left).read();
     case BodyLanguage::Other: return may_run_sql(code) ? opaque() : SqlChanges{};
   }
   return opaque();
 }
 
-SqlChanges read_body(Bytes code, BodyLanguage language) { return read_nested_body(code, language, 0); }
+SqlChanges read_body(Bytes code, BodyLanguage language) {
+  ParserLeft left;
+  return read_nested_body(code, language, 0, left);
+}
 
 }  // namespace pgweir::protocol

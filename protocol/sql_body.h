@@ -3,7 +3,8 @@
 // As in protocol/sql.h every flag means "may". An EXECUTE of PL/pgSQL runs what its literal says; code that
 // builds the SQL it runs is opaque, with the settings that its constants name (protocol/sql_dynamic.h), and
 // so is what is written in other languages and runs SQL at all. Other functions that it calls are not looked
-// into. Pure, from any thread; needs the stack of read_sql().
+// into. Of the same size, code that has more pieces than can be parsed in time is opaque. Pure, from any
+// thread; needs the stack of read_sql().
 #pragma once
 
 #include <cstdint>

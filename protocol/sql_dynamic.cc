@@ -40,6 +40,7 @@ class Expression {
  public:
   Expression(Bytes code, const std::vector<SqlToken>& tokens, std::size_t first)
       : code_(code), tokens_(tokens) {
+    if (first < tokens.size()) most_ = kBeyond + tokens.back().at + tokens.back().size - tokens[first].at;
     std::size_t end = first;
     for (int depth = 0; end < tokens.size(); ++end) {
       depth += is_symbol(end, '(') ? 1 : is_symbol(end, ')') ? -1 : 0;
@@ -51,6 +52,7 @@ class Expression {
         return;
       }
     concatenate(first, end);
+    if (sql_.text.size() > most_) sql_.text.resize(most_);
   }
 
   DynamicSql take() { return std::move(sql_); }
@@ -112,6 +114,7 @@ class Expression {
   void fill(Bytes form, const std::vector<std::optional<std::string>>& arguments) {
     std::size_t next = 1;
     for (std::size_t i = 0; i < form.size(); ++i) {
+      if (sql_.text.size() > most_) return;
       if (form[i] != '%') {
         sql_.text.push_back(form[i]);
         continue;
@@ -140,8 +143,12 @@ class Expression {
     }
   }
 
+  // A template may name an argument often: its text is cut where it is that much longer than the code.
+  static constexpr std::size_t kBeyond = 4096;
+
   Bytes code_;
   const std::vector<SqlToken>& tokens_;
+  std::size_t most_ = kBeyond;
   DynamicSql sql_;
 };
 

@@ -2,7 +2,7 @@
 //
 // Only one literal is all of the text: operators and functions, format() among them, may be the user's own.
 // Of anything else the constants are put together, and what is made at run time is stood in for by a name, so
-// that the settings that are named there can be read.
+// that the settings that are named there can be read; of much more than the code itself, only the beginning.
 #pragma once
 
 #include <cstddef>

@@ -22,11 +22,11 @@ bool same_word(Bytes word, Bytes lower) {
 // before it, commas and all.
 class Extent {
  public:
-  bool too_much(Bytes sql) {
+  std::optional<std::size_t> tokens_of(Bytes sql) {
     SqlLexer lexer(sql);
     std::size_t tokens = 0;
     for (SqlToken token = lexer.next(); token.kind != SqlToken::Kind::End; token = lexer.next()) {
-      if (++tokens > kSqlTokensMax) return true;
+      if (++tokens > kSqlTokensMax) return {};
       const char symbol = token.kind == SqlToken::Kind::Symbol ? sql[token.at] : '\0';
       if (symbol == ';') {
         levels_.assign(1, Level{});
@@ -47,9 +47,9 @@ class Extent {
       } else {
         grow(1);
       }
-      if (depth_ > kSqlNestingMax) return true;
+      if (depth_ > kSqlNestingMax) return {};
     }
-    return false;
+    return tokens;
   }
 
  private:
@@ -78,8 +78,9 @@ class Extent {
 
 }  // namespace
 
-bool fits_parser(Bytes sql) {
-  return sql.size() <= kSqlTextMax && sql.find('\0') == Bytes::npos && !Extent().too_much(sql);
+std::optional<std::size_t> tokens_for_parser(Bytes sql) {
+  if (sql.size() > kSqlTextMax || sql.find('\0') != Bytes::npos) return {};
+  return Extent().tokens_of(sql);
 }
 
 }  // namespace pgweir::protocol

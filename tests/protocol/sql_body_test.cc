@@ -4,6 +4,9 @@
 #include <string>
 #include <vector>
 
+#include "protocol/sql_dynamic.h"
+#include "protocol/sql_nested.h"
+
 namespace pgweir::protocol {
 namespace {
 
@@ -160,6 +163,76 @@ TEST_CASE("a body that hides what it does is opaque") {
   CHECK(read_body("select set_config($1, $2, false)", BodyLanguage::Sql).any_setting);
   CHECK(read_body("this is no sql set_config", BodyLanguage::Sql).opaque);
   CHECK(read_body("plpy.execute('select 1')", BodyLanguage::Other).opaque);
+}
+
+// What is parsed of a body, in tokens.
+std::size_t parsed_of(const std::string& code, SqlChanges& changes) {
+  ParserLeft left;
+  changes = read_nested_body(code, BodyLanguage::PlPgsql, 0, left);
+  return ParserLeft::kMost - left.tokens;
+}
+
+std::string times(std::size_t count, const std::string& text) {
+  std::string all;
+  for (std::size_t i = 0; i < count; ++i) all += text;
+  return all;
+}
+
+TEST_CASE("reading a body takes work by its size, not by its size squared") {
+  struct Row {
+    const char* what;
+    const char* before;
+    const char* unit;
+    const char* after;
+  };
+  for (const Row& each :
+       {Row{"words like EXECUTE in one statement", "begin ", "execute 'select 1'||',a.'||", "'x'; end"},
+        Row{"calls that are not closed", "begin x := ", "set_config(", "; end"},
+        Row{"calls in no SQL", "begin x = = ", "set_config('a.b', '1', false) +", "1; end"},
+        Row{"statements", "begin ", "execute 'set app.x = 1';", "end"}}) {
+    CAPTURE(each.what);
+    SqlChanges changes;
+    const std::size_t few = parsed_of(each.before + times(50, each.unit) + each.after, changes);
+    CHECK(changes.leave_something());
+    const std::size_t more = parsed_of(each.before + times(200, each.unit) + each.after, changes);
+    CHECK(changes.leave_something());
+    CHECK(more <= 5 * few + 100);
+    const std::size_t most = parsed_of(each.before + times(2000, each.unit) + each.after, changes);
+    CHECK(changes.leave_something());
+    CHECK(most <= ParserLeft::kMost);
+  }
+}
+
+TEST_CASE("what is beyond the pieces that are parsed is told by its words") {
+  const auto settings = [](std::size_t count) {
+    std::string code = "begin ";
+    for (std::size_t i = 0; i < count; ++i) code += "set app.x" + std::to_string(i) + " = 1; ";
+    return read_body(code + "end", BodyLanguage::PlPgsql);
+  };
+  CHECK(settings(900).settings.size() == 900);
+  CHECK_FALSE(settings(900).opaque);
+  CHECK(settings(2000).opaque);
+  // Of all bodies of one text together.
+  const auto text = [](std::size_t count) {
+    return read_sql(
+        times(count, "do $$ begin " + times(200, "perform set_config('app.a', '1', false);") + " end $$;"));
+  };
+  CHECK_FALSE(text(2).changes.opaque);
+  CHECK(text(2).changes.settings == Names{"app.a"});
+  CHECK(text(20).changes.opaque);
+  CHECK_FALSE(read_sql(times(20, "do $$ begin " + times(200, "update t set a = 1;") + " end $$;"))
+                  .changes.leave_something());
+}
+
+TEST_CASE("a template that names its argument often makes no long text") {
+  const std::string code =
+      "execute format('set app.x = %L" + times(2000, "%1$s") + "', '" + std::string(6000, 'a') + "')";
+  std::vector<SqlToken> tokens;
+  SqlLexer lexer(code);
+  for (SqlToken token = lexer.next(); token.kind != SqlToken::Kind::End; token = lexer.next())
+    tokens.push_back(token);
+  CHECK(read_dynamic(code, tokens, 1).text.size() <= 2 * code.size());
+  CHECK(plpgsql(("begin " + code + "; end").c_str()).opaque);
 }
 
 TEST_CASE("the languages that are read") {
