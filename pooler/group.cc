@@ -274,7 +274,7 @@ void Group::abandon(Server& server) {
 }
 
 void Group::settle(Server& server) {
-  if (server.place != Server::Place::Settling || !server.core.settled()) return;
+  if (server.place != Server::Place::Settling || !server.core.settled() || server.reads_routines()) return;
 #ifndef PGWEIR_PLANT_RELEASE_LEASED
   if (server.leases > 0) return;
 #endif

@@ -6,6 +6,7 @@
 #include <array>
 #include <utility>
 
+#include "pooler/base/check.h"
 #include "protocol/sql_body.h"
 #include "protocol/sql_dynamic.h"
 #include "protocol/sql_lexer.h"
@@ -241,7 +242,7 @@ bool RoutineBook::row(Bytes row) {
     anywhere_found_.add(unseen());
     return true;
   }
-  const auto columns = columns_of(row);
+  auto columns = columns_of(row);
   if (!columns) return false;
   switch (step_) {
     case Step::None: return false;
@@ -256,22 +257,40 @@ bool RoutineBook::row(Bytes row) {
   return false;
 }
 
-bool RoutineBook::body(const std::vector<std::optional<std::string>>& columns) {
+bool RoutineBook::body(std::vector<std::optional<std::string>>& columns) {
   if (columns.size() != 4 || !columns[0] || !columns[2]) return false;
-  bodies_bytes_ += columns[3] ? columns[3]->size() : 0;
-  protocol::SqlChanges changes = columns[3] && bodies_bytes_ <= kBodiesMost
-                                     ? protocol::read_body(*columns[3], protocol::body_language(*columns[2]))
-                                     : unseen();
-  if (!changes.leave_something() && !changes.temp_path && !changes.advisory_unlock && !changes.unlistens &&
-      !changes.reads_sequence)
-    return true;
   const std::size_t space = columns[0]->find(' ');
   if (!is_oid(Bytes(*columns[0]).substr(0, space)) || space == std::string::npos ||
       !is_oid(Bytes(*columns[0]).substr(space + 1)))
     return false;
-  runs(columns[1], changes);
-  if (roots_.size() < kNamesMost) roots_[*columns[0]].add(changes);
+  bodies_bytes_ += columns[3] ? columns[3]->size() : 0;
+  if (bodies_bytes_ > kBodiesMost) columns[3].reset();
+  unread_.push_back(
+      {std::move(*columns[0]), std::move(*columns[2]), std::move(columns[1]), std::move(columns[3])});
   return true;
+}
+
+bool RoutineBook::read_some() {
+  const std::size_t tokens_before = tokens_left_;
+  std::size_t bytes = 0;
+  while (!unread_.empty() && bytes < kBytesAtOnce && tokens_before - tokens_left_ < kTokensAtOnce) {
+    const Unread next = std::move(unread_.front());
+    unread_.pop_front();
+    bytes += next.key.size() + (next.name ? next.name->size() : 0) + (next.code ? next.code->size() : 0);
+    read(next);
+  }
+  return !unread_.empty();
+}
+
+void RoutineBook::read(const Unread& body) {
+  const protocol::SqlChanges changes =
+      body.code ? protocol::read_body(*body.code, protocol::body_language(body.language), tokens_left_)
+                : unseen();
+  if (!changes.leave_something() && !changes.temp_path && !changes.advisory_unlock && !changes.unlistens &&
+      !changes.reads_sequence)
+    return;
+  runs(body.name, changes);
+  if (roots_.size() < kNamesMost) roots_[body.key].add(changes);
 }
 
 bool RoutineBook::user(const std::vector<std::optional<std::string>>& columns) {
@@ -303,6 +322,7 @@ std::string RoutineBook::users_sql() const {
 
 std::optional<std::string> RoutineBook::next(bool answered) {
   if (!answered) return finish(false), std::nullopt;
+  PGWEIR_CHECK(unread_.empty());
   switch (step_) {
     case Step::None: return {};
     case Step::Fingerprint:
@@ -310,6 +330,7 @@ std::optional<std::string> RoutineBook::next(bool answered) {
       roots_.clear();
       names_found_.clear();
       bodies_bytes_ = 0;
+      tokens_left_ = kTokensMost;
       anywhere_found_ = types_found_ = {};
       step_ = Step::Bodies;
       if (found_.starts_with("0 ")) break;
@@ -343,6 +364,7 @@ void RoutineBook::finish(bool well) {
   // Not knowing who uses them is no reason to forget the functions themselves.
   if (!well && (step_ == Step::Stored || step_ == Step::Users)) take_over();
   step_ = Step::None;
+  unread_.clear();
   failed_ = !well;
   read_at_ = started_at_;
   state_ = changed_meanwhile_ ? State::Stale : State::Read;

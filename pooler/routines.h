@@ -18,6 +18,7 @@
 #include <bitset>
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <optional>
@@ -38,6 +39,11 @@ class RoutineBook {
   // A tenant may own its database and fill it with code. Bodies beyond this, of one reading, are not read but
   // taken to do anything; with more names than this, every text is.
   static constexpr std::size_t kBodiesMost = 4 << 20, kNamesMost = 20'000;
+  // What is parsed of all of them, in tokens: beyond it they are judged by their words.
+  static constexpr std::size_t kTokensMost = 1'000'000;
+  // What is read in one go, while others wait: bytes of code, and tokens of it that are parsed; the last body
+  // of them may have more.
+  static constexpr std::size_t kBytesAtOnce = 64 << 10, kTokensAtOnce = 2000;
 
   // Off, as at first, nothing is read and nothing known.
   void follow(bool on);
@@ -58,10 +64,13 @@ class RoutineBook {
   std::uint32_t epoch() const { return epoch_; }
 
   // A reading: the queries that it answers are to be sent by Query, one after the other, each of their rows
-  // given to row(), and the end of each to next(), until there is no more.
+  // given to row(), and the end of each, once read_some() has no more to do, to next(), until there is no
+  // more.
   std::string start(Time now);
   // `row`: the body of a DataRow; empty: it was too long. False when it is malformed.
   bool row(Bytes row);
+  // Reads code that has come, for as long as others can wait. True: there is more.
+  bool read_some();
   std::optional<std::string> next(bool answered);
   // Whoever read has gone.
   void stopped() { finish(false); }
@@ -92,8 +101,14 @@ class RoutineBook {
   };
   using Names = std::unordered_map<std::string, protocol::SqlChanges, Hash, std::equal_to<>>;
 
+  struct Unread {
+    std::string key, language;
+    std::optional<std::string> name, code;  // no code: it is too much to be read
+  };
+
   static std::size_t place_of(char letter) { return static_cast<unsigned char>(letter) & 31U; }
-  bool body(const std::vector<std::optional<std::string>>& columns);
+  bool body(std::vector<std::optional<std::string>>& columns);
+  void read(const Unread& body);
   bool user(const std::vector<std::optional<std::string>>& columns);
   std::string users_sql() const;
   void look_for_names(Bytes sql, unsigned deep, std::optional<protocol::SqlChanges>& all) const;
@@ -111,6 +126,8 @@ class RoutineBook {
   std::string fingerprint_, found_;
   std::map<std::string, protocol::SqlChanges> roots_;  // by their oids: those of the reading
   std::size_t bodies_bytes_ = 0;                       // ... so far
+  std::size_t tokens_left_ = 0;
+  std::deque<Unread> unread_;
   Names names_, names_found_;
   // Most words of a text begin like none of the names. Letters of either case share a place.
   std::bitset<32> first_letters_;

@@ -246,6 +246,7 @@ void Server::host_failed(HostRound::Failure why, HostRole found) {
 }
 
 void Server::out_of_time() {
+  if (digests_ && place == Place::Settling) return read_on();
   if (place == Place::Starting)
     host_failed({too_late(), Teller::Ourselves, stage()});
   else
@@ -379,6 +380,22 @@ void Server::ask_for_routines(const std::string& sql) {
 }
 
 void Server::go_on_reading(bool well) {
+  group_.worker().loop().disarm(deadline_);
+  digests_ = well;
+  if (digests_) return read_on();
+  end_of_rows(false);
+}
+
+// A tenant may fill its database with code: it is read in many turns of the loop, and others are served
+// between.
+void Server::read_on() {
+  const Time at_once{};
+  if (group_.books.routines.read_some()) return group_.worker().loop().arm(deadline_, at_once);
+  digests_ = false;
+  end_of_rows(true);
+}
+
+void Server::end_of_rows(bool well) {
   if (const auto more = group_.books.routines.next(well)) return ask_for_routines(*more);
   reads_routines_ = false;
   group_.routines_read(*this);

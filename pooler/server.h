@@ -52,6 +52,7 @@ class Server final : public net::Handler, public ListLink<Server> {
   void clean();
   // Asks for the functions of its database; ends in Group::routines_read or Group::server_lost.
   void read_routines();
+  bool reads_routines() const { return reads_routines_; }
   void lease_ended();
   void settled(net::Loop& loop) {
     loop.disarm(deadline_);
@@ -111,6 +112,8 @@ class Server final : public net::Handler, public ListLink<Server> {
   void host_failed(HostRound::Failure why, HostRole role = HostRole::Unknown);
   void send_to_settle(protocol::Gather& out);
   void ask_for_routines(const std::string& sql);
+  void read_on();
+  void end_of_rows(bool well);
   void go_on_reading(bool well);
 
   Group& group_;
@@ -139,6 +142,7 @@ class Server final : public net::Handler, public ListLink<Server> {
   net::Timer deadline_;
   bool watched_ = false;
   bool reads_routines_ = false;
+  bool digests_ = false;          // what it has told of functions is being read
   std::optional<bool> answered_;  // whether well: a question of ours, while a message behind it is cut
   unsigned tries_ = 0;            // to make it clean, that were canceled
   bool abandoned_ = false;        // requests of a client that has vanished may still be answered

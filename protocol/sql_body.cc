@@ -217,8 +217,16 @@ SqlChanges read_nested_body(Bytes code, BodyLanguage language, unsigned depth, P
 }
 
 SqlChanges read_body(Bytes code, BodyLanguage language) {
-  ParserLeft left;
-  return read_nested_body(code, language, 0, left);
+  std::size_t tokens = ParserLeft::kMost;
+  return read_body(code, language, tokens);
+}
+
+SqlChanges read_body(Bytes code, BodyLanguage language, std::size_t& tokens_left) {
+  ParserLeft left{std::min(tokens_left, ParserLeft::kMost)};
+  tokens_left -= left.tokens;
+  SqlChanges changes = read_nested_body(code, language, 0, left);
+  tokens_left += left.tokens;
+  return changes;
 }
 
 }  // namespace pgweir::protocol

@@ -7,6 +7,7 @@
 // thread; needs the stack of read_sql().
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "protocol/sql.h"
@@ -18,5 +19,7 @@ enum class BodyLanguage : std::uint8_t { Sql, PlPgsql, Other };
 BodyLanguage body_language(Bytes name);
 
 SqlChanges read_body(Bytes code, BodyLanguage language);
+// The same where many are read: takes what was parsed, in tokens, from `tokens_left`, and parses no more.
+SqlChanges read_body(Bytes code, BodyLanguage language, std::size_t& tokens_left);
 
 }  // namespace pgweir::protocol

@@ -19,6 +19,13 @@ bool give(RoutineBook& book, const Row& row) {
   return book.row(Bytes(message).substr(5));
 }
 
+// The end of the rows, all of which are read before.
+std::optional<std::string> next(RoutineBook& book, bool answered = true) {
+  while (book.read_some()) {
+  }
+  return book.next(answered);
+}
+
 // A reading from its start to its end. Answers how many queries it took.
 int read(RoutineBook& book, const std::string& fingerprint, const Rows& bodies, const Rows& users,
          Time now = Time(Duration(0)), const Rows& stored = {}) {
@@ -26,18 +33,18 @@ int read(RoutineBook& book, const std::string& fingerprint, const Rows& bodies, 
   std::string query = book.start(now);
   CHECK(query.find("SET LOCAL search_path = pg_catalog, pg_temp; SELECT") == 0);
   REQUIRE(give(book, {fingerprint}));
-  auto more = book.next(true);
+  auto more = next(book);
   if (!more) return queries;
   ++queries;
   for (const Row& row : bodies) REQUIRE(give(book, row));
-  REQUIRE(book.next(true));
+  REQUIRE(next(book));
   ++queries;
   for (const Row& row : stored) REQUIRE(give(book, row));
-  more = book.next(true);
+  more = next(book);
   if (!more) return queries;
   ++queries;
   for (const Row& row : users) REQUIRE(give(book, row));
-  CHECK_FALSE(book.next(true));
+  CHECK_FALSE(next(book));
   return queries;
 }
 
@@ -225,7 +232,7 @@ TEST_CASE("it is read when it is stale, and again after a while") {
   // What is made while it is read may have been missed.
   book.definitions_changed();
   REQUIRE(give(book, {"0 0"}));
-  CHECK_FALSE(book.next(true));
+  CHECK_FALSE(next(book));
   CHECK(book.stale());
   book.follow(false);
   CHECK_FALSE(book.due(start));
@@ -251,7 +258,7 @@ TEST_CASE("a reading that fails holds up nobody and forgets nothing") {
   read(book, "4 99", kBodies, kUsers);
   book.definitions_changed();
   book.start({});
-  CHECK_FALSE(book.next(false));
+  CHECK_FALSE(next(book, false));
   CHECK(book.failed());
   CHECK_FALSE(book.stale());
   CHECK(book.size() == 4);
@@ -261,14 +268,65 @@ TEST_CASE("a reading that fails holds up nobody and forgets nothing") {
   // The functions are known even where nobody could tell who uses them.
   book.start({});
   REQUIRE(give(book, {"5 1"}));
-  REQUIRE(book.next(true));
+  REQUIRE(next(book));
   REQUIRE(give(book, {"1255 16400", "another", "sql", "select set_config('app.x', '1', false)"}));
-  REQUIRE(book.next(true));
+  REQUIRE(next(book));
   const bool users_asked = GENERATE(false, true);
-  if (users_asked) REQUIRE(book.next(true));
-  CHECK_FALSE(book.next(false));
+  if (users_asked) REQUIRE(next(book));
+  CHECK_FALSE(next(book, false));
   CHECK(book.changes_of("select another()"));
   CHECK(book.size() == 1);
+}
+
+TEST_CASE("code is read a piece at a time, and is known when all of it was") {
+  RoutineBook book = followed();
+  Rows bodies;
+  for (std::size_t i = 0; i < 100; ++i) {
+    std::string code = "begin ";
+    for (int j = 0; j < 200; ++j) code += "perform set_config('app.x', '1', false);";
+    bodies.push_back({"1255 " + std::to_string(20000 + i), "f" + std::to_string(i), "plpgsql", code + "end"});
+  }
+  book.start({});
+  REQUIRE(give(book, {"100 1"}));
+  REQUIRE(next(book));
+  for (const Row& row : bodies) REQUIRE(give(book, row));
+  // Each has more than is parsed in one go.
+  std::size_t pieces = 1;
+  while (book.read_some()) ++pieces;
+  CHECK(pieces == bodies.size());
+  CHECK(book.empty());
+  REQUIRE(next(book));
+  CHECK(next(book));
+  CHECK_FALSE(next(book));
+  CHECK(book.changes_of("select f0()")->settings == std::vector<std::string>{"app.x"});
+  // What is beyond the tokens of a reading is judged by its words.
+  CHECK(book.changes_of("select f99()")->opaque);
+
+  // Those that nobody has read when the reading ends are forgotten.
+  book.start({});
+  REQUIRE(give(book, {"100 2"}));
+  REQUIRE(next(book));
+  for (const Row& row : bodies) REQUIRE(give(book, row));
+  CHECK(book.read_some());
+  book.stopped();
+  CHECK(book.failed());
+  CHECK(book.changes_of("select f99()"));
+  CHECK(read(book, "100 3", {}, {}) == 3);
+  CHECK_FALSE(book.changes_of("select f99()"));
+}
+
+TEST_CASE("of code that would take too long to parse the words decide") {
+  RoutineBook book = followed();
+  Rows bodies;
+  std::string code = "begin ";
+  for (int j = 0; j < 900; ++j) code += "set a.b = 1;";
+  for (std::size_t i = 0; i < 120; ++i)
+    bodies.push_back({"1255 " + std::to_string(20000 + i), "f" + std::to_string(i), "plpgsql", code + "end"});
+  bodies.push_back({"1255 30000", "harmless", "plpgsql", "begin update t set a = 1; end"});
+  read(book, "100 1", bodies, {});
+  CHECK_FALSE(book.changes_of("select f0()")->opaque);
+  CHECK(book.changes_of("select f119()")->opaque);
+  CHECK_FALSE(book.changes_of("select harmless()"));
 }
 
 TEST_CASE("a database full of code costs no more than its bounds") {
@@ -297,15 +355,15 @@ TEST_CASE("rows that answer something else are refused") {
   CHECK_FALSE(give(book, {"4", "99"}));
   CHECK_FALSE(book.row(Bytes("\0\1\0\0", 4)));
   REQUIRE(give(book, {"4 99"}));
-  REQUIRE(book.next(true));
+  REQUIRE(next(book));
   CHECK_FALSE(give(book, {"1255 16400", "f"}));
   for (const char* const key : {"16400", "1255 ", " 16400", "1255 16400 ", "a 16400"})
     CHECK_FALSE(give(book, {key, "f", "sql", "select set_config('app.x', '1', false)"}));
   CHECK_FALSE(give(book, {"1; drop table t", "f", "sql", "select set_config('app.x', '1', false)"}));
   // A row too long to be read may be of any function.
   CHECK(book.row({}));
-  REQUIRE(book.next(true));
-  CHECK_FALSE(book.next(true).has_value());
+  REQUIRE(next(book));
+  CHECK_FALSE(next(book).has_value());
   CHECK(book.changes_of("select 1")->opaque);
 }
 
