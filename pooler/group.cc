@@ -315,6 +315,9 @@ void Group::routines_read(Server& server) {
   if (books.routines.failed())
     worker_.log().warn("functions of users cannot be read",
                        {{"backend", key_.backend}, {"database", key_.database}, {"user", key_.user}});
+  if (books.routines.overflowed())
+    worker_.log().warn("too many functions of users: every statement may do anything",
+                       {{"backend", key_.backend}, {"database", key_.database}, {"user", key_.user}});
   if (books.routines.surprised()) clean_all();
   settle(server);
   serve();

@@ -49,7 +49,7 @@ constexpr Bytes kBodies =
     "|(array|domain|record)_(in|recv)\\M"
     "|\\m(set|reset|discard|deallocate|prepare|execute|listen|unlisten|load|do|call|temp|temporary|create|"
     "alter)\\M)')"
-    " ORDER BY p.oid LIMIT 50000";
+    " ORDER BY p.oid";
 
 // What tables, views, types, operators and declarations of functions keep as expressions that name one of
 // Postgres's own functions of protocol/sql_functions.h, or pg_settings, of which a view may be updated: of
@@ -89,7 +89,7 @@ constexpr Bytes kStored =
     " LEFT JOIN pg_proc p ON s.cls = 'pg_proc'::regclass AND p.oid = s.id"
     " LEFT JOIN pg_type y ON s.cls = 'pg_type'::regclass AND y.oid = s.id"
     " WHERE s.tree ~ (SELECT format('funcid (%s) |:relid %s ', string_agg(oid::text, '|'),"
-    " 'pg_settings'::regclass::oid) FROM own) ORDER BY s.cls, s.id LIMIT 50000";
+    " 'pg_settings'::regclass::oid) FROM own) ORDER BY s.cls, s.id";
 
 // {0}: what was found, each by the oids of its catalog and in that. From each to whatever can make it run:
 // code that mentions the name of something found, and what depends on it by the catalogs. Of tables only what
@@ -142,7 +142,7 @@ constexpr const char* kUsers =
     // operators and casts
     " UNION ALL SELECT d.classid, d.objid, NULL FROM pg_depend d WHERE d.classid IN"
     " ('pg_operator'::regclass, 'pg_cast'::regclass) AND d.refclassid = f.cls AND d.refobjid = f.id"
-    ") u) SELECT root, name, bool_or(cls = 'pg_type'::regclass) FROM found GROUP BY root, name LIMIT 100000";
+    ") u) SELECT root, name, bool_or(cls = 'pg_type'::regclass) FROM found GROUP BY root, name";
 
 // The columns of a DataRow in text.
 std::optional<std::vector<std::optional<std::string>>> columns_of(Bytes row) {
@@ -168,6 +168,28 @@ bool is_oid(Bytes text) {
 }
 
 std::string query(Bytes sql) { return std::string(kPath).append(sql); }
+
+std::string query(Bytes sql, std::size_t rows_most) {
+  return fmt::format("{}{} LIMIT {}", kPath, sql, rows_most);
+}
+
+// More settings than a text may name are anything. Answers how many were looked at.
+std::size_t add_to(protocol::SqlChanges& all, const protocol::SqlChanges& more) {
+  constexpr std::size_t kMost = RoutineBook::kSettingsMost;
+  all.add_flags(more);
+  if (more.settings.empty() || (all.opaque && all.settings.size() + more.settings.size() > kMost)) return 0;
+  if (more.settings.size() <= kMost) all.add(more);
+  if (std::max(more.settings.size(), all.settings.size()) <= kMost) return more.settings.size();
+  all.settings.clear();
+  all.add_flags(unseen());
+  return kMost;
+}
+
+std::size_t heap_of(const protocol::SqlChanges& changes) {
+  std::size_t bytes = sizeof changes + changes.settings.capacity() * sizeof(std::string);
+  for (const std::string& setting : changes.settings) bytes += setting.capacity();
+  return bytes;
+}
 
 constexpr std::size_t kNameMax = 63;  // what Postgres keeps of a name
 constexpr unsigned kStringsDeep = 8;  // deeper than any honest code
@@ -232,16 +254,14 @@ void RoutineBook::follow(bool on) {
 std::string RoutineBook::start(Time now) {
   step_ = Step::Fingerprint;
   started_at_ = now;
-  changed_meanwhile_ = surprised_ = false;
+  changed_meanwhile_ = surprised_ = overflowed_ = false;
   found_.clear();
   return query(kFingerprint);
 }
 
 bool RoutineBook::row(Bytes row) {
-  if (row.empty()) {
-    anywhere_found_.add(unseen());
-    return true;
-  }
+  if (row.empty()) return overflow(), true;
+  ++rows_;
   auto columns = columns_of(row);
   if (!columns) return false;
   switch (step_) {
@@ -283,59 +303,99 @@ bool RoutineBook::read_some() {
 }
 
 void RoutineBook::read(const Unread& body) {
-  const protocol::SqlChanges changes =
+  protocol::SqlChanges changes =
       body.code ? protocol::read_body(*body.code, protocol::body_language(body.language), tokens_left_)
                 : unseen();
   if (!changes.leave_something() && !changes.temp_path && !changes.advisory_unlock && !changes.unlistens &&
       !changes.reads_sequence)
     return;
-  runs(body.name, changes);
-  if (roots_.size() < kNamesMost) roots_[body.key].add(changes);
+  const bool anything = changes.opaque && changes.settings.empty();
+  const Deed deed = anything ? anything_like(changes) : deed_of(std::move(changes));
+  runs(body.name, deed);
+  if (roots_.size() == kNamesMost && !roots_.contains(body.key)) return overflow();
+  roots_[body.key].push_back(deed);
+}
+
+// Nobody knows what is not in the book.
+void RoutineBook::overflow() {
+  overflow_found_ = true;
+  anywhere_found_.add(unseen());
+}
+
+RoutineBook::Deed RoutineBook::deed_of(protocol::SqlChanges changes) {
+  changes.settings.shrink_to_fit();
+  if (deeds_bytes_found_ + heap_of(changes) > kDeedsBytesMost) return anything_like(changes);
+  deeds_bytes_found_ += heap_of(changes);
+  deeds_found_.push_back(std::move(changes));
+  return static_cast<Deed>(deeds_found_.size() - 1);
+}
+
+// Anything, and what that does not say.
+RoutineBook::Deed RoutineBook::anything_like(const protocol::SqlChanges& changes) {
+  std::optional<Deed>& deed =
+      anything_[(changes.unfollowable ? 1U : 0U) | (changes.reads_sequence ? 2U : 0U)];
+  if (!deed) {
+    protocol::SqlChanges anything = unseen();
+    anything.unfollowable = changes.unfollowable;
+    anything.reads_sequence = changes.reads_sequence;
+    deeds_found_.push_back(std::move(anything));
+    deed = static_cast<Deed>(deeds_found_.size() - 1);
+  }
+  return *deed;
 }
 
 bool RoutineBook::user(const std::vector<std::optional<std::string>>& columns) {
   if (columns.size() != 3 || !columns[0] || !columns[2]) return false;
   const auto root = roots_.find(*columns[0]);
   if (root == roots_.end()) return false;
-  runs(columns[1], root->second);
-  if (*columns[2] == "t") types_found_.add(root->second);
+  for (const Deed deed : root->second) {
+    runs(columns[1], deed);
+    if (*columns[2] == "t") add_to(types_found_, deeds_found_[deed]);
+  }
   return true;
 }
 
-void RoutineBook::runs(const std::optional<std::string>& name, const protocol::SqlChanges& changes) {
-  const auto known = name ? names_found_.find(*name) : names_found_.end();
-  if (!name)
-    anywhere_found_.add(changes);
-  else if (known != names_found_.end())
-    known->second.add(changes);
-  else if (names_found_.size() < kNamesMost)
-    names_found_.emplace(*name, changes);
-  else
-    anywhere_found_.add(unseen());
+void RoutineBook::runs(const std::optional<std::string>& name, Deed deed) {
+  if (!name) return void(add_to(anywhere_found_, deeds_found_[deed]));
+  if (names_found_.size() == kNamesMost && !names_found_.contains(*name)) return overflow();
+  std::vector<Deed>& deeds = names_found_[*name];
+  // The root itself comes twice: with its body, and among its users.
+  if (std::find(deeds.begin(), deeds.end(), deed) != deeds.end()) return;
+  deeds.push_back(deed);
+  if (deeds.size() <= kDeedsMost) return;
+  protocol::SqlChanges all;
+  for (const Deed each : deeds) add_to(all, deeds_found_[each]);
+  deeds.assign(1, anything_like(all));
 }
 
 std::string RoutineBook::users_sql() const {
   std::string keys;
   for (const auto& [key, changes] : roots_) keys.append(keys.empty() ? "" : ",").append(key);
-  return query(fmt::format(fmt::runtime(kUsers), keys));
+  return query(fmt::format(fmt::runtime(kUsers), keys), kUserRowsMost);
 }
 
 std::optional<std::string> RoutineBook::next(bool answered) {
   if (!answered) return finish(false), std::nullopt;
   PGWEIR_CHECK(unread_.empty());
+  const bool cut = std::exchange(rows_, 0) >= (step_ == Step::Users ? kUserRowsMost : kBodyRowsMost);
+  if (cut && step_ != Step::Fingerprint) overflow();
   switch (step_) {
     case Step::None: return {};
     case Step::Fingerprint:
       if (found_ == fingerprint_) return finish(true), std::nullopt;
       roots_.clear();
       names_found_.clear();
+      deeds_found_.clear();
+      deeds_bytes_found_ = 0;
+      anything_ = {};
+      overflow_found_ = false;
       bodies_bytes_ = 0;
       tokens_left_ = kTokensMost;
       anywhere_found_ = types_found_ = {};
       step_ = Step::Bodies;
       if (found_.starts_with("0 ")) break;
-      return query(kBodies);
-    case Step::Bodies: step_ = Step::Stored; return query(kStored);
+      return query(kBodies, kBodyRowsMost);
+    case Step::Bodies: step_ = Step::Stored; return query(kStored, kBodyRowsMost);
     case Step::Stored:
       step_ = Step::Users;
       if (roots_.empty()) break;
@@ -350,12 +410,16 @@ std::optional<std::string> RoutineBook::next(bool answered) {
 
 void RoutineBook::take_over() {
   names_ = std::exchange(names_found_, {});
+  deeds_ = std::exchange(deeds_found_, {});
+  deeds_bytes_ = std::exchange(deeds_bytes_found_, 0);
+  overflowed_ = overflow_found_ && !overflows_;
+  overflows_ = overflow_found_;
   anywhere_ = std::exchange(anywhere_found_, {});
   types_ = std::exchange(types_found_, {});
   empty_ = names_.empty() && !anywhere_.leave_something();
   surprised_ = state_ == State::Read && !empty_;
   first_letters_.reset();
-  for (const auto& [name, changes] : names_)
+  for (const auto& [name, deeds] : names_)
     if (!name.empty()) first_letters_.set(place_of(name[0]));
   ++version_;
 }
@@ -370,48 +434,71 @@ void RoutineBook::finish(bool well) {
   state_ = changed_meanwhile_ ? State::Stale : State::Read;
 }
 
+// What a text was found to do, each deed once.
+class RoutineBook::Found {
+ public:
+  explicit Found(const std::vector<protocol::SqlChanges>& deeds) : deeds_(deeds) {}
+
+  void add(const protocol::SqlChanges& changes) {
+    constexpr std::size_t kEach = 64;
+    if (!all_) all_.emplace();
+    work_ += kEach * (1 + add_to(*all_, changes));
+  }
+  void add(const std::vector<Deed>& deeds) {
+    added_.resize(deeds_.size());
+    for (const Deed deed : deeds) {
+      if (added_[deed]) continue;
+      added_[deed] = true;
+      add(deeds_[deed]);
+    }
+  }
+  std::optional<protocol::SqlChanges> take() { return std::move(all_); }
+  std::size_t work() const { return work_; }
+
+ private:
+  std::size_t work_ = 0;
+  const std::vector<protocol::SqlChanges>& deeds_;
+  std::vector<bool> added_;
+  std::optional<protocol::SqlChanges> all_;
+};
+
 std::optional<protocol::SqlChanges> RoutineBook::changes_of(Bytes sql, Strings strings, Bytes types) const {
 #ifdef PGWEIR_PLANT_FORGET_FUNCTIONS
   return {};
 #endif
   if (empty()) return {};
-  std::optional<protocol::SqlChanges> all;
-  if (anywhere_.leave_something() && !evaluates_nothing(sql)) all = anywhere_;
-  look_for_names(sql, strings == Strings::Code ? kStringsDeep : 0, all);
-  if (types_.leave_something() && any_of_users(types)) {
-    if (!all) all.emplace();
-    all->add(types_);
-  }
-  return all;
+  Found found(deeds_);
+  if (anywhere_.leave_something() && !evaluates_nothing(sql)) found.add(anywhere_);
+  look_for_names(sql, strings == Strings::Code ? kStringsDeep : 0, found);
+  if (types_.leave_something() && any_of_users(types)) found.add(types_);
+  constexpr std::size_t kLookForNames = 4;
+  work_ += found.work() + kLookForNames * sql.size();
+  return found.take();
 }
 
 // `deep`: in how many strings within strings.
-void RoutineBook::look_for_names(Bytes sql, unsigned deep, std::optional<protocol::SqlChanges>& all) const {
+void RoutineBook::look_for_names(Bytes sql, unsigned deep, Found& found) const {
   using Kind = protocol::SqlToken::Kind;
-  const auto add = [&all](const protocol::SqlChanges& changes) {
-    if (!all) all.emplace();
-    all->add(changes);
-  };
   protocol::SqlLexer lexer(sql);
   for (protocol::SqlToken token = lexer.next(); token.kind != Kind::End; token = lexer.next()) {
     const Bytes text = lexer.text_of(token);
     if (token.kind == Kind::Unicode) {
-      add(unseen());
+      found.add(unseen());
     } else if (token.kind == Kind::String && deep > 0) {
       // Quotes that are doubled in it end and begin strings of no content there.
       const std::size_t tag = text.find_first_of("'$");
       const std::size_t open = text[tag] == '$' ? text.find('$', tag + 1) + 1 : tag + 1;
       const std::size_t closing = text[tag] == '$' ? open : 1;
       const bool escapes = tag > 0 && text.find('\\') != Bytes::npos;
-      if (escapes || deep == 1) add(unseen());
+      if (escapes || deep == 1) found.add(unseen());
       if (text.size() > open + closing)
-        look_for_names(text.substr(open, text.size() - open - closing), deep - 1, all);
+        look_for_names(text.substr(open, text.size() - open - closing), deep - 1, found);
     } else if (token.kind == Kind::Word || token.kind == Kind::Quoted) {
       const bool quotes = token.kind == Kind::Quoted;
       if (text.size() < (quotes ? 2 : 1) || !first_letters_[place_of(text[quotes ? 1 : 0])]) continue;
       std::array<char, kNameMax> room;
-      const auto found = names_.find(name_in(text, quotes, room));
-      if (found != names_.end()) add(found->second);
+      const auto named = names_.find(name_in(text, quotes, room));
+      if (named != names_.end()) found.add(named->second);
     }
   }
 }

@@ -15,6 +15,7 @@
 // Pure: queries out, rows in.
 #pragma once
 
+#include <array>
 #include <bitset>
 #include <chrono>
 #include <cstdint>
@@ -37,8 +38,12 @@ class RoutineBook {
   // How long what was read is believed where nobody changes definitions through this group.
   static constexpr Duration kFresh = std::chrono::seconds(30);
   // A tenant may own its database and fill it with code. Bodies beyond this, of one reading, are not read but
-  // taken to do anything; with more names than this, every text is.
+  // taken to do anything; with more names than this, or more rows in the answer to one query, every text is.
   static constexpr std::size_t kBodiesMost = 4 << 20, kNamesMost = 20'000;
+  static constexpr std::size_t kBodyRowsMost = 50'000, kUserRowsMost = 100'000;
+  // What is kept of the functions, in bytes, and how many of them of one name: what is beyond is kept as
+  // anything. So is what a text does that may set more settings.
+  static constexpr std::size_t kDeedsBytesMost = 1 << 20, kDeedsMost = 64, kSettingsMost = 256;
   // What is parsed of all of them, in tokens: beyond it they are judged by their words.
   static constexpr std::size_t kTokensMost = 1'000'000;
   // What is read in one go, while others wait: bytes of code, and tokens of it that are parsed; the last body
@@ -79,14 +84,20 @@ class RoutineBook {
   // The last reading found others of them, though none was made through this group: what they have left on
   // its servers since was not seen.
   bool surprised() const { return surprised_; }
+  // The last reading, and not the one before, was cut off: from now on every text may do anything.
+  bool overflowed() const { return overflowed_; }
 
   bool empty() const { return empty_; }
   std::size_t size() const { return names_.size(); }
+  // Of what the functions do, on the heap; the names share it.
+  std::size_t deeds_bytes() const { return deeds_bytes_; }
   // Another number says that texts may be judged otherwise.
   std::uint32_t version() const { return version_; }
   // What the text may do by functions; nothing: none of them is named. `strings`: whether it may run what
   // stands in its strings, as DO does.
   enum class Strings : std::uint8_t { Data, Code };
+  // What it took to look for names so far: in bytes that are looked through, by the time.
+  std::uint64_t work() const { return work_; }
   // `types`: of its parameters, as a Parse tells them. Values of a domain or composite type are checked when
   // they are read, and of the oids nobody knows which is which.
   std::optional<protocol::SqlChanges> changes_of(Bytes sql, Strings strings = Strings::Data,
@@ -99,7 +110,8 @@ class RoutineBook {
     using is_transparent = void;
     std::size_t operator()(Bytes name) const { return std::hash<Bytes>()(name); }
   };
-  using Names = std::unordered_map<std::string, protocol::SqlChanges, Hash, std::equal_to<>>;
+  using Deed = std::uint32_t;  // a place in deeds_
+  using Names = std::unordered_map<std::string, std::vector<Deed>, Hash, std::equal_to<>>;
 
   struct Unread {
     std::string key, language;
@@ -111,8 +123,12 @@ class RoutineBook {
   void read(const Unread& body);
   bool user(const std::vector<std::optional<std::string>>& columns);
   std::string users_sql() const;
-  void look_for_names(Bytes sql, unsigned deep, std::optional<protocol::SqlChanges>& all) const;
-  void runs(const std::optional<std::string>& name, const protocol::SqlChanges& changes);
+  class Found;
+  void look_for_names(Bytes sql, unsigned deep, Found& found) const;
+  Deed deed_of(protocol::SqlChanges changes);
+  Deed anything_like(const protocol::SqlChanges& changes);
+  void runs(const std::optional<std::string>& name, Deed deed);
+  void overflow();
   void take_over();
   void finish(bool well);
 
@@ -124,16 +140,21 @@ class RoutineBook {
   Time read_at_{};
   Time started_at_{};
   std::string fingerprint_, found_;
-  std::map<std::string, protocol::SqlChanges> roots_;  // by their oids: those of the reading
-  std::size_t bodies_bytes_ = 0;                       // ... so far
+  std::map<std::string, std::vector<Deed>> roots_;  // by their oids: those of the reading
+  std::size_t bodies_bytes_ = 0, rows_ = 0;         // ... so far
   std::size_t tokens_left_ = 0;
   std::deque<Unread> unread_;
   Names names_, names_found_;
+  std::vector<protocol::SqlChanges> deeds_, deeds_found_;  // what names lead to
+  std::size_t deeds_bytes_ = 0, deeds_bytes_found_ = 0;
+  std::array<std::optional<Deed>, 4> anything_;  // see anything_like()
+  bool overflows_ = false, overflow_found_ = false, overflowed_ = false;
   // Most words of a text begin like none of the names. Letters of either case share a place.
   std::bitset<32> first_letters_;
   protocol::SqlChanges anywhere_, anywhere_found_;  // may be done by a text that names nothing
   protocol::SqlChanges types_, types_found_;        // ... to which a value of a user's type is bound
   bool empty_ = true;
+  mutable std::uint64_t work_ = 0;
   std::uint32_t version_ = 1;
   std::uint32_t epoch_ = 0;
 };

@@ -44,6 +44,7 @@ struct SqlChanges {
   // Something may be left behind. (What only takes away leaves nothing, nor does a path.)
   bool leave_something() const;
   void add(const SqlChanges& other);
+  void add_flags(const SqlChanges& other);  // all but the names of settings
   static SqlChanges anything();
 };
 

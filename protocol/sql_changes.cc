@@ -12,6 +12,10 @@ bool SqlChanges::leave_something() const {
 
 void SqlChanges::add(const SqlChanges& other) {
   for (const std::string& setting : other.settings) add_setting(*this, setting);
+  add_flags(other);
+}
+
+void SqlChanges::add_flags(const SqlChanges& other) {
   any_setting |= other.any_setting;
   temp |= other.temp;
   temp_gone |= other.temp_gone;
