@@ -170,7 +170,11 @@ void Suspicion::add_setting(const std::string& name) {
 }
 
 void Suspicion::add_set_back(std::string key) {
-  if (!may_set_back(key)) set_back.push_back(std::move(key));
+  if (may_set_back(key)) return;
+  if (set_back.size() < kSettingsMost)
+    set_back.push_back(std::move(key));
+  else
+    all_set_back = true;
 }
 
 void Suspicion::add_doubted(const std::string& name) {

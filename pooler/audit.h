@@ -111,7 +111,7 @@ struct Suspicion {
 
   // More names than a client may have settings pin it instead.
   void add_setting(const std::string& name);
-  // `key`: see setting_key.
+  // `key`: see setting_key. More of them count as all.
   void add_set_back(std::string key);
   bool may_set_back(Bytes key) const;
   void add_doubted(const std::string& name);

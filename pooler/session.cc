@@ -425,7 +425,7 @@ void Session::on_server_bytes(Bytes in) {
     server_->pause_reads();
   }
   // Requests that had to wait for these answers.
-  if (!held_.empty() && core_.state() == State::Linked) pump(held_);
+  if (!held_.empty() && core_.state() == State::Linked && !more_) pump(held_);
   if (cancels_) send_cancels();
 }
 

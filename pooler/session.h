@@ -4,7 +4,8 @@
 // and the server last, because giving one back may run another session. An idle session holds no buffer.
 //
 // A client that does not read its answers is not heard either: what it sends is held, which stops its reads,
-// until all that was written has gone. What needs no server is answered a piece in a turn of the loop.
+// until all that was written has gone. What needs no server is answered a piece in a turn of the loop, and so
+// is what takes long to look through.
 //
 // Notifications of the group's listener are told between two transactions. What waits for that, or for the
 // client to read, is bounded by kNotificationsMost.
@@ -137,6 +138,7 @@ class Session final : public net::Handler,
   void note_time(const Actions& out);
   void arm();
   Time deadline() const;
+  Time due() const;
   Time queue_end() const;
   void on_timer();
   void send_cancels();

@@ -77,9 +77,14 @@ void Session::arm() {
 }
 
 Time Session::deadline() const {
-  const conf::Config& config = worker_.config();
   const Time at_once{};  // what is now would be rounded up to a millisecond
-  if (more_ && !closing_ && !choked()) return at_once;
+  return more_ && !closing_ && !choked() ? at_once : due();
+}
+
+// Whatever it has to go on with.
+Time Session::due() const {
+  const conf::Config& config = worker_.config();
+  const Time at_once{};
   switch (core_.state()) {
     case State::Idle: return after(since_, config.client_idle_timeout);
     case State::Waiting: {
@@ -178,7 +183,7 @@ void Session::on_timer() {
   if (closing_ || suspended_) return;
   const Time now = worker_.loop().now();
   if (deadline() > now) return arm();
-  if (more_ && !choked()) return go_on();
+  if (more_ && !choked() && (core_.state() != State::Linked || due() > now)) return go_on();
   const conf::Config& config = worker_.config();
   switch (core_.resting() ? State::Idle : core_.state()) {
     case State::Idle:

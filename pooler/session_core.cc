@@ -211,6 +211,9 @@ void SessionCore::refuse_request(const Frame& frame, Bytes rest, const Error& er
 }
 
 void SessionCore::relay(Bytes in, Actions& out) {
+  constexpr std::size_t kMessage = 256;  // what one takes without its text, in bytes that are looked through
+  protocol::SqlCache& texts = books_->texts;
+  const std::uint64_t began = texts.work();
   while (out.consumed < in.size() && state_ == State::Linked) {
     const Bytes rest = in.substr(out.consumed);
     if (body_left_ > 0) {
@@ -221,6 +224,8 @@ void SessionCore::relay(Bytes in, Actions& out) {
       continue;
     }
     if (rest.size() < kHeaderBytes) return;
+    if (texts.work() - began > kWorkAtOnce) return void(out.more = true);
+    texts.worked(kMessage);
     Frame frame;
     if (!protocol::read_header(rest, protocol::kClientMessageLimits, frame))
       return violation("invalid message type or length from client", out);

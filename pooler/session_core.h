@@ -45,6 +45,7 @@
 #include "pooler/base/error.h"
 #include "pooler/ceiling_guard.h"
 #include "pooler/client_channels.h"
+#include "pooler/client_text.h"
 #include "pooler/listener_core.h"
 #include "pooler/pins.h"
 #include "pooler/request_trail.h"
@@ -122,6 +123,8 @@ class SessionCore final : private ServerCore::Audience {
   static constexpr std::uint32_t kStatementsCounted = 100'000;  // more are counted as so many
   // Of answers without a server: a step that has given more than so many bytes of them is over.
   static constexpr std::size_t kAnsweredAtOnce = 16 << 10;
+  // A step that has looked through so many bytes of texts, or has parsed for as long as that takes, is over.
+  static constexpr std::size_t kWorkAtOnce = 1 << 20;
 
   // `started`: the settings that the client asked for when it connected. The books outlive this.
   SessionCore(GroupBooks& books, PinBook& pin_book, CeilingGuard& guard, SettingsRef started,
@@ -247,12 +250,16 @@ class SessionCore final : private ServerCore::Audience {
   Step relay_bind(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_describe_or_close(const protocol::Frame& frame, Bytes rest, Actions& out);
   // Null: the text may be run as it is. Where it is refused nothing was noted.
-  // `types`: of its parameters, as a Parse tells them.
-  [[nodiscard]] std::unique_ptr<Ruling> note_text(Bytes sql, Bytes types = {});
-  void note_effects(const protocol::SqlEffects& effects, Bytes sql);
-  [[nodiscard]] Pins note_routines(const protocol::SqlEffects& effects, Bytes sql, Bytes types);
+  [[nodiscard]] std::unique_ptr<Ruling> note_text(const ClientText& text);
+  // What the text does, and with `Also::Values` what values it gives to settings.
+  enum class Also : std::uint8_t { Nothing, Values };
+  const protocol::SqlEffects& effects_of(const ClientText& text, Also also) const;
+  void note_effects(const protocol::SqlEffects& effects, const ClientText& text);
+  [[nodiscard]] Pins note_routines(const protocol::SqlEffects& effects, const ClientText& text);
+  std::optional<protocol::SqlChanges> changes_by_names(const ClientText& text,
+                                                       RoutineBook::Strings strings) const;
   bool may_run_routines(Statement& statement) const;
-  void look_for_sequences(protocol::SqlWords words, Bytes sql, Actions& out);
+  void look_for_sequences(protocol::SqlWords words, const ClientText& text, Actions& out);
   void forget_sequences(Actions& out);
   void introduce(Actions& out);
   bool may_keep_others(const ServerCore& server) const;
@@ -278,7 +285,7 @@ class SessionCore final : private ServerCore::Audience {
   bool answer_here(Bytes text, Actions& out);
   const protocol::SqlStatement* lone_deallocate(Bytes sql) const;
   bool deallocates_ours(Bytes text) const;
-  bool deallocates_ours_among(Bytes text) const;
+  bool deallocates_ours_among(const ClientText& text) const;
   void say_done(Bytes tag, const SettingsMap& before, Actions& out);
   bool in_other_role() const;
   bool begin_audit(Actions& out);
@@ -293,7 +300,7 @@ class SessionCore final : private ServerCore::Audience {
   void lower_settings();
   void forget_outgrown();
   bool suspects_held() const { return suspicion_ && suspicion_->held; }
-  void note_resumed(Bytes sql);
+  void note_resumed(const ClientText& text);
   Step relay_execute(const protocol::Frame& frame, Bytes rest, Actions& out);
   bool begin_recovery(Actions& out);
   bool set_back(Bytes name) const;
@@ -318,17 +325,17 @@ class SessionCore final : private ServerCore::Audience {
     bool unlent = false;  // it may need any of them, and they are too many
     bool any() const { return unlent || !names.empty(); }
   };
-  Needs names_used(Bytes sql) const;
+  Needs names_used(const ClientText& text) const;
   Needs all_names() const;
   StatementOp unlent() const;
   bool can_adopt(const protocol::SqlEffects& effects) const;
   void adopt(Findings& findings);
   bool give_up_adopted(Actions& out);
-  void note_executed(Bytes sql, std::unique_ptr<Ruling>& ruling, Actions& out);
+  void note_executed(const ClientText& text, std::unique_ptr<Ruling>& ruling, Actions& out);
   StatementOp supply(const std::vector<std::string>& names, Bytes sql, std::string& text, Actions& out);
-  Name lend(Bytes sql, bool& lent, Actions& out);
+  Name lend(const ClientText& text, bool& lent, Actions& out);
   void lend_all(const std::vector<std::string>& names, StatementOp::Kind kind, std::string& bytes);
-  void note_lent(const Statement& statement);
+  void note_lent(Statement& statement);
   void try_name(Bytes name, Bytes content, Actions& out);
   bool must_catch_up(const protocol::Frame& frame, Bytes rest, Actions& out);
   bool must_hear_first(const protocol::Frame& frame, Bytes rest, Actions& out);
@@ -365,7 +372,7 @@ class SessionCore final : private ServerCore::Audience {
   Bytes parsing();
   ParsingApart& apart();
   void note_parsing(const protocol::SqlEffects& effects);
-  void note_parsing_end(Bytes sql);
+  void note_parsing_end(const ClientText& text);
   void lose_parsing();
   bool may_read_as_then() const;
   StatementRef learnable(Bytes name);  // null: the book has no room

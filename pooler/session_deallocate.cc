@@ -48,6 +48,7 @@ void SessionCore::on_deallocated(StatementOp& op) {
 
 // What the portal runs from now on: only a DEALLOCATE is noted, with the name that it will take.
 void SessionCore::note_portal(Bytes portal, Bytes sql) {
+  books_->texts.worked(sql.size());
   const protocol::SqlStatement* const one = mentions(sql, "deallocate") ? lone_deallocate(sql) : nullptr;
   if (deallocating_portals_)
     if (const auto place = deallocating_portals_->find(portal); place != deallocating_portals_->end())

@@ -37,9 +37,10 @@ bool reads_literals(Bytes sql) {
 }
 
 // Whether the text may set something back that its transaction has set, or is the last of it.
-bool may_end_block(Bytes sql) {
-  constexpr std::array<Bytes, 5> kWords = {"rollback", "commit", "abort", "end", "prepare"};
-  return std::any_of(kWords.begin(), kWords.end(), [sql](Bytes word) { return mentions(sql, word); });
+bool may_end_block(const ClientText& text) {
+  constexpr std::array<TextWord, 5> kWords = {TextWord::Abort, TextWord::Commit, TextWord::End,
+                                              TextWord::Prepare, TextWord::Rollback};
+  return std::any_of(kWords.begin(), kWords.end(), [&text](TextWord word) { return text.has(word); });
 }
 }  // namespace
 
@@ -63,8 +64,8 @@ ParsingApart& SessionCore::apart() {
 void SessionCore::lose_parsing() { apart().lose(++books_->apart); }
 
 // By any text, before it is sent.
-void SessionCore::note_parsing_end(Bytes sql) {
-  if (!server_->apart || !may_end_block(sql)) return;
+void SessionCore::note_parsing_end(const ClientText& text) {
+  if (!server_->apart || !may_end_block(text)) return;
   if (server_->apart->differs()) return lose_parsing();
   server_->apart->doubt(++books_->apart);
 }
@@ -114,7 +115,7 @@ StatementRef SessionCore::learnable(Bytes name) {
   const Bytes now = parsing();
   if (held->parsing() == now || server_->statements.knows(held->id) || coming(*held)) return held;
   const bool alike = differ_in_literals_only(held->parsing(), now);
-  if (alike && (may_read_as_then() || !reads_literals(sql_of(held->content)))) return held;
+  if (alike && (may_read_as_then() || !reads_literals(held->sql))) return held;
   StatementRef fresh = books_->statements.intern(held->content, now);
   if (!fresh) return {};
   if (fresh->columns == 0 && same_path(held->parsing(), now) && !books_->statements.outdated(*held))
@@ -126,7 +127,7 @@ StatementRef SessionCore::learnable(Bytes name) {
 // Literals are read when a statement is parsed: under the settings of then, which may be others now. In an
 // open batch, what a text of it has set is not known yet, nor what the end of its transaction has taken back.
 std::vector<Reading> SessionCore::readings_of(const Statement& statement) const {
-  if (!may_read_as_then() || !reads_literals(sql_of(statement.content))) return {};
+  if (!may_read_as_then() || !reads_literals(statement.sql)) return {};
   return readings(statement.parsing(), *wanted_, *server_->fresh);
 }
 

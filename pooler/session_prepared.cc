@@ -48,15 +48,16 @@ SessionCore::Needs SessionCore::all_names() const {
 }
 
 // The client's statements that the text may use, by names of their own.
-SessionCore::Needs SessionCore::names_used(Bytes sql) const {
+SessionCore::Needs SessionCore::names_used(const ClientText& text) const {
   if (!names_) return {};
   const bool by_sql = names_->any_by_sql();
   if (!books_->settings.plain_sql(*wanted_)) return by_sql ? all_names() : Needs{};
-  if (!by_sql && !mentions(sql, "execute") && !mentions(sql, "prepare")) return {};
-  const protocol::SqlEffects& effects = books_->texts.read(sql);
+  if (!text.looked_through()) books_->texts.worked(text.sql().size());
+  if (!by_sql && !text.has(TextWord::Execute) && !text.has(TextWord::Prepare)) return {};
+  const protocol::SqlEffects& effects = effects_of(text, Also::Nothing);
   bool opaque = effects.changes.opaque || effects.read == protocol::SqlEffects::Read::Unknown;
   if (by_sql && !opaque && !books_->routines.empty()) {
-    const auto changes = books_->routines.changes_of(sql, strings_of(effects));
+    const auto changes = changes_by_names(text, strings_of(effects));
     opaque = changes && changes->opaque;
   }
   Needs needs = by_sql && opaque ? all_names() : Needs{};
@@ -146,16 +147,16 @@ bool SessionCore::give_up_adopted(Actions& out) {
 
 // What the statements that the text executes will do, and those that its PREPAREs find there: these are on
 // the server then, and whatever executes them next is not asked.
-void SessionCore::note_executed(Bytes sql, std::unique_ptr<Ruling>& ruling, Actions& out) {
+void SessionCore::note_executed(const ClientText& text, std::unique_ptr<Ruling>& ruling, Actions& out) {
   if (!books_->settings.plain_sql(*wanted_)) return;
   std::set<std::string> names;
-  for (const protocol::SqlStatement& each : books_->texts.read(sql).statements)
+  for (const protocol::SqlStatement& each : effects_of(text, Also::Nothing).statements)
     if ((each.kind == Kind::Execute || each.kind == Kind::Prepare) && names_->find(each.name))
       names.insert(each.name);
   for (const std::string& name : names) {
     const StatementRef held = *names_->find(name);
-    look_for_sequences(held->words, sql_of(held->content), out);
-    std::unique_ptr<Ruling> of_body = note_text(sql_of(held->content), types_of(held->content));
+    look_for_sequences(held->words, ClientText(*held), out);
+    std::unique_ptr<Ruling> of_body = note_text(ClientText(*held));
     if (of_body && !of_body->refused && !lower_statement(name, *of_body)) of_body->refused = no_room();
     if (!of_body) continue;
     of_body->text.clear();
@@ -203,15 +204,15 @@ StatementOp SessionCore::supply(const std::vector<std::string>& names, Bytes sql
 }
 
 // The same in a batch, whose own error it is when something is wrong with one of them.
-SessionCore::Name SessionCore::lend(Bytes sql, bool& lent, Actions& out) {
-  const Needs needs = names_used(sql);
+SessionCore::Name SessionCore::lend(const ClientText& text, bool& lent, Actions& out) {
+  const Needs needs = names_used(text);
   const std::vector<std::string>& names = needs.names;
   if (names.empty() && (!needs.unlent || unlent_)) return Name::Ready;
   if (server_->pipeline.owes_client()) return Name::Later;
   if (needs.unlent && server_->tx_status != 'E') unlent_ = true;
   if (names.empty()) return Name::Ready;
   std::unique_ptr<Ruling> ruling;
-  note_executed(sql, ruling, out);
+  note_executed(text, ruling, out);
   if (ruling && ruling->refused) return refuse_statement(*ruling->refused, out), Name::Refused;
   out.to_server.own([&](std::string& bytes) { lend_all(names, StatementOp::Kind::Lend, bytes); });
   lent = true;
@@ -230,14 +231,14 @@ void SessionCore::lend_all(const std::vector<std::string>& names, StatementOp::K
 }
 
 // Until the transaction ends only the server knows the name: a later EXECUTE of it is not asked what it does.
-void SessionCore::note_lent(const Statement& statement) {
+void SessionCore::note_lent(Statement& statement) {
   if (statement.words != protocol::SqlWords::State || !books_->settings.plain_sql(*wanted_)) return;
-  const Bytes sql = sql_of(statement.content);
-  const protocol::SqlEffects& effects = books_->texts.read(sql);
+  const ClientText text(statement);
+  const protocol::SqlEffects& effects = effects_of(text, Also::Nothing);
   if (effects.read == protocol::SqlEffects::Read::Unknown)
     server_->dirty = true;
   else
-    note_effects(effects, sql);
+    note_effects(effects, text);
 }
 
 // The server may have a statement of the client's under this name: then it says so. In session mode nobody

@@ -104,23 +104,23 @@ SessionCore::Step SessionCore::draft_unread(const Frame& frame, Draft& draft, Ac
 }
 
 SessionCore::Step SessionCore::draft_query(Bytes text, Draft& draft, Actions& out) {
-  const Bytes sql = sql_of(text);
+  const ClientText said(sql_of(text));
   if (names_) {
     // A name that is taken by what is still to be answered may come back.
     if (takes_names() && server_->pipeline.owes_client()) return stall(out);
-    draft.needs = names_used(sql);
+    draft.needs = names_used(said);
     if (draft.needs.any() && server_->pipeline.owes_client()) return stall(out);
     if (server_->tx_status == 'E') draft.needs = {};
-    if (draft.needs.names.empty() && deallocates_ours_among(text)) {
+    if (draft.needs.names.empty() && deallocates_ours_among(said)) {
       if (server_->pipeline.owes_client()) return stall(out);
       if (server_->tx_status != 'E') make_deallocated(text, draft.taken, out);
     }
   }
-  draft.statements = statements_in(sql);
+  draft.statements = statements_in(said.sql());
   commanding_ = commands(text);
-  if (!commanding_) draft.ruling = note_text(sql);
+  if (!commanding_) draft.ruling = note_text(said);
   const bool refused = draft.ruling && draft.ruling->refused;
-  if (!draft.needs.names.empty() && !refused) note_executed(sql, draft.ruling, out);
+  if (!draft.needs.names.empty() && !refused) note_executed(said, draft.ruling, out);
   return Step::Next;
 }
 

@@ -104,7 +104,7 @@ SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actio
   StatementRef statement = books_->statements.intern(content, parsing());
   if (pending_elsewhere(name, statement ? statement->id : 0)) return stall(out);
   if (statement && coming(*statement)) return stall(out);
-  if (statement) look_for_sequences(statement->words, sql_of(content), out);
+  if (statement) look_for_sequences(statement->words, ClientText(*statement), out);
   out.consumed += frame.size;
   if (!names_) names_ = std::make_unique<ClientStatements>(books_->statements);
   if (names_->find(name)) {
@@ -217,8 +217,9 @@ SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Action
       server_->uses.erase(server_->uses.begin(), server_->uses.begin() + kOpsMax / 2);
     server_->uses.push_back({server_->pipeline.binds(), *used});
     ++(*used)->binds;
-    if ((*used)->words == protocol::SqlWords::State) sql = sql_of((*used)->content);
-    if (trail_) trail_->runs(sql_of((*used)->content));
+    if ((*used)->words == protocol::SqlWords::State && ClientText(**used).has(TextWord::Deallocate))
+      sql = (*used)->sql;
+    if (trail_) trail_->runs((*used)->sql);
   } else if (name.empty()) {
     unnamed_bound_ = true;
     if (unnamed_noteworthy_) sql = sql_of(unnamed_);
@@ -379,12 +380,11 @@ SessionCore::Name SessionCore::find_statement(Bytes name, For use, Bytes& server
                           !books_->settings.plain_sql(*wanted_);
   bool lent = false;
   if (statement.words == protocol::SqlWords::State || noteworthy)
-    if (const Name lending = lend(sql_of(statement.content), lent, out); lending != Name::Ready)
-      return lending;
+    if (const Name lending = lend(ClientText(statement), lent, out); lending != Name::Ready) return lending;
   // What it was made of here may have been another client's.
   if (lent && server_->statements.take(statement.id)) evict(statement.id, out);
   if (use != For::Describing && noteworthy)
-    if (const auto ruling = note_text(sql_of(statement.content), types_of(statement.content))) {
+    if (const auto ruling = note_text(ClientText(statement))) {
       if (ruling->refused) return refuse_statement(*ruling->refused, out), Name::Refused;
       return put_lowered(name, *ruling, server_name, out);
     }

@@ -113,7 +113,7 @@ std::unique_ptr<Ruling> refuse_ours(const protocol::SqlEffects& effects) {
 
 // A text that may keep what it could do for those that come: in a view, a default, a check ... A DO that does
 // is opaque, and its tag does not tell.
-bool may_make_code(const protocol::SqlEffects& effects, Bytes sql) {
+bool may_make_code(const protocol::SqlEffects& effects, const ClientText& text) {
   const protocol::SqlChanges& changes = effects.changes;
   const auto& assigned = effects.reach.assignments;
   const bool calls = changes.opaque || changes.advisory_lock || changes.advisory_unlock ||
@@ -121,7 +121,7 @@ bool may_make_code(const protocol::SqlEffects& effects, Bytes sql) {
                      std::any_of(assigned.begin(), assigned.end(), [](const protocol::SqlAssignment& each) {
                        return each.where == protocol::SqlAssignment::Where::Argument;
                      });
-  return calls && (mentions(sql, "create") || mentions(sql, "alter"));
+  return calls && (text.has(TextWord::Create) || text.has(TextWord::Alter));
 }
 
 bool runs_code(const protocol::SqlEffects& effects) {
@@ -228,11 +228,10 @@ bool SessionCore::deallocates_ours(Bytes text) const {
 }
 
 // The same of a text with other statements, too.
-bool SessionCore::deallocates_ours_among(Bytes text) const {
+bool SessionCore::deallocates_ours_among(const ClientText& text) const {
   if (!names_) return false;
-  const Bytes sql = sql_of(text);
-  if (!mentions(sql, "deallocate") || !books_->settings.plain_sql(*wanted_)) return false;
-  const auto& statements = books_->texts.read(sql).statements;
+  if (!text.has(TextWord::Deallocate) || !books_->settings.plain_sql(*wanted_)) return false;
+  const auto& statements = effects_of(text, Also::Nothing).statements;
   return std::any_of(statements.begin(), statements.end(), [this](const auto& each) {
     return each.kind == Kind::Deallocate && names_->find(each.name);
   });
@@ -243,10 +242,31 @@ Suspicion& SessionCore::suspicion() {
   return *suspicion_;
 }
 
-std::unique_ptr<Ruling> SessionCore::note_text(Bytes sql, Bytes types) {
+// A text of which it is kept is looked up no more.
+const protocol::SqlEffects& SessionCore::effects_of(const ClientText& text, Also also) const {
+  constexpr std::size_t kKeptFrom = 4 << 10;  // what is smaller is looked up in no time
+  static const protocol::SqlEffects plain;
+  protocol::SqlCache& texts = books_->texts;
+  Statement* const statement = text.statement();
+  if (statement == nullptr || text.sql().size() < kKeptFrom)
+    return also == Also::Values ? texts.read_settings(text.sql()) : texts.read(text.sql());
+  if (statement->words != protocol::SqlWords::State &&
+      (also == Also::Nothing || statement->words == protocol::SqlWords::Harmless))
+    return plain;
+  if (!statement->effects) {
+    const auto& effects = texts.share(text.sql());
+    books_->statements.remember(*statement, effects, protocol::heap_of(*effects));
+    return *effects;
+  }
+  return *statement->effects;
+}
+
+std::unique_ptr<Ruling> SessionCore::note_text(const ClientText& text) {
+  const Bytes sql = text.sql();
   const bool inspects = guard_->inspects();
-  note_resumed(sql);
-  note_parsing_end(sql);
+  if (!text.looked_through()) books_->texts.worked(sql.size());
+  note_resumed(text);
+  note_parsing_end(text);
   resets_all_ = false;
   if (!books_->settings.plain_sql(*wanted_)) {
     lose_parsing();
@@ -256,15 +276,14 @@ std::unique_ptr<Ruling> SessionCore::note_text(Bytes sql, Bytes types) {
     return nullptr;
   }
   // What holds a pinned client to its server may go by words that are harmless for all others.
-  if ((pins_ & pin::kProvable) && (mentions(sql, "drop") || mentions(sql, "close")))
+  if ((pins_ & pin::kProvable) && (text.has(TextWord::Drop) || text.has(TextWord::Close)))
     suspicion().pins |= pins_ & pin::kProvable;
-  if (channels_ && mentions(sql, "rollback")) channels_->forget_request();
-  const protocol::SqlEffects& effects = inspects ? books_->texts.read_settings(sql) : books_->texts.read(sql);
+  if (channels_ && text.has(TextWord::Rollback)) channels_->forget_request();
+  const protocol::SqlEffects& effects = effects_of(text, inspects ? Also::Values : Also::Nothing);
   std::unique_ptr<Ruling> ruling;
   switch (effects.read) {
     case protocol::SqlEffects::Read::Plain:
-      if (const Pins no_room = note_routines(effects, sql, types))
-        return refusal(pin_book_->refuse(no_room, sql));
+      if (const Pins no_room = note_routines(effects, text)) return refusal(pin_book_->refuse(no_room, sql));
       break;
     case protocol::SqlEffects::Read::Parsed:
       if ((ruling = refuse_ours(effects))) return ruling;
@@ -279,9 +298,8 @@ std::unique_ptr<Ruling> SessionCore::note_text(Bytes sql, Bytes types) {
         if (effects.changes.opaque || resets_all_ || runs_code(effects)) look_behind();
       }
       if (const Pins no_room = find_room(effects)) return refusal(pin_book_->refuse(no_room, sql));
-      if (const Pins no_room = note_routines(effects, sql, types))
-        return refusal(pin_book_->refuse(no_room, sql));
-      note_effects(effects, sql);
+      if (const Pins no_room = note_routines(effects, text)) return refusal(pin_book_->refuse(no_room, sql));
+      note_effects(effects, text);
       break;
     case protocol::SqlEffects::Read::Unknown:
       if (inspects) {
@@ -294,7 +312,7 @@ std::unique_ptr<Ruling> SessionCore::note_text(Bytes sql, Bytes types) {
       server_->dirty = dirty_batch_ = true;
 #endif
       server_->temp_used = true;
-      if (mentions(sql, "lastval") || mentions(sql, "currval")) books_->reads_sequences = true;
+      if (text.has(TextWord::Lastval) || text.has(TextWord::Currval)) books_->reads_sequences = true;
       suspicion().pins |= pin::kProvable;
       break;
   }
@@ -302,7 +320,7 @@ std::unique_ptr<Ruling> SessionCore::note_text(Bytes sql, Bytes types) {
 }
 
 std::unique_ptr<Ruling> SessionCore::note_unnamed() {
-  if (!unnamed_.empty()) return note_text(sql_of(unnamed_), types_of(unnamed_));
+  if (!unnamed_.empty()) return note_text({sql_of(unnamed_), types_of(unnamed_)});
   return unnamed_here_ ? note_unread(kUnnamedMax) : nullptr;
 }
 
@@ -329,10 +347,11 @@ void SessionCore::look_behind() {
 
 // In a transaction that has run what nobody has read, more of it may come to run by words that are harmless
 // for all others, or what was set back may be undone.
-void SessionCore::note_resumed(Bytes sql) {
+void SessionCore::note_resumed(const ClientText& text) {
   if (!suspects_held() || wait_behind_) return;
-  constexpr std::array<Bytes, 6> kWords = {"rollback", "commit", "fetch", "move", "execute", "constraints"};
-  wait_behind_ = std::any_of(kWords.begin(), kWords.end(), [sql](Bytes word) { return mentions(sql, word); });
+  constexpr std::array<TextWord, 6> kWords = {TextWord::Rollback, TextWord::Commit,  TextWord::Fetch,
+                                              TextWord::Move,     TextWord::Execute, TextWord::Constraints};
+  wait_behind_ = std::any_of(kWords.begin(), kWords.end(), [&text](TextWord word) { return text.has(word); });
 }
 
 // Answers the pins for which there is none.
@@ -352,10 +371,19 @@ Pins SessionCore::find_room(const protocol::SqlEffects& effects) {
   return 0;
 }
 
+std::optional<protocol::SqlChanges> SessionCore::changes_by_names(const ClientText& text,
+                                                                  RoutineBook::Strings strings) const {
+  const RoutineBook& routines = books_->routines;
+  const std::uint64_t before = routines.work();
+  auto changes = routines.changes_of(text.sql(), strings, text.types());
+  books_->texts.worked(routines.work() - before);
+  return changes;
+}
+
 // What the functions that the text names may do. Answers the pins for which there is no room.
-Pins SessionCore::note_routines(const protocol::SqlEffects& effects, Bytes sql, Bytes types) {
+Pins SessionCore::note_routines(const protocol::SqlEffects& effects, const ClientText& text) {
   if (books_->routines.empty()) return 0;
-  auto changes = books_->routines.changes_of(sql, strings_of(effects), types);
+  auto changes = changes_by_names(text, strings_of(effects));
   if (!changes) return 0;
   const std::vector<std::string>& held = guard_->names();
   const bool raises = changes->any_setting || changes->opaque ||
@@ -371,14 +399,14 @@ Pins SessionCore::note_routines(const protocol::SqlEffects& effects, Bytes sql, 
   through.changes = std::move(*changes);
   if (const Pins no_room = find_room(through)) return no_room;
   if (guard_->inspects()) raises ? look_behind() : suspect_held();
-  note_effects(through, sql);
+  note_effects(through, text);
   return 0;
 }
 
 // Where clients ask what their own nextval() said, they must not hear of another's: not even the first one.
-void SessionCore::look_for_sequences(protocol::SqlWords words, Bytes sql, Actions& out) {
+void SessionCore::look_for_sequences(protocol::SqlWords words, const ClientText& text, Actions& out) {
   if (words != protocol::SqlWords::State || books_->reads_sequences) return;
-  if (books_->texts.read(sql).changes.reads_sequence) books_->reads_sequences = true;
+  if (effects_of(text, Also::Nothing).changes.reads_sequence) books_->reads_sequences = true;
   forget_sequences(out);
 }
 
@@ -396,16 +424,17 @@ bool SessionCore::may_run_routines(Statement& statement) const {
   if (routines.empty()) return false;
   if (statement.routines_version != routines.version()) {
     statement.routines_version = routines.version();
-    const Bytes content = statement.content;
-    statement.runs_routines =
-        routines.changes_of(sql_of(content), RoutineBook::Strings::Data, types_of(content)).has_value();
+    statement.runs_routines = changes_by_names(ClientText(statement), RoutineBook::Strings::Data).has_value();
   }
   return statement.runs_routines;
 }
 
-void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
+void SessionCore::note_effects(const protocol::SqlEffects& effects, const ClientText& text) {
+  constexpr std::size_t kEach = 64;  // what it takes to note one, in bytes that are looked through
   const protocol::SqlChanges& changes = effects.changes;
   note_parsing(effects);
+  books_->texts.worked(kEach * (effects.statements.size() + changes.settings.size()));
+  std::vector<Bytes> plainly_set;
   for (const protocol::SqlStatement& statement : effects.statements) {
     switch (statement.kind) {
       case Kind::DiscardAll:
@@ -415,7 +444,8 @@ void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
       case Kind::ResetAll: suspicion().all_set_back = true; break;
       case Kind::Reset:
       case Kind::Set:
-        if (statement.kind == Kind::Reset || sets_to_default(sql.substr(statement.at, statement.size)))
+        plainly_set.push_back(statement.name);
+        if (statement.kind == Kind::Reset || sets_to_default(text.sql().substr(statement.at, statement.size)))
           suspicion().add_set_back(setting_key(statement.name));
         break;
       case Kind::Deallocate:
@@ -429,7 +459,7 @@ void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
         break;
       case Kind::Prepare:
         // It may be executed in this transaction, where nobody knows the name.
-        if (statement.changes.leave_something()) note_effects(of_body(statement), sql);
+        if (statement.changes.leave_something()) note_effects(of_body(statement), text);
         break;
       case Kind::CreateTemp: server_->temp_used = true; break;
       case Kind::DiscardTemp: suspicion().pins |= pins_ & pin::kTemp; break;
@@ -437,9 +467,9 @@ void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
     }
   }
   if (changes.opaque) server_->dirty = dirty_batch_ = true;
-  made_code_ = made_code_ || may_make_code(effects, sql);
+  made_code_ = made_code_ || may_make_code(effects, text);
   if (changes.temp) server_->temp_used = true;
-  if (mentions(sql, kTempBuffers)) books_->buffers_named = true;
+  if (text.has(TextWord::TempBuffers)) books_->buffers_named = true;
   if (changes.reads_sequence) books_->reads_sequences = true;
   if (changes.unfollowable) server_->spoiled = true;
   const auto pin_if = [](bool yes, Pins pin) { return yes ? pin : Pins{0}; };
@@ -451,13 +481,11 @@ void SessionCore::note_effects(const protocol::SqlEffects& effects, Bytes sql) {
       static_cast<Pins>(may_come(effects) | pin_if(changes.temp_path, pin::kTemp) | (gone & pins_));
   if (pins) suspicion().pins |= pins;
   if (channels_ && changes.unlistens) note_unlistens(effects);
+  std::sort(plainly_set.begin(), plainly_set.end());
   for (const std::string& name : changes.settings) {
     suspicion().add_setting(name);
-    const bool plain =
-        std::any_of(effects.statements.begin(), effects.statements.end(), [&](const auto& each) {
-          return (each.kind == Kind::Set || each.kind == Kind::Reset) && each.name == name;
-        });
-    if (!plain) suspicion_->add_doubted(name);
+    if (!std::binary_search(plainly_set.begin(), plainly_set.end(), Bytes(name)))
+      suspicion_->add_doubted(name);
   }
   wait_behind_ = wait_behind_ || loses_start();
   note_token(changes);

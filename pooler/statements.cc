@@ -62,15 +62,32 @@ StatementRef StatementBook::intern(Bytes content, Bytes parsing) {
   auto statement = std::make_unique<Statement>();
   statement->key = std::move(key);
   statement->content = Bytes(statement->key).substr(parsing.size() + 1);
+  statement->sql = statement->content.substr(0, statement->content.find('\0'));
   statement->id = next_++;
   statement->definitions = definitions_;
   statement->server_name = "pgweir_" + std::to_string(statement->id);
-  statement->words = protocol::sql_words(content.substr(0, content.find('\0')));
+  statement->words = protocol::sql_words(statement->sql);
   statement->book = this;
-  bytes_ += statement->key.size() + kStatementCost;
+  bytes_ += cost(*statement);
   Statement* raw = statement.get();
   statements_.emplace(raw->key, std::move(statement));
   return StatementRef(raw);
+}
+
+void StatementBook::remember(Statement& statement, std::shared_ptr<const protocol::SqlEffects> effects,
+                             std::size_t bytes) {
+  PGWEIR_CHECK(statement.refs > 0 && !statement.effects);
+  const std::size_t most = bytes_max_ / kEffectsShare;
+  if (bytes > most || effects_bytes_ > most - bytes || bytes_ + bytes > bytes_max_ / 2) return;
+  bytes_ += bytes;
+  effects_bytes_ += bytes;
+  statement.effects_bytes = bytes;
+  statement.effects = std::move(effects);
+}
+
+void StatementBook::forget(const Statement& statement) {
+  bytes_ -= cost(statement);
+  effects_bytes_ -= statement.effects_bytes;
 }
 
 bool StatementBook::make_room(std::size_t bytes) {
@@ -78,7 +95,7 @@ bool StatementBook::make_room(std::size_t bytes) {
   while (bytes_ > bytes_max_ - bytes) {
     if (unused_.empty()) return false;
     const Statement& oldest = *unused_.front();
-    bytes_ -= oldest.key.size() + kStatementCost;
+    forget(oldest);
     statements_.erase(statements_.find(oldest.key));
     unused_.pop_front();
   }
@@ -101,7 +118,7 @@ void StatementBook::supersede(Statement& statement) {
 
 void StatementBook::put_down(Statement& statement) {
   if (!statement.current) {
-    bytes_ -= statement.key.size() + kStatementCost;
+    forget(statement);
     superseded_.erase(&statement);
     return;
   }

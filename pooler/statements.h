@@ -7,6 +7,7 @@
 // an id is never used again. Counted without atomics: all of it lives on one worker.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <list>
@@ -19,6 +20,8 @@
 #include "pooler/base/bytes.h"
 #include "pooler/base/check.h"
 #include "pooler/base/error.h"
+#include "pooler/text_words.h"
+#include "protocol/sql.h"
 #include "protocol/sql_words.h"
 
 namespace pgweir {
@@ -30,11 +33,16 @@ using StatementId = std::uint64_t;  // 0: none
 struct Statement {
   std::string key;          // `parsing` (see SettingsMap), NUL, content
   Bytes content;            // in key: what follows the name in a Parse: text, NUL, parameter types
+  Bytes sql;                // in content: the text
   std::string server_name;  // "pgweir_<id>", the same on every server of the group
   StatementId id = 0;
   protocol::SqlWords words = protocol::SqlWords::Harmless;
-  bool current = true;                 // who prepares the text now gets this one
-  bool stale = false;                  // see StatementBook::retire
+  bool current = true;  // who prepares the text now gets this one
+  bool stale = false;   // see StatementBook::retire
+  TextWords mentioned;  // by sql
+  // What the text does; null: see StatementBook::remember.
+  std::shared_ptr<const protocol::SqlEffects> effects;
+  std::size_t effects_bytes = 0;
   bool runs_routines = false;          // by RoutineBook::version():
   std::uint32_t routines_version = 0;  // 0: not looked at yet
   std::uint32_t definitions = 0;
@@ -45,6 +53,7 @@ struct Statement {
   std::uint64_t parses = 0, binds = 0;     // of clients
   std::list<Statement*>::iterator unused;  // place among the unused while refs is 0
 
+  Bytes types() const { return content.substr(std::min(content.size(), sql.size() + 1)); }
   Bytes parsing() const { return Bytes(key).substr(0, key.size() - content.size() - 1); }
 };
 
@@ -100,6 +109,9 @@ class StatementBook {
   void definitions_changed() { ++definitions_; }
   // They were, since it was first prepared.
   bool outdated(const Statement& statement) const { return statement.definitions != definitions_; }
+  // Keeps with the statement what its text does, which takes so many bytes: of the book's, where less than
+  // half of them are used and less than an eighth for that.
+  void remember(Statement& statement, std::shared_ptr<const protocol::SqlEffects> effects, std::size_t bytes);
   // Forgets unused statements, oldest first, until `bytes` more fit. False when they cannot.
   bool make_room(std::size_t bytes);
   std::size_t bytes() const { return bytes_; }
@@ -117,10 +129,15 @@ class StatementBook {
  private:
   friend class StatementRef;
   friend class ClientStatements;
+  static constexpr std::size_t kEffectsShare = 8;
+  static std::size_t cost(const Statement& statement) {
+    return statement.key.size() + kStatementCost + statement.effects_bytes;
+  }
+  void forget(const Statement& statement);
   void put_down(Statement& statement);
   void supersede(Statement& statement);
   std::size_t bytes_max_;
-  std::size_t bytes_ = 0;
+  std::size_t bytes_ = 0, effects_bytes_ = 0;
   std::uint32_t definitions_ = 0;
   StatementId next_ = 1;
   Statements statements_;

@@ -34,6 +34,13 @@ std::size_t heap_of(const SqlReach& reach) {
   for (const SqlPiece& each : reach.unsure) bytes += heap_of(each.with);
   return bytes;
 }
+// To parse a byte takes as long as to look through so many.
+constexpr std::size_t kParsing = 64;
+
+const SqlEffects kPlain;
+
+}  // namespace
+
 std::size_t heap_of(const SqlEffects& effects) {
   std::size_t bytes = heap_of(effects.changes) + heap_of(effects.reach);
   if (effects.statements.capacity() > 0)
@@ -43,12 +50,9 @@ std::size_t heap_of(const SqlEffects& effects) {
   return bytes;
 }
 
-const SqlEffects kPlain;
-
-}  // namespace
-
 SqlWords SqlCache::words_of(Bytes text) {
   if (harmless_.has(text)) return SqlWords::Harmless;
+  worked(text.size());
   const SqlWords words = sql_words(text);
   if (words == SqlWords::Harmless) harmless_.add(text);
   return words;
@@ -66,25 +70,34 @@ const SqlEffects& SqlCache::read_settings(Bytes text) {
   return kPlain;
 }
 
-const SqlEffects& SqlCache::read_fully(Bytes text) {
+const std::shared_ptr<const SqlEffects>& SqlCache::share(Bytes text) {
+  worked(text.size());
   if (const auto found = by_text_.find(text); found != by_text_.end()) {
     ++counts_.hits;
     entries_.splice(entries_.begin(), entries_, found->second);
     return found->second->effects;
   }
+  if (too_big_ && text == too_big_text_) {
+    ++counts_.hits;
+    return too_big_;
+  }
   ++counts_.parsed;
+  worked(kParsing * text.size());
   SqlEffects effects = read_sql(text);
   effects.statements.shrink_to_fit();
   effects.reach.assignments.shrink_to_fit();
   effects.reach.taken_back.shrink_to_fit();
   effects.reach.unsure.shrink_to_fit();
-  const std::size_t bytes = sizeof(Entry) + kLinks + kPiece + text.size() + 1 + heap_of(effects);
+  const std::size_t bytes =
+      sizeof(Entry) + sizeof(SqlEffects) + kLinks + 2 * kPiece + text.size() + 1 + heap_of(effects);
+  auto shared = std::make_shared<const SqlEffects>(std::move(effects));
   if (bytes > bytes_max_ / 8) {
-    too_big_ = std::move(effects);
+    too_big_text_.assign(text);
+    too_big_ = std::move(shared);
     return too_big_;
   }
   make_room(bytes);
-  entries_.push_front(Entry{std::string(text), std::move(effects), bytes});
+  entries_.push_front(Entry{std::string(text), std::move(shared), bytes});
   by_text_.emplace(entries_.front().text, entries_.begin());
   bytes_ += bytes;
   PGWEIR_CHECK(bytes_ <= bytes_max_);

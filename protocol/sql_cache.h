@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <list>
+#include <memory>
 #include <string>
 #include <unordered_map>
 
@@ -18,6 +19,9 @@
 
 namespace pgweir::protocol {
 
+// On the heap, what it holds.
+std::size_t heap_of(const SqlEffects& effects);
+
 class SqlCache {
  public:
   // Holds no more than so many bytes, of texts and answers; an answer of more than an eighth of it is not
@@ -26,13 +30,20 @@ class SqlCache {
   SqlCache(const SqlCache&) = delete;
   SqlCache& operator=(const SqlCache&) = delete;
 
-  // Lives until the next call. The text may end with the call.
+  // Lives until the next call. The text may end with the call. The last answer is kept whatever its size.
   const SqlEffects& read(Bytes text);
   // The same where settings have ceilings: texts in which only Values are found are read, too.
   const SqlEffects& read_settings(Bytes text);
   // The same for a text that is to be looked at whatever its words: one that may take something away (DROP,
   // CLOSE, ROLLBACK) and leaves nothing. Never Plain.
-  const SqlEffects& read_fully(Bytes text);
+  const SqlEffects& read_fully(Bytes text) { return *share(text); }
+  // The same for whoever keeps it. Never null.
+  const std::shared_ptr<const SqlEffects>& share(Bytes text);
+
+  // How much was looked through for all answers so far, in bytes; to parse one counts as many, by the time
+  // that it takes. Whoever looks through texts himself adds that.
+  std::uint64_t work() const { return work_; }
+  void worked(std::size_t bytes) { work_ += bytes; }
 
   struct Counts {
     std::uint64_t filtered = 0;  // by the words: Plain
@@ -53,7 +64,7 @@ class SqlCache {
  private:
   struct Entry {
     std::string text;
-    SqlEffects effects;
+    std::shared_ptr<const SqlEffects> effects;
     std::size_t bytes;
   };
   using Entries = std::list<Entry>;
@@ -66,7 +77,10 @@ class SqlCache {
   Counts counts_;
   Entries entries_;  // last used first
   std::unordered_map<Bytes, Entries::iterator> by_text_;
-  SqlEffects too_big_;  // the last one that is not kept
+  // The last one that is not among the entries: a request asks for what its text does several times.
+  std::string too_big_text_;
+  std::shared_ptr<const SqlEffects> too_big_;
+  std::uint64_t work_ = 0;
   RecentTexts harmless_;
 };
 

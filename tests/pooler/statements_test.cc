@@ -9,6 +9,31 @@ namespace {
 constexpr std::size_t kCost = StatementBook::kStatementCost + 1;  // and the NUL that ends no settings
 }
 
+TEST_CASE("what texts do is kept with their statements, within a share of the book") {
+  StatementBook book(8000);
+  const auto effects = std::make_shared<const protocol::SqlEffects>();
+  StatementRef first = book.intern(Bytes("listen a\0\0\0", 11));
+  StatementRef second = book.intern(Bytes("listen b\0\0\0", 11));
+  CHECK(first->sql == "listen a");
+  CHECK(first->types() == Bytes("\0\0", 2));
+  const std::size_t before = book.bytes();
+  book.remember(*first, effects, 900);
+  CHECK(first->effects == effects);
+  CHECK(book.bytes() == before + 900);
+  book.remember(*second, effects, 200);
+  CHECK(second->effects == nullptr);
+  book.remember(*second, effects, 100);
+  CHECK(book.bytes() == before + 1000);
+  // They go with their statement.
+  first = second = {};
+  CHECK(book.make_room(8000));
+  CHECK(book.bytes() == 0);
+  // Where texts fill half of the book, there is no room for more than them.
+  StatementRef large = book.intern(std::string(3700, 'x') + std::string(3, '\0'));
+  book.remember(*large, effects, 100);
+  CHECK(large->effects == nullptr);
+}
+
 TEST_CASE("a text exists once, under one name") {
   StatementBook book(10'000);
   const StatementRef a = book.intern("select 1"), b = book.intern("select 1"), c = book.intern("select 2");

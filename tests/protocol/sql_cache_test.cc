@@ -83,6 +83,28 @@ TEST_CASE("a text keeps its place among the recent ones until another one takes 
   CHECK(kept <= RecentTexts::kPlaces);
 }
 
+TEST_CASE("what a text does outlives its place in the cache for whoever keeps it, and work is counted") {
+  SqlCache cache(4UL * 1024);
+  const auto kept = cache.share("set work_mem = 1");
+  for (int i = 0; i < 100; ++i) cache.read(text_no(i + 2));
+  CHECK(kept->changes.settings == std::vector<std::string>{"work_mem"});
+  CHECK(heap_of(*kept) > sizeof(SqlStatement));
+  std::uint64_t before = cache.work();
+  const std::string harmless = "select '" + std::string(1000, 'x') + "'";
+  cache.read(harmless);
+  CHECK(cache.work() - before == harmless.size());
+  before = cache.work();
+  const std::string parsed = "listen x; " + harmless;
+  cache.read(parsed);
+  CHECK(cache.work() - before > 10 * parsed.size());
+  cache.worked(5);
+  before = cache.work();
+  cache.read("select 1");
+  CHECK(cache.work() - before == 8);
+  cache.read("select 1");  // is among the recent ones
+  CHECK(cache.work() - before == 8);
+}
+
 TEST_CASE("the cache stays within its bytes and forgets what was not used for longest") {
   SqlCache cache(8UL * 1024);
   for (int i = 0; i < 1000; ++i) {
@@ -100,9 +122,14 @@ TEST_CASE("a text that would fill the cache is read and not kept") {
   SqlCache cache(8UL * 1024);
   cache.read(text_no(0));
   const std::string big = "set a.b = '" + std::string(2000, 'x') + "'";
+  const std::string other = "set a.c = '" + std::string(2000, 'x') + "'";
+  // But for the last one, which a request asks for again and again.
   for (int i = 0; i < 2; ++i) CHECK(cache.read(big).changes.settings.size() == 1);
+  CHECK(cache.counts().parsed == 2);
+  CHECK(cache.read(other).changes.settings == std::vector<std::string>{"a.c"});
+  CHECK(cache.read(big).changes.settings == std::vector<std::string>{"a.b"});
   CHECK(cache.size() == 1);
-  CHECK(cache.counts().parsed == 3);
+  CHECK(cache.counts().parsed == 4);
   SqlCache nothing(0);
   CHECK(nothing.read("listen x").changes.listens);
   CHECK(nothing.bytes() == 0);
