@@ -16,7 +16,9 @@ from harness.wire import (
     SSL_REQUEST,
     VERSION_3_0,
     Closed,
+    bind,
     error_fields,
+    execute,
     first_error,
     kinds,
     message,
@@ -552,6 +554,90 @@ class SendsWithoutReading(PgweirCase):
             for (name, _, _), last in zip(rows, threads.map(asks_and_reads, rows)):
                 with self.subTest(name):
                     self.assertEqual(last, "Z")
+
+
+class TakesWork(PgweirCase):
+    """What one tenant sends, or has in its database, takes long to look through: a neighbour on the same loop goes
+    on, and the watchdog finds nothing."""
+
+    postgres_options = {"hba": TRUST}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.postgres.create_user("app", "s3cret")
+        for database in ("one", "other"):
+            cls.postgres.create_database(database, owner="app")
+
+    def setUp(self):
+        tier = {"pool_size": 1, "max_server_connections": 1, "max_clients": 50, "work_mem": "1MB"}
+        self.weir = self.pgweir(
+            {
+                "auth": {"method": "trust"},
+                "process": {"threads": 1},
+                "tiers": {"narrow": tier},
+                "tenants": {
+                    name: {"tier": "narrow", "backend": "main", "database": name} for name in ("one", "other")
+                },
+            },
+            {"app": "s3cret"},
+        )
+        self.neighbour = Wire(self.weir.port, timeout=60).login("app", "other")
+        self.addCleanup(self.neighbour.close)
+        self.assertEqual(self.neighbour.value("select 1"), "1")
+
+    def tenant(self):
+        wire = Wire(self.weir.port, timeout=120).login("app", "one")
+        self.addCleanup(wire.close)
+        return wire
+
+    def goes_on(self):
+        self.assertEqual(self.neighbour.value("select 2"), "2")
+        self.assertTrue(self.weir.alive)
+
+    def test_code_with_many_executes(self):
+        code = "begin " + "execute 'select 1'||',a.'||" * 1900 + "'x'; end"
+        texts = ";".join(f"do $q{i}$ {code} $q{i}$" for i in range(6))
+        self.assertGreater(len(texts), 300_000)
+        error = first_error(self.tenant().query(texts))
+        self.assertEqual(error["C"], "42704", error)
+        self.goes_on()
+
+    def test_functions_that_are_slow_to_read(self):
+        executes = "execute 'select a'||" * 380
+        body = "begin " + executes + "'" + ",1" * 1700 + "'; end"
+        self.postgres.sql(
+            "set role app; set check_function_bodies = off;"
+            + "".join(
+                f"create function f{i}() returns int language plpgsql as $$ {body} $$;" for i in range(60)
+            ),
+            "one",
+        )
+        self.assertEqual(self.tenant().value("select 1"), "1")
+        self.goes_on()
+
+    def test_a_pipeline_over_a_long_statement(self):
+        # What no cache keeps: one long statement has a name, the other none.
+        text = f"select set_config('app.a', '1', true) where 1 in ({'1,' * 3900}1) /*{'x' * 900_000}*/"
+        for name, count in (("long", 1500), ("", 200)):
+            with self.subTest(name=name):
+                wire = self.tenant()
+                uses = (bind(name) + execute()) * count
+                sender = threading.Thread(target=wire.send, args=(parse(text, name) + uses + sync(),))
+                sender.start()
+                self.addCleanup(sender.join)
+                done = threading.Event()
+                answers = []
+                reader = threading.Thread(target=lambda: (answers.extend(wire.until_ready()), done.set()))
+                reader.start()
+                self.addCleanup(reader.join)
+                served = 0
+                while not done.is_set():
+                    self.assertEqual(self.neighbour.value("select 1"), "1")
+                    served += 1
+                self.assertEqual(kinds(answers), "1" + "2DC" * count + "Z")
+                self.assertGreater(served, 5)
+                self.goes_on()
 
 
 class LyingServers(Hostile):
