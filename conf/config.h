@@ -146,6 +146,7 @@ struct Config {
   // process
   milliseconds shutdown_timeout{30'000};
   milliseconds watchdog{10'000};
+  bool watch_file = true;  // the configuration's own
   LogLevel log_level = LogLevel::Info;
   LogFormat log_format = LogFormat::Auto;
   // audit

@@ -225,6 +225,12 @@ constexpr std::array kSettings{
         "process.watchdog", &Config::watchdog, Form::Plain, 0, kHourMs, kRestart,
         "How long a thread's loop may stand still before the process aborts, so that it is started anew; "
         "where it stands is told after a second already. At least 2s; never: it is only told."},
+    ConfigRow{
+        "process.watch_file", &Config::watch_file, Form::Plain, 0, 0, kRestart,
+        "Whether the configuration file is read again, as by RELOAD, when it has changed. It is looked at "
+        "once "
+        "a second and read when it has been the same for a fifth of one; other files that it names are not "
+        "looked at."},
     // log
     ConfigRow{"log.level", &Config::log_level, Form::Plain, 0, 0, kReload,
               "Least important event that is logged."},

@@ -26,6 +26,8 @@
 #include "pooler/audit_stream.h"
 #include "pooler/base/check.h"
 #include "pooler/base/network.h"
+#include "pooler/config_file.h"
+#include "pooler/config_watch.h"
 #include "pooler/deployment.h"
 #include "pooler/descriptors.h"
 #include "pooler/heartbeat.h"
@@ -372,8 +374,9 @@ Exit serve(const std::string& path) {
         "Start it as a user of its own: runuser -u postgres -- pgweir ..., or User= in its systemd unit.\n");
     return Exit::Root;
   }
-  const conf::Environment environment = read_environment();
-  const auto snapshot = load_snapshot(path, environment);
+  ConfigFile file(path, read_environment());
+  const conf::Environment& environment = file.environment();
+  const auto snapshot = file.load();
   if (!snapshot) {
     tell(snapshot.error());
     return Exit::Config;
@@ -415,8 +418,8 @@ Exit serve(const std::string& path) {
 
   Threads threads(thread_count(config), stored);
   // On a helper thread, for which the loops wait when they go: both outlive them.
-  const auto reload = [&path, &environment, &doors]() -> tl::expected<SnapshotRef, std::string> {
-    auto fresh = load_snapshot(path, environment);
+  const auto reload = [&file, &doors]() -> tl::expected<SnapshotRef, std::string> {
+    auto fresh = file.load();
     if (fresh) {
       if (auto trusted = check_trust((*fresh)->config(), doors); !trusted)
         return tl::unexpected(std::move(trusted.error().message));
@@ -482,6 +485,12 @@ Exit serve(const std::string& path) {
     if (*audit) (*audit)->reopen();
     app.reload([&manager](bool) { manager.ready(); });  // a bad file leaves it as ready as it was
   });
+  std::optional<ConfigWatch> file_watch;
+  if (config.watch_file && !path.empty())
+    file_watch.emplace(threads.first(), file, [&app, &log, &path] {
+      log.info("configuration file has changed", {{"file", path}});
+      app.reload([](bool) {});  // what is wrong with it is in the log
+    });
   hold_signals(SIG_UNBLOCK);
   log.info("pgweir ready",
            {{"version", kVersion}, {"addresses", doors.names()}, {"threads", threads.size()}});
