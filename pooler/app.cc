@@ -70,7 +70,7 @@ void App::reload(std::function<void(bool)> done) {
           for (const auto& [name, move] : moved) {
             const auto record = fresh ? (*fresh)->tenant(name) : std::nullopt;
             if (record && record->backend == move.from && (*fresh)->backend(move.to))
-              fresh = with_tenant(**fresh, name, {{"backend", move.to}});
+              fresh = with_tenant(**fresh, name, {.set = {{"backend", move.to}}});
           }
           return fresh;
         },
@@ -95,9 +95,9 @@ void App::change(const std::string& key, const std::string& value, std::function
   read({make, {std::move(done)}, "setting changed"});
 }
 
-void App::change_tenant(const std::string& tenant, const tiers::Fields& fields,
+void App::change_tenant(const std::string& tenant, const tiers::Change& change,
                         std::function<void(const Changed&)> done) {
-  const auto make = [tenant, fields](const Snapshot& now) { return with_tenant(now, tenant, fields); };
+  const auto make = [tenant, change](const Snapshot& now) { return with_tenant(now, tenant, change); };
   read({make, {std::move(done)}, "tenant changed"});
 }
 
@@ -106,7 +106,7 @@ void App::move_tenant(const tiers::Tenant& record, const std::string& to,
   // Known to every reload that is asked for from now on.
   const auto before = moved_;
   remember_move(record.name, record.backend, to);
-  change_tenant(record.name, {{"backend", to}},
+  change_tenant(record.name, {.set = {{"backend", to}}},
                 [this, before, name = record.name, done = std::move(done)](const Changed& changed) {
                   if (!changed) {
                     moved_.erase(name);

@@ -57,8 +57,8 @@ class App {
   // read by `read` on a helper thread.
   void let_change(conf::ReadFile read);
   void change(const std::string& key, const std::string& value, std::function<void(const Changed&)> done);
-  // The same of fields of a tenant's row in the configuration.
-  void change_tenant(const std::string& tenant, const tiers::Fields& fields,
+  // The same of a tenant's row in the configuration.
+  void change_tenant(const std::string& tenant, const tiers::Change& change,
                      std::function<void(const Changed&)> done);
   // The same of its backend. Reloads keep to it as long as the configuration names the former one, since data
   // has been written to the new one by then.

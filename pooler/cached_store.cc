@@ -34,9 +34,9 @@ void CachedStore::fetch(Of of, const std::string& name) {
     cache_.fetch(of, name);
 }
 
-void CachedStore::set(const std::string& tenant, const tiers::Fields& fields, const tiers::Fields& whole,
+void CachedStore::set(const std::string& tenant, const tiers::Change& change, const tiers::Fields& whole,
                       Done done) {
-  source_->set(tenant, fields, whole, std::move(done));
+  source_->set(tenant, change, whole, std::move(done));
 }
 
 void CachedStore::put_usage(const std::string& key, const tiers::Fields& fields, Done done) {

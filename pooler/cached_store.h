@@ -29,7 +29,7 @@ class CachedStore final : public TierStore {
 
   void start() override;
   void fetch(Of of, const std::string& name) override;
-  void set(const std::string& tenant, const tiers::Fields& fields, const tiers::Fields& whole,
+  void set(const std::string& tenant, const tiers::Change& change, const tiers::Fields& whole,
            Done done) override;
   void put_usage(const std::string& key, const tiers::Fields& fields, Done done) override;
   void take_rate(const std::string& tenant, const tiers::FleetAsk& ask, Granted done) override;

@@ -32,8 +32,13 @@ constexpr std::string_view kUnread = "(unread)";  // the command of a text that 
 
 // For the log.
 std::string told_argument(const Request& request) {
-  if (request.value.empty()) return request.argument;
-  if (request.command->action != Action::SetSetting) return request.argument + " " + request.value;
+  if (request.value.empty() && request.field.empty()) return request.argument;
+  if (request.command->action != Action::SetSetting) {
+    std::string told = request.argument;
+    for (const std::string* more : {&request.field, &request.value})
+      if (!more->empty()) told += " " + *more;
+    return told;
+  }
   return fmt::format("{} = {}", request.argument, conf::shown_value(request.argument, request.value));
 }
 

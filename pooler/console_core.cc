@@ -114,6 +114,11 @@ constexpr std::array kCommands{
     Command{
         "SET TIER", Action::SetTier, Argument::Tier, "SET", kAdmin,
         "give a tenant another tier: in its store, or, if the configuration has it, until the next reload"},
+    Command{"SET OVERRIDE", Action::SetOverride, Argument::OverrideTo, "SET", kAdmin,
+            "give a tenant a value of its own instead of its tier's, for any field of a tier; where it is "
+            "kept, as SET TIER"},
+    Command{"RESET OVERRIDE", Action::ResetOverride, Argument::Override, "RESET", kAdmin,
+            "give it its tier's again"},
     Command{
         "SUSPEND_TENANT", Action::SuspendTenant, Argument::Reason, "SUSPEND_TENANT", kAdmin,
         "refuse its clients, and end those that there are with their transactions; 'reason' is told them"},
@@ -369,6 +374,8 @@ std::string_view usage_of(Argument argument) {
     case Argument::Client: return " id";
     case Argument::Tenant: return " tenant";
     case Argument::Tier: return " tenant tier";
+    case Argument::Override: return " tenant field";
+    case Argument::OverrideTo: return " tenant field value";
     case Argument::Move: return " tenant TO backend [seconds]";
     case Argument::Reason: return " tenant ['reason']";
     case Argument::Page:
@@ -387,6 +394,21 @@ Expected<Request> parse_tenant(const Command& command, Tokens rest) {
     return syntax_error(fmt::format("{} takes{}", command.words, usage_of(command.argument)),
                         "A name with unusual letters stands in double quotes, a reason in single ones.");
   return Request{.command = &command, .argument = rest[0].text, .value = rest.size() > 1 ? rest[1].text : ""};
+}
+
+// Fields are written in small letters, like settings.
+Expected<Request> parse_override(const Command& command, Tokens rest) {
+  const bool to = command.argument == Argument::OverrideTo;
+  if (rest.size() != (to ? 3 : 2) || !is_name(rest[0]) || !is_name(rest[1]) ||
+      (to && rest[2].kind == Token::Kind::Symbol))
+    return syntax_error(
+        fmt::format("{} takes{}", command.words, usage_of(command.argument)),
+        "A name with unusual letters stands in double quotes, such a value in single ones: SET OVERRIDE acme "
+        "ceiling.jit 'on|off'. SHOW LIMIT has the fields.");
+  return Request{.command = &command,
+                 .argument = rest[0].text,
+                 .field = rest[1].kind == Token::Kind::Quoted ? rest[1].text : lower(rest[1].text),
+                 .value = to ? rest[2].text : ""};
 }
 
 Expected<Request> parse_move(const Command& command, Tokens rest) {
@@ -434,6 +456,8 @@ Expected<Request> parse_arguments(const Command& command, Tokens rest) {
     case Argument::Tenant:
     case Argument::Tier:
     case Argument::Reason: return parse_tenant(command, rest);
+    case Argument::Override:
+    case Argument::OverrideTo: return parse_override(command, rest);
     case Argument::Move: return parse_move(command, rest);
     case Argument::Page:
     case Argument::List: return parse_page(command, rest);
@@ -462,6 +486,8 @@ std::size_t columns_begin(const Command& command, Tokens rest) {
     case Argument::Backend:
     case Argument::Client: return 1;
     case Argument::Tier:
+    case Argument::Override:
+    case Argument::OverrideTo:
     case Argument::Move:
     case Argument::Reason: break;
   }

@@ -60,7 +60,9 @@ enum class Action : std::uint8_t {
   Reconnect,
   Reload,
   Resume,
+  ResetOverride,
   ResumeTenant,
+  SetOverride,
   SetSetting,
   SetTier,
   Shutdown,
@@ -85,6 +87,8 @@ enum class Argument : std::uint8_t {
   Client,       // an id of SHOW CLIENTS
   Tenant,       // must be there; also one that only the tenant store knows
   Tier,         // tenant tier
+  Override,     // tenant field
+  OverrideTo,   // tenant field value
   Move,         // tenant TO backend [seconds]
   Reason,       // tenant ['reason']
   Page,         // [LIKE pattern] [LIMIT count] [AFTER name], in any order
@@ -117,6 +121,7 @@ inline bool may(Role role, const Command& command) { return role != Role::None &
 struct Request {
   const Command* command = nullptr;  // static
   std::string argument{};            // empty: none given
+  std::string field{};               // of a tier
   std::string value{};               // what stands behind it: of a setting, a tier, a reason
   std::uint32_t client = 0;
   std::uint32_t seconds = 0;  // 0: none given

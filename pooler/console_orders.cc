@@ -125,10 +125,13 @@ void ConsoleSession::State::run(const Request& request) {
       return with_named(request.argument, [](State& state, const std::optional<tiers::Tenant>& record) {
         state.show_ceilings(record);
       });
-    case Action::SetTier: return change_tenant(request.argument, {{"tier", request.value}});
+    case Action::SetTier: return change_tenant(request.argument, {{{"tier", request.value}}, {}});
+    case Action::SetOverride:
+    case Action::ResetOverride: return change_override(request);
     case Action::SuspendTenant:
-      return change_tenant(request.argument, {{"state", "suspended"}, {"reason", request.value}});
-    case Action::ResumeTenant: return change_tenant(request.argument, {{"state", "active"}, {"reason", ""}});
+      return change_tenant(request.argument, {{{"state", "suspended"}, {"reason", request.value}}, {}});
+    case Action::ResumeTenant:
+      return change_tenant(request.argument, {{{"state", "active"}, {"reason", ""}}, {}});
     case Action::BreakerAuto:
     case Action::BreakerClose:
     case Action::BreakerOpen: return order_breaker(request);
@@ -476,20 +479,43 @@ void ConsoleSession::State::show_limit(const std::string& tenant) {
 }
 
 // Where the tenant comes from decides what is changed: its row in the store, or this process's configuration.
-void ConsoleSession::State::change_tenant(const std::string& tenant, const tiers::Fields& fields) {
-  look_up(tenant, [tenant, fields](State& state, const tiers::Tenant&, bool stored) {
-    if (!stored) return state.change_configured(tenant, fields);
-    auto answer = state.if_here([](State& here, const Expected<void>& changed) {
-      if (changed) return here.done();
-      here.failed(changed.error());
-    });
-    state.worker.shared().tiers->set(state.worker.loop(), tenant, fields, answer);
+void ConsoleSession::State::change_tenant(const std::string& tenant, const tiers::Change& change) {
+  look_up(tenant, [change](State& state, const tiers::Tenant& record, bool stored) {
+    state.change_row(record.name, change, stored);
   });
 }
 
-void ConsoleSession::State::change_configured(const std::string& tenant, const tiers::Fields& fields) {
+// What its limits say of each other is looked at here, too: of the row of a store alone it cannot be seen.
+void ConsoleSession::State::change_override(const Request& request) {
+  look_up(request.argument, [](State& state, const tiers::Tenant& record, bool stored) {
+    const Request& asked = state.requests.front();
+    const bool set = asked.command->action == Action::SetOverride;
+    const auto good = set ? tiers::check_override(record.limits, asked.field, asked.value)
+                          : tiers::check_field(asked.field);
+    if (!good) return state.failed({sqlstate::kInvalidParameterValue, good.error().message, {}, {}});
+    if (set) return state.change_row(record.name, {{{asked.field, asked.value}}, {}}, stored);
+    const std::string name = tiers::field_name(asked.field);
+    if (!stored && !std::binary_search(record.overrides.begin(), record.overrides.end(), name)) {
+      tiers::Fields own;
+      for (const std::string& field : record.overrides) own.emplace_back(field, "");
+      return state.failed(tiers::no_override(record.name, name, own));
+    }
+    state.change_row(record.name, {{}, {asked.field}}, stored);
+  });
+}
+
+void ConsoleSession::State::change_row(const std::string& tenant, const tiers::Change& change, bool stored) {
+  if (!stored) return change_configured(tenant, change);
+  auto answer = if_here([](State& here, const Expected<void>& changed) {
+    if (changed) return here.done();
+    here.failed(changed.error());
+  });
+  worker.shared().tiers->set(worker.loop(), tenant, change, answer);
+}
+
+void ConsoleSession::State::change_configured(const std::string& tenant, const tiers::Change& change) {
   const tiers::Directory& directory = worker.snapshot().directory;
-  for (const auto& [key, value] : fields)
+  for (const auto& [key, value] : change.set)
     if (key == "tier" && !directory.tier(value)) {
       std::set<std::string_view> there_are;
       for (const auto& [name, tier] : directory.tiers()) there_are.insert(name);
@@ -506,8 +532,8 @@ void ConsoleSession::State::change_configured(const std::string& tenant, const t
     state.done(std::move(out));
   });
   Shared& shared = worker.shared();
-  shared.workers[0]->loop().post([&shared, &home = worker, tenant, fields, answer] {
-    shared.app->change_tenant(tenant, fields, [&home, answer](const App::Changed& changed) {
+  shared.workers[0]->loop().post([&shared, &home = worker, tenant, change, answer] {
+    shared.app->change_tenant(tenant, change, [&home, answer](const App::Changed& changed) {
       home.loop().post([answer, changed] { answer(changed); });
     });
   });
@@ -547,11 +573,11 @@ void ConsoleSession::State::move(const Request& request) {
     });
     Shared& shared = state.worker.shared();
     Worker& home = state.worker.home_of(record);
-    const tiers::Fields fields{{"backend", to}};
+    const tiers::Change change{{{"backend", to}}, {}};
     Mover::Commit commit;
     if (stored)
-      commit = [&home, &shared, fields, name = record.name](std::function<void(const std::string&)> done) {
-        shared.tiers->set(home.loop(), name, fields, [done = std::move(done)](const Expected<void>& changed) {
+      commit = [&home, &shared, change, name = record.name](std::function<void(const std::string&)> done) {
+        shared.tiers->set(home.loop(), name, change, [done = std::move(done)](const Expected<void>& changed) {
           done(changed ? std::string() : changed.error().message);
         });
       };

@@ -146,6 +146,8 @@ Needs needs(Action action) {
     case Action::Enable:
     case Action::ShowLimit:
     case Action::SetTier:
+    case Action::SetOverride:
+    case Action::ResetOverride:
     case Action::SuspendTenant:
     case Action::ResumeTenant:
     case Action::Kill:

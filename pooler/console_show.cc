@@ -232,6 +232,8 @@ void put_report(std::string& out, Action action, const Report& report, const Bes
     case Action::ShowPeerPools:
     case Action::ShowPeers:
     case Action::SetTier:
+    case Action::SetOverride:
+    case Action::ResetOverride:
     case Action::SuspendTenant:
     case Action::ResumeTenant:
     case Action::BreakerAuto:
@@ -289,6 +291,8 @@ std::string shape(const Request& request) {
     case Action::ShowPeerPools: put_peer_pools(out); break;
     case Action::ShowPeers: put_peers(out); break;
     case Action::SetTier:
+    case Action::SetOverride:
+    case Action::ResetOverride:
     case Action::SuspendTenant:
     case Action::ResumeTenant:
     case Action::BreakerAuto:

@@ -60,9 +60,11 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
   // `then` is given its record and whether its store knows it, where there is such a tenant.
   void look_up(const std::string& tenant, std::function<void(State&, const tiers::Tenant&, bool)> then);
   void show_limit(const std::string& tenant);
-  void change_tenant(const std::string& tenant, const tiers::Fields& fields);
+  void change_tenant(const std::string& tenant, const tiers::Change& change);
+  void change_override(const console::Request& request);
   void move(const console::Request& request);
-  void change_configured(const std::string& tenant, const tiers::Fields& fields);
+  void change_row(const std::string& tenant, const tiers::Change& change, bool stored);
+  void change_configured(const std::string& tenant, const tiers::Change& change);
   void reload();
   void set(const console::Request& request);
   void shut_down(App::Wait wait);

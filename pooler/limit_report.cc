@@ -45,13 +45,14 @@ std::string rule_of(const Worker& home, const tiers::Tenant& record, const tiers
     return fmt::format(
         "the lower of the tenant's own tier and pool.default_tier {}: the tenant store is silent", name);
   const tiers::Tier* tier = home.snapshot().directory.tier(name);
+  if (std::binary_search(record.overrides.begin(), record.overrides.end(), field.key))
+    return stored ? "override: the tenant's row in the tenant store" : "override: the tenant's own row";
   const std::string text = tiers::tier_text(record.limits, field);
   if (tier && tiers::tier_text(*tier, field) == text) return fmt::format("tier {}", name);
-  if (stored) return fmt::format("the tenant store: the tenant's row, or that of tier {}", name);
-  const auto own = home.snapshot().tenant(record.name);
-  return own && tiers::tier_text(own->limits, field) == text
-             ? std::string("the tenant's own row")
-             : fmt::format("the tenant store: the row of tier {}", name);
+  const bool floor = field.key == "pool_size" || field.key == "min_server_connections";
+  if (floor && text == std::to_string(record.limits.max_server_connections))
+    return "max_server_connections, which it must not exceed";
+  return fmt::format("the tenant store: the row of tier {}", name);
 }
 
 void add_waiting(std::vector<LimitView>& rows, const Worker& home, const Tenant& tenant) {

@@ -24,9 +24,9 @@ void PostgresStore::fetch(Of of, const std::string& name) {
   arm();
 }
 
-void PostgresStore::set(const std::string& tenant, const tiers::Fields& fields,
+void PostgresStore::set(const std::string& tenant, const tiers::Change& change,
                         const tiers::Fields& /*whole*/, Done done) {
-  order(tiers::postgres_set(tenant, fields), true,
+  order(tiers::postgres_set(tenant, change), true,
         [this, tenant, done = std::move(done)](const std::string& error) {
           done(error);
           // Postgres tells everybody, and so us; where its trigger is missing, at least we know.

@@ -19,7 +19,7 @@ class PostgresStore final : public TierStore, private PostgresConnection::User {
 
   void start() override { connection_.start(); }
   void fetch(Of of, const std::string& name) override;
-  void set(const std::string& tenant, const tiers::Fields& fields, const tiers::Fields& whole,
+  void set(const std::string& tenant, const tiers::Change& change, const tiers::Fields& whole,
            Done done) override;
   void put_usage(const std::string& key, const tiers::Fields& fields, Done done) override;
   void flush() override;

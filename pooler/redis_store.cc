@@ -57,10 +57,10 @@ void RedisStore::drop(Of of, const std::string& name) {
   ask({"DEL", key_prefix(of) + name}, [](const std::string&) {});
 }
 
-void RedisStore::set(const std::string& tenant, const tiers::Fields& fields, const tiers::Fields& whole,
+void RedisStore::set(const std::string& tenant, const tiers::Change& change, const tiers::Fields& whole,
                      Done done) {
   std::string command;
-  tiers::put_redis_set(command, std::string(tiers::kRedisTenantKey) + tenant, fields, whole);
+  tiers::put_redis_set(command, std::string(tiers::kRedisTenantKey) + tenant, change, whole);
   ask(std::move(command), [this, tenant, done = std::move(done)](const tiers::RedisReply* reply) {
     const std::string error = what_failed(reply);
     done(error);

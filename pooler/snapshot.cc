@@ -274,7 +274,7 @@ tl::expected<std::shared_ptr<const Snapshot>, Problems> make_snapshot(conf::Load
 
 tl::expected<std::shared_ptr<const Snapshot>, std::string> with_tenant(const Snapshot& snapshot,
                                                                        const std::string& tenant,
-                                                                       const tiers::Fields& fields) {
+                                                                       const tiers::Change& change) {
   auto next = std::make_shared<Snapshot>(snapshot);
   std::vector<conf::Row>& rows = next->loaded.config.tenants;
   const auto named = [&](const std::string& name) {
@@ -293,10 +293,15 @@ tl::expected<std::shared_ptr<const Snapshot>, std::string> with_tenant(const Sna
     rows.push_back(std::move(own));
     row = std::prev(rows.end());
   }
-  for (const auto& [key, value] : fields) {
-    std::erase_if(row->fields, [&key = key](const conf::Field& field) { return field.key == key; });
-    row->fields.push_back({key, value, origin});
-  }
+  tiers::Fields has;
+  for (const conf::Field& field : row->fields) has.emplace_back(field.key, field.value);
+  const tiers::Change exact = tiers::spelled(has, change);
+  std::erase_if(row->fields, [&](const conf::Field& field) {
+    const auto set = [&](const auto& each) { return each.first == field.key; };
+    return std::find(exact.drop.begin(), exact.drop.end(), field.key) != exact.drop.end() ||
+           std::any_of(exact.set.begin(), exact.set.end(), set);
+  });
+  for (const auto& [key, value] : exact.set) row->fields.push_back({key, value, origin});
   Problems problems;
   add_tenant(*next, *row, problems);
   if (!problems.empty()) return tl::unexpected(conf::describe(problems[0]));

@@ -61,10 +61,10 @@ struct Snapshot {
 tl::expected<std::shared_ptr<const Snapshot>, std::vector<conf::Problem>> make_snapshot(
     conf::Loaded loaded, const conf::ReadFile& read);
 
-// The same, but for these fields of one tenant's row: in memory only. A tenant that a pattern matches, or
+// The same, but for a change of one tenant's row: in memory only. A tenant that a pattern matches, or
 // none, gets a row of its own. The error is a sentence.
 tl::expected<std::shared_ptr<const Snapshot>, std::string> with_tenant(const Snapshot& snapshot,
                                                                        const std::string& tenant,
-                                                                       const tiers::Fields& fields);
+                                                                       const tiers::Change& change);
 
 }  // namespace pgweir

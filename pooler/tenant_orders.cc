@@ -16,8 +16,8 @@ tl::unexpected<Error> refuse(const char* code, const std::string& why, std::stri
 
 }  // namespace
 
-void TenantOrders::begin(const std::string& tenant, tiers::Fields change, Done done) {
-  if (const auto good = tiers::Row::of_tenant(change); !good)
+void TenantOrders::begin(const std::string& tenant, tiers::Change change, Done done) {
+  if (const auto good = tiers::Row::of_tenant(change.set); !good)
     return done(refuse(sqlstate::kInvalidParameterValue, good.error().message));
   reading_[tenant].push_back({tenant, std::move(change), std::move(done), {}});
   store_.fetch(Of::Tenant, tenant);
@@ -50,7 +50,13 @@ void TenantOrders::read(Order order, const Expected<tiers::Fields>& fields, Time
   if (has.empty())
     return order.done(refuse(sqlstate::kUndefinedObject, "it has no row of " + quoted(order.tenant),
                              "Write its whole row to the store."));
+  const tiers::Change exact = tiers::spelled(has, order.change);
+  if (exact.drop.empty() && !order.change.drop.empty())
+    return order.done(tl::unexpected(tiers::no_override(order.tenant, order.change.drop[0], has)));
+  order.change = exact;
   order.whole = tiers::with(has, order.change);
+  // A row without fields would be none.
+  if (order.whole.empty()) order.whole = order.change.set = {{"state", "active"}};
   const auto row = tiers::Row::of_tenant(order.whole);
   if (!row) return write(order, now);  // which says why not
   const std::string tier(catalog_.tier_of(*row));
@@ -59,7 +65,7 @@ void TenantOrders::read(Order order, const Expected<tiers::Fields>& fields, Time
 }
 
 void TenantOrders::write(const Order& order, Time now) {
-  for (const auto& [key, value] : order.change)
+  for (const auto& [key, value] : order.change.set)
     if (key == "tier" && !catalog_.has_tier(value, now))
       return order.done(tl::unexpected(catalog_.no_tier(value, now)));
   if (const auto good = catalog_.takes(order.tenant, order.whole, now); !good)

@@ -26,7 +26,7 @@ class TenantOrders {
       : catalog_(catalog), store_(store), log_(log) {}
 
   // `done` is called once, maybe before this returns.
-  void begin(const std::string& tenant, tiers::Fields change, Done done);
+  void begin(const std::string& tenant, tiers::Change change, Done done);
   // Of every answer of the store, once the catalog has it.
   void on_row(Of of, const std::string& name, const Expected<tiers::Fields>& fields, Time now);
   void on_failed(Of of, const std::string& name);
@@ -34,7 +34,7 @@ class TenantOrders {
  private:
   struct Order {
     std::string tenant;
-    tiers::Fields change;
+    tiers::Change change;
     Done done;
     tiers::Fields whole;  // its row with the change, once that was read
     bool gone = false;    // the store has no row any more

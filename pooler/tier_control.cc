@@ -91,9 +91,9 @@ void TierControl::take_snapshot(std::shared_ptr<const Snapshot> snapshot) {
   });
 }
 
-void TierControl::set(net::Loop& asker, std::string tenant, tiers::Fields fields, TenantOrders::Done done) {
-  loop_.post([this, &asker, tenant = std::move(tenant), fields = std::move(fields), done = std::move(done)] {
-    orders_.begin(tenant, fields, [&asker, done](const Expected<void>& changed) {
+void TierControl::set(net::Loop& asker, std::string tenant, tiers::Change change, TenantOrders::Done done) {
+  loop_.post([this, &asker, tenant = std::move(tenant), change = std::move(change), done = std::move(done)] {
+    orders_.begin(tenant, change, [&asker, done](const Expected<void>& changed) {
       asker.post([done, changed] { done(changed); });
     });
     obey();

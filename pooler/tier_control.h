@@ -42,7 +42,7 @@ class TierControl final : TierStore::Listener, public Throttle::Fleet {
   void unwatch(std::string tenant);
   void take_snapshot(std::shared_ptr<const Snapshot> snapshot);
   // Changes fields of a tenant's row in the store. `done` runs on `asker`.
-  void set(net::Loop& asker, std::string tenant, tiers::Fields fields, TenantOrders::Done done);
+  void set(net::Loop& asker, std::string tenant, tiers::Change change, TenantOrders::Done done);
   // From now on what tenants have used is kept in the store, under this name of the run. Before start().
   void keep_usage(std::string instance) { usage_.emplace(std::move(instance)); }
   void add_usage(std::vector<UsageDelta> deltas);

@@ -30,11 +30,11 @@ class TierStore {
   virtual ~TierStore() = default;
   virtual void start() = 0;
   virtual void fetch(Of of, const std::string& name) = 0;
-  // Sets fields of a tenant's row and tells everybody. Where the row has gone meanwhile, one that loses rows
-  // writes `whole`, the row with these fields, and any other fails. `done` is called once, maybe before this
+  // Changes a tenant's row and tells everybody. Where the row has gone meanwhile, one that loses rows
+  // writes `whole`, the row as changed, and any other fails. `done` is called once, maybe before this
   // returns, with what went wrong; empty: nothing.
   using Done = std::function<void(const std::string& error)>;
-  virtual void set(const std::string& tenant, const tiers::Fields& fields, const tiers::Fields& whole,
+  virtual void set(const std::string& tenant, const tiers::Change& change, const tiers::Fields& whole,
                    Done done) = 0;
   // Sets a row of usage, whole.
   virtual void put_usage(const std::string& key, const tiers::Fields& fields, Done done) = 0;

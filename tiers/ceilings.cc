@@ -211,6 +211,14 @@ std::optional<CeilingKey> ceiling_key(std::string_view field) {
   return {};
 }
 
+std::string field_of(const CeilingKey& key) {
+  const Ceiling* const row = find_ceiling(key.name);
+  if (key.kind == CeilingKind::Limit && row && row->written == Written::Field) return key.name;
+  const auto prefix = std::find_if(kPrefixes.begin(), kPrefixes.end(),
+                                   [&](const Prefix& each) { return each.kind == key.kind; });
+  return std::string(prefix->text) + "." + key.name;
+}
+
 Expected<void> set_ceiling(Ceilings& ceilings, const CeilingKey& key, std::string_view value) {
   const auto control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
   if (value.size() > kParameterValueMax)

@@ -156,6 +156,8 @@ struct CeilingKey {
   std::string name;  // a parameter_name()
 };
 std::optional<CeilingKey> ceiling_key(std::string_view field);
+// The field again, in the one way that is written in reference.md.
+std::string field_of(const CeilingKey& key);
 
 // Sets one value from text. "none" takes a ceiling away, and so does what means no limit. Errors are
 // sentences without a subject and leave everything as it was.

@@ -42,18 +42,32 @@ PostgresQuery postgres_fetch(PostgresTable table, std::span<const std::string> n
   return query;
 }
 
-PostgresQuery postgres_set(std::string_view tenant, const Fields& fields) {
+PostgresQuery postgres_set(std::string_view tenant, const Change& change) {
   const std::vector<std::string> known = columns(PostgresTable::Tenants);
   PostgresQuery query;
   query.values.emplace_back(tenant);
-  query.text = "update pgweir.tenants set ";
-  for (const auto& [key, value] : fields) {
-    PGWEIR_CHECK(std::find(known.begin(), known.end(), key) != known.end());
-    if (query.values.size() > 1) query.text += ", ";
+  const auto parameter = [&query](const std::string& value) {
     query.values.push_back(value);
-    query.text += '"' + key + "\" = $" + std::to_string(query.values.size());
+    return "$" + std::to_string(query.values.size());
+  };
+  std::string assigned;
+  std::vector<std::string> names, values;
+  for (const auto& [key, value] : change.set) {
+    if (std::find(known.begin(), known.end(), key) == known.end()) {
+      names.push_back(key);
+      values.push_back(value);
+      continue;
+    }
+    assigned += (assigned.empty() ? "\"" : ", \"") + key + "\" = " + parameter(value);
   }
-  query.text += " where id = $1 returning 1";
+  if (!names.empty() || !change.drop.empty()) {
+    assigned += assigned.empty() ? "limits = " : ", limits = ";
+    assigned += "(coalesce(limits, '{}') - " + parameter(postgres_array(change.drop)) + "::text[])";
+    assigned += " || jsonb_object(" + parameter(postgres_array(names)) + "::text[], ";
+    assigned += parameter(postgres_array(values)) + "::text[])";
+  }
+  PGWEIR_CHECK(!assigned.empty());
+  query.text = "update pgweir.tenants set " + assigned + " where id = $1 returning 1";
   return query;
 }
 

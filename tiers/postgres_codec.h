@@ -30,8 +30,9 @@ struct PostgresQuery {
 enum class PostgresTable : std::uint8_t { Tenants, Tiers };
 // The rows of these names: each at most kRowBytesMax and a little.
 PostgresQuery postgres_fetch(PostgresTable table, std::span<const std::string> names);
-// Sets columns of one tenant. Its answer has a row if there is such a tenant.
-PostgresQuery postgres_set(std::string_view tenant, const Fields& fields);
+// Changes one tenant: its columns, and fields of a tier in `limits`. Its answer has a row if there is such a
+// tenant.
+PostgresQuery postgres_set(std::string_view tenant, const Change& change);
 // Sets a row of usage, whole. `key`: "<day>:<run>:<tenant>".
 PostgresQuery postgres_put_usage(std::string_view key, const Fields& fields);
 // Fails where the tables are not there or not to be read; then listens.

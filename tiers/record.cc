@@ -5,6 +5,7 @@
 #include <variant>
 
 #include "pooler/base/check.h"
+#include "pooler/base/near.h"
 #include "pooler/base/quoted.h"
 
 namespace pgweir::tiers {
@@ -197,8 +198,40 @@ Fields Row::fields() const {
   return all;
 }
 
-Fields with(Fields row, const Fields& change) {
-  for (const auto& [key, value] : change) {
+Change spelled(const Fields& row, const Change& change) {
+  Change exact{change.set, {}};
+  for (const auto& [key, value] : row) {
+    const std::string name = field_name(key);
+    const auto given = [&](const auto& field) { return field.first == key; };
+    const auto replaced = [&](const auto& field) { return field_name(field.first) == name; };
+    const auto dropped = [&](const std::string& each) { return field_name(each) == name; };
+    if (std::any_of(change.drop.begin(), change.drop.end(), dropped) ||
+        (std::none_of(change.set.begin(), change.set.end(), given) &&
+         std::any_of(change.set.begin(), change.set.end(), replaced)))
+      exact.drop.push_back(key);
+  }
+  return exact;
+}
+
+Error no_override(std::string_view tenant, std::string_view key, const Fields& row) {
+  std::vector<std::string> has;
+  for (const auto& [name, value] : row)
+    if (is_tier_field(name)) has.push_back(field_name(name));
+  std::sort(has.begin(), has.end());
+  std::string list;
+  for (const std::string& name : has) list += (list.empty() ? "" : ", ") + name;
+  return {sqlstate::kUndefinedObject,
+          "tenant " + quoted(tenant) + " has no value of its own for " + std::string(key) +
+              did_you_mean(key, has),
+          {},
+          list.empty() ? "All that it has is its tier's." : "It has its own " + list + "."};
+}
+
+Fields with(Fields row, const Change& change) {
+  std::erase_if(row, [&](const auto& field) {
+    return std::find(change.drop.begin(), change.drop.end(), field.first) != change.drop.end();
+  });
+  for (const auto& [key, value] : change.set) {
     const auto same = [&key = key](const auto& field) { return field.first == key; };
     if (const auto has = std::find_if(row.begin(), row.end(), same); has != row.end())
       has->second = value;
@@ -227,11 +260,6 @@ Expected<void> Row::apply(Tenant& tenant) const {
   return good;
 }
 
-void lower_floors(Tier& tier) {
-  tier.pool_size = std::min(tier.pool_size, tier.max_server_connections);
-  tier.min_server_connections = std::min(tier.min_server_connections, tier.max_server_connections);
-}
-
 void follow(Tenant& tenant, const Tenant& newer) {
   tenant.limits = newer.limits;
   tenant.state = newer.state;
@@ -239,6 +267,7 @@ void follow(Tenant& tenant, const Tenant& newer) {
   tenant.version = newer.version;
   tenant.stale = newer.stale;
   tenant.revision = newer.revision;
+  tenant.overrides = newer.overrides;
 }
 
 Move move_between(const Tier& from, const Tier& to) {

@@ -55,8 +55,18 @@ class Row {
   std::uint32_t unknown_ = 0;
 };
 
-// The same row with these fields changed or added.
-Fields with(Fields row, const Fields& change);
+// What is to be different in a row.
+struct Change {
+  Fields set{};                     // changed or added
+  std::vector<std::string> drop{};  // keys of fields of a tier, which are the tenant's own no more
+  bool empty() const { return set.empty() && drop.empty(); }
+};
+// The same, in the spelling that fields of a tier have in this row: of each there is one at most afterwards.
+Change spelled(const Fields& row, const Change& change);
+// What to answer to who drops a field that the row does not have.
+Error no_override(std::string_view tenant, std::string_view key, const Fields& row);
+// The row behind it.
+Fields with(Fields row, const Change& change);
 
 // Neither is above the other: counts are the lower ones, all else is a's.
 Tier lower_of(Tier a, const Tier& b);
@@ -68,8 +78,5 @@ void follow(Tenant& tenant, const Tenant& newer);
 // a count, a time, a ceiling or what happens at a limit; a name alone is an upgrade.
 enum class Move : std::uint8_t { None, Upgrade, Downgrade };
 Move move_between(const Tier& from, const Tier& to);
-
-// pool_size and min_server_connections at most max_server_connections.
-void lower_floors(Tier& tier);
 
 }  // namespace pgweir::tiers

@@ -132,18 +132,26 @@ void put_redis_copy(std::string& out, std::string_view key, const Fields& fields
 }
 
 // In one: a hash that goes between question and change must not come back with these fields alone.
-void put_redis_set(std::string& out, std::string_view key, const Fields& fields, const Fields& whole) {
+void put_redis_set(std::string& out, std::string_view key, const Change& change, const Fields& whole) {
+  // ARGV: how many words are fields to be set, how many names to be dropped; those; the whole row.
   constexpr std::string_view kScript =
-      "local first, last = 2, 1 + 2 * ARGV[1] "
-      "if redis.call('EXISTS', KEYS[1]) == 0 then first, last = last + 1, #ARGV end "
-      "return redis.call('HSET', KEYS[1], unpack(ARGV, first, last))";
-  const std::string count = std::to_string(fields.size());
-  std::vector<std::string_view> words{"EVAL", kScript, "1", key, count};
-  for (const Fields* const part : {&fields, &whole})
-    for (const auto& [name, value] : *part) {
+      "local set, drop = 2 + ARGV[1], 2 + ARGV[1] + ARGV[2] "
+      "if redis.call('EXISTS', KEYS[1]) == 0 then "
+      "return redis.call('HSET', KEYS[1], unpack(ARGV, drop + 1, #ARGV)) end "
+      "if drop > set then redis.call('HDEL', KEYS[1], unpack(ARGV, set + 1, drop)) end "
+      "if set > 2 then redis.call('HSET', KEYS[1], unpack(ARGV, 3, set)) end "
+      "return 1";
+  const std::string set = std::to_string(2 * change.set.size()), drop = std::to_string(change.drop.size());
+  std::vector<std::string_view> words{"EVAL", kScript, "1", key, set, drop};
+  const auto put = [&words](const Fields& fields) {
+    for (const auto& [name, value] : fields) {
       words.push_back(name);
       words.push_back(value);
     }
+  };
+  put(change.set);
+  words.insert(words.end(), change.drop.begin(), change.drop.end());
+  put(whole);
   put_redis(out, words);
 }
 

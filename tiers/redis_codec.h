@@ -73,8 +73,8 @@ inline constexpr std::string_view kRedisChannel = "pgweir:changed";
 // Makes a hash of these fields and nothing else, which goes by itself.
 void put_redis_copy(std::string& out, std::string_view key, const Fields& fields,
                     std::chrono::milliseconds ttl);
-// Sets these fields of a hash; where there is no such hash, all of `whole`.
-void put_redis_set(std::string& out, std::string_view key, const Fields& fields, const Fields& whole);
+// Changes a hash; where there is no such hash, it becomes `whole`.
+void put_redis_set(std::string& out, std::string_view key, const Change& change, const Fields& whole);
 void put_redis_fetch(std::string& out, std::string_view key_prefix, std::string_view name);
 
 // A question to the bucket that all pgweirs of this Redis have in common, as one script: it counts by Redis's

@@ -227,6 +227,13 @@ std::optional<PoolMode> pool_mode(std::string_view word) {
 std::span<const TierField> tier_fields() { return kTierFields; }
 std::span<const TenantField> tenant_fields() { return kTenantFields; }
 
+Expected<void> check_field(std::string_view key) {
+  if (ceiling_key(key) || find(kTierFields, key) != kTierFields.end()) return {};
+  std::vector<std::string_view> keys;
+  for (const TierField& known : kTierFields) keys.push_back(known.key);
+  return fail(sqlstate::kConfigFileError, quoted(key) + " is no field of a tier" + did_you_mean(key, keys));
+}
+
 Expected<void> set_tier_field(Tier& tier, std::string_view key, std::string_view value) {
   if (const auto ceiling = ceiling_key(key)) {
     Ceilings changed = *tier.ceilings;
@@ -235,12 +242,8 @@ Expected<void> set_tier_field(Tier& tier, std::string_view key, std::string_view
     tier.ceilings = std::move(changed);
     return {};
   }
+  if (auto known = check_field(key); !known) return known;
   const auto* const field = find(kTierFields, key);
-  if (field == kTierFields.end()) {
-    std::vector<std::string_view> keys;
-    for (const TierField& known : kTierFields) keys.push_back(known.key);
-    return fail(sqlstate::kConfigFileError, quoted(key) + " is no field of a tier" + did_you_mean(key, keys));
-  }
   if (const auto words = words_of(*field); !words.empty()) {
     const Word* word = word_for<std::string_view>(words, &Word::text, value);
     if (!word)
@@ -268,11 +271,27 @@ Expected<void> set_tier_field(Tier& tier, std::string_view key, std::string_view
   return {};
 }
 
+namespace {
+Expected<void> set_override(Tenant& tenant, std::string_view key, std::string_view value) {
+  if (auto set = set_tier_field(tenant.limits, key, value); !set) return set;
+  std::string name = field_name(key);
+  auto& all = tenant.overrides;
+  if (const auto place = std::lower_bound(all.begin(), all.end(), name); place == all.end() || *place != name)
+    all.insert(place, std::move(name));
+  return {};
+}
+}  // namespace
+
+std::string field_name(std::string_view key) {
+  const auto ceiling = ceiling_key(key);
+  return ceiling ? field_of(*ceiling) : std::string(key);
+}
+
 Expected<void> set_tenant_field(Tenant& tenant, std::string_view key, std::string_view value) {
   const auto* const field = find(kTenantFields, key);
   if (field == kTenantFields.end()) {
     if (ceiling_key(key) || find(kTierFields, key) != kTierFields.end())
-      return set_tier_field(tenant.limits, key, value);
+      return set_override(tenant, key, value);
     return fail(sqlstate::kConfigFileError,
                 quoted(key) + " is no field of a tenant" + did_you_mean(key, all_keys()));
   }
@@ -352,6 +371,18 @@ Expected<void> check_tier(const Tier& tier) {
     return too_many("min_server_connections", tier.min_server_connections);
   if (auto checked = check_ceilings(*tier.ceilings); !checked) return checked;
   return check_reading(tier);
+}
+
+void lower_floors(Tier& tier) {
+  tier.pool_size = std::min(tier.pool_size, tier.max_server_connections);
+  tier.min_server_connections = std::min(tier.min_server_connections, tier.max_server_connections);
+}
+
+Expected<void> check_override(Tier limits, std::string_view key, std::string_view value) {
+  if (auto set = set_tier_field(limits, key, value); !set) return set;
+  // A lower ceiling takes the floors along.
+  if (key == "max_server_connections") lower_floors(limits);
+  return check_tier(limits);
 }
 
 namespace {

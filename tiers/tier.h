@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "pooler/base/error.h"
 #include "tiers/ceilings.h"
@@ -85,6 +86,7 @@ struct Tenant {
   std::uint32_t version = 0;   // as its owner counts; only shown
   bool stale = false;          // its store has been silent for too long: held to the lower of two tiers
   std::uint64_t revision = 0;  // counted by a Catalog: of two records the higher one is newer; 0: of a file
+  std::vector<std::string> overrides;  // fields of the tier that its own row gives, by field_name(), in order
   friend bool operator==(const Tenant&, const Tenant&) = default;
 };
 
@@ -120,12 +122,26 @@ std::span<const TenantField> tenant_fields();
 Expected<void> set_tier_field(Tier& tier, std::string_view key, std::string_view value);
 Expected<void> set_tenant_field(Tenant& tenant, std::string_view key, std::string_view value);
 
+// How a field of a tier is called that may be spelled in several ways ("ceiling.work_mem" is "work_mem").
+// Other keys are returned as they are.
+std::string field_name(std::string_view key);
+
+// Whether a tier has a field of this name; the error says which one was probably meant.
+Expected<void> check_field(std::string_view key);
+
+// Whether a tenant with these limits may have this value instead; limits of a tier that fit to each other.
+// The error says what is allowed, or which name was probably meant.
+Expected<void> check_override(Tier limits, std::string_view key, std::string_view value);
+
 // The field's value as set_tier_field reads it.
 std::string tier_text(const Tier& tier, const TierField& field);
 
 // What fields say of each other: neither pool_size nor min_server_connections may exceed
 // max_server_connections; check_ceilings(); and sessions begin with what their texts can be read under.
 Expected<void> check_tier(const Tier& tier);
+
+// pool_size and min_server_connections at most max_server_connections.
+void lower_floors(Tier& tier);
 
 // tiers/reference.md as text, made from the two tables.
 std::string reference();

@@ -162,7 +162,7 @@ class BadInput(PgweirCase):
         if usage == "key = value":
             return [f"{words} log.level = debug", f"{words} client.max TO 1"]
         values = {"database": "app", "backend": "main", "id": "1", "tenant": "app", "tier": "free", "reason": "'late'",
-                  "seconds": "1"}
+                  "seconds": "1", "field": "weight", "value": "2"}
 
         def fill(text):
             for name, value in values.items():
@@ -222,13 +222,16 @@ class BadInput(PgweirCase):
         wire = self.console()
         named = {words: usage for words, usage in self.commands("admin").items()
                  if re.search(r"\b(database|tenant|backend|tier)\b", usage)}
-        self.assertLessEqual({"PAUSE", "MOVE", "SET TIER", "SHOW LIMIT", "BREAKER OPEN", "SUSPEND_TENANT"}, set(named))
+        self.assertLessEqual({"PAUSE", "MOVE", "SET TIER", "SET OVERRIDE", "SHOW LIMIT", "BREAKER OPEN", "SUSPEND_TENANT"}, set(named))
         for words, usage in named.items():
             for name in STRANGE_NAMES:
                 with self.subTest(words, name=name[:40]):
                     texts = {
                         "MOVE": [f"{words} {quoted(name)} TO main", f"{words} app TO {quoted(name)}"],
                         "SET TIER": [f"{words} {quoted(name)} pro", f"{words} app {quoted(name)}"],
+                        "SET OVERRIDE": [f"{words} {quoted(name)} weight 2", f"{words} app {quoted(name)} 2",
+                                         f"{words} app weight {quoted(name)}"],
+                        "RESET OVERRIDE": [f"{words} {quoted(name)} weight", f"{words} app {quoted(name)}"],
                     }.get(words, [f"{words} {quoted(name)}"])
                     for text in texts:
                         self.refused(wire, text, REFUSED)

@@ -68,7 +68,7 @@ class Plans(PgweirCase):
         weir = self.weir(tenants={"acme": {"tier": "large", "database": "shared", "max_clients": 7}, "t_*": {
             "tier": "large", "database": "shared"}})
         wire = self.wire(weir)
-        self.assertEqual(self.limits(weir)["max_clients"], ("7", "1", "the tenant's own row"))
+        self.assertEqual(self.limits(weir)["max_clients"], ("7", "1", "override: the tenant's own row"))
         self.assertEqual(self.limits(weir)["pool_size"][::2], ("4", "tier large"))
         begun = time.monotonic()
         weir.console("SET TIER acme small")
@@ -90,6 +90,66 @@ class Plans(PgweirCase):
         self.assertEqual(error.diag.message_hint, "There are enterprise, free, large, pro, small, starter.")
         self.assertEqual(self.refused(weir, "SET TIER nobody small").sqlstate, "3D000")
         self.assertEqual(self.refused(weir, "SET TIER acme").sqlstate, "42601")
+
+    def test_override_of_a_configured_tenant_holds_until_the_next_reload(self):
+        weir = self.weir(tenants={"acme": {"tier": "small", "database": "shared"}})
+        wire = self.wire(weir)
+        weir.console("SET OVERRIDE acme max_server_connections 3; SET OVERRIDE acme Work_Mem '3MB'")
+        limits = self.limits(weir)
+        self.assertEqual(limits["max_server_connections"][::2], ("3", "override: the tenant's own row"))
+        self.assertEqual(limits["work_mem"][::2], ("3MB", "override: the tenant's own row"))
+        self.assertEqual(limits["pool_size"][::2], ("1", "tier small"))
+        self.assertEqual(wire.value("show work_mem"), "3MB")
+        self.assertIn("tier_", weir.log())
+        self.assertRegex(weir.log(), r'"command":"SET OVERRIDE","argument":"acme max_server_connections 3","outcome":"ok"')
+        weir.console("RESET OVERRIDE acme ceiling.work_mem")
+        self.assertEqual(self.limits(weir)["work_mem"][::2], ("none", "tier small"))
+        error = self.refused(weir, "RESET OVERRIDE acme work_mem")
+        self.assertEqual(error.sqlstate, "42704")
+        self.assertIn("tenant 'acme' has no value of its own for work_mem", str(error))
+        self.assertEqual(error.diag.message_hint, "It has its own max_server_connections.")
+        for order, why in (
+            ("SET OVERRIDE acme max_client 5", "'max_client' is no field of a tier; did you mean max_clients?"),
+            ("SET OVERRIDE acme max_clients 0", "max_clients must lie between 1 and"),
+            ("SET OVERRIDE acme pool_size 9", "pool_size must not exceed max_server_connections, but 9 > 3"),
+            ("RESET OVERRIDE acme max_client", "'max_client' is no field of a tier; did you mean max_clients?"),
+        ):
+            error = self.refused(weir, order)
+            self.assertEqual(error.sqlstate, "22023", order)
+            self.assertIn(why, str(error))
+        self.assertEqual(self.refused(weir, "SET OVERRIDE nobody weight 2").sqlstate, "3D000")
+        weir.console("RELOAD")
+        self.assertEqual(self.limits(weir)["max_server_connections"][::2], ("1", "tier small"))
+
+    def test_override_of_a_stored_tenant_is_written_to_redis(self):
+        redis = self.redis()
+        redis.tenant("acme", tier="small", database="shared", colour="blue", ceiling_jit="off")
+        redis.tenant("bare", max_clients=3)
+        weir = self.weir(redis=redis, tenants={}, pool={"default_tier": "small"})
+        wire = self.wire(weir)
+        weir.console("SET OVERRIDE acme max_clients 7")
+        wait_until(lambda: self.limits(weir)["max_clients"][0] == "7", seconds=5, what="the override")
+        self.assertEqual(self.limits(weir)["max_clients"][2], "override: the tenant's row in the tenant store")
+        row = {"tier": "small", "database": "shared", "colour": "blue", "ceiling_jit": "off", "max_clients": "7"}
+        self.assertEqual(self.row(redis), row)
+        self.assertEqual(wire.value("select 1"), "1")
+        # A ceiling that is there already in another spelling is not there twice.
+        weir.console("SET OVERRIDE acme ceiling.jit on")
+        del row["ceiling_jit"]
+        self.assertEqual(self.row(redis), {**row, "ceiling.jit": "on"})
+        weir.console("RESET OVERRIDE acme ceiling.jit; RESET OVERRIDE acme max_clients")
+        del row["max_clients"]
+        self.assertEqual(self.row(redis), row)
+        wait_until(lambda: self.limits(weir)["max_clients"][::2] == ("2", "tier small"), seconds=5, what="the tier's")
+        error = self.refused(weir, "RESET OVERRIDE acme max_clients")
+        self.assertEqual((error.sqlstate, error.diag.message_hint), ("42704", "All that it has is its tier's."))
+        # What the limits of its tier say counts, too.
+        self.assertIn("but 9 > 1", str(self.refused(weir, "SET OVERRIDE acme pool_size 9")))
+        self.assertEqual(self.row(redis), row)
+        # The last field of a row leaves a row: a tenant without one would be none.
+        weir.console("RESET OVERRIDE bare max_clients")
+        self.assertEqual(self.row(redis, "bare"), {"state": "active"})
+        self.assertEqual(self.limits(weir, "bare")["max_clients"][0], "2")
 
     def test_suspend_and_resume(self):
         weir = self.weir()
@@ -156,6 +216,7 @@ class Plans(PgweirCase):
             "SUSPEND_TENANT {} 'invoice 7 is open'": {"state": "suspended", "reason": "invoice 7 is open"},
             "RESUME_TENANT {}": {"state": "active", "reason": ""},
             "SET TIER {} small": {"tier": "small"},
+            "SET OVERRIDE {} max_clients 9": {"max_clients": "9"},
             "MOVE {} TO other": {"backend": "other"},
         }
         names = [f"t{i}" for i in range(len(orders))]
@@ -357,8 +418,8 @@ class Plans(PgweirCase):
             "plain": {"tier": "large", "database": "shared"},
         })
         wanted = {
-            "acme": ("33", "the tenant store: the tenant's row, or that of tier large"),
-            "ours": ("7", "the tenant's own row"),
+            "acme": ("33", "the tenant store: the row of tier large"),
+            "ours": ("7", "override: the tenant's own row"),
             "plain": ("33", "the tenant store: the row of tier large"),
         }
         for tenant, value in wanted.items():

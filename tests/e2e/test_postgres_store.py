@@ -136,6 +136,9 @@ class Rows(StoreCase):
         self.platform("""update pgweir.tiers set limits = '{"max_clients": 2}'""")
         wait_until(lambda: self.serves(weir, "acme"), seconds=SOON, what="the tier's new limit")
 
+    def limit(self, weir, name, tenant="acme"):
+        return {row[0]: row[1:] for row in weir.console(f"SHOW LIMIT {tenant}")[1]}[name]
+
     def test_changed_from_the_console_and_billed(self):
         self.tenant("acme")
         weir = self.weir()
@@ -148,6 +151,13 @@ class Rows(StoreCase):
         self.platform("""insert into pgweir.tiers values ('huge', '{"max_clients": 30}')""")
         weir.console("SET TIER acme huge")
         self.assertEqual(self.platform("select tier from pgweir.tenants"), [("huge",)])
+        weir.console("SET OVERRIDE acme max_clients 7; SET OVERRIDE acme work_mem 3MB")
+        self.assertEqual(self.platform("select limits from pgweir.tenants"), [({"max_clients": "7", "work_mem": "3MB"},)])
+        wait_until(lambda: self.limit(weir, "max_clients")[::2] == ("7", "override: the tenant's row in the tenant store"),
+                   seconds=SOON, what="the override")
+        weir.console("RESET OVERRIDE acme max_clients")
+        self.assertEqual(self.platform("select limits from pgweir.tenants"), [({"work_mem": "3MB"},)])
+        wait_until(lambda: self.limit(weir, "max_clients")[0] == "30", seconds=SOON, what="the tier's value")
         client.close()
         weir.stop()
         rows = self.platform("select tenant, (figures->>'queries')::numeric from pgweir.usage where day >= current_date - 1")

@@ -99,7 +99,7 @@ class Api(HttpCase):
             quoted = name.replace('"', '""')
             self.assertEqual(told(name), weir.console(f'SHOW LIMIT "{quoted}"')[1])
         rules = {row[0]: row for row in told("app")}
-        self.assertEqual(rules["pool_size"], ("pool_size", "1", "", "the tenant's own row"))
+        self.assertEqual(rules["pool_size"], ("pool_size", "1", "", "override: the tenant's own row"))
         self.assertEqual(rules["weight"][3], "tier pro")
         with weir.connect("app", "app") as client, weir.connect("app", "app") as other:
             with client.transaction():
@@ -275,7 +275,7 @@ class Page(HttpCase):
             waiting.join(20)
         page, said = self.browse("#tenant=spare", port=port)
         self.assertEqual(said, [])
-        self.assertIn('<th scope="row">pool size</th><td>3</td><td>-</td><td>the tenant\'s own row</td>', page)
+        self.assertIn('<th scope="row">pool size</th><td>3</td><td>-</td><td>override: the tenant\'s own row</td>', page)
         self.assertNotIn('id="why"', page)
 
     def test_an_open_breaker_is_on_the_page(self):

@@ -20,6 +20,7 @@ std::string read(std::string_view text) {
     if (!all.empty()) all += '|';
     all += request.command->words;
     if (!request.argument.empty()) all += "(" + request.argument + ")";
+    if (!request.field.empty()) all += "(" + request.field + ")";
     if (!request.value.empty()) all += "(" + request.value + ")";
     for (const std::string& column : request.columns)
       all.append(&column == request.columns.data() ? "[" : " ").append(column);
@@ -50,6 +51,16 @@ TEST_CASE("commands are read in any case and spacing, one or many") {
       {"SET TIER \"a b\" \"p q\"", "SET TIER(a b)(p q)"},
       {"SET TIER acme", "! 42601 SET TIER takes tenant tier"},
       {"SET TIER acme pro now", "! 42601 SET TIER takes tenant tier"},
+      {"set override acme max_clients 500", "SET OVERRIDE(acme)(max_clients)(500)"},
+      {"SET OVERRIDE \"a b\" Statement_Timeout '7 s'", "SET OVERRIDE(a b)(statement_timeout)(7 s)"},
+      {"SET OVERRIDE acme \"inject.app.Id\" ''", "SET OVERRIDE(acme)(inject.app.Id)"},
+      {"SET OVERRIDE acme max_clients", "! 42601 SET OVERRIDE takes tenant field value"},
+      {"SET OVERRIDE acme max_clients =", "! 42601 SET OVERRIDE takes tenant field value"},
+      {"SET OVERRIDE acme max_clients 5 6", "! 42601 SET OVERRIDE takes tenant field value"},
+      {"SET OVERRIDE acme 'max_clients' 5", "! 42601 SET OVERRIDE takes tenant field value"},
+      {"reset override acme MAX_CLIENTS", "RESET OVERRIDE(acme)(max_clients)"},
+      {"RESET OVERRIDE acme", "! 42601 RESET OVERRIDE takes tenant field"},
+      {"RESET OVERRIDE acme max_clients 5", "! 42601 RESET OVERRIDE takes tenant field"},
       {"suspend_tenant acme", "SUSPEND_TENANT(acme)"},
       {"SUSPEND_TENANT acme 'not; paid'", "SUSPEND_TENANT(acme)(not; paid)"},
       {"SUSPEND_TENANT acme paid", "! 42601 SUSPEND_TENANT takes tenant ['reason']"},

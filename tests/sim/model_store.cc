@@ -41,7 +41,7 @@ void ModelStore::change_one() {
     world_.after(world_.between(Duration(10'000), Duration(400'000)), &loop_, [this] { change_one(); });
 }
 
-void ModelStore::set(const std::string&, const tiers::Fields&, const tiers::Fields&, Done done) { done(""); }
+void ModelStore::set(const std::string&, const tiers::Change&, const tiers::Fields&, Done done) { done(""); }
 
 void ModelStore::put_usage(const std::string&, const tiers::Fields&, Done done) {
   done(world_.chance(30) ? "the store is away" : "");

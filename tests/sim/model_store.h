@@ -25,7 +25,7 @@ class ModelStore final : public TierStore {
   using Asked = std::pair<Of, std::string>;
   void start() override;
   void fetch(Of of, const std::string& name) override { asked_.emplace_back(of, name); }
-  void set(const std::string& tenant, const tiers::Fields& fields, const tiers::Fields& whole,
+  void set(const std::string& tenant, const tiers::Change& change, const tiers::Fields& whole,
            Done done) override;
   void put_usage(const std::string& key, const tiers::Fields& fields, Done done) override;
   void flush() override;

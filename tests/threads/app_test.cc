@@ -184,8 +184,8 @@ TEST_CASE("a tenant that is changed stays so when a setting is changed, until th
     answers.push_back(changed ? slow.log.events.back() : changed.error());
   };
   const auto tier = [&] { return slow.app->shared().workers[0]->snapshot().tenant("app")->limits.name; };
-  slow.app->change_tenant("app", {{"tier", "pro"}}, note);
-  slow.app->change_tenant("app", {{"tier", "gold"}}, note);
+  slow.app->change_tenant("app", {.set = {{"tier", "pro"}}}, note);
+  slow.app->change_tenant("app", {.set = {{"tier", "gold"}}}, note);
   slow.app->change("client.max", "77", note);
   slow.drive([&] { return answers.size() == 3; });
   CHECK(answers[0] == "tenant changed");

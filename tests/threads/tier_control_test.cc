@@ -42,9 +42,9 @@ struct Table final : TierStore {
     if (name == "impossible") return listener.on_no_row(of, name);
     asked.emplace_back(of, name);
   }
-  void set(const std::string& name, const tiers::Fields& fields, const tiers::Fields&, Done done) override {
+  void set(const std::string& name, const tiers::Change& change, const tiers::Fields&, Done done) override {
     if (name == "down") return done("down");
-    rows[name] = fields;
+    rows[name] = change.set;
     done("");
     listener.on_changed(name);
   }
@@ -316,7 +316,7 @@ TEST_CASE("the master is where a sentinel says, if it says so itself") {
   // Replaced since: it is looked for again.
   std::string error;
   const auto try_to_set = [&] {
-    store.set("acme", {{"tier", "free"}}, {}, [&](const std::string& why) { error = why; });
+    store.set("acme", {.set = {{"tier", "free"}}}, {}, [&](const std::string& why) { error = why; });
     store.flush();
   };
   CHECK(redis.until([&] {
@@ -353,7 +353,7 @@ TEST_CASE("copies are used until the source tells of a change, or was away") {
     void fetch(Of of, const std::string& name) override {
       listener.on_row(of, name, tiers::Fields{{"tier", "new"}, {"version", "2"}});
     }
-    void set(const std::string&, const tiers::Fields&, const tiers::Fields&, Done done) override { done(""); }
+    void set(const std::string&, const tiers::Change&, const tiers::Fields&, Done done) override { done(""); }
     void put_usage(const std::string&, const tiers::Fields&, Done done) override { done(""); }
     void flush() override {}
     Listener& listener;

@@ -62,9 +62,17 @@ TEST_CASE("names are values, never text of a statement") {
   CHECK_THAT(fetch.values[1], Contains("\"tier\",") && Contains("\"password\""));
   CHECK_THAT(postgres_fetch(PostgresTable::Tiers, hostile).text, Contains("pgweir.tiers"));
 
-  const PostgresQuery set = postgres_set("a'b", {{"tier", "x'y"}, {"user", "u"}});
+  const PostgresQuery set = postgres_set("a'b", {{{"tier", "x'y"}, {"user", "u"}}, {}});
   CHECK(set.text == "update pgweir.tenants set \"tier\" = $2, \"user\" = $3 where id = $1 returning 1");
   CHECK(set.values == std::vector<std::string>{"a'b", "x'y", "u"});
+
+  // What is no column is a field of `limits`.
+  const PostgresQuery own = postgres_set("a", {{{"work_mem", "1'MB"}, {"tier", "x"}}, {"max_clients"}});
+  CHECK(own.text ==
+        "update pgweir.tenants set \"tier\" = $2, limits = (coalesce(limits, '{}') - $3::text[]) || "
+        "jsonb_object($4::text[], $5::text[]) where id = $1 returning 1");
+  CHECK(own.values ==
+        std::vector<std::string>{"a", "x", R"({"max_clients"})", R"({"work_mem"})", R"({"1'MB"})"});
 
   const PostgresQuery usage = postgres_put_usage("2026-01-31:run-7:a:b", {{"queries", "5"}, {"busy", "0.5"}});
   CHECK(usage.values ==

@@ -115,6 +115,36 @@ TEST_CASE("what a row says lies over the tier, and the lower ceiling holds") {
   CHECK(both.name == "low");
 }
 
+TEST_CASE("a row is changed field by field, however they are spelled") {
+  struct Case {
+    Fields row;
+    Change change;
+    Fields after;
+  };
+  const Case cases[] = {
+      {{{"tier", "pro"}}, {{{"tier", "free"}}, {}}, {{"tier", "free"}}},
+      {{{"tier", "pro"}}, {{{"max_clients", "7"}}, {}}, {{"tier", "pro"}, {"max_clients", "7"}}},
+      {{{"max_clients", "7"}}, {{{"max_clients", "8"}}, {}}, {{"max_clients", "8"}}},
+      {{{"max_clients", "7"}, {"tier", "pro"}}, {{}, {"max_clients"}}, {{"tier", "pro"}}},
+      {{{"tier", "pro"}}, {{}, {"max_clients"}}, {{"tier", "pro"}}},
+      {{{"ceiling.work_mem", "1MB"}}, {{{"work_mem", "2MB"}}, {}}, {{"work_mem", "2MB"}}},
+      {{{"ceiling_jit", "off"}}, {{}, {"ceiling.JIT"}}, {}},
+      {{{"work_mem", "1MB"}}, {{}, {"ceiling.work_mem"}}, {}},
+      {{{"inject.jit", "on"}}, {{}, {"default.jit"}}, {{"inject.jit", "on"}}},
+  };
+  for (const Case& each : cases) {
+    INFO((each.change.empty()       ? "nothing"
+          : each.change.set.empty() ? each.change.drop[0]
+                                    : each.change.set[0].first));
+    CHECK(with(each.row, spelled(each.row, each.change)) == each.after);
+  }
+  const Error error =
+      no_override("acme", "max_client", {{"tier", "pro"}, {"max_clients", "7"}, {"ceiling_jit", "on"}});
+  CHECK(error.message == "tenant 'acme' has no value of its own for max_client; did you mean max_clients?");
+  CHECK(error.hint == "It has its own ceiling.jit, max_clients.");
+  CHECK(no_override("acme", "weight", {{"tier", "pro"}}).hint == "All that it has is its tier's.");
+}
+
 TEST_CASE("of limits that are none at 0 any other is lower") {
   for (const auto field :
        {&Tier::max_waiting_clients, &Tier::max_client_statements, &Tier::max_client_statement_bytes}) {

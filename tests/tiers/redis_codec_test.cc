@@ -5,6 +5,8 @@
 using namespace pgweir;
 using namespace pgweir::tiers;
 using Catch::Matchers::Contains;
+using Catch::Matchers::EndsWith;
+using Catch::Matchers::StartsWith;
 
 namespace {
 
@@ -143,6 +145,15 @@ TEST_CASE("commands are written with their lengths, whatever is in a name") {
   out.clear();
   put_redis_fetch(out, kRedisTenantKey, "a\r\nDEL x");
   CHECK(out == "*2\r\n$7\r\nHGETALL\r\n$22\r\npgweir:tenant:a\r\nDEL x\r\n");
+}
+
+TEST_CASE("a change of a hash tells how much of it is what") {
+  std::string out;
+  put_redis_set(out, "pgweir:tenant:a", {{{"tier", "pro"}, {"reason", ""}}, {"weight"}}, {{"tier", "pro"}});
+  CHECK_THAT(out, StartsWith("*13\r\n$4\r\nEVAL\r\n"));
+  CHECK_THAT(out, EndsWith("$1\r\n1\r\n$15\r\npgweir:tenant:a\r\n$1\r\n4\r\n$1\r\n1\r\n"
+                           "$4\r\ntier\r\n$3\r\npro\r\n$6\r\nreason\r\n$0\r\n\r\n$6\r\nweight\r\n"
+                           "$4\r\ntier\r\n$3\r\npro\r\n"));
 }
 
 TEST_CASE("a hash becomes fields, anything else is refused") {

@@ -103,6 +103,40 @@ TEST_CASE("a tenant has fields of its own and overrides its tier's") {
   CHECK(tenant.user == "owner");
   CHECK(tenant.password == "s3cret");
   CHECK(tenant.limits.pool_size == 3);
+  REQUIRE(set_tenant_field(tenant, "ceiling.work_mem", "1MB"));
+  REQUIRE(set_tenant_field(tenant, "max_clients", "4"));
+  REQUIRE(set_tenant_field(tenant, "pool_size", "2"));
+  REQUIRE_FALSE(set_tenant_field(tenant, "weight", "-1"));
+  CHECK(tenant.overrides == std::vector<std::string>{"max_clients", "pool_size", "work_mem"});
+}
+
+TEST_CASE("a tenant's own value is checked beside what its limits are") {
+  Tier pro;
+  pro.pool_size = 20;
+  pro.max_server_connections = 50;
+  struct Case {
+    const char* key;
+    const char* value;
+    const char* why;  // "": it may have it
+  };
+  const Case cases[] = {
+      {"max_clients", "500", ""},
+      {"work_mem", "8MB", ""},
+      {"ceiling.jit", "on|off", ""},
+      {"max_server_connections", "10", ""},  // and the floor with it
+      {"pool_size", "50", ""},
+      {"pool_size", "51", "pool_size must not exceed max_server_connections, but 51 > 50"},
+      {"max_clients", "0", "max_clients must lie between 1 and 100000, not 0"},
+      {"max_client", "5", "'max_client' is no field of a tier; did you mean max_clients?"},
+      {"backend", "main", "'backend' is no field of a tier"},
+      {"tier", "pro", "'tier' is no field of a tier"},
+      {"at_pool", "quee", "at_pool must be one of reject, queue, not 'quee'"},
+  };
+  for (const Case& each : cases) {
+    INFO(each.key << " " << each.value);
+    const auto good = check_override(pro, each.key, each.value);
+    CHECK((good ? std::string() : good.error().message) == each.why);
+  }
 }
 
 TEST_CASE("a tenant's field that is wrong says so without its secret") {
