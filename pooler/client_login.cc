@@ -468,20 +468,32 @@ bool ClientLogin::wait_for_place() {
   const Duration most = record_->limits.queue_timeout;
   if (!waits_ && most.count() > 0) deadline_at_ = std::min(deadline_at_, now + most);
   if (now >= deadline_at_) return false;
+  if (!waits_) notice_at_ = now + tiers::kNoticeAfter;
   waits_ = true;
-  worker_->loop().arm(deadline_, deadline_at_);
+  worker_->loop().arm(deadline_, std::min(deadline_at_, notice_at_));
   worker_->wait_for_place(*this);
   return true;
 }
 
 void ClientLogin::timed_out() {
   const Tenant* const tenant = waits_ && !over_ ? worker_->tenants().find(record_->name) : nullptr;
-  if (tenant)
-    return refuse(tiers::too_many_clients(tenant->record, tenant->clients, worker_->snapshot().directory));
+  if (tenant) {
+    const Error why = tiers::too_many_clients(tenant->record, tenant->clients, worker_->snapshot().directory);
+    return worker_->loop().now() < deadline_at_ ? tell_waiting(why) : refuse(why);
+  }
   const double most_s = std::chrono::duration<double>(deadline_at_ - accepted_at_).count();
   end({sqlstate::kQueryCanceled, "canceling authentication due to client.login_timeout",
        fmt::format("The login was not complete after {:g}s.", most_s),
        "Send the password sooner, or raise client.login_timeout."});
+}
+
+// Drivers take notices behind AuthenticationOk, which it has had; in front of that libpq and pgjdbc do not.
+void ClientLogin::tell_waiting(const Error& why) {
+  notice_at_ = kNever;
+  std::string notice;
+  protocol::put_notice(notice, "still waiting to be let in: " + why.detail, why.hint);
+  stream_->write(notice);
+  worker_->loop().arm(deadline_, deadline_at_);
 }
 
 void ClientLogin::refuse(const Error& error) {

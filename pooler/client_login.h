@@ -57,6 +57,7 @@ class ClientLogin final : public net::Handler {
                   const tiers::Tenant* record);
   bool wait_for_place();
   void timed_out();
+  void tell_waiting(const Error& why);
   void refuse(const Error& error);
   void cancel();
 
@@ -78,6 +79,7 @@ class ClientLogin final : public net::Handler {
   net::Timer pretend_;  // to derive keys
   Time accepted_at_{};
   Time deadline_at_{};
+  Time notice_at_ = kNever;  // waits_, and has not been told yet
 };
 
 }  // namespace pgweir

@@ -9,6 +9,7 @@
 #include "pooler/session.h"
 #include "pooler/tenant_lookup.h"
 #include "pooler/worker.h"
+#include "tiers/limit.h"
 
 namespace pgweir::console {
 
@@ -44,9 +45,9 @@ std::string rule_of(const Worker& home, const tiers::Tenant& record, const tiers
   if (record.stale)
     return fmt::format(
         "the lower of the tenant's own tier and pool.default_tier {}: the tenant store is silent", name);
-  const tiers::Tier* tier = home.snapshot().directory.tier(name);
   if (std::binary_search(record.overrides.begin(), record.overrides.end(), field.key))
     return stored ? "override: the tenant's row in the tenant store" : "override: the tenant's own row";
+  const tiers::Tier* tier = home.snapshot().directory.tier(name);
   const std::string text = tiers::tier_text(record.limits, field);
   if (tier && tiers::tier_text(*tier, field) == text) return fmt::format("tier {}", name);
   const bool floor = field.key == "pool_size" || field.key == "min_server_connections";
@@ -69,6 +70,13 @@ void add_waiting(std::vector<LimitView>& rows, const Worker& home, const Tenant&
     why = fmt::format("{}: {} {}", error.message, error.detail, error.hint);
   }
   rows.push_back({"clients that wait", std::to_string(waiting), "", why});
+  const std::size_t logins = home.logins_waiting(tenant.record.name);
+  why.clear();
+  if (logins > 0) {
+    const Error error = tiers::too_many_clients(tenant.record, tenant.clients, home.snapshot().directory);
+    why = fmt::format("{}: {} {}", error.message, error.detail, error.hint);
+  }
+  rows.push_back({"logins that wait", std::to_string(logins), "", why});
 }
 
 }  // namespace

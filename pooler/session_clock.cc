@@ -9,13 +9,13 @@
 #include "pooler/slow_transaction.h"
 #include "pooler/worker.h"
 #include "protocol/messages.h"
+#include "tiers/limit.h"
 
 namespace pgweir {
 
 using State = SessionCore::State;
 
 namespace {
-constexpr std::chrono::seconds kNoticeAfter{5};
 constexpr std::chrono::seconds kSilent{1};  // of a server that is asked; most answers are there before
 
 std::string in_seconds(Duration d) { return fmt::format("{:g}s", static_cast<double>(d.count()) / 1e6); }
@@ -90,7 +90,7 @@ Time Session::due() const {
     case State::Waiting: {
       if (refuses()) return at_once;
       Time due = queue_end();
-      if (!noticed_ && welcomed_ && !refuse_) due = std::min(due, since_ + kNoticeAfter);
+      if (!noticed_ && !refuse_) due = std::min(due, since_ + tiers::kNoticeAfter);
       return due;
     }
     case State::Linked: {

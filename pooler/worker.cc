@@ -110,6 +110,11 @@ void Worker::wait_for_place(const ClientLogin& login) {
   logins_waiting_[login.tenant()].insert(ticket(login));
 }
 
+std::size_t Worker::logins_waiting(const std::string& tenant) const {
+  const auto place = logins_waiting_.find(tenant);
+  return place == logins_waiting_.end() ? 0 : place->second.size();
+}
+
 // The oldest first. Each may be refused for another reason, and then the next one has its chance.
 void Worker::give_places(Tenant& tenant) {
   const auto waiting = [&] { return logins_waiting_.find(tenant.record.name); };

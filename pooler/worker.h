@@ -96,6 +96,7 @@ class Worker final : public net::Acceptor {
   ClientLogin* login_of(std::uint64_t ticket) const;
   // at_clients: queue. ClientLogin::place_free follows, unless the login ends before.
   void wait_for_place(const ClientLogin& login);
+  std::size_t logins_waiting(const std::string& tenant) const;
   // SCRAM verifiers of users whose plain passwords we hold. Null: not derived yet; then the login will be
   // given it later (ClientLogin::verified).
   const protocol::ScramVerifier* verifier_for(const std::string& user, const std::string& password,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -37,6 +38,9 @@ inline constexpr std::array kLimits{
              "bytes of one client's prepared statements"},
 };
 constexpr const LimitRow& row_of(Limit limit) { return kLimits[static_cast<std::size_t>(limit)]; }
+
+// Who has waited so long at a limit is told why, once, by a notice.
+inline constexpr std::chrono::seconds kNoticeAfter{5};
 
 // "; starter allows 10": the tier that allows least of those that allow more than `has`. Empty: none does.
 std::string who_allows_more(const Directory& tiers, Limit limit, std::uint32_t has);

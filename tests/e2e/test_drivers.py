@@ -4,6 +4,7 @@ With `server.rotation` every transaction lands on another server, so whatever a 
 from its last transaction is not, unless pgweir sees to it.
 """
 
+import threading
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +15,8 @@ from harness import PgweirCase, run, scratch
 
 HERE = Path(__file__).parent
 SERVERS = 4
+PLACES = 12  # as many as one program of those below connects
+ROOM = {"max_clients": PLACES, "at_clients": "queue", "queue_timeout": "60s"}
 TIER = {"pool_size": SERVERS, "max_server_connections": SERVERS, "max_clients": 100}
 
 
@@ -28,8 +31,11 @@ class Drivers(PgweirCase):
         cls.weir = cls.class_pgweir(
             {
                 "server": {"rotation": True},
-                "tiers": {"drivers": TIER},
-                "tenants": {"app": {"tier": "drivers", "backend": "main", "database": "app"}},
+                "tiers": {"drivers": TIER, "room": ROOM},
+                "tenants": {
+                    "app": {"tier": "drivers", "backend": "main", "database": "app"},
+                    "door": {"tier": "room", "backend": "main", "database": "app"},
+                },
             },
             users={"app": "s3cret", "admin": "adm1n"},
         )
@@ -55,6 +61,14 @@ class Drivers(PgweirCase):
         with self.postgres.connect("app", "app") as connection:
             connection.execute(f"drop table if exists {name}")
             connection.execute(f"create table {text}")
+
+    def at_the_door(self, work):
+        """While others have all places for so long that who waits is told why, before it is let in."""
+        holders = [self.weir.connect("door", "app") for _ in range(PLACES)]
+        leave = threading.Timer(7, lambda: [holder.close() for holder in holders])
+        leave.start()
+        work()
+        leave.join()
 
     def each_crowd(self, work):
         for clients in (1, 8):
@@ -242,14 +256,14 @@ class Psycopg(Drivers):
 class NodePg(Drivers):
     """node-postgres."""
 
-    def smoke(self, clients):
+    def smoke(self, clients, database="app"):
         self.table("node_smoke (client int, n int, primary key (client, n))")
         login = {
             "PGHOST": self.weir.host,
             "PGPORT": str(self.weir.port),
             "PGUSER": "app",
             "PGPASSWORD": "s3cret",
-            "PGDATABASE": "app",
+            "PGDATABASE": database,
         }
         done = run(["node", HERE / "node" / "smoke.js", clients, 10], env=login, timeout=120)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
@@ -258,6 +272,9 @@ class NodePg(Drivers):
     def test_smoke(self):
         self.assertTrue((HERE / "node" / "node_modules").exists(), "npm ci has not run in tests/e2e/node")
         self.each_crowd(self.smoke)
+
+    def test_a_notice_before_it_is_let_in(self):
+        self.at_the_door(lambda: self.smoke(1, "door"))
 
 
 class PgJdbc(Drivers):
@@ -273,9 +290,9 @@ class PgJdbc(Drivers):
         if done.returncode != 0:
             raise AssertionError(done.stderr)
 
-    def smoke(self, clients):
+    def smoke(self, clients, database="app"):
         self.table("jdbc_smoke (client int, round int, n int, primary key (client, round, n))")
-        url = f"jdbc:postgresql://{self.weir.host}:{self.weir.port}/app"
+        url = f"jdbc:postgresql://{self.weir.host}:{self.weir.port}/{database}"
         command = ["java", "-Xshare:auto", "-cp", f"{self.DRIVER}:{self.classes}", "Smoke"]
         done = run([*command, url, "app", "s3cret", clients, 5], timeout=120)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
@@ -283,6 +300,9 @@ class PgJdbc(Drivers):
 
     def test_smoke(self):
         self.each_crowd(self.smoke)
+
+    def test_a_notice_before_it_is_let_in(self):
+        self.at_the_door(lambda: self.smoke(1, "door"))
 
 
 del Drivers  # so that unittest does not take it for a test class

@@ -4,7 +4,7 @@ import threading
 import time
 import unittest
 
-from harness import PgweirCase, Wire, side_by_side, wait_until
+from harness import PgweirCase, Wire, free_port, side_by_side, wait_until
 from harness.wire import error_fields, first_error, kinds, query, startup
 
 TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
@@ -163,6 +163,48 @@ class Answers(PgweirCase):
         first.close()
         second.until_ready()
         self.assertEqual(kinds(second.until_ready()), "TDCZ")
+
+    def test_a_login_that_waits_long_is_told_why(self):
+        """In front of what ends a login, where drivers take it."""
+        weir = self.weir(max_clients=1, at_clients="queue", queue_timeout="60s")
+        holder = self.wire(weir)
+        waiting = Wire(weir.port)
+        self.addCleanup(waiting.close)
+        waiting.send(startup("app", "app"))
+        driver = []
+        thread = threading.Thread(target=lambda: driver.append(weir.connect("app", "app", connect_timeout=60)))
+        thread.start()
+        self.assertEqual(waiting.receive()[0], b"R")
+        kind, payload = waiting.receive()
+        self.assertEqual(kind, b"N")
+        notice = error_fields(payload)
+        self.assertEqual(notice["M"], "still waiting to be let in: max_clients of tier test: 1 of 1 connections are in use.")
+        self.assertEqual(notice["H"], "Close connections that are not needed, or choose a tier that allows more; "
+                                      "free allows 20.")
+        wait_until(lambda: self.limit(weir, "logins that wait")[1] == "2", what="both at the door")
+        self.assertIn('too many connections for tenant "app": max_clients of tier test: 1 of 1',
+                      self.limit(weir, "logins that wait")[3])
+        time.sleep(0.5)  # the driver, which came behind it, has had its notice, too
+        holder.close()
+        self.assertEqual(kinds(waiting.until_ready())[-1], "Z")
+        self.assertEqual(waiting.value("select 7"), "7")
+        waiting.close()
+        thread.join(60)
+        self.assertEqual(driver[0].execute("select 8").fetchone(), (8,))
+        driver[0].close()
+
+    def test_a_login_that_waits_for_postgres_is_told_why(self):
+        here = {"host": "127.0.0.1", "port": free_port()}
+        weir = self.pgweir({"auth": {"method": "trust"}, "backends": {"main": here}}, {"app": "s3cret"})
+        with Wire(weir.port) as waiting:
+            waiting.send(startup("app", "app"))
+            self.assertEqual(waiting.receive()[0], b"R")
+            kind, payload = waiting.receive()
+            self.assertEqual(kind, b"N")
+            self.assertIn("still waiting for a server connection: backend \"main\"", error_fields(payload)["M"])
+
+    def limit(self, weir, name):
+        return next(row for row in weir.console("SHOW LIMIT app")[1] if row[0] == name)
 
     def test_a_queue_of_logins_does_not_keep_who_has_left(self):
         weir = self.weir(max_clients=1, at_clients="queue", queue_timeout="60s")
