@@ -600,10 +600,12 @@ Error Group::why_waiting(const Tenant& tenant, Duration waited) const {
                     "being closed.",
                     tenant.record.name, limits.name, left),
         "Try again in a moment."};
-  return {sqlstate::kTooManyConnections, fmt::format("no server connection became free within {}", seconds),
-          fmt::format("backend \"{}\": {} connections of its max_server_connections are in use.",
-                      key_.backend, backing_->budget.used()),
-          "Raise backends.max_server_connections, or use fewer tenants at once."};
+  return {
+      sqlstate::kTooManyConnections, fmt::format("no server connection became free within {}", seconds),
+      fmt::format("tenant \"{}\" (tier {}): backend \"{}\" has {} of its max_server_connections {} in use.",
+                  tenant.record.name, limits.name, key_.backend, backing_->budget.used(),
+                  backing_->budget.limit()),
+      "Raise backends.max_server_connections, or use fewer tenants at once."};
 }
 
 }  // namespace pgweir

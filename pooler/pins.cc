@@ -41,10 +41,14 @@ Error PinBook::refuse(Pins why, Bytes sql) {
       fmt::format("max_pinned_clients of tier {}: {} of {} clients keep a server connection between "
                   "transactions, or will when theirs ends.",
                   tier.name, pinned_ + claims_, tier.max_pinned_clients),
-      fmt::format("{}, let other clients close what they hold, or choose a tier that allows more.",
-                  way_out(why))};
+      remedy(fmt::format("{}, let other clients close what they hold", way_out(why)), tiers::Limit::Pins,
+             tier.max_pinned_clients)};
   if (on_refused) on_refused(tiers::Limit::Pins, error, sql);
   return error;
+}
+
+std::string PinBook::remedy(std::string_view way_out, tiers::Limit limit, std::uint32_t has) const {
+  return tiers::remedy(way_out, tiers ? tiers() : tiers::Directory(), limit, has);
 }
 
 void PinBook::refuse_statement(tiers::Limit limit, const Error& error, Bytes sql) const {

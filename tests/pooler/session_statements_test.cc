@@ -25,6 +25,13 @@ TEST_CASE("a tier bounds the statements of one client, and what they hold") {
       CHECK(limit == row.limit);
       told.push_back(refused.detail + " " + std::string(sql));
     };
+    tiers::Directory tiers;
+    tiers::Tier starter;
+    starter.name = "starter";
+    starter.max_client_statements = 10;
+    starter.max_client_statement_bytes = 1000;
+    REQUIRE(tiers.add_tier(starter));
+    place.pins.tiers = [&]() -> const tiers::Directory& { return tiers; };
     Client client(place);
     client.says(parse("a", "select 1") + parse("b", "select 2") + sync_message());
     client.granted(place.server);
@@ -36,9 +43,16 @@ TEST_CASE("a tier bounds the statements of one client, and what they hold") {
     client.granted(place.server);
     CHECK(client.sent().find("select 3") == std::string::npos);
     client.hears(error("42601") + ready());
-    std::string detail;
+    std::string detail, hint;
     for (const std::string& one : split(client.to_client))
-      if (one[0] == 'E') detail = protocol::parse_error(Bytes(one).substr(5)).detail;
+      if (one[0] == 'E') {
+        detail = protocol::parse_error(Bytes(one).substr(5)).detail;
+        hint = protocol::parse_error(Bytes(one).substr(5)).hint;
+      }
+    CHECK(hint ==
+          std::string("Close statements that are not needed (DEALLOCATE), or choose a tier that allows more; "
+                      "starter allows ") +
+              (row.count > 0 ? "10." : "1000."));
     CHECK(client.seen() == "E:53400 Z:I");
     CHECK(detail == row.says);
     CHECK(told == std::vector<std::string>{std::string(row.says) + " select 3"});
