@@ -111,7 +111,7 @@ class Pins(Session):
                 self.assertIn(reason, diag.message_primary)
                 self.assertIn("app", diag.message_primary)
                 self.assertIn("max_pinned_clients of tier test: 1 of 1", diag.message_detail)
-                self.assertTrue(diag.message_hint)
+                self.assertTrue(diag.message_hint.endswith("or choose a tier that allows more; free allows 2."))
                 self.assertEqual(self.value(client, "select 1"), 1)
         self.assertEqual(self.pins(weir)["refused_total"], len(self.CASES))
         self.client(weir, "other").execute("create temp table mine (a int)")  # another tenant has its own
