@@ -180,6 +180,7 @@ void Group::close_surplus() {
 std::size_t Group::staying() const {
   const Time now = worker_.loop().now();
   return static_cast<std::size_t>(std::count_if(servers_.begin(), servers_.end(), [now](const auto& entry) {
+    if (entry.second->place == Server::Place::Starting) return true;  // when it expires is said later
     return entry.second->place != Server::Place::Closing && entry.second->expires > now;
   }));
 }
@@ -189,6 +190,13 @@ void Group::shrink() {
   const std::size_t stay = staying();
   std::size_t over = stay - std::min<std::size_t>(stay, capacity());
   for (; over > 0 && !idle_.empty(); --over) drop(*idle_.front(), "not needed now");
+  // Nobody has those that are starting; left alone they would stay.
+  for (auto& [id, server] : servers_) {
+    if (over == 0) return;
+    if (server->place != Server::Place::Starting || server->role == Server::Role::Walsender) continue;
+    drop(*server, "not needed now");
+    --over;
+  }
   for (auto& [id, server] : servers_) {
     if (over == 0) return;
     if (server->place != Server::Place::Lent && server->place != Server::Place::Settling) continue;

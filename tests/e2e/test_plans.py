@@ -7,7 +7,7 @@ import urllib.request
 
 import psycopg
 
-from harness import PgweirCase, Redis, Wire, free_port, wait_until
+from harness import FaultProxy, PgweirCase, Redis, Wire, free_port, wait_until
 from harness.machine import as_system_user
 from harness.wire import error_fields, first_error, kinds, parse, query, sync
 
@@ -150,6 +150,26 @@ class Plans(PgweirCase):
         weir.console("RESET OVERRIDE bare max_clients")
         self.assertEqual(self.row(redis, "bare"), {"state": "active"})
         self.assertEqual(self.limits(weir, "bare")["max_clients"][0], "2")
+
+    def test_a_lower_plan_also_closes_servers_that_are_starting(self):
+        proxy = FaultProxy(self.postgres)
+        self.addCleanup(proxy.close)
+        weir = self.weir(backends={"main": {"host": proxy.host, "port": proxy.port}})
+        wires = [self.wire(weir) for _ in range(4)]
+        wires[0].query("begin")
+        begun = proxy.accepted
+        proxy.set("latency", 1.0)
+        for wire in wires[1:]:
+            wire.send(query("select 1"))
+        wait_until(lambda: proxy.accepted >= begun + 3, what="three servers that start")
+        weir.console("SET TIER acme small")
+        proxy.set("pass")
+        wires[0].query("commit")
+        for wire in wires[1:]:
+            self.assertEqual(kinds(wire.until_ready())[-3:], "DCZ")
+        time.sleep(3)  # in which those that were starting would have come
+        text = "select count(*) from pg_stat_activity where datname = 'shared' and usename = 'app'"
+        wait_until(lambda: self.postgres.sql(text) == [(1,)], what="one server, as the lower plan allows")
 
     def test_suspend_and_resume(self):
         weir = self.weir()
