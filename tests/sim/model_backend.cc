@@ -28,7 +28,7 @@ std::uint32_t auth_limit(char type) { return type == 'p' ? protocol::kMaxAuthMes
 }  // namespace
 
 ModelBackend::ModelBackend(ModelPostgres& postgres, std::unique_ptr<net::Stream> stream, std::uint32_t pid)
-    : postgres_(postgres), stream_(std::move(stream)), pid_(pid) {
+    : postgres_(postgres), stream_(std::move(stream)), pid_(pid), since_(postgres.world.now()) {
   key_.resize(4);
   protocol::store_u32(key_.data(), static_cast<std::uint32_t>(postgres.world.rng().u64()));
   stream_->set_handler(*this);
@@ -62,6 +62,9 @@ void ModelBackend::look_at_arrivals() {
     looked_at_ += frame.size;
     const Token token = token_in(rest.substr(kHeaderBytes, frame.size - kHeaderBytes));
     const int owner = token.client;
+    // A batch that has no Sync yet goes on, whatever came between.
+    const bool goes_on = std::string_view("PBDECH").find(last_type_) != std::string_view::npos;
+    last_type_ = frame.type;
     std::string shown(rest.substr(kHeaderBytes, std::min<std::size_t>(frame.size - kHeaderBytes, 40)));
     for (char& c : shown) c = c >= 32 && c < 127 ? c : '.';
     postgres_.world.trace("backend {} gets {} {}", pid_, frame.type, shown);
@@ -72,9 +75,15 @@ void ModelBackend::look_at_arrivals() {
       return violation("a request of client " + std::to_string(owner) + " while client " +
                        std::to_string(owner_) + " is still owed an answer");
     if (owner_ < 0) owner_since_ = postgres_.world.now();
-    owner_ = owner;
+    const bool begins = std::exchange(owner_, owner) < 0;
+    owner_serial_ = token.serial;
     if (!std::exchange(served_, true)) postgres_.check_served(where_);
+    if (begins && !goes_on) postgres_.check_working(owner);
   }
+}
+
+bool ModelBackend::working() const {
+  return state_ == State::Ready && owner_ >= 0 && postgres_.oracle.is_current(owner_, owner_serial_);
 }
 
 void ModelBackend::notified(std::uint32_t by, const PgSession::Notified& notified) {

@@ -38,6 +38,13 @@ class ModelBackend final : public net::Handler {
 
   // A notification was committed: it is told when its session is between two transactions.
   void notified(std::uint32_t by, const PgSession::Notified& notified);
+  // For a client that is still there.
+  bool working() const;
+  // For anybody, also one that has gone and has left it running.
+  bool busy() const { return owner_ >= 0; }
+  int owner() const { return owner_; }
+  Time busy_since() const { return owner_since_; }
+  Time since() const { return since_; }  // its connection was accepted
   // It has worked for a client of the pooler's.
   bool served() const { return served_; }
   // The last token of the client for whose temporary table it is kept, between two transactions; none:
@@ -84,8 +91,11 @@ class ModelBackend final : public net::Handler {
   std::optional<PgSession> session_;
   std::optional<protocol::ScramServer> scram_;
   std::string salt_;
-  int owner_ = -1;                     // the client that it works for
+  int owner_ = -1;                  // the client that it works for
+  std::uint64_t owner_serial_ = 0;  // of its last request
+  Time since_;
   Time owner_since_{}, busy_since_{};  // it works for owner_; the message came that runs
+  char last_type_ = 'S';               // of the messages that came
   bool served_ = false;
   bool asking_ = false;  // a question of the pooler's has been bound and not yet executed
   std::deque<std::pair<std::uint32_t, PgSession::Notified>> notifications_;  // to be told

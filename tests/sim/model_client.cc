@@ -7,6 +7,7 @@
 #include "protocol/frame.h"
 #include "protocol/messages.h"
 #include "protocol/secret.h"
+#include "tests/sim/stage.h"
 
 namespace pgweir::sim {
 
@@ -96,6 +97,7 @@ void ModelClient::connect() {
   awaiting_ = false;
   channels_.clear();
   block_pid_.clear();
+  in_block_ = false;
   session_.emplace(PgSession::Identity{plan_.where, 0}, plan_.settings);
   oracle_.connected(plan_.id, script_.serial() + 1);
   stream_ = loop_.connect(plan_.to, *this, {});
@@ -174,6 +176,15 @@ void ModelClient::fatal(Bytes body) {
   if (fields.sqlstate == "57P01" && state_ == State::Running && awaiting_ && drains_since_ != kNever &&
       waiting_since_ + kArrives < drains_since_ && world_.now() < drains_since_ + kDrains)
     violation("had asked before the pooler was told to end, and was turned away");
+  if (plan_.suspended && fields.message.find("is suspended") != std::string::npos) {
+    // Who is in the middle of its login may be one of those that are closed.
+    if (fields.sqlstate != "57P01" && (fields.sqlstate != "28000" || state_ != State::Login))
+      violation("FATAL " + fields.sqlstate + " " + fields.message);
+    if (fields.message.find(kSuspendedFor) == std::string::npos)
+      violation("is not told why: " + fields.message);
+    if (in_block_) violation("its tenant was suspended inside of its transaction, which was cut off");
+    return;
+  }
   if (!plan_.may_fail.contains(fields.sqlstate)) violation("FATAL " + fields.sqlstate + " " + fields.message);
 }
 
@@ -192,6 +203,8 @@ void ModelClient::login_message(char type, Bytes body) {
       cancel_key_ = in.rest();
       return;
     case 'Z':
+      if (plan_.suspended && plan_.suspended(waiting_since_))
+        violation("was let in, though its tenant has been suspended since before it came");
       if (!plan_.must_fail.empty()) violation("was let in, " + plan_.must_fail + " expected");
       for (const auto& [name, value] : session_->reported())
         if (told_[name] != value)
@@ -335,7 +348,8 @@ void ModelClient::matched(char type) {
     ++answered_;
     for (auto& [message, answers] : owed_)
       if (answers++ > 0) violation("was never told " + printable(message));
-    if (session_->tx_status() == 'I') {
+    in_block_ = session_->tx_status() != 'I';
+    if (!in_block_) {
       block_pid_.clear();
       channels_ = session_->channels();
       if (!pending_says("unlisten") && !pending_says("discard"))

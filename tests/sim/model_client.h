@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -47,7 +48,8 @@ class ModelClient final : public net::Handler {
     bool timed = false;                // its requests may be canceled for taking too long
     bool session_mode = false;         // it may be refused for any request
     bool eager = false;                // its first request follows the startup packet at once
-    bool orderly = true;               // an end in order must have been announced by FATAL
+    std::function<bool(Time since)> suspended;  // its tenant was, all the time since then
+    bool orderly = true;                        // an end in order must have been announced by FATAL
   };
   ModelClient(World& world, SimLoop& loop, Oracle& oracle, Notifications& notifications, Plan plan);
   ~ModelClient() override;
@@ -118,6 +120,7 @@ class ModelClient final : public net::Handler {
   std::string cancel_key_;
   std::optional<protocol::ScramClient> scram_;
   std::string block_pid_;  // whoami inside this transaction
+  bool in_block_ = false;  // it has been told that it is in a transaction
   unsigned steps_left_;
   unsigned signs_left_ = 2;
   bool winding_up_ = false;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "pooler/base/check.h"
+#include "tests/sim/limits_in_force.h"
 
 namespace pgweir::sim {
 
@@ -51,9 +52,27 @@ std::string ModelPostgres::may_log_in(const ModelBackend& backend) {
   if (limit != options_.allowed.end() && same > limit->second + listeners)
     world.violation("the pooler holds " + std::to_string(same) + " server connections for " +
                     backend.where() + ", allowed are " + std::to_string(limit->second));
+  check_opened(backend, listeners);
   ++logins_;
   held_most_ = std::max(held_most_, held);
   return {};
+}
+
+// What has begun under higher limits may end under lower ones, and is no reason not to open another one.
+void ModelPostgres::check_opened(const ModelBackend& fresh, std::size_t listeners) const {
+  if (!options_.in_force || is_side(fresh.where())) return;
+  const Time since = fresh.since() - options_.on_the_way;
+  std::size_t theirs = 1;
+  const Time lowered = options_.in_force->lowered_at(fresh.where()) + options_.on_the_way;
+  for (const auto& [pid, other] : backends_) {
+    if (!other->logged_in() || !other->held() || other->where() != fresh.where()) continue;
+    if (!other->busy() || other->busy_since() > lowered) ++theirs;
+  }
+  const std::size_t most = options_.in_force->most(fresh.where(), since);
+  if (theirs > most + listeners)
+    world.violation("the pooler holds " + std::to_string(theirs) + " server connections for " +
+                    fresh.where() + ", since the last was opened at most " + std::to_string(most) +
+                    " were allowed");
 }
 
 void ModelPostgres::check_served(const std::string& where) {
@@ -66,6 +85,20 @@ void ModelPostgres::check_served(const std::string& where) {
   if (static_cast<std::size_t>(serving) > limit->second)
     world.violation(std::to_string(serving) + " server connections of " + where +
                     " serve clients, allowed are " + std::to_string(limit->second));
+}
+
+void ModelPostgres::check_working(int client) const {
+  if (!options_.in_force) return;
+  const unsigned tenant = options_.tenant_of(client);
+  const auto most = options_.in_force->most(tenant, world.now() - options_.on_the_way);
+  const auto working = std::count_if(backends_.begin(), backends_.end(), [&](const auto& each) {
+    return each.second->held() && each.second->working() &&
+           options_.tenant_of(each.second->owner()) == tenant;
+  });
+  if (most && static_cast<std::size_t>(working) > *most)
+    world.violation("a transaction begins where " + std::to_string(working) +
+                    " server connections of tenant" + std::to_string(tenant) +
+                    " work for clients, allowed are " + std::to_string(*most));
 }
 
 void ModelPostgres::check_temps() const {

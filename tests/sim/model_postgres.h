@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -19,6 +20,8 @@
 #include "tests/sim/sim_net.h"
 
 namespace pgweir::sim {
+
+class LimitsInForce;
 
 class ModelPostgres final : public net::Acceptor {
  public:
@@ -38,6 +41,10 @@ class ModelPostgres final : public net::Acceptor {
     // The same by "database/user"; and one that only listens for each of its groups, which differ by what
     // their servers are opened with.
     std::map<std::string, std::size_t> allowed;
+    // Where they change: what holds when. A new session and a new transaction must be within it.
+    const LimitsInForce* in_force = nullptr;
+    std::function<unsigned(int client)> tenant_of;
+    Duration on_the_way{};                   // what was decided may arrive so much later
     std::set<std::string> databases;         // others are 3D000; empty: all exist
     Duration held_most{}, statement_most{};  // by one client; 0: as long as it likes
     std::size_t statements_most = 1000;      // that the pooler keeps in one session
@@ -81,7 +88,9 @@ class ModelPostgres final : public net::Acceptor {
   void ended(ModelBackend& backend);
   void notify(const ModelBackend& by, const PgSession::Notified& notified);
   void check_served(const std::string& where);  // those that work for clients are within the limit
-  void check_temps() const;                     // ... those that clients keep for their tables
+  void check_opened(const ModelBackend& fresh, std::size_t listeners) const;
+  void check_working(int client) const;  // ... those that do now, when one of them begins for this one
+  void check_temps() const;              // ... those that clients keep for their tables
   // A reload has changed the ceilings, and the next one changes them back: what was of one group may be of
   // two, each with a listener, though none of the first ever had a server.
   void ceilings_changed() { ceilings_ = 2; }

@@ -35,10 +35,25 @@ void ModelStore::change_one() {
   row.emplace_back("pool_size", std::to_string(world_.between(1, most)));
   row.emplace_back("weight", std::to_string(world_.between(1, 8)));
   if (world_.chance(50)) row.emplace_back("lock_timeout", world_.chance(50) ? "3s" : "4s");
+  if (world_.chance(15)) {
+    row.emplace_back("state", "suspended");
+    row.emplace_back("reason", kSuspendedFor);
+  }
   rows_[name] = std::move(row);
   if (world_.chance(80)) listener_.on_changed(world_.chance(10) ? "*" : name);
   if (world_.now() < Time(stage_.faults_for))
     world_.after(world_.between(Duration(10'000), Duration(400'000)), &loop_, [this] { change_one(); });
+  else
+    resume_all();
+}
+
+// Who is suspended for good is never served again.
+void ModelStore::resume_all() {
+  for (auto& [name, row] : rows_) {
+    const auto gone = std::erase_if(
+        row, [](const auto& field) { return field.first == "state" || field.first == "reason"; });
+    if (gone > 0) listener_.on_changed(name);
+  }
 }
 
 void ModelStore::set(const std::string&, const tiers::Change&, const tiers::Fields&, Done done) { done(""); }

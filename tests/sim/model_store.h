@@ -2,7 +2,8 @@
 // and loses them.
 //
 // It tells the truth when it is asked for a name for the first time: who is not known yet may be refused, who
-// is known must never notice. Rows that change keep their tenants within Stage::max_servers.
+// is known must never notice. Rows that change keep their tenants within Stage::max_servers; now
+// and then one is suspended, until `faults_for` at most.
 #pragma once
 
 #include <map>
@@ -31,6 +32,7 @@ class ModelStore final : public TierStore {
   void flush() override;
   void answer(const Asked& asked);
   void change_one();
+  void resume_all();
 
   World& world_;
   SimLoop& loop_;

@@ -74,6 +74,15 @@ void PoolerInSim::suspend(Duration how_long) {
   world_.after(how_long, nullptr, [order] { order(false); });
 }
 
+LimitsInForce::Limits PoolerInSim::limits() const {
+  LimitsInForce::Limits limits(stage_.tenants);
+  for (unsigned i = 0; i < stage_.tenants; ++i)
+    for (const Worker* worker : app_->shared().workers)
+      if (const Tenant* const tenant = worker->tenants().find("tenant" + std::to_string(i)))
+        limits[i] = {tenant->record.limits.max_server_connections, tenant->ended()};
+  return limits;
+}
+
 void PoolerInSim::shutdown() {
   loops_[0]->post([this] { app_->shutdown(); });
 }

@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "tests/sim/limits_in_force.h"
 #include "tests/sim/sim_net.h"
 #include "tests/sim/stage.h"
 
@@ -25,6 +26,8 @@ class PoolerInSim {
   void suspend(Duration how_long);
   void shutdown();
   bool stopped() const { return stopped_; }
+  // What it goes by now.
+  LimitsInForce::Limits limits() const;
   // After the stop: destroys the pooler; a stream or timer that is left is a violation.
   void tear_down();
 

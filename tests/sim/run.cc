@@ -18,11 +18,9 @@ constexpr Duration kTransactionMost = milliseconds(2'300), kStatementMost = mill
 constexpr Duration kStopped = seconds(50);  // shutdown_timeout and what closing takes
 // Statements that come before it is known that others have come.
 constexpr std::size_t kPipelined = 3;
-
-std::string where_of(const Stage& stage, unsigned tenant, const std::string& user) {
-  const std::string database = stage.shared_group ? "real" : "real" + std::to_string(tenant);
-  return database + "/" + user;
-}
+// What a server is told arrives after the network's latency, each way of a hand-over, and some.
+constexpr int kWays = 3;
+constexpr Duration kInBetween = milliseconds(5);
 }  // namespace
 
 Run::Run(std::uint64_t seed, const Scene& scene, Mode mode, World::Print print)
@@ -56,6 +54,14 @@ Run::Run(std::uint64_t seed, const Scene& scene, Mode mode, World::Print print)
     // Tenants of one group share their servers, and their limits add up.
     for (unsigned i = 0; i < stage_.tenants; ++i)
       options.allowed[where_of(stage_, i, stage_.own_users ? "own" : "app")] += stage_.max_servers;
+    if (stage_.store || stage_.reloads > 0) {
+      in_force_.emplace(stage_);
+      options.in_force = &*in_force_;
+      options.tenant_of = [this](int client) {
+        return clients_.at(static_cast<std::size_t>(client))->plan().tenant;
+      };
+      options.on_the_way = kWays * stage_.weather.latency_most + kInBetween;
+    }
     options.statements_most = stage_.statements_per_server + kPipelined;
     if (!stage_.session_mode) options.temps_most = std::size_t{stage_.max_pinned} * stage_.tenants;
   }
@@ -67,6 +73,7 @@ Run::Run(std::uint64_t seed, const Scene& scene, Mode mode, World::Print print)
     std::vector<net::Endpoint> where;
     for (const auto& host : hosts_) where.push_back(host->where());
     pooler_ = std::make_unique<PoolerInSim>(world_, network_, stage_, std::move(where));
+    if (in_force_) world_.after_each = [this] { in_force_->hold(world_.now(), pooler_->limits()); };
   }
   make_clients();
 }
@@ -153,6 +160,8 @@ ModelClient::Plan Run::plan(int id) {
     plan.timed = plan.may_break = true;
     for (const char* code : {"57014", "25P03", "25P04"}) plan.may_fail.insert(code);
   }
+  if (stage_.store && pooled)
+    plan.suspended = [this, tenant](Time since) { return in_force_->suspended(tenant, since); };
   plan.session_mode = stage_.session_mode;
   if (stage_.max_pinned < stage_.clients && pooled) plan.may_refuse.insert("53400");
   if (stage_.shutdown_midway && pooled) {
@@ -381,6 +390,7 @@ void Run::finish() {
     world_.violation("server connections are left after the end");
   world_.run(world_.now() + seconds(100), [] { return false; });
   oracle_.check_ledger();
+  world_.after_each = {};
   if (pooler_) pooler_->tear_down();
 }
 

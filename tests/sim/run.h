@@ -8,8 +8,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
+#include "tests/sim/limits_in_force.h"
 #include "tests/sim/model_client.h"
 #include "tests/sim/model_postgres.h"
 #include "tests/sim/oracle.h"
@@ -60,6 +62,7 @@ class Run {
   Mode mode_;
   Stage stage_;
   std::unique_ptr<Shares> shares_;
+  std::optional<LimitsInForce> in_force_;  // where limits change
   Network network_;
   Oracle oracle_;
   std::unique_ptr<Notifications> notifications_;

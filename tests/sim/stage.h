@@ -36,6 +36,8 @@ enum class Load : std::uint8_t {
 };
 constexpr std::chrono::milliseconds kWork{50};
 
+constexpr const char* kSuspendedFor = "invoice 7 is open";  // a tenant of a store
+
 struct Stage {
   unsigned workers = 2;
   unsigned hosts = 1;  // of the backend: a primary and its standbys

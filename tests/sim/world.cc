@@ -68,6 +68,7 @@ bool World::run(Time limit, const std::function<bool()>& done) {
       event.run();
     }
     current_ = nullptr;
+    if (after_each) after_each();
   }
   return true;
 }

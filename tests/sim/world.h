@@ -54,6 +54,8 @@ class World {
   SimLoop* current() const { return current_; }
   void add_loop(SimLoop& loop) { loops_.push_back(&loop); }
 
+  // Called behind each event; whoever needs it sets it.
+  std::function<void()> after_each;
   // Runs events until `done` holds; false when `limit` was reached first or nothing is left to happen.
   bool run(Time limit, const std::function<bool()>& done);
 
