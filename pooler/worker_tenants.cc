@@ -185,7 +185,11 @@ void Worker::follow(Tenant& tenant, const tiers::Tenant& record) {
   // Whoever is in a transaction ends with it.
   std::vector<Session*> idle;
   for (auto& [id, session] : sessions_)
+#ifdef PGWEIR_PLANT_CUT_SUSPENDED
+    if (&session->tenant() == &tenant) idle.push_back(session.get());
+#else
     if (&session->tenant() == &tenant && session->between_transactions()) idle.push_back(session.get());
+#endif
   for (Session* session : idle) session->end(tenant.why_ended());
 }
 
