@@ -202,7 +202,7 @@ Change spelled(const Fields& row, const Change& change) {
   Change exact{change.set, {}};
   for (const auto& [key, value] : row) {
     const std::string name = field_name(key);
-    const auto given = [&](const auto& field) { return field.first == key; };
+    const auto given = [&key = key](const auto& field) { return field.first == key; };
     const auto replaced = [&](const auto& field) { return field_name(field.first) == name; };
     const auto dropped = [&](const std::string& each) { return field_name(each) == name; };
     if (std::any_of(change.drop.begin(), change.drop.end(), dropped) ||
