@@ -69,14 +69,14 @@ void add_waiting(std::vector<LimitView>& rows, const Worker& home, const Tenant&
     const Error error = longest->why_waiting();
     why = fmt::format("{}: {} {}", error.message, error.detail, error.hint);
   }
-  rows.push_back({"clients that wait", std::to_string(waiting), "", why});
   const std::size_t logins = home.logins_waiting(tenant.record.name);
-  why.clear();
+  std::string full;
   if (logins > 0) {
     const Error error = tiers::too_many_clients(tenant.record, tenant.clients, home.snapshot().directory);
-    why = fmt::format("{}: {} {}", error.message, error.detail, error.hint);
+    full = fmt::format("{}: {} {}", error.message, error.detail, error.hint);
   }
-  rows.push_back({"logins that wait", std::to_string(logins), "", why});
+  rows.push_back({"logins that wait", std::to_string(logins), "", full});
+  rows.push_back({"clients that wait", std::to_string(waiting), "", why});
 }
 
 }  // namespace
