@@ -36,7 +36,7 @@ std::string told_argument(const Request& request) {
   if (request.command->action != Action::SetSetting) {
     std::string told = request.argument;
     for (const std::string* more : {&request.field, &request.value})
-      if (!more->empty()) told += " " + *more;
+      if (!more->empty()) told += (told.empty() ? "" : " ") + *more;
     return told;
   }
   return fmt::format("{} = {}", request.argument, conf::shown_value(request.argument, request.value));

@@ -305,8 +305,7 @@ std::vector<Cell> cells(const PoolRow& row) { return table_cells(kPools, row); }
 
 void put_pinned_clients(std::string& out, std::span<const ConnectionRow> rows) {
   protocol::put_row_description(out, head_of(kPinnedClients));
-  for (const ConnectionRow& row : rows)
-    if (row.pins != 0) put_row(out, kPinnedClients, {row});
+  for (const ConnectionRow& row : rows) put_row(out, kPinnedClients, {row});
 }
 
 void put_sockets(std::string& out, std::span<const ConnectionRow> rows, std::int64_t now_s) {

@@ -23,8 +23,10 @@ constexpr auto kNone = Argument::None;
 constexpr auto kDatabase = Argument::Database;
 constexpr auto kOneDatabase = Argument::OneDatabase;
 constexpr auto kClient = Argument::Client;
-constexpr auto kPage = Argument::Page;
-constexpr auto kList = Argument::List;
+
+// Without a LIMIT there are so many rows of what there may be 100,000 of; bills are made of all.
+constexpr std::uint32_t kManyRows = 1000;
+constexpr Keys keyed(std::string_view column) { return {Keys::Kind::Name, column, column}; }
 
 constexpr std::uint32_t kMoveSecondsMost = 3600;
 constexpr std::string_view kShow = "SHOW ";
@@ -34,11 +36,17 @@ constexpr std::array kCommands{
     Command{"SHOW ACTIVE_SOCKETS", Action::ShowActiveSockets, kNone, "SHOW", kStats,
             "connections on which something is going on"},
     Command{"SHOW BACKENDS", Action::ShowBackends, kNone, "SHOW", kStats,
-            "hosts of Postgres, and how many connections each may have and has"},
+            "hosts of Postgres, and how many connections each may have and has", keyed("name")},
     Command{"SHOW BREAKERS", Action::ShowBreakers, kNone, "SHOW", kStats,
-            "circuit breakers of backends, and those of single databases and users that have met trouble"},
-    Command{"SHOW CEILINGS", Action::ShowCeilings, kDatabase, "SHOW", kStats,
-            "what sessions of each tier, or of one database, may ask Postgres for"},
+            "circuit breakers of backends, and those of single databases and users that have met trouble",
+            keyed("backend/database/user")},
+    Command{"SHOW CEILINGS",
+            Action::ShowCeilings,
+            kDatabase,
+            "SHOW",
+            kStats,
+            "what sessions of each tier, or of one database, may ask Postgres for",
+            {Keys::Kind::Name, "parameter", "tier/parameter/kind"}},
     Command{"SHOW CLIENTS", Action::ShowClients, kNone, "SHOW", kStats,
             "who is connected, and what it waits for"},
     Command{"SHOW CONFIG", Action::ShowConfig, kNone, "SHOW", kStats,
@@ -50,40 +58,59 @@ constexpr std::array kCommands{
     Command{"SHOW DNS_ZONES", Action::ShowDnsZones, kNone, "SHOW", kStats, "empty, as well"},
     Command{"SHOW HELP", Action::ShowHelp, kNone, "SHOW", kStats, "this list"},
     Command{"SHOW LIMIT", Action::ShowLimit, Argument::Tenant, "SHOW", kStats,
-            "what a tenant may have, which rule says so, and why its clients wait"},
+            "what a tenant may have, which rule says so, and why its clients wait", keyed("limit")},
     Command{"SHOW LISTS", Action::ShowLists, kNone, "SHOW", kStats, "how many of each there are"},
     Command{"SHOW MEM", Action::ShowMem, kNone, "SHOW", kStats, "objects that clients and servers take"},
     Command{"SHOW PEER_POOLS", Action::ShowPeerPools, kNone, "SHOW", kStats, "empty: there are no peers"},
     Command{"SHOW PEERS", Action::ShowPeers, kNone, "SHOW", kStats, "empty, as well"},
-    Command{"SHOW PINNED_CLIENTS", Action::ShowPinnedClients, kNone, "SHOW", kStats,
-            "who keeps a server between transactions, and why"},
-    Command{"SHOW PINS", Action::ShowPins, kList, "SHOW", kStats,
-            "how many clients of each database do, by reason; LIKE, LIMIT and AFTER as of SHOW TENANTS"},
+    Command{"SHOW PINNED_CLIENTS",
+            Action::ShowPinnedClients,
+            kNone,
+            "SHOW",
+            kStats,
+            "who keeps a server between transactions, and why",
+            {Keys::Kind::Number, "database", "id"}},
+    Command{"SHOW PINS", Action::ShowPins, kNone, "SHOW", kStats,
+            "how many clients of each database do, by reason", keyed("database")},
     Command{"SHOW POOLS", Action::ShowPools, kNone, "SHOW", kStats,
             "clients and servers per database and user"},
     Command{"SHOW SERVERS", Action::ShowServers, kNone, "SHOW", kStats, "connections to Postgres"},
     Command{"SHOW SOCKETS", Action::ShowSockets, kNone, "SHOW", kStats,
             "clients and servers with what waits to be sent"},
     Command{"SHOW STATE", Action::ShowState, kNone, "SHOW", kStats, "whether the pooler is active or paused"},
-    Command{
-        "SHOW STATEMENTS", Action::ShowStatements, kPage, "SHOW", kStats,
-        "prepared statements by database and user, how often they were used and where they are known; LIKE, "
-        "LIMIT and AFTER as of SHOW TENANTS"},
+    Command{"SHOW STATEMENTS",
+            Action::ShowStatements,
+            kNone,
+            "SHOW",
+            kStats,
+            "prepared statements by database and user, how often they were used and where they are known",
+            {Keys::Kind::Name, "database", "name", kManyRows}},
     Command{"SHOW STATS", Action::ShowStats, kNone, "SHOW", kStats,
             "traffic per database: totals since the start, averages over the last minute"},
     Command{"SHOW STATS_AVERAGES", Action::ShowStatsAverages, kNone, "SHOW", kStats,
             "only the averages of it"},
     Command{"SHOW STATS_TOTALS", Action::ShowStatsTotals, kNone, "SHOW", kStats, "only the totals of it"},
-    Command{"SHOW TENANTS", Action::ShowTenants, kPage, "SHOW", kStats,
-            "tenants, their tiers and what they use; LIKE 'a%' LIMIT 100 AFTER 'acme' shows a part"},
-    Command{"SHOW TIERS", Action::ShowTiers, kList, "SHOW", kStats,
-            "tiers and what each allows; LIKE, LIMIT and AFTER, too"},
+    Command{"SHOW TENANTS",
+            Action::ShowTenants,
+            kNone,
+            "SHOW",
+            kStats,
+            "tenants, their tiers and what they use",
+            {Keys::Kind::Name, "tenant", "tenant", kManyRows}},
+    Command{"SHOW TIERS", Action::ShowTiers, kNone, "SHOW", kStats, "tiers and what each allows",
+            keyed("tier")},
     Command{"SHOW TOTALS", Action::ShowTotals, kNone, "SHOW", kStats, "the same, of all databases together"},
-    Command{"SHOW USAGE", Action::ShowUsage, kList, "SHOW", kStats,
-            "what each tenant has used since the start, as it is billed; LIKE, LIMIT and AFTER, too"},
+    Command{"SHOW USAGE", Action::ShowUsage, kNone, "SHOW", kStats,
+            "what each tenant has used since the start, as it is billed", keyed("tenant")},
     Command{"SHOW USERS", Action::ShowUsers, kNone, "SHOW", kStats, "users and their connections"},
     Command{"SHOW VERSION", Action::ShowVersion, kNone, "SHOW", kStats, "the version"},
-    Command{"SHOW WORKERS", Action::ShowWorkers, kNone, "SHOW", kStats, "the threads, and what each carries"},
+    Command{"SHOW WORKERS",
+            Action::ShowWorkers,
+            kNone,
+            "SHOW",
+            kStats,
+            "the threads, and what each carries",
+            {Keys::Kind::Number, "worker", "worker"}},
     Command{"BREAKER OPEN", Action::BreakerOpen, Argument::Backend, "BREAKER", kAdmin,
             "make no connection to it until the next BREAKER order, and close those that there are as they "
             "come free"},
@@ -330,39 +357,50 @@ Expected<Request> parse_set(Tokens tokens) {
   return Request{.command = find(kSetSetting), .argument = lower(rest[0].text), .value = rest[2].text};
 }
 
+// All digits, and not too many.
+template <class Number>
+bool read_number(std::string_view text, Number& number) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
 Expected<Request> parse_client(const Command& command, Tokens rest) {
   Request request{.command = &command, .argument = rest.empty() ? "" : rest[0].text};
-  const std::string& text = request.argument;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), request.client);
-  if (rest.size() == 1 && error == std::errc() && end == text.data() + text.size()) return request;
+  if (rest.size() == 1 && read_number(request.argument, request.client)) return request;
   return syntax_error(fmt::format("{} takes the id of one client", command.words),
                       "SHOW CLIENTS has it in the column id.");
 }
 
-Expected<Request> parse_page(const Command& command, Tokens rest) {
-  Request request{.command = &command, .argument = in_words(rest)};
-  if (command.argument == Argument::List) request.page.limit = Page::kAll;
-  while (!rest.empty()) {
+std::string pages_of(const Command& command) {
+  return fmt::format("LIKE is compared with the column {}, and AFTER takes the {} of the last row before.",
+                     command.keys.like, command.keys.after);
+}
+
+Expected<void> parse_page(const Command& command, Tokens rest, Page& page) {
+  for (page.limit = command.keys.limit; !rest.empty(); rest = rest.subspan(2)) {
     const std::string word = upper(rest[0].text);
-    const bool value = rest.size() > 1;
+    const bool value = rest.size() > 1 && rest[0].kind == Token::Kind::Word;
     const bool text = value && rest[1].kind != Token::Kind::Symbol;
     if (word == "LIKE" && text) {
-      request.page.like = rest[1].text;
+      page.like = rest[1].text;
     } else if (word == "AFTER" && text) {
-      request.page.after = rest[1].text;
+      page.after = rest[1].text;
+      if (command.keys.kind == Keys::Kind::Number && !page.after.empty() &&
+          !read_number(page.after, page.after_number))
+        return syntax_error(fmt::format("AFTER takes a number here, not {}", quoted(page.after)),
+                            pages_of(command));
     } else if (word == "LIMIT" && value) {
-      const std::string& number = rest[1].text;
-      const auto [end, error] =
-          std::from_chars(number.data(), number.data() + number.size(), request.page.limit);
-      if (error != std::errc() || end != number.data() + number.size())
-        return syntax_error(fmt::format("LIMIT takes a whole number, not {}", quoted(number)));
+      if (!read_number(rest[1].text, page.limit))
+        return syntax_error(fmt::format("LIMIT takes a whole number, not {}", quoted(rest[1].text)),
+                            "It is how many rows are shown at most.");
     } else {
-      return syntax_error(fmt::format(
-          "{} takes names of columns, LIKE 'pattern', LIMIT count and AFTER 'name'", command.words));
+      return syntax_error(
+          fmt::format("{} takes names of columns, LIKE 'pattern', LIMIT count and AFTER 'key'",
+                      command.words),
+          pages_of(command));
     }
-    rest = rest.subspan(2);
   }
-  return request;
+  return {};
 }
 
 std::string_view usage_of(Argument argument) {
@@ -378,8 +416,6 @@ std::string_view usage_of(Argument argument) {
     case Argument::OverrideTo: return " tenant field value";
     case Argument::Move: return " tenant TO backend [seconds]";
     case Argument::Reason: return " tenant ['reason']";
-    case Argument::Page:
-    case Argument::List: return " ...";
   }
   return "";
 }
@@ -415,12 +451,9 @@ Expected<Request> parse_move(const Command& command, Tokens rest) {
   Request request{.command = &command};
   bool good = (rest.size() == 3 || rest.size() == 4) && is_name(rest[0]) &&
               rest[1].kind == Token::Kind::Word && upper(rest[1].text) == "TO" && is_name(rest[2]);
-  if (good && rest.size() == 4) {
-    const std::string& number = rest[3].text;
-    const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), request.seconds);
-    good = error == std::errc() && end == number.data() + number.size() && request.seconds >= 1 &&
+  if (good && rest.size() == 4)
+    good = read_number(rest[3].text, request.seconds) && request.seconds >= 1 &&
            request.seconds <= kMoveSecondsMost;
-  }
   if (!good)
     return syntax_error(
         fmt::format("{} takes{}", command.words, usage_of(command.argument)),
@@ -459,8 +492,6 @@ Expected<Request> parse_arguments(const Command& command, Tokens rest) {
     case Argument::Override:
     case Argument::OverrideTo: return parse_override(command, rest);
     case Argument::Move: return parse_move(command, rest);
-    case Argument::Page:
-    case Argument::List: return parse_page(command, rest);
     case Argument::Database:
     case Argument::OneDatabase:
     case Argument::Backend: return parse_name(command, rest);
@@ -468,23 +499,24 @@ Expected<Request> parse_arguments(const Command& command, Tokens rest) {
   return Request{.command = &command};
 }
 
-bool begins_page(const Token& token) {
-  const std::string word = token.kind == Token::Kind::Word ? upper(token.text) : "";
-  return word == "LIKE" || word == "LIMIT" || word == "AFTER";
-}
 bool is_comma(const Token& token) { return token.kind == Token::Kind::Symbol && token.text == ","; }
+// Whether a page begins with this: a column may be called the same, and has a comma behind it or nothing.
+bool begins_page(const Command& command, Tokens rest) {
+  const std::string word = rest[0].kind == Token::Kind::Word ? upper(rest[0].text) : "";
+  if (word != "LIKE" && word != "LIMIT" && word != "AFTER") return false;
+  return lower(word) != command.keys.after || (rest.size() > 1 && !is_comma(rest[1]));
+}
 
-// Where the names of columns stand: in front of a page, and behind a name. One name alone is not a column's.
+// Where the names of columns stand: behind a name. One name alone is not a column's.
 std::size_t columns_begin(const Command& command, Tokens rest) {
   switch (command.argument) {
-    case Argument::None:
-    case Argument::Page:
-    case Argument::List: return 0;
-    case Argument::Database: return rest.size() > 1 && is_comma(rest[1]) ? 0 : 1;
+    case Argument::None: return 0;
+    case Argument::Database:
+      return rest.empty() || begins_page(command, rest) || (rest.size() > 1 && is_comma(rest[1])) ? 0 : 1;
     case Argument::Tenant:
     case Argument::OneDatabase:
     case Argument::Backend:
-    case Argument::Client: return 1;
+    case Argument::Client: return std::min<std::size_t>(rest.size(), 1);
     case Argument::Tier:
     case Argument::Override:
     case Argument::OverrideTo:
@@ -496,11 +528,11 @@ std::size_t columns_begin(const Command& command, Tokens rest) {
 
 // SHOW what [argument] [column, ...] [page].
 Expected<Request> parse_show(const Command& command, Tokens rest) {
-  const std::size_t begin = std::min(columns_begin(command, rest), rest.size());
-  const bool paged = command.argument == Argument::Page || command.argument == Argument::List;
+  const std::size_t begin = columns_begin(command, rest);
+  const bool paged = command.keys.kind != Keys::Kind::None;
   std::vector<std::string> columns;
   std::size_t at = begin;
-  for (bool more = at < rest.size() && !(paged && begins_page(rest[0])); more; ++at) {
+  for (bool more = at < rest.size() && !(paged && begins_page(command, rest.subspan(at))); more; ++at) {
     if (at == rest.size() || !is_name(rest[at]))
       return syntax_error(fmt::format("{} takes names of its columns, with commas between", command.words),
                           "A name with unusual letters stands in double quotes.");
@@ -512,9 +544,16 @@ Expected<Request> parse_show(const Command& command, Tokens rest) {
   }
   if (at < rest.size() && !paged)
     return syntax_error(fmt::format("{} takes no argument such as {}", command.words, quoted(rest[at].text)),
-                        "Names of its columns may stand there, with commas between.");
-  auto request = parse_arguments(command, paged ? rest.subspan(at) : rest.first(begin));
-  if (request) request->columns = std::move(columns);
+                        "Names of its columns may stand there, with commas between; SHOW HELP tells what "
+                        "takes LIKE, LIMIT and AFTER.");
+  auto request = parse_arguments(command, rest.first(begin));
+  if (!request) return request;
+  request->columns = std::move(columns);
+  if (!paged) return request;
+  const Tokens page = rest.subspan(at);
+  if (auto read = parse_page(command, page, request->page); !read)
+    return tl::unexpected(std::move(read.error()));
+  request->value = in_words(page);
   return request;
 }
 
@@ -592,11 +631,22 @@ std::string help(Role role) {
   std::string text;
   for (const Command& command : kCommands) {
     if (command.help.empty() || !may(role, command)) continue;
-    const std::string usage = fmt::format("{}{}", command.words, usage_of(command.argument));
+    const bool paged = command.keys.kind != Keys::Kind::None;
+    const std::string usage =
+        fmt::format("{}{}{}", command.words, usage_of(command.argument), paged ? " ..." : "");
     text += fmt::format("\n{:<20}  {}", usage, command.help);
   }
-  if (!text.empty())
-    text += "\nSHOW ... column, ...   only these columns, of any of them: SHOW CLIENTS user, state";
+  if (text.empty()) return text;
+  text += "\nSHOW ... column, ...   only these columns, of any of them: SHOW CLIENTS user, state";
+  std::vector<std::string> keys;
+  for (const Command& command : kCommands)
+    if (command.keys.kind != Keys::Kind::None && may(role, command))
+      keys.push_back(fmt::format("{} {}", command.words.substr(kShow.size()), command.keys.after));
+  text += fmt::format(
+      "\nSHOW ... LIKE 'a%' LIMIT 100 AFTER 'acme'   a part of those with ..., behind all else; AFTER takes "
+      "of "
+      "the last row before: {}",
+      fmt::join(keys, ", "));
   return text;
 }
 

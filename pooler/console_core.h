@@ -91,20 +91,29 @@ enum class Argument : std::uint8_t {
   OverrideTo,   // tenant field value
   Move,         // tenant TO backend [seconds]
   Reason,       // tenant ['reason']
-  Page,         // [LIKE pattern] [LIMIT count] [AFTER name], in any order
-  List,         // the same, and all rows where there is no LIMIT
 };
 
-// Which rows of a list, in the order of their names.
+// A part of a list: [LIKE pattern] [LIMIT count] [AFTER key], in any order, behind all else. It comes in the
+// order of the keys; whoever wants the next part gives the last one's key. Rows that come or go meanwhile are
+// there or not; others are shown once.
 struct Page {
-  static constexpr std::uint32_t kLimit = 1000;  // unless the command says otherwise
   static constexpr std::uint32_t kAll = 0xffffffff;
   std::string like = "%";  // '%' is any text, '_' any letter, '\\' takes a letter as it is
-  std::uint32_t limit = kLimit;
-  std::string after;  // empty: from the first
+  std::uint32_t limit = kAll;
+  std::string after;               // empty: from the first
+  std::uint64_t after_number = 0;  // the same, where keys are numbers
+  bool everything() const { return like == "%" && limit == kAll && after.empty(); }
   friend bool operator==(const Page&, const Page&) = default;
 };
 bool matches(std::string_view name, std::string_view like);
+
+// Columns that a page of a list goes by; of several the values with '/' between, without those that are NULL.
+struct Keys {
+  enum class Kind : std::uint8_t { None, Name, Number } kind = Kind::None;  // None: there are no pages
+  std::string_view like{};
+  std::string_view after{};          // rows that have the same there are not separated, whatever the limit
+  std::uint32_t limit = Page::kAll;  // unless the request says otherwise
+};
 
 struct Command {
   std::string_view words;  // upper case, one space between
@@ -113,6 +122,7 @@ struct Command {
   std::string_view tag;      // of CommandComplete
   Role least = Role::Admin;  // whoever adds a row and says nothing gives it to nobody else
   std::string_view help;     // empty: not told in HELP
+  Keys keys{};               // of a SHOW
 };
 
 std::span<const Command> commands();
@@ -122,7 +132,7 @@ struct Request {
   const Command* command = nullptr;  // static
   std::string argument{};            // empty: none given
   std::string field{};               // of a tier
-  std::string value{};               // what stands behind it: of a setting, a tier, a reason
+  std::string value{};               // what stands behind it: of a setting, a tier, a reason; a page's words
   std::uint32_t client = 0;
   std::uint32_t seconds = 0;  // 0: none given
   Page page{};

@@ -86,7 +86,6 @@ void ConsoleSession::State::run(const Request& request) {
       console::put_value(out, "version", protocol::kTextOid, "PgBouncer " + version());
       break;
     case Action::ShowHelp: protocol::put_notice(out, "Console commands:" + console::help(role())); break;
-    case Action::ShowBackends: console::put_backends(out, console::backends(worker)); break;
     case Action::ShowDnsHosts: console::put_dns_hosts(out); break;
     case Action::ShowDnsZones: console::put_dns_zones(out); break;
     case Action::ShowPeerPools: console::put_peer_pools(out); break;
@@ -99,6 +98,7 @@ void ConsoleSession::State::run(const Request& request) {
       console::put_state(out, rows);
       break;
     }
+    case Action::ShowBackends:
     case Action::ShowBreakers:
     case Action::ShowClients:
     case Action::ShowDatabases:
@@ -165,10 +165,8 @@ void ConsoleSession::State::run(const Request& request) {
 
 void ConsoleSession::State::gather(const Request& request) {
   const Action action = request.command->action;
-  console::Beside beside = console::beside(worker.snapshot(), request.page);
-  if (action == Action::ShowBreakers) beside.breakers = console::breakers(worker);
   // On a helper thread: values only.
-  const auto write = [action, beside = std::move(beside),
+  const auto write = [action, beside = console::beside(worker.snapshot(), request.page),
                       places = request.places](const console::Report& report) {
     std::string out;
     console::put_report(out, action, report, beside);
@@ -371,6 +369,32 @@ void ConsoleSession::State::disable_or_enable(const Request& request) {
   });
 }
 
+namespace {
+// Of one tenant, or of all tiers. Any thread.
+std::vector<console::CeilingRow> ceiling_rows(const Snapshot& snapshot,
+                                              const std::optional<tiers::Tenant>& record,
+                                              std::map<std::string, CeilingTally>& counted) {
+  using console::SideRole;
+  std::vector<console::CeilingRow> rows;
+  const auto& tiers = snapshot.directory.tiers();
+  if (record) {
+    const auto base = tiers.find(record->limits.name);
+    const BackendView* const backend = snapshot.backend(record->backend);
+    const bool ends = backend && SideConnection::possible(*backend);
+    console::add_ceilings(rows,
+                          {record->limits, base == tiers.end() ? record->limits : base->second, record->name,
+                           ends ? SideRole::Set : SideRole::Missing},
+                          counted[record->limits.name]);
+  } else {
+    const bool ends =
+        std::all_of(snapshot.backends.begin(), snapshot.backends.end(), SideConnection::possible);
+    for (const auto& [name, tier] : tiers)
+      console::add_ceilings(rows, {tier, tier, {}, ends ? SideRole::Set : SideRole::Missing}, counted[name]);
+  }
+  return rows;
+}
+}  // namespace
+
 void ConsoleSession::State::show_ceilings(const std::optional<tiers::Tenant>& record) {
   // Of all workers, by tier.
   struct Counted {
@@ -387,28 +411,13 @@ void ConsoleSession::State::show_ceilings(const std::optional<tiers::Tenant>& re
           add(counted->tiers[record->limits.name], tenant->guard.tally());
       },
       if_here([counted, record](State& state) {
-        std::vector<console::CeilingRow> rows;
-        const Snapshot& snapshot = state.worker.snapshot();
-        const auto& tiers = snapshot.directory.tiers();
-        using console::SideRole;
-        if (record) {
-          const auto base = tiers.find(record->limits.name);
-          const BackendView* const backend = snapshot.backend(record->backend);
-          const bool ends = backend && SideConnection::possible(*backend);
-          console::add_ceilings(rows,
-                                {record->limits, base == tiers.end() ? record->limits : base->second,
-                                 record->name, ends ? SideRole::Set : SideRole::Missing},
-                                counted->tiers[record->limits.name]);
-        } else {
-          const bool ends =
-              std::all_of(snapshot.backends.begin(), snapshot.backends.end(), SideConnection::possible);
-          for (const auto& [name, tier] : tiers)
-            console::add_ceilings(rows, {tier, tier, {}, ends ? SideRole::Set : SideRole::Missing},
-                                  counted->tiers[name]);
-        }
-        std::string out;
-        console::put_ceilings(out, rows);
-        state.show(std::move(out));
+        const Request& request = state.requests.front();
+        auto text = std::make_shared<std::string>();
+        state.worker.loop().offload(
+            [text, counted, record, snapshot = state.worker.snapshot_ref(), page = request.page] {
+              console::put_ceilings(*text, ceiling_rows(*snapshot, record, counted->tiers), page);
+            },
+            state.if_here([text](State& here) { here.show(std::move(*text)); }));
       }));
 }
 
@@ -473,7 +482,7 @@ void ConsoleSession::State::show_limit(const std::string& tenant) {
                          if_here([](State& state, const Expected<std::vector<console::LimitView>>& rows) {
                            if (!rows) return state.failed(rows.error());
                            std::string out;
-                           console::put_limits(out, *rows);
+                           console::put_limits(out, *rows, state.requests.front().page);
                            state.show(std::move(out));
                          }));
 }

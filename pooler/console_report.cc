@@ -87,6 +87,45 @@ BreakerRow breaker_row(const std::string& backend, const BreakerView& view, Time
   return row;
 }
 
+BreakerRow breaker_row(Shared& shared, const BackendView& backend, Time now) {
+  return breaker_row(backend.settings.name, shared.breaker(backend.settings.name).view(now), now);
+}
+
+// "a:5432 primary, b:5432 standby, c:5432 failed"
+std::string hosts_text(const BackendView& backend, const HostBook& book) {
+  std::string text;
+  for (const net::Endpoint& host : backend.hosts) {
+    text += (text.empty() ? "" : ", ") + net::text(host);
+    for (const HostBook::Host& each : book.hosts()) {
+      if (each.endpoint != host) continue;
+      if (each.role != HostRole::Unknown)
+        text += fmt::format(" {}", name(each.role));
+      else if (each.failed > 0)
+        text += " failed";
+    }
+  }
+  return text;
+}
+
+BackendRow backend_row(Shared& shared, const BackendView& backend) {
+  const BackendBudget& budget = shared.budget(backend.settings.name);
+  const HostBook book = shared.hosts(backend.settings.name).view();
+  BackendRow row{backend.settings.name,
+                 backend.settings.host,
+                 backend.settings.port,
+                 budget.used(),
+                 budget.limit(),
+                 budget.starved(),
+                 hosts_text(backend, book),
+                 conf::name(session_attrs(backend.settings))};
+  if (backend.hosts.size() > 1) {
+    const net::Endpoint& host = book.in_use() ? *book.in_use() : backend.hosts[0];
+    row.host = host.host;
+    row.port = host.port;
+  }
+  return row;
+}
+
 // What one worker knows; deques, because a vector that grows moves all its rows at once.
 struct Part {
   std::deque<PoolRow> pools;  // of one database and user there may be several
@@ -94,6 +133,7 @@ struct Part {
   std::deque<StatsRow> stats;
   std::deque<PinRow> pins;
   std::deque<ConnectionRow> connections;
+  std::deque<BackendRow> backends;
   std::deque<BreakerRow> breakers;
   std::map<std::string, StatementRow> statements;  // by name
   WorkerRow worker;
@@ -108,6 +148,7 @@ struct Needs {
   bool pools = false;
   bool clients = false;
   bool servers = false;
+  bool backends = false;  // of one worker, since all share them
   bool breakers = false;
   bool statements = false;
 };
@@ -117,7 +158,8 @@ Needs needs(Action action) {
     case Action::ShowClients:
     case Action::ShowPinnedClients: return {.clients = true};
     case Action::ShowServers: return {.servers = true};
-    case Action::ShowBreakers: return {.breakers = true};
+    case Action::ShowBackends: return {.backends = true};
+    case Action::ShowBreakers: return {.backends = true, .breakers = true};
     case Action::ShowStatements: return {.statements = true};
     case Action::ShowPins:
     case Action::ShowStats:
@@ -156,7 +198,6 @@ Needs needs(Action action) {
     case Action::Reconnect:
     case Action::Suspend:
     case Action::WaitClose:
-    case Action::ShowBackends:
     case Action::ShowCeilings:
     case Action::ShowConfig:
     case Action::ShowHelp:
@@ -184,7 +225,7 @@ class Collection : public std::enable_shared_from_this<Collection> {
   Collection(Worker& worker, Needs needs, const Page& page, std::function<void(std::shared_ptr<Part>)> done)
       : worker_(worker), needs_(needs), done_(std::move(done)), statements_(page) {
     if (needs.tenants) worker.charge_servers();
-    if (needs.breakers) add_breakers();
+    if (needs.backends) snapshot_ = worker.snapshot_ref();
     part_->worker.worker = worker.index();
     part_->worker.groups = worker.groups().size();
     part_->worker.tenants = worker.tenants().size();
@@ -200,7 +241,11 @@ class Collection : public std::enable_shared_from_this<Collection> {
     part_->forgotten_pins = worker.tenants().forgotten_pins();
   }
   void step() {
-    if (needs_.tenants) {
+    if (snapshot_) {
+      if (walk_backends()) snapshot_ = nullptr;
+    } else if (needs_.breakers) {
+      needs_.breakers = !walk_breakers();
+    } else if (needs_.tenants) {
       needs_.tenants = walk_tenants();
     } else if (needs_.pools || needs_.servers) {
       if (walk_groups()) needs_.pools = needs_.servers = false;
@@ -281,16 +326,32 @@ class Collection : public std::enable_shared_from_this<Collection> {
         added.pool_mode = known->record.limits.pool_mode;
     }
   }
-  // Few, since a breaker is kept only where something has failed lately.
-  void add_breakers() {
+  // True: all of them have been seen.
+  bool walk_backends() {
     const Time now = worker_.loop().now();
-    for (const auto& [key, breaker] : worker_.breakers().kept()) {
+    const std::vector<BackendView>& all = snapshot_->backends;
+    for (std::size_t seen = 0; seen < kWalkAtOnce && backends_seen_ < all.size(); ++seen, ++backends_seen_) {
+      if (needs_.breakers)
+        part_->breakers.push_back(breaker_row(worker_.shared(), all[backends_seen_], now));
+      else
+        part_->backends.push_back(backend_row(worker_.shared(), all[backends_seen_]));
+    }
+    return backends_seen_ == all.size();
+  }
+  bool walk_breakers() {
+    const Time now = worker_.loop().now();
+    const auto& kept = worker_.breakers().kept();
+    auto place = breaker_seen_ ? kept.upper_bound(*breaker_seen_) : kept.begin();
+    for (std::size_t seen = 0; place != kept.end(); ++place, ++seen) {
+      if (seen == kWalkAtOnce) return false;
+      const auto& [key, breaker] = *place;
+      breaker_seen_ = key;
       if (breaker->core.quiet(now)) continue;
-      BreakerRow& row =
-          part_->breakers.emplace_back(breaker_row(key.backend, breaker->view(worker_.loop().now()), now));
+      BreakerRow& row = part_->breakers.emplace_back(breaker_row(key.backend, breaker->view(now), now));
       row.database = key.database;
       row.user = key.user;
     }
+    return true;
   }
   bool walk_clients() {
     const Time now = worker_.loop().now();
@@ -359,6 +420,9 @@ class Collection : public std::enable_shared_from_this<Collection> {
   std::shared_ptr<Part> part_ = std::make_shared<Part>();
   BucketWalk tenants_, sessions_;
   GroupWalk groups_;
+  std::shared_ptr<const Snapshot> snapshot_;  // while backends are seen
+  std::size_t backends_seen_ = 0;
+  std::optional<GroupKey> breaker_seen_;  // the last one
   StatementWalk statements_;
 };
 
@@ -417,6 +481,7 @@ Report unite(std::vector<std::shared_ptr<Part>>& parts, const Snapshot& snapshot
     append(report.stats, part->stats);
     append(report.pins, part->pins);
     append(report.connections, part->connections);
+    append(report.backends, part->backends);
     append(report.breakers, part->breakers);
     for (auto& [name, row] : part->statements) report.statements.push_back(std::move(row));
     report.workers.push_back(part->worker);
@@ -489,50 +554,17 @@ void count(PoolRow& row, const Server& server) {
   }
 }
 
-namespace {
-// "a:5432 primary, b:5432 standby, c:5432 failed"
-std::string hosts_text(const BackendView& backend, const HostBook& book) {
-  std::string text;
-  for (const net::Endpoint& host : backend.hosts) {
-    text += (text.empty() ? "" : ", ") + net::text(host);
-    for (const HostBook::Host& each : book.hosts()) {
-      if (each.endpoint != host) continue;
-      if (each.role != HostRole::Unknown)
-        text += fmt::format(" {}", name(each.role));
-      else if (each.failed > 0)
-        text += " failed";
-    }
-  }
-  return text;
-}
-}  // namespace
-
 std::vector<BackendRow> backends(Worker& asking) {
   std::vector<BackendRow> rows;
-  for (const BackendView& backend : asking.snapshot().backends) {
-    const BackendBudget& budget = asking.shared().budget(backend.settings.name);
-    const HostBook book = asking.shared().hosts(backend.settings.name).view();
-    const conf::SessionAttrs wanted = session_attrs(backend.settings);
-    BackendRow row{
-        backend.settings.name, backend.settings.host, backend.settings.port,     budget.used(),
-        budget.limit(),        budget.starved(),      hosts_text(backend, book), conf::name(wanted)};
-    if (backend.hosts.size() > 1) {
-      const net::Endpoint& host = book.in_use() ? *book.in_use() : backend.hosts[0];
-      row.host = host.host;
-      row.port = host.port;
-    }
-    rows.push_back(std::move(row));
-  }
+  for (const BackendView& backend : asking.snapshot().backends)
+    rows.push_back(backend_row(asking.shared(), backend));
   return rows;
 }
 
 std::vector<BreakerRow> breakers(Worker& asking) {
   std::vector<BreakerRow> rows;
-  const Time now = asking.loop().now();
-  for (const BackendView& backend : asking.snapshot().backends) {
-    const std::string& name = backend.settings.name;
-    rows.push_back(breaker_row(name, asking.shared().breaker(name).view(now), now));
-  }
+  for (const BackendView& backend : asking.snapshot().backends)
+    rows.push_back(breaker_row(asking.shared(), backend, asking.loop().now()));
   return rows;
 }
 
@@ -561,7 +593,9 @@ void gather(Worker& asking, Action action, const Page& page, std::function<std::
           if (all->parts.size() == asking.shared().workers.size()) united();
         });
       };
-      std::make_shared<Collection>(*worker, needs(action), page, done_here)->step();
+      Needs needed = needs(action);
+      needed.backends = needed.backends && worker == &asking;
+      std::make_shared<Collection>(*worker, needed, page, done_here)->step();
     });
 }
 

@@ -24,7 +24,8 @@ struct Report {
   std::vector<PinRow> pins;
   std::vector<ConnectionRow> connections;  // of clients, servers or both
   std::vector<WorkerRow> workers;
-  std::vector<BreakerRow> breakers;  // of databases and users
+  std::vector<BackendRow> backends;
+  std::vector<BreakerRow> breakers;  // of backends, and of databases and users
   std::vector<StatementRow> statements;
   std::uint64_t clients = 0, logins = 0, servers = 0;
 };
@@ -41,7 +42,7 @@ DatabaseRow database_row(const Snapshot& snapshot, const tiers::Tenant& record);
 const std::string& tenant_of(const Group& group, const Server& server);
 void count(PoolRow& row, const Server& server);
 
-// The backends of the asking worker's configuration.
+// The backends of the asking worker's configuration, all at once.
 std::vector<BackendRow> backends(Worker& asking);
 std::vector<BreakerRow> breakers(Worker& asking);
 

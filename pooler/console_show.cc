@@ -1,6 +1,7 @@
 #include "pooler/console_show.h"
 
 #include <algorithm>
+#include <initializer_list>
 #include <map>
 #include <string_view>
 #include <utility>
@@ -40,17 +41,39 @@ void put_lists(std::string& out, const Report& report, std::uint64_t users) {
   put_lists(out, rows);
 }
 
-// Of rows in the order of their names; without a copy where all are asked for.
-template <class Row, class Name>
-void put_page(std::string& out, const std::vector<Row>& all, const Page& page, Name name,
+std::string joined(std::initializer_list<std::string_view> parts) {
+  std::string key;
+  for (const std::string_view part : parts)
+    if (!part.empty()) key.append(key.empty() ? "" : "/").append(part);
+  return key;
+}
+
+bool behind(const std::string& key, const Page& page) { return key > page.after; }
+bool behind(std::uint64_t key, const Page& page) { return page.after.empty() || key > page.after_number; }
+
+// What Page promises; `like` and `after` are a row's keys. Without a copy where all rows are asked for, and
+// then in the order that they have.
+template <class Row, class Like, class After>
+void put_page(std::string& out, std::span<const Row> all, const Page& page, Like like, After after,
               void (*put)(std::string& out, std::span<const Row> rows)) {
-  if (page.limit >= all.size() && page.after.empty() && page.like == "%") return put(out, all);
+  if (page.everything()) return put(out, all);
+  std::vector<const Row*> found;
+  for (const Row& row : all)
+    if (behind(after(row), page) && matches(like(row), page.like)) found.push_back(&row);
+  const auto earlier = [after](const Row* a, const Row* b) { return after(*a) < after(*b); };
+  if (!std::is_sorted(found.begin(), found.end(), earlier))
+    std::stable_sort(found.begin(), found.end(), earlier);
   std::vector<Row> rows;
-  for (const Row& row : all) {
-    if (rows.size() >= page.limit) break;
-    if (name(row) > page.after && matches(name(row), page.like)) rows.push_back(row);
+  for (const Row* row : found) {
+    if (rows.size() >= page.limit && (rows.empty() || after(rows.back()) != after(*row))) break;
+    rows.push_back(*row);
   }
   put(out, rows);
+}
+template <class Row, class Key>
+void put_page(std::string& out, std::span<const Row> all, const Page& page, Key key,
+              void (*put)(std::string& out, std::span<const Row> rows)) {
+  put_page(out, all, page, key, key, put);
 }
 
 void put_statements(std::string& out, const Report& report, const Page& page) {
@@ -91,12 +114,6 @@ void put_mem(std::string& out, const Report& report) {
   put_mem(out, rows);
 }
 
-void put_breakers(std::string& out, const Report& report, const Beside& beside) {
-  std::vector<BreakerRow> rows = beside.breakers;
-  rows.insert(rows.end(), report.breakers.begin(), report.breakers.end());
-  put_breakers(out, rows);
-}
-
 // Those on which something is going on.
 std::vector<ConnectionRow> active(const Report& report) {
   std::vector<ConnectionRow> rows;
@@ -105,7 +122,28 @@ std::vector<ConnectionRow> active(const Report& report) {
   return rows;
 }
 
+// Those that keep their server.
+std::vector<ConnectionRow> pinned(const Report& report) {
+  std::vector<ConnectionRow> rows;
+  for (const ConnectionRow& row : report.connections)
+    if (row.pins != 0) rows.push_back(row);
+  return rows;
+}
+
 }  // namespace
+
+void put_ceilings(std::string& out, std::span<const CeilingRow> rows, const Page& page) {
+  put_page<CeilingRow>(
+      out, rows, page, [](const CeilingRow& row) -> const std::string& { return row.parameter; },
+      [](const CeilingRow& row) {
+        return joined({row.tier, row.parameter, row.kind});
+      },
+      &put_ceilings);
+}
+void put_limits(std::string& out, std::span<const LimitView> rows, const Page& page) {
+  put_page<LimitView>(
+      out, rows, page, [](const LimitView& row) -> const std::string& { return row.limit; }, &put_limits);
+}
 
 std::vector<TierRow> tier_rows(const Report& report, std::span<const tiers::Tier> tiers) {
   std::vector<TierRow> rows;
@@ -177,23 +215,33 @@ void add_ceilings(std::vector<CeilingRow>& rows, const CeilingsOf& of, const Cei
 }
 
 Beside beside(const Snapshot& snapshot, const Page& page) {
-  Beside beside{{}, {}, page, {}};
+  Beside beside{{}, {}, page};
   for (const auto& [name, secret] : snapshot.users) beside.users.push_back(name);
   for (const auto& [name, tier] : snapshot.directory.tiers()) beside.tiers.push_back(tier);
   return beside;
 }
 
 void put_report(std::string& out, Action action, const Report& report, const Beside& beside) {
-  const auto by_name = [](const DatabaseRow& row) -> const std::string& { return row.name; };
+  const Page& page = beside.page;
+  const auto by_name = [](const auto& row) -> const std::string& { return row.name; };
   const auto by_database = [](const auto& row) -> const std::string& { return row.database; };
   switch (action) {
     case Action::ShowActiveSockets: return put_sockets(out, active(report), net::wall_clock_s());
     case Action::ShowSockets: return put_sockets(out, report.connections, net::wall_clock_s());
-    case Action::ShowBreakers: return put_breakers(out, report, beside);
-    case Action::ShowTenants: return put_page(out, report.databases, beside.page, by_name, &put_tenants);
+    case Action::ShowBackends:
+      return put_page<BackendRow>(out, report.backends, page, by_name, &put_backends);
+    case Action::ShowBreakers:
+      return put_page<BreakerRow>(
+          out, report.breakers, page,
+          [](const BreakerRow& row) {
+            return joined({row.backend, row.database.value_or(""), row.user.value_or("")});
+          },
+          &put_breakers);
+    case Action::ShowTenants:
+      return put_page<DatabaseRow>(out, report.databases, page, by_name, &put_tenants);
     case Action::ShowTiers: {
       const auto by_tier = [](const TierRow& row) -> const std::string& { return row.tier.name; };
-      return put_page(out, tier_rows(report, beside.tiers), beside.page, by_tier, &put_tiers);
+      return put_page<TierRow>(out, tier_rows(report, beside.tiers), page, by_tier, &put_tiers);
     }
     case Action::ShowUsers: return put_users(out, report, beside);
     case Action::ShowMem: return put_mem(out, report);
@@ -201,17 +249,22 @@ void put_report(std::string& out, Action action, const Report& report, const Bes
     case Action::ShowServers: return put_connections(out, report.connections, net::wall_clock_s());
     case Action::ShowDatabases: return put_databases(out, report.databases);
     case Action::ShowLists: return put_lists(out, report, beside.users.size());
-    case Action::ShowPinnedClients: return put_pinned_clients(out, report.connections);
-    case Action::ShowPins: return put_page(out, report.pins, beside.page, by_database, &put_pins);
+    case Action::ShowPinnedClients:
+      return put_page<ConnectionRow>(
+          out, pinned(report), page, by_database, [](const ConnectionRow& row) { return row.id; },
+          &put_pinned_clients);
+    case Action::ShowPins: return put_page<PinRow>(out, report.pins, page, by_database, &put_pins);
     case Action::ShowPools: return put_pools(out, report.pools);
     case Action::ShowStatements: return put_statements(out, report, beside.page);
     case Action::ShowStats: return put_stats(out, report.stats);
     case Action::ShowStatsAverages: return put_stats_averages(out, report.stats);
     case Action::ShowStatsTotals: return put_stats_totals(out, report.stats);
     case Action::ShowTotals: return put_totals(out, report.stats);
-    case Action::ShowUsage: return put_page(out, report.stats, beside.page, by_database, &put_usage);
-    case Action::ShowWorkers: return put_workers(out, report.workers);
-    case Action::ShowBackends:
+    case Action::ShowUsage: return put_page<StatsRow>(out, report.stats, page, by_database, &put_usage);
+    case Action::ShowWorkers:
+      return put_page<WorkerRow>(
+          out, report.workers, page, [](const WorkerRow& row) { return std::to_string(row.worker); },
+          [](const WorkerRow& row) { return std::uint64_t{row.worker}; }, &put_workers);
     case Action::ShowCeilings:
     case Action::ShowConfig:
     case Action::ShowHelp:
@@ -257,7 +310,6 @@ void put_report(std::string& out, Action action, const Report& report, const Bes
 std::string shape(const Request& request) {
   std::string out;
   switch (request.command->action) {
-    case Action::ShowBackends: put_backends(out, {}); break;
     case Action::ShowCeilings: put_ceilings(out, {}); break;
     case Action::ShowConfig: put_config(out, {}); break;
     case Action::ShowLimit: put_limits(out, {}); break;
@@ -265,6 +317,7 @@ std::string shape(const Request& request) {
     case Action::ShowVersion: put_value(out, "version", protocol::kTextOid, ""); break;
     case Action::SelectOne: put_value(out, "?column?", protocol::kInt4Oid, "1"); break;
     case Action::SelectVersion: put_value(out, "version", protocol::kTextOid, ""); break;
+    case Action::ShowBackends:
     case Action::ShowClients:
     case Action::ShowDatabases:
     case Action::ShowLists:

@@ -18,7 +18,6 @@ struct Beside {
   std::vector<std::string> users;
   std::vector<tiers::Tier> tiers;
   Page page;
-  std::vector<BreakerRow> breakers;  // of backends
 };
 Beside beside(const Snapshot& snapshot, const Page& page);
 
@@ -34,6 +33,10 @@ struct CeilingsOf {
 };
 // `tally`: what is known of it.
 void add_ceilings(std::vector<CeilingRow>& rows, const CeilingsOf& of, const CeilingTally& tally);
+
+// The part of them that is asked for, as a table.
+void put_ceilings(std::string& out, std::span<const CeilingRow> rows, const Page& page);
+void put_limits(std::string& out, std::span<const LimitView> rows, const Page& page);
 
 // For those actions that gather() has a report of.
 void put_report(std::string& out, Action action, const Report& report, const Beside& beside);

@@ -68,9 +68,8 @@ Response page(const Call& call, const char* name, const Rows& rows, Take take, M
   return response;
 }
 
-Response breakers(const Call& call, const console::Report& report, const console::Beside& beside) {
-  std::vector<console::BreakerRow> rows = beside.breakers;
-  rows.insert(rows.end(), report.breakers.begin(), report.breakers.end());
+Response breakers(const Call& call, const console::Report& report) {
+  std::vector<console::BreakerRow> rows = report.breakers;
   std::sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) { return key_of(a) < key_of(b); });
   return page(
       call, "breakers", rows, [](const console::BreakerRow&) { return true; },
@@ -195,7 +194,7 @@ std::string overview_json(const Overview& overview) {
 Response answer(const Call& call, const console::Report& report, const console::Beside& beside) {
   switch (call.resource) {
     case Resource::Tenant: return tenant(call, report);
-    case Resource::Breakers: return breakers(call, report, beside);
+    case Resource::Breakers: return breakers(call, report);
     case Resource::Tenants:
       return page(
           call, "tenants", report.databases,

@@ -170,9 +170,8 @@ class HttpService::Api : public std::enable_shared_from_this<HttpService::Api> {
   void gather(const http::Call& call, Action action, const Reply& reply) {
     if (!begin_to_gather(reply)) return;
     auto response = std::make_shared<Response>();
-    console::Beside beside = console::beside(first_.snapshot(), {});
-    if (action == Action::ShowBreakers) beside.breakers = console::breakers(first_);
-    const auto write = [call, response, beside = std::move(beside)](const console::Report& report) {
+    const auto write = [call, response,
+                        beside = console::beside(first_.snapshot(), {})](const console::Report& report) {
       *response = http::answer(call, report, beside);
       return std::string();
     };

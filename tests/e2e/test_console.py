@@ -398,6 +398,48 @@ class Tables(ConsoleCase):
                         self.assertEqual([row[key] for row in self.rows(f"SHOW {what} {page}", weir)], wanted)
                 self.assertEqual(self.rows(f"SHOW {what} {key} LIKE 'oth%'", weir), [{key: "other"}])
 
+    def test_the_other_lists_by_pages(self):
+        weir = self.pgweir(
+            {"backends": {"spare": {"host": "127.0.0.1", "port": 1}}, "tenants": {"gone": {"backend": "main"}}},
+            {"app": "s3cret", "admin": "adm1n"},
+        )
+
+        def by_pages(what, key, size=2):
+            """All rows, page by page, each behind the last key of the one before."""
+            rows, after = [], ""
+            while page := self.rows(f"SHOW {what} LIMIT {size} AFTER '{after}'", weir):
+                self.assertLessEqual(len(page), size)
+                rows += page
+                after = "/".join(str(page[-1][part]) for part in key.split("/") if page[-1][part] not in (None, ""))
+            return rows
+
+        with weir.connect("app", "app") as one, weir.connect("other", "app") as two, weir.connect("app", "app") as three:
+            for client in (one, two, three):
+                client.execute("create temporary table t (i int)")
+            with self.assertRaises(psycopg.OperationalError):
+                weir.connect("gone", "app").close()
+            broken = self.rows("SHOW BREAKERS LIKE 'main/gone/%'", weir)
+            self.assertEqual([(row["backend"], row["database"], row["user"]) for row in broken], [("main", "gone", "app")])
+            for what, key in (("BACKENDS", "name"), ("BREAKERS", "backend/database/user"), ("WORKERS", "worker"),
+                              ("PINNED_CLIENTS", "id"), ("CEILINGS", "tier/parameter/kind"), ("LIMIT app", "limit")):
+                with self.subTest(what):
+                    # Figures go on meanwhile; names do not.
+                    names = [[row[part] for part in key.split("/")] for row in self.rows(f"SHOW {what}", weir)]
+                    paged = [[row[part] for part in key.split("/")] for row in by_pages(what, key)]
+                    self.assertGreaterEqual(len(names), 1)
+                    self.assertEqual(sorted(map(repr, paged)), sorted(map(repr, names)))
+                    self.assertEqual(len(self.rows(f"SHOW {what} LIKE '%' LIMIT 1", weir)), 1)
+                    self.assertEqual(self.rows(f"SHOW {what} LIKE 'no such'", weir), [])
+            self.assertEqual([row["name"] for row in self.rows("SHOW BACKENDS LIKE 'sp%'", weir)], ["spare"])
+            pinned = self.rows("SHOW PINNED_CLIENTS database LIKE 'oth%'", weir)
+            self.assertEqual(pinned, [{"database": "other"}])
+        for command, words in (("SHOW WORKERS AFTER x", "AFTER takes a number here, not 'x'"),
+                               ("SHOW BREAKERS LIMIT many", "LIMIT takes a whole number, not 'many'")):
+            with self.assertRaises(psycopg.errors.SyntaxError) as wrong:
+                weir.console(command)
+            self.assertEqual(wrong.exception.diag.message_primary, words)
+            self.assertTrue(wrong.exception.diag.message_hint)
+
     def test_a_connection_that_listens_is_told_everywhere(self):
         weir = self.pgweir({}, {"app": "s3cret", "admin": "adm1n"})
         with weir.connect("app", "app") as client:

@@ -1,5 +1,6 @@
 #include "pooler/console_core.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <set>
 
@@ -146,7 +147,13 @@ TEST_CASE("what is not a command is refused with what was probably meant") {
       {"KILL_CLIENT -1", "! 42601 KILL_CLIENT takes the id of one client"},
       {"KILL_CLIENT 1 2", "! 42601 KILL_CLIENT takes the id of one client"},
       {"SHOW TENANTS LIKE",
-       "! 42601 SHOW TENANTS takes names of columns, LIKE 'pattern', LIMIT count and AFTER 'name'"},
+       "! 42601 SHOW TENANTS takes names of columns, LIKE 'pattern', LIMIT count and AFTER 'key'"},
+      {"SHOW WORKERS AFTER 'one'", "! 42601 AFTER takes a number here, not 'one'"},
+      {"SHOW PINNED_CLIENTS AFTER -1", "! 42601 AFTER takes a number here, not '-1'"},
+      {"SHOW BREAKERS LIMIT 1 UP",
+       "! 42601 SHOW BREAKERS takes names of columns, LIKE 'pattern', LIMIT count "
+       "and AFTER 'key'"},
+      {"SHOW CLIENTS LIKE 'a%'", "! 42601 SHOW CLIENTS takes no argument such as 'a%'"},
       {"SHOW TENANTS LIMIT x", "! 42601 LIMIT takes a whole number, not 'x'"},
       {"SHOW TENANTS LIMIT -1", "! 42601 LIMIT takes a whole number, not '-1'"},
       {"PAUSE a b", "! 42601 PAUSE takes the name of one database"},
@@ -167,6 +174,12 @@ TEST_CASE("what is not a command is refused with what was probably meant") {
     INFO(one.text);
     CHECK(read(one.text) == one.error);
   }
+  CHECK(parse("SHOW WORKERS AFTER x", shape).error().hint ==
+        "LIKE is compared with the column worker, and AFTER takes the worker of the last row before.");
+  CHECK(parse("SHOW CEILINGS acme LIKE", shape).error().hint ==
+        "LIKE is compared with the column parameter, and AFTER takes the tier/parameter/kind of the last row "
+        "before.");
+  CHECK_THAT(parse("SHOW POOLS LIMIT 5", shape).error().hint, Catch::Contains("LIKE, LIMIT and AFTER"));
   CHECK_THAT(parse("SHOW X", shape).error().hint,
              Catch::Contains("SHOW POOLS") && Catch::Contains("SHUTDOWN"));
 }
@@ -187,6 +200,14 @@ TEST_CASE("a SHOW may name the columns that it is to show") {
       {"SHOW CEILINGS acme parameter, value", "SHOW CEILINGS(acme)[parameter value]"},
       {"SHOW CEILINGS parameter, value", "SHOW CEILINGS[parameter value]"},
       {"SHOW CEILINGS parameter", "SHOW CEILINGS(parameter)"},
+      {"SHOW CEILINGS like 'w%'", "SHOW CEILINGS(LIKE '...')"},
+      {"SHOW CEILINGS acme limit 5", "SHOW CEILINGS(acme)(LIMIT 5)"},
+      {"SHOW CEILINGS \"like\" after 'a'", "SHOW CEILINGS(like)(AFTER '...')"},
+      {"SHOW CEILINGS parameter, value LIMIT 5", "SHOW CEILINGS(LIMIT 5)[parameter value]"},
+      {"SHOW LIMIT acme limit", "SHOW LIMIT(acme)[limit]"},
+      {"SHOW LIMIT acme limit 1", "SHOW LIMIT(acme)(LIMIT 1)"},
+      {"SHOW LIMIT acme value, limit limit 1", "SHOW LIMIT(acme)(LIMIT 1)[value limit]"},
+      {"SHOW BACKENDS name, host LIKE 'a%'", "SHOW BACKENDS(LIKE '...')[name host]"},
       {"SHOW CLIENTS usr", "! 42703 SHOW CLIENTS has no column 'usr'; did you mean user?"},
       {"SHOW CLIENTS \"User\"", "! 42703 SHOW CLIENTS has no column 'User'; did you mean user?"},
       {"SHOW STATS TOTALS", "! 42703 SHOW STATS has no column 'totals'"},
@@ -201,7 +222,7 @@ TEST_CASE("a SHOW may name the columns that it is to show") {
       {"SHOW CLIENTS (user)", "! 42601 SHOW CLIENTS takes names of its columns, with commas between"},
       {"SHOW TENANTS tenant, LIKE", "! 42703 SHOW TENANTS has no column 'like'"},
       {"SHOW TENANTS tenant, LIKE 'a'",
-       "! 42601 SHOW TENANTS takes names of columns, LIKE 'pattern', LIMIT count and AFTER 'name'"},
+       "! 42601 SHOW TENANTS takes names of columns, LIKE 'pattern', LIMIT count and AFTER 'key'"},
       {"SHOW CEILINGS acme value, ", "! 42601 SHOW CEILINGS takes names of its columns, with commas between"},
       {"SHOW LIMIT limit, value", "! 42601 SHOW LIMIT takes names of its columns, with commas between"},
       {"SHOW HELP all", "! 42601 SHOW HELP has no columns"},
@@ -246,15 +267,38 @@ TEST_CASE("a text has a bounded number of statements") {
 
 TEST_CASE("a page says what it shows of a list, in any order") {
   const auto page = [](std::string_view text) { return parse(text, shape)->front().page; };
-  CHECK(page("SHOW TENANTS") == Page{"%", Page::kLimit, ""});
-  // Where bills are made of it, nothing is left out that is not asked for.
-  for (const char* what : {"SHOW USAGE", "SHOW PINS", "SHOW TIERS"}) {
-    CHECK(page(what) == Page{"%", Page::kAll, ""});
-    CHECK(page(std::string(what) + " like 'a%' limit 3 after acme") == Page{"a%", 3, "acme"});
-  }
+  CHECK(page("SHOW TENANTS") == Page{"%", 1000, ""});
+  CHECK(page("SHOW STATEMENTS") == Page{"%", 1000, ""});
   CHECK(page("SHOW TENANTS LIKE 'a%' LIMIT 100 AFTER 'acme'") == Page{"a%", 100, "acme"});
   CHECK(page("SHOW TENANTS tier, tenant LIMIT 7 AFTER x") == Page{"%", 7, "x"});
   CHECK(page("show tenants after \"Acme\" limit 0 like b_c") == Page{"b_c", 0, "Acme"});
+  CHECK(page("SHOW WORKERS AFTER 10 LIMIT 2") == Page{"%", 2, "10", 10});
+  CHECK(page("SHOW WORKERS AFTER '' LIMIT 2") == Page{"%", 2, ""});
+}
+
+TEST_CASE("every SHOW of our own that is a list has pages, and shows all of it where none is asked for") {
+  constexpr std::string_view kPaged[] = {"BACKENDS", "BREAKERS", "CEILINGS", "LIMIT acme", "PINNED_CLIENTS",
+                                         "PINS",     "TIERS",    "USAGE",    "WORKERS"};
+  for (const std::string_view what : kPaged) {
+    const std::string show = "SHOW " + std::string(what);
+    INFO(show);
+    const Request all = parse(show, shape)->front(),
+                  part = parse(show + " LIKE 'a%' LIMIT 3 AFTER 7", shape)->front();
+    CHECK(all.page == Page{"%", Page::kAll, ""});
+    CHECK(part.page.like == "a%");
+    CHECK(part.page.limit == 3);
+    CHECK(part.page.after == "7");
+    CHECK(part.value == "LIKE '...' LIMIT 3 AFTER 7");
+    CHECK(part.argument == all.argument);
+    // What it goes by can be read in the table.
+    const auto columns = columns_of(shape(all));
+    for (std::string_view rest = all.command->keys.after; !rest.empty();) {
+      const std::string_view name = rest.substr(0, rest.find('/'));
+      rest.remove_prefix(std::min(name.size() + 1, rest.size()));
+      CHECK(std::count_if(columns.begin(), columns.end(), [&](const auto& c) { return c.name == name; }) ==
+            1);
+    }
+  }
 }
 
 TEST_CASE("LIKE means what it means in SQL") {
@@ -314,6 +358,8 @@ TEST_CASE("every command says who may use it; nobody gets what no row gives") {
 TEST_CASE("help tells each role what it may use") {
   CHECK_THAT(help(Role::Admin), Catch::Contains("PAUSE [database]"));
   CHECK_THAT(help(Role::Stats), Catch::Contains("SHOW POOLS") && !Catch::Contains("PAUSE") &&
-                                    Catch::EndsWith("SHOW CLIENTS user, state"));
+                                    Catch::Contains("SHOW CLIENTS user, state"));
+  CHECK_THAT(help(Role::Stats),
+             Catch::Contains("SHOW BREAKERS ...") && Catch::Contains(", BREAKERS backend/database/user, "));
   CHECK(help(Role::None).empty());
 }

@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "pooler/console_columns.h"
 #include "pooler/console_show.h"
 #include "protocol/frame.h"
 #include "protocol/messages.h"
@@ -122,8 +123,10 @@ TEST_CASE("PINNED_CLIENTS are those that have a reason") {
   all[1].application_name = "psql";
   all[1].link = 1;
   all[1].id = 7;
+  Report report;
+  report.connections.assign(std::begin(all), std::end(all));
   std::string out;
-  put_pinned_clients(out, all);
+  put_report(out, Action::ShowPinnedClients, report, {});
   CHECK(columns(out) == "database:s user:s pins:s addr:s port:i application_name:s ptr:s link:s id:i");
   CHECK(rows(out) == "app me temp,listen ::1 5 psql c7 s1 7");
 }
@@ -395,4 +398,77 @@ TEST_CASE("no rate is made of less than a whole period") {
   std::string out;
   put_stats_averages(out, {&row, 1});
   CHECK(rows(out) == " 0 0 2 0 0 0 0 0 0 0 0");
+}
+
+TEST_CASE("a page of a list is the part behind its key, in the order of the keys") {
+  Report report;
+  for (const char* name : {"main", "a-b", "a"}) report.backends.emplace_back().name = name;
+  for (const char* backend : {"main", "main", "main-2", "main"})
+    report.breakers.emplace_back().backend = backend;
+  for (const std::size_t twin : {0U, 3U}) {
+    report.breakers[twin].database = "db";
+    report.breakers[twin].user = "u";
+  }
+  for (std::uint32_t worker = 0; worker < 12; ++worker) report.workers.push_back({.worker = worker});
+  for (const std::uint64_t id : {900U, 1000U, 30U}) {
+    ConnectionRow& row = report.connections.emplace_back();
+    row.database = id == 30 ? "other" : "app";
+    row.id = id;
+    row.pins = pin::kSession;
+  }
+  report.connections.emplace_back().id = 31;  // which keeps no server
+  const struct {
+    const char* request;
+    const char* rows;
+  } cases[] = {
+      {"SHOW BACKENDS name", "main|a-b|a"},
+      {"SHOW BACKENDS name LIMIT 2", "a|a-b"},
+      {"SHOW BACKENDS name LIMIT 2 AFTER 'a-b'", "main"},
+      {"SHOW BACKENDS name AFTER 'b'", "main"},
+      {"SHOW BACKENDS name LIKE 'a%'", "a|a-b"},
+      {"SHOW BACKENDS name LIMIT 0", ""},
+      {"SHOW BREAKERS backend, user LIMIT 1", "main -"},
+      // Two that are told apart by no key are not torn apart.
+      {"SHOW BREAKERS backend, user LIMIT 1 AFTER main-2", "main u|main u"},
+      {"SHOW BREAKERS backend, user LIMIT 3 AFTER main", "main-2 -|main u|main u"},
+      {"SHOW BREAKERS backend, user AFTER 'main/db/u'", ""},
+      {"SHOW BREAKERS backend LIKE '%/db/%' LIMIT 5", "main|main"},
+      {"SHOW WORKERS worker LIMIT 2 AFTER 8", "9|10"},
+      {"SHOW WORKERS worker LIKE '1%'", "1|10|11"},
+      {"SHOW PINNED_CLIENTS database, id", "app 900|app 1000|other 30"},
+      {"SHOW PINNED_CLIENTS database, id LIMIT 2", "other 30|app 900"},
+      {"SHOW PINNED_CLIENTS id AFTER 30 LIKE 'app'", "900|1000"},
+  };
+  for (const auto& one : cases) {
+    INFO(one.request);
+    const Request request = parse(one.request, shape)->front();
+    Beside beside;
+    beside.page = request.page;
+    std::string out;
+    put_report(out, request.command->action, report, beside);
+    CHECK(rows(selected(out, request.places)) == one.rows);
+  }
+}
+
+TEST_CASE("SHOW CEILINGS and SHOW LIMIT have pages, too") {
+  const std::vector<CeilingRow> ceilings{{"pro", "work_mem", "ceiling", "8MB"},
+                                         {"free", "work_mem", "default", "4MB"},
+                                         {"free", "work_mem", "ceiling", "4MB"},
+                                         {"free", "temp_buffers", "ceiling", "4MB"}};
+  const auto part = [&](const char* text) {
+    const Request request = parse(text, shape)->front();
+    std::string out;
+    if (request.command->action == Action::ShowLimit)
+      put_limits(out, std::vector<LimitView>{{"weight", "1", "", ""}, {"tier", "free", "", ""}},
+                 request.page);
+    else
+      put_ceilings(out, ceilings, request.page);
+    return rows(selected(out, request.places));
+  };
+  CHECK(part("SHOW CEILINGS tier, value") == "pro 8MB|free 4MB|free 4MB|free 4MB");
+  CHECK(part("SHOW CEILINGS tier, kind LIKE 'work%'") == "free ceiling|free default|pro ceiling");
+  CHECK(part("SHOW CEILINGS tier, parameter LIMIT 1 AFTER 'free/work_mem/ceiling'") == "free work_mem");
+  CHECK(part("SHOW LIMIT acme limit") == "weight|tier");
+  CHECK(part("SHOW LIMIT acme \"limit\" limit 1") == "tier");
+  CHECK(part("SHOW LIMIT acme \"limit\" after tier") == "weight");
 }

@@ -100,11 +100,10 @@ TEST_CASE("the pages of a list have every row once, in order") {
 
 TEST_CASE("breakers come by backend, each one's own in front") {
   console::Report known;
-  console::Beside beside;
   for (const char* backend : {"near", "far"}) {
     console::BreakerRow own;
     own.backend = backend;
-    beside.breakers.push_back(own);
+    known.breakers.push_back(own);
     for (const char* database : {"b", "a"}) {
       console::BreakerRow row = own;
       row.database = database;
@@ -114,7 +113,7 @@ TEST_CASE("breakers come by backend, each one's own in front") {
       known.breakers.push_back(row);
     }
   }
-  const Response all = answer(std::get<Call>(call("breakers")), known, beside);
+  const Response all = answer(std::get<Call>(call("breakers")), known, {});
   std::string order;
   for (std::size_t at = 0; (at = all.body.find("\"backend\":", at)) != std::string::npos; ++at)
     order += all.body.substr(at + 10, all.body.find(",\"user\"", at) - at - 10) + " ";
@@ -122,7 +121,7 @@ TEST_CASE("breakers come by backend, each one's own in front") {
                  R"("near","database":null "near","database":"a" "near","database":"b" )");
   CHECK(all.body.find("\"next_try_s\":1.5") != std::string::npos);
   CHECK(all.body.find("\"next_try_s\":null") != std::string::npos);
-  const Response first = answer(std::get<Call>(call("breakers", {{"limit", "4"}})), known, beside);
+  const Response first = answer(std::get<Call>(call("breakers", {{"limit", "4"}})), known, {});
   REQUIRE(first.headers.size() == 1);
   CHECK(status(call("breakers", {{"like", "x"}})) == 400);
 }
