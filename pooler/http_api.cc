@@ -79,6 +79,8 @@ Response as_problem(const Response& response) {
   const char* const title = response.status == 401   ? "Unauthorized"
                             : response.status == 405 ? "Method not allowed"
                             : response.status == 413 ? "Content too large"
+                            : response.status == 414 ? "URI too long"
+                            : response.status == 431 ? "Request header fields too large"
                             : response.status == 503 ? "Service unavailable"
                                                      : "Error";
   std::string detail = response.body;

@@ -1,5 +1,7 @@
 #include "pooler/http_routes.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -25,6 +27,11 @@ bool only_reads(const Request& request) { return request.method == "GET" || requ
 Response not_to_be_read() {
   return {
       .status = 405, .body = "Only GET and HEAD are answered here.\n", .headers = {{"Allow", "GET, HEAD"}}};
+}
+
+// For the path that it asks for: programs read the API.
+Response as_read(const Request& request, const Response& response) {
+  return request.path.starts_with(kApi) ? as_problem(response) : response;
 }
 
 }  // namespace
@@ -54,7 +61,17 @@ std::optional<Response> refuse_body(const Request& request, std::string_view len
       return std::nullopt;
     refused = {413, "No request here needs a body.\n"};
   }
-  return request.path.starts_with(kApi) ? as_problem(refused) : refused;
+  return as_read(request, refused);
+}
+
+std::optional<Response> refuse_size(const Request& request, std::size_t line, std::size_t head) {
+  if (line > kLineMost)
+    return as_read(request,
+                   {414, fmt::format("The address of a request has at most {} bytes here.\n", kLineMost)});
+  if (head > kHeadMost)
+    return as_read(request,
+                   {431, fmt::format("A request and its headers have at most {} bytes here.\n", kHeadMost)});
+  return std::nullopt;
 }
 
 std::variant<Page, Response> route(const Request& request) {

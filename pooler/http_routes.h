@@ -1,6 +1,7 @@
 // pooler/http_routes.h - what an HTTP request asks for, and whether it may have it. Pure.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -42,6 +43,9 @@ std::string_view path_of(std::string_view target);
 // `encoding`: Content-Length and Transfer-Encoding; empty: none.
 std::optional<Response> refuse_body(const Request& request, std::string_view length,
                                     std::string_view encoding);
+// The first line and all of the head, in bytes: what is longer than any request here needs to be is refused.
+inline constexpr std::size_t kLineMost = 8 << 10, kHeadMost = 16 << 10;
+std::optional<Response> refuse_size(const Request& request, std::size_t line, std::size_t head);
 // The page, or the error.
 std::variant<Page, Response> route(const Request& request);
 Response unauthorized(Page page);

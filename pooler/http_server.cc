@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
@@ -71,6 +72,21 @@ Request read_request(MHD_Connection* connection, const char* url, const char* me
   request.forwarded = header("X-Forwarded-For") || header("Forwarded") || header("Via");
   MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, &add_parameter, &request.parameters);
   return request;
+}
+
+MHD_Result add_field(void* bytes, MHD_ValueKind /*kind*/, const char* name, const char* value) {
+  *static_cast<std::size_t*>(bytes) += std::strlen(name) + (value ? std::strlen(value) : 0) + 4;  // ": ", end
+  return MHD_YES;
+}
+
+// What is over the bounds of a head. Without blanks behind its colons a field counts for
+// more than it takes, to the benefit of the first line.
+std::optional<Response> refuse_head(MHD_Connection* connection, const Request& request) {
+  const auto* const info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+  std::size_t fields = 0;
+  MHD_get_connection_values(connection, MHD_HEADER_KIND, &add_field, &fields);
+  const std::size_t head = info->header_size;
+  return refuse_size(request, head - std::min(head, fields), head);
 }
 
 std::string_view header_of(MHD_Connection* connection, const char* name) {
@@ -151,9 +167,11 @@ struct Server::Core : std::enable_shared_from_this<Server::Core> {
                                void** slot) {
     if (*slot == nullptr) {
       *slot = new ExchangeRef(std::make_shared<Exchange>(connection));
-      auto refused = refuse_body(read_request(connection, url, method),
-                                 header_of(connection, MHD_HTTP_HEADER_CONTENT_LENGTH),
-                                 header_of(connection, MHD_HTTP_HEADER_TRANSFER_ENCODING));
+      const Request request = read_request(connection, url, method);
+      auto refused = refuse_head(connection, request);
+      if (!refused)
+        refused = refuse_body(request, header_of(connection, MHD_HTTP_HEADER_CONTENT_LENGTH),
+                              header_of(connection, MHD_HTTP_HEADER_TRANSFER_ENCODING));
       return refused ? send(connection, *refused) : MHD_YES;
     }
     if (*upload_size > 0) {
@@ -222,7 +240,7 @@ Expected<std::unique_ptr<Server>> Server::start(const std::vector<int>& fds, Han
         core.get(), MHD_OPTION_NOTIFY_CONNECTION, &Core::on_connection, core.get(),
         MHD_OPTION_UNESCAPE_CALLBACK, &unescape, nullptr, MHD_OPTION_CONNECTION_LIMIT, kConnectionsMax,
         MHD_OPTION_CONNECTION_TIMEOUT, static_cast<unsigned>(kSilence.count()),
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, kHeaderBytes, MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, kConnectionBytes, MHD_OPTION_END);
     if (!daemon) break;
     core->daemons.push_back(daemon);
     ++started;

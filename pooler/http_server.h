@@ -2,8 +2,8 @@
 // health.
 //
 // Bounded: kConnectionsMax at a time, kSilence between two bytes, Patience::kRequest for a request and its
-// answer, kHeaderBytes of headers; bodies of requests are dropped, or refused. A request may be answered
-// later and from any thread; others go on meanwhile.
+// answer, kLineMost and kHeadMost of its head; bodies of requests are dropped, or refused. A request may be
+// answered later and from any thread; others go on meanwhile.
 #pragma once
 
 #include <chrono>
@@ -21,7 +21,9 @@ class Server {
  public:
   static constexpr unsigned kConnectionsMax = 256;
   static constexpr std::chrono::seconds kSilence{10};
-  static constexpr std::size_t kHeaderBytes = 16 << 10;
+  // Of one connection, for a head and what is made of it. What is over that (64 kB of text, or a thousand
+  // fields) libmicrohttpd refuses by itself, with a page of HTML that cannot be changed.
+  static constexpr std::size_t kConnectionBytes = 64 << 10;
 
   using Reply = std::function<void(Response)>;  // any thread; the first call counts
   using Handler = std::function<void(const Request&, Reply)>;

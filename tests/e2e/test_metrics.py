@@ -148,6 +148,28 @@ class Http(HttpCase):
             connection.request("GET", "/healthz", body=body)
             self.assertEqual(connection.getresponse().read(), b"alive\n")
 
+    def test_heads_that_are_too_long(self):
+        """Refused as everything else is: in words, and for programs as a problem."""
+        for path, fields, status in (
+            ("/api/v1/tenants?like=" + "a" * 8000, "", 200),
+            ("/api/v1/tenants?like=" + "a" * 9000, "", 414),
+            ("/api/v1/" + "a" * 40000, "", 414),
+            ("/metrics?" + "a" * 20000, "", 414),
+            ("/api/v1/tiers", "X-Long: " + "x" * 15000, 200),
+            ("/api/v1/tiers", "X-Long: " + "x" * 17000, 431),
+            ("/healthz", "X-Long: " + "x" * 50000, 431),
+            ("/api/v1/tiers", "\r\n".join(["X: y"] * 500), 200),
+        ):
+            with self.subTest(path=path[:20], path_bytes=len(path), fields=len(fields)):
+                told, answer = self.say(f"GET {path} HTTP/1.1\r\nHost: x\r\n{fields}\r\n\r\n".encode()
+                                        .replace(b"\r\n\r\n\r\n", b"\r\n\r\n"))
+                self.assertEqual(told, status, answer)
+                if status > 400:
+                    kind = b"application/problem+json" if "/api/" in path else b"text/plain; charset=utf-8"
+                    self.assertIn(b"Content-Type: " + kind, answer)
+                    self.assertNotIn(b"<html", answer.lower())
+        self.assertEqual(self.ask("/healthz")[0], 200)
+
     def test_figures_are_those_of_the_console(self):
         with self.weir.connect("app", "app") as client:
             for _ in range(7):

@@ -81,6 +81,10 @@ class Api(HttpCase):
         status, body, headers = self.ask("/api/v1/none")
         self.assertEqual((status, headers["Content-Type"]), (404, "application/problem+json"))
         self.assertEqual(self.ask("/api/v1/tiers", method="POST")[0], 405)
+        long = "a" * 20000
+        for path in self.document["paths"]:
+            self.get(path.replace("{name}", "app") + "?" + long, 414)
+            self.get(path.replace("{name}", "app"), 431, headers={"X-Long": long})
 
     def test_limits_are_those_of_the_console(self):
         """Of a tenant that has not come, too; one that there is not is none."""

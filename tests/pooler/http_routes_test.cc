@@ -83,3 +83,25 @@ TEST_CASE("a body that nobody reads is refused before it comes") {
     if (refused && refused->status == 405) CHECK(refused->headers[0].second == "GET, HEAD");
   }
 }
+
+TEST_CASE("a head that is longer than any needs to be is refused in the language of its page") {
+  const struct {
+    const char* path;
+    std::size_t line, head;
+    unsigned status;  // 0: served
+    const char* type;
+  } cases[] = {{"/metrics", 30, 200, 0, ""},
+               {"/metrics", kLineMost, kHeadMost, 0, ""},
+               {"/metrics", kLineMost + 1, kHeadMost, 414, "text/plain; charset=utf-8"},
+               {"/metrics", 30, kHeadMost + 1, 431, "text/plain; charset=utf-8"},
+               {"/", kLineMost + 1, kHeadMost + 1, 414, "text/plain; charset=utf-8"},
+               {"/api/v1/tenants", kLineMost + 1, kLineMost + 1, 414, "application/problem+json"},
+               {"/api/v1/none", 30, kHeadMost + 1, 431, "application/problem+json"}};
+  for (const auto& one : cases) {
+    INFO(one.path << " " << one.line << " " << one.head);
+    const auto refused = refuse_size({.method = "GET", .path = one.path}, one.line, one.head);
+    CHECK((refused ? refused->status : 0) == one.status);
+    CHECK(std::string(refused ? refused->type : "") == one.type);
+    if (refused) CHECK(refused->body.find("at most ") != std::string::npos);
+  }
+}
