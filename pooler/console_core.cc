@@ -135,8 +135,10 @@ constexpr std::array kCommands{
             "replace server connections as they come free"},
     Command{"WAIT_CLOSE", Action::WaitClose, kDatabase, "WAIT_CLOSE", kAdmin,
             "wait until those that RECONNECT or RELOAD replaces are gone"},
-    Command{"SUSPEND", Action::Suspend, kNone, "SUSPEND", kAdmin,
-            "pass on what was read, then read nothing more from clients and their servers until RESUME"},
+    Command{
+        "SUSPEND", Action::Suspend, kNone, "SUSPEND", kAdmin,
+        "pass on what was read, then read nothing more from clients and their servers until RESUME, or until "
+        "no console is connected"},
     Command{"RESUME", Action::Resume, kDatabase, "RESUME", kAdmin, "let them go on; without a name: all"},
     Command{
         "SET TIER", Action::SetTier, Argument::Tier, "SET", kAdmin,

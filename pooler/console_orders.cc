@@ -274,6 +274,7 @@ void ConsoleSession::State::resume(const std::string& tenant) {
     return failed(not_in_state("pgweir is neither paused nor suspended",
                                "RESUME database ends the PAUSE or KILL of one database."));
   worker.log().info("resumed", {{"user", user}, {"tenant", "*"}});
+  worker.shared().suspension.end();
   on_all_workers(
       [](Worker& each) {
         each.set_suspended(false);
@@ -314,6 +315,7 @@ void ConsoleSession::State::suspend() {
                                            "SHOW DATABASES tells which; RESUME database ends it."));
         state.worker.log().info("suspended", {{"user", state.user}});
         state.flush_until = state.worker.loop().now() + kFlushMost;
+        state.worker.shared().suspension.begin();
         state.on_all_workers([](Worker& each) { each.set_suspended(true); },
                              state.if_here([](State& here) { here.look_at_flush(); }));
       }));
@@ -457,6 +459,7 @@ void ConsoleSession::State::call_off_pause() {
 
 void ConsoleSession::State::call_off_suspend() {
   worker.log().info("resumed", {{"user", user}, {"tenant", "*"}});
+  worker.shared().suspension.end();
   on_all_workers([](Worker& each) { each.set_suspended(false); },
                  if_here([](State& state) { state.failed(canceled_by_user()); }));
 }

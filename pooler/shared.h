@@ -21,6 +21,7 @@
 #include "pooler/backend_hosts.h"
 #include "pooler/base/log.h"
 #include "pooler/readiness.h"
+#include "pooler/suspension.h"
 #include "protocol/scram.h"
 
 namespace pgweir {
@@ -43,6 +44,7 @@ struct Shared {
   App* app = nullptr;
   TierControl* tiers = nullptr;  // null: tenants come from the configuration alone
   Readiness readiness;
+  Suspension suspension;
 
   std::uint32_t connections() const { return sessions.load() + logins.load(); }
   // A place for one more session; false when `most` are taken. Its worker gives it back.

@@ -205,9 +205,18 @@ void Worker::session_ended(Session& session) {
 void Worker::own_console(std::unique_ptr<ConsoleSession> console) {
   ConsoleSession* raw = console.get();
   consoles_[raw] = std::move(console);
+  shared_.suspension.console_came();
 }
 
 void Worker::console_ended(ConsoleSession& console) {
+  if (const auto order = shared_.suspension.console_left()) {
+    log().info("resumed",
+               {{"user", console.user()}, {"tenant", "*"}, {"reason", "the last console has gone"}});
+    for (Worker* each : shared_.workers)
+      each->loop().post([each, order = *order] {
+        if (each->shared_.suspension.over(order)) each->set_suspended(false);
+      });
+  }
   consoles_.erase(&console);
   after_change();
 }

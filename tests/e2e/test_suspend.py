@@ -1,5 +1,7 @@
 """SUSPEND: what was read is passed on, then nothing moves until RESUME, and then all of it goes on."""
 
+import os
+import socket
 import threading
 import time
 import unittest
@@ -29,7 +31,7 @@ class Suspend(PgweirCase):
             },
             users={"app": "s3cret", "admin": "adm1n"},
         )
-        # RESUME needs no new login here, as an administrator would have it.
+        # Connected as long as the test: without any console SUSPEND ends.
         self.console = self.weir.connect("pgweir", "admin", cursor_factory=psycopg.ClientCursor)
         self.addCleanup(self.console.close)
 
@@ -143,6 +145,60 @@ class Suspend(PgweirCase):
         self.assertEqual(refused, ["57014"])
         self.assertEqual(self.state(), {"active": "yes", "paused": "no", "suspended": "no"})
         self.assertEqual(len(deaf.until_ready()), 30000 + 3)
+
+    def test_it_ends_with_the_last_console(self):
+        """As PgBouncer 1.18 does: whoever stays keeps it, also one that has not ordered it; nobody left ends it."""
+        client, other = self.wire(), self.weir.connect("pgweir", "admin", cursor_factory=psycopg.ClientCursor)
+        self.addCleanup(other.close)
+        self.console.execute("SUSPEND")
+        client.send(query("select 'at last'"))
+        self.console.close()
+        self.silent(client)
+        self.assertEqual(dict(other.execute("SHOW STATE").fetchall())["suspended"], "yes")
+        other.close()
+        self.assertEqual(kinds(client.until_ready()), "TDCZ")
+        self.assertIn("the last console has gone", self.weir.log())
+        # Whose connection breaks while SUSPEND waits for somebody who does not read.
+        deaf, breaking = self.wire(), self.weir.connect("pgweir", "admin", cursor_factory=psycopg.ClientCursor)
+        deaf.send(query("select repeat('x', 1000) from generate_series(1, 30000)"))
+        time.sleep(1)
+
+        def suspend():
+            with self.assertRaises(psycopg.OperationalError):
+                breaking.execute("SUSPEND")
+
+        waiter = threading.Thread(target=suspend)
+        waiter.start()
+        self.addCleanup(waiter.join)
+        wait_until(lambda: self.weir.log().count('"message":"suspended"') == 2, what="SUSPEND at work")
+        client.send(query("select 'at last'"))
+        self.silent(client)
+        socket.socket(fileno=os.dup(breaking.fileno())).shutdown(socket.SHUT_RDWR)
+        self.assertEqual(kinds(client.until_ready()), "TDCZ")
+        self.assertEqual(len(deaf.until_ready()), 30000 + 3)
+
+    def test_pause_stays_without_a_console(self):
+        """As in PgBouncer 1.18, whether it waits or not."""
+        busy, client = self.wire(), self.wire()
+        busy.query("begin")
+
+        def pause():
+            with self.assertRaises(psycopg.OperationalError):
+                self.console.execute("PAUSE")
+
+        waiter = threading.Thread(target=pause)
+        waiter.start()
+        self.addCleanup(waiter.join)
+        wait_until(lambda: '"message":"paused"' in self.weir.log(), what="PAUSE at work")
+        socket.socket(fileno=os.dup(self.console.fileno())).shutdown(socket.SHUT_RDWR)
+        waiter.join()
+        busy.query("commit")
+        with self.weir.connect("pgweir", "admin", cursor_factory=psycopg.ClientCursor) as console:
+            self.assertEqual(dict(console.execute("SHOW STATE").fetchall())["paused"], "yes")
+        client.send(query("select 'at last'"))
+        self.silent(client)
+        self.weir.console("RESUME")
+        self.assertEqual(kinds(client.until_ready()), "TDCZ")
 
     def tail_of(self, wire):
         """What stands at the end of all that comes."""
