@@ -75,7 +75,10 @@ std::uint32_t ConsoleSession::id() const { return state_->id; }
 bool ConsoleSession::cancel_key_is(Bytes key) const {
   return protocol::equal_secret(key, state_->cancel_key);
 }
-void ConsoleSession::cancel() { state_->canceled = state_->running; }
+void ConsoleSession::cancel() {
+  state_->canceled = state_->running;
+  if (state_->running) state_->call_off_move();
+}
 
 void ConsoleSession::on_bytes(Bytes in) {
   if (state_->closing) return;
@@ -262,6 +265,7 @@ void ConsoleSession::State::next() {
   if (running || turn_over || requests.empty() || stream->unsent() > kUnsentMax) return;
   running = true;
   canceled = false;
+  moving_home = nullptr;
   run(requests.front());
 }
 

@@ -38,7 +38,8 @@ class ConsoleSession final : public net::Handler {
   Time connected_at() const;
   std::uint32_t id() const;  // apart from those of Sessions; the last byte is that of its worker
   bool cancel_key_is(Bytes key) const;
-  // Calls off the command that waits: PAUSE, SUSPEND and WAIT_CLOSE do. A PAUSE or SUSPEND is undone.
+  // Calls off the command that waits: PAUSE, SUSPEND, WAIT_CLOSE and MOVE do. A PAUSE or SUSPEND is undone,
+  // and a tenant that was to be moved stays where it was, unless its record is being changed already.
   void cancel();
 
  private:

@@ -567,6 +567,7 @@ void ConsoleSession::State::move(const Request& request) {
                            fmt::format("tenant {} is on backend {} already", quoted(record.name), quoted(to)),
                            {},
                            {}});
+    if (state.canceled) return state.failed(canceled_by_user());
     state.worker.log().info("move asked for", {{"user", state.user}, {"tenant", record.name}, {"to", to}});
     auto answer = state.if_here([stored](State& here, const Mover::Outcome& outcome) {
       if (outcome.error) return here.failed(*outcome.error);
@@ -585,6 +586,7 @@ void ConsoleSession::State::move(const Request& request) {
     });
     Shared& shared = state.worker.shared();
     Worker& home = state.worker.home_of(record);
+    state.moving_home = &home;
     const tiers::Change change{{{"backend", to}}, {}};
     Mover::Commit commit;
     if (stored)
@@ -601,13 +603,20 @@ void ConsoleSession::State::move(const Request& request) {
           });
         });
       };
-    home.loop().post(
-        [&home, &worker = state.worker, commit, answer, order = Mover::Order{record, to, patience}] {
-          home.move(order, commit, [&worker, answer](const Mover::Outcome& outcome) {
-            worker.loop().post([answer, outcome] { answer(outcome); });
-          });
-        });
+    home.loop().post([&home, &worker = state.worker, commit, answer,
+                      order = Mover::Order{record, to, patience, state.id}] {
+      home.move(order, commit, [&worker, answer](const Mover::Outcome& outcome) {
+        worker.loop().post([answer, outcome] { answer(outcome); });
+      });
+    });
   });
+}
+
+// One that is over, or about to be, answers for itself.
+void ConsoleSession::State::call_off_move() {
+  if (!moving_home) return;
+  moving_home->loop().post(
+      [home = moving_home, console = id] { home->call_off_move(console, canceled_by_user()); });
 }
 
 void ConsoleSession::State::reload() {

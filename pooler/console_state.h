@@ -63,6 +63,7 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
   void change_tenant(const std::string& tenant, const tiers::Change& change);
   void change_override(const console::Request& request);
   void move(const console::Request& request);
+  void call_off_move();
   void change_row(const std::string& tenant, const tiers::Change& change, bool stored);
   void change_configured(const std::string& tenant, const tiers::Change& change);
   void reload();
@@ -106,10 +107,11 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
   std::string held;
   std::deque<console::Request> requests;  // the front one runs
   console::Portals portals{console::shape};
-  std::string pausing;       // the tenant of the PAUSE that runs; empty: all
-  bool paused_here = false;  // and by it, not by one before
-  Time flush_until{};        // of the SUSPEND that runs
-  std::string sending;       // the answer that goes out; what is left of it begins at:
+  std::string pausing;            // the tenant of the PAUSE that runs; empty: all
+  bool paused_here = false;       // and by it, not by one before
+  Worker* moving_home = nullptr;  // of the tenant of the MOVE that runs; null: none, or it has not begun
+  Time flush_until{};             // of the SUSPEND that runs
+  std::string sending;            // the answer that goes out; what is left of it begins at:
   std::size_t sent = 0;
   char tx_status = 'I';
   bool extended = false;   // the front request comes from Execute

@@ -37,7 +37,8 @@ class Mover {
   struct Order {
     tiers::Tenant record;  // as it is
     std::string to;
-    Duration patience{};  // for its transactions
+    Duration patience{};   // for its transactions
+    std::uint32_t by = 0;  // the console that has ordered it
   };
   struct Outcome {
     std::optional<Error> error;  // none: it has moved
@@ -56,6 +57,7 @@ class Mover {
 
   std::uint64_t id() const { return id_; }
   const std::string& tenant() const { return order_.record.name; }
+  std::uint32_t by() const { return order_.by; }
   // May be over, and this be gone, before it returns; the same of call_off().
   void start();
   // Unless it is too late for that.

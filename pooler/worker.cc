@@ -490,6 +490,12 @@ Mover* Worker::mover(std::uint64_t id) const {
   return nullptr;
 }
 
+void Worker::call_off_move(std::uint32_t console, const Error& why) {
+  const auto asked = std::find_if(movers_.begin(), movers_.end(),
+                                  [console](const auto& each) { return each->by() == console; });
+  if (asked != movers_.end()) (*asked)->call_off(why);
+}
+
 // Posted: its own calls are under way.
 void Worker::move_over(const Mover& mover) {
   loop_.post([this, id = mover.id()] {

@@ -163,6 +163,7 @@ class Worker final : public net::Acceptor {
   void move(Mover::Order order, Mover::Commit commit, Mover::Over over);
   Mover* mover(std::uint64_t id) const;  // null: it is over
   void move_over(const Mover& mover);
+  void call_off_move(std::uint32_t console, const Error& why);  // that of this console, if there is one
   void move_group(Group& group, const std::string& backend);
   // Nothing runs any more for what was paused.
   bool pause_settled(const std::string* tenant) const;

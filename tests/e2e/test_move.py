@@ -1,6 +1,7 @@
 """MOVE: a tenant goes to another backend while its clients are connected."""
 
 import re
+import socket
 import threading
 import time
 import unittest
@@ -136,6 +137,70 @@ class Move(PgweirCase):
         pinned.close()
         self.move(weir, "MOVE acme TO other 10")
         self.assertEqual(self.place(free), "new")
+
+    def canceled(self, weir, order, at_work):
+        """The order is given, and called off as Ctrl-C in psql does, once `at_work()`; the console goes on."""
+        with weir.connect("pgweir", "admin", cursor_factory=psycopg.ClientCursor) as console:
+            refused = []
+
+            def ask():
+                try:
+                    console.execute(order)
+                except psycopg.Error as error:
+                    refused.append(error.sqlstate)
+
+            asking = threading.Thread(target=ask, daemon=True)
+            asking.start()
+            wait_until(at_work, what=f"{order} at work")
+            console.cancel()
+            asking.join(10)
+            self.assertFalse(asking.is_alive())
+            self.assertEqual(refused, ["57014"])
+            self.assertEqual(len(console.execute("SHOW VERSION").fetchall()), 1)
+
+    def test_a_cancel_leaves_the_tenant_where_it_was(self):
+        weir = self.weir(pool={"move_timeout": "60s"})
+        busy, waiting, late = (self.client(weir) for _ in range(3))
+        busy.query("begin")
+        self.assertEqual(self.place(waiting), "old")
+
+        def held():
+            late.send(query("select name from place"))
+            late.socket.settimeout(0.3)
+            try:
+                late.until_ready()
+                return False
+            except TimeoutError:
+                return True
+            finally:
+                late.socket.settimeout(20)
+
+        self.canceled(weir, "MOVE acme TO other", held)
+        self.assertIn(b"old", b"".join(payload for kind, payload in late.until_ready() if kind == b"D"))
+        self.assertEqual([self.place(client) for client in (waiting, busy)], ["old", "old"])
+        busy.query("commit")
+        self.assertEqual(self.place(self.client(weir)), "old")
+        self.move(weir, "MOVE acme TO other")
+        self.assertEqual([self.place(client) for client in (waiting, busy)], ["new", "new"])
+        # One that is not there any more calls nothing off.
+        with weir.connect("pgweir", "admin", cursor_factory=psycopg.ClientCursor) as console:
+            console.cancel()
+            console.execute("MOVE acme TO main")
+        self.assertEqual(self.place(waiting), "old")
+
+    def test_a_cancel_does_not_wait_for_a_target_that_is_silent(self):
+        silent = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(silent.close)
+        weir = self.weir()
+        weir.config["backends"]["silent"] = {"host": "127.0.0.1", "port": silent.getsockname()[1]}
+        weir.write_files()
+        weir.console("RELOAD")
+        client = self.client(weir)
+        self.assertEqual(self.place(client), "old")
+        self.canceled(weir, "MOVE acme TO silent", lambda: "move asked for" in weir.log())
+        self.assertEqual(self.place(client), "old")
+        self.move(weir, "MOVE acme TO other")
+        self.assertEqual(self.place(client), "new")
 
     def test_a_target_that_cannot_be_logged_in_to_changes_nothing(self):
         weir = self.weir()
