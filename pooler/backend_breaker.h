@@ -76,6 +76,28 @@ class BackendBreaker {
   std::atomic<std::uint64_t> rejected_{0};
 };
 
+// Orders for the breakers of all users of one database, as they are given for its tenant. They hold for
+// groups that come later, too.
+class BreakerOrders {
+ public:
+  using Database = std::pair<std::string, std::string>;  // of a backend
+
+  void give(const std::string& backend, const std::string& database, Breaker::Order order) {
+    if (order == Breaker::Order::Auto)
+      given_.erase({backend, database});
+    else
+      given_[{backend, database}] = order;
+  }
+  Breaker::Order of(const std::string& backend, const std::string& database) const {
+    const auto place = given_.find({backend, database});
+    return place == given_.end() ? Breaker::Order::Auto : place->second;
+  }
+  const std::map<Database, Breaker::Order>& given() const { return given_; }
+
+ private:
+  std::map<Database, Breaker::Order> given_;  // never Auto
+};
+
 // Those of the groups of one worker that have met with trouble lately. A group is often there for one login
 // only: who knocks anew finds the breaker that the last one has left.
 template <class Key>

@@ -33,6 +33,8 @@ BackendGate::BackendGate(Worker& worker, const GroupKey& key)
   own_ = worker.breakers().find(key);
   if (!own_) own_ = std::make_shared<NotedBreaker>(worker.rng().u64());
   take_rules();
+  const Breaker::Order ordered = worker.breaker_orders().of(key.backend, key.database);
+  if (ordered != own_->core.ordered()) order(ordered);
 }
 
 void BackendGate::take_rules() {
@@ -40,7 +42,10 @@ void BackendGate::take_rules() {
     own_->core.set_rules(breaker_rules(backend->settings, worker_.config().server_login_retry));
 }
 
-bool BackendGate::shut() const { return backend_.view(worker_.loop().now()).ordered == Breaker::Order::Open; }
+bool BackendGate::shut() const {
+  return own_->core.ordered() == Breaker::Order::Open ||
+         backend_.view(worker_.loop().now()).ordered == Breaker::Order::Open;
+}
 
 Time BackendGate::try_at(Breaker::Patience patience) const {
   const Time now = worker_.loop().now();
@@ -85,9 +90,14 @@ void BackendGate::server_died(const std::string& why) {
 }
 
 void BackendGate::begin_anew() {
+  if (own_->core.ordered() == Breaker::Order::Auto) order(Breaker::Order::Auto);
+}
+
+void BackendGate::order(Breaker::Order order) {
   const State before = own_->core.state();
-  own_->core.order(Breaker::Order::Auto, worker_.loop().now());
-  if (before != State::Closed) own_changed(State::Closed);
+  own_->core.order(order, worker_.loop().now());
+  if (order != Breaker::Order::Auto) worker_.breakers().keep(key_, own_, worker_.loop().now());
+  if (own_->core.state() != before) own_changed(own_->core.state());
 }
 
 void BackendGate::backend_moved() {

@@ -35,8 +35,11 @@ class BackendGate {
   void server_died(const std::string& why);
 
   void take_rules();  // of the worker's snapshot
-  // The group's own: an order on the console, or a reload, may have taken away what failed.
+  // The group's own: an order on the console, or a reload, may have taken away what failed. Unless an order
+  // for its database holds.
   void begin_anew();
+  // For its database. The group is to hear of it, too (breaker_changed).
+  void order(Breaker::Order order);
   // That of the backend, unless an order holds: it is another host now.
   void backend_moved();
   void count_rejected();

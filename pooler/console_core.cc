@@ -111,12 +111,13 @@ constexpr std::array kCommands{
             kStats,
             "the threads, and what each carries",
             {Keys::Kind::Number, "worker", "worker"}},
-    Command{"BREAKER OPEN", Action::BreakerOpen, Argument::Backend, "BREAKER", kAdmin,
-            "make no connection to it until the next BREAKER order, and close those that there are as they "
-            "come free"},
-    Command{"BREAKER CLOSE", Action::BreakerClose, Argument::Backend, "BREAKER", kAdmin,
+    Command{
+        "BREAKER OPEN", Action::BreakerOpen, Argument::Breaker, "BREAKER", kAdmin,
+        "make no connection to it, or for the database of this tenant, until the next such order, and close "
+        "those that there are as they come free"},
+    Command{"BREAKER CLOSE", Action::BreakerClose, Argument::Breaker, "BREAKER", kAdmin,
             "make connections to it whatever becomes of them"},
-    Command{"BREAKER AUTO", Action::BreakerAuto, Argument::Backend, "BREAKER", kAdmin,
+    Command{"BREAKER AUTO", Action::BreakerAuto, Argument::Breaker, "BREAKER", kAdmin,
             "begin anew, closed, and follow what becomes of them"},
     Command{"DISABLE", Action::Disable, kOneDatabase, "DISABLE", kAdmin,
             "refuse new clients of it; those that there are go on"},
@@ -410,7 +411,7 @@ std::string_view usage_of(Argument argument) {
     case Argument::None: return "";
     case Argument::Database: return " [database]";
     case Argument::OneDatabase: return " database";
-    case Argument::Backend: return " backend";
+    case Argument::Breaker: return " backend [TENANT tenant]";
     case Argument::Client: return " id";
     case Argument::Tenant: return " tenant";
     case Argument::Tier: return " tenant tier";
@@ -467,11 +468,19 @@ Expected<Request> parse_move(const Command& command, Tokens rest) {
   return request;
 }
 
+Expected<Request> parse_breaker(const Command& command, Tokens rest) {
+  const bool tenant = rest.size() == 3 && upper(rest[1].text) == "TENANT" &&
+                      rest[1].kind == Token::Kind::Word && is_name(rest[2]);
+  if (rest.empty() || !is_name(rest[0]) || (rest.size() > 1 && !tenant))
+    return syntax_error(fmt::format("{} takes{}", command.words, usage_of(command.argument)),
+                        "A name with unusual letters stands in double quotes.");
+  return Request{.command = &command, .argument = rest[0].text, .value = tenant ? rest[2].text : ""};
+}
+
 Expected<Request> parse_name(const Command& command, Tokens rest) {
   if (rest.empty() && command.argument == Argument::Database) return Request{.command = &command};
   if (rest.size() != 1 || !is_name(rest[0]))
-    return syntax_error(fmt::format("{} takes the name of one {}", command.words,
-                                    command.argument == Argument::Backend ? "backend" : "database"),
+    return syntax_error(fmt::format("{} takes the name of one database", command.words),
                         "A name with unusual letters stands in double quotes.");
   return Request{.command = &command,
                  .argument = rest[0].text};  // in the case it is written, as PgBouncer does
@@ -495,8 +504,8 @@ Expected<Request> parse_arguments(const Command& command, Tokens rest) {
     case Argument::OverrideTo: return parse_override(command, rest);
     case Argument::Move: return parse_move(command, rest);
     case Argument::Database:
-    case Argument::OneDatabase:
-    case Argument::Backend: return parse_name(command, rest);
+    case Argument::OneDatabase: return parse_name(command, rest);
+    case Argument::Breaker: return parse_breaker(command, rest);
   }
   return Request{.command = &command};
 }
@@ -517,12 +526,12 @@ std::size_t columns_begin(const Command& command, Tokens rest) {
       return rest.empty() || begins_page(command, rest) || (rest.size() > 1 && is_comma(rest[1])) ? 0 : 1;
     case Argument::Tenant:
     case Argument::OneDatabase:
-    case Argument::Backend:
     case Argument::Client: return std::min<std::size_t>(rest.size(), 1);
     case Argument::Tier:
     case Argument::Override:
     case Argument::OverrideTo:
     case Argument::Move:
+    case Argument::Breaker:
     case Argument::Reason: break;
   }
   PGWEIR_CHECK(false);  // no SHOW takes these

@@ -83,7 +83,7 @@ enum class Argument : std::uint8_t {
   None,
   Database,     // may be left out: all of them
   OneDatabase,  // must be there
-  Backend,      // must be there
+  Breaker,      // backend [TENANT tenant]
   Client,       // an id of SHOW CLIENTS
   Tenant,       // must be there; also one that only the tenant store knows
   Tier,         // tenant tier

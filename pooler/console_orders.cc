@@ -348,8 +348,19 @@ void ConsoleSession::State::order_breaker(const Request& request) {
   const Breaker::Order order = action == Action::BreakerOpen    ? Breaker::Order::Open
                                : action == Action::BreakerClose ? Breaker::Order::Close
                                                                 : Breaker::Order::Auto;
-  worker.log().info("breaker ordered",
-                    {{"user", user}, {"backend", backend}, {"order", request.command->words}});
+  const std::string& tenant = request.value;
+  worker.log().info(
+      "breaker ordered",
+      {{"user", user}, {"backend", backend}, {"tenant", tenant}, {"order", request.command->words}});
+  if (!tenant.empty())
+    return look_up(tenant, [backend, order](State& state, const tiers::Tenant& record, bool) {
+      if (record.backend == backend) return state.order_breakers_of(record, order);
+      state.failed({sqlstate::kInvalidParameterValue,
+                    fmt::format("tenant {} is on backend {}, not on {}", quoted(record.name),
+                                quoted(record.backend), quoted(backend)),
+                    {},
+                    "SHOW TENANTS tells on which each is."});
+    });
   const auto changed = worker.shared().breaker(backend).order(order, worker.loop().now());
   if (changed) tell_breaker(worker, backend, *changed);
   on_all_workers(
@@ -358,6 +369,42 @@ void ConsoleSession::State::order_breaker(const Request& request) {
         each.breaker_changed(backend);  // also where it was open before, by itself
       },
       if_here([](State& state) { state.done(); }));
+}
+
+// What is ordered holds for its database. Where others use that, too, it would be theirs.
+void ConsoleSession::State::order_breakers_of(const tiers::Tenant& record, Breaker::Order order) {
+  struct Seen {
+    std::mutex mutex;
+    std::string other;
+  };
+  auto seen = std::make_shared<Seen>();
+  const std::string database = record.database.empty() ? record.name : record.database;
+  const auto give = [backend = record.backend, database, order](State& state) {
+    state.on_all_workers([=](Worker& each) { each.order_breakers(backend, database, order); },
+                         state.if_here([](State& here) { here.done(); }));
+  };
+  if (order == Breaker::Order::Auto) return give(*this);
+  on_all_workers(
+      [seen, backend = record.backend, database, name = record.name](Worker& each) {
+        for (const auto& [key, group] : each.groups()) {
+          if (key.backend != backend || key.database != database) continue;
+          for (const auto& [other, member] : group->tenants()) {
+            if (other->record.name == name) continue;
+            const std::lock_guard<std::mutex> lock(seen->mutex);
+            seen->other = other->record.name;
+            return;
+          }
+        }
+      },
+      if_here([seen, give, name = record.name](State& state) {
+        if (seen->other.empty()) return give(state);
+        state.failed(
+            {sqlstate::kFeatureNotSupported,
+             fmt::format("tenant {} has no breaker of its own: clients of tenant {} use the same database",
+                         quoted(name), quoted(seen->other)),
+             {},
+             "SUSPEND_TENANT refuses its clients, PAUSE makes them wait."});
+      }));
 }
 
 void ConsoleSession::State::disable_or_enable(const Request& request) {

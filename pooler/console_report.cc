@@ -351,6 +351,14 @@ class Collection : public std::enable_shared_from_this<Collection> {
       row.database = key.database;
       row.user = key.user;
     }
+    for (const auto& [place_of, order] : worker_.breaker_orders().given()) {
+      if (worker_.index() != 0) break;  // all of them have the same
+      BreakerRow& row = part_->breakers.emplace_back();
+      row.backend = place_of.first;
+      row.database = place_of.second;
+      row.state = order == Breaker::Order::Open ? Breaker::State::Open : Breaker::State::Closed;
+      row.ordered = true;
+    }
     return true;
   }
   bool walk_clients() {

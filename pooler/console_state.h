@@ -51,6 +51,7 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
   void suspend();
   void look_at_flush();
   void order_breaker(const console::Request& request);
+  void order_breakers_of(const tiers::Tenant& record, Breaker::Order order);
   void disable_or_enable(const console::Request& request);
   void show_ceilings(const std::optional<tiers::Tenant>& record);
   void look_at_pause();

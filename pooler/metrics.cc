@@ -168,6 +168,11 @@ void put_tenant(Families& out, const TenantSample& tenant) {
     out.ours("pgweir_tenant_", one, ours);
     out.theirs(one, database);
   }
+  out.gauge(
+      "pgweir_tenant_breaker_state",
+      "State of the circuit breaker of the tenant's database, of its users the one that is worst off: 0 "
+      "closed, 1 half-open (a probe is under way), 2 open.",
+      ours, static_cast<double>(tenant.breaker));
   out.gauge("tenant_tier_current", "1 for the tier that the tenant has.", ours, 1);
   out.gauge("tenant_queries_per_minute", "Requests of the tenant in the last whole minute.", ours,
             tenant.queries_per_minute);

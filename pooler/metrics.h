@@ -37,6 +37,7 @@ struct TenantSample {
   // By user; beyond kUsersMost of them the others together, under kOthers.
   std::map<std::string, console::PoolRow, std::less<>> pools;
   console::DatabaseRow database;
+  Breaker::State breaker = Breaker::State::Closed;
 
   static constexpr std::size_t kUsersMost = 10;
   console::PoolRow& pool_of(std::string_view user);

@@ -84,6 +84,7 @@ class Collection : public std::enable_shared_from_this<Collection> {
     one.queries_per_minute = tenant.period.queries_per_minute(tenant.traffic, now);
     one.uptime_s = static_cast<double>((now - tenant.since()).count()) / 1e6;
     one.total = tenant.traffic;
+    one.breaker = worker_.breaker_of(tenant.record);
     one.database = console::database_row(worker_.snapshot(), tenant.record);
     one.database.clients = tenant.clients;
     one.database.paused = tenant.is_paused();

@@ -364,7 +364,38 @@ void Worker::begin_breakers_anew(const std::string& backend) {
   for (auto& [key, group] : groups_.by_key())
     if (key.backend == backend) group->gate().begin_anew();
   for (const auto& [key, breaker] : breakers_.kept())
-    if (key.backend == backend) breaker->core.order(Breaker::Order::Auto, loop_.now());
+    if (key.backend == backend && breaker->core.ordered() == Breaker::Order::Auto)
+      breaker->core.order(Breaker::Order::Auto, loop_.now());
+}
+
+void Worker::order_breakers(const std::string& backend, const std::string& database, Breaker::Order order) {
+  breaker_orders_.give(backend, database, order);
+  const auto concerns = [&](const GroupKey& key) {
+    return key.backend == backend && key.database == database;
+  };
+  for (auto& [key, group] : groups_.by_key()) {
+    if (!concerns(key)) continue;
+    group->gate().order(order);
+    group->breaker_changed();  // also where it was open before, by itself
+  }
+  // Those of groups that are gone.
+  for (const auto& [key, breaker] : breakers_.kept())
+    if (concerns(key)) breaker->core.order(order, loop_.now());
+}
+
+Breaker::State Worker::breaker_of(const tiers::Tenant& tenant) const {
+  GroupKey first;
+  first.backend = tenant.backend;
+  first.database = tenant.database.empty() ? tenant.name : tenant.database;
+  Breaker::State worst = breaker_orders_.of(first.backend, first.database) == Breaker::Order::Open
+                             ? Breaker::State::Open
+                             : Breaker::State::Closed;
+  const auto& kept = breakers_.kept();
+  for (auto place = kept.lower_bound(first); place != kept.end() && place->first.backend == first.backend &&
+                                             place->first.database == first.database;
+       ++place)
+    worst = std::max(worst, place->second->core.state());
+  return worst;
 }
 
 void Worker::drain(const Error& why) {

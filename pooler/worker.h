@@ -136,6 +136,11 @@ class Worker final : public net::Acceptor {
   // to all but that one, or to this one, are given up.
   void host_moved(const std::string& backend, const net::Endpoint& to);
   void host_silent(const std::string& backend, const net::Endpoint& host);
+  // BREAKER ... TENANT: for all users of its database.
+  void order_breakers(const std::string& backend, const std::string& database, Breaker::Order order);
+  const BreakerOrders& breaker_orders() const { return breaker_orders_; }
+  // Of all its users the one that is worst off.
+  Breaker::State breaker_of(const tiers::Tenant& tenant) const;
   // BREAKER CLOSE or AUTO: those of its databases and users begin anew.
   void begin_breakers_anew(const std::string& backend);
 
@@ -195,6 +200,7 @@ class Worker final : public net::Acceptor {
   std::vector<std::unique_ptr<net::Listener>> listeners_;
   StartupBook startups_;
   BreakerBook<GroupKey> breakers_;
+  BreakerOrders breaker_orders_;
   Groups groups_;
   Tenants tenants_;
   struct LoginPlace {

@@ -265,6 +265,68 @@ class Breaker(PgweirCase):
         with self.assertRaisesRegex(Exception, "no backend is named 'nobody'"):
             weir.console("BREAKER OPEN nobody")
 
+    def tenant_scraped(self, weir, tenant):
+        series = self.series(weir, "pgweir_tenant_breaker_state")
+        return {labels.split('tenant="')[1].split('"')[0]: value for labels, value in series.items()}.get(tenant)
+
+    def test_orders_for_one_tenant(self):
+        weir = self.weir()
+        weir.config["tenants"] = {"twin": {"tier": "test", "database": "other"}}
+        weir.write_files()
+        weir.console("RELOAD")
+        client, other = self.client(weir), self.client(weir, "other")
+        for one in (client, other):
+            self.assertEqual(one.value("select 1"), "1")
+        weir.console("BREAKER OPEN main TENANT app")
+        error = self.ask_until(client, lambda error: error)[-1]
+        self.assertEqual((error["C"], error["D"]), ("57P03", "An administrator has opened it."))
+        self.assertIn("database 'app', user 'app' on backend 'main'", error["M"])
+        self.assertEqual(other.value("select 2"), "2")
+        # Whoever comes later is held to it; nobody else is, and orders for all do not end it.
+        with self.client(weir) as late:
+            self.assertEqual(first_error(late.query("select 1"))["C"], "57P03")
+        weir.console("BREAKER AUTO main")
+        weir.console("RELOAD")
+        time.sleep(OPEN_SECONDS * 1.2)
+        self.assertEqual(first_error(client.query("select 3"))["C"], "57P03")
+        breakers = self.breakers(weir)
+        self.assertEqual((breakers["main", None]["state"], breakers["main", None]["mode"]), ("closed", "auto"))
+        self.assertEqual((breakers["main", "app"]["state"], breakers["main", "app"]["mode"]), ("open", "ordered"))
+        self.assertNotIn(("main", "other"), breakers)
+        self.assertEqual([self.tenant_scraped(weir, name) for name in ("app", "other")], [2, 0])
+        self.assertRegex(weir.log(), '"message":"breaker opened".*"database":"app","user":"app"')
+        weir.console("BREAKER CLOSE main TENANT app")
+        self.assertEqual(client.value("select 4"), "4")
+        self.assertEqual(self.breakers(weir)["main", "app"]["mode"], "ordered")
+        self.assertEqual(self.tenant_scraped(weir, "app"), 0)
+        weir.console("BREAKER AUTO main TENANT app")
+        self.assertEqual(client.value("select 5"), "5")
+        self.assertNotIn(("main", "app"), self.breakers(weir))
+        # A database that another one uses, too, has no breaker of one tenant's.
+        twin = self.client(weir, "twin")
+        with self.assertRaisesRegex(Exception, "clients of tenant 'twin' use the same database"):
+            weir.console("BREAKER OPEN main TENANT other")
+        self.assertEqual(other.value("select 6"), "6")
+        self.assertEqual(twin.value("select 6"), "6")
+        with self.assertRaisesRegex(Exception, "tenant 'app' is on backend 'main', not on 'spare'"):
+            weir.config["backends"]["spare"] = {"host": "127.0.0.1", "port": 1}
+            weir.write_files()
+            weir.console("RELOAD")
+            weir.console("BREAKER OPEN spare TENANT app")
+
+    def test_who_queues_waits_until_the_order_for_a_tenant_ends(self):
+        weir = self.weir(at_breaker="queue")
+        weir.console("BREAKER OPEN main TENANT app")
+        client = Wire(weir.port)
+        self.addCleanup(client.close)
+        client.send(startup("app", "app"))
+        time.sleep(1)
+        self.assertEqual(self.attempts(weir), 0)
+        self.assertEqual(self.client(weir, "other").value("select 1"), "1")
+        weir.console("BREAKER AUTO main TENANT app")
+        client.until_ready()
+        self.assertEqual(client.value("select 1"), "1")
+
     def test_a_postgres_that_does_not_answer(self):
         weir = self.weir(breaker_open_time="1s", breaker_volume=2)
         weir.config["server"] = {"connect_timeout": "500ms"}

@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "pooler/backend_breaker.h"
 #include "pooler/retry.h"
 
 using namespace pgweir;
@@ -217,6 +218,22 @@ TEST_CASE("what has happened long ago is forgotten") {
   CHECK(open.quiet(kStart + seconds(34)));
   open.order(Order::Open, kStart);
   CHECK_FALSE(open.quiet(kStart + seconds(1000)));
+}
+
+TEST_CASE("an order for a database is its users' alone, and Auto takes it back") {
+  BreakerOrders orders;
+  CHECK(orders.of("main", "app") == Order::Auto);
+  orders.give("main", "app", Order::Open);
+  CHECK(orders.of("main", "app") == Order::Open);
+  CHECK(orders.of("main", "other") == Order::Auto);
+  CHECK(orders.of("spare", "app") == Order::Auto);
+  orders.give("main", "app", Order::Close);
+  CHECK(orders.of("main", "app") == Order::Close);
+  CHECK(orders.given().size() == 1);
+  orders.give("main", "other", Order::Auto);
+  CHECK(orders.given().size() == 1);
+  orders.give("main", "app", Order::Auto);
+  CHECK(orders.given().empty());
 }
 
 // What clients are promised after an outage of any length: 1.5 s.
