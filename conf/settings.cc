@@ -278,7 +278,8 @@ constexpr std::array kBackendSettings{
     BackendRow{"breaker_open_time", &Backend::breaker_open_time, Form::Plain, 10, kHourMs, kReload,
                "How long it stays open, and up to 10 % more, before one connection probes for clients whose "
                "tier rejects (`at_breaker`). For clients that wait one probes all the time, first after "
-               "server.login_retry, then every second."},
+               "server.login_retry, then every second; and so it does where target_session_attrs wants a "
+               "primary, which may be another host by then, beside clients that are refused."},
     BackendRow{"tls_mode", &Backend::tls_mode, Form::Plain, 0, 0, kReload,
                "Whether connections to it use TLS, as libpq's sslmode."},
     BackendRow{"tls_ca_file", &Backend::tls_ca_file, Form::Path, 0, kPathMax, kReload,

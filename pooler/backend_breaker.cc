@@ -1,10 +1,12 @@
 #include "pooler/backend_breaker.h"
 
+#include "pooler/backend_hosts.h"
+
 namespace pgweir {
 
 Breaker::Rules breaker_rules(const conf::Backend& backend, conf::milliseconds shortest_retry) {
-  return {backend.breaker_failures, backend.breaker_volume, backend.breaker_window, backend.breaker_open_time,
-          shortest_retry};
+  return {backend.breaker_failures,  backend.breaker_volume, backend.breaker_window,
+          backend.breaker_open_time, shortest_retry,         wants_primary(session_attrs(backend))};
 }
 
 std::optional<Breaker::State> NotedBreaker::note(Breaker::Outcome outcome, Time now,
@@ -39,6 +41,11 @@ BackendBreaker::Change BackendBreaker::change(Step step) {
 Time BackendBreaker::try_at(Time now, Breaker::Patience patience) const {
   const std::lock_guard<std::mutex> lock(mutex_);
   return noted_.core.try_at(now, patience);
+}
+
+bool BackendBreaker::probes_early() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return noted_.core.probes_early();
 }
 
 std::pair<bool, BackendBreaker::Change> BackendBreaker::begin(Time now, Breaker::Patience patience) {

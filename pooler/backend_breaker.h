@@ -22,6 +22,7 @@
 
 namespace pgweir {
 
+// Of the backend's own and those of its databases and users, which open when all of their servers die.
 Breaker::Rules breaker_rules(const conf::Backend& backend, conf::milliseconds shortest_retry);
 
 // A breaker at one moment.
@@ -58,6 +59,7 @@ class BackendBreaker {
   // Connections are made as they are needed.
   bool closed() const { return closed_.load(std::memory_order_relaxed); }
   Time try_at(Time now, Breaker::Patience patience) const;
+  bool probes_early() const;
   // Whether a connection may be tried.
   std::pair<bool, Change> begin(Time now, Breaker::Patience patience);
   Change note(Breaker::Outcome outcome, Time now, const std::string& error);

@@ -27,6 +27,10 @@ class BackendGate {
   // By an order on the console.
   bool shut() const;
   Time try_at(Breaker::Patience patience) const;
+  // What is being tried is tried for nobody in particular.
+  bool probes_early() const {
+    return own_->core.probes_early() || (!backend_.closed() && backend_.probes_early());
+  }
   // A login is going to begin, and its end will be told. False: it may not begin now.
   bool begin(Breaker::Patience patience);
   void login_worked();

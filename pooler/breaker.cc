@@ -25,21 +25,24 @@ Breaker::State Breaker::state() const {
 
 Time Breaker::try_at(Time now, Patience patience) const {
   if (order_ == Order::Open) return kNever;
-  const bool waits = patience == Patience::Waits;
-  switch (state()) {
-    case State::Closed: return now;
-    case State::HalfOpen: return probe_at_ + (waits ? Duration(kProbePatience) : rules_.open_time);
-    case State::Open: return waits ? waits_until_ : open_until_;
-  }
-  return now;
+  if (state() == State::Closed) return now;
+  const bool waits = patience == Patience::Waits || rules_.hosts_change;
+  return waits ? patient_try_at() : hasty_try_at();
+}
+
+Time Breaker::patient_try_at() const {
+  return state() == State::HalfOpen ? probe_at_ + kProbePatience : waits_until_;
+}
+Time Breaker::hasty_try_at() const {
+  return state() == State::HalfOpen ? probe_at_ + rules_.open_time : open_until_;
 }
 
 bool Breaker::begin(Time now, Patience patience) {
   if (try_at(now, patience) > now) return false;
-  if (state() != State::Closed) {
-    state_ = State::HalfOpen;
-    probe_at_ = now;
-  }
+  if (state() == State::Closed) return true;
+  early_ = rules_.hosts_change && hasty_try_at() > now;
+  state_ = State::HalfOpen;
+  probe_at_ = now;
   return true;
 }
 

@@ -7,7 +7,9 @@
 //
 // Who fails fast has the next probe when `open_time` and some jitter are over. Who waits however long it
 // takes (for a Postgres that sleeps and is waking up) goes on as without a breaker, by retry_pause(): only
-// that it is one probe over all who wait, and not one of each.
+// that it is one probe over all who wait, and not one of each. Where another host may have taken over, the
+// requests of those who fail fast make such probes, too: early ones, which nobody is to wait for, since they
+// are told at once as ever.
 //
 // A server that dies counts as a failure until a login works: that shows that it was not Postgres that died,
 // and so nobody opens the breaker of others by killing his own servers. Pure: time and chance come from
@@ -42,6 +44,7 @@ class Breaker {
     Duration window = std::chrono::seconds(10);
     Duration open_time = std::chrono::seconds(30);
     Duration shortest_retry = std::chrono::milliseconds(100);
+    bool hosts_change = false;
     friend bool operator==(const Rules&, const Rules&) = default;
   };
   static constexpr std::size_t kBuckets = 10;  // of the window
@@ -60,6 +63,8 @@ class Breaker {
   void order(Order order, Time now);
 
   State state() const;
+  // The probe that is under way would have been none without Rules::hosts_change.
+  bool probes_early() const { return state_ == State::HalfOpen && early_; }
   static const char* name(State state) { return kStateNames[static_cast<std::size_t>(state)]; }
   Order ordered() const { return order_; }
   // In the window.
@@ -79,6 +84,8 @@ class Breaker {
   Duration bucket_length() const { return rules_.window / static_cast<int>(kBuckets); }
   Bucket& bucket(Time now);
   Bucket count(Time now) const;
+  Time patient_try_at() const;  // of who waits; open or half-open
+  Time hasty_try_at() const;    // of who fails fast
   void fail(Time now);
   void open(Time now);
   void close();
@@ -92,6 +99,7 @@ class Breaker {
   Time waits_until_{};        // Open: then who waits may probe ...
   Time open_until_{};         // ... and who fails fast
   Time probe_at_{};           // HalfOpen: the last one began
+  bool early_ = false;        // ... before who fails fast had a right to it
   std::uint64_t opened_ = 0, failed_ = 0;
   std::uint64_t chance_;
 };

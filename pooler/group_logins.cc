@@ -139,7 +139,7 @@ bool Group::fails_fast(const Session& session) const {
   if (!backing_->gate.rationed() || tenant.record.limits.at_breaker == tiers::AtCeiling::Queue ||
       tenant.halted())
     return false;
-  return starting_ == 0 || waiters_.front() != &session;
+  return starting_ == 0 || waiters_.front() != &session || backing_->gate.probes_early();
 }
 
 void Group::breaker_changed() {

@@ -57,12 +57,10 @@ constexpr std::array kOwnFields{
     TierField{"at_rate", &Tier::at_rate, 0, 0,
               "What becomes of a transaction beyond transactions_per_minute: it is refused (53400), or waits "
               "until it is allowed, at most queue_timeout."},
-    TierField{
-        "at_breaker", &Tier::at_breaker, 0, 0,
-        "What becomes of a transaction that finds no idle server while the circuit breaker of its "
-        "backend, or of its database and user, is open: it is refused at once (57P03), or waits, at "
-        "most pool.wake_timeout. A Postgres that sleeps and wakes needs `queue`. Of a failover too, where "
-        "all tenants say `reject`, the next probe tells, breaker_open_time of the backend after the last."},
+    TierField{"at_breaker", &Tier::at_breaker, 0, 0,
+              "What becomes of a transaction that finds no idle server while the circuit breaker of its "
+              "backend, or of its database and user, is open: it is refused at once (57P03), or waits, at "
+              "most pool.wake_timeout. A Postgres that sleeps and wakes needs `queue`."},
     TierField{"pool_mode", &Tier::pool_mode, 0, 0,
               "When a client gives its server back: at the end of each transaction, or when it leaves."},
     TierField{"session_mode", &Tier::session_mode, 0, 0,

@@ -17,7 +17,7 @@ from harness.fake_server import (
     data_row,
     row_description,
 )
-from harness.wire import Closed, error_fields, message, query
+from harness.wire import Closed, error_fields, first_error, message, query
 
 HBA = """\
 local all all trust
@@ -137,6 +137,34 @@ class Failover(Pair):
         self.assertIn(f"127.0.0.1:{self.standby.port} primary", told["hosts"])
         self.assertIn(f"127.0.0.1:{self.primary.port} failed", told["hosts"])
         self.assertIn('"message":"host changed"', weir.log())
+
+    def test_a_failover_that_nobody_waits_for(self):
+        """With at_breaker: reject everywhere and an open breaker: it is found by requests that are refused at once."""
+        self.pair()
+        rules = {"breaker_volume": 2, "breaker_failures": 1, "breaker_open_time": "10min"}
+        weir = self.weir(backend=rules, at_breaker="reject")
+        clients = [self.client(weir) for _ in range(4)]
+        self.assertEqual({self.port_of(client) for client in clients}, {self.primary.port})
+        self.primary.kill()
+        wait_until(lambda: not self.server_ports(weir), what="servers gone")
+
+        def code(client):
+            error = first_error(client.query("select 1"))
+            return error and error["C"]
+
+        wait_until(lambda: all([code(one) for one in clients]) and "breaker opened" in weir.log(), what="an open breaker")
+        until = time.monotonic() + DOWN_SECONDS
+        while time.monotonic() < until:
+            self.assertEqual({code(one) for one in clients}, {"57P03"})
+            time.sleep(0.05)
+        self.promote()
+        promoted = time.monotonic()
+        wait_until(lambda: not any([code(one) for one in clients]), seconds=30, what="answers")
+        recovered = time.monotonic() - promoted
+        print(f"\n  answered {recovered:.2f} s after the promotion", flush=True)
+        self.assertLess(recovered, RECOVERY_SECONDS)
+        self.assertEqual({self.port_of(one) for one in clients}, {self.standby.port})
+        self.assertIn('"message":"breaker closed"', weir.log())
 
     def test_waiting_clients_are_held(self):
         self.pair()

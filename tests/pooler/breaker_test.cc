@@ -220,6 +220,47 @@ TEST_CASE("what has happened long ago is forgotten") {
   CHECK_FALSE(open.quiet(kStart + seconds(1000)));
 }
 
+TEST_CASE(
+    "where another host may have taken over, who fails fast makes it looked for, and waits for nothing") {
+  Breaker::Rules rules = kRules;
+  rules.hosts_change = true;
+  Time now = kStart;
+  Breaker one = breaker(rules);
+  CHECK_FALSE(one.probes_early());
+  play(one, "ffffffffffO", now);
+  // Again and again, at most a second apart, as for those who wait.
+  for (int i = 0; i < 20; ++i) {
+    const Duration patient = first_try(one, now, Patience::Waits);
+    const Duration hasty = first_try(one, now, Patience::FailsFast);
+    CHECK(hasty == patient);
+    CHECK(hasty <= seconds(1));
+    now += hasty;
+    CHECK_FALSE(one.begin(now - milliseconds(1), Patience::FailsFast));
+    CHECK(one.begin(now, Patience::FailsFast));
+    CHECK(one.probes_early());
+    CHECK_FALSE(one.begin(now, Patience::FailsFast));  // one at a time
+    play(one, i < 19 ? "HfO" : "HwC", now);
+    CHECK_FALSE(one.probes_early());
+  }
+  // One that is lost in the network stops nobody.
+  Breaker lost = breaker(rules);
+  play(lost, "ffffffffffO", kStart);
+  now = kStart + first_try(lost, kStart, Patience::FailsFast);
+  CHECK(lost.begin(now, Patience::FailsFast));
+  CHECK(first_try(lost, now, Patience::FailsFast) == Duration(Breaker::kProbePatience));
+  // When the open time is over the request is the probe, and waits, as where there is one host.
+  Breaker rested = breaker(rules);
+  play(rested, "ffffffffffO", kStart);
+  CHECK(rested.begin(kStart + 2 * rules.open_time, Patience::FailsFast));
+  CHECK_FALSE(rested.probes_early());
+  Breaker alone = opened(kStart);
+  CHECK(alone.begin(kStart + first_try(alone, kStart, Patience::Waits), Patience::Waits));
+  CHECK_FALSE(alone.probes_early());
+  // An order is an order.
+  one.order(Order::Open, now);
+  CHECK(one.try_at(now, Patience::FailsFast) == kNever);
+}
+
 TEST_CASE("an order for a database is its users' alone, and Auto takes it back") {
   BreakerOrders orders;
   CHECK(orders.of("main", "app") == Order::Auto);

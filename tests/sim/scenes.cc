@@ -273,6 +273,11 @@ void hosts(Stage& stage, World& world) {
   stage.tenants = static_cast<unsigned>(world.between(1, 3));
   if (world.chance(40)) rude(stage);
   if (world.chance(30)) stage.reloads = 2;
+  // Nobody waits for the new primary, and yet it is found long before the breaker would try again.
+  stage.fails_fast = world.chance(30);
+  if (!stage.fails_fast) return;
+  stage.breaker_volume = static_cast<unsigned>(world.between(1, 4));
+  stage.breaker_open_ms = 600'000;
 }
 
 void bad_network(Stage& stage, World& world) {

@@ -26,7 +26,15 @@ TEST_CASE("a backend's settings are the rules of its breaker") {
   backend.breaker_window = seconds(20);
   backend.breaker_open_time = seconds(3);
   CHECK(breaker_rules(backend, milliseconds(200)) ==
-        Breaker::Rules{80, 7, seconds(20), seconds(3), milliseconds(200)});
+        Breaker::Rules{80, 7, seconds(20), seconds(3), milliseconds(200), false});
+  // Where a primary is wanted it may be another host tomorrow, also behind one name.
+  backend.target_session_attrs = conf::SessionAttrs::ReadWrite;
+  CHECK(breaker_rules(backend, milliseconds(200)).hosts_change);
+  backend.target_session_attrs = conf::SessionAttrs::Standby;
+  CHECK_FALSE(breaker_rules(backend, milliseconds(200)).hosts_change);
+  backend.target_session_attrs = conf::SessionAttrs::Auto;
+  backend.hosts = {{"a", 5432}, {"b", 5432}};
+  CHECK(breaker_rules(backend, milliseconds(200)).hosts_change);
 }
 
 TEST_CASE("a change of state is told once") {
