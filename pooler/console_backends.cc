@@ -18,7 +18,8 @@ constexpr std::array kWorkers{
     Thread{"waiting",
            kI,
            &WorkerRow::waiting,
-           {kGauge, "worker_clients_waiting", "Those of them that are queued for a server."}},
+           {kGauge, "worker_clients_waiting",
+            "Those of them that wait for a server, or for their tenant's rate."}},
     Thread{
         "logins", kI, &WorkerRow::logins, {kGauge, "worker_logins", "Connections that are about to log in."}},
     Thread{"consoles", kI, &WorkerRow::consoles, {kGauge, "worker_consoles", "Connections to the console."}},

@@ -23,7 +23,7 @@ constexpr std::array kPools{
     Pool{"cl_waiting",
          kI,
          &PoolRow::cl_waiting,
-         {kGauge, "clients_waiting", "Clients queued for a server.",
+         {kGauge, "clients_waiting", "Clients that wait for a server, or for their tenant's rate.",
           "pgbouncer_pools_client_waiting_connections"}},
     Pool{"cl_active_cancel_req",
          kI,

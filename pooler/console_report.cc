@@ -286,11 +286,14 @@ class Collection : public std::enable_shared_from_this<Collection> {
     return walked != Walked::All;
   }
   bool walk_groups() {
+    const Time now = worker_.loop().now();
     const auto tenant = [&](const Group& group, const Tenant& user, std::uint32_t sessions) {
       if (!needs_.pools) return;
       PoolRow& row = new_pool(user.record.name, group);
       row.pool_mode = user.record.limits.pool_mode;
       row.clients = sessions;
+      for_throttled(user, group, [&](const Session& session) { add_waiting(row, session, now); });
+      part_->worker.waiting += row.cl_waiting;
     };
     return groups_.step(
                worker_.groups(), [&](const Group& group) { visit(group); }, tenant) == Walked::All;
@@ -313,9 +316,7 @@ class Collection : public std::enable_shared_from_this<Collection> {
     if (!needs_.pools) return;
     std::map<std::string, PoolRow> rows;
     for (const Session* session = group.waiters().front(); session; session = List<Session>::next(*session)) {
-      PoolRow& row = rows[session->tenant().record.name];
-      ++row.cl_waiting;
-      row.maxwait = std::max<Duration>(row.maxwait, now - session->since());
+      add_waiting(rows[session->tenant().record.name], *session, now);
     }
     for (const auto& [id, server] : group.servers()) count(rows[tenant_of(group, *server)], *server);
     if (listener) count(rows[group.shown_tenant()], *listener);
@@ -546,6 +547,11 @@ DatabaseRow database_row(const Snapshot& snapshot, const tiers::Tenant& record) 
 
 const std::string& tenant_of(const Group& group, const Server& server) {
   return server.session ? server.session->tenant().record.name : group.shown_tenant();
+}
+
+void add_waiting(PoolRow& row, const Session& session, Time now) {
+  ++row.cl_waiting;
+  row.maxwait = std::max<Duration>(row.maxwait, now - session.since());
 }
 
 void count(PoolRow& row, const Server& server) {

@@ -12,6 +12,7 @@
 namespace pgweir {
 class Group;
 class Server;
+class Session;
 class Worker;
 }  // namespace pgweir
 
@@ -41,6 +42,8 @@ DatabaseRow database_row(const Snapshot& snapshot, const tiers::Tenant& record);
 // In whose rows a server is shown.
 const std::string& tenant_of(const Group& group, const Server& server);
 void count(PoolRow& row, const Server& server);
+// One that waits, for a server or for its tenant's rate.
+void add_waiting(PoolRow& row, const Session& session, Time now);
 
 // The backends of the asking worker's configuration, all at once.
 std::vector<BackendRow> backends(Worker& asking);

@@ -94,17 +94,20 @@ class Collection : public std::enable_shared_from_this<Collection> {
     const Walked walked = groups_.step(
         worker_.groups(), [this](const Group& group) { visit(group); },
         [this](const Group& group, const Tenant& tenant, std::uint32_t sessions) {
-          row_of(tenant, group).clients += sessions;
+          console::PoolRow& row = row_of(tenant, group);
+          row.clients += sessions;
           ++sample_.pools;
+          for_throttled(tenant, group, [&](const Session& session) {
+            console::add_waiting(row, session, worker_.loop().now());
+            ++waiting_;
+          });
         });
     return walked == Walked::All;
   }
   void visit(const Group& group) {
     const Time now = worker_.loop().now();
     for (const Session* session = group.waiters().front(); session; session = List<Session>::next(*session)) {
-      console::PoolRow& row = row_of(session->tenant(), group);
-      ++row.cl_waiting;
-      row.maxwait = std::max<Duration>(row.maxwait, now - session->since());
+      console::add_waiting(row_of(session->tenant(), group), *session, now);
     }
     for (const auto& [id, server] : group.servers())
       console::count(row_of(console::tenant_of(group, *server), group), *server);

@@ -45,6 +45,7 @@ class Throttle {
   // Session::on_token follows, unless it leaves before.
   void wait(Session& session);
   void leave(Session& session);
+  const List<Session>& waiting() const { return waiting_; }  // they are in no group's queue
   // The rate has ended: nobody waits any more, and this may go.
   void open();
   // Until the next transaction may begin.

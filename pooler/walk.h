@@ -13,6 +13,8 @@
 #include <utility>
 
 #include "pooler/group.h"
+#include "pooler/session.h"
+#include "pooler/tenant.h"
 
 namespace pgweir {
 
@@ -43,6 +45,14 @@ class BucketWalk {
  private:
   std::size_t buckets_ = 0, next_ = 0;
 };
+
+// Sessions of one tenant in one group that its rate holds back: they are in no queue of the group's yet.
+template <class Visit>
+void for_throttled(const Tenant& tenant, const Group& group, Visit visit) {
+  if (!tenant.throttle) return;
+  for (const Session* each = tenant.throttle->waiting().front(); each; each = List<Session>::next(*each))
+    if (&each->group() == &group) visit(*each);
+}
 
 // Through groups, and in each through the tenants that use it, of which there may be thousands.
 class GroupWalk {

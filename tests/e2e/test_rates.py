@@ -3,6 +3,7 @@
 import threading
 import time
 import unittest
+import urllib.request
 
 from harness import PgweirCase, Wire, free_port, side_by_side, wait_until
 from harness.wire import error_fields, first_error, kinds, query, startup
@@ -19,10 +20,11 @@ class Answers(PgweirCase):
         cls.postgres.create_user("app", "s3cret")
         cls.postgres.create_database("app", owner="app")
 
-    def weir(self, **tier):
+    def weir(self, http=None, **tier):
         row = {"pool_size": 2, "max_server_connections": 2, "max_clients": 50, "queue_timeout": "10s", **tier}
+        more = {"http": {"port": http, "addresses": ["127.0.0.1"]}} if http else {}
         return self.pgweir(
-            {"auth": {"method": "trust"}, "tiers": {"test": row}, "tenants": {"app": {"tier": "test"}}},
+            {"auth": {"method": "trust"}, "tiers": {"test": row}, "tenants": {"app": {"tier": "test"}}, **more},
             {"app": "s3cret", "admin": "adm1n"},
         )
 
@@ -112,6 +114,39 @@ class Answers(PgweirCase):
         wire.send(query("select 1"))
         weir.reload()
         self.assertIsNone(first_error(wire.until_ready()))
+
+    def test_a_throttled_client_waits_in_every_table(self):
+        port = free_port()
+        weir = self.weir(port, transactions_per_minute=1, burst=1, at_rate="throttle", queue_timeout="60s")
+        held, idle = self.wire(weir), self.wire(weir)
+
+        def shown(what):
+            columns, rows = weir.console(f"SHOW {what}")
+            return [dict(zip(columns, row)) for row in rows]
+
+        def pool():
+            (row,) = [row for row in shown("POOLS") if row["database"] == "app"]
+            return row["cl_active"], row["cl_waiting"]
+
+        self.assertIsNone(first_error(held.query("select 1")))
+        self.assertEqual(pool(), (2, 0))
+        held.send(query("select 1"))
+        wait_until(lambda: pool() == (1, 1), what="one that waits")
+        states = sorted(row["state"] for row in shown("CLIENTS") if row["database"] == "app")
+        self.assertEqual(states, ["idle", "waiting"])
+        self.assertEqual(sum(row["waiting"] for row in shown("WORKERS")), 1)
+        time.sleep(1.1)
+        (row,) = [row for row in shown("POOLS") if row["database"] == "app"]
+        self.assertGreaterEqual(row["maxwait"], 1)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+            samples = page.read().decode()
+        self.assertIn('pgweir_clients_waiting{tier="test"} 1\n', samples)
+        self.assertIn('pgweir_tenant_clients_waiting{tenant="app",tier="test"} 1\n', samples)
+        # Whoever leaves waits no more, and nobody else did.
+        held.close()
+        wait_until(lambda: pool() == (1, 0), what="nobody that waits")
+        self.assertEqual(sum(row["waiting"] for row in shown("WORKERS")), 0)
+        idle.close()
 
     def test_pipelined_transactions_are_counted(self):
         weir = self.weir(transactions_per_minute=60, burst=10, at_rate="reject")
