@@ -33,7 +33,7 @@ TEST_CASE("a backend's settings are the rules of its breaker") {
   backend.target_session_attrs = conf::SessionAttrs::Standby;
   CHECK_FALSE(breaker_rules(backend, milliseconds(200)).hosts_change);
   backend.target_session_attrs = conf::SessionAttrs::Auto;
-  backend.hosts = {{"a", 5432}, {"b", 5432}};
+  backend.hosts = {"a", "b"};
   CHECK(breaker_rules(backend, milliseconds(200)).hosts_change);
 }
 
