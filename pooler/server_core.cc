@@ -22,6 +22,11 @@ constexpr Bytes kSetStatement = "pgweir_set";
 constexpr char kSetText[] = "SELECT pg_catalog.set_config($1,$2,false)\0\0";  // text, NUL, no parameter types
 constexpr Bytes kSetContent{kSetText, sizeof kSetText};
 
+// DISCARD ALL leaves the seed of random(), which whoever knows it could foretell.
+constexpr Bytes kReseed =
+    "SELECT pg_catalog.setseed(pg_catalog.hashtext(pg_catalog.gen_random_uuid()::pg_catalog.text)"
+    "::pg_catalog.float8 OPERATOR(pg_catalog./) 2147483648)";
+
 // Messages that must be here whole before anything is done with them; all of them are small.
 constexpr std::size_t kWholeErrorMax = 16 << 10;
 constexpr std::size_t kWholeTagMax = 80;
@@ -666,6 +671,22 @@ void ServerCore::forget_sequences(Gather& to_server) {
   errands_.push_back({Errand::Kind::Ask});
 }
 
+// nextval() locks its sequence until the transaction ends.
+void ServerCore::forget_unused_sequences(Gather& to_server) {
+  PGWEIR_CHECK(!pipeline.batch_open());
+  to_server.own([](std::string& out) {
+    protocol::put_query(
+        out,
+        "DO LANGUAGE plpgsql $$ BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_locks l JOIN"
+        " pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) l.relation WHERE l.pid"
+        " OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() AND l.mode OPERATOR(pg_catalog.=)"
+        " 'RowExclusiveLock' AND c.relkind OPERATOR(pg_catalog.=) 'S') THEN DISCARD SEQUENCES; END IF;"
+        " END $$");
+  });
+  pipeline.push(Owed::Query, Pipeline::Whose::Ours);
+  errands_.push_back({Errand::Kind::Ask});
+}
+
 void ServerCore::ask(Bytes sql, Gather& to_server) {
   PGWEIR_CHECK(settled() && errands_.empty());
   to_server.own([&](std::string& out) { protocol::put_query(out, sql); });
@@ -702,10 +723,13 @@ void ServerCore::begin_cleaning(Gather& to_server) {
   // DISCARD ALL may take a while, and must stand alone.
   to_server.own([](std::string& out) {
     protocol::put_query(out, "SET statement_timeout TO DEFAULT");
+    protocol::put_query(out, kReseed);
     protocol::put_query(out, "DISCARD ALL");
   });
-  pipeline.push(Owed::Query, Pipeline::Whose::Ours);
-  errands_.push_back({Errand::Kind::Tell});
+  for (int before = 0; before < 2; ++before) {
+    pipeline.push(Owed::Query, Pipeline::Whose::Ours);
+    errands_.push_back({Errand::Kind::Tell});
+  }
   pipeline.push(Owed::Query, Pipeline::Whose::Ours);
   errands_.push_back({Errand::Kind::Clean});
 }

@@ -91,6 +91,8 @@ class ServerCore {
   void introduce(protocol::Gather& to_server);
   // Sends what makes lastval() and currval() know of no client's nextval().
   void forget_sequences(protocol::Gather& to_server);
+  // The same inside of a transaction, unless some sequence was used in that.
+  void forget_unused_sequences(protocol::Gather& to_server);
   // Sends a query of ours; ends in on_rows_end().
   void ask(Bytes sql, protocol::Gather& to_server);
   // Sends what lets the requests of a client that has vanished come to their end.

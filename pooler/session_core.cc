@@ -145,7 +145,7 @@ void SessionCore::granted(ServerCore& server, Bytes held, Actions& out) {
   state_ = State::Linked;
   statements_left_ = 0;
   unnamed_here_ = dirty_batch_ = names_unsure_ = worked_ = wait_behind_ = redefined_ = made_code_ = false;
-  unlent_ = portal_used_ = drops_names_ = false;
+  unlent_ = portal_used_ = drops_names_ = sequences_checked_ = false;
   outgrown_ = look_first_ = bound_ = resets_all_ = reset_bound_ = reset_ran_ = false;
   server.code_epoch = books_->routines.epoch();
   // In front of the client's own timeouts.
@@ -311,10 +311,12 @@ SessionCore::Step SessionCore::relay_execute(const Frame& frame, Bytes rest, Act
 SessionCore::Step SessionCore::relay_function(const Frame& frame, Bytes rest, Actions& out) {
   constexpr std::size_t kOidBytes = 4;
   constexpr std::uint32_t kFirstUsersOid = 16384;
+  using protocol::SqlFunction;
   const bool named = frame.size >= kHeaderBytes + kOidBytes;
   if (named && rest.size() < kHeaderBytes + kOidBytes) return Step::NeedMore;
   const std::uint32_t oid = named ? protocol::load_u32(rest.data() + kHeaderBytes) : 0;
-  const bool sets = named && protocol::sql_function(oid) == protocol::SqlFunction::SetConfig;
+  const SqlFunction does = named ? protocol::sql_function(oid) : SqlFunction::Other;
+  const bool sets = does == SqlFunction::SetConfig;
   if (sets && !whole(frame, rest) && frame.size <= kWholeBeforeServer) return Step::NeedMore;
   if (named && guard_->inspects()) {
     if (const auto error = guard_->refuse_function(oid)) {
@@ -326,8 +328,32 @@ SessionCore::Step SessionCore::relay_function(const Frame& frame, Bytes rest, Ac
     // Postgres's own, such as those of large objects, raise nothing.
     oid < kFirstUsersOid ? suspect_held() : look_behind();
   }
-  if (sets) {
-    const std::string name(first_argument(rest.substr(kHeaderBytes, frame.size - kHeaderBytes)));
+  std::string name;
+  if (sets) name = first_argument(rest.substr(kHeaderBytes, frame.size - kHeaderBytes));
+  const bool seeds = setting_key(name) == "seed";
+  std::optional<Error> refused;
+  if (does == SqlFunction::ReadsSequence) {
+    const Name own = own_sequences(out);
+    if (own == Name::Later) return stall(out);
+    if (own == Name::Refused) refused = others_sequence();
+  } else if (does == SqlFunction::Unfollowable || seeds) {
+    protocol::SqlEffects effects;
+    effects.changes.unfollowable = true;
+    if (const Pins no_room = find_room(effects))
+      refused = pin_book_->refuse(no_room);
+    else
+      note_effects(effects, {});
+  } else if (oid >= kFirstUsersOid || does == SqlFunction::Executor || does == SqlFunction::CodeByName) {
+    // It may be dblink_connect() as well: of whose function it is only the number is known.
+    server_->spoiled = true;
+  }
+  if (refused) {
+    push_refusal(Owed::Function, *refused);
+    if (trail_) trail_->sent();
+    out.to_server.own([](std::string& bytes) { protocol::put_no_function(bytes); });
+    return skip(frame, rest, out), Step::Next;
+  }
+  if (sets && !seeds) {
     const bool plain =
         !name.empty() && std::all_of(name.begin(), name.end(), [](char c) { return c > ' ' && c < 127; });
     if (plain) {
@@ -336,7 +362,7 @@ SessionCore::Step SessionCore::relay_function(const Frame& frame, Bytes rest, Ac
     } else {
       suspicion().any_set = true;
     }
-  } else if (named && !of_large_objects(oid)) {
+  } else if (named && !seeds && !of_large_objects(oid)) {
     suspicion().pins |= pin::kProvable;
     server_->temp_used = true;
   }
@@ -473,7 +499,7 @@ void SessionCore::after_step(Actions& out) {
       suspicion().pins |= pin::kProvable;
       if (!books_->routines.stale()) server_->code_epoch = books_->routines.epoch();
     }
-    worked_ = false;
+    worked_ = sequences_checked_ = false;
     deallocating_portals_.reset();
     if (begin_audit(out)) return;
   }

@@ -222,6 +222,7 @@ class SessionCore final : private ServerCore::Audience {
   struct Draft;
   Step draft_unread(const protocol::Frame& frame, Draft& draft, Actions& out);
   Step draft_query(Bytes text, Draft& draft, Actions& out);
+  bool has_own_sequences(Draft& draft, Actions& out);
   bool push_query(Bytes sql, Draft& draft, Actions& out);
   bool push_execute(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_unnamed_parse(const protocol::Frame& frame, Bytes rest, Actions& out);
@@ -259,7 +260,10 @@ class SessionCore final : private ServerCore::Audience {
   std::optional<protocol::SqlChanges> changes_by_names(const ClientText& text,
                                                        RoutineBook::Strings strings) const;
   bool may_run_routines(Statement& statement) const;
-  void look_for_sequences(protocol::SqlWords words, const ClientText& text, Actions& out);
+  bool reads_sequence(const ClientText& text) const;
+  Name look_for_sequences(protocol::SqlWords words, const ClientText& text, Actions& out);
+  Name look_for_sequences(Bytes name, Actions& out);
+  Name own_sequences(Actions& out);
   void forget_sequences(Actions& out);
   void introduce(Actions& out);
   bool may_keep_others(const ServerCore& server) const;
@@ -331,7 +335,7 @@ class SessionCore final : private ServerCore::Audience {
   bool can_adopt(const protocol::SqlEffects& effects) const;
   void adopt(Findings& findings);
   bool give_up_adopted(Actions& out);
-  void note_executed(const ClientText& text, std::unique_ptr<Ruling>& ruling, Actions& out);
+  void note_executed(const ClientText& text, std::unique_ptr<Ruling>& ruling);
   StatementOp supply(const std::vector<std::string>& names, Bytes sql, std::string& text, Actions& out);
   Name lend(const ClientText& text, bool& lent, Actions& out);
   void lend_all(const std::vector<std::string>& names, StatementOp::Kind kind, std::string& bytes);
@@ -459,10 +463,12 @@ class SessionCore final : private ServerCore::Audience {
   bool skip_body_ = false;
   bool skip_to_sync_ = false;  // an error of ours stands in an extended batch
   bool proving_ = false;
-  bool redefined_ = false;    // definitions were changed in the open transaction
-  bool made_code_ = false;    // ... so that texts may do what nobody knows of
-  bool misread_ = false;      // the server reads texts otherwise than we do
-  bool drops_names_ = false;  // a text of the open batch drops statements of the client's
+  bool redefined_ = false;          // definitions were changed in the open transaction
+  bool asks_sequence_ = false;      // the text that was looked at last calls lastval() or currval()
+  bool sequences_checked_ = false;  // what these say is the client's own, in the open transaction
+  bool made_code_ = false;          // ... so that texts may do what nobody knows of
+  bool misread_ = false;            // the server reads texts otherwise than we do
+  bool drops_names_ = false;        // a text of the open batch drops statements of the client's
   // What was sent last may take away what the client connected with, or leave more than its ceilings allow.
   bool wait_behind_ = false;
   bool outgrown_ = false;    // the server was opened with other ceilings than there are now

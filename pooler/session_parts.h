@@ -6,6 +6,7 @@
 
 #include "pooler/audit.h"
 #include "pooler/base/bytes.h"
+#include "pooler/base/error.h"
 #include "pooler/routines.h"
 #include "protocol/frame.h"
 
@@ -47,6 +48,14 @@ inline bool mentions(Bytes sql, Bytes lower_word) {
 inline RoutineBook::Strings strings_of(const protocol::SqlEffects& effects) {
   return effects.read == protocol::SqlEffects::Read::Plain ? RoutineBook::Strings::Data
                                                            : RoutineBook::Strings::Code;
+}
+
+// lastval() or currval() where they may say what another client's nextval() did.
+inline Error others_sequence() {
+  return {sqlstate::kNotInState, "lastval and currval are not yet defined in this session",
+          "Other clients have used its server before, and what this one has done in the same batch cannot be "
+          "told.",
+          "Send a Sync in front of it, or ask by RETURNING."};
 }
 
 inline Bytes sql_of(Bytes text) { return text.substr(0, text.find('\0')); }

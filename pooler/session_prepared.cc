@@ -147,7 +147,7 @@ bool SessionCore::give_up_adopted(Actions& out) {
 
 // What the statements that the text executes will do, and those that its PREPAREs find there: these are on
 // the server then, and whatever executes them next is not asked.
-void SessionCore::note_executed(const ClientText& text, std::unique_ptr<Ruling>& ruling, Actions& out) {
+void SessionCore::note_executed(const ClientText& text, std::unique_ptr<Ruling>& ruling) {
   if (!books_->settings.plain_sql(*wanted_)) return;
   std::set<std::string> names;
   for (const protocol::SqlStatement& each : effects_of(text, Also::Nothing).statements)
@@ -155,7 +155,6 @@ void SessionCore::note_executed(const ClientText& text, std::unique_ptr<Ruling>&
       names.insert(each.name);
   for (const std::string& name : names) {
     const StatementRef held = *names_->find(name);
-    look_for_sequences(held->words, ClientText(*held), out);
     std::unique_ptr<Ruling> of_body = note_text(ClientText(*held));
     if (of_body && !of_body->refused && !lower_statement(name, *of_body)) of_body->refused = no_room();
     if (!of_body) continue;
@@ -212,7 +211,10 @@ SessionCore::Name SessionCore::lend(const ClientText& text, bool& lent, Actions&
   if (needs.unlent && server_->tx_status != 'E') unlent_ = true;
   if (names.empty()) return Name::Ready;
   std::unique_ptr<Ruling> ruling;
-  note_executed(text, ruling, out);
+  asks_sequence_ = false;
+  note_executed(text, ruling);
+  if (asks_sequence_ && own_sequences(out) == Name::Refused)
+    return refuse_statement(others_sequence(), out), Name::Refused;
   if (ruling && ruling->refused) return refuse_statement(*ruling->refused, out), Name::Refused;
   out.to_server.own([&](std::string& bytes) { lend_all(names, StatementOp::Kind::Lend, bytes); });
   lent = true;

@@ -69,6 +69,7 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
       }
     }
     if (const Step step = draft_query(text, draft, out); step != Step::Next) return step;
+    if (!has_own_sequences(draft, out)) return stall(out);
   }
   if (walsender()) draft.ruling = refuse_unwatched(std::move(draft.ruling));
   // An error in an open batch may make the server skip this, too: then only the Sync may be followed by us.
@@ -117,11 +118,28 @@ SessionCore::Step SessionCore::draft_query(Bytes text, Draft& draft, Actions& ou
     }
   }
   draft.statements = statements_in(said.sql());
+  asks_sequence_ = false;
   commanding_ = commands(text);
   if (!commanding_) draft.ruling = note_text(said);
   const bool refused = draft.ruling && draft.ruling->refused;
-  if (!draft.needs.names.empty() && !refused) note_executed(said, draft.ruling, out);
+  if (!draft.needs.names.empty() && !refused) note_executed(said, draft.ruling);
   return Step::Next;
+}
+
+// False where that can be told only when what is owed has been answered.
+bool SessionCore::has_own_sequences(Draft& draft, Actions& out) {
+  if (!asks_sequence_) return true;
+  switch (own_sequences(out)) {
+    case Name::Ready: break;
+    case Name::Refused:
+      draft.ruling = std::make_unique<Ruling>();
+      draft.ruling->refused = others_sequence();
+      break;
+    case Name::Later:
+      for (StatementOp::Taken& each : draft.taken) give_back(each);
+      return false;
+  }
+  return true;
 }
 
 // `sql`: empty where it is not known. Answers whether the server will run it.

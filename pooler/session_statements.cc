@@ -104,7 +104,8 @@ SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actio
   StatementRef statement = books_->statements.intern(content, parsing());
   if (pending_elsewhere(name, statement ? statement->id : 0)) return stall(out);
   if (statement && coming(*statement)) return stall(out);
-  if (statement) look_for_sequences(statement->words, ClientText(*statement), out);
+  if (statement && look_for_sequences(statement->words, ClientText(*statement), out) == Name::Later)
+    return stall(out);
   out.consumed += frame.size;
   if (!names_) names_ = std::make_unique<ClientStatements>(books_->statements);
   if (names_->find(name)) {
@@ -193,6 +194,11 @@ SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Action
   }
   Bytes server_name;
   resets_all_ = false;
+  switch (look_for_sequences(name, out)) {
+    case Name::Ready: break;
+    case Name::Refused: refuse_statement(others_sequence(), out); return skip(frame, rest, out), Step::Next;
+    case Name::Later: return stall(out);
+  }
   switch (find_statement(name, use, server_name, out)) {
     case Name::Ready: break;
     case Name::Refused: return skip(frame, rest, out), Step::Next;

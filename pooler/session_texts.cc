@@ -312,7 +312,8 @@ std::unique_ptr<Ruling> SessionCore::note_text(const ClientText& text) {
       server_->dirty = dirty_batch_ = true;
 #endif
       server_->temp_used = true;
-      if (text.has(TextWord::Lastval) || text.has(TextWord::Currval)) books_->reads_sequences = true;
+      if (text.has(TextWord::Lastval) || text.has(TextWord::Currval))
+        asks_sequence_ = books_->reads_sequences = true;
       suspicion().pins |= pin::kProvable;
       break;
   }
@@ -403,14 +404,55 @@ Pins SessionCore::note_routines(const protocol::SqlEffects& effects, const Clien
   return 0;
 }
 
-// Where clients ask what their own nextval() said, they must not hear of another's: not even the first one.
-void SessionCore::look_for_sequences(protocol::SqlWords words, const ClientText& text, Actions& out) {
-  if (words != protocol::SqlWords::State || books_->reads_sequences) return;
-  if (effects_of(text, Also::Nothing).changes.reads_sequence) books_->reads_sequences = true;
-  forget_sequences(out);
+// Whether the text asks what nextval() has said in this session.
+bool SessionCore::reads_sequence(const ClientText& text) const {
+  if (!books_->settings.plain_sql(*wanted_)) return text.has(TextWord::Lastval) || text.has(TextWord::Currval);
+  const protocol::SqlEffects& effects = effects_of(text, Also::Nothing);
+  if (effects.changes.reads_sequence) return true;
+  if (books_->routines.empty()) return false;
+  const auto changes = changes_by_names(text, strings_of(effects));
+  return changes && changes->reads_sequence;
 }
 
-// Only at the beginning of a transaction: later the client may have called nextval() itself.
+// Of a text that is prepared: what is to be forgotten can be so in front of its batch only.
+SessionCore::Name SessionCore::look_for_sequences(protocol::SqlWords words, const ClientText& text,
+                                                  Actions& out) {
+  const bool looks = words == protocol::SqlWords::State || !books_->routines.empty();
+  if (!looks || (books_->reads_sequences && !server_->others_sequences)) return Name::Ready;
+  if (!reads_sequence(text)) return Name::Ready;
+  return own_sequences(out) == Name::Later ? Name::Later : Name::Ready;
+}
+
+// Of a statement that is to be run.
+SessionCore::Name SessionCore::look_for_sequences(Bytes name, Actions& out) {
+  if (books_->reads_sequences && !server_->others_sequences) return Name::Ready;
+  const StatementRef* const held = names_ && !name.empty() ? names_->find(name) : nullptr;
+  const bool looks = held ? (*held)->words == protocol::SqlWords::State || may_run_routines(**held)
+                          : unnamed_noteworthy_ || !books_->routines.empty();
+  if (!looks) return Name::Ready;
+  const Bytes unnamed = name.empty() ? Bytes(unnamed_) : Bytes();
+  const bool reads = held ? reads_sequence(ClientText(**held))
+                          : reads_sequence(ClientText(sql_of(unnamed), types_of(unnamed)));
+  return reads ? own_sequences(out) : Name::Ready;
+}
+
+// Where clients ask what their own nextval() said, they must not hear of another's: not even the first one.
+// In an open transaction the client may have called nextval() itself, which Postgres can tell; what its open
+// batch has done nobody can.
+SessionCore::Name SessionCore::own_sequences(Actions& out) {
+  books_->reads_sequences = true;
+  if (!server_->others_sequences || sequences_checked_) return Name::Ready;
+  if (server_->pipeline.batch_open()) return Name::Refused;
+  if (server_->pipeline.owes_client()) return Name::Later;
+  forget_sequences(out);
+  if (server_->tx_status != 'T') return Name::Ready;
+  server_->forget_unused_sequences(out.to_server);
+  lose_unnamed();
+  sequences_checked_ = true;
+  return Name::Ready;
+}
+
+// Of others than the client, at the beginning of its transaction.
 void SessionCore::forget_sequences(Actions& out) {
   if (!books_->reads_sequences || !server_->others_sequences) return;
   if (server_->tx_status != 'I' || server_->pipeline.owes_client() || server_->pipeline.batch_open()) return;
@@ -459,7 +501,8 @@ void SessionCore::note_effects(const protocol::SqlEffects& effects, const Client
         break;
       case Kind::Prepare:
         // It may be executed in this transaction, where nobody knows the name.
-        if (statement.changes.leave_something()) note_effects(of_body(statement), text);
+        if (statement.changes.leave_something() || statement.changes.reads_sequence)
+          note_effects(of_body(statement), text);
         break;
       case Kind::CreateTemp: server_->temp_used = true; break;
       case Kind::DiscardTemp: suspicion().pins |= pins_ & pin::kTemp; break;
@@ -470,7 +513,7 @@ void SessionCore::note_effects(const protocol::SqlEffects& effects, const Client
   made_code_ = made_code_ || may_make_code(effects, text);
   if (changes.temp) server_->temp_used = true;
   if (text.has(TextWord::TempBuffers)) books_->buffers_named = true;
-  if (changes.reads_sequence) books_->reads_sequences = true;
+  if (changes.reads_sequence) asks_sequence_ = books_->reads_sequences = true;
   if (changes.unfollowable) server_->spoiled = true;
   const auto pin_if = [](bool yes, Pins pin) { return yes ? pin : Pins{0}; };
   const auto gone = static_cast<Pins>(
@@ -569,6 +612,7 @@ bool SessionCore::begin_audit(Actions& out) {
   for (const Proof& proof : kProofs)
     if (suspicion_->pins & proof.pin) questions.push_back({proof.question});
   if (questions.empty()) {
+    if (suspicion_->pins & pin::kSettings) server_->dirty = true;  // also where the client discards all
     set_pins(static_cast<Pins>(pins_ | (suspicion_->pins & pin::kSettings)));
     suspicion_.reset();
     return false;

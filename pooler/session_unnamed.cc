@@ -22,7 +22,7 @@ SessionCore::Step SessionCore::relay_unnamed_parse(const Frame& frame, Bytes res
   if (whole(frame, rest)) {
     const protocol::SqlWords words = protocol::sql_words(sql_of(text));
     noteworthy = !books_->settings.plain_sql(*wanted_) || guard_->minds(words);
-    look_for_sequences(words, sql_of(text), out);
+    if (look_for_sequences(words, sql_of(text), out) == Name::Later) return stall(out);
     bool lent = false;
     switch (noteworthy ? lend(sql_of(text), lent, out) : Name::Ready) {
       case Name::Ready: break;

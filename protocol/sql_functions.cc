@@ -46,6 +46,13 @@ constexpr std::array<std::uint32_t, 15> kCodeByName = {
     750,  2400, 2597, 2598,  // array_in, array_recv, domain_in, domain_recv
     2290, 2402,              // record_in, record_recv
 };
+constexpr std::array<std::uint32_t, 2> kReadsSequence = {2559, 1575};  // lastval, currval
+constexpr std::array<std::uint32_t, 20> kUnfollowable = {
+    1599,                                                              // setseed
+    3779, 3786, 4220, 4221, 4222, 4223, 4224,                          // replication slots, made and copied
+    6003, 6004, 6005, 6006, 6007, 6008, 6009, 6010, 6011, 6012, 6013,  // pg_replication_origin_...
+    2172,                                                              // pg_backup_start
+};
 }  // namespace
 
 SqlFunction sql_function(std::uint32_t oid) {
@@ -54,6 +61,8 @@ SqlFunction sql_function(std::uint32_t oid) {
   };
   if (oid == kSetConfig) return SqlFunction::SetConfig;
   if (is_in(kExecutors)) return SqlFunction::Executor;
+  if (is_in(kReadsSequence)) return SqlFunction::ReadsSequence;
+  if (is_in(kUnfollowable)) return SqlFunction::Unfollowable;
   return is_in(kCodeByName) ? SqlFunction::CodeByName : SqlFunction::Other;
 }
 

@@ -22,7 +22,8 @@ enum class SqlFunction : std::uint8_t {
 
 // The name in lower case, without its schema.
 SqlFunction sql_function(Bytes name);
-// Of those that a FunctionCall can name, by their numbers: SetConfig, Executor, CodeByName and Other.
+// Of those that a FunctionCall can name, by their numbers: SetConfig, ReadsSequence, Executor, CodeByName,
+// Unfollowable and Other.
 SqlFunction sql_function(std::uint32_t oid);
 
 }  // namespace pgweir::protocol

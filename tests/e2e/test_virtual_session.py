@@ -24,6 +24,7 @@ class VirtualSession(PgweirCase):
         super().setUpClass()
         cls.postgres.create_user("app", "s3cret")
         cls.postgres.create_database("app", owner="app")
+        cls.postgres.create_user("boss", "b0ss", options="superuser")
         with cls.postgres.connect("app") as connection:
             connection.execute("create role reader; grant reader to app")
         cls.weir = cls.class_pgweir(
@@ -33,7 +34,7 @@ class VirtualSession(PgweirCase):
                 "tiers": {"rotating": TIER},
                 "tenants": {"app": {"tier": "rotating", "backend": "main", "database": "app"}},
             },
-            users={"app": "s3cret", "admin": "adm1n"},
+            users={"app": "s3cret", "boss": "b0ss", "admin": "adm1n"},
         )
         clients = [cls.connect() for _ in range(SERVERS)]
         for client in clients:
@@ -43,8 +44,8 @@ class VirtualSession(PgweirCase):
             client.close()
 
     @classmethod
-    def connect(cls, **options):
-        return cls.weir.connect("app", "app", **{"autocommit": True, "prepare_threshold": None, **options})
+    def connect(cls, user="app", **options):
+        return cls.weir.connect("app", user, **{"autocommit": True, "prepare_threshold": None, **options})
 
     def at_once(self, work, clients=8):
         """Runs work(connection, me) for clients of their own."""
@@ -345,6 +346,61 @@ class FunctionCalls(VirtualSession):
             self.call(wire, self.UNLOCK_ALL)
             self.assert_not_pinned(wire)
             self.assertEqual({wire.value("show work_mem") for _ in range(8)}, {"9MB"})
+
+
+    def test_the_seed_of_random_is_left_to_nobody(self):
+        """setseed(), and what nobody could name: a client that knows the seed could foretell what others draw."""
+        told = self.postgres.sql("select random() from setseed(0.5)")[0][0]
+        set_seed = 1599
+        texts = (
+            "do $$ begin execute 'select set' || 'seed(0.5)'; end $$",
+            "do $$ begin perform set_config('se' || 'ed', '0.5', false); end $$",
+        )
+        for n in range(3 * SERVERS):
+            with Wire(self.weir.port).login("app", "app") as wire:
+                if n % 3 == 2:
+                    self.call(wire, set_seed, b"0.5")
+                else:
+                    self.assertIsNone(first_error(wire.query(texts[n % 3])))
+        for _ in range(2 * SERVERS):
+            with self.connect() as connection:
+                self.assertNotEqual(self.value(connection, "select random()"), told)
+
+
+class Sequences(VirtualSession):
+    """Whoever asks first of all clients of pgweir."""
+
+    LASTVAL = 2559
+
+    def test_the_first_lastval_in_a_transaction_is_ones_own_or_none(self):
+        with self.connect() as one:
+            one.execute("create sequence first_of_all start 1000; create sequence own")
+            for _ in range(2 * SERVERS):
+                self.value(one, "select nextval('first_of_all')")
+        # Each on a server that others have used, in the same moment: from then on pgweir looks to it.
+        asking = [self.connect() for _ in range(2)]
+        for connection in asking:
+            self.addCleanup(connection.close)
+            connection.execute("begin")
+        self.assertEqual(self.value(asking[0], "select nextval('own')"), 1)
+        with self.assertRaises(psycopg.errors.ObjectNotInPrerequisiteState):
+            self.value(asking[1], "select lastval()")
+        self.assertEqual(self.value(asking[0], "select lastval()"), 1)
+        self.assertEqual(self.value(asking[0], "select currval('own')"), 1)
+
+
+class SequencesByNumber(VirtualSession):
+    def test_the_first_lastval_by_a_function_call_is_none_of_others(self):
+        with self.connect() as one:
+            one.execute("create sequence first_of_all start 1000")
+            for _ in range(2 * SERVERS):
+                self.value(one, "select nextval('first_of_all')")
+        for begin in (False, True):
+            with Wire(self.weir.port).login("app", "app") as wire:
+                if begin:
+                    wire.query("begin")
+                wire.send(message(b"F", struct.pack("!ihhh", Sequences.LASTVAL, 0, 0, 0)))
+                self.assertEqual(first_error(wire.until_ready())["C"], "55000")
 
 
 class EqualSettings(PgweirCase):

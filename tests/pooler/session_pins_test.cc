@@ -477,6 +477,64 @@ TEST_CASE("what a FunctionCall may leave is asked for") {
   SECTION("not of large objects") {
     CHECK(calls(function_call()).empty());
     CHECK(client.core.state() == SessionCore::State::Idle);
+    CHECK_FALSE(place.server.spoiled);
+  }
+}
+
+TEST_CASE("what a FunctionCall may leave that cannot be asked for spoils the server") {
+  constexpr std::uint32_t kSetConfig = 2078, kSetSeed = 1599, kQueryToXml = 2924, kUsers = 16400;
+  struct Row {
+    const char* what;
+    std::string call;
+    Pins pins;
+  };
+  const Row row =
+      GENERATE(Row{"the seed of random()", function_call(kSetSeed, "0.5"), pin::kSettings},
+               Row{"the seed by its other name", function_call(kSetConfig, "Seed"), pin::kSettings},
+               Row{"a query that nobody reads", function_call(kQueryToXml, "select 1"), Pins{0}},
+               Row{"a function of which only the number is known", function_call(kUsers, "x"), Pins{0}});
+  CAPTURE(row.what);
+  Place place;
+  Client client(place);
+  client.says(row.call);
+  client.granted(place.server);
+  client.hears(function_result() + ready());
+  std::string end;
+  if (client.core.state() == SessionCore::State::Linked &&
+      client.sent().find("B:pgweir_") != std::string::npos)
+    end = client.hears(nothing_left());
+  CHECK(client.core.pins() == row.pins);
+  if (row.pins != 0) end = client.step([&] { client.core.client_gone(client.out); });
+  CHECK(end == "drop");
+}
+
+TEST_CASE("a FunctionCall that would keep its server is refused where there is no room") {
+  Place place;
+  place.tenant.limits.max_pinned_clients = 0;
+  Client client(place);
+  client.says(function_call(1599, "0.5"));
+  client.granted(place.server);
+  CHECK(client.sent() == "F");
+  CHECK(client.hears(error("42883") + ready()) == "release");
+  CHECK(client.seen() == "E:53400 Z:I");
+  CHECK_FALSE(place.server.spoiled);
+}
+
+TEST_CASE("a FunctionCall of lastval hears of no other client's nextval") {
+  Place place;
+  Client first(place), second(place);
+  first.runs(query("select nextval('s')"), rows(), place.server);
+  for (const std::uint32_t oid : {2559U, 1575U}) {
+    place.books.reads_sequences = false;
+    place.server.others_sequences = true;
+    second.says(function_call(oid));
+    second.granted(place.server);
+    CHECK(second.sent() == "Q:DISCARD SEQUENCES F");
+    second.hears(done("DISCARD SEQUENCES") + ready() + error("55000") + ready());
+    CHECK(second.hears(nothing_left()) == "release");
+    second.sent();
+    place.server = ServerCore{place.books.settings.empty()};
+    place.server.last_client = first.core.number();
   }
 }
 

@@ -164,7 +164,7 @@ TEST_CASE("what may have changed the token lets nobody rely on it") {
     struct Deaf : ServerCore::Audience {
     } deaf;
     protocol::Gather nowhere;
-    place.server.read(done("SET") + ready() + done("DISCARD ALL") + ready(), nowhere, deaf);
+    place.server.read(done("SET") + ready() + rows() + done("DISCARD ALL") + ready(), nowhere, deaf);
     CHECK(place.server.introduced.tenant.empty());
   }
 }

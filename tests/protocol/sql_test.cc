@@ -677,6 +677,9 @@ TEST_CASE("functions that run a query or set a value are known by their numbers,
     CHECK(sql_function(oid) == SqlFunction::Executor);
   for (const std::uint32_t oid : {750U, 2290U, 2400U, 2402U, 2597U, 2598U, 2923U, 2926U, 2938U})
     CHECK(sql_function(oid) == SqlFunction::CodeByName);
-  for (const std::uint32_t oid : {0U, 715U, 957U, 2931U, 3684U})  // large objects ...
+  for (const std::uint32_t oid : {1575U, 2559U}) CHECK(sql_function(oid) == SqlFunction::ReadsSequence);
+  for (const std::uint32_t oid : {1599U, 2172U, 3779U, 4224U, 6006U, 6013U})
+    CHECK(sql_function(oid) == SqlFunction::Unfollowable);
+  for (const std::uint32_t oid : {0U, 715U, 957U, 1574U, 1598U, 2931U, 3684U})  // large objects ...
     CHECK(sql_function(oid) == SqlFunction::Other);
 }

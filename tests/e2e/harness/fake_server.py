@@ -40,6 +40,10 @@ def data_row(*values):
     return message(b"D", body)
 
 
+# What cleaning asks first.
+SEED = b"SELECT PG_CATALOG.SETSEED("
+
+
 def complete(tag):
     return message(b"C", tag.encode() + b"\0")
 
@@ -157,7 +161,7 @@ def answering(answer, then=None):
             kind, payload = session.receive()
             if kind == b"X":
                 return
-            if kind == b"Q" and payload.upper().startswith((b"DISCARD", b"SET ", b"RESET")):
+            if kind == b"Q" and payload.upper().startswith((b"DISCARD", b"SET ", b"RESET", SEED)):
                 session.send(complete(payload.split()[0].decode().strip("\0").upper()) + READY)
             elif kind in (b"Q", b"S"):
                 session.send(answer)
