@@ -348,10 +348,11 @@ class FunctionCalls(VirtualSession):
             self.assertEqual({wire.value("show work_mem") for _ in range(8)}, {"9MB"})
 
 
+class Seeds(VirtualSession):
     def test_the_seed_of_random_is_left_to_nobody(self):
         """setseed(), and what nobody could name: a client that knows the seed could foretell what others draw."""
         told = self.postgres.sql("select random() from setseed(0.5)")[0][0]
-        set_seed = 1599
+        set_seed = struct.pack("!ihhi", 1599, 0, 1, 3) + b"0.5" + struct.pack("!h", 0)
         texts = (
             "do $$ begin execute 'select set' || 'seed(0.5)'; end $$",
             "do $$ begin perform set_config('se' || 'ed', '0.5', false); end $$",
@@ -359,7 +360,8 @@ class FunctionCalls(VirtualSession):
         for n in range(3 * SERVERS):
             with Wire(self.weir.port).login("app", "app") as wire:
                 if n % 3 == 2:
-                    self.call(wire, set_seed, b"0.5")
+                    wire.send(message(b"F", set_seed))
+                    self.assertIsNone(first_error(wire.until_ready()))
                 else:
                     self.assertIsNone(first_error(wire.query(texts[n % 3])))
         for _ in range(2 * SERVERS):
