@@ -106,6 +106,7 @@ struct Suspicion {
   bool any_set = false;                  // any setting may have been, by what nobody has read
   bool undone = false;                   // some of it has failed or was rolled back
   bool held = false;                     // those that have ceilings may have been set, whatever was named
+  std::vector<std::string> hidden;       // those that only a superuser may ask for
   std::vector<Findings::Setting> above;  // found in the open transaction: what they are to be instead
   Pins pins = 0;                         // what may have come or gone
 

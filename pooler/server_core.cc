@@ -371,6 +371,9 @@ bool ServerCore::on_ours_failed(Bytes error_body, Audience& audience) {
     const Errand::Kind kind = errands_.front().kind;
     if (kind == Errand::Kind::Tell || kind == Errand::Kind::Ask) return true;
     const Errand& errand = errands_.front();
+    if (kind == Errand::Kind::Audit)
+      refused_name =
+          errand.answered < errand.questions.size() ? errand.questions[errand.answered].name : std::string();
     keeps_others = kind == Errand::Kind::Settings && errand.to != applied &&
                    errand.answered < errand.questions.size() &&
                    errand.questions[errand.answered].name.empty();

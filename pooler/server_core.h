@@ -136,6 +136,7 @@ class ServerCore {
   std::shared_ptr<const SettingsMap::Values> opened_with;
   // What it reported when it logged in; of a client's setting that is taken back it will say the same.
   SharedValues fresh = no_values();
+  std::string refused_name;          // of the setting that an audit failed at; empty: it was no such question
   std::vector<std::string> adopted;  // names of statements that are still to be closed
   SettingsRef applied;
   // For whom it is to work from now on, and what it was told of that; see pooler/tenant_token.h.

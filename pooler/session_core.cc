@@ -678,6 +678,14 @@ bool SessionCore::on_ours_failed(Bytes error_body) {
     audit_canceled_ = true;
     return true;
   }
+  // What only a superuser may ask for. Who else has set it is a function of such a one's: it does not follow.
+  if (auditing_ && suspicion_ && server_->tx_status == 'I' && suspicion_->doubts(server_->refused_name) &&
+      !server_->refused_name.empty() &&
+      protocol::parse_error(error_body).sqlstate == sqlstate::kInsufficientPrivilege) {
+    suspicion_->hidden.push_back(std::exchange(server_->refused_name, {}));
+    server_->dirty = audit_canceled_ = true;
+    return true;
+  }
   if (!ours_failed_) ours_failed_ = std::make_unique<std::string>(error_body);
   return proving_ && !server_->keeps_others;
 }

@@ -600,6 +600,8 @@ bool SessionCore::begin_audit(Actions& out) {
     const std::string key = setting_key(name);
     // What servers report by themselves needs no question, but for whose it is.
     if (server_->fresh->contains(key) && !set_back(key)) continue;
+    const auto& hidden = suspicion_->hidden;
+    if (std::find(hidden.begin(), hidden.end(), name) != hidden.end()) continue;
 #ifdef PGWEIR_PLANT_TRUST_VALUE
     const bool origin = suspicion_->may_set_back(key);
 #else

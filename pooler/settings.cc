@@ -15,9 +15,16 @@ namespace pgweir {
 namespace {
 constexpr std::size_t kProvenKept = 256;
 
-constexpr Bytes kTracked[] = {"DateStyle",        "IntervalStyle",   "TimeZone",
-                              "application_name", "client_encoding", "default_transaction_read_only",
-                              "scram_iterations", "search_path",     "standard_conforming_strings"};
+constexpr Bytes kTracked[] = {"DateStyle",
+                              "IntervalStyle",
+                              "TimeZone",
+                              "application_name",
+                              "client_encoding",
+                              "default_transaction_read_only",
+                              "scram_iterations",
+                              "search_path",
+                              "session_authorization",
+                              "standard_conforming_strings"};
 
 std::string lower(Bytes text) {
   std::string out(text);

@@ -193,6 +193,20 @@ class Settings(VirtualSession):
 
 
 class Privileges(VirtualSession):
+    def test_what_only_a_superuser_may_look_at_ends_nobody(self):
+        names = "session_preload_libraries data_directory dynamic_library_path config_file".split()
+        refused = (psycopg.errors.InsufficientPrivilege, psycopg.errors.CantChangeRuntimeParam)
+        with self.connect() as one:
+            for name in names:
+                for sql in (f"set {name} = 'x'", f"reset {name}", f"select set_config('{name}', 'x', false)"):
+                    with self.subTest(sql=sql):
+                        with self.assertRaises(refused):
+                            one.execute(sql)
+                        self.assertEqual(self.value(one, "show work_mem"), "4MB")
+            one.execute("set work_mem = '5MB'; do $$ begin set session_preload_libraries = 'x';"
+                        " exception when others then null; end $$")
+            self.assertEqual({self.value(one, "show work_mem") for _ in range(8)}, {"5MB"})
+
     def test_what_the_role_may_not_set_ends_nobody(self):
         names = "session_replication_role log_statement lc_messages deadlock_timeout ssl shared_buffers".split()
         refused = (psycopg.errors.InsufficientPrivilege, psycopg.errors.CantChangeRuntimeParam)
@@ -403,6 +417,25 @@ class SequencesByNumber(VirtualSession):
                     wire.query("begin")
                 wire.send(message(b"F", struct.pack("!ihhh", Sequences.LASTVAL, 0, 0, 0)))
                 self.assertEqual(first_error(wire.until_ready())["C"], "55000")
+
+
+class Superusers(VirtualSession):
+    def test_whom_one_speaks_as_follows_and_does_not_stay(self):
+        with self.connect("boss") as one, self.connect("boss") as other:
+            one.execute("set session authorization reader")
+            for _ in range(2 * SERVERS):
+                self.assertEqual(self.value(one, "select session_user"), "reader")
+                self.assertEqual(self.value(other, "select session_user"), "boss")
+            with self.assertRaises(psycopg.errors.InsufficientPrivilege):
+                one.execute("select count(*) from pg_authid")
+            one.execute("begin; set local session authorization app")
+            self.assertEqual(self.value(one, "select session_user"), "app")
+            one.execute("rollback")
+            self.assertEqual({self.value(one, "select session_user") for _ in range(8)}, {"reader"})
+            one.execute("reset session authorization")
+            self.assertEqual({self.value(one, "select session_user") for _ in range(8)}, {"boss"})
+        with self.connect("boss", options="-c session_authorization=reader") as one:
+            self.assertEqual(self.value(one, "select session_user"), "boss")
 
 
 class EqualSettings(PgweirCase):

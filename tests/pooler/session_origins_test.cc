@@ -171,3 +171,42 @@ TEST_CASE("what others have left does not refuse a client that connects") {
   client.granted(place.other);
   CHECK(client.hears(kApplied) == "proven release");
 }
+
+TEST_CASE("a refused setting that only a superuser may look at is not asked for again") {
+  Place place;
+  Client client(place);
+  client.says(query("set session_preload_libraries = 'x'; set work_mem = '1MB'"));
+  client.granted(place.server);
+  client.sent();
+  client.hears(error("42501") + ready());
+  CHECK(client.sent() == "P:pgweir_origin B:pgweir_origin E B:pgweir_origin E S");
+  client.seen();
+  // current_setting() refuses it, too: Postgres skips the rest of ours.
+  CHECK(client.hears(parsed() + bound() + error("42501") + ready()).empty());
+  CHECK(client.sent() == "C:pgweir_origin P:pgweir_origin B:pgweir_origin E S");
+  CHECK(client.hears(closed() + parsed() + answered(origin("4MB", "default"))) == "release");
+  CHECK(client.seen().empty());
+  CHECK(client.core.wanted()->values.empty());
+  CHECK_FALSE(place.server.clean());  // a function of a superuser's may have set it
+}
+
+TEST_CASE("whom a superuser speaks as follows the client and stays with nobody else") {
+  Place place;
+  place.reports({{"session_authorization", "postgres"}});
+  Client client(place), next(place);
+  const auto changes = [&](Bytes sql, Bytes tag, Bytes to, ServerCore& server) {
+    REQUIRE(client.says(query(sql)) == "ask");
+    client.granted(server);
+    client.hears(done(tag) + parameter("session_authorization", to) + ready());
+    // It has taken any role away.
+    CHECK(client.sent().ends_with("B:pgweir_origin E S"));
+    CHECK(client.hears(parsed() + answered(origin("none", std::nullopt))) == "release");
+  };
+  changes("set session authorization reader", "SET", "reader", place.server);
+  CHECK(client.core.wanted()->values.at("session_authorization") == "reader");
+  const std::string given = "P:pgweir_set B:pgweir_set E S Q:select 1";
+  CHECK(next.runs(query("select 1"), kApplied + rows(), place.server) == given);
+  CHECK(client.runs(query("select 1"), kApplied + rows(), place.other) == given);
+  changes("reset session authorization", "RESET", "postgres", place.other);
+  CHECK(client.core.wanted()->values.empty());
+}
