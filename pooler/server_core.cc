@@ -228,6 +228,11 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
   }
   if (type == 'A' && whole.size() > kHeaderBytes && !audience.on_notification(whole.substr(kHeaderBytes)))
     reply.verdict = Verdict::Swallow;
+  if (reply.verdict == Verdict::Swallow && !errands_.empty() &&
+      errands_.front().kind == Errand::Kind::Recover) {
+    outcome.undone = true;
+    if (type == 'S') reply.verdict = Verdict::Forward;
+  }
   if (type == 'S' && reply.verdict == Verdict::Forward &&
       tell_parameter(whole.substr(kHeaderBytes), to_client, audience))
     return true;
@@ -369,7 +374,7 @@ bool ServerCore::on_ours_failed(Bytes error_body, Audience& audience) {
   if (!errands_.empty()) {
     errands_.front().failed = true;
     const Errand::Kind kind = errands_.front().kind;
-    if (kind == Errand::Kind::Tell || kind == Errand::Kind::Ask) return true;
+    if (kind == Errand::Kind::Tell || kind == Errand::Kind::Ask || kind == Errand::Kind::Recover) return true;
     const Errand& errand = errands_.front();
     if (kind == Errand::Kind::Audit)
       refused_name =
@@ -410,6 +415,7 @@ void ServerCore::end_errand(Gather& to_client, Audience& audience) {
       applied = empty_settings_;
       break;
     case Errand::Kind::Names:
+    case Errand::Kind::Recover:
     case Errand::Kind::Tell:
     case Errand::Kind::Ask: break;
     case Errand::Kind::Audit: audience.on_audited(done.findings, to_client); break;
@@ -688,6 +694,13 @@ void ServerCore::forget_unused_sequences(Gather& to_server) {
   });
   pipeline.push(Owed::Query, Pipeline::Whose::Ours);
   errands_.push_back({Errand::Kind::Ask});
+}
+
+void ServerCore::recover(Bytes sql, Gather& to_server) {
+  PGWEIR_CHECK(settled() && tx_status == 'E');
+  to_server.own([&](std::string& out) { protocol::put_query(out, sql); });
+  pipeline.push(Owed::Query, Pipeline::Whose::Ours);
+  errands_.push_back({Errand::Kind::Recover});
 }
 
 void ServerCore::ask(Bytes sql, Gather& to_server) {

@@ -93,6 +93,9 @@ class ServerCore {
   void forget_sequences(protocol::Gather& to_server);
   // The same inside of a transaction, unless some sequence was used in that.
   void forget_unused_sequences(protocol::Gather& to_server);
+  // Sends what leads out of a failed transaction, in front of a request of the client's, which hears of it
+  // only what it means for its settings.
+  void recover(Bytes sql, protocol::Gather& to_server);
   // Sends a query of ours; ends in on_rows_end().
   void ask(Bytes sql, protocol::Gather& to_server);
   // Sends what lets the requests of a client that has vanished come to their end.
@@ -150,7 +153,7 @@ class ServerCore {
  private:
   // What a batch of ours is for, from its sending to its ReadyForQuery.
   struct Errand {
-    enum class Kind : std::uint8_t { Settings, Audit, Names, Tell, Ask, Clean, Introduce };
+    enum class Kind : std::uint8_t { Settings, Audit, Names, Tell, Ask, Recover, Clean, Introduce };
     Kind kind;
     SettingsRef to = {};                   // Settings
     std::vector<Question> questions = {};  // one for each Execute of the batch, in order

@@ -223,6 +223,7 @@ class SessionCore final : private ServerCore::Audience {
   Step draft_unread(const protocol::Frame& frame, Draft& draft, Actions& out);
   Step draft_query(Bytes text, Draft& draft, Actions& out);
   bool has_own_sequences(Draft& draft, Actions& out);
+  bool recover(Bytes sql, Actions& out);
   bool push_query(Bytes sql, Draft& draft, Actions& out);
   bool push_execute(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_unnamed_parse(const protocol::Frame& frame, Bytes rest, Actions& out);
@@ -331,6 +332,7 @@ class SessionCore final : private ServerCore::Audience {
   };
   Needs names_used(const ClientText& text) const;
   Needs all_names() const;
+  void add_others(Bytes sql, Needs& needs) const;
   StatementOp unlent() const;
   bool can_adopt(const protocol::SqlEffects& effects) const;
   void adopt(Findings& findings);
@@ -395,6 +397,7 @@ class SessionCore final : private ServerCore::Audience {
   bool coming(const Statement& statement) const;
   bool takes_names() const;
   bool names_unsure() const;
+  bool may_give_back_names(Bytes sql) const;
   // Texts are read here as the server reads them.
   bool knows_reading() const { return !reading_doubted_ && books_->settings.plain_sql(*wanted_); }
   void doubt_reading(const protocol::SqlEffects* effects, Bytes sql);

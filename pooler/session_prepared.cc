@@ -47,6 +47,16 @@ SessionCore::Needs SessionCore::all_names() const {
   return needs;
 }
 
+// Code that puts its SQL together may have in it the names of statements that SQL has not used so far.
+void SessionCore::add_others(Bytes sql, Needs& needs) const {
+  constexpr std::size_t kWorkMost = 16 << 20;  // beyond it such a name is not found
+  if (names_->size() * sql.size() > kWorkMost) return;
+  books_->texts.worked(names_->size() * sql.size() / 8);
+  std::vector<std::string> others = names_->others_in(sql);
+  if (needs.names.size() + others.size() > kLentMost) return;
+  for (std::string& name : others) needs.names.push_back(std::move(name));
+}
+
 // The client's statements that the text may use, by names of their own.
 SessionCore::Needs SessionCore::names_used(const ClientText& text) const {
   if (!names_) return {};
@@ -61,6 +71,7 @@ SessionCore::Needs SessionCore::names_used(const ClientText& text) const {
     opaque = changes && changes->opaque;
   }
   Needs needs = by_sql && opaque ? all_names() : Needs{};
+  if (effects.changes.opaque && !needs.unlent) add_others(text.sql(), needs);
   const auto add = [&](std::initializer_list<Kind> kinds) {
     for (const protocol::SqlStatement& each : effects.statements)
       if (std::find(kinds.begin(), kinds.end(), each.kind) != kinds.end() && names_->find(each.name) &&
@@ -204,6 +215,7 @@ StatementOp SessionCore::supply(const std::vector<std::string>& names, Bytes sql
 
 // The same in a batch, whose own error it is when something is wrong with one of them.
 SessionCore::Name SessionCore::lend(const ClientText& text, bool& lent, Actions& out) {
+  if (names_ && may_give_back_names(text.sql()) && server_->pipeline.owes_client()) return Name::Later;
   const Needs needs = names_used(text);
   const std::vector<std::string>& names = needs.names;
   if (names.empty() && (!needs.unlent || unlent_)) return Name::Ready;

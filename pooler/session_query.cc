@@ -108,10 +108,11 @@ SessionCore::Step SessionCore::draft_query(Bytes text, Draft& draft, Actions& ou
   const ClientText said(sql_of(text));
   if (names_) {
     // A name that is taken by what is still to be answered may come back.
-    if (takes_names() && server_->pipeline.owes_client()) return stall(out);
+    if ((takes_names() || may_give_back_names(said.sql())) && server_->pipeline.owes_client())
+      return stall(out);
     draft.needs = names_used(said);
     if (draft.needs.any() && server_->pipeline.owes_client()) return stall(out);
-    if (server_->tx_status == 'E') draft.needs = {};
+    if (server_->tx_status == 'E' && draft.needs.any() && !recover(said.sql(), out)) draft.needs = {};
     if (draft.needs.names.empty() && deallocates_ours_among(said)) {
       if (server_->pipeline.owes_client()) return stall(out);
       if (server_->tx_status != 'E') make_deallocated(text, draft.taken, out);
@@ -139,6 +140,24 @@ bool SessionCore::has_own_sequences(Draft& draft, Actions& out) {
       for (StatementOp::Taken& each : draft.taken) give_back(each);
       return false;
   }
+  return true;
+}
+
+// In a failed transaction nothing can be prepared. Where the text begins by leaving it, it is left before:
+// the text will find an empty one, or does again what has been done. False where it does not begin so.
+bool SessionCore::recover(Bytes sql, Actions& out) {
+  if (!knows_reading() || !server_->settled()) return false;
+  const auto& statements = books_->texts.read(sql).statements;
+  if (statements.empty()) return false;
+  const protocol::SqlStatement& first = statements.front();
+  const Bytes text = sql.substr(first.at, first.size);
+  if (first.kind == protocol::SqlStatement::Kind::RollbackTo)
+    server_->recover(text, out.to_server);
+  else if (first.kind == protocol::SqlStatement::Kind::Rollback && !mentions(text, "chain"))
+    server_->recover("ROLLBACK; BEGIN", out.to_server);
+  else
+    return false;
+  lose_unnamed();
   return true;
 }
 

@@ -347,6 +347,13 @@ bool SessionCore::takes_names() const {
                      [](const StatementOp& op) { return !op.taken.empty(); });
 }
 
+// Whether what is owed may turn out to be skipped, so that a name remains which the text might use.
+bool SessionCore::may_give_back_names(Bytes sql) const {
+  const bool any = std::any_of(server_->ops.begin(), server_->ops.end(),
+                               [](const StatementOp& op) { return op.kind == StatementOp::Kind::Forget; });
+  return any && (mentions(sql, "execute") || mentions(sql, "prepare") || mentions(sql, "deallocate"));
+}
+
 // Whether what is owed decides which names the client has.
 bool SessionCore::names_unsure() const {
   return names_unsure_ || (drops_names_ && server_->pipeline.owed() > 0);

@@ -179,6 +179,20 @@ std::string ClientStatements::name_of(const Statement& statement) const {
   return place == names_.end() ? std::string() : place->first;
 }
 
+std::vector<std::string> ClientStatements::others_in(Bytes sql) const {
+  const auto lower = [](Bytes text) {
+    std::string out(text);
+    for (char& c : out)
+      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c | 0x20);
+    return out;
+  };
+  const std::string text = lower(sql);
+  std::vector<std::string> all;
+  for (const auto& [name, named] : names_)
+    if (named.made == Made::ByProtocol && text.find(lower(name)) != std::string::npos) all.push_back(name);
+  return all;
+}
+
 std::vector<std::string> ClientStatements::made_by_sql() const {
   std::vector<std::string> all;
   for (const auto& [name, named] : names_)

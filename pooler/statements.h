@@ -205,6 +205,8 @@ class ClientStatements {
     return &place->second.statement;
   }
   std::vector<std::string> made_by_sql() const;
+  // Those of the others that stand in the text, in any case.
+  std::vector<std::string> others_in(Bytes sql) const;
   // One that it has for the statement; empty: none.
   std::string name_of(const Statement& statement) const;
   // `name` is there.

@@ -480,6 +480,42 @@ class Doubts(VirtualSession):
                             self.assertIsNone(first_error(wire.until_ready()))
                     self.assert_nothing_left()
 
+    def test_a_name_whose_close_is_skipped(self):
+        close = message(b"C", b"Ss\0")
+        for text, code in (("prepare s as select 6", "42P05"), ("execute s", None)):
+            with self.subTest(text=text), Wire(self.weir.port).login("app", "app") as wire:
+                wire.send(parse("select 5", "s"), sync())
+                wire.until_ready()
+                wire.send(bind("none"), close, sync(), query(text))
+                self.assertEqual(first_error(wire.until_ready())["C"], "26000")
+                answer = first_error(wire.until_ready())
+                self.assertEqual(answer and answer["C"], code)
+                wire.send(bind("s"), execute(), sync())
+                rows = [payload for kind, payload in wire.until_ready() if kind == b"D"]
+                self.assertEqual(rows, [b"\0\1\0\0\0\x015"])
+
+    def test_execute_behind_the_rollback_of_a_failed_transaction(self):
+        for way in ("rollback", "rollback to a"):
+            for _ in range(SERVERS):
+                with self.subTest(way=way), Wire(self.weir.port).login("app", "app") as wire:
+                    wire.send(parse("select 5", "s"), sync())
+                    wire.until_ready()
+                    for sql in ("begin", "savepoint a", "select 1/0"):
+                        wire.query(sql)
+                    self.assertEqual(wire.value(f"{way}; execute s"), "5")
+                    for sql in ("begin", "savepoint a", "select 1/0"):
+                        wire.query(sql)
+                    answer = wire.query(f"{way}; prepare s as select 6")
+                    self.assertEqual(first_error(answer)["C"], "42P05")
+                    self.assertNotIn(b"N", {kind for kind, _ in answer})
+
+    def test_code_that_executes_what_the_protocol_prepared(self):
+        with Wire(self.weir.port).login("app", "app") as wire:
+            wire.send(parse("select 2", "s2"), sync())
+            wire.until_ready()
+            for _ in range(SERVERS):
+                self.assertIsNone(first_error(wire.query("do $$ begin execute 'execute s2'; end $$")))
+
 
 class EqualSettings(PgweirCase):
     """Without rotation: each client goes where its settings are already."""

@@ -311,4 +311,76 @@ TEST_CASE("a malformed answer of statements is a broken server's") {
   }
 }
 
+TEST_CASE("what is closed in a batch that fails is still there for the SQL behind it") {
+  Place place;
+  Client client(place);
+  client.runs(parse("s", "select 5") + sync_message(), parsed() + ready(), place.server);
+  client.to_server.clear();
+  const bool extended = GENERATE(false, true);
+  const char* const text = GENERATE("prepare s as select 6", "execute s");
+  CAPTURE(extended, text);
+  REQUIRE(client.says(bind("none") + close('S', "s") + sync_message() +
+                      (extended ? parse("", text) + bind() + execute() + sync_message() : query(text))) ==
+          "ask");
+  CHECK(client.granted(place.server) == "stalled");
+  CHECK(client.sent().find(text) == std::string::npos);
+  CHECK(client.hears(error("26000") + ready()) == "release");
+  CHECK(client.again() == "ask");
+  client.granted(place.server);
+  const std::string sent = client.sent();
+  CHECK((sent.find("P:s ") == 0 || sent == "Q:execute pgweir_1"));
+  client.step([&] { client.core.server_gone("x", client.out); });
+}
+
+TEST_CASE("code is lent what the protocol has prepared where its text has the name") {
+  Place place;
+  Client client(place);
+  client.runs(parse("S2", "select 1") + parse("other", "select 2") + sync_message(),
+              parsed() + parsed() + ready(), place.server);
+  client.sent();
+  client.says(query("do $$ begin execute 'execute \"S2\"'; end $$"));
+  client.granted(place.other);
+  CHECK(client.sent().starts_with("P:S2 S Q:do"));
+  client.step([&] { client.core.server_gone("x", client.out); });
+}
+
+TEST_CASE("a text that leaves a failed transaction first finds the client's statements") {
+  struct Row {
+    Bytes sql, before;
+  };
+  const Row each = GENERATE(Row{"rollback; execute p(1)", "Q:ROLLBACK; BEGIN P:p S "},
+                            Row{"abort; prepare p as select 2", "Q:ROLLBACK; BEGIN P:p S "},
+                            Row{"rollback to a; execute p(1)", "Q:rollback to a P:p S "},
+                            // The transaction that comes would be another one, or none.
+                            Row{"rollback and chain; execute p(1)", ""}, Row{"commit; execute p(1)", ""},
+                            Row{"execute p(1)", ""});
+  CAPTURE(each.sql);
+  Place place;
+  place.reports({{"TimeZone", "GMT"}});
+  Prepared client(place);
+  client.asks(query("begin"), place.server);
+  client.hears(done("BEGIN") + ready('T'));
+  client.says(query("set timezone = utc"));
+  client.hears(done("SET") + parameter("TimeZone", "UTC") + ready('T'));
+  client.says(query("select 1/0"));
+  client.hears(error("22012") + ready('E'));
+  client.seen();
+  client.sent();
+  CHECK(client.says(query(each.sql)).empty());
+  CHECK(client.sent() == std::string(each.before) + "Q:" + std::string(each.sql));
+  if (each.before.starts_with("Q:ROLLBACK;")) {
+    // What it takes back is the client's to hear.
+    client.hears(done("ROLLBACK") + done("BEGIN") + parameter("TimeZone", "GMT") + ready('T') + parsed() +
+                 ready('T'));
+    CHECK(client.seen() == "S:TimeZone");
+    CHECK(client.core.wanted()->values.empty());
+    client.hears(done("ROLLBACK") + row_description() + row() + done() + ready());
+    CHECK(client.seen() == "C:ROLLBACK T D C:SELECT 1 Z:I");
+  } else if (!each.before.empty()) {
+    client.hears(error("3B001") + ready('E') + error("25P02") + ready('E') + error("3B001") + ready('E'));
+    CHECK(client.seen() == "E:3B001 Z:E");
+  }
+  client.step([&] { client.core.server_gone("x", client.out); });
+}
+
 }  // namespace pgweir::test
