@@ -328,6 +328,7 @@ SessionCore::Step SessionCore::relay_function(const Frame& frame, Bytes rest, Ac
     // Postgres's own, such as those of large objects, raise nothing.
     oid < kFirstUsersOid ? suspect_held() : look_behind();
   }
+  if (sets || oid >= kFirstUsersOid) lose_parsing();
   std::string name;
   if (sets) name = first_argument(rest.substr(kHeaderBytes, frame.size - kHeaderBytes));
   const bool seeds = setting_key(name) == "seed";
@@ -342,7 +343,7 @@ SessionCore::Step SessionCore::relay_function(const Frame& frame, Bytes rest, Ac
     if (const Pins no_room = find_room(effects))
       refused = pin_book_->refuse(no_room);
     else
-      note_effects(effects, {});
+      note_effects(effects, ClientText(Bytes()));
   } else if (oid >= kFirstUsersOid || does == SqlFunction::Executor || does == SqlFunction::CodeByName) {
     // It may be dblink_connect() as well: of whose function it is only the number is known.
     server_->spoiled = true;

@@ -400,7 +400,7 @@ class SessionCore final : private ServerCore::Audience {
   bool may_give_back_names(Bytes sql) const;
   // Texts are read here as the server reads them.
   bool knows_reading() const { return !reading_doubted_ && books_->settings.plain_sql(*wanted_); }
-  void doubt_reading(const protocol::SqlEffects* effects, Bytes sql);
+  void doubt_reading(const protocol::SqlEffects* effects, const ClientText& text);
   bool pending_elsewhere(Bytes name, StatementId id) const;
   void violation(const char* what, Actions& out);
   void end(const Error& error, Actions& out);

@@ -12,8 +12,10 @@ namespace pgweir {
 enum class TextWord : std::uint8_t {
   Abort,
   Alter,
+  ClientEncoding,
   Close,
   Commit,
+  ConformingStrings,
   Constraints,
   Create,
   Currval,
@@ -24,6 +26,7 @@ enum class TextWord : std::uint8_t {
   Fetch,
   Lastval,
   Move,
+  Names,
   Prepare,
   Rollback,
   TempBuffers,
