@@ -145,7 +145,7 @@ void SessionCore::granted(ServerCore& server, Bytes held, Actions& out) {
   state_ = State::Linked;
   statements_left_ = 0;
   unnamed_here_ = dirty_batch_ = names_unsure_ = worked_ = wait_behind_ = redefined_ = made_code_ = false;
-  unlent_ = portal_used_ = drops_names_ = sequences_checked_ = reading_doubted_ = false;
+  unlent_ = portal_used_ = drops_names_ = sequences_checked_ = false;
   outgrown_ = look_first_ = bound_ = resets_all_ = reset_bound_ = reset_ran_ = false;
   server.code_epoch = books_->routines.epoch();
   // In front of the client's own timeouts.
@@ -238,7 +238,7 @@ void SessionCore::relay(Bytes in, Actions& out) {
         introduce(out);
         return void(out.stalled = true);
       }
-      wait_behind_ = reading_doubted_ = false;
+      wait_behind_ = false;
       if (server_->tx_status == 'T' && begin_recovery(out)) return void(out.stalled = true);
       if (look_first_ && server_->tx_status == 'I' && begin_audit(out)) return void(out.stalled = true);
     }
@@ -505,7 +505,6 @@ void SessionCore::after_step(Actions& out) {
     if (begin_audit(out)) return;
   }
   wait_behind_ = look_first_ && pins_ != 0;
-  reading_doubted_ = false;
   if (begin_channels(out)) return;
   if (pins_ != 0) {
     // What a RESET took away of what the client connected with.

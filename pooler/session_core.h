@@ -398,9 +398,6 @@ class SessionCore final : private ServerCore::Audience {
   bool takes_names() const;
   bool names_unsure() const;
   bool may_give_back_names(Bytes sql) const;
-  // Texts are read here as the server reads them.
-  bool knows_reading() const { return !reading_doubted_ && books_->settings.plain_sql(*wanted_); }
-  void doubt_reading(const protocol::SqlEffects* effects, const ClientText& text);
   bool pending_elsewhere(Bytes name, StatementId id) const;
   void violation(const char* what, Actions& out);
   void end(const Error& error, Actions& out);
@@ -474,9 +471,7 @@ class SessionCore final : private ServerCore::Audience {
   bool sequences_checked_ = false;  // what these say is the client's own, in the open transaction
   bool made_code_ = false;          // ... so that texts may do what nobody knows of
   bool misread_ = false;            // the server reads texts otherwise than we do
-  // The answer to what was sent may tell that the server will read texts otherwise.
-  bool reading_doubted_ = false;
-  bool drops_names_ = false;  // a text of the open batch drops statements of the client's
+  bool drops_names_ = false;        // a text of the open batch drops statements of the client's
   // What was sent last may take away what the client connected with, or leave more than its ceilings allow.
   bool wait_behind_ = false;
   bool outgrown_ = false;    // the server was opened with other ceilings than there are now

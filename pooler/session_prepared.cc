@@ -61,7 +61,7 @@ void SessionCore::add_others(Bytes sql, Needs& needs) const {
 SessionCore::Needs SessionCore::names_used(const ClientText& text) const {
   if (!names_) return {};
   const bool by_sql = names_->any_by_sql();
-  if (!knows_reading()) return by_sql ? all_names() : Needs{};
+  if (!books_->settings.plain_sql(*wanted_)) return by_sql ? all_names() : Needs{};
   if (!text.looked_through()) books_->texts.worked(text.sql().size());
   if (!by_sql && !text.has(TextWord::Execute) && !text.has(TextWord::Prepare)) return {};
   const protocol::SqlEffects& effects = effects_of(text, Also::Nothing);

@@ -389,9 +389,9 @@ SessionCore::Name SessionCore::find_statement(Bytes name, For use, Bytes& server
   if (!kept) return refuse_statement(no_room(), out), Name::Refused;
   Statement& statement = *kept;
   server_name = statement.server_name;
-  const bool noteworthy = guard_->minds(statement.words) || statement.words == protocol::SqlWords::Values ||
-                          holds_something() || suspects_held() || server_->apart ||
-                          may_run_routines(statement) || !knows_reading();
+  const bool noteworthy = guard_->minds(statement.words) || holds_something() || suspects_held() ||
+                          server_->apart || may_run_routines(statement) ||
+                          !books_->settings.plain_sql(*wanted_);
   bool lent = false;
   if (statement.words == protocol::SqlWords::State || noteworthy)
     if (const Name lending = lend(ClientText(statement), lent, out); lending != Name::Ready) return lending;

@@ -169,7 +169,7 @@ Pins may_come(const protocol::SqlEffects& effects) {
 bool SessionCore::needs_no_server(Bytes text) const {
   if (!may_be_local(text)) return false;
   const Bytes sql = sql_of(text);
-  if (!knows_reading()) return false;
+  if (!books_->settings.plain_sql(*wanted_)) return false;
   if (deallocates_ours(text)) return true;
   if (mode_ != tiers::PoolMode::Transaction) return false;
   const Local* local = local_of(books_->texts.read_fully(sql));
@@ -214,7 +214,7 @@ void SessionCore::put_news(const SettingsMap& before, std::string& bytes) const 
 
 // The text, if it is a DEALLOCATE of one statement. Lives until another text is read.
 const protocol::SqlStatement* SessionCore::lone_deallocate(Bytes sql) const {
-  if (!knows_reading()) return nullptr;
+  if (!books_->settings.plain_sql(*wanted_)) return nullptr;
   const auto& statements = books_->texts.read(sql).statements;
   return statements.size() == 1 && statements[0].kind == Kind::Deallocate ? &statements[0] : nullptr;
 }
@@ -230,7 +230,7 @@ bool SessionCore::deallocates_ours(Bytes text) const {
 // The same of a text with other statements, too.
 bool SessionCore::deallocates_ours_among(const ClientText& text) const {
   if (!names_) return false;
-  if (!text.has(TextWord::Deallocate) || !knows_reading()) return false;
+  if (!text.has(TextWord::Deallocate) || !books_->settings.plain_sql(*wanted_)) return false;
   const auto& statements = effects_of(text, Also::Nothing).statements;
   return std::any_of(statements.begin(), statements.end(), [this](const auto& each) {
     return each.kind == Kind::Deallocate && names_->find(each.name);
@@ -268,12 +268,11 @@ std::unique_ptr<Ruling> SessionCore::note_text(const ClientText& text) {
   note_resumed(text);
   note_parsing_end(text);
   resets_all_ = false;
-  if (!knows_reading()) {
+  if (!books_->settings.plain_sql(*wanted_)) {
     lose_parsing();
     if (inspects) return guard_->rule_misread(sql, books_->settings.odd_setting(*wanted_));
     server_->dirty = dirty_batch_ = true;
     if (pins_ != 0) suspicion().pins |= pins_ & pin::kProvable;
-    doubt_reading(nullptr, text);
     return nullptr;
   }
   // What holds a pinned client to its server may go by words that are harmless for all others.
@@ -281,7 +280,6 @@ std::unique_ptr<Ruling> SessionCore::note_text(const ClientText& text) {
     suspicion().pins |= pins_ & pin::kProvable;
   if (channels_ && text.has(TextWord::Rollback)) channels_->forget_request();
   const protocol::SqlEffects& effects = effects_of(text, inspects ? Also::Values : Also::Nothing);
-  doubt_reading(&effects, text);
   std::unique_ptr<Ruling> ruling;
   switch (effects.read) {
     case protocol::SqlEffects::Read::Plain:
@@ -340,34 +338,6 @@ std::unique_ptr<Ruling> SessionCore::note_unread(std::size_t size) {
   return nullptr;
 }
 
-// A text may change how those behind it are read, also for its transaction only. What comes in the same batch
-// is then taken to do anything, the next request waits. Where there are ceilings it is refused instead.
-void SessionCore::doubt_reading(const protocol::SqlEffects* effects, const ClientText& text) {
-  if (guard_->inspects()) return;
-  const Bytes sql = text.sql();
-  const auto named = [&text] {
-    constexpr std::array<TextWord, 3> kNames = {TextWord::ConformingStrings, TextWord::ClientEncoding,
-                                                TextWord::Names};
-    return std::any_of(kNames.begin(), kNames.end(), [&text](TextWord name) { return text.has(name); });
-  };
-  bool doubted = !effects || effects->read == protocol::SqlEffects::Read::Unknown;
-  if (effects && effects->read == protocol::SqlEffects::Read::Plain) {
-    // SET LOCAL is plain, and hardly any text begins like it or has another behind a statement.
-    const std::size_t first = std::min(sql.find_first_not_of("; \t\r\n"), sql.size());
-    const Bytes start = sql.substr(first, 3);
-    const bool may_set = mentions(start, "set") || start.starts_with("--") || start.starts_with("/*") ||
-                         sql.find(';', first) < sql.size() - 1;
-    doubted = may_set && named();
-  } else if (effects && effects->read == protocol::SqlEffects::Read::Parsed) {
-    const bool restores = std::any_of(
-        effects->statements.begin(), effects->statements.end(),
-        [](const auto& each) { return each.kind == Kind::DiscardAll || each.kind == Kind::ResetAll; });
-    doubted = effects->changes.opaque || effects->reach.hidden_setting || named() ||
-              (effects->changes.any_setting && !restores) || (restores && !started_->plain_sql);
-  }
-  if (doubted) reading_doubted_ = wait_behind_ = true;
-}
-
 void SessionCore::suspect_held() { suspicion().held = true; }
 
 // Not only when the transaction has ended, but in front of the next request.
@@ -417,8 +387,6 @@ Pins SessionCore::note_routines(const protocol::SqlEffects& effects, const Clien
   auto changes = changes_by_names(text, strings_of(effects));
   if (!changes) return 0;
   const std::vector<std::string>& held = guard_->names();
-  if (!guard_->inspects() && (changes->any_setting || changes->opaque))
-    reading_doubted_ = wait_behind_ = true;
   const bool raises = changes->any_setting || changes->opaque ||
                       std::any_of(held.begin(), held.end(), [&](const std::string& name) {
                         return std::binary_search(changes->settings.begin(), changes->settings.end(), name);
@@ -438,7 +406,8 @@ Pins SessionCore::note_routines(const protocol::SqlEffects& effects, const Clien
 
 // Whether the text asks what nextval() has said in this session.
 bool SessionCore::reads_sequence(const ClientText& text) const {
-  if (!knows_reading()) return text.has(TextWord::Lastval) || text.has(TextWord::Currval);
+  if (!books_->settings.plain_sql(*wanted_))
+    return text.has(TextWord::Lastval) || text.has(TextWord::Currval);
   const protocol::SqlEffects& effects = effects_of(text, Also::Nothing);
   if (effects.changes.reads_sequence) return true;
   if (books_->routines.empty()) return false;

@@ -21,7 +21,7 @@ SessionCore::Step SessionCore::relay_unnamed_parse(const Frame& frame, Bytes res
   bool noteworthy = true;
   if (whole(frame, rest)) {
     const protocol::SqlWords words = protocol::sql_words(sql_of(text));
-    noteworthy = !knows_reading() || guard_->minds(words) || words == protocol::SqlWords::Values;
+    noteworthy = !books_->settings.plain_sql(*wanted_) || guard_->minds(words);
     if (look_for_sequences(words, sql_of(text), out) == Name::Later) return stall(out);
     bool lent = false;
     switch (noteworthy ? lend(sql_of(text), lent, out) : Name::Ready) {

@@ -8,11 +8,9 @@ namespace pgweir {
 namespace {
 
 // In the order of TextWord.
-constexpr std::array<Bytes, 20> kWords = {
-    "abort",       "alter",       "client_encoding", "close",      "commit", "conforming_strings",
-    "constraints", "create",      "currval",         "deallocate", "drop",   "end",
-    "execute",     "fetch",       "lastval",         "move",       "names",  "prepare",
-    "rollback",    "temp_buffers"};
+constexpr std::array<Bytes, 17> kWords = {
+    "abort", "alter",   "close", "commit",  "constraints", "create",  "currval",  "deallocate",  "drop",
+    "end",   "execute", "fetch", "lastval", "move",        "prepare", "rollback", "temp_buffers"};
 static_assert(kWords.size() == static_cast<std::size_t>(TextWord::TempBuffers) + 1);
 constexpr std::uint32_t kLooked = 1U << 31U;
 

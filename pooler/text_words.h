@@ -12,10 +12,8 @@ namespace pgweir {
 enum class TextWord : std::uint8_t {
   Abort,
   Alter,
-  ClientEncoding,
   Close,
   Commit,
-  ConformingStrings,
   Constraints,
   Create,
   Currval,
@@ -26,7 +24,6 @@ enum class TextWord : std::uint8_t {
   Fetch,
   Lastval,
   Move,
-  Names,
   Prepare,
   Rollback,
   TempBuffers,

@@ -12,7 +12,7 @@ from contextlib import suppress
 import psycopg
 
 from harness import PgweirCase, wait_until
-from harness.wire import Wire, bind, execute, first_error, flush, kinds, message, parse, query, sync
+from harness.wire import Wire, bind, execute, first_error, flush, kinds, message, parse, sync
 
 SERVERS = 4
 TIER = {"pool_size": SERVERS, "max_server_connections": SERVERS, "max_clients": 100, "max_pinned_clients": 100}
@@ -439,43 +439,7 @@ class Superusers(VirtualSession):
 
 
 class Doubts(VirtualSession):
-    """What is sent before it is known how the server will read it."""
-
-    OFF = "standard_conforming_strings = off"
-
-    def hidden(self, call):
-        return f"select '\\', ' , {call} --'"
-
-    def assert_nothing_left(self):
-        left = "select current_setting('app.hidden', true), count(*) from pg_locks where locktype = 'advisory'"
-        connections = [self.connect() for _ in range(SERVERS)]
-        for connection in connections:
-            connection.execute("begin")
-        said = {connection.execute(left).fetchone() for connection in connections}
-        for connection in connections:
-            connection.execute("rollback")
-            connection.close()
-        self.assertLessEqual(said, {(None, 0), ("", 0)})
-
-    def test_strings_that_are_read_otherwise(self):
-        for call in ("set_config($$app.hidden$$, $$leak$$, false)", "pg_advisory_lock(4711)"):
-            text = self.hidden(call)
-            batch = (parse(text), bind(), execute(), sync())
-            ways = {
-                "one batch": ((parse("set " + self.OFF), bind(), execute(), *batch), 1),
-                "pipelined": ((query("set " + self.OFF), *batch), 2),
-                "for a transaction": (
-                    (query("begin"), query("set local " + self.OFF), query(text), query("commit")),
-                    4,
-                ),
-            }
-            for way, (messages, readies) in ways.items():
-                with self.subTest(way=way, call=call):
-                    with Wire(self.weir.port).login("app", "app") as wire:
-                        wire.send(*messages)
-                        for _ in range(readies):
-                            self.assertIsNone(first_error(wire.until_ready()))
-                    self.assert_nothing_left()
+    """What is sent before it is known which names the client has."""
 
     def test_a_name_whose_close_is_skipped(self):
         close = message(b"C", b"Ss\0")

@@ -652,34 +652,3 @@ TEST_CASE("a text that needs no server is skipped like others behind an error of
   CHECK(client.hears(ready()) == "release");
   CHECK(client.seen() == "1 2 E:22012 Z:I");
 }
-
-// --- how texts are read
-
-TEST_CASE("while it is not known how the server reads texts, a text may do anything") {
-  const std::string hidden = "select '\\', ' , set_config($$app.x$$, $$leak$$, false) --'";
-  Place place;
-  Client client(place);
-  struct Row {
-    const char* text;
-    bool doubted;
-  };
-  const Row row = GENERATE(Row{"set standard_conforming_strings = off", true},
-                           Row{"set local standard_conforming_strings = off", true},
-                           Row{"/**/ SET LOCAL Client_Encoding TO sjis", true}, Row{"set names 'sjis'", true},
-                           Row{"select set_config('standard_conforming_strings', 'off', true)", true},
-                           Row{"select set_config($1, 'off', true)", true},
-                           Row{"set local app.x = '1'", false}, Row{"select 1", false});
-  CAPTURE(row.text);
-  SECTION("in the same batch") {
-    client.says(parse("", row.text) + bind() + execute() + parse("", hidden) + bind() + execute() +
-                sync_message());
-    client.granted(place.server);
-    CHECK(place.server.dirty == row.doubted);
-  }
-  SECTION("in a request that is pipelined, it waits for the answer") {
-    CHECK(client.says(query("begin") + query(row.text) + query("select 'x'")) == "ask");
-    CHECK(client.granted(place.server) == (row.doubted ? "stalled" : ""));
-    CHECK((client.sent().find("select 'x'") == std::string::npos) == row.doubted);
-  }
-  client.step([&] { client.core.server_gone("x", client.out); });
-}
