@@ -12,7 +12,7 @@ from contextlib import suppress
 import psycopg
 
 from harness import PgweirCase, wait_until
-from harness.wire import Wire, bind, execute, first_error, flush, kinds, message, parse, sync
+from harness.wire import Wire, bind, execute, first_error, flush, kinds, message, parse, query, sync
 
 SERVERS = 4
 TIER = {"pool_size": SERVERS, "max_server_connections": SERVERS, "max_clients": 100, "max_pinned_clients": 100}
