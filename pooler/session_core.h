@@ -381,6 +381,7 @@ class SessionCore final : private ServerCore::Audience {
   void note_parsing_end(const ClientText& text);
   void lose_parsing();
   bool may_read_as_then() const;
+  Bytes parsing_here(const Statement& statement);
   StatementRef learnable(Bytes name);  // null: the book has no room
   std::vector<Reading> readings_of(const Statement& statement) const;
   void put_parse_of(const Statement& statement, StatementOp op, std::string& bytes);

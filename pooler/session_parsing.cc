@@ -108,17 +108,24 @@ bool SessionCore::may_read_as_then() const {
   return !server_->pipeline.batch_open() || (!suspicion_ && server_->tx_status != 'T');
 }
 
-// The statement that the client calls so, or in its place one of the same text that this server can learn: it
-// would be parsed under other settings than those of its key.
+// Under which settings this server would learn the statement: those of its key, or where these cannot be had
+// for a moment those of now. Valid until the next change of either.
+Bytes SessionCore::parsing_here(const Statement& statement) {
+  const Bytes then = statement.parsing(), now = parsing();
+  if (then == now) return now;
+  const bool may_be_had = may_read_as_then() || !reads_literals(statement.sql);
+  return may_be_had && differ_in_literals_only(then, now) ? then : now;
+}
+
+// The statement that the client calls so, or in its place one of the same text that this server can learn.
 StatementRef SessionCore::learnable(Bytes name) {
   const StatementRef held = *names_->find(name);
-  const Bytes now = parsing();
-  if (held->parsing() == now || server_->statements.knows(held->id) || coming(*held)) return held;
-  const bool alike = differ_in_literals_only(held->parsing(), now);
-  if (alike && (may_read_as_then() || !reads_literals(held->sql))) return held;
-  StatementRef fresh = books_->statements.intern(held->content, now);
+  if (server_->statements.knows(held->id) || coming(*held)) return held;
+  const Bytes here = parsing_here(*held);
+  if (here == held->parsing()) return held;
+  StatementRef fresh = books_->statements.intern(held->content, here);
   if (!fresh) return {};
-  if (fresh->columns == 0 && same_path(held->parsing(), now) && !books_->statements.outdated(*held))
+  if (fresh->columns == 0 && same_path(held->parsing(), here) && !books_->statements.outdated(*held))
     fresh->columns = held->columns;
   names_->replace(name, fresh);
   return fresh;

@@ -416,12 +416,10 @@ SessionCore::Name SessionCore::renew(Bytes name, For use, Actions& out) {
 #endif
   const StatementRef& held = *names_->find(name);
   if (held->columns == 0 || !may_have_changed(*held)) return Name::Ready;
-  const Bytes now = parsing();
-  const bool other_path = !same_path(held->parsing(), now);
   if (server_->statements.knows(held->id) || coming(*held)) return Name::Ready;
   // What a text with EXECUTE answers depends on more than definitions.
   if (!names_settled() || held->words == protocol::SqlWords::State) return Name::Ready;
-  const StatementRef fresh = books_->statements.intern(held->content, other_path ? now : held->parsing());
+  const StatementRef fresh = books_->statements.intern(held->content, parsing_here(*held));
   if (!fresh) return Name::Ready;
   if (fresh->columns == 0) {
     if (asks_columns(*fresh) || pending_elsewhere({}, fresh->id)) return Name::Later;

@@ -157,7 +157,7 @@ class Suspend(PgweirCase):
         self.assertEqual(dict(other.execute("SHOW STATE").fetchall())["suspended"], "yes")
         other.close()
         self.assertEqual(kinds(client.until_ready()), "TDCZ")
-        self.assertIn("the last console has gone", self.weir.log())
+        wait_until(lambda: "the last console has gone" in self.weir.log(), what="the log's word of it")
         # Whose connection breaks while SUSPEND waits for somebody who does not read.
         deaf, breaking = self.wire(), self.weir.connect("pgweir", "admin", cursor_factory=psycopg.ClientCursor)
         deaf.send(query("select repeat('x', 1000) from generate_series(1, 30000)"))

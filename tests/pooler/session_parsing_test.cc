@@ -135,3 +135,21 @@ TEST_CASE("a server that learns a statement under other settings than its key's 
   CHECK(other.runs(bind("s") + execute() + sync_message(), rows_of_batch(), place.server) ==
         "B:pgweir_1 E S");
 }
+
+TEST_CASE("a server that is asked for a statement's columns learns it under the settings of now") {
+  Place place;
+  Client client(place), other(place);
+  client.runs(parse("s", "select * from t") + describe('S', "s") + sync_message(),
+              parsed() + parameters() + row_description() + ready(), place.server);
+  suspected(client, "set array_nulls = off", "SET", place.server);
+  REQUIRE(client.hears(parsed() + answered(row("off"))) == "release");
+  client.runs(query("alter table"), done("ALTER TABLE") + ready(), place.server);
+  REQUIRE(client.says(bind("s") + execute() + sync_message()) == "ask");
+  REQUIRE(client.granted(place.other) == "stalled");
+  REQUIRE(client.sent().ends_with("P:pgweir_2 D:pgweir_2 H"));
+  REQUIRE(other.says(parse("s", "select * from t") + sync_message()) == "ask");
+  REQUIRE(other.granted(place.server) == "stalled");
+  other.hears(parsed() + bound() + row("on") + done() + ready());
+  other.again();
+  CHECK(other.sent().ends_with("P:pgweir_3 S"));
+}
