@@ -371,7 +371,7 @@ class SessionCore final : private ServerCore::Audience {
   // The client's statement has gone stale. It was told what columns come, and may only be given others where
   // it is told anew.
   bool replace_stale(Bytes name, For use);
-  bool lower_statement(Bytes name, const Ruling& ruling);
+  StatementRef lowered_statement(Bytes name, const Ruling& ruling);
   Error no_room() const;
   Name put_lowered(Bytes name, const Ruling& ruling, Bytes& server_name, Actions& out);
   void inject(const StatementRef& statement, Actions& out);

@@ -167,8 +167,13 @@ void SessionCore::note_executed(const ClientText& text, std::unique_ptr<Ruling>&
   for (const std::string& name : names) {
     const StatementRef held = *names_->find(name);
     std::unique_ptr<Ruling> of_body = note_text(ClientText(*held));
-    if (of_body && !of_body->refused && !lower_statement(name, *of_body)) of_body->refused = no_room();
     if (!of_body) continue;
+    if (!of_body->refused) {
+      if (StatementRef lowered = lowered_statement(name, *of_body))
+        names_->replace(name, std::move(lowered));
+      else
+        of_body->refused = no_room();
+    }
     of_body->text.clear();
     if (of_body->refused || !ruling)
       ruling = std::move(of_body);

@@ -387,6 +387,8 @@ SessionCore::Name SessionCore::find_statement(Bytes name, For use, Bytes& server
   if (const Name renewed = renew(name, use, out); renewed != Name::Ready) return renewed;
   const StatementRef kept = learnable(name);
   if (!kept) return refuse_statement(no_room(), out), Name::Refused;
+  // The name may mean another one now.
+  if (!server_->ops.empty() && pending_elsewhere({}, kept->id)) return Name::Later;
   Statement& statement = *kept;
   server_name = statement.server_name;
   const bool noteworthy = guard_->minds(statement.words) || holds_something() || suspects_held() ||
@@ -470,20 +472,19 @@ Error SessionCore::no_room() const {
           "Close statements that are not needed, or raise pool.prepared_statement_bytes."};
 }
 
-// The client's name means the lowered text from now on. False when there is no room for it.
-bool SessionCore::lower_statement(Bytes name, const Ruling& ruling) {
+// Null when there is no room for it.
+StatementRef SessionCore::lowered_statement(Bytes name, const Ruling& ruling) {
   const Bytes content = (*names_->find(name))->content;
-  StatementRef fresh =
-      books_->statements.intern(ruling.text + std::string(content.substr(content.find('\0'))), parsing());
-  if (!fresh) return false;
-  names_->replace(name, std::move(fresh));
-  return true;
+  return books_->statements.intern(ruling.text + std::string(content.substr(content.find('\0'))), parsing());
 }
 
+// The client's name means the lowered text from now on.
 SessionCore::Name SessionCore::put_lowered(Bytes name, const Ruling& ruling, Bytes& server_name,
                                            Actions& out) {
-  if (!lower_statement(name, ruling)) return refuse_statement(no_room(), out), Name::Refused;
-  const StatementRef fresh = *names_->find(name);
+  const StatementRef fresh = lowered_statement(name, ruling);
+  if (!fresh) return refuse_statement(no_room(), out), Name::Refused;
+  if (!server_->ops.empty() && pending_elsewhere({}, fresh->id)) return Name::Later;
+  names_->replace(name, fresh);
   server_name = fresh->server_name;
   lowered_ = notices_of(ruling);
   if (!server_->statements.use(fresh->id) && !coming(*fresh)) inject(fresh, out);

@@ -153,3 +153,22 @@ TEST_CASE("a server that is asked for a statement's columns learns it under the 
   other.again();
   CHECK(other.sent().ends_with("P:pgweir_3 S"));
 }
+
+TEST_CASE("a statement that an earlier batch teaches a server under the settings of now is waited for") {
+  Place place;
+  Client client(place);
+  client.runs(parse("s", "select * from t") + sync_message(), parsed() + ready(), place.server);
+  client.runs(parse("u", "select * from t") + sync_message(), closed() + parsed() + ready(), place.server);
+  suspected(client, "set search_path = a", "SET", place.server);
+  REQUIRE(client.hears(parsed() + answered(row("a"))) == "release");
+  const std::string broken = parse("", "nonsense") + describe('S', "s") + sync_message();
+  REQUIRE(client.says(broken + bind("u") + execute() + sync_message()) == "ask");
+  client.granted(place.other);
+  client.hears(parsed() + bound() + row("a") + done() + ready());
+  client.again();
+  CHECK(client.sent() == "P:pgweir_set B:pgweir_set E S P P:pgweir_2 D:pgweir_2 S");
+  REQUIRE(client.hears(error("42601") + ready()) == "release");
+  REQUIRE(client.again() == "ask");
+  REQUIRE(client.granted(place.other).empty());
+  CHECK(client.sent() == "P:pgweir_2 B:pgweir_2 E S");
+}
