@@ -46,6 +46,13 @@ bool is_ready(Bytes message) {
          (message.back() == 'I' || message.back() == 'T' || message.back() == 'E');
 }
 
+bool is_parameter_description(Bytes message) {
+  if (message.size() < kHeaderBytes) return false;
+  protocol::Reader in(message.substr(kHeaderBytes));
+  in.bytes(4 * std::size_t{in.u16()});
+  return in.ok() && in.empty();
+}
+
 bool forgets_statements(Bytes tag) {
   return tag == Bytes("DISCARD ALL\0", 12) || tag == Bytes("DEALLOCATE ALL\0", 15);
 }
@@ -162,7 +169,8 @@ ServerCore::Outcome ServerCore::read(Bytes in, Gather& to_client, Audience& audi
       if (!on_message(frame.type, whole, to_client, audience, outcome)) return outcome;
       continue;
     }
-    const bool read = (frame.type == 'D' && busy_with_ours()) || (frame.type == 'T' && awaits_columns());
+    const bool read = (frame.type == 'D' && busy_with_ours()) ||
+                      ((frame.type == 'T' || frame.type == 't') && awaits_columns());
     if (needs_whole(frame) || (read && frame.size > kHeaderBytes && frame.size <= kWholeErrorMax)) {
       partial_size_ = frame.size;
       partial_.assign(header);
@@ -239,6 +247,10 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
   if (reply.of_op && tells(ops.front().kind)) {
     const std::string notices = std::exchange(ops.front().name, {});
     if (type != 'E') to_client.copy(notices);
+  }
+  if (reply.of_op && type == 't' && awaits_columns() && is_parameter_description(whole)) {
+    Statement& statement = *ops.front().statement;
+    statement.book->tell_types(statement, whole.substr(kHeaderBytes));
   }
   if (reply.of_op && type == 'C') note_deallocated(whole.substr(kHeaderBytes));
   if (reply.of_op && type == 'E' && !outcome.fatal && ops.front().kind == StatementOp::Kind::Supply) {

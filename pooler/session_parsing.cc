@@ -122,8 +122,10 @@ StatementRef SessionCore::learnable(Bytes name) {
   const StatementRef held = *names_->find(name);
   if (server_->statements.knows(held->id) || coming(*held)) return held;
   const Bytes here = parsing_here(*held);
-  if (here == held->parsing()) return held;
-  StatementRef fresh = books_->statements.intern(held->content, here);
+  const bool as_told = !held->told_types.empty() && may_have_changed(*held);
+  if (here == held->parsing() && !as_told) return held;
+  StatementRef fresh =
+      books_->statements.intern(as_told ? held->content_as_told() : std::string(held->content), here);
   if (!fresh) return {};
   if (fresh->columns == 0 && same_path(held->parsing(), here) && !books_->statements.outdated(*held))
     fresh->columns = held->columns;

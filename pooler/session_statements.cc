@@ -421,7 +421,7 @@ SessionCore::Name SessionCore::renew(Bytes name, For use, Actions& out) {
   if (server_->statements.knows(held->id) || coming(*held)) return Name::Ready;
   // What a text with EXECUTE answers depends on more than definitions.
   if (!names_settled() || held->words == protocol::SqlWords::State) return Name::Ready;
-  const StatementRef fresh = books_->statements.intern(held->content, parsing_here(*held));
+  const StatementRef fresh = books_->statements.intern(held->content_as_told(), parsing_here(*held));
   if (!fresh) return Name::Ready;
   if (fresh->columns == 0) {
     if (asks_columns(*fresh) || pending_elsewhere({}, fresh->id)) return Name::Later;
@@ -528,7 +528,7 @@ void SessionCore::evict(StatementId id, Actions& out) {
 
 bool SessionCore::replace_stale(Bytes name, For use) {
   if (use != For::RunningTold) return false;
-  StatementRef fresh = books_->statements.intern((*names_->find(name))->content, parsing());
+  StatementRef fresh = books_->statements.intern((*names_->find(name))->content_as_told(), parsing());
   if (!fresh) return false;
   names_->replace(name, std::move(fresh));
   return true;

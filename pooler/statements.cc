@@ -85,6 +85,14 @@ void StatementBook::remember(Statement& statement, std::shared_ptr<const protoco
   statement.effects = std::move(effects);
 }
 
+void StatementBook::tell_types(Statement& statement, Bytes types) {
+  if (types == statement.types() || types == statement.told_types) return;
+  const std::size_t before = statement.told_types.size();
+  if (bytes_ - before + types.size() > bytes_max_ / 2) return;
+  bytes_ = bytes_ - before + types.size();
+  statement.told_types = types;
+}
+
 void StatementBook::forget(const Statement& statement) {
   bytes_ -= cost(statement);
   effects_bytes_ -= statement.effects_bytes;

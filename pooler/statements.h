@@ -47,6 +47,7 @@ struct Statement {
   std::uint32_t routines_version = 0;  // 0: not looked at yet
   std::uint32_t definitions = 0;
   std::uint64_t columns = 0;  // see columns_of(), as a client was told of them; 0: none was
+  std::string told_types;     // see StatementBook::tell_types
   StatementBook* book = nullptr;
   std::uint32_t refs = 0;
   std::uint32_t names = 0;                 // that clients have for it
@@ -55,6 +56,11 @@ struct Statement {
 
   Bytes types() const { return content.substr(std::min(content.size(), sql.size() + 1)); }
   Bytes parsing() const { return Bytes(key).substr(0, key.size() - content.size() - 1); }
+  // With the parameter types that clients were told of. Postgres finds them once, at the Parse, and binds by
+  // them whatever becomes of the tables: so must a server that learns the text after such a change.
+  std::string content_as_told() const {
+    return told_types.empty() ? std::string(content) : std::string(sql) + '\0' + told_types;
+  }
 };
 
 // What Postgres says where a statement's result would have other columns than it was prepared with.
@@ -112,6 +118,9 @@ class StatementBook {
   // Keeps with the statement what its text does, which takes so many bytes: of the book's, where less than
   // half of them are used and less than an eighth for that.
   void remember(Statement& statement, std::shared_ptr<const protocol::SqlEffects> effects, std::size_t bytes);
+  // Clients are told of these parameter types, as in a ParameterDescription's body. Not kept where that would
+  // fill more than half of the book.
+  void tell_types(Statement& statement, Bytes types);
   // Forgets unused statements, oldest first, until `bytes` more fit. False when they cannot.
   bool make_room(std::size_t bytes);
   std::size_t bytes() const { return bytes_; }
@@ -131,7 +140,7 @@ class StatementBook {
   friend class ClientStatements;
   static constexpr std::size_t kEffectsShare = 8;
   static std::size_t cost(const Statement& statement) {
-    return statement.key.size() + kStatementCost + statement.effects_bytes;
+    return statement.key.size() + kStatementCost + statement.effects_bytes + statement.told_types.size();
   }
   void forget(const Statement& statement);
   void put_down(Statement& statement);

@@ -290,3 +290,38 @@ TEST_CASE("behind what may have ended the transaction nobody knows which setting
           "S");
   }
 }
+
+TEST_CASE(
+    "a server that learns a statement after a change learns it with the parameter types that were told") {
+  const std::string text = "insert into t values ($1, $2)";
+  const std::string declared("\0\1\0\0\0\x19", 6), types("\0\2\0\0\0\x19\0\0\0\x17", 10);
+  Place place;
+  Client client(place), later(place);
+  const std::string parse_s = message('P', z("s") + z(text) + declared);
+  const std::string answer = parsed() + parameters({25, 23}) + no_data() + ready();
+  const std::size_t piece = GENERATE(std::size_t{1}, std::size_t{100});
+  REQUIRE(client.says(parse_s + describe('S', "s") + sync_message()) == "ask");
+  client.granted(place.server);
+  for (std::size_t at = 0; at < answer.size(); at += piece) client.hears(answer.substr(at, piece));
+  client.sent();
+  SECTION("tables, or the like") {
+    client.runs(query("alter table"), done("ALTER TABLE") + ready(), place.server);
+    REQUIRE(client.says(bind("s") + execute() + sync_message()) == "ask");
+    REQUIRE(client.granted(place.other) == "stalled");
+    CHECK(client.sent().ends_with("P:pgweir_2 D:pgweir_2 H"));
+    CHECK(client.out.to_server.text().find(z(text) + types) != std::string::npos);
+    client.hears(parsed() + parameters({25, 23}) + no_data());
+    client.again();
+    CHECK(client.sent() == "B:pgweir_2 E S");
+    // Who prepares it now is told of those of now.
+    later.says(parse_s + sync_message());
+    later.granted(place.server);
+    CHECK(later.sent() == "P:pgweir_3 S");
+    CHECK(later.to_server.find(z(text) + types) == std::string::npos);
+  }
+  SECTION("nothing has changed") {
+    CHECK(client.runs(bind("s") + execute() + sync_message(), parsed() + rows_of_batch(), place.other) ==
+          "P:pgweir_1 B:pgweir_1 E S");
+    CHECK(client.to_server.find(z(text) + types) == std::string::npos);
+  }
+}

@@ -34,6 +34,25 @@ TEST_CASE("what texts do is kept with their statements, within a share of the bo
   CHECK(large->effects == nullptr);
 }
 
+TEST_CASE("parameter types that were told have room of their own, where texts leave some") {
+  using namespace std::literals;
+  StatementBook book(2 * (kCost + 40));
+  StatementRef statement = book.intern("select $1\0\0\0"sv);
+  const std::size_t before = book.bytes();
+  book.tell_types(*statement, "\0\0"sv);  // as declared
+  CHECK(statement->content_as_told() == statement->content);
+  book.tell_types(*statement, "\0\1\0\0\0\x19"sv);
+  CHECK(book.bytes() == before + 6);
+  CHECK(statement->content_as_told() == "select $1\0\0\1\0\0\0\x19"sv);
+  book.tell_types(*statement, "\0\1\0\0\0\x17"sv);
+  CHECK(book.bytes() == before + 6);
+  book.tell_types(*statement, std::string(200, 'x'));
+  CHECK(statement->content_as_told() == "select $1\0\0\1\0\0\0\x17"sv);
+  statement = {};
+  CHECK(book.make_room(2 * (kCost + 40)));
+  CHECK(book.bytes() == 0);
+}
+
 TEST_CASE("a text exists once, under one name") {
   StatementBook book(10'000);
   const StatementRef a = book.intern("select 1"), b = book.intern("select 1"), c = book.intern("select 2");

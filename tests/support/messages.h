@@ -68,7 +68,13 @@ inline std::string parsed() { return message('1'); }
 inline std::string bound() { return message('2'); }
 inline std::string closed() { return message('3'); }
 inline std::string no_data() { return message('n'); }
-inline std::string parameters() { return message('t', std::string(2, '\0')); }
+inline std::string parameters(const std::vector<std::uint32_t>& types = {}) {
+  std::string out;
+  protocol::Writer body(out, 't');
+  body.u16(static_cast<std::uint16_t>(types.size()));
+  for (const std::uint32_t type : types) body.u32(type);
+  return out;
+}
 inline std::string suspended() { return message('s'); }
 inline std::string empty_query() { return message('I'); }
 inline std::string copy_in() { return message('G', std::string(3, '\0')); }
