@@ -3,7 +3,7 @@
 import unittest
 
 from harness import PgweirCase, Wire
-from harness.wire import bind, describe, execute, first_error, kinds, parse, sync
+from harness.wire import bind, describe, execute, first_error, kinds, message, parse, sync
 
 
 class Statements(PgweirCase):
@@ -82,6 +82,21 @@ class Statements(PgweirCase):
         # Whoever is told of them in the same breath is given them.
         other.send(bind("s"), describe(b"P"), execute(), sync())
         self.assertEqual(kinds(other.until_ready()), "2TDCZ")
+
+    def test_parameter_types_that_were_told_stay(self):
+        """As in a session of one's own, where Postgres finds them once: a client binds four bytes to what is 8 now."""
+        keeper, client = self.wire(), self.wire()
+        client.query("create table wide (a int)")
+        client.send(parse("insert into wide values ($1) returning a", "s"), describe(b"S", "s"), sync())
+        client.until_ready()
+        keeper.query("alter table wide alter a type bigint")
+        binary = b"\0s\0\0\1\0\1\0\1\0\0\0\4\0\1\0\0\0\0"
+        for begin in ("begin", "commit; begin"):
+            keeper.query(begin)
+            client.send(message(b"B", binary), describe(b"P"), execute(), sync())
+            answer = client.until_ready()
+            self.assertEqual((kinds(answer), first_error(answer)), ("2TDCZ", None))
+            self.assertEqual(answer[2][1][-5:], b"65536")
 
     def test_pages(self):
         client, other = self.wire(), self.wire("other")
