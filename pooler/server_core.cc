@@ -571,8 +571,10 @@ void ServerCore::apply_settings(const SettingsRef& wanted, Gather& to_server) {
         wanted->reported[name] = spelt->second;  // it will not be told again
       }
     };
+    if (const auto encoding = wanted->values.find(kClientEncoding); encoding != wanted->values.end())
+      give(encoding->first, encoding->second);
     for (const auto& [name, value] : wanted->values)
-      if (!decides_who(name) && !is_timeout(name)) give(name, value);
+      if (!decides_who(name) && !is_timeout(name) && name != kClientEncoding) give(name, value);
     for (auto name = std::rbegin(kWhoSpeaks); name != std::rend(kWhoSpeaks); ++name)
       if (const auto value = wanted->values.find(*name); value != wanted->values.end())
         put_set(out, *name, value->second, errand);

@@ -40,11 +40,10 @@ std::string letters_and_digits(Bytes name) {
 // The shared connection speaks the database's own encoding: a client with another one keeps its server.
 bool SessionCore::may_share() const {
   if (!hearer_ || mode_ != tiers::PoolMode::Transaction) return false;
-  constexpr Bytes kEncoding = "client_encoding";
-  if (!wanted_->values.contains(kEncoding)) return true;
-  const auto base = books_->settings.baseline().find(kEncoding);
+  if (!wanted_->values.contains(kClientEncoding)) return true;
+  const auto base = books_->settings.baseline().find(kClientEncoding);
   return base != books_->settings.baseline().end() &&
-         letters_and_digits(wanted_->told(kEncoding)) == letters_and_digits(base->second);
+         letters_and_digits(wanted_->told(kClientEncoding)) == letters_and_digits(base->second);
 }
 
 void SessionCore::note_unlistens(const protocol::SqlEffects& effects) {

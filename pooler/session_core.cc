@@ -631,10 +631,19 @@ void SessionCore::claim() {
   pin_book_->claim();
 }
 
+// The client's, as its server has it.
+Bytes SessionCore::encoding() const {
+  if (wanted_->values.contains(kClientEncoding)) return wanted_->told(kClientEncoding);
+  const auto began = server_->fresh->find(kClientEncoding);
+  return began == server_->fresh->end() ? Bytes() : Bytes(began->second);
+}
+
 std::optional<Bytes> SessionCore::on_parameter(Bytes name, Bytes value) {
   SettingsBook& book = books_->settings;
   // No client can do that: a standby has been promoted, and may not be what is wanted any more.
   if (name == Bytes("in_hot_standby")) server_->spoiled = true;
+  // Letters beyond ASCII that the session has set are known in the encoding of then only.
+  if (name == kClientEncoding && !wanted_->ascii() && encoding() != value) suspicion().pins |= pin::kSettings;
   server_->applied = book.changed(server_->applied, name, value);
   const auto began = server_->fresh->find(name);
   const bool fresh = began != server_->fresh->end() && began->second == value;

@@ -376,6 +376,7 @@ class SessionCore final : private ServerCore::Audience {
   Name put_lowered(Bytes name, const Ruling& ruling, Bytes& server_name, Actions& out);
   void inject(const StatementRef& statement, Actions& out);
   Bytes parsing();
+  Bytes encoding() const;
   ParsingApart& apart();
   void note_parsing(const protocol::SqlEffects& effects);
   void note_parsing_end(const ClientText& text);

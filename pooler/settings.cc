@@ -218,6 +218,13 @@ bool SettingsMap::small() const {
   return values.size() <= kSettingsMost && bytes <= kSettingsBytesMost;
 }
 
+bool SettingsMap::ascii() const {
+  return std::all_of(values.begin(), values.end(), [](const auto& each) {
+    return std::all_of(each.second.begin(), each.second.end(),
+                       [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+  });
+}
+
 const std::string& SettingsMap::told(Bytes name) const {
   const auto spelt = reported.find(name);
   return spelt != reported.end() ? spelt->second : values.find(name)->second;

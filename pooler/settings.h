@@ -40,6 +40,8 @@ struct SettingsMap {
 
   // Within kSettingsMost and kSettingsBytesMost.
   bool small() const;
+  // Its values mean the same in every encoding.
+  bool ascii() const;
   // How Postgres reports the value of a setting that the map has.
   const std::string& told(Bytes name) const;
 };
@@ -57,6 +59,9 @@ bool is_tracked_setting(Bytes name);
 // and last given.
 inline constexpr std::array<Bytes, 2> kTimeouts = {"statement_timeout", "transaction_timeout"};
 bool is_timeout(Bytes name);
+
+// What the bytes of all other values are written in.
+inline constexpr Bytes kClientEncoding = "client_encoding";
 
 // What ends a session that asks for nothing, and how long it lets it be; 0: as long as it likes, or no value.
 inline constexpr Bytes kIdleTimeout = "idle_session_timeout";

@@ -183,6 +183,23 @@ class Settings(VirtualSession):
             connection.execute("reset role")
             self.assertEqual({self.value(connection, "select current_user") for _ in range(8)}, {"app"})
 
+    def test_letters_beyond_ascii(self):
+        """Each client's in its own encoding; one that changes it keeps its server, which converts what it has."""
+        with self.connect(client_encoding="latin1") as one, self.connect(client_encoding="utf8") as other:
+            for client in (one, other):
+                client.execute("set app.token = 'é'")
+            for _ in range(2 * SERVERS):
+                for client in (one, other):
+                    told = client.execute("select current_setting('app.token'), length(current_setting('app.token'))")
+                    self.assertEqual(told.fetchone(), ("é", 1))
+            one.execute("set client_encoding = 'utf8'")
+            for _ in range(SERVERS):
+                self.assertEqual(self.value(one, "show app.token"), "é")
+                self.assertEqual(self.value(other, "show app.token"), "é")
+            self.assert_pinned(one)
+            one.execute("discard all")
+            self.assert_free(one)
+
     def test_a_bad_value_is_postgres_business(self):
         with self.connect() as connection:
             with self.assertRaises(psycopg.errors.InvalidParameterValue):

@@ -289,3 +289,25 @@ TEST_CASE("what is asked behind a client's transaction has time") {
     CHECK(client.sent() == "P:pgweir_origin B:pgweir_origin E S");
   }
 }
+
+TEST_CASE("settings beyond ASCII are given in their client's encoding, and do not change it") {
+  Place place;
+  place.reports({{"client_encoding", "UTF8"}});
+  Client client(place, {{"app.a", "\xe9"}, {"client_encoding", "LATIN1"}});
+  REQUIRE(client.says(query("select 1")) == "ask");
+  client.granted(place.server);
+  const std::string sent = client.out.to_server.text();
+  CHECK(sent.find("LATIN1") < sent.find('\xe9'));
+  client.hears(parsed() + bound() + row("LATIN1") + done() + bound() + row("\xe9") + done() +
+               parameter("client_encoding", "LATIN1") + ready());
+  client.again();
+  REQUIRE(client.hears(rows()) == "release");
+  const char* encoding = GENERATE("UTF8", "LATIN1");
+  CAPTURE(encoding);
+  const bool other = encoding != std::string("LATIN1");
+  REQUIRE(client.says(query("set client_encoding = x")) == "ask");
+  REQUIRE(client.granted(place.server).empty());
+  const std::string told = client.hears(parameter("client_encoding", encoding) + done("SET") + ready());
+  CHECK(told == (other ? "" : "release"));
+  CHECK(client.core.pins() == (other ? pin::kSettings : Pins{0}));
+}
