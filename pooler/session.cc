@@ -509,10 +509,12 @@ void Session::cancel(std::function<void()> done) {
     cancels_->push_back(std::move(done));
     return send_cancels();
   }
+#ifndef PGWEIR_PLANT_WAIT_CANCELED
   if (core_.state() == State::Waiting && welcomed_) {
     leave_queue();
     turn_away({sqlstate::kQueryCanceled, "canceling statement due to user request", {}, {}});
   }
+#endif
   done();
 }
 

@@ -227,6 +227,9 @@ void SessionCore::on_audited(Findings& findings, protocol::Gather& to_client) {
     asked |= pin::kSharing;
   }
   if (asked & pin::kStatement) adopt(findings);
+#ifdef PGWEIR_PLANT_FORGET_UNPIN
+  asked = 0;
+#endif
   set_pins(static_cast<Pins>((pins_ & ~asked) | findings.pins | (suspicion_->pins & pin::kSettings)));
   suspicion_.reset();
 }

@@ -343,6 +343,8 @@ void ModelClient::matched(char type) {
   if (awaiting_ && plan_.answers_within.count() > 0 && waited > plan_.answers_within)
     violation(fmt::format("waited {} ms for an answer, though its tenant is sure of a server",
                           waited.count() / 1000));
+  if (awaiting_ && canceling_ && plan_.canceled_within.count() > 0 && waited > plan_.canceled_within)
+    violation(fmt::format("waited {} ms for the answer to what it has canceled", waited.count() / 1000));
   waiting_since_ = world_.now();
   if (type == 'Z') {
     ++answered_;
@@ -399,6 +401,7 @@ void ModelClient::next_phase() {
 
 // Steps are taken one after the other, until the plan is done and the client has shown signs of life.
 void ModelClient::finish_step() {
+  canceling_ = false;
   const bool late = world_.now() >= plan_.alive_after;
   std::vector<Phase> more;
   if (steps_left_ > 0 || (!late && !winding_up_)) {
@@ -469,6 +472,7 @@ void ModelClient::run_phase(Phase phase) {
       });
       return;
     case Phase::Then::Cancel:
+      canceling_ = true;
       oracle_.asks_cancel(plan_.id);
       later(phase.pause, &ModelClient::send_cancel);
       return later(phase.pause + Duration(1), &ModelClient::next_phase);

@@ -39,6 +39,7 @@ class ModelClient final : public net::Handler {
     Manners manners;
     unsigned steps = 10;
     Duration answers_within{};         // each answer, or part of it; 0: whenever
+    Duration canceled_within{};        // ... of those that it asks to cancel
     Duration welcome_within{};         // its login; 0: whenever
     Time alive_after{};                // it goes on until then, and shows signs of life behind it
     bool may_break = false;            // its connection may end without a word
@@ -110,6 +111,7 @@ class ModelClient final : public net::Handler {
   std::deque<std::pair<char, std::string>> pending_;  // sent, and not yet told to session_
   std::deque<Answer> expected_;
   std::deque<Phase> phases_;
+  bool canceling_ = false;  // in this step
   bool awaiting_ = false;
   std::string ended_by_;  // SQLSTATE of a FATAL error
   bool refused_step_ = false;

@@ -122,6 +122,12 @@ ModelClient::Plan Run::plan(int id) {
   plan.manners = stage_.manners;
   plan.steps = stage_.steps;
   if (tenant > 0 && pooled) plan.answers_within = stage_.floor_within;
+  if (pooled && stage_.answers_within.count() > 0) plan.answers_within = stage_.answers_within;
+  plan.canceled_within = stage_.canceled_within;
+  if (stage_.hog && id == 0) {
+    plan.manners.work = static_cast<unsigned>(kHogged.count());
+    plan.manners.idle = 0;
+  }
   if (stage_.load != Load::Mixed) {
     plan.manners.work = static_cast<unsigned>(kWork.count());
     const bool visitor = stage_.load == Load::Floors && tenant > 0;

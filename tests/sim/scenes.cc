@@ -109,6 +109,39 @@ void cancels(Stage& stage, World&) {
   stage.steps = 6;
 }
 
+// Hardly a server for all of them, who must give it back for the others to be served in time.
+void one_server(Stage& stage) {
+  stage.tenants = 1;
+  stage.clients = 4;
+  stage.pool_size = stage.max_servers = 1;
+  stage.answers_within = milliseconds(2'500);
+  stage.manners = {};
+  stage.manners.copy = stage.manners.bulk = stage.manners.traces = stage.manners.settings = 0;
+}
+
+void deserters(Stage& stage, World&) {
+  one_server(stage);
+  stage.manners.desert = 40;
+}
+
+void moderate(Stage& stage, World&) {
+  one_server(stage);
+  stage.steps = 4;
+  stage.manners.let_go = 50;
+}
+
+void quitters(Stage& stage, World&) {
+  one_server(stage);
+  stage.hog = true;
+  stage.answers_within = {};
+  stage.canceled_within = milliseconds(500);
+  stage.manners = {};
+  stage.manners.idle = stage.manners.extended = stage.manners.pipeline = stage.manners.named = 0;
+  stage.manners.prepared = stage.manners.unnamed = stage.manners.copy = stage.manners.bulk = 0;
+  stage.manners.settings = stage.manners.traces = stage.manners.flush = 0;
+  stage.manners.give_up = 100;
+}
+
 void clocks(Stage& stage, World& world) {
   stage.timed = true;
   stage.side_role = world.chance(70);
@@ -355,6 +388,9 @@ const std::vector<Scene>& scenes() {
       {"deaf", "the same, and the connection that listens is lost", deaf},
       {"bulk", "big rows, COPY, slow readers", bulk},
       {"cancels", "cancel requests, running and queued", cancels},
+      {"deserters", "clients that leave long queries behind on the one server", deserters},
+      {"moderate", "clients that take their traces from the one server away", moderate},
+      {"quitters", "clients that cancel what waits for the one server", quitters},
       {"clocks", "requests and transactions beyond the time ceilings of their tier", clocks},
       {"logins", "passwords, right and wrong; unknown databases, bad settings", logins},
       {"scarce", "more tenants than server connections", scarce},

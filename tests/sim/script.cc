@@ -183,6 +183,12 @@ std::vector<Phase> Script::next() {
     step = tarry();
   } else if (choose(manners_.linger)) {
     step = linger();
+  } else if (choose(manners_.desert)) {
+    step = desert();
+  } else if (choose(manners_.let_go)) {
+    step = let_go();
+  } else if (choose(manners_.give_up)) {
+    step = give_up();
   } else if (choose(manners_.leave)) {
     step = leave();
   } else {
@@ -581,6 +587,37 @@ std::vector<Phase> Script::linger() {
   return {go(query(fmt::format("stubborn {} {}", world_.between(1, 4'000), token()))),
           {{}, {}, Phase::Then::Pause, world_.between(Duration(1), Duration(20'000))},
           end};
+}
+
+// Not by a goodbye, which Postgres reads behind its work only.
+std::vector<Phase> Script::desert() {
+  std::vector<Phase> phases;
+  if (world_.chance(30)) phases.push_back(await(query("begin")));
+  phases.push_back(go(query(fmt::format("sleep {} {}", world_.between(20'000, 40'000), token()))));
+  phases.push_back({{}, {}, Phase::Then::Pause, world_.between(Duration(1), Duration(20'000))});
+  Phase end;
+  end.then = world_.chance(50) ? Phase::Then::Reset : Phase::Then::Close;
+  phases.push_back(end);
+  return phases;
+}
+
+std::vector<Phase> Script::let_go() {
+  const std::string trace = "create temp table " + token() + " ()";
+  std::vector<Phase> phases;
+  switch (world_.rng().below(3)) {
+    case 0: phases = {await(query(trace)), await(query("drop table t"))}; break;
+    case 1: phases = {await(query(trace)), await(query("discard all"))}; break;
+    default: phases = {await(query("begin")), await(query(trace)), await(query("rollback"))};
+  }
+  if (world_.chance(50)) phases.push_back(await(query(command())));
+  phases.push_back({{}, {}, Phase::Then::Pause, world_.between(Duration(4'000'000), Duration(8'000'000))});
+  return phases;
+}
+
+std::vector<Phase> Script::give_up() {
+  return {go(query("echo " + token())),
+          {{}, {}, Phase::Then::Cancel, world_.between(Duration(20'000), Duration(100'000))},
+          await({})};
 }
 
 // Leaves in the middle of a transaction, a message, a row or a batch.

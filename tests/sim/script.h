@@ -30,11 +30,14 @@ struct Manners {
   unsigned channels = 0;  // LISTEN, UNLISTEN and NOTIFY
   unsigned flush = 4;     // batches without a Sync yet
   unsigned cancel = 0;
-  unsigned leave = 0;   // in the middle of something
-  unsigned tarry = 0;   // longer than a tier's time ceilings allow
-  unsigned linger = 0;  // leave behind what no cancel ends
-  unsigned work = 0;    // nothing but transactions of so many milliseconds
-  unsigned idle = 10;   // pauses before a step
+  unsigned leave = 0;    // in the middle of something
+  unsigned tarry = 0;    // longer than a tier's time ceilings allow
+  unsigned linger = 0;   // leave behind what no cancel ends
+  unsigned desert = 0;   // leave behind what only a cancel ends
+  unsigned let_go = 0;   // leave a trace, take it away, and do nothing for long
+  unsigned give_up = 0;  // ask for something and cancel it soon
+  unsigned work = 0;     // nothing but transactions of so many milliseconds
+  unsigned idle = 10;    // pauses before a step
   std::uint32_t bulk_rows = 60, bulk_bytes = 2'000;
   bool startup_settings = false;  // has some: then DISCARD ALL is not asked for
 };
@@ -98,6 +101,9 @@ class Script {
   std::vector<Phase> leave();
   std::vector<Phase> tarry();
   std::vector<Phase> linger();
+  std::vector<Phase> desert();
+  std::vector<Phase> let_go();
+  std::vector<Phase> give_up();
   static Phase await(Messages messages) { return {std::move(messages), {}, Phase::Then::Await, {}}; }
   static Phase go(Messages messages) { return {std::move(messages), {}, Phase::Then::Go, {}}; }
 

@@ -35,6 +35,7 @@ enum class Load : std::uint8_t {
   Floors,   // of the first tenant, which wants all; each other one has one client, which pauses now and then
 };
 constexpr std::chrono::milliseconds kWork{50};
+constexpr std::chrono::milliseconds kHogged{5'000};
 
 constexpr const char* kSuspendedFor = "invoice 7 is open";  // a tenant of a store
 
@@ -54,6 +55,9 @@ struct Stage {
   bool mixed_tiers = false;    // the first tenant is heavy and wants all, the others have one client each
   bool contest = false;        // the second tenant has eight times the weight of the first
   Duration floor_within{};     // clients of those others have their answers within this; 0: whenever
+  Duration answers_within{};   // all clients have theirs within this; 0: whenever
+  Duration canceled_within{};  // ... of those that they ask to cancel
+  bool hog = false;            // the first client works in transactions of kHogged, one after the other
   Load load = Load::Mixed;
   bool store = false;  // tenants come from a store (model_store.h), whose rows change until `faults_for`
   bool session_mode = false;
