@@ -15,39 +15,44 @@ namespace pgweir::console {
 
 enum class Role : std::uint8_t { None, Stats, Admin };  // each may do what the ones before it may
 
+// Figures that are gathered from all workers.
+enum class Table : std::uint8_t {
+  ActiveSockets,
+  Backends,
+  Breakers,
+  Clients,
+  Databases,
+  Lists,
+  Mem,
+  PinnedClients,
+  Pins,
+  Pools,
+  Servers,
+  Sockets,
+  Statements,
+  Stats,
+  StatsAverages,
+  StatsTotals,
+  Tenants,
+  Tiers,
+  Totals,
+  Usage,
+  Users,
+  Workers,
+};
+
 enum class Action : std::uint8_t {
-  ShowActiveSockets,
-  ShowBackends,
-  ShowBreakers,
   ShowCeilings,
-  ShowClients,
   ShowConfig,
-  ShowDatabases,
   ShowDnsHosts,
   ShowDnsZones,
   ShowHelp,
   ShowLimit,
-  ShowLists,
-  ShowMem,
   ShowPeerPools,
   ShowPeers,
-  ShowPinnedClients,
-  ShowPins,
-  ShowPools,
-  ShowServers,
-  ShowSockets,
   ShowState,
-  ShowStatements,
-  ShowStats,
-  ShowStatsAverages,
-  ShowStatsTotals,
-  ShowTenants,
-  ShowTiers,
-  ShowTotals,
-  ShowUsage,
-  ShowUsers,
+  ShowTable,  // Command::table
   ShowVersion,
-  ShowWorkers,
   BreakerAuto,
   BreakerClose,
   BreakerOpen,
@@ -123,6 +128,7 @@ struct Command {
   Role least = Role::Admin;  // whoever adds a row and says nothing gives it to nobody else
   std::string_view help;     // empty: not told in HELP
   Keys keys{};               // of a SHOW
+  Table table{};             // of Action::ShowTable
 };
 
 std::span<const Command> commands();

@@ -98,28 +98,7 @@ void ConsoleSession::State::run(const Request& request) {
       console::put_state(out, rows);
       break;
     }
-    case Action::ShowBackends:
-    case Action::ShowBreakers:
-    case Action::ShowClients:
-    case Action::ShowDatabases:
-    case Action::ShowLists:
-    case Action::ShowPinnedClients:
-    case Action::ShowPins:
-    case Action::ShowPools:
-    case Action::ShowServers:
-    case Action::ShowStatements:
-    case Action::ShowStats:
-    case Action::ShowStatsAverages:
-    case Action::ShowStatsTotals:
-    case Action::ShowTotals:
-    case Action::ShowWorkers:
-    case Action::ShowActiveSockets:
-    case Action::ShowMem:
-    case Action::ShowSockets:
-    case Action::ShowTenants:
-    case Action::ShowTiers:
-    case Action::ShowUsage:
-    case Action::ShowUsers: return gather(request);
+    case Action::ShowTable: return gather(request);
     case Action::ShowLimit: return show_limit(request.argument);
     case Action::ShowCeilings:
       return with_named(request.argument, [](State& state, const std::optional<tiers::Tenant>& record) {
@@ -164,15 +143,15 @@ void ConsoleSession::State::run(const Request& request) {
 }
 
 void ConsoleSession::State::gather(const Request& request) {
-  const Action action = request.command->action;
+  const console::Table table = request.command->table;
   // On a helper thread: values only.
-  const auto write = [action, beside = console::beside(worker.snapshot(), request.page),
+  const auto write = [table, beside = console::beside(worker.snapshot(), request.page),
                       places = request.places](const console::Report& report) {
     std::string out;
-    console::put_report(out, action, report, beside);
+    console::put_report(out, table, report, beside);
     return console::selected(std::move(out), places);
   };
-  console::gather(worker, action, request.page, write,
+  console::gather(worker, table, request.page, write,
                   if_here([](State& state, std::string rows) { state.done(std::move(rows)); }));
 }
 

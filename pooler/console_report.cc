@@ -153,68 +153,30 @@ struct Needs {
   bool statements = false;
 };
 
-Needs needs(Action action) {
-  switch (action) {
-    case Action::ShowClients:
-    case Action::ShowPinnedClients: return {.clients = true};
-    case Action::ShowServers: return {.servers = true};
-    case Action::ShowBackends: return {.backends = true};
-    case Action::ShowBreakers: return {.backends = true, .breakers = true};
-    case Action::ShowStatements: return {.statements = true};
-    case Action::ShowPins:
-    case Action::ShowStats:
-    case Action::ShowStatsAverages:
-    case Action::ShowStatsTotals:
-    case Action::ShowUsage:
-    case Action::ShowTotals: return {.tenants = true};
-    case Action::ShowDatabases:
-    case Action::ShowLists: return {.tenants = true, .pools = true};
-    case Action::ShowTenants:
-    case Action::ShowTiers: return {.tenants = true, .pools = true};
-    case Action::ShowMem:
-    case Action::ShowPools:
-    case Action::ShowWorkers: return {.pools = true};
-    case Action::ShowUsers: return {.pools = true, .clients = true};
-    case Action::ShowActiveSockets:
-    case Action::ShowSockets: return {.clients = true, .servers = true};
-    case Action::ShowDnsHosts:
-    case Action::ShowDnsZones:
-    case Action::ShowPeerPools:
-    case Action::ShowPeers:
-    case Action::BreakerAuto:
-    case Action::BreakerClose:
-    case Action::BreakerOpen:
-    case Action::Disable:
-    case Action::Enable:
-    case Action::ShowLimit:
-    case Action::SetTier:
-    case Action::SetOverride:
-    case Action::ResetOverride:
-    case Action::SuspendTenant:
-    case Action::ResumeTenant:
-    case Action::Kill:
-    case Action::KillClient:
-    case Action::Move:
-    case Action::Reconnect:
-    case Action::Suspend:
-    case Action::WaitClose:
-    case Action::ShowCeilings:
-    case Action::ShowConfig:
-    case Action::ShowHelp:
-    case Action::ShowState:
-    case Action::ShowVersion:
-    case Action::Pause:
-    case Action::Reload:
-    case Action::Resume:
-    case Action::SetSetting:
-    case Action::Shutdown:
-    case Action::ShutdownWait:
-    case Action::Set:
-    case Action::Begin:
-    case Action::End:
-    case Action::Deallocate:
-    case Action::SelectOne:
-    case Action::SelectVersion: return {};
+Needs needs(Table table) {
+  switch (table) {
+    case Table::Clients:
+    case Table::PinnedClients: return {.clients = true};
+    case Table::Servers: return {.servers = true};
+    case Table::Backends: return {.backends = true};
+    case Table::Breakers: return {.backends = true, .breakers = true};
+    case Table::Statements: return {.statements = true};
+    case Table::Pins:
+    case Table::Stats:
+    case Table::StatsAverages:
+    case Table::StatsTotals:
+    case Table::Usage:
+    case Table::Totals: return {.tenants = true};
+    case Table::Databases:
+    case Table::Lists: return {.tenants = true, .pools = true};
+    case Table::Tenants:
+    case Table::Tiers: return {.tenants = true, .pools = true};
+    case Table::Mem:
+    case Table::Pools:
+    case Table::Workers: return {.pools = true};
+    case Table::Users: return {.pools = true, .clients = true};
+    case Table::ActiveSockets:
+    case Table::Sockets: return {.clients = true, .servers = true};
   }
   return {};
 }
@@ -582,7 +544,7 @@ std::vector<BreakerRow> breakers(Worker& asking) {
   return rows;
 }
 
-void gather(Worker& asking, Action action, const Page& page, std::function<std::string(const Report&)> write,
+void gather(Worker& asking, Table table, const Page& page, std::function<std::string(const Report&)> write,
             std::function<void(std::string)> done) {
   struct Gathering {
     std::vector<std::shared_ptr<Part>> parts;
@@ -600,14 +562,14 @@ void gather(Worker& asking, Action action, const Page& page, std::function<std::
         [all] { all->done(std::move(all->text)); });
   };
   for (Worker* worker : asking.shared().workers)
-    worker->loop().post([worker, &asking, action, page, all, united] {
+    worker->loop().post([worker, &asking, table, page, all, united] {
       const auto done_here = [&asking, all, united](std::shared_ptr<Part> part) {
         asking.loop().post([&asking, all, united, part = std::move(part)]() mutable {
           all->parts.push_back(std::move(part));
           if (all->parts.size() == asking.shared().workers.size()) united();
         });
       };
-      Needs needed = needs(action);
+      Needs needed = needs(table);
       needed.backends = needed.backends && worker == &asking;
       std::make_shared<Collection>(*worker, needed, page, done_here)->step();
     });

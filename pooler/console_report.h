@@ -34,7 +34,7 @@ struct Report {
 // Gathers from all workers what `action` shows, some rows at a time, so that none of them stands still;
 // `write` makes a text of it on a helper thread, and `done` is given that on the asking worker's loop.
 // `write` may hold values only. Of statements those of the page alone are gathered.
-void gather(Worker& asking, Action action, const Page& page, std::function<std::string(const Report&)> write,
+void gather(Worker& asking, Table table, const Page& page, std::function<std::string(const Report&)> write,
             std::function<void(std::string)> done);
 
 // As it is configured; nothing of it is in use.

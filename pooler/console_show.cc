@@ -221,88 +221,48 @@ Beside beside(const Snapshot& snapshot, const Page& page) {
   return beside;
 }
 
-void put_report(std::string& out, Action action, const Report& report, const Beside& beside) {
+void put_report(std::string& out, Table table, const Report& report, const Beside& beside) {
   const Page& page = beside.page;
   const auto by_name = [](const auto& row) -> const std::string& { return row.name; };
   const auto by_database = [](const auto& row) -> const std::string& { return row.database; };
-  switch (action) {
-    case Action::ShowActiveSockets: return put_sockets(out, active(report), net::wall_clock_s());
-    case Action::ShowSockets: return put_sockets(out, report.connections, net::wall_clock_s());
-    case Action::ShowBackends:
-      return put_page<BackendRow>(out, report.backends, page, by_name, &put_backends);
-    case Action::ShowBreakers:
+  switch (table) {
+    case Table::ActiveSockets: return put_sockets(out, active(report), net::wall_clock_s());
+    case Table::Sockets: return put_sockets(out, report.connections, net::wall_clock_s());
+    case Table::Backends: return put_page<BackendRow>(out, report.backends, page, by_name, &put_backends);
+    case Table::Breakers:
       return put_page<BreakerRow>(
           out, report.breakers, page,
           [](const BreakerRow& row) {
             return joined({row.backend, row.database.value_or(""), row.user.value_or("")});
           },
           &put_breakers);
-    case Action::ShowTenants:
-      return put_page<DatabaseRow>(out, report.databases, page, by_name, &put_tenants);
-    case Action::ShowTiers: {
+    case Table::Tenants: return put_page<DatabaseRow>(out, report.databases, page, by_name, &put_tenants);
+    case Table::Tiers: {
       const auto by_tier = [](const TierRow& row) -> const std::string& { return row.tier.name; };
       return put_page<TierRow>(out, tier_rows(report, beside.tiers), page, by_tier, &put_tiers);
     }
-    case Action::ShowUsers: return put_users(out, report, beside);
-    case Action::ShowMem: return put_mem(out, report);
-    case Action::ShowClients:
-    case Action::ShowServers: return put_connections(out, report.connections, net::wall_clock_s());
-    case Action::ShowDatabases: return put_databases(out, report.databases);
-    case Action::ShowLists: return put_lists(out, report, beside.users.size());
-    case Action::ShowPinnedClients:
+    case Table::Users: return put_users(out, report, beside);
+    case Table::Mem: return put_mem(out, report);
+    case Table::Clients:
+    case Table::Servers: return put_connections(out, report.connections, net::wall_clock_s());
+    case Table::Databases: return put_databases(out, report.databases);
+    case Table::Lists: return put_lists(out, report, beside.users.size());
+    case Table::PinnedClients:
       return put_page<ConnectionRow>(
           out, pinned(report), page, by_database, [](const ConnectionRow& row) { return row.id; },
           &put_pinned_clients);
-    case Action::ShowPins: return put_page<PinRow>(out, report.pins, page, by_database, &put_pins);
-    case Action::ShowPools: return put_pools(out, report.pools);
-    case Action::ShowStatements: return put_statements(out, report, beside.page);
-    case Action::ShowStats: return put_stats(out, report.stats);
-    case Action::ShowStatsAverages: return put_stats_averages(out, report.stats);
-    case Action::ShowStatsTotals: return put_stats_totals(out, report.stats);
-    case Action::ShowTotals: return put_totals(out, report.stats);
-    case Action::ShowUsage: return put_page<StatsRow>(out, report.stats, page, by_database, &put_usage);
-    case Action::ShowWorkers:
+    case Table::Pins: return put_page<PinRow>(out, report.pins, page, by_database, &put_pins);
+    case Table::Pools: return put_pools(out, report.pools);
+    case Table::Statements: return put_statements(out, report, beside.page);
+    case Table::Stats: return put_stats(out, report.stats);
+    case Table::StatsAverages: return put_stats_averages(out, report.stats);
+    case Table::StatsTotals: return put_stats_totals(out, report.stats);
+    case Table::Totals: return put_totals(out, report.stats);
+    case Table::Usage: return put_page<StatsRow>(out, report.stats, page, by_database, &put_usage);
+    case Table::Workers:
       return put_page<WorkerRow>(
           out, report.workers, page, [](const WorkerRow& row) { return std::to_string(row.worker); },
           [](const WorkerRow& row) { return std::uint64_t{row.worker}; }, &put_workers);
-    case Action::ShowCeilings:
-    case Action::ShowConfig:
-    case Action::ShowHelp:
-    case Action::ShowLimit:
-    case Action::ShowState:
-    case Action::ShowVersion:
-    case Action::Pause:
-    case Action::Reload:
-    case Action::Resume:
-    case Action::SetSetting:
-    case Action::Shutdown:
-    case Action::ShutdownWait:
-    case Action::Set:
-    case Action::Begin:
-    case Action::End:
-    case Action::ShowDnsHosts:
-    case Action::ShowDnsZones:
-    case Action::ShowPeerPools:
-    case Action::ShowPeers:
-    case Action::SetTier:
-    case Action::SetOverride:
-    case Action::ResetOverride:
-    case Action::SuspendTenant:
-    case Action::ResumeTenant:
-    case Action::BreakerAuto:
-    case Action::BreakerClose:
-    case Action::BreakerOpen:
-    case Action::Disable:
-    case Action::Enable:
-    case Action::Kill:
-    case Action::KillClient:
-    case Action::Move:
-    case Action::Reconnect:
-    case Action::Suspend:
-    case Action::WaitClose:
-    case Action::Deallocate:
-    case Action::SelectOne:
-    case Action::SelectVersion: PGWEIR_CHECK(false);
   }
 }
 
@@ -310,66 +270,19 @@ void put_report(std::string& out, Action action, const Report& report, const Bes
 std::string shape(const Request& request) {
   std::string out;
   switch (request.command->action) {
+    case Action::ShowTable: put_report(out, request.command->table, {}, {}); break;
     case Action::ShowCeilings: put_ceilings(out, {}); break;
     case Action::ShowConfig: put_config(out, {}); break;
+    case Action::ShowDnsHosts: put_dns_hosts(out); break;
+    case Action::ShowDnsZones: put_dns_zones(out); break;
     case Action::ShowLimit: put_limits(out, {}); break;
+    case Action::ShowPeerPools: put_peer_pools(out); break;
+    case Action::ShowPeers: put_peers(out); break;
     case Action::ShowState: put_state(out, {}); break;
     case Action::ShowVersion: put_value(out, "version", protocol::kTextOid, ""); break;
     case Action::SelectOne: put_value(out, "?column?", protocol::kInt4Oid, "1"); break;
     case Action::SelectVersion: put_value(out, "version", protocol::kTextOid, ""); break;
-    case Action::ShowBackends:
-    case Action::ShowClients:
-    case Action::ShowDatabases:
-    case Action::ShowLists:
-    case Action::ShowPinnedClients:
-    case Action::ShowPins:
-    case Action::ShowPools:
-    case Action::ShowServers:
-    case Action::ShowStatements:
-    case Action::ShowStats:
-    case Action::ShowStatsAverages:
-    case Action::ShowStatsTotals:
-    case Action::ShowTotals:
-    case Action::ShowActiveSockets:
-    case Action::ShowMem:
-    case Action::ShowSockets:
-    case Action::ShowTenants:
-    case Action::ShowTiers:
-    case Action::ShowBreakers:
-    case Action::ShowUsage:
-    case Action::ShowUsers:
-    case Action::ShowWorkers: put_report(out, request.command->action, {}, {}); break;
-    case Action::ShowDnsHosts: put_dns_hosts(out); break;
-    case Action::ShowDnsZones: put_dns_zones(out); break;
-    case Action::ShowPeerPools: put_peer_pools(out); break;
-    case Action::ShowPeers: put_peers(out); break;
-    case Action::SetTier:
-    case Action::SetOverride:
-    case Action::ResetOverride:
-    case Action::SuspendTenant:
-    case Action::ResumeTenant:
-    case Action::BreakerAuto:
-    case Action::BreakerClose:
-    case Action::BreakerOpen:
-    case Action::Disable:
-    case Action::Enable:
-    case Action::Kill:
-    case Action::KillClient:
-    case Action::Move:
-    case Action::Reconnect:
-    case Action::Suspend:
-    case Action::WaitClose:
-    case Action::ShowHelp:
-    case Action::Pause:
-    case Action::Reload:
-    case Action::Resume:
-    case Action::SetSetting:
-    case Action::Shutdown:
-    case Action::ShutdownWait:
-    case Action::Set:
-    case Action::Begin:
-    case Action::End:
-    case Action::Deallocate: break;
+    default: break;  // an order
   }
   return selected(std::move(out), request.places);
 }

@@ -39,7 +39,7 @@ void put_ceilings(std::string& out, std::span<const CeilingRow> rows, const Page
 void put_limits(std::string& out, std::span<const LimitView> rows, const Page& page);
 
 // For those actions that gather() has a report of.
-void put_report(std::string& out, Action action, const Report& report, const Beside& beside);
+void put_report(std::string& out, Table table, const Report& report, const Beside& beside);
 
 // A request's RowDescription; empty where it answers no rows.
 std::string shape(const Request& request);

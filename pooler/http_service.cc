@@ -129,16 +129,16 @@ class HttpService::Api : public std::enable_shared_from_this<HttpService::Api> {
             reply);
       case Resource::Limits: return limits(call.name, reply);
       case Resource::Tenant:
-      case Resource::Tenants: return gather(call, Action::ShowTenants, reply);
-      case Resource::Tiers: return gather(call, Action::ShowTiers, reply);
-      case Resource::Pools: return gather(call, Action::ShowPools, reply);
-      case Resource::Workers: return gather(call, Action::ShowWorkers, reply);
-      case Resource::Breakers: return gather(call, Action::ShowBreakers, reply);
+      case Resource::Tenants: return gather(call, Table::Tenants, reply);
+      case Resource::Tiers: return gather(call, Table::Tiers, reply);
+      case Resource::Pools: return gather(call, Table::Pools, reply);
+      case Resource::Workers: return gather(call, Table::Workers, reply);
+      case Resource::Breakers: return gather(call, Table::Breakers, reply);
     }
   }
 
  private:
-  using Action = console::Action;
+  using Table = console::Table;
   using Resource = http::Resource;
 
   // Off the loop.
@@ -167,7 +167,7 @@ class HttpService::Api : public std::enable_shared_from_this<HttpService::Api> {
           reply(http::limits_answer(tenant, rows));
         });
   }
-  void gather(const http::Call& call, Action action, const Reply& reply) {
+  void gather(const http::Call& call, Table table, const Reply& reply) {
     if (!begin_to_gather(reply)) return;
     auto response = std::make_shared<Response>();
     const auto write = [call, response,
@@ -175,7 +175,7 @@ class HttpService::Api : public std::enable_shared_from_this<HttpService::Api> {
       *response = http::answer(call, report, beside);
       return std::string();
     };
-    console::gather(first_, action, {}, write,
+    console::gather(first_, table, {}, write,
                     [self = shared_from_this(), response, reply](const std::string&) {
                       --self->gatherings_;
                       reply(std::move(*response));

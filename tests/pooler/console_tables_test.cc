@@ -126,7 +126,7 @@ TEST_CASE("PINNED_CLIENTS are those that have a reason") {
   Report report;
   report.connections.assign(std::begin(all), std::end(all));
   std::string out;
-  put_report(out, Action::ShowPinnedClients, report, {});
+  put_report(out, Table::PinnedClients, report, {});
   CHECK(columns(out) == "database:s user:s pins:s addr:s port:i application_name:s ptr:s link:s id:i");
   CHECK(rows(out) == "app me temp,listen ::1 5 psql c7 s1 7");
 }
@@ -445,7 +445,7 @@ TEST_CASE("a page of a list is the part behind its key, in the order of the keys
     Beside beside;
     beside.page = request.page;
     std::string out;
-    put_report(out, request.command->action, report, beside);
+    put_report(out, request.command->table, report, beside);
     CHECK(rows(selected(out, request.places)) == one.rows);
   }
 }
