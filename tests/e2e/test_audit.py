@@ -182,7 +182,7 @@ class Audit(PgweirCase):
         weir = self.pgweir({"audit": {"target": "/proc/none/audit.json"}}, users={}, start=False)
         weir.start(wait=False)
         self.assertNotEqual(weir.wait_end(), 0)
-        self.assertIn("audit.target", weir.log())
+        weir.has_logged("audit.target")
 
 
 if __name__ == "__main__":

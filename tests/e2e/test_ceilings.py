@@ -459,7 +459,7 @@ class Ceilings(PgweirCase):
         self.assertIn('pgweir_ceiling_refused_total{tier="small",parameter="work_mem"} 1', text)
         # Of each parameter the first and the tenth.
         for event, times in (("ceiling_lowered", 3), ("ceiling_refused", 2), ("ceiling_enforced", 1)):
-            self.assertEqual(weir.log().count(f'"message":"{event}"'), times)
+            weir.has_logged(f'"message":"{event}"', times)
         self.assertNotIn("set_config", weir.log())
 
     def test_of_what_was_found_only_a_number_is_told(self):
@@ -508,7 +508,7 @@ class Ceilings(PgweirCase):
         self.assertIn(
             'pgweir_ceiling_ended_total{tier="small",parameter="idle_in_transaction_session_timeout"} 1', text
         )
-        self.assertEqual(weir.log().count('"message":"ceiling_clock"'), 2)
+        weir.has_logged('"message":"ceiling_clock"', times=2)
 
     def test_strict_refuses_what_may_hide_a_value(self):
         weir = self.pgweir(self.config({"small": {"inspection": "strict"}}), {"app": "s3cret"})
@@ -704,7 +704,7 @@ class Ceilings(PgweirCase):
         weir = self.pgweir(self.config({"large": {"idle_session_timeout": "1h"}}), {"app": "s3cret"})
         self.assertEqual(self.shown(self.client("large", weir), "idle_session_timeout"), ["1h"])
         self.assertEqual(self.shown(self.client("small", weir), "idle_session_timeout"), ["0"])
-        self.assertEqual(weir.log().count("opened before the version of its Postgres was known"), 1)
+        weir.has_logged("opened before the version of its Postgres was known", times=1)
 
     def test_a_ceiling_that_postgres_does_not_take_is_told(self):
         weir = self.pgweir(self.config({"large": {"ceiling.nonsense": "5"}}), {"app": "s3cret"})

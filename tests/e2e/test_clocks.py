@@ -356,7 +356,7 @@ class WithSideRole(Holes, ClocksCase):
         weir = self.weir()
         self.ends(weir, [query(STUBBORN)], "57014", "statement_timeout", within=3)
         wait_until(lambda: "could not be terminated" in weir.log(), what="the log says why it goes on")
-        self.assertIn("password authentication failed", weir.log())
+        weir.has_logged("password authentication failed")
         self.terminate_all()
         self.assert_unaffected(weir)
 

@@ -136,7 +136,7 @@ class Failover(Pair):
         self.assertEqual(told["target_session_attrs"], "read-write")
         self.assertIn(f"127.0.0.1:{self.standby.port} primary", told["hosts"])
         self.assertIn(f"127.0.0.1:{self.primary.port} failed", told["hosts"])
-        self.assertIn('"message":"host changed"', weir.log())
+        weir.has_logged('"message":"host changed"')
 
     def test_a_failover_that_nobody_waits_for(self):
         """With at_breaker: reject everywhere and an open breaker: it is found by requests that are refused at once."""
@@ -164,7 +164,7 @@ class Failover(Pair):
         print(f"\n  answered {recovered:.2f} s after the promotion", flush=True)
         self.assertLess(recovered, RECOVERY_SECONDS)
         self.assertEqual({self.port_of(one) for one in clients}, {self.standby.port})
-        self.assertIn('"message":"breaker closed"', weir.log())
+        weir.has_logged('"message":"breaker closed"')
 
     def test_waiting_clients_are_held(self):
         self.pair()
@@ -299,7 +299,7 @@ class Roles(Pair):
         begun = time.monotonic()
         self.assertEqual(self.port_of(self.client(weir)), self.primary.port)
         self.assertLess(time.monotonic() - begun, 5)
-        self.assertIn(f"127.0.0.1:{port} did not answer within host_timeout", weir.log())
+        weir.has_logged(f"127.0.0.1:{port} did not answer within host_timeout")
         self.assertRegex(self.backend(weir)["hosts"], rf"127.0.0.1:{port} failed, .*:\d+ primary")
 
     def test_a_refused_login_is_told_and_not_tried_for_ever(self):
@@ -347,7 +347,7 @@ class Old(Pair):
         self.assertEqual(self.client(weir).value("select name"), "primary")
         self.assertIn(b"pg_is_in_recovery", standby.received())
         self.assertIn(b"pg_is_in_recovery", primary.received())
-        self.assertEqual(len(re.findall("is a standby", weir.log())), 1)
+        weir.has_logged("is a standby", times=1)
         # Where any host will do, nobody is asked.
         anyone = self.weir([standby], pool={"read_functions": False})
         before = standby.received().count(b"pg_is_in_recovery")

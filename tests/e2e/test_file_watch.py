@@ -120,7 +120,7 @@ class FileWatch(PgweirCase):
         write(weir.config_path, good.replace('"max_clients": 16', '"max_clients": 0'))
         wait_until(lambda: FAILED in weir.log(), what="the mistake in the log")
         line = 1 + good.splitlines().index('      "max_clients": 16,')
-        self.assertIn(f"{weir.config_path}:{line}:22: tiers.small.max_clients: ", weir.log())
+        weir.has_logged(f"{weir.config_path}:{line}:22: tiers.small.max_clients: ")
         self.assertEqual(self.limit(weir, "max_clients"), "5")
         time.sleep(2.5)
         os.utime(weir.config_path)  # no other text

@@ -293,7 +293,7 @@ class Listen(PgweirCase):
 
         wait_until(heard, seconds=20, what="a notification behind the restart")
         self.assertEqual(ears.execute("select 1").fetchone()[0], 1)
-        self.assertIn("listener lost", weir.log())
+        weir.has_logged("listener lost")
 
     def test_who_does_not_read_is_closed(self):
         weir = self.weir()

@@ -301,7 +301,7 @@ class Http(HttpCase):
         weir = self.pgweir({"http": {"port": self.port}}, self.users, start=False)
         weir.start(wait=False)
         self.assertEqual(weir.wait_end(), 1)
-        self.assertIn(f"{self.port}", weir.log())
+        weir.has_logged(f"{self.port}")
 
     def test_ready_no_more_when_it_shuts_down(self):
         port = free_port()

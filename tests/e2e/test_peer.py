@@ -31,7 +31,7 @@ class Peer(PgweirCase):
                 self.assertEqual(done.returncode, 0, done.stderr)
                 self.assertIn("pgweir", done.stdout)
         self.assertEqual(self.psql(weir, "pgweir", command="RELOAD").stdout.strip(), "RELOAD")
-        self.assertIn('"user":"pgbouncer"', weir.log())  # each command is told of
+        weir.has_logged('"user":"pgbouncer"')  # each command is told of
 
     def test_nobody_else(self):
         weir = self.weir()

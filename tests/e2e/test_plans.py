@@ -1,5 +1,6 @@
 """Plan changes while a tenant works: by the console and by Redis, with their grace; SHOW LIMIT and SHOW USAGE."""
 
+import re
 import subprocess
 import time
 import unittest
@@ -75,8 +76,8 @@ class Plans(PgweirCase):
         self.assertEqual(self.limits(weir)["pool_size"][::2], ("1", "tier small"))
         print(f"SET TIER held after {time.monotonic() - begun:.3f} s (with two connections to the console)")
         self.assertEqual(self.limits(weir)["max_clients"][0], "7")  # its own value stays
-        self.assertIn("tier_downgrade", weir.log())
-        self.assertRegex(weir.log(), r'"command":"SET TIER","argument":"acme small","outcome":"ok"')
+        weir.has_logged("tier_downgrade")
+        weir.has_logged('"command":"SET TIER","argument":"acme small","outcome":"ok"')
         self.assertEqual(wire.value("select 1"), "1")
         # One that a pattern matches gets a row of its own, and keeps its database.
         weir.console("SET TIER t_1 small")
@@ -100,8 +101,8 @@ class Plans(PgweirCase):
         self.assertEqual(limits["work_mem"][::2], ("3MB", "override: the tenant's own row"))
         self.assertEqual(limits["pool_size"][::2], ("1", "tier small"))
         self.assertEqual(wire.value("show work_mem"), "3MB")
-        self.assertIn("tier_", weir.log())
-        self.assertRegex(weir.log(), r'"command":"SET OVERRIDE","argument":"acme max_server_connections 3","outcome":"ok"')
+        weir.has_logged("tier_")
+        weir.has_logged('"command":"SET OVERRIDE","argument":"acme max_server_connections 3","outcome":"ok"')
         weir.console("RESET OVERRIDE acme ceiling.work_mem")
         self.assertEqual(self.limits(weir)["work_mem"][::2], ("none", "tier small"))
         error = self.refused(weir, "RESET OVERRIDE acme work_mem")
@@ -199,7 +200,7 @@ class Plans(PgweirCase):
         for series, count in wanted.items():
             self.assertIn(f"{series} {count}", lines)
         for event, count in (("tier_downgrade", 2), ("tier_upgrade", 1), ("tenant_suspended", 1)):
-            self.assertEqual(weir.log().count(f'"message":"{event}"'), count, event)
+            weir.has_logged(f'"message":"{event}"', count)
 
     def test_set_tier_of_a_stored_tenant_is_written_to_redis(self):
         redis = self.redis()
@@ -251,7 +252,7 @@ class Plans(PgweirCase):
             weir.console(order.format(name))
             self.assertEqual(self.row(redis, name), {**row, **change}, order)
         self.assertEqual(self.wire(weir, names[1]).value("select current_database()"), "shared")
-        self.assertEqual(weir.log().count('"message":"row of the tenant store was gone"'), len(orders))
+        weir.has_logged('"message":"row of the tenant store was gone"', len(orders))
 
     def test_a_row_that_is_there_keeps_what_others_have_written(self):
         redis = self.redis()
@@ -337,7 +338,7 @@ class Plans(PgweirCase):
         redis.start()
         redis.tenant("acme", tier="small", database="shared")
         self.closed_beyond_small(wires)
-        self.assertRegex(weir.log(), '"message":"tier_downgrade".*"from":"large","to":"small"')
+        weir.has_logged(re.compile('"message":"tier_downgrade".*"from":"large","to":"small"'))
         self.assertNotIn('"message":"tier_upgrade"', weir.log())
 
     def test_a_grace_that_ends_while_the_store_is_silent_ends_when_it_speaks(self):

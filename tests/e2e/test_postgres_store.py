@@ -216,7 +216,7 @@ class Changes(StoreCase):
         print("an upgrade held after " + ", ".join(f"{1000 * each:.1f}" for each in sorted(took)) + " ms")
         self.assertLess(sorted(took)[2], 1)
         holder.commit()
-        self.assertIn("tier_upgrade", weir.log())
+        weir.has_logged("tier_upgrade")
 
     def allowed(self, weir):
         """What the table of tiers says of servers, as the tenant is held to it."""
@@ -245,7 +245,7 @@ class Changes(StoreCase):
         client.commit()
         wait_until(lambda: self.is_ended(client), seconds=SOON, what="the client's end")
         self.assertEqual(self.postgres.sql("select i from kept", "shared"), [(1,)])
-        self.assertIn("not in the tenant store any more", weir.log())
+        weir.has_logged("not in the tenant store any more")
 
     def refusal_or_none(self, weir, tenant):
         try:

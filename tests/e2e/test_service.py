@@ -158,7 +158,7 @@ class Activation(PgweirCase):
                 self.assertEqual(connection.execute("select 6 * 7").fetchone(), (42,))
         with self.assertRaises(ConnectionRefusedError, msg="the configured address is not opened too"):
             socket.create_connection(("127.0.0.1", configured), timeout=5)
-        self.assertIn(f"127.0.0.1:{weir.port}, {path}", weir.log())
+        weir.has_logged(f"127.0.0.1:{weir.port}, {path}")
         weir.stop()
         self.assertTrue(os.path.exists(path), "the file of an inherited socket belongs to who made it")
         # The manager still holds the socket: the next process goes on where this one has stopped.
@@ -176,7 +176,7 @@ class Activation(PgweirCase):
                 machine.wait_until(lambda: "pgweir ready" in weir.log(), what="pgweir ready")
                 continue
             self.assertEqual(weir.wait_end(), 78)
-            self.assertIn(f"auth.method must not be trust on 0.0.0.0:{weir.port}", weir.log())
+            weir.has_logged(f"auth.method must not be trust on 0.0.0.0:{weir.port}")
         # A reload does not bring it in by the back door.
         weir = self.pgweir({"auth": {"method": "scram-sha-256"}}, start=False)
         weir.port = everywhere.getsockname()[1]
@@ -198,4 +198,4 @@ class Activation(PgweirCase):
         self.addCleanup(datagrams.close)
         self.activated(weir, datagrams)
         self.assertEqual(weir.wait_end(), 1)
-        self.assertIn("inherited descriptor 3: not a stream socket that listens", weir.log())
+        weir.has_logged("inherited descriptor 3: not a stream socket that listens")

@@ -252,7 +252,7 @@ class Changes(TierCase):
         for wire in (busy, pinned):
             self.assertEqual(kinds(wire.query("commit")), "CZ")
             self.assert_ended(wire)
-        self.assertIn("tenant_suspended", weir.log())
+        weir.has_logged("tenant_suspended")
         self.assertEqual(self.postgres.sql("select count(*) from kept", "shared"), [(1,)])
         with Wire(weir.port) as wire:
             wire.send(startup("app", "acme"))
@@ -479,7 +479,7 @@ class Trouble(TierCase):
         done = [finish() for finish in loads]
         print(f"{done} transactions without an error, {keys} keys")
         self.assertGreater(min(done), 300)
-        self.assertIn("row of the tenant store refused", weir.log())
+        weir.has_logged("row of the tenant store refused")
 
     def test_too_old_rows_fall_to_the_default_tier(self):
         redis = self.redis()

@@ -84,7 +84,7 @@ class Usage(PgweirCase):
         self.work(weir, "acme", 5)
         self.redis.stop()
         weir.stop()
-        self.assertIn("usage of the last minute is lost", weir.log())
+        weir.has_logged("usage of the last minute is lost")
 
 
 if __name__ == "__main__":

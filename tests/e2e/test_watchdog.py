@@ -46,7 +46,7 @@ class Watchdog(PgweirCase):
         weir = self.weir("60s")
         hold_first_loop(weir)
         wait_until(lambda: '"message":"loop stalled"' in weir.log(), seconds=10, what="the stall is told")
-        self.assertIn("loop 0 has stood still for 1000 ms", weir.log())
+        weir.has_logged("loop 0 has stood still for 1000 ms")
         ptrace(PTRACE_DETACH, weir.process.pid)
         wait_until(lambda: '"message":"loop turns again"' in weir.log(), seconds=10, what="it turns again")
         with Wire(weir.port) as wire:

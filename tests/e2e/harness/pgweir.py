@@ -183,6 +183,13 @@ class Pgweir:
         except FileNotFoundError:
             return ""
 
+    def has_logged(self, what, times=None):
+        """Waits for a text or a pattern: what has happened is told a moment later, by a thread of its own."""
+        pattern = re.compile(re.escape(what)) if isinstance(what, str) else what
+        count = lambda: len(pattern.findall(self.log()))  # noqa: E731
+        machine.wait_until(lambda: count() >= (times or 1), seconds=20, what=f"{what} in the log")
+        assert times is None or count() == times, f"{what}: {count()} times in the log, not {times}"
+
     def connect(self, dbname, user, **options):
         """A psycopg connection through pgweir; the password is the user's plain secret unless given."""
         options.setdefault("password", self.users.get(user))
