@@ -16,22 +16,24 @@ namespace pgweir {
 
 using State = SessionCore::State;
 
+namespace {
+constexpr std::size_t kKeyBytes = 4, kLongKeyBytes = 32;  // of a cancel, before protocol 3.2 and since
+}
+
 Session::Session(Worker& worker, Tenant& tenant, Group& group, std::unique_ptr<net::Stream> stream,
                  SettingsRef wanted, tiers::PoolMode mode, std::string user, const protocol::Startup& startup)
     : worker_(worker),
       tenant_(tenant),
       group_(group),
       member_(group.join(tenant)),
+      user_(worker.names(), std::move(user)),
       stream_(std::move(stream)),
       core_(group.books, tenant.pins, tenant.guard, std::move(wanted), mode, startup.replication),
-      user_(std::move(user)),
       timer_(this, [](void* self) { static_cast<Session*>(self)->on_timer(); }),
       connected_at_(worker.loop().now()),
       since_(connected_at_),
       id_(worker.add_session(*this)),
       long_keys_(startup.version >= protocol::kVersion32) {
-  cancel_key_.resize(long_keys_ ? 32 : 4);
-  worker_.rng().fill(cancel_key_.data(), cancel_key_.size());
   stream_->set_handler(*this);
   stream_->gather_writes();
   core_.set_hearer(this);
@@ -66,6 +68,11 @@ void Session::start(Bytes held) {
   prove();
 }
 
+// Made anew from what is there already whenever it is asked for, which is rarely.
+std::string Session::cancel_key() const {
+  return worker_.cancel_key(id_, connected_at_, long_keys_ ? kLongKeyBytes : kKeyBytes);
+}
+
 void Session::prove() {
   Actions& out = worker_.actions();
   out.clear();
@@ -76,7 +83,7 @@ void Session::prove() {
 void Session::welcome(const SettingsMap::Values& parameters) {
   std::string out;
   for (const auto& [name, value] : parameters) protocol::put_parameter_status(out, name, value);
-  protocol::put_backend_key(out, id_, cancel_key_);
+  protocol::put_backend_key(out, id_, cancel_key());
   protocol::put_ready(out, 'I');
   stream_->write(out);
   welcomed_ = true;
@@ -165,7 +172,7 @@ void Session::settle(Actions& out, Bytes in) {
     if (!out.reason.empty()) {
       const protocol::TraceContext traced = trace();
       worker_.log().info("client closed", {{"tenant", tenant_.record.name},
-                                           {"user", user_},
+                                           {"user", user()},
                                            {"client", id_},
                                            {"reason", out.reason},
                                            LogField::ours("trace.id", traced.trace_id),
@@ -386,7 +393,7 @@ void Session::on_refused(const Error& error) {
   const protocol::TraceContext traced = trace_of(core_.asked(held_));
   worker_.log().info("request_refused", {{"tenant", tenant_.record.name},
                                          {"tier", tenant_.record.limits.name},
-                                         {"user", user_},
+                                         {"user", user()},
                                          {"client", id_},
                                          {"sqlstate", error.sqlstate},
                                          {"reason", error.message},

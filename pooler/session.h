@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "pooler/base/list.h"
+#include "pooler/base/name_book.h"
 #include "pooler/base/time.h"
 #include "pooler/clocks.h"
 #include "pooler/net/loop.h"
@@ -63,7 +64,7 @@ class Session final : public net::Handler,
   void on_server_drained();
   void on_server_closed(const std::string& why);
 
-  bool cancel_key_is(Bytes key) const { return protocol::equal_secret(key, cancel_key_); }
+  bool cancel_key_is(Bytes key) const { return protocol::equal_secret(key, cancel_key()); }
   // `done`: once it has been delivered, or nothing of this client runs.
   void cancel(std::function<void()> done);
   // Ends the session; between transactions for shutdown and for KILL alike.
@@ -93,7 +94,7 @@ class Session final : public net::Handler,
   Member& member() const { return member_; }
   Server* server() const { return server_; }
   const SessionCore& core() const { return core_; }
-  const std::string& user() const { return user_; }
+  const std::string& user() const { return user_.text(); }
   net::Stream& stream() const { return *stream_; }
   std::uint32_t id() const { return id_; }
   Time connected_at() const { return connected_at_; }
@@ -107,6 +108,7 @@ class Session final : public net::Handler,
   void on_listener_changed() override;
   void on_notification(Bytes message) override;
 
+  std::string cancel_key() const;
   void take(Bytes in);
   void pump(Bytes in);
   void go_on();
@@ -147,15 +149,14 @@ class Session final : public net::Handler,
   Tenant& tenant_;
   Group& group_;
   Member& member_;
+  const NameBook::Name user_;
   std::unique_ptr<net::Stream> stream_;
   Server* server_ = nullptr;
   SessionCore core_;
   std::string held_;
   std::unique_ptr<std::string> notifications_;  // that wait for the end of its transaction; null: none
-  std::string user_;
   // Cancels that wait until the server runs what is the client's own; null: none.
   std::unique_ptr<std::vector<std::function<void()>>> cancels_;
-  std::string cancel_key_;
   net::Timer timer_;
   Time connected_at_{};
   Time since_{};       // in this state of the core

@@ -33,7 +33,7 @@ void Session::tell_slow(const char* outcome) {
   const Duration held = worker_.loop().now() - since_;
   const std::chrono::milliseconds most = tenant_.record.limits.slow_transaction;
   if (!trail.empty() && most.count() > 0 && held > most)
-    worker_.tell_slow({tenant_.record.name, tenant_.record.limits.name, user_, stream_->peer().host, id_,
+    worker_.tell_slow({tenant_.record.name, tenant_.record.limits.name, user(), stream_->peer().host, id_,
                        outcome, held, trail.waited(), trail.requests(), trail.longest_took(),
                        trail.longest()});
   core_.keep_trail(nullptr);
@@ -147,7 +147,7 @@ void Session::on_alarm(const Clocks::Alarm& alarm) {
                                        LogField::ours("span.id", traced.span_id)});
   if (AuditStream* audit = worker_.audit())
     audit->record(AuditEvent::CeilingClock, AuditOutcome::Failure,
-                  {{AuditKey::User, user_},
+                  {{AuditKey::User, user()},
                    {AuditKey::Address, stream_->peer().host},
                    {AuditKey::Port, stream_->peer().port},
                    {AuditKey::Tenant, tenant_.record.name},

@@ -84,7 +84,7 @@ void SessionCore::idle(Bytes in, Actions& out) {
   while (out.consumed < in.size()) {
     const Bytes rest = in.substr(out.consumed);
     if (body_left_ > 0) {
-      const std::size_t part = std::min(rest.size(), body_left_);
+      const auto part = static_cast<std::uint32_t>(std::min<std::size_t>(rest.size(), body_left_));
       body_left_ -= part;
       out.consumed += part;
       continue;
@@ -219,7 +219,7 @@ void SessionCore::relay(Bytes in, Actions& out) {
     if (body_left_ > 0) {
       const Bytes part = rest.substr(0, body_left_);
       if (!skip_body_) out.to_server.borrow(part);
-      body_left_ -= part.size();
+      body_left_ -= static_cast<std::uint32_t>(part.size());
       out.consumed += part.size();
       continue;
     }
@@ -390,15 +390,19 @@ SessionCore::Step SessionCore::stall(Actions& out) {
 void SessionCore::forward(const Frame& frame, Bytes rest, Actions& out) {
   const Bytes part = rest.substr(0, frame.size);
   out.to_server.borrow(part);
-  body_left_ = frame.size - part.size();
-  skip_body_ = false;
+  expect_body(frame.size - part.size(), false);
   out.consumed += part.size();
+}
+
+// A message is 1 GB at most.
+void SessionCore::expect_body(std::size_t bytes, bool skipped) {
+  body_left_ = static_cast<std::uint32_t>(bytes);
+  skip_body_ = skipped;
 }
 
 void SessionCore::skip(const Frame& frame, Bytes rest, Actions& out) {
   const std::size_t part = std::min(rest.size(), frame.size);
-  body_left_ = frame.size - part;
-  skip_body_ = true;
+  expect_body(frame.size - part, true);
   out.consumed += part;
 }
 

@@ -350,6 +350,7 @@ class SessionCore final : private ServerCore::Audience {
   Suspicion& suspicion();
   void expect_statements(std::size_t more);
   Step stall(Actions& out);
+  void expect_body(std::size_t bytes, bool skipped);
   void forward(const protocol::Frame& frame, Bytes rest, Actions& out);
   void skip(const protocol::Frame& frame, Bytes rest, Actions& out);
   bool push_op(protocol::Owed kind, protocol::Pipeline::Whose whose, StatementOp op);
@@ -444,45 +445,46 @@ class SessionCore final : private ServerCore::Audience {
   std::unique_ptr<std::string> ours_failed_;  // body of the ErrorResponse that answered a request of ours
   std::unique_ptr<std::string> canceled_as_;  // ErrorResponse, see canceling(); null: nobody cancels
   std::uint64_t number_;
-  std::size_t body_left_ = 0;  // of the client's message that is being passed on or skipped
+  std::uint32_t body_left_ = 0;  // of the client's message that is being passed on or skipped
   std::uint32_t statements_left_ = 0;
   State state_ = State::Idle;
   tiers::PoolMode mode_;
   const protocol::Replication replication_;
-  Pins pins_ = 0;            // set_pins() changes them
-  bool commanding_ = false;  // the request that runs is a walsender's command and no SQL
-  bool claimed_ = false;     // a place in pin_book_, for what the open transaction will leave
+  Pins pins_ = 0;         // set_pins() changes them
+  bool claimed_ = false;  // a place in pin_book_, for what the open transaction will leave
   bool auditing_ = false;
-  bool introducing_ = false;         // see introducing(); nothing else runs before
   bool audit_canceled_ = false;      // it met a cancel that was meant for the client's request
   bool worked_ = false;              // requests were sent since the last end of a transaction
   bool unnamed_noteworthy_ = false;  // the unnamed statement is more than a plain query
   bool unnamed_here_ = false;        // the unnamed statement of this server is the client's
   bool unnamed_bound_ = false;       // it has been used
   bool unnamed_given_up_ = false;    // the unnamed statement was too long to be kept
-  bool portal_used_ = false;         // the unnamed portal runs the statement of server_->uses.back()
-  bool unlent_ = false;              // a text of the open batch may miss statements of the client's
-  bool dirty_batch_ = false;         // a text of the open batch may have dropped statements of the server
-  bool names_unsure_ = false;        // the same, of a batch that is not yet answered
-  bool deallocating_ = false;        // the request that runs decides which names remain: the next ones wait
   bool skip_body_ = false;
   bool skip_to_sync_ = false;  // an error of ours stands in an extended batch
-  bool proving_ = false;
-  bool redefined_ = false;          // definitions were changed in the open transaction
-  bool asks_sequence_ = false;      // the text that was looked at last calls lastval() or currval()
-  bool sequences_checked_ = false;  // what these say is the client's own, in the open transaction
-  bool made_code_ = false;          // ... so that texts may do what nobody knows of
-  bool misread_ = false;            // the server reads texts otherwise than we do
-  bool drops_names_ = false;        // a text of the open batch drops statements of the client's
+  bool redefined_ = false;     // definitions were changed in the open transaction
+  bool made_code_ = false;     // ... so that texts may do what nobody knows of
+  // Bits, because each byte counts that an idle client costs.
+  bool commanding_ : 1 = false;   // the request that runs is a walsender's command and no SQL
+  bool introducing_ : 1 = false;  // see introducing(); nothing else runs before
+  bool proving_ : 1 = false;
+  bool portal_used_ : 1 = false;    // the unnamed portal runs the statement of server_->uses.back()
+  bool unlent_ : 1 = false;         // a text of the open batch may miss statements of the client's
+  bool dirty_batch_ : 1 = false;    // a text of the open batch may have dropped statements of the server
+  bool names_unsure_ : 1 = false;   // the same, of a batch that is not yet answered
+  bool deallocating_ : 1 = false;   // the request that runs decides which names remain: the next ones wait
+  bool drops_names_ : 1 = false;    // a text of the open batch drops statements of the client's
+  bool asks_sequence_ : 1 = false;  // the text that was looked at last calls lastval() or currval()
+  bool sequences_checked_ : 1 = false;  // what these say is the client's own, in the open transaction
+  bool misread_ : 1 = false;            // the server reads texts otherwise than we do
   // What was sent last may take away what the client connected with, or leave more than its ceilings allow.
-  bool wait_behind_ = false;
-  bool outgrown_ = false;    // the server was opened with other ceilings than there are now
-  bool look_first_ = false;  // ... and has not been looked at since
-  bool bound_ = false;       // the open batch has a Bind
+  bool wait_behind_ : 1 = false;
+  bool outgrown_ : 1 = false;    // the server was opened with other ceilings than there are now
+  bool look_first_ : 1 = false;  // ... and has not been looked at since
+  bool bound_ : 1 = false;       // the open batch has a Bind
   // On a server that was outgrown, nothing may run behind RESET ALL in the same batch.
-  bool resets_all_ = false;   // the text that was looked at last
-  bool reset_bound_ = false;  // the unnamed portal runs such a text
-  bool reset_ran_ = false;    // ... and has, in the open batch
+  bool resets_all_ : 1 = false;   // the text that was looked at last
+  bool reset_bound_ : 1 = false;  // the unnamed portal runs such a text
+  bool reset_ran_ : 1 = false;    // ... and has, in the open batch
 };
 
 }  // namespace pgweir

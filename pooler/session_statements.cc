@@ -249,8 +249,7 @@ SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Action
   });
   const Bytes tail = rest.substr(head, frame.size - head);
   out.to_server.borrow(tail);
-  body_left_ = frame.size - head - tail.size();
-  skip_body_ = false;
+  expect_body(frame.size - head - tail.size(), false);
   out.consumed += head + tail.size();
   return Step::Next;
 }

@@ -11,13 +11,21 @@
 #include "pooler/console.h"
 #include "pooler/tier_control.h"
 #include "protocol/base64.h"
+#include "protocol/digest.h"
 
 namespace pgweir {
 
 namespace {
 constexpr std::size_t kNamesKept = 4096;
 constexpr std::uint32_t kSlots = 1u << 22;  // ids stay positive as int4
-constexpr std::size_t kNonceBytes = 18;
+constexpr std::size_t kNonceBytes = 18, kSecretBytes = 32;
+
+std::string random_text(Rng& rng, std::size_t bytes) {
+  std::string text(bytes, '\0');
+  rng.fill(text.data(), bytes);
+  return text;
+}
+
 constexpr std::uint32_t kCancelsAtOnce = 4;  // for one server: each keeps it from the next client
 }  // namespace
 
@@ -26,6 +34,7 @@ Worker::Worker(std::uint32_t index, net::Loop& loop, Rng& rng, Shared& shared,
     : index_(index),
       loop_(loop),
       rng_(rng),
+      cancel_secret_(random_text(rng, kSecretBytes)),
       shared_(shared),
       snapshot_(std::move(snapshot)),
       derivations_(loop),
@@ -219,6 +228,12 @@ void Worker::console_ended(ConsoleSession& console) {
   }
   consoles_.erase(&console);
   after_change();
+}
+
+std::string Worker::cancel_key(std::uint32_t session, Time since, std::size_t bytes) const {
+  const protocol::Sha256 key =
+      protocol::hmac_sha256(cancel_secret_, fmt::format("{}/{}", session, since.time_since_epoch().count()));
+  return std::string(protocol::as_bytes(key).substr(0, bytes));
 }
 
 void Worker::cancel_request(std::uint32_t id, std::string key, std::function<void()> done) {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "pooler/base/log.h"
+#include "pooler/base/name_book.h"
 #include "pooler/base/rng.h"
 #include "pooler/derivations.h"
 #include "pooler/groups.h"
@@ -58,6 +59,9 @@ class Worker final : public net::Acceptor {
 
   net::Loop& loop() { return loop_; }
   Rng& rng() { return rng_; }
+  NameBook& names() { return names_; }
+  // What a cancel request for that session must say; `bytes` of it, 32 at most.
+  std::string cancel_key(std::uint32_t session, Time since, std::size_t bytes) const;
   Log& log() { return shared_.log; }
   AuditStream* audit() { return shared_.audit; }  // null: nobody wants to know
   Shared& shared() { return shared_; }
@@ -193,6 +197,7 @@ class Worker final : public net::Acceptor {
   std::uint32_t index_;
   net::Loop& loop_;
   Rng& rng_;
+  const std::string cancel_secret_;
   Shared& shared_;
   std::shared_ptr<const Snapshot> snapshot_;
   Actions actions_;
@@ -220,6 +225,7 @@ class Worker final : public net::Acceptor {
   std::unordered_map<std::string, std::shared_ptr<Verifier>> verifiers_;
   std::unordered_set<std::string> asked_for_;  // names of users that do not exist
   Derivations derivations_;
+  NameBook names_;  // of users
   std::unordered_map<std::uint32_t, std::unique_ptr<Session>> sessions_;
   std::unordered_map<ConsoleSession*, std::unique_ptr<ConsoleSession>> consoles_;
   std::unordered_map<CancelConnection*, std::unique_ptr<CancelConnection>> cancels_;
