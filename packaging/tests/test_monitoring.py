@@ -108,7 +108,7 @@ class Monitoring(unittest.TestCase):
         for alert, entry in text.items():
             self.assertEqual(re.findall(r"^\*\*(.+?):\*\* \S", entry, re.M), ["Clients notice", "Look", "Do"], alert)
         console = (ROOT / "pooler/console_core.cc").read_text()
-        commands = {word for command in re.findall(r'Command\{\s*"([A-Z_ ]+)', console) for word in command.split()}
+        commands = {word for command in re.findall(r'(?:Command\{|table\()\s*"([A-Z_ ]+)', console) for word in command.split()}
         named = set(re.findall(r"\b[A-Z][A-Z_]{3,}\b", RUNBOOK)) - {"ADMIN", "CONNECTION", "HOST", "PING", "SQLSTATE"}
         self.assertEqual(named - commands, set())
         self.assertGreater(len(named), 20)

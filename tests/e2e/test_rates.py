@@ -68,18 +68,22 @@ class Answers(PgweirCase):
     def test_a_rate_that_throttles(self):
         weir = self.weir(transactions_per_minute=600, burst=5, at_rate="throttle")
         wires = [self.wire(weir) for _ in range(5)]
-        done, errors, over = [0] * 5, [], threading.Event()
+        self.postgres.sql("create sequence turns; grant usage on turns to app", "app")
+        turns, errors, over = [], [], threading.Event()
 
-        def work(n):
+        def work(wire):
             while not over.is_set():
-                error = first_error(wires[n].query("select 1"))
-                if error:
-                    errors.append(error)
+                before = time.monotonic()
+                wire.send(query("select nextval('turns')"))
+                behind = time.monotonic()
+                answer = wire.until_ready()
+                if first_error(answer):
+                    errors.append(first_error(answer))
                     return
-                done[n] += 1
+                turns.append((int(answer[1][1][6:]), before, behind))
 
         begun = time.monotonic()
-        workers = [threading.Thread(target=work, args=(n,), daemon=True) for n in range(5)]
+        workers = [threading.Thread(target=work, args=(wire,), daemon=True) for wire in wires]
         for worker in workers:
             worker.start()
         time.sleep(4)
@@ -88,11 +92,13 @@ class Answers(PgweirCase):
             worker.join(10)
         passed = time.monotonic() - begun
         self.assertEqual(errors, [])
-        print(f"{sum(done)} transactions in {passed:.2f} s, at most {5 + 10 * passed:.0f} are allowed: {done}")
-        self.assertLessEqual(sum(done), 5 + 10 * passed + 1)
-        self.assertGreaterEqual(sum(done), 5 + 10 * (passed - 1) - 10)
-        # In turn: nobody is left behind.
-        self.assertLessEqual(max(done) - min(done), 3)
+        print(f"{len(turns)} transactions in {passed:.2f} s, at most {5 + 10 * passed:.0f} are allowed")
+        self.assertLessEqual(len(turns), 5 + 10 * passed + 1)
+        self.assertGreaterEqual(len(turns), 5 + 10 * (passed - 1) - 10)
+        # In turn: nobody is served before one who had asked well before him.
+        for mine, _, asked in turns:
+            overtaken = [(other, before - asked) for other, before, _ in turns if other < mine and before > asked + 0.3]
+            self.assertEqual(overtaken, [], f"turn {mine}")
 
     def test_a_throttled_client_is_told_and_refused_in_the_end(self):
         weir = self.weir(transactions_per_minute=1, burst=1, at_rate="throttle", queue_timeout="6s")
