@@ -185,8 +185,9 @@ SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Action
   const StatementRef* held = names_ ? names_->find(name) : nullptr;
   const Bytes next = rest.substr(std::min(rest.size(), frame.size));
   const bool asks = next.size() > kHeaderBytes && next[0] == 'D' && next[kHeaderBytes] == 'P';
-  const bool told =
-      asks && (!held || !may_have_changed(**held) || fits_any(body.substr(name_at + name_size + 1)));
+  const bool learned = held && !(*held)->stale && server_->statements.knows((*held)->id);
+  const bool told = asks && !learned &&
+                    (!held || !may_have_changed(**held) || fits_any(body.substr(name_at + name_size + 1)));
   const For use = told ? For::RunningTold : For::Running;
   if (held && (*held)->stale && !replace_stale(name, use)) {
     refuse_stale(out);
@@ -384,10 +385,11 @@ SessionCore::Name SessionCore::find_statement(Bytes name, For use, Bytes& server
     return Name::Refused;
   }
   if (const Name renewed = renew(name, use, out); renewed != Name::Ready) return renewed;
-  const StatementRef kept = learnable(name);
+  held = names_->find(name);  // it may mean another one now
+  const bool known = server_->statements.use((*held)->id);
+  const StatementRef kept = known ? *held : learnable(name);
   if (!kept) return refuse_statement(no_room(), out), Name::Refused;
-  // The name may mean another one now.
-  if (!server_->ops.empty() && pending_elsewhere({}, kept->id)) return Name::Later;
+  if (!known && !server_->ops.empty() && pending_elsewhere({}, kept->id)) return Name::Later;
   Statement& statement = *kept;
   server_name = statement.server_name;
   const bool noteworthy = guard_->minds(statement.words) || holds_something() || suspects_held() ||
@@ -403,7 +405,7 @@ SessionCore::Name SessionCore::find_statement(Bytes name, For use, Bytes& server
       if (ruling->refused) return refuse_statement(*ruling->refused, out), Name::Refused;
       return put_lowered(name, *ruling, server_name, out);
     }
-  if (server_->statements.use(statement.id) || coming(statement)) return Name::Ready;
+  if ((known && !lent) || server_->statements.use(statement.id) || coming(statement)) return Name::Ready;
   if (server_->pipeline.owes_client() && !readings_of(statement).empty()) return Name::Later;
   inject(kept, out);
   return Name::Ready;
@@ -416,8 +418,8 @@ SessionCore::Name SessionCore::renew(Bytes name, For use, Actions& out) {
   return Name::Ready;
 #endif
   const StatementRef& held = *names_->find(name);
-  if (held->columns == 0 || !may_have_changed(*held)) return Name::Ready;
-  if (server_->statements.knows(held->id) || coming(*held)) return Name::Ready;
+  if (held->columns == 0 || server_->statements.knows(held->id)) return Name::Ready;
+  if (!may_have_changed(*held) || coming(*held)) return Name::Ready;
   // What a text with EXECUTE answers depends on more than definitions.
   if (!names_settled() || held->words == protocol::SqlWords::State) return Name::Ready;
   const StatementRef fresh = books_->statements.intern(held->content_as_told(), parsing_here(*held));
