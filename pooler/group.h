@@ -129,6 +129,7 @@ class Group : public ListLink<Group> {
   std::optional<Spare> spare(bool for_floor) const;
   bool close_one_idle(bool for_floor);  // false: nothing to spare any more
   void close_idle();                    // RECONNECT, shutdown, changed backend
+  void renew_servers();                 // sessions begin otherwise from now on
   // RECONNECT for connections to these hosts.
   void leave_hosts(const std::function<bool(const net::Endpoint&)>& these);
   void close_unused();  // also those that log in or are being cleaned: the end has come
@@ -321,12 +322,13 @@ class Group : public ListLink<Group> {
   std::uint32_t failures_ = 0;  // logins in a row
   std::optional<Error> last_error_;
   Time retry_at_{};
-  Time down_since_{};            // the first of those failures
-  Time waking_since_ = kNever;   // somebody waits, no server is connected
-  Time awake_since_{};           // the first server was connected then
-  Time buffers_minded_until_{};  // see minds_buffers()
-  Duration tiers_idle_limit_{};  // strictest server_idle_timeout of its tenants; 0: never
-  std::uint64_t reader_ = 0;     // the server that is asked for functions; 0: none
+  Time down_since_{};              // the first of those failures
+  Time renewed_at_ = Time::min();  // those that began before may have begun otherwise than sessions do now
+  Time waking_since_ = kNever;     // somebody waits, no server is connected
+  Time awake_since_{};             // the first server was connected then
+  Time buffers_minded_until_{};    // see minds_buffers()
+  Duration tiers_idle_limit_{};    // strictest server_idle_timeout of its tenants; 0: never
+  std::uint64_t reader_ = 0;       // the server that is asked for functions; 0: none
   bool serving_ = false;
   std::optional<TenantTokens> tokens_;
   bool plain_refused_ = false;  // tls_mode allow: the server wants TLS after all

@@ -27,6 +27,12 @@ void Group::close_idle() {
   for (auto& [id, server] : servers_) server->expires = std::min(server->expires, now);
 }
 
+void Group::renew_servers() {
+  renewed_at_ = worker_.loop().now();  // those that log in now may have begun already
+  close_idle();
+  books.settings.forget_baseline();
+}
+
 void Group::leave_hosts(const std::function<bool(const net::Endpoint&)>& these) {
   if (listener_.server() && these(listener_.server()->host())) listener_.close();
   const Time now = worker_.loop().now();
@@ -71,6 +77,7 @@ void Group::move(GroupKey to) {
 }
 
 Time Group::expiry(const Server& server) {
+  if (server.started_at <= renewed_at_) return renewed_at_;
   const Duration lifetime = worker_.config().server_lifetime;
   if (lifetime.count() == 0) return kNever;
   const auto tenth = static_cast<std::uint64_t>(lifetime.count()) / 10;

@@ -168,6 +168,7 @@ void Session::settle(Actions& out, Bytes in) {
   if (untold) server_->expires = {};
   if (out.proven && !welcomed_ && !untold) welcome(group_.books.settings.welcome(*core_.wanted()));
   if (out.made_code) worker_.definitions_changed(group_.key());
+  if (out.new_starts != 0) worker_.renew_servers(group_.key(), out.new_starts);
   if (out.close_client || out.reset_client) {
     if (!out.reason.empty()) {
       const protocol::TraceContext traced = trace();

@@ -145,6 +145,7 @@ void SessionCore::granted(ServerCore& server, Bytes held, Actions& out) {
   state_ = State::Linked;
   statements_left_ = 0;
   unnamed_here_ = dirty_batch_ = names_unsure_ = worked_ = wait_behind_ = redefined_ = made_code_ = false;
+  new_starts_ = 0;
   unlent_ = portal_used_ = drops_names_ = sequences_checked_ = false;
   outgrown_ = look_first_ = bound_ = resets_all_ = reset_bound_ = reset_ran_ = false;
   server.code_epoch = books_->routines.epoch();
@@ -493,6 +494,7 @@ void SessionCore::after_step(Actions& out) {
   } else {
     if (worked_) ++out.transactions;
     if (std::exchange(redefined_, false)) books_->statements.definitions_changed();
+    out.new_starts = std::exchange(new_starts_, NewStarts{0});
     if (std::exchange(made_code_, false)) {
       // What was made may have run, too.
       out.made_code = server_->dirty = server_->temp_used = true;
@@ -685,6 +687,17 @@ void SessionCore::on_definitions_changed(Bytes tag) {
       made_code_ || !books_->routines.empty() || std::find(kCode.begin(), kCode.end(), what) != kCode.end();
   redefined_ = true;
   books_->statements.definitions_changed();
+  note_new_starts(what);
+}
+
+// The tag does not say whose. A superuser may alter all of them, others themselves and their database.
+void SessionCore::note_new_starts(Bytes what) {
+  const bool of_role = what == "ROLE", of_database = what == "DATABASE";
+  if (!of_role && !of_database) return;
+  const auto superuser = server_->fresh->find("is_superuser");
+  const bool any = superuser != server_->fresh->end() && superuser->second == "on";
+  const NewStarts own = of_role ? starts::kOfUser : starts::kOfDatabase;
+  new_starts_ = static_cast<NewStarts>(new_starts_ | (any ? starts::kOfAll : own));
 }
 
 bool SessionCore::on_ours_failed(Bytes error_body) {

@@ -78,13 +78,20 @@ struct GroupBooks {
   std::size_t statements_per_server = 200;
 };
 
+// Whose sessions begin with other settings from now on, by ALTER ROLE or ALTER DATABASE: a set of them.
+using NewStarts = std::uint8_t;
+namespace starts {
+inline constexpr NewStarts kOfUser = 1, kOfDatabase = 2, kOfAll = 4;
+}
+
 // What a core decided, but for the bytes.
 struct Decisions {
   std::size_t consumed = 0;  // of the client's bytes
   bool leave_queue = false;
-  bool ask_server = false;    // get in line for a server
-  bool proven = false;        // prove() succeeded
-  bool made_code = false;     // functions or the like were made: all groups of the database must know
+  bool ask_server = false;  // get in line for a server
+  bool proven = false;      // prove() succeeded
+  bool made_code = false;   // functions or the like were made: all groups of the database must know
+  NewStarts new_starts = 0;
   bool stalled = false;       // the rest must wait for answers: try again after the next server bytes
   bool more = false;          // the rest is for another turn of the loop, which serves others before
   bool close_client = false;  // after what is to be sent
@@ -415,6 +422,7 @@ class SessionCore final : private ServerCore::Audience {
   void on_all_deallocated() override;
   void on_all_discarded() override;
   void on_definitions_changed(Bytes tag) override;
+  void note_new_starts(Bytes what);
   std::string name_of(const Statement& statement) override {
     return names_ ? names_->name_of(statement) : std::string();
   }
@@ -463,6 +471,7 @@ class SessionCore final : private ServerCore::Audience {
   bool skip_to_sync_ = false;  // an error of ours stands in an extended batch
   bool redefined_ = false;     // definitions were changed in the open transaction
   bool made_code_ = false;     // ... so that texts may do what nobody knows of
+  NewStarts new_starts_ = 0;   // of the open transaction
   // Bits, because each byte counts that an idle client costs.
   bool commanding_ : 1 = false;   // the request that runs is a walsender's command and no SQL
   bool introducing_ : 1 = false;  // see introducing(); nothing else runs before

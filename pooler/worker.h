@@ -123,6 +123,8 @@ class Worker final : public net::Acceptor {
   void send_cancel(Server& server, std::function<void()> done);
   // Functions or the like were made in the database of this group.
   void definitions_changed(const GroupKey& key);
+  // On all workers: servers that began otherwise than sessions do now are replaced as they come free.
+  void renew_servers(const GroupKey& by, NewStarts whose);
   // Ends the process behind a server that is about to close, by the side role. False: there is none.
   bool terminate(Server& server);
   void forget_server(Server& server);  // it is about to be destroyed: leases on it lapse

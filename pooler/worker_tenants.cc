@@ -250,6 +250,21 @@ void Worker::definitions_changed(const GroupKey& where) {
     if (key.backend == where.backend && key.database == where.database) group->definitions_changed();
 }
 
+void Worker::renew_servers(const GroupKey& by, NewStarts whose) {
+  const auto concerned = [=, backend = by.backend, database = by.database,
+                          user = by.user](const GroupKey& key) {
+    return key.backend == backend &&
+           ((whose & starts::kOfAll) || ((whose & starts::kOfUser) && key.user == user) ||
+            ((whose & starts::kOfDatabase) && key.database == database));
+  };
+  for (Worker* each : shared_.workers)
+    each->loop().post([each, concerned] {
+      for (auto& [key, group] : each->groups_.by_key())
+        if (concerned(key)) group->renew_servers();
+      each->after_change();
+    });
+}
+
 void Worker::limits_changed(Tenant& tenant) {
   const std::vector<Group*> groups = tenant.groups;
   for (Group* group : groups) group->limits_changed();

@@ -198,7 +198,8 @@ class Settings(VirtualSession):
                 self.assertEqual(self.value(other, "show app.token"), "é")
             self.assert_pinned(one)
             one.execute("discard all")
-            self.assert_free(one)
+            # By its pins: of the servers it is given one that has its encoding.
+            wait_until(lambda: not self.weir.console("SHOW PINNED_CLIENTS")[1], what="no pin")
 
     def test_a_bad_value_is_postgres_business(self):
         with self.connect() as connection:
@@ -434,6 +435,34 @@ class SequencesByNumber(VirtualSession):
                     wire.query("begin")
                 wire.send(message(b"F", struct.pack("!ihhh", Sequences.LASTVAL, 0, 0, 0)))
                 self.assertEqual(first_error(wire.until_ready())["C"], "55000")
+
+
+class Starts(VirtualSession):
+    """What sessions begin with is altered: servers that began otherwise are replaced."""
+
+    def test_by_the_user_itself(self):
+        with self.connect() as one, self.connect() as other:
+            one.execute("alter role app set lock_timeout = '77s'; alter role app set datestyle = 'ISO, DMY'")
+            for client in (one, other):
+                wait_until(lambda: self.value(client, "show lock_timeout") == "77s", what="the new value")
+            for _ in range(3 * SERVERS):
+                for client in (one, other):
+                    self.assertEqual(self.value(client, "select current_setting('lock_timeout')"), "77s")
+            with self.connect() as late:
+                self.assertEqual(late.info.parameter_status("DateStyle"), "ISO, DMY")
+                late.execute("alter role app reset all")
+            wait_until(lambda: self.value(one, "show lock_timeout") == "0", what="the former value")
+
+    def test_by_a_superuser(self):
+        with self.connect() as one, self.connect("boss") as boss:
+            one.execute("select 1")
+            for order in ("role app", "database app", "role all", "role app in database app"):
+                boss.execute(f"alter {order} set lock_timeout = '78s'")
+                wait_until(lambda: self.value(one, "show lock_timeout") == "78s", what=order)
+                for _ in range(2 * SERVERS):
+                    self.assertEqual(self.value(one, "show lock_timeout"), "78s", order)
+                boss.execute(f"alter {order} reset lock_timeout")
+                wait_until(lambda: self.value(one, "show lock_timeout") == "0", what=order)
 
 
 class Superusers(VirtualSession):

@@ -325,3 +325,28 @@ TEST_CASE(
     CHECK(client.to_server.find(z(text) + types) == std::string::npos);
   }
 }
+
+TEST_CASE("who alters a role or a database makes sessions begin otherwise, when it is committed") {
+  struct Row {
+    const char* tag;
+    const char* superuser;
+    NewStarts whose;
+  };
+  for (const Row& each :
+       {Row{"ALTER ROLE", "off", starts::kOfUser}, Row{"ALTER DATABASE", "off", starts::kOfDatabase},
+        Row{"ALTER ROLE", "on", starts::kOfAll}, Row{"ALTER DATABASE", "on", starts::kOfAll},
+        Row{"ALTER TABLE", "on", 0}}) {
+    CAPTURE(each.tag, each.superuser);
+    Place place;
+    place.reports({{"is_superuser", each.superuser}});
+    Linked client(place);
+    client.says(query("alter something"));
+    client.hears(done(each.tag) + ready('T'));
+    CHECK(client.out.new_starts == 0);
+    client.says(query("commit"));
+    client.hears(done("COMMIT") + ready());
+    CHECK(client.out.new_starts == each.whose);
+    client.runs(query("select 1"), rows(), place.server);
+    CHECK(client.out.new_starts == 0);
+  }
+}
