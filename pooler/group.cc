@@ -298,10 +298,9 @@ bool Group::begin_reading(Server& server) {
   return true;
 }
 
-// What functions there are decides what texts may do: nobody is served before that is known. Reading begins
-// with the first server that is at hand.
+// What functions there are decides what texts may do. Reading begins with the first server that is at hand.
 bool Group::must_read_first() {
-  if (!books.routines.stale()) return false;
+  if (!books.routines.awaited()) return false;
   if (reader_ == 0 && !idle_.empty()) {
     Server& server = *idle_.back();
     unsettle(server);
@@ -312,9 +311,7 @@ bool Group::must_read_first() {
 
 void Group::routines_read(Server& server) {
   reader_ = 0;
-  if (books.routines.failed())
-    worker_.log().warn("functions of users cannot be read",
-                       {{"backend", key_.backend}, {"database", key_.database}, {"user", key_.user}});
+  tell_unread();
   if (books.routines.overflowed())
     worker_.log().warn("too many functions of users: every statement may do anything",
                        {{"backend", key_.backend}, {"database", key_.database}, {"user", key_.user}});
@@ -322,6 +319,20 @@ void Group::routines_read(Server& server) {
   settle(server);
   serve();
   grow();
+}
+
+void Group::reading_is_slow() {
+  if (!books.routines.awaited()) return;
+  books.routines.wait_no_longer();
+  serve();
+  grow();
+}
+
+// Once: it is tried again and again.
+void Group::tell_unread() {
+  if (books.routines.failures() != 1) return;
+  worker_.log().warn("functions of users cannot be read: servers are cleaned behind each text until they can",
+                     {{"backend", key_.backend}, {"database", key_.database}, {"user", key_.user}});
 }
 
 void Group::clean_all() {
@@ -418,11 +429,8 @@ void Group::drop(Server& server, const char* why) {
   }
   if (server.id == reader_) {
     reader_ = 0;
-    // A server may die for reasons of its own, so that another one tries at once; but it may die of that,
-    // too.
-    const bool again = !books.routines.failed();
     books.routines.stopped();
-    if (again) books.routines.definitions_changed();
+    tell_unread();
   }
   server.session = nullptr;
   server.place = Server::Place::Closing;

@@ -141,7 +141,9 @@ class Group : public ListLink<Group> {
   // The server has told of the functions of its database, or cannot.
   void routines_read(Server& server);
   // A client of its database has made or changed functions.
-  void definitions_changed() { books.routines.definitions_changed(); }
+  void definitions_changed(RoutineBook::By by) { books.routines.definitions_changed(by); }
+  // Nobody waits for it any more.
+  void reading_is_slow();
   // Some tenant has other startup settings now. Servers that nobody can use any more are closed: idle ones
   // now, others as they come free.
   void startup_changed();
@@ -235,6 +237,7 @@ class Group : public ListLink<Group> {
   void to_idle(Server& server);
   void serve();
   bool begin_reading(Server& server);
+  void tell_unread();
   void clean_all();
   bool must_read_first();
   void enqueue(Session& session);

@@ -73,7 +73,7 @@ void Group::move(GroupKey to) {
   waking_since_ = kNever;
   // Another database may report other settings and have other functions.
   books.settings.forget_baseline();
-  books.routines.definitions_changed();
+  books.routines.definitions_changed(RoutineBook::By::Own);
 }
 
 Time Group::expiry(const Server& server) {

@@ -217,13 +217,13 @@ bool any_of_users(Bytes types) {
   return false;
 }
 
-// Whether every statement of the text is one that evaluates no expression, so that no operator or cast is
-// used. COMMIT may, as SET CONSTRAINTS: of what is deferred.
+// Whether every statement of the text is one that evaluates no expression but constants, so that no operator,
+// cast or function is used. COMMIT may, as SET CONSTRAINTS: of what is deferred.
 bool evaluates_nothing(Bytes sql) {
   using Kind = protocol::SqlToken::Kind;
   constexpr std::array<Bytes, 9> kPlain = {"begin",     "start",   "set",      "show", "reset",
                                            "savepoint", "release", "rollback", "abort"};
-  enum class Place : std::uint8_t { Start, Set, Inside } place = Place::Start;
+  enum class Place : std::uint8_t { Start, Set, Constants, Inside } place = Place::Start;
   protocol::SqlLexer lexer(sql);
   for (protocol::SqlToken token = lexer.next(); token.kind != Kind::End; token = lexer.next()) {
     const Bytes text = lexer.text_of(token);
@@ -232,8 +232,12 @@ bool evaluates_nothing(Bytes sql) {
     } else if (place == Place::Start) {
       if (token.kind != Kind::Word) return false;
       const auto is = [text](Bytes word) { return protocol::equals(text, word); };
-      if (std::none_of(kPlain.begin(), kPlain.end(), is)) return false;
-      place = is("set") ? Place::Set : Place::Inside;
+      place = is("select") ? Place::Constants : is("set") ? Place::Set : Place::Inside;
+      if (place != Place::Constants && std::none_of(kPlain.begin(), kPlain.end(), is)) return false;
+    } else if (place == Place::Constants) {
+      const bool constant =
+          token.kind == Kind::Number || token.kind == Kind::Parameter || token.kind == Kind::String;
+      if (!constant && text != ",") return false;
     } else if (std::exchange(place, Place::Inside) == Place::Set && protocol::equals(text, "constraints")) {
       return false;
     }
@@ -248,7 +252,26 @@ void RoutineBook::follow(bool on) {
   const std::uint32_t version = version_;
   *this = RoutineBook();
   version_ = version + 1;
-  state_ = on ? State::Stale : State::Off;
+  state_ = on ? State::Awaited : State::Off;
+}
+
+void RoutineBook::move_to(State state) {
+  if (unsure() != (state == State::Awaited || state == State::Blind)) ++version_;
+  state_ = state;
+}
+
+void RoutineBook::definitions_changed(By by) {
+  if (state_ == State::Off) return;
+  ++epoch_;
+  changed_meanwhile_ = true;
+  if (failures_ > 0) return move_to(State::Blind);  // as it is, until the next try
+  const bool waits = by == By::Own || state_ == State::Awaited;
+  due_at_ = waits ? Time{} : std::min(due_at_, started_at_ + kPause);
+  move_to(waits ? State::Awaited : State::Blind);
+}
+
+void RoutineBook::wait_no_longer() {
+  if (state_ == State::Awaited) move_to(State::Blind);
 }
 
 std::string RoutineBook::start(Time now) {
@@ -429,9 +452,15 @@ void RoutineBook::finish(bool well) {
   if (!well && (step_ == Step::Stored || step_ == Step::Users)) take_over();
   step_ = Step::None;
   unread_.clear();
-  failed_ = !well;
-  read_at_ = started_at_;
-  state_ = changed_meanwhile_ ? State::Stale : State::Read;
+  failures_ = well ? 0 : failures_ + 1;
+  const unsigned doubled = std::min(failures_ < 2 ? 0 : failures_ - 2, 4U);
+  if (!well) {
+    due_at_ = failures_ == 1 ? Time{} : started_at_ + std::min(kRetry * (1U << doubled), kRetryMost);
+    return move_to(State::Blind);
+  }
+  if (changed_meanwhile_) return;  // definitions_changed() has said what is to be done
+  due_at_ = started_at_ + kFresh;
+  move_to(State::Read);
 }
 
 // What a text was found to do, each deed once.
@@ -462,15 +491,19 @@ class RoutineBook::Found {
   std::optional<protocol::SqlChanges> all_;
 };
 
-std::optional<protocol::SqlChanges> RoutineBook::changes_of(Bytes sql, Strings strings, Bytes types) const {
+std::optional<protocol::SqlChanges> RoutineBook::changes_of(Bytes sql, Strings strings, Bytes types,
+                                                            Told told) const {
 #ifdef PGWEIR_PLANT_FORGET_FUNCTIONS
   return {};
 #endif
   if (empty()) return {};
   Found found(deeds_);
-  if (anywhere_.leave_something() && !evaluates_nothing(sql)) found.add(anywhere_);
+  const bool users_types = any_of_users(types);
+  if (told == Told::All && (unsure() || anywhere_.leave_something()) &&
+      (!evaluates_nothing(sql) || (unsure() && users_types)))
+    found.add(unsure() ? unseen() : anywhere_);
   look_for_names(sql, strings == Strings::Code ? kStringsDeep : 0, found);
-  if (types_.leave_something() && any_of_users(types)) found.add(types_);
+  if (types_.leave_something() && users_types) found.add(types_);
   constexpr std::size_t kLookForNames = 4;
   work_ += found.work() + kLookForNames * sql.size();
   return found.take();

@@ -6,9 +6,11 @@
 // that mention them, tables whose triggers, defaults, policies or checks run them, views over these. A text
 // that holds one of these names may do what they do. It is asked when the first server of a group is
 // connected, again when definitions were changed through this group, and now and then, for they may be
-// changed elsewhere; a fingerprint of the catalogs shows whether all must be read anew.
+// changed elsewhere; a fingerprint of the catalogs shows whether all must be read anew. Until that is done a
+// text may run what nobody has read, unless it calls nothing.
 //
-//   Off --follow()--> Stale --a reading--> Read --definitions_changed()--> Stale
+//   Off --follow()--> Awaited --a reading--> Read --definitions_changed()--> Awaited or Blind
+//   Awaited --a reading that fails, or takes too long--> Blind --a reading--> Read
 //
 // Functions in C are taken to be harmless unless protocol/sql_functions.h knows them.
 //
@@ -37,6 +39,10 @@ class RoutineBook {
  public:
   // How long what was read is believed where nobody changes definitions through this group.
   static constexpr Duration kFresh = std::chrono::seconds(30);
+  // So long between two readings for the sake of what others change, who may do it without end.
+  static constexpr Duration kPause = std::chrono::seconds(1);
+  // Behind the second failure in a row; twice as long behind each of the next, up to the latter.
+  static constexpr Duration kRetry = std::chrono::seconds(5), kRetryMost = std::chrono::seconds(60);
   // A tenant may own its database and fill it with code. Bodies beyond this, of one reading, are not read but
   // taken to do anything; with more names than this, or more rows in the answer to one query, every text is.
   static constexpr std::size_t kBodiesMost = 4 << 20, kNamesMost = 20'000;
@@ -52,19 +58,18 @@ class RoutineBook {
 
   // Off, as at first, nothing is read and nothing known.
   void follow(bool on);
-  // Texts cannot be judged before somebody has read.
-  bool stale() const { return state_ == State::Stale; }
+  // A reading is at hand that is worth waiting for: who has made a function may call it next.
+  bool awaited() const { return state_ == State::Awaited; }
+  // There is code that was not read, or may be: what is not known by name may do anything.
+  bool unsure() const { return state_ == State::Awaited || state_ == State::Blind; }
   bool reading() const { return step_ != Step::None; }
-  bool due(Time now) const {
-    return state_ != State::Off && !reading() && (stale() || now - read_at_ >= kFresh);
-  }
-  // Functions or the like were made or changed.
-  void definitions_changed() {
-    if (state_ == State::Off) return;
-    state_ = State::Stale;
-    ++epoch_;
-    changed_meanwhile_ = true;
-  }
+  bool due(Time now) const { return state_ != State::Off && !reading() && now >= due_at_; }
+  // Functions or the like were made or changed: by a client of the same group, which waits for what it has
+  // made, or of another one, for whose sake nobody waits.
+  enum class By : std::uint8_t { Own, Others };
+  void definitions_changed(By by);
+  // The reading takes too long to be waited for any more. It may go on.
+  void wait_no_longer();
   // Another number says that functions were made meanwhile.
   std::uint32_t epoch() const { return epoch_; }
 
@@ -79,15 +84,15 @@ class RoutineBook {
   std::optional<std::string> next(bool answered);
   // Whoever read has gone.
   void stopped() { finish(false); }
-  // Postgres did not answer: nothing is known until the next time.
-  bool failed() const { return failed_; }
+  // Readings in a row that were not answered. The first one is tried again at once, then ever later.
+  unsigned failures() const { return failures_; }
   // The last reading found others of them, though none was made through this group: what they have left on
   // its servers since was not seen.
   bool surprised() const { return surprised_; }
   // The last reading, and not the one before, was cut off: from now on every text may do anything.
   bool overflowed() const { return overflowed_; }
 
-  bool empty() const { return empty_; }
+  bool empty() const { return empty_ && !unsure(); }
   std::size_t size() const { return names_.size(); }
   // Of what the functions do, on the heap; the names share it.
   std::size_t deeds_bytes() const { return deeds_bytes_; }
@@ -96,15 +101,17 @@ class RoutineBook {
   // What the text may do by functions; nothing: none of them is named. `strings`: whether it may run what
   // stands in its strings, as DO does.
   enum class Strings : std::uint8_t { Data, Code };
+  // Without what no name in the text or type of a parameter tells.
+  enum class Told : std::uint8_t { All, Named };
   // What it took to look for names so far: in bytes that are looked through, by the time.
   std::uint64_t work() const { return work_; }
   // `types`: of its parameters, as a Parse tells them. Values of a domain or composite type are checked when
   // they are read, and of the oids nobody knows which is which.
-  std::optional<protocol::SqlChanges> changes_of(Bytes sql, Strings strings = Strings::Data,
-                                                 Bytes types = {}) const;
+  std::optional<protocol::SqlChanges> changes_of(Bytes sql, Strings strings = Strings::Data, Bytes types = {},
+                                                 Told told = Told::All) const;
 
  private:
-  enum class State : std::uint8_t { Off, Stale, Read };
+  enum class State : std::uint8_t { Off, Awaited, Blind, Read };
   enum class Step : std::uint8_t { None, Fingerprint, Bodies, Stored, Users };
   struct Hash {
     using is_transparent = void;
@@ -129,16 +136,17 @@ class RoutineBook {
   Deed anything_like(const protocol::SqlChanges& changes);
   void runs(const std::optional<std::string>& name, Deed deed);
   void overflow();
+  void move_to(State state);
   void take_over();
   void finish(bool well);
 
   State state_ = State::Off;
   Step step_ = Step::None;
-  bool failed_ = false;
+  unsigned failures_ = 0;
   bool surprised_ = false;
   bool changed_meanwhile_ = false;
-  Time read_at_{};
   Time started_at_{};
+  Time due_at_{};
   std::string fingerprint_, found_;
   std::map<std::string, std::vector<Deed>> roots_;  // by their oids: those of the reading
   std::size_t bodies_bytes_ = 0, rows_ = 0;         // ... so far

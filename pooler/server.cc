@@ -22,7 +22,9 @@ constexpr std::chrono::seconds kCleaningMax{10};
 constexpr std::chrono::milliseconds kCancelAgain{100}, kCancelAgainMost{2'000};
 // A client's timeout may end the request that takes it away.
 constexpr unsigned kTriesMost = 20;
+// For each query of a reading; and so long those wait who call what it is about.
 constexpr std::chrono::seconds kReadingMax{3};
+constexpr std::chrono::seconds kReadingPatience{1};
 
 // Nobody listens: between two clients a server has nothing to say but notices.
 class NoAudience final : public ServerCore::Audience {
@@ -253,6 +255,8 @@ void Server::out_of_time() {
     return cancel_abandoned();
   if (place == Place::Starting)
     host_failed({too_late(), Teller::Ourselves, stage()});
+  else if (reads_routines_ && group_.worker().loop().now() < reading_until_)
+    reading_is_slow();
   else
     group_.drop(*this,
                 reads_routines_ ? "it did not tell of functions in time" : "it did not become clean in time");
@@ -385,6 +389,7 @@ void Server::roll_back() {
 void Server::read_routines() {
   abandoned_ = false;
   reads_routines_ = true;
+  reading_since_ = group_.worker().loop().now();
   ask_for_routines(group_.books.routines.start(group_.worker().loop().now()));
 }
 
@@ -392,7 +397,15 @@ void Server::ask_for_routines(const std::string& sql) {
   protocol::Gather out;
   core.ask(sql, out);
   stream_->write(out.slices());
-  group_.worker().loop().arm(deadline_, group_.worker().loop().now() + kReadingMax);
+  net::Loop& loop = group_.worker().loop();
+  reading_until_ = loop.now() + kReadingMax;
+  const Time patience = reading_since_ + kReadingPatience;
+  loop.arm(deadline_, group_.books.routines.awaited() ? std::min(patience, reading_until_) : reading_until_);
+}
+
+void Server::reading_is_slow() {
+  group_.worker().loop().arm(deadline_, reading_until_);
+  group_.reading_is_slow();
 }
 
 void Server::go_on_reading(bool well) {
@@ -406,7 +419,12 @@ void Server::go_on_reading(bool well) {
 // between.
 void Server::read_on() {
   const Time at_once{};
-  if (group_.books.routines.read_some()) return group_.worker().loop().arm(deadline_, at_once);
+  if (group_.books.routines.read_some()) {
+    net::Loop& loop = group_.worker().loop();
+    loop.arm(deadline_, at_once);
+    if (loop.now() >= reading_since_ + kReadingPatience) group_.reading_is_slow();
+    return;
+  }
   digests_ = false;
   end_of_rows(true);
 }

@@ -115,6 +115,7 @@ class Server final : public net::Handler, public ListLink<Server> {
   void ask_for_routines(const std::string& sql);
   void read_on();
   void end_of_rows(bool well);
+  void reading_is_slow();
   void go_on_reading(bool well);
 
   Group& group_;
@@ -143,7 +144,8 @@ class Server final : public net::Handler, public ListLink<Server> {
   net::Timer deadline_;
   bool watched_ = false;
   bool reads_routines_ = false;
-  bool digests_ = false;          // what it has told of functions is being read
+  bool digests_ = false;                    // what it has told of functions is being read
+  Time reading_since_{}, reading_until_{};  // the latter of its present query
   std::optional<bool> answered_;  // whether well: a question of ours, while a message behind it is cut
   unsigned tries_ = 0;            // to make it clean, that were canceled
   bool abandoned_ = false;        // requests of a client that has vanished may still be answered

@@ -504,7 +504,7 @@ void SessionCore::after_step(Actions& out) {
       // So may what others have made meanwhile.
       server_->dirty = true;
       suspicion().pins |= pin::kProvable;
-      if (!books_->routines.stale()) server_->code_epoch = books_->routines.epoch();
+      if (!books_->routines.unsure()) server_->code_epoch = books_->routines.epoch();
     }
     worked_ = sequences_checked_ = false;
     deallocating_portals_.reset();

@@ -265,8 +265,8 @@ class SessionCore final : private ServerCore::Audience {
   const protocol::SqlEffects& effects_of(const ClientText& text, Also also) const;
   void note_effects(const protocol::SqlEffects& effects, const ClientText& text);
   [[nodiscard]] Pins note_routines(const protocol::SqlEffects& effects, const ClientText& text);
-  std::optional<protocol::SqlChanges> changes_by_names(const ClientText& text,
-                                                       RoutineBook::Strings strings) const;
+  std::optional<protocol::SqlChanges> changes_by_names(const ClientText& text, RoutineBook::Strings strings,
+                                                       RoutineBook::Told told = RoutineBook::Told::All) const;
   bool may_run_routines(Statement& statement) const;
   bool reads_sequence(const ClientText& text) const;
   Name look_for_sequences(protocol::SqlWords words, const ClientText& text, Actions& out);

@@ -373,15 +373,17 @@ Pins SessionCore::find_room(const protocol::SqlEffects& effects) {
 }
 
 std::optional<protocol::SqlChanges> SessionCore::changes_by_names(const ClientText& text,
-                                                                  RoutineBook::Strings strings) const {
+                                                                  RoutineBook::Strings strings,
+                                                                  RoutineBook::Told told) const {
   const RoutineBook& routines = books_->routines;
   const std::uint64_t before = routines.work();
-  auto changes = routines.changes_of(text.sql(), strings, text.types());
+  auto changes = routines.changes_of(text.sql(), strings, text.types(), told);
   books_->texts.worked(routines.work() - before);
   return changes;
 }
 
-// What the functions that the text names may do. Answers the pins for which there is no room.
+// What the functions that the text names may do, and those that it may call without a name. Answers the pins
+// for which there is no room; what no name tells is cleaned away then.
 Pins SessionCore::note_routines(const protocol::SqlEffects& effects, const ClientText& text) {
   if (books_->routines.empty()) return 0;
   auto changes = changes_by_names(text, strings_of(effects));
@@ -398,8 +400,14 @@ Pins SessionCore::note_routines(const protocol::SqlEffects& effects, const Clien
   if (std::exchange(changes->any_setting, changes->opaque) || prepares) server_->dirty = true;
   protocol::SqlEffects through;
   through.changes = std::move(*changes);
-  if (const Pins no_room = find_room(through)) return no_room;
   if (guard_->inspects()) raises ? look_behind() : suspect_held();
+  if (find_room(through) != 0) {
+    auto named = changes_by_names(text, strings_of(effects), RoutineBook::Told::Named);
+    if (named) named->any_setting = named->opaque;
+    through.changes = named ? std::move(*named) : protocol::SqlChanges();
+    if (const Pins no_room = find_room(through)) return no_room;
+    server_->dirty = dirty_batch_ = server_->temp_used = true;
+  }
   note_effects(through, text);
   return 0;
 }

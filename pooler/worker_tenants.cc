@@ -247,7 +247,8 @@ void Worker::close_surplus(Tenant& tenant) {
 
 void Worker::definitions_changed(const GroupKey& where) {
   for (auto& [key, group] : groups_.by_key())
-    if (key.backend == where.backend && key.database == where.database) group->definitions_changed();
+    if (key.backend == where.backend && key.database == where.database)
+      group->definitions_changed(key.user == where.user ? RoutineBook::By::Own : RoutineBook::By::Others);
 }
 
 void Worker::renew_servers(const GroupKey& by, NewStarts whose) {

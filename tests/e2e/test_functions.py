@@ -320,6 +320,47 @@ class Functions(PgweirCase):
         self.mine.execute("select built('app.who = 1')")
         self.assertEqual(self.value(self.mine, kept), 0)
 
+    def test_where_they_cannot_be_read(self):
+        self.postgres.sql("revoke select on pg_trigger from public", self.database)
+        weir = self.pgweir(
+            {
+                "tiers": {"narrow": {**TIER, "max_pinned_clients": 1}},
+                "tenants": {self.database: {"tier": "narrow", "backend": "main", "database": self.database}},
+            },
+            users={"app": "s3cret", "admin": "adm1n"},
+        )
+        options = {"autocommit": True, "prepare_threshold": None}
+        with weir.connect(self.database, "app", **options) as mine, weir.connect(
+            self.database, "app", **options
+        ) as other:
+            for text in ("select become('left behind')", "insert into watched values (1)", "table seen"):
+                with self.subTest(text):
+                    mine.execute(text)
+                    self.assertEqual(self.who(other), None)
+            # What a text itself shows is followed all the same.
+            mine.execute("select set_config('app.who', 'mine', false)")
+            self.assertEqual((self.who(mine), self.who(other)), ("mine", None))
+            mine.execute("discard all")
+            self.assertEqual(weir.log().count('"message":"functions of users cannot be read'), 1)
+        self.postgres.sql("grant select on pg_trigger to public", self.database)
+
+    def test_what_names_nothing_is_not_refused(self):
+        self.mine.execute("create function add_up(int, int) returns int language plpgsql as"
+                          " $$ declare n int; begin execute 'select ' || $1 + $2 into n; return n; end $$")
+        self.mine.execute("create operator @+@ (leftarg = int, rightarg = int, function = add_up)")
+        weir = self.pgweir(
+            {
+                "tiers": {"narrow": {**TIER, "max_pinned_clients": 0}},
+                "tenants": {self.database: {"tier": "narrow", "backend": "main", "database": self.database}},
+            },
+            users={"app": "s3cret", "admin": "adm1n"},
+        )
+        with weir.connect(self.database, "app", autocommit=True, prepare_threshold=None) as mine:
+            self.assertEqual(self.value(mine, "select 1 @+@ 2"), 3)
+            self.assertEqual(self.value(mine, "select count(*) from plain"), 0)
+            with self.assertRaises(psycopg.errors.ConfigurationLimitExceeded):
+                mine.execute("select add_up(1, 2)")
+
     def test_switched_off(self):
         weir = self.pgweir(
             {

@@ -12,6 +12,7 @@ namespace {
 
 using Row = std::vector<std::optional<std::string>>;
 using Rows = std::vector<Row>;
+using By = RoutineBook::By;
 
 bool give(RoutineBook& book, const Row& row) {
   std::string message;
@@ -184,23 +185,24 @@ TEST_CASE("what evaluates nothing uses no operator") {
   RoutineBook book = followed();
   read(book, "4 99", kBodies, {{"1255 16401", std::nullopt, "f"}});
   // A look behind one of these would be the query that no SET TRANSACTION may come after.
-  for (const char* const sql : {"begin", "BEGIN;", "start transaction read only;;",
-                                "set transaction isolation level serializable", "set local work_mem = '1MB'",
-                                "show work_mem", "savepoint a", "release a", "/* a */ rollback to a -- b",
-                                "abort", "reset all", "begin; set transaction read only; show work_mem;", ""})
+  for (const char* const sql :
+       {"begin", "BEGIN;", "start transaction read only;;", "set transaction isolation level serializable",
+        "set local work_mem = '1MB'", "show work_mem", "savepoint a", "release a",
+        "/* a */ rollback to a -- b", "abort", "select 1", "begin; SELECT $1, 'a'; abort", "reset all",
+        "begin; set transaction read only; show work_mem;", ""})
     CHECK_FALSE(book.changes_of(sql));
   for (const char* const sql :
        {"commit", "end", "set constraints all immediate", "begin; set /**/ Constraints a immediate",
-        "begin; select 1 @@@ 2", "begin; (select 1)", "show a; prepare transaction 'a'", "lock a", "1",
-        "\"begin\"", "beginning", "begin; commit; begin"})
+        "begin; select 1 @@@ 2", "select 1 a; table t", "begin; (select 1)",
+        "show a; prepare transaction 'a'", "lock a", "1", "\"begin\"", "beginning", "begin; commit; begin"})
     CHECK(book.changes_of(sql));
 }
 
 TEST_CASE("a database without functions takes one query, and so does one that has not changed") {
   RoutineBook book = followed();
-  CHECK(book.stale());
+  CHECK(book.awaited());
   CHECK(read(book, "0 0", {}, {}) == 1);
-  CHECK_FALSE(book.stale());
+  CHECK_FALSE(book.unsure());
   CHECK(book.empty());
   CHECK(read(book, "4 99", kBodies, kUsers) == 4);
   const auto version = book.version();
@@ -216,24 +218,25 @@ TEST_CASE("it is read when it is stale, and again after a while") {
   RoutineBook book;
   const Time start{Duration(1000)};
   CHECK_FALSE(book.due(start));
-  CHECK_FALSE(book.stale());
+  CHECK_FALSE(book.awaited());
   book.follow(true);
   CHECK(book.due(start));
   read(book, "0 0", {}, {}, start);
   CHECK_FALSE(book.due(start + RoutineBook::kFresh - Duration(1)));
   CHECK(book.due(start + RoutineBook::kFresh));
   const auto epoch = book.epoch();
-  book.definitions_changed();
+  book.definitions_changed(By::Own);
   CHECK(book.epoch() != epoch);
-  CHECK(book.stale());
+  CHECK(book.awaited());
   CHECK(book.due(start));
   book.start(start);
   CHECK_FALSE(book.due(start));
   // What is made while it is read may have been missed.
-  book.definitions_changed();
+  book.definitions_changed(By::Own);
   REQUIRE(give(book, {"0 0"}));
   CHECK_FALSE(next(book));
-  CHECK(book.stale());
+  CHECK(book.awaited());
+  CHECK(book.due(start));
   book.follow(false);
   CHECK_FALSE(book.due(start));
 }
@@ -246,25 +249,99 @@ TEST_CASE("a reading tells whether it found what nobody here has made") {
   CHECK_FALSE(book.surprised());
   read(book, "5 99", kBodies, kUsers);
   CHECK(book.surprised());
-  book.definitions_changed();
+  book.definitions_changed(By::Own);
   read(book, "6 99", kBodies, kUsers);
   CHECK_FALSE(book.surprised());
   read(book, "7 99", {}, {});  // these have gone
   CHECK_FALSE(book.surprised());
 }
 
+TEST_CASE("what others change nobody waits for, and it is read once a second at most") {
+  RoutineBook book = followed();
+  const Time start{std::chrono::seconds(100)};
+  read(book, "0 0", {}, {}, start);
+  book.definitions_changed(By::Others);
+  CHECK_FALSE(book.awaited());
+  CHECK(book.unsure());
+  CHECK_FALSE(book.due(start + RoutineBook::kPause - Duration(1)));
+  CHECK(book.due(start + RoutineBook::kPause));
+  book.definitions_changed(By::Own);
+  CHECK(book.awaited());
+  CHECK(book.due(start));
+  book.definitions_changed(By::Others);
+  CHECK(book.awaited());
+  book.start(start);
+  book.wait_no_longer();
+  CHECK_FALSE(book.awaited());
+  CHECK(book.unsure());
+  REQUIRE(give(book, {"0 0"}));
+  CHECK_FALSE(next(book));
+  CHECK_FALSE(book.unsure());
+  book.wait_no_longer();
+  CHECK_FALSE(book.unsure());
+}
+
+TEST_CASE("until it is read, a text that calls something may have run anything") {
+  RoutineBook book = followed();
+  const bool failed = GENERATE(false, true);
+  if (failed) {
+    book.start({});
+    CHECK_FALSE(next(book, false));
+  }
+  CHECK_FALSE(book.empty());
+  for (const char* const sql :
+       {"select f()", "insert into t values (1)", "select 1 + 1", "select a", "commit", "select 1::int",
+        "do $$ begin end $$", "table v", "select 1; analyze"})
+    CHECK(book.changes_of(sql)->opaque);
+  for (const char* const sql : {"select 1", "SELECT 'a', 2; select", "select $1", "begin", "set a = 1", ""})
+    CHECK_FALSE(book.changes_of(sql));
+  const Bytes of_users("\0\1\0\0\x40\x78", 6);
+  CHECK(book.changes_of("select $1", RoutineBook::Strings::Data, of_users)->opaque);
+  CHECK_FALSE(book.changes_of("select f()", RoutineBook::Strings::Data, {}, RoutineBook::Told::Named));
+  const auto version = book.version();
+  read(book, "0 0", {}, {});
+  CHECK(book.version() != version);
+  CHECK_FALSE(book.changes_of("select f()"));
+}
+
+TEST_CASE("a reading that fails is tried again, ever later") {
+  RoutineBook book = followed();
+  Time now{std::chrono::seconds(100)};
+  const int waits[] = {0, 5, 10, 20, 40, 60, 60};  // seconds
+  for (const int wait : waits) {
+    const Duration pause = std::chrono::seconds(wait);
+    book.start(now);
+    CHECK_FALSE(next(book, false));
+    if (wait > 0) CHECK_FALSE(book.due(now + pause - Duration(1)));
+    // Nor sooner when there is another change.
+    book.definitions_changed(By::Own);
+    CHECK_FALSE(book.awaited());
+    if (wait > 0) CHECK_FALSE(book.due(now + pause - Duration(1)));
+    now += pause;
+    CHECK(book.due(now));
+  }
+  CHECK(book.failures() == std::size(waits));
+  read(book, "0 0", {}, {}, now);
+  CHECK(book.failures() == 0);
+  CHECK_FALSE(book.unsure());
+}
+
 TEST_CASE("a reading that fails holds up nobody and forgets nothing") {
   RoutineBook book = followed();
   read(book, "4 99", kBodies, kUsers);
-  book.definitions_changed();
+  book.definitions_changed(By::Own);
   book.start({});
   CHECK_FALSE(next(book, false));
-  CHECK(book.failed());
-  CHECK_FALSE(book.stale());
+  CHECK(book.failures() == 1);
+  CHECK_FALSE(book.awaited());
   CHECK(book.size() == 4);
+  const auto named = [&book](const char* sql) {
+    return book.changes_of(sql, RoutineBook::Strings::Data, {}, RoutineBook::Told::Named);
+  };
+  CHECK(named("select set_tenant('x')")->settings == std::vector<std::string>{"app.tenant"});
   book.start({});
   book.stopped();
-  CHECK(book.failed());
+  CHECK(book.failures() == 2);
   // The functions are known even where nobody could tell who uses them.
   book.start({});
   REQUIRE(give(book, {"5 1"}));
@@ -274,7 +351,7 @@ TEST_CASE("a reading that fails holds up nobody and forgets nothing") {
   const bool users_asked = GENERATE(false, true);
   if (users_asked) REQUIRE(next(book));
   CHECK_FALSE(next(book, false));
-  CHECK(book.changes_of("select another()"));
+  CHECK(named("select another()"));
   CHECK(book.size() == 1);
 }
 
@@ -294,7 +371,7 @@ TEST_CASE("code is read a piece at a time, and is known when all of it was") {
   std::size_t pieces = 1;
   while (book.read_some()) ++pieces;
   CHECK(pieces == bodies.size());
-  CHECK(book.empty());
+  CHECK(book.unsure());
   REQUIRE(next(book));
   CHECK(next(book));
   CHECK_FALSE(next(book));
@@ -308,7 +385,7 @@ TEST_CASE("code is read a piece at a time, and is known when all of it was") {
   for (const Row& row : bodies) REQUIRE(give(book, row));
   CHECK(book.read_some());
   book.stopped();
-  CHECK(book.failed());
+  CHECK(book.failures() == 1);
   CHECK(book.changes_of("select f99()"));
   CHECK(read(book, "100 3", {}, {}) == 3);
   CHECK_FALSE(book.changes_of("select f99()"));
@@ -344,7 +421,7 @@ TEST_CASE("a database full of code costs no more than its bounds") {
     names.push_back({"1255 " + std::to_string(20000 + i), "g" + std::to_string(i), "plpgsql", std::nullopt});
   read(book, "9 10", names, {});
   CHECK(book.size() == RoutineBook::kNamesMost);
-  CHECK(book.changes_of("select 1")->opaque);
+  CHECK(book.changes_of("select 1 + 1")->opaque);
 }
 
 TEST_CASE("what functions do is kept once, however many names lead to it") {
@@ -420,8 +497,8 @@ TEST_CASE("where an answer was cut off every text may do anything, and that is t
     for (const bool first : {true, false}) {
       read(book, std::to_string(++number) + " 1", Rows(each.bodies, harmless), {}, {},
            Rows(each.stored, harmless));
-      CHECK(book.changes_of("select 1").has_value() == each.over);
-      if (each.over) CHECK(book.changes_of("select 1")->opaque);
+      CHECK(book.changes_of("select 1 + 1").has_value() == each.over);
+      if (each.over) CHECK(book.changes_of("select 1 + 1")->opaque);
       CHECK(book.overflowed() == (each.over && first && number == 3));
     }
   }
@@ -429,7 +506,7 @@ TEST_CASE("where an answer was cut off every text may do anything, and that is t
   RoutineBook other = followed();
   const Rows users(RoutineBook::kUserRowsMost, Row{"1255 16400", "u", "f"});
   read(other, "1 1", {{"1255 16400", "root", "sql", "reset a.b"}}, users);
-  CHECK(other.changes_of("select 1")->opaque);
+  CHECK(other.changes_of("select 1 + 1")->opaque);
   CHECK(other.overflowed());
 }
 
@@ -449,7 +526,7 @@ TEST_CASE("rows that answer something else are refused") {
   CHECK(book.row({}));
   REQUIRE(next(book));
   CHECK_FALSE(next(book).has_value());
-  CHECK(book.changes_of("select 1")->opaque);
+  CHECK(book.changes_of("select 1 + 1")->opaque);
 }
 
 }  // namespace pgweir
