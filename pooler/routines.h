@@ -17,20 +17,21 @@
 // Pure: queries out, rows in.
 #pragma once
 
-#include <array>
 #include <bitset>
 #include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
-#include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "pooler/base/bytes.h"
 #include "pooler/base/time.h"
+#include "pooler/deeds.h"
+#include "pooler/routine_graph.h"
 #include "protocol/sql.h"
 
 namespace pgweir {
@@ -47,9 +48,6 @@ class RoutineBook {
   // taken to do anything; with more names than this, or more rows in the answer to one query, every text is.
   static constexpr std::size_t kBodiesMost = 4 << 20, kNamesMost = 20'000;
   static constexpr std::size_t kBodyRowsMost = 50'000, kUserRowsMost = 100'000;
-  // What is kept of the functions, in bytes, and how many of them of one name: what is beyond is kept as
-  // anything. So is what a text does that may set more settings.
-  static constexpr std::size_t kDeedsBytesMost = 1 << 20, kDeedsMost = 64, kSettingsMost = 256;
   // What is parsed of all of them, in tokens: beyond it they are judged by their words.
   static constexpr std::size_t kTokensMost = 1'000'000;
   // What is read in one go, while others wait: bytes of code, and tokens of it that are parsed; the last body
@@ -95,7 +93,7 @@ class RoutineBook {
   bool empty() const { return empty_ && !unsure(); }
   std::size_t size() const { return names_.size(); }
   // Of what the functions do, on the heap; the names share it.
-  std::size_t deeds_bytes() const { return deeds_bytes_; }
+  std::size_t deeds_bytes() const { return deeds_.bytes(); }
   // Another number says that texts may be judged otherwise.
   std::uint32_t version() const { return version_; }
   // What the text may do by functions; nothing: none of them is named. `strings`: whether it may run what
@@ -112,29 +110,26 @@ class RoutineBook {
 
  private:
   enum class State : std::uint8_t { Off, Awaited, Blind, Read };
-  enum class Step : std::uint8_t { None, Fingerprint, Bodies, Stored, Users };
+  enum class Step : std::uint8_t { None, Fingerprint, Bodies, Stored, Users, Code };
   struct Hash {
     using is_transparent = void;
     std::size_t operator()(Bytes name) const { return std::hash<Bytes>()(name); }
   };
-  using Deed = std::uint32_t;  // a place in deeds_
-  using Names = std::unordered_map<std::string, std::vector<Deed>, Hash, std::equal_to<>>;
+  using Names = std::unordered_map<std::string, Deeds::Set, Hash, std::equal_to<>>;
 
   struct Unread {
     std::string key, language;
-    std::optional<std::string> name, code;  // no code: it is too much to be read
+    std::optional<std::string> code;  // none: it is too much to be read
   };
 
   static std::size_t place_of(char letter) { return static_cast<unsigned char>(letter) & 31U; }
   bool body(std::vector<std::optional<std::string>>& columns);
   void read(const Unread& body);
-  bool user(const std::vector<std::optional<std::string>>& columns);
-  std::string users_sql() const;
+  bool user(std::vector<std::optional<std::string>>& columns);
+  bool code(const std::vector<std::optional<std::string>>& columns);
+  void found(const RoutineGraph::Thing& thing, Deeds::Set set);
   class Found;
   void look_for_names(Bytes sql, unsigned deep, Found& found) const;
-  Deed deed_of(protocol::SqlChanges changes);
-  Deed anything_like(const protocol::SqlChanges& changes);
-  void runs(const std::optional<std::string>& name, Deed deed);
   void overflow();
   void move_to(State state);
   void take_over();
@@ -148,19 +143,24 @@ class RoutineBook {
   Time started_at_{};
   Time due_at_{};
   std::string fingerprint_, found_;
-  std::map<std::string, std::vector<Deed>> roots_;  // by their oids: those of the reading
-  std::size_t bodies_bytes_ = 0, rows_ = 0;         // ... so far
+  // Of the reading so far: what makes changes itself, by its oids, who leads to whom, and what was read.
+  std::set<std::string> roots_;
+  RoutineGraph graph_;
+  std::size_t bodies_bytes_ = 0, code_bytes_ = 0, rows_ = 0;
   std::size_t tokens_left_ = 0;
   std::deque<Unread> unread_;
   Names names_, names_found_;
-  std::vector<protocol::SqlChanges> deeds_, deeds_found_;  // what names lead to
-  std::size_t deeds_bytes_ = 0, deeds_bytes_found_ = 0;
-  std::array<std::optional<Deed>, 4> anything_;  // see anything_like()
+  Deeds deeds_, deeds_found_;               // what names lead to
+  Deeds::Set all_found_ = Deeds::kNothing;  // all that was found
   bool overflows_ = false, overflow_found_ = false, overflowed_ = false;
   // Most words of a text begin like none of the names. Letters of either case share a place.
   std::bitset<32> first_letters_;
+  bool utf8_ = true;                                // the encoding of the database
   protocol::SqlChanges anywhere_, anywhere_found_;  // may be done by a text that names nothing
   protocol::SqlChanges types_, types_found_;        // ... to which a value of a user's type is bound
+  // Anything of this database's own may be run by what names none of it: ANALYZE, TRUNCATE ... CASCADE.
+  protocol::SqlChanges upkeep_, upkeep_found_;
+  protocol::SqlChanges ddl_, ddl_found_;  // by event triggers
   bool empty_ = true;
   mutable std::uint64_t work_ = 0;
   std::uint32_t version_ = 1;

@@ -57,10 +57,10 @@ bool forgets_statements(Bytes tag) {
   return tag == Bytes("DISCARD ALL\0", 12) || tag == Bytes("DEALLOCATE ALL\0", 15);
 }
 
-// CREATE, ALTER and DROP of whatever.
+// CREATE, ALTER and DROP of whatever, and GRANT.
 bool changes_definitions(const char* tag) {
-  return (tag[0] == 'C' && tag[1] == 'R') || (tag[0] == 'A' && tag[1] == 'L') ||
-         (tag[0] == 'D' && tag[1] == 'R');
+  return (tag[0] == 'C' && tag[1] == 'R') || (tag[0] == 'G' && tag[1] == 'R') ||
+         (tag[0] == 'A' && tag[1] == 'L') || (tag[0] == 'D' && tag[1] == 'R');
 }
 
 bool tells_of_rollback(const char* tag) { return tag[0] == 'R' && tag[1] == 'O'; }

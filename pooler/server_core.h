@@ -38,7 +38,7 @@ class ServerCore {
     virtual void on_deallocated(StatementOp&) {}           // of a query that has ended: some of `taken`
     virtual void on_all_deallocated() {}                   // DISCARD ALL or DEALLOCATE ALL succeeded
     virtual void on_all_discarded() {}                     // the former
-    virtual void on_definitions_changed(Bytes /*tag*/) {}  // CREATE, ALTER or DROP succeeded
+    virtual void on_definitions_changed(Bytes /*tag*/) {}  // CREATE, ALTER, DROP or GRANT succeeded
     // What the client calls it; empty: nothing.
     virtual std::string name_of(const Statement&) { return {}; }
     virtual void on_stale(Statement&) {}  // its result has other columns than when it was prepared

@@ -683,8 +683,9 @@ void SessionCore::on_definitions_changed(Bytes tag) {
   constexpr std::array<Bytes, 6> kCode = {"FUNCTION",  "PROCEDURE", "EXTENSION",
                                           "AGGREGATE", "OPERATOR",  "CAST"};
   const Bytes what = tag.substr(std::min(tag.size(), tag.find(' ') + 1));
-  made_code_ =
-      made_code_ || !books_->routines.empty() || std::find(kCode.begin(), kCode.end(), what) != kCode.end();
+  // What another role could not name it may from now on.
+  made_code_ = made_code_ || tag.starts_with("GRANT") || !books_->routines.empty() ||
+               std::find(kCode.begin(), kCode.end(), what) != kCode.end();
   redefined_ = true;
   books_->statements.definitions_changed();
   note_new_starts(what);

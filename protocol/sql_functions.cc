@@ -19,7 +19,8 @@ SqlFunction sql_function(Bytes name) {
   if (name.starts_with("table_to_xml") || name.starts_with("schema_to_xml") ||
       name.starts_with("database_to_xml") || name.starts_with("pg_input_") || name == "array_in" ||
       name == "array_recv" || name == "domain_in" || name == "domain_recv" || name == "record_in" ||
-      name == "record_recv")
+      name == "record_recv" || name == "range_in" || name == "range_recv" || name == "multirange_in" ||
+      name == "multirange_recv")
     return SqlFunction::CodeByName;
   if (name == "connectby" || name == "xpath_table") return SqlFunction::Assembler;
   if (name == "setseed" || name.starts_with("dblink_connect") || name.starts_with("pg_replication_origin_") ||
@@ -39,12 +40,13 @@ constexpr std::array<std::uint32_t, 8> kExecutors = {
     3685,              // ts_rewrite(tsquery, text)
     3689, 3690,        // ts_stat
 };
-constexpr std::array<std::uint32_t, 15> kCodeByName = {
+constexpr std::array<std::uint32_t, 19> kCodeByName = {
     2923, 2926, 2929,        // table_to_xml, table_to_xmlschema, table_to_xml_and_xmlschema
     2933, 2934, 2935,        // schema_to_xml ...
     2936, 2937, 2938,        // database_to_xml ...
     750,  2400, 2597, 2598,  // array_in, array_recv, domain_in, domain_recv
     2290, 2402,              // record_in, record_recv
+    3834, 3836, 4231, 4233,  // range_in, range_recv, multirange_in, multirange_recv
 };
 constexpr std::array<std::uint32_t, 2> kReadsSequence = {2559, 1575};  // lastval, currval
 constexpr std::array<std::uint32_t, 20> kUnfollowable = {

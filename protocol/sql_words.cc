@@ -62,10 +62,11 @@ constexpr std::array<Bytes, 15> kOpeners = {"reset",  "discard",  "deallocate", 
                                             "call",   "set",      "explain",    "alter",   "create"};
 constexpr auto kOpenerLooks = Looks<1>().add(kOpeners);
 // ... wherever they stand,
-constexpr std::array<Bytes, 18> kAnywhere = {
+constexpr std::array<Bytes, 22> kAnywhere = {
     "lastval",  "currval",    "set_config",      "setseed",         "set_limit", "pg_settings",
     "ts_stat",  "ts_rewrite", "pg_backup_start", "pg_start_backup", "connectby", "xpath_table",
-    "array_in", "array_recv", "domain_in",       "domain_recv",     "record_in", "record_recv"};
+    "array_in", "array_recv", "domain_in",       "domain_recv",     "record_in", "record_recv",
+    "range_in", "range_recv", "multirange_in",   "multirange_recv"};
 // ... with any ending,
 constexpr std::array<Bytes, 14> kBeginnings = {
     "pg_advisory",     "pg_try_advisory", "pg_temp",      "pg_replication_origin",

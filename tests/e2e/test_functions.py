@@ -320,6 +320,109 @@ class Functions(PgweirCase):
         self.mine.execute("select built('app.who = 1')")
         self.assertEqual(self.value(self.mine, kept), 0)
 
+    def test_ways_that_are_made_later(self):
+        mark = "perform set_config('app.who', 'leaked', false);"
+        self.postgres.sql(
+            "set role app;"
+            f"create function mark(int) returns int immutable language plpgsql as $$ begin {mark} return 1; end $$;"
+            f"create function holds(int) returns bool language plpgsql as $$ begin {mark} return true; end $$;"
+            f"create function apart_of(int, int) returns float8 immutable language plpgsql as"
+            f" $$ begin {mark} return $1 - $2; end $$;"
+            f"create function fires() returns trigger language plpgsql as"
+            f" $$ begin {mark} return coalesce(new, old); end $$;"
+            f"create function \"-x\"() returns int language plpgsql as $$ begin {mark} return 1; end $$;"
+            f"create function \"a\"\"b\"() returns int language plpgsql as $$ begin {mark} return 1; end $$;"
+            "create domain held as int check (holds(value)); create type span as range (subtype = held);"
+            "create type wide as range (subtype = int, subtype_diff = apart_of);"
+            "create table based (a held); create view looked as select mark(1) as a;"
+            "create table child (a int); create trigger t before insert or update or delete on child"
+            " for each row execute function fires();"
+            "create table parts (a int) partition by range (mark(a));"
+            "create table part partition of parts for values from (0) to (10)",
+            self.database,
+        )
+        self.mine = self.connect(prepare_threshold=None)
+        for made, text in (
+            ("create function by_sign() returns int language plpgsql as 'begin return \"-x\"(); end'", "select by_sign()"),
+            ('create function by_quote() returns int language plpgsql as \'begin return "a""b"(); end\'',
+             "select by_quote()"),
+            ("create table indexed (a int); create index on indexed (mark(a))", "insert into indexed values (1)"),
+            ("alter table indexed rename to renamed", "insert into renamed values (1)"),
+            ("alter view looked rename to looked_at", "table looked_at"),
+            ("create table column_of (a held)", "insert into column_of values (1)"),
+            ("create table changed (a int); alter table changed alter a type held", "insert into changed values (1)"),
+            ("create table many (a held[])", "insert into many values ('{1}')"),
+            ("create table spans (a span)", "insert into spans values ('[1,2]')"),
+            ("create table rows_of (a based)", "insert into rows_of values ('(1)')"),
+            ("create table wides (a wide); create index on wides using gist (a)",
+             "insert into wides select wide(g, g + 5) from generate_series(1, 2000) g"),
+            ("create table above (a int); alter table child inherit above; insert into child values (1)",
+             "update above set a = 2"),
+            ("alter table child no inherit above; create table keys (a int primary key); insert into keys values (2);"
+             "alter table child add foreign key (a) references keys on delete cascade", "delete from keys"),
+            ("select 1", "insert into part values (1)"),
+            ("select 1", "select '{1}'::_held"),
+            ("select 1", "select '[1,2]'::span"),
+            ("select 1", "select range_in('[1,2]', (select oid from pg_type where typname = chr(115) || 'pan'), -1)"),
+        ):
+            with self.subTest(text):
+                self.mine.execute(made)
+                self.mine.execute("discard all")
+                self.mine.execute(text)
+                self.assertEqual(self.who(self.other), None, "the other client has it")
+                self.mine.execute("discard all")
+
+    def test_what_upkeep_runs(self):
+        self.mine = self.connect(prepare_threshold=None)
+        self.mine.execute(
+            "create function locks_it(int) returns int immutable language plpgsql as"
+            " $$ begin perform pg_advisory_lock(1); return 1; end $$;"
+            "create table kept_up as select generate_series(1, 10) a; create index on kept_up (locks_it(a));"
+            "create index bri on kept_up using brin (locks_it(a)) with (pages_per_range = 1);"
+            "create function temporarily() returns void language plpgsql set search_path = pg_temp as"
+            " $$ begin create table ghost (a int); end $$;"
+            "create function holding() returns void language sql as"
+            " $$ declare held cursor with hold for select 42 $$"
+        )
+        self.mine.execute("discard all")
+        for text in ("analyze", "reindex schema public", "select temporarily()", "select holding()"):
+            with self.subTest(text), self.connect(prepare_threshold=None) as one:
+                one.execute(text)
+                wait_until(lambda: len(self.weir.console("show pinned_clients")[1]) == 1, what="a pin")
+                one.execute("discard all")
+            for sql in (
+                "select min(pid) from pg_locks where locktype = 'advisory'",
+                "select to_regclass('pg_temp.ghost')",
+                "select min(name) from pg_cursors where is_holdable",
+            ):
+                self.assertEqual(self.value(self.other, sql), None, sql)
+
+    def test_what_another_role_holds_or_makes(self):
+        self.postgres.create_user("neighbour", "n")
+        self.postgres.sql(
+            "create schema theirs authorization neighbour; set role neighbour;"
+            "create function theirs.run(int, int) returns int language plpgsql as"
+            " $$ declare n int; begin execute 'select ' || $1 into n; return n; end $$;"
+            "create operator theirs.#+# (leftarg = int, rightarg = int, function = theirs.run);"
+            'create function theirs."insert"() returns int language plpgsql as'
+            " $$ declare n int; begin execute 'select 1' || '' into n; return n; end $$;"
+            "create table theirs.x (a int); create function theirs.counts() returns bigint language sql"
+            " begin atomic; select count(*) from theirs.x; end",
+            self.database,
+        )
+        with self.postgres.connect(self.database, autocommit=False) as holder:
+            holder.execute("lock table theirs.x in access exclusive mode")
+            kept = "select count(*) from pg_prepared_statements where name like 'pgweir%'"
+            for _ in range(2):
+                self.mine.execute("create or replace function changed() returns int language sql as 'select 1'")
+                self.assertEqual(self.value(self.mine, "select become('me')"), "me")
+                self.assertEqual(self.who(self.other), None)
+            self.value(self.mine, "select 1 + 1", prepare=True)
+            before = self.value(self.mine, kept)
+            self.mine.execute("insert into plain values (1)")
+            self.assertEqual(self.value(self.mine, kept), before, "the server was cleaned")
+            self.assertNotIn("cannot be read", self.weir.log())
+
     def test_where_they_cannot_be_read(self):
         self.postgres.sql("revoke select on pg_trigger from public", self.database)
         weir = self.pgweir(

@@ -5,71 +5,15 @@
 #include <string>
 #include <vector>
 
-#include "protocol/messages.h"
+#include "tests/pooler/routines_help.h"
 
 namespace pgweir {
-namespace {
 
-using Row = std::vector<std::optional<std::string>>;
-using Rows = std::vector<Row>;
 using By = RoutineBook::By;
-
-bool give(RoutineBook& book, const Row& row) {
-  std::string message;
-  protocol::put_data_row(message, row);
-  return book.row(Bytes(message).substr(5));
-}
-
-// The end of the rows, all of which are read before.
-std::optional<std::string> next(RoutineBook& book, bool answered = true) {
-  while (book.read_some()) {
-  }
-  return book.next(answered);
-}
-
-// A reading from its start to its end. Answers how many queries it took.
-int read(RoutineBook& book, const std::string& fingerprint, const Rows& bodies, const Rows& users,
-         Time now = Time(Duration(0)), const Rows& stored = {}) {
-  int queries = 1;
-  std::string query = book.start(now);
-  CHECK(query.find("SET LOCAL search_path = pg_catalog, pg_temp; SELECT") == 0);
-  REQUIRE(give(book, {fingerprint}));
-  auto more = next(book);
-  if (!more) return queries;
-  ++queries;
-  for (const Row& row : bodies) REQUIRE(give(book, row));
-  REQUIRE(next(book));
-  ++queries;
-  for (const Row& row : stored) REQUIRE(give(book, row));
-  more = next(book);
-  if (!more) return queries;
-  ++queries;
-  for (const Row& row : users) REQUIRE(give(book, row));
-  CHECK_FALSE(next(book));
-  return queries;
-}
-
-const Rows kBodies = {{"1255 16400", "set_tenant", "sql", "select set_config('app.tenant', $1, false)"},
-                      {"1255 16401", "Make Temp", "plpgsql", "begin create temp table t (a int); end"},
-                      {"1255 16402", "touch", "plpgsql", "begin\nupdate t\nset a = 1; end"},
-                      {"1255 16403", "long", "plpgsql", std::nullopt}};
-const Rows kUsers = {{"1255 16400", "set_tenant", "f"},
-                     {"1255 16400", "tenants", "f"},
-                     {"1255 16401", "Make Temp", "f"},
-                     {"1255 16401", "tenants", "f"},
-                     {"1255 16403", "long", "f"}};
-
-RoutineBook followed() {
-  RoutineBook book;
-  book.follow(true);
-  return book;
-}
-
-}  // namespace
 
 TEST_CASE("what a text may do is told by the names in it") {
   RoutineBook book = followed();
-  CHECK(read(book, "4 99", kBodies, kUsers) == 4);
+  CHECK(read(book, "4 99", kBodies, kUsers) == 5);
   CHECK(book.size() == 4);
   const auto settings = [&book](const char* sql) {
     const auto changes = book.changes_of(sql);
@@ -92,21 +36,21 @@ TEST_CASE("what a text may do is told by the names in it") {
 TEST_CASE("a text that may run what stands in its strings does what these name") {
   RoutineBook book = followed();
   read(book, "4 99", kBodies, kUsers);
-  struct Row {
+  struct Each {
     const char* sql;
     const char* settings;  // "none": nothing is named
     bool opaque;
   };
-  for (const Row& each :
-       {Row{"do $$ begin perform set_tenant('x'); end $$", "app.tenant", false},
-        Row{"do 'begin perform set_tenant(''x''); end'", "app.tenant", false},
-        Row{"do $a$ begin execute 'select set_tenant(''x'')'; end $a$", "app.tenant", false},
-        Row{"do $a$ begin do $b$ begin insert into tenants values (1); end $b$; end $a$", "app.tenant",
-            false},
-        Row{"do E'begin perform set_t\\x65nant(1); end'", "", true},
-        Row{"do $$ begin perform U&\"set\\005ftenant\"(1); end $$", "", true},
-        Row{"do $$ begin perform touch(); end $$", "none", false}, Row{"do ''", "none", false},
-        Row{"do 'set_tenant", "none", false}, Row{"do $$", "none", false}, Row{"do '", "none", false}}) {
+  for (const Each& each :
+       {Each{"do $$ begin perform set_tenant('x'); end $$", "app.tenant", false},
+        Each{"do 'begin perform set_tenant(''x''); end'", "app.tenant", false},
+        Each{"do $a$ begin execute 'select set_tenant(''x'')'; end $a$", "app.tenant", false},
+        Each{"do $a$ begin do $b$ begin insert into tenants values (1); end $b$; end $a$", "app.tenant",
+             false},
+        Each{"do E'begin perform set_t\\x65nant(1); end'", "", true},
+        Each{"do $$ begin perform U&\"set\\005ftenant\"(1); end $$", "", true},
+        Each{"do $$ begin perform touch(); end $$", "none", false}, Each{"do ''", "none", false},
+        Each{"do 'set_tenant", "none", false}, Each{"do $$", "none", false}, Each{"do '", "none", false}}) {
     CAPTURE(each.sql);
     CHECK_FALSE(book.changes_of(each.sql));
     const auto changes = book.changes_of(each.sql, RoutineBook::Strings::Code);
@@ -145,7 +89,7 @@ TEST_CASE("names that only quotes can spell are found") {
 
 TEST_CASE("what stands behind an operator may be done by every text") {
   RoutineBook book = followed();
-  read(book, "4 99", kBodies, {{"1255 16401", std::nullopt, "f"}});
+  read(book, "4 99", kBodies, {{"1255 16401", std::nullopt, ""}});
   CHECK(book.changes_of("select 1 @@@ 2")->temp);
   CHECK_FALSE(book.empty());
 }
@@ -160,10 +104,10 @@ TEST_CASE("what expressions call that are kept with views, tables and types is t
       {"1259 16503", "brief", "sql", "SELECT pg_advisory_xact_lock(x, x, x)"},
       {"1247 16504", "checked", "sql", "SELECT schema_to_xml(x, x, x)"},
       {"1259 16505", "reader", "sql", "SELECT currval(x, x, x)"}};
-  const Rows users = {{"1259 16500", "setter", "f"},   {"1259 16500", "over_setter", "f"},
-                      {"1259 16501", "settings", "f"}, {"1259 16502", "locker", "f"},
-                      {"1247 16504", "checked", "t"},  {"1259 16505", "reader", "f"}};
-  CHECK(read(book, "6 1", {}, users, {}, stored) == 4);
+  const Rows users = {{"1259 16500", "setter", ""},   {"1259 16500", "over_setter", ""},
+                      {"1259 16501", "settings", ""}, {"1259 16502", "locker", ""},
+                      {"1247 16504", "checked", "t"}, {"1259 16505", "reader", ""}};
+  CHECK(read(book, "6 1", {}, users, {}, stored) == 5);
   CHECK(book.changes_of("select * from over_setter")->any_setting);
   CHECK(book.changes_of("update settings set setting = '1' where name = 'work_mem'")->any_setting);
   CHECK(book.changes_of("table locker")->advisory_lock);
@@ -183,7 +127,7 @@ TEST_CASE("what expressions call that are kept with views, tables and types is t
 
 TEST_CASE("what evaluates nothing uses no operator") {
   RoutineBook book = followed();
-  read(book, "4 99", kBodies, {{"1255 16401", std::nullopt, "f"}});
+  read(book, "4 99", kBodies, {{"1255 16401", std::nullopt, ""}});
   // A look behind one of these would be the query that no SET TRANSACTION may come after.
   for (const char* const sql :
        {"begin", "BEGIN;", "start transaction read only;;", "set transaction isolation level serializable",
@@ -204,7 +148,7 @@ TEST_CASE("a database without functions takes one query, and so does one that ha
   CHECK(read(book, "0 0", {}, {}) == 1);
   CHECK_FALSE(book.unsure());
   CHECK(book.empty());
-  CHECK(read(book, "4 99", kBodies, kUsers) == 4);
+  CHECK(read(book, "4 99", kBodies, kUsers) == 5);
   const auto version = book.version();
   CHECK(read(book, "4 99", {}, {}) == 1);
   CHECK(book.version() == version);
@@ -342,172 +286,6 @@ TEST_CASE("a reading that fails holds up nobody and forgets nothing") {
   book.start({});
   book.stopped();
   CHECK(book.failures() == 2);
-  // The functions are known even where nobody could tell who uses them.
-  book.start({});
-  REQUIRE(give(book, {"5 1"}));
-  REQUIRE(next(book));
-  REQUIRE(give(book, {"1255 16400", "another", "sql", "select set_config('app.x', '1', false)"}));
-  REQUIRE(next(book));
-  const bool users_asked = GENERATE(false, true);
-  if (users_asked) REQUIRE(next(book));
-  CHECK_FALSE(next(book, false));
-  CHECK(named("select another()"));
-  CHECK(book.size() == 1);
-}
-
-TEST_CASE("code is read a piece at a time, and is known when all of it was") {
-  RoutineBook book = followed();
-  Rows bodies;
-  for (std::size_t i = 0; i < 100; ++i) {
-    std::string code = "begin ";
-    for (int j = 0; j < 200; ++j) code += "perform set_config('app.x', '1', false);";
-    bodies.push_back({"1255 " + std::to_string(20000 + i), "f" + std::to_string(i), "plpgsql", code + "end"});
-  }
-  book.start({});
-  REQUIRE(give(book, {"100 1"}));
-  REQUIRE(next(book));
-  for (const Row& row : bodies) REQUIRE(give(book, row));
-  // Each has more than is parsed in one go.
-  std::size_t pieces = 1;
-  while (book.read_some()) ++pieces;
-  CHECK(pieces == bodies.size());
-  CHECK(book.unsure());
-  REQUIRE(next(book));
-  CHECK(next(book));
-  CHECK_FALSE(next(book));
-  CHECK(book.changes_of("select f0()")->settings == std::vector<std::string>{"app.x"});
-  CHECK_FALSE(book.changes_of("select f99()")->opaque);
-
-  // Those that nobody has read when the reading ends are forgotten.
-  book.start({});
-  REQUIRE(give(book, {"100 2"}));
-  REQUIRE(next(book));
-  for (const Row& row : bodies) REQUIRE(give(book, row));
-  CHECK(book.read_some());
-  book.stopped();
-  CHECK(book.failures() == 1);
-  CHECK(book.changes_of("select f99()"));
-  CHECK(read(book, "100 3", {}, {}) == 3);
-  CHECK_FALSE(book.changes_of("select f99()"));
-}
-
-TEST_CASE("of code that would take too long to parse the words decide") {
-  RoutineBook book = followed();
-  Rows bodies;
-  std::string code = "begin ";
-  for (int j = 0; j < 900; ++j) code += "set a.b = 1;";
-  for (std::size_t i = 0; i < 120; ++i)
-    bodies.push_back({"1255 " + std::to_string(20000 + i), "f" + std::to_string(i), "plpgsql", code + "end"});
-  bodies.push_back({"1255 30000", "harmless", "plpgsql", "begin update t set a = 1; end"});
-  read(book, "100 1", bodies, {});
-  CHECK_FALSE(book.changes_of("select f0()")->opaque);
-  CHECK(book.changes_of("select f119()")->opaque);
-  CHECK_FALSE(book.changes_of("select harmless()"));
-}
-
-TEST_CASE("a database full of code costs no more than its bounds") {
-  RoutineBook book = followed();
-  const std::string harmless = "begin\nset_up := " + std::string(11'000, '1') + "; end";
-  Rows bodies;
-  for (std::size_t i = 0; i <= RoutineBook::kBodiesMost / harmless.size() + 1; ++i)
-    bodies.push_back({"1255 " + std::to_string(20000 + i), "f" + std::to_string(i), "plpgsql", harmless});
-  read(book, "9 9", bodies, {});
-  CHECK_FALSE(book.changes_of("select f0()"));
-  CHECK(book.changes_of("select f" + std::to_string(bodies.size() - 1) + "()")->opaque);
-  CHECK_FALSE(book.changes_of("select 1"));
-
-  Rows names;
-  for (std::size_t i = 0; i <= RoutineBook::kNamesMost; ++i)
-    names.push_back({"1255 " + std::to_string(20000 + i), "g" + std::to_string(i), "plpgsql", std::nullopt});
-  read(book, "9 10", names, {});
-  CHECK(book.size() == RoutineBook::kNamesMost);
-  CHECK(book.changes_of("select 1 + 1")->opaque);
-}
-
-TEST_CASE("what functions do is kept once, however many names lead to it") {
-  RoutineBook book = followed();
-  std::string code;
-  for (int i = 0; i < 200; ++i) code += "reset app.setting_number_" + std::to_string(i) + ";";
-  Rows users;
-  for (int i = 0; i < 10'000; ++i) users.push_back({"1255 16400", "u" + std::to_string(i), "f"});
-  read(book, "1 1", {{"1255 16400", "root", "sql", code}}, users);
-  CHECK(book.size() == 10'001);
-  CHECK(book.deeds_bytes() < 50'000);
-  CHECK(book.changes_of("select u7(), u9999()")->settings.size() == 200);
-  // To look for them takes time by the text, whatever they do.
-  std::string sql = "select u0()";
-  for (int i = 0; i < 1000; ++i) sql += ", u" + std::to_string(i) + "()";
-  const auto before = book.work();
-  CHECK(book.changes_of(sql)->settings.size() == 200);
-  CHECK(book.work() - before < 10 * sql.size());
-}
-
-TEST_CASE("beyond the bytes that are kept of functions each does anything") {
-  RoutineBook book = followed();
-  Rows bodies;
-  const std::size_t many = RoutineBook::kDeedsBytesMost / (200 * sizeof(std::string)) + 1;
-  for (std::size_t i = 0; i < many; ++i) {
-    std::string code = i % 2 == 0 ? "" : "select setseed(0);";
-    for (int j = 0; j < 200; ++j) code += "reset a.x" + std::to_string(j) + ";";
-    bodies.push_back({"1255 " + std::to_string(20000 + i), "f" + std::to_string(i), "sql", code});
-  }
-  read(book, "1 1", bodies, {});
-  CHECK(book.deeds_bytes() <= RoutineBook::kDeedsBytesMost);
-  CHECK(book.changes_of("select f0()")->settings.size() == 200);
-  CHECK_FALSE(book.changes_of("select f0()")->opaque);
-  for (std::size_t i = many - 2; i < many; ++i) {
-    const auto last = book.changes_of("select f" + std::to_string(i) + "()");
-    CHECK(last->opaque);
-    CHECK(last->unfollowable == (i % 2 == 1));
-  }
-  CHECK_FALSE(book.changes_of("select 1"));
-  CHECK_FALSE(book.overflowed());
-}
-
-TEST_CASE("what may set more settings than a text can, or is many functions, does anything") {
-  RoutineBook book = followed();
-  std::string code;
-  for (std::size_t i = 0; i <= RoutineBook::kSettingsMost; ++i) code += "reset a.x" + std::to_string(i) + ";";
-  Rows bodies = {{"1255 20000", "big", "sql", code}};
-  for (std::size_t i = 0; i <= RoutineBook::kDeedsMost; ++i)
-    bodies.push_back({"1255 " + std::to_string(20001 + i), "many", "sql",
-                      i == 3 ? "select setseed(0)" : "reset a.m" + std::to_string(i)});
-  for (std::size_t i = 0; i < RoutineBook::kDeedsMost; ++i)
-    bodies.push_back({"1255 " + std::to_string(30001 + i), "few", "sql", "reset a.f" + std::to_string(i)});
-  read(book, "1 1", bodies, {});
-  CHECK(book.changes_of("select big()")->opaque);
-  CHECK(book.changes_of("select big()")->settings.empty());
-  CHECK(book.changes_of("select many(1)")->opaque);
-  CHECK(book.changes_of("select many(1)")->unfollowable);
-  CHECK_FALSE(book.changes_of("select few(1)")->opaque);
-  CHECK(book.changes_of("select few(1)")->settings.size() == RoutineBook::kDeedsMost);
-}
-
-TEST_CASE("where an answer was cut off every text may do anything, and that is told once") {
-  RoutineBook book = followed();
-  const Row harmless = {"1255 20000", "f", "sql", "select 1"};
-  struct Row3 {
-    std::size_t bodies, stored;
-    bool over;
-  };
-  int number = 0;
-  for (const Row3& each : {Row3{10, 10, false}, Row3{RoutineBook::kBodyRowsMost, 0, true},
-                           Row3{10, RoutineBook::kBodyRowsMost, true}}) {
-    CAPTURE(number);
-    for (const bool first : {true, false}) {
-      read(book, std::to_string(++number) + " 1", Rows(each.bodies, harmless), {}, {},
-           Rows(each.stored, harmless));
-      CHECK(book.changes_of("select 1 + 1").has_value() == each.over);
-      if (each.over) CHECK(book.changes_of("select 1 + 1")->opaque);
-      CHECK(book.overflowed() == (each.over && first && number == 3));
-    }
-  }
-  // So of those who use a function.
-  RoutineBook other = followed();
-  const Rows users(RoutineBook::kUserRowsMost, Row{"1255 16400", "u", "f"});
-  read(other, "1 1", {{"1255 16400", "root", "sql", "reset a.b"}}, users);
-  CHECK(other.changes_of("select 1 + 1")->opaque);
-  CHECK(other.overflowed());
 }
 
 TEST_CASE("rows that answer something else are refused") {
@@ -518,7 +296,7 @@ TEST_CASE("rows that answer something else are refused") {
   CHECK_FALSE(book.row(Bytes("\0\1\0\0", 4)));
   REQUIRE(give(book, {"4 99"}));
   REQUIRE(next(book));
-  CHECK_FALSE(give(book, {"1255 16400", "f"}));
+  CHECK_FALSE(give(book, {"1255 16400", ""}));
   for (const char* const key : {"16400", "1255 ", " 16400", "1255 16400 ", "a 16400"})
     CHECK_FALSE(give(book, {key, "f", "sql", "select set_config('app.x', '1', false)"}));
   CHECK_FALSE(give(book, {"1; drop table t", "f", "sql", "select set_config('app.x', '1', false)"}));

@@ -87,14 +87,14 @@ bool PgSession::asked_for_functions(const std::string& sql) {
   std::string out;
   if (says("hashtext"))
     protocol::put_data_row(out, {"1 1"});
-  else if (says("pg_get_functiondef"))
+  else if (says("proconfig"))
     for (const auto& [oid, name, setting] : kFunctions)
       protocol::put_data_row(out, {"1255 " + std::string(oid), name, "sql",
                                    fmt::format("select set_config('{}', $1, false)", setting)});
-  else if (says("pg_inherits"))
+  else if (says("edges"))
     for (const auto& [oid, name, setting] : kFunctions)
-      protocol::put_data_row(out, {"1255 " + std::string(oid), name, "f"});
-  else if (says("ev_action"))
+      protocol::put_data_row(out, {"1255 " + std::string(oid), std::nullopt, name, ""});
+  else if (says("ev_action") || says("ORDER BY p.oid"))
     return true;
   else
     return false;
