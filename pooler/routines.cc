@@ -278,6 +278,12 @@ void RoutineBook::take_over() {
   ++version_;
 }
 
+void RoutineBook::stopped() {
+  const bool waits = awaited() && failures_ == 0;
+  finish(false);
+  if (waits) move_to(State::Awaited);
+}
+
 void RoutineBook::finish(bool well) {
   step_ = Step::None;
   unread_.clear();

@@ -80,8 +80,8 @@ class RoutineBook {
   // Reads code that has come, for as long as others can wait. True: there is more.
   bool read_some();
   std::optional<std::string> next(bool answered);
-  // Whoever read has gone.
-  void stopped() { finish(false); }
+  // Whoever read has gone, for whatever reason: the first time others wait for the next reading instead.
+  void stopped();
   // Readings in a row that were not answered. The first one is tried again at once, then ever later.
   unsigned failures() const { return failures_; }
   // The last reading found others of them, though none was made through this group: what they have left on

@@ -1,6 +1,7 @@
 #include "pooler/routines.h"
 
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
@@ -268,6 +269,31 @@ TEST_CASE("a reading that fails is tried again, ever later") {
   read(book, "0 0", {}, {}, now);
   CHECK(book.failures() == 0);
   CHECK_FALSE(book.unsure());
+}
+
+TEST_CASE("a server that is lost while it reads is waited for once more") {
+  RoutineBook book = followed();
+  const Time start{std::chrono::seconds(100)};
+  book.start(start);
+  book.stopped();
+  CHECK(book.failures() == 1);
+  CHECK(book.awaited());
+  CHECK(book.due(start));
+  book.start(start);
+  const bool again = GENERATE(false, true);
+  if (again) {
+    book.stopped();
+  } else {
+    book.wait_no_longer();
+  }
+  CHECK_FALSE(book.awaited());
+  CHECK(book.unsure());
+  // Who did not wait for the former does not wait for the next one.
+  RoutineBook slow = followed();
+  slow.start(start);
+  slow.wait_no_longer();
+  slow.stopped();
+  CHECK_FALSE(slow.awaited());
 }
 
 TEST_CASE("a reading that fails holds up nobody and forgets nothing") {

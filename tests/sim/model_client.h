@@ -48,6 +48,7 @@ class ModelClient final : public net::Handler {
     std::string must_fail;             // its login must end with this SQLSTATE; then it is done
     bool timed = false;                // its requests may be canceled for taking too long
     bool session_mode = false;         // it may be refused for any request
+    bool may_lose = false;             // what a function has set is lost where functions cannot be read
     bool eager = false;                // its first request follows the startup packet at once
     std::function<bool(Time since)> suspended;  // its tenant was, all the time since then
     bool orderly = true;                        // an end in order must have been announced by FATAL
@@ -79,6 +80,7 @@ class ModelClient final : public net::Handler {
   void login_message(char type, Bytes body);
   void authenticate(Bytes body);
   void answer(Bytes message);
+  bool lost(Bytes message, Bytes right) const;
   void heard(Bytes body);
   bool pending_says(const char* word) const;
   std::string database() const { return plan_.where.substr(0, plan_.where.find('/')); }

@@ -17,6 +17,14 @@ namespace {
 bool reports(Bytes name) { return PgSession::defaults().contains(name); }
 bool is_timeout(Bytes name) { return name.ends_with("_timeout"); }
 
+// A semicolon that stands in a string ends no command.
+std::size_t end_of_command(Bytes text, std::size_t at) {
+  bool in_string = false;
+  for (; at < text.size() && (in_string || text[at] != ';'); ++at)
+    if (text[at] == '\'') in_string = !in_string;
+  return at;
+}
+
 }  // namespace
 
 const PgSession::Values& PgSession::defaults() {
@@ -222,7 +230,7 @@ void PgSession::message(char type, Bytes body) {
   statements_.erase("");
   const Bytes text = body.substr(0, body.find('\0'));
   for (std::size_t at = 0; at <= text.size();) {
-    const std::size_t end = std::min(text.find(';', at), text.size());
+    const std::size_t end = end_of_command(text, at);
     Bytes command = text.substr(at, end - at);
     while (!command.empty() && command[0] == ' ') command.remove_prefix(1);
     if (!command.empty()) commands_.emplace_back(command);

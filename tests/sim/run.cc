@@ -137,6 +137,7 @@ ModelClient::Plan Run::plan(int id) {
     plan.steps = stage_.load == Load::Alone && tenant > 0 ? 1 : std::numeric_limits<unsigned>::max();
   }
   plan.alive_after = Time(stage_.faults_for);
+  plan.may_lose = pooled && !stage_.faults.empty();
   if (stage_.startup_settings && world_.chance(70)) {
     const char* const zones[] = {"Europe/Paris", "Asia/Tokyo", "UTC"};
     if (world_.chance(60)) plan.settings["TimeZone"] = zones[world_.rng().below(3)];
