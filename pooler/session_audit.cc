@@ -145,6 +145,9 @@ std::optional<Outgrown> SessionCore::outgrown() const {
 // Temporary buffers: once they are used Postgres takes no other value.
 bool SessionCore::in_use(Bytes name) const { return server_ && server_->temp_used && name == kTempBuffers; }
 
+// Once they are used Postgres gives their memory back to nobody, and takes no other value.
+bool SessionCore::has_temp_buffers() const { return server_->applied->values.contains(kTempBuffers); }
+
 // It was no more when it was taken.
 bool SessionCore::stuck(const Findings::Setting& found) const {
   if (!in_use(found.name) || !server_->opened_with) return false;
@@ -230,8 +233,24 @@ void SessionCore::on_audited(Findings& findings, protocol::Gather& to_client) {
 #ifdef PGWEIR_PLANT_FORGET_UNPIN
   asked = 0;
 #endif
-  set_pins(static_cast<Pins>((pins_ & ~asked) | findings.pins | (suspicion_->pins & pin::kSettings)));
+  const auto pins = static_cast<Pins>((pins_ & ~asked) | findings.pins | (suspicion_->pins & pin::kSettings));
+  // For what a text does not show to keep its client there was asked for no room.
+  constexpr auto kUnasked = static_cast<Pins>(pin::kSettings | pin::kListen);
+  constexpr auto kCounted = static_cast<Pins>(~pin::kSharing);
+  const bool asked_for = claimed_ || (pins_ & kCounted) != 0 || (pins & kCounted & ~kUnasked) != 0;
+  if (!asked_for && (pins & kUnasked) != 0 && !pin_book_->has_room())
+    over_budget_ = static_cast<Pins>(pins & kUnasked);
+  else
+    set_pins(pins);
   suspicion_.reset();
+}
+
+// What the client has come to hold cannot be kept for it, nor can it do without.
+void SessionCore::end_over_budget(Actions& out) {
+  const Error error = pin_book_->refuse(over_budget_);
+  server_->dirty = server_->temp_used = true;
+  unlink(Actions::Server::Release, out);
+  end(error, out);
 }
 
 }  // namespace pgweir

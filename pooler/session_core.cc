@@ -491,6 +491,7 @@ void SessionCore::after_step(Actions& out) {
     if (canceled && !suspicion_) server_->dirty = true;  // while it was to close what was adopted
     if (canceled && begin_audit(out)) return;
     if (give_up_adopted(out)) return;
+    if (over_budget_ != 0) return end_over_budget(out);
   } else {
     if (worked_) ++out.transactions;
     if (std::exchange(redefined_, false)) books_->statements.definitions_changed();
@@ -523,9 +524,6 @@ void SessionCore::after_step(Actions& out) {
   unlink(useless ? Actions::Server::Drop : Actions::Server::Release, out);
   state_ = State::Idle;
 }
-
-// Once they are used Postgres gives their memory back to nobody, and takes no other value.
-bool SessionCore::has_temp_buffers() const { return server_->applied->values.contains(kTempBuffers); }
 
 void SessionCore::client_gone(Actions& out) {
   switch (state_) {
@@ -621,6 +619,7 @@ void SessionCore::unlink(Actions::Server how, Actions& out) {
   canceled_as_.reset();
   set_pins(0);
   part_channels();
+  over_budget_ = 0;
   auditing_ = audit_canceled_ = introducing_ = deallocating_ = outgrown_ = look_first_ = false;
 }
 

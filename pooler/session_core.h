@@ -301,6 +301,7 @@ class SessionCore final : private ServerCore::Audience {
   void say_done(Bytes tag, const SettingsMap& before, Actions& out);
   bool in_other_role() const;
   bool begin_audit(Actions& out);
+  void end_over_budget(Actions& out);
   void keep_to_held();
   void forget_starts(Findings& findings) const;
   void keep_above(Findings& findings);
@@ -459,6 +460,7 @@ class SessionCore final : private ServerCore::Audience {
   tiers::PoolMode mode_;
   const protocol::Replication replication_;
   Pins pins_ = 0;         // set_pins() changes them
+  Pins over_budget_ = 0;  // it has come to need these, for which there is no room
   bool claimed_ = false;  // a place in pin_book_, for what the open transaction will leave
   bool auditing_ = false;
   bool audit_canceled_ = false;      // it met a cancel that was meant for the client's request

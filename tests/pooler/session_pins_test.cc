@@ -110,6 +110,22 @@ TEST_CASE("a search_path of temporary objects pins, because what is made there d
   CHECK(client.core.pins() == pin::kSettings);
 }
 
+TEST_CASE("who comes to keep its server by what was asked for no room is ended where there is none") {
+  Place place;
+  place.tenant.limits.max_pinned_clients = GENERATE(0, 1);
+  const bool room = place.tenant.limits.max_pinned_clients == 1;
+  Client client(place);
+  suspected(client, "set a.b = 'long'", "SET", place.server);
+  const std::string done_by = client.hears(parsed() + answered(row(std::string(70'000, 'x'))));
+  CHECK(place.pins.pinned() == (room ? 1 : 0));
+  CHECK(client.core.pins() == (room ? pin::kSettings : Pins{0}));
+  CHECK(done_by == (room ? "" : "close release"));
+  if (room) return;
+  CHECK_THAT(client.to_client, Catch::Contains("53400"));
+  CHECK(place.server.dirty);
+  CHECK(place.pins.totals().refused == 1);
+}
+
 TEST_CASE("what cannot be read is looked for everywhere, and the server is cleaned") {
   Place place;
   Client client(place);
