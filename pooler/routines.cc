@@ -143,18 +143,17 @@ bool RoutineBook::body(std::vector<std::optional<std::string>>& columns) {
 }
 
 bool RoutineBook::read_some() {
-  if (step_ == Step::Code)
-    return graph_.go_on(deeds_found_,
-                        [this](const RoutineGraph::Thing& thing, Deeds::Set set) { found(thing, set); });
   const std::size_t tokens_before = tokens_left_;
   std::size_t bytes = 0;
   while (!unread_.empty() && bytes < kBytesAtOnce && tokens_before - tokens_left_ < kTokensAtOnce) {
     const Unread next = std::move(unread_.front());
     unread_.pop_front();
     bytes += next.key.size() + (next.code ? next.code->size() : 0);
-    read(next);
+    step_ == Step::Code ? look_through(next) : read(next);
   }
-  return !unread_.empty();
+  if (!unread_.empty()) return true;
+  return step_ == Step::Code && graph_.go_on(deeds_found_, [this](const RoutineGraph::Thing& thing,
+                                                                  Deeds::Set set) { found(thing, set); });
 }
 
 void RoutineBook::read(const Unread& body) {
@@ -189,15 +188,20 @@ bool RoutineBook::user(std::vector<std::optional<std::string>>& columns) {
   return true;
 }
 
-// What cannot be looked through may mention all that changes something.
-bool RoutineBook::code(const std::vector<std::optional<std::string>>& columns) {
+bool RoutineBook::code(std::vector<std::optional<std::string>>& columns) {
   if (columns.size() != 2 || !columns[0] || !is_key(*columns[0])) return false;
   code_bytes_ += columns[1] ? columns[1]->size() : 0;
-  if (columns[1] && code_bytes_ <= kBodiesMost)
-    graph_.mentions(*columns[0], *columns[1]);
-  else
-    graph_.makes(*columns[0], all_found_, deeds_found_);
+  if (code_bytes_ > kBodiesMost) columns[1].reset();
+  unread_.push_back({std::move(*columns[0]), {}, std::move(columns[1])});
   return true;
+}
+
+// What cannot be looked through may mention all that changes something.
+void RoutineBook::look_through(const Unread& body) {
+  if (body.code)
+    graph_.mentions(body.key, *body.code);
+  else
+    graph_.makes(body.key, all_found_, deeds_found_);
 }
 
 void RoutineBook::found(const RoutineGraph::Thing& thing, Deeds::Set set) {

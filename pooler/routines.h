@@ -126,7 +126,8 @@ class RoutineBook {
   bool body(std::vector<std::optional<std::string>>& columns);
   void read(const Unread& body);
   bool user(std::vector<std::optional<std::string>>& columns);
-  bool code(const std::vector<std::optional<std::string>>& columns);
+  bool code(std::vector<std::optional<std::string>>& columns);
+  void look_through(const Unread& body);
   void found(const RoutineGraph::Thing& thing, Deeds::Set set);
   class Found;
   void look_for_names(Bytes sql, unsigned deep, Found& found) const;
