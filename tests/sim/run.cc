@@ -170,7 +170,10 @@ ModelClient::Plan Run::plan(int id) {
   if (stage_.store && pooled)
     plan.suspended = [this, tenant](Time since) { return in_force_->suspended(tenant, since); };
   plan.session_mode = stage_.session_mode;
-  if (stage_.max_pinned < stage_.clients && pooled) plan.may_refuse.insert("53400");
+  if (stage_.max_pinned < stage_.clients && pooled) {
+    plan.may_refuse.insert("53400");
+    plan.may_fail.insert("53400");  // behind what no text has shown: elevate()
+  }
   if (stage_.shutdown_midway && pooled) {
     plan.may_fail.insert("57P01");
     plan.may_break = true;
