@@ -2,7 +2,8 @@
 // for the breaker that all its tenants share, and of the database and user, for the breaker of those alone.
 //
 // What Postgres says once it knows who asks concerns only who asks. So does silence after that: its doors are
-// open, and the database behind may be locked. Pure.
+// open, and the database behind may be locked. A challenge is made of what the user's secret says, which the
+// user itself may have set: what is wrong with it concerns only him, too. Pure.
 #pragma once
 
 #include "pooler/base/error.h"
@@ -11,7 +12,11 @@
 namespace pgweir {
 
 enum class Teller : std::uint8_t { Server, Ourselves };      // whose words the error has
-enum class Stage : std::uint8_t { Unknown, Authenticated };  // how far the login had come
+enum class Stage : std::uint8_t {  // how far the login had come
+  Unknown,
+  Challenged,     // Postgres has said how this user is to prove itself
+  Authenticated,  // it knows who asks
+};
 
 struct LoginVerdict {
   Breaker::Outcome backend;

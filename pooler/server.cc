@@ -187,7 +187,7 @@ void Server::obey(ServerLogin::Out& out) {
 }
 
 Stage Server::stage() const {
-  return login_ && login_->authenticated() ? Stage::Authenticated : Stage::Unknown;
+  return login_ ? login_->stage() : Stage::Unknown;
 }
 
 // A Postgres before 14.

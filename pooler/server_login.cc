@@ -190,7 +190,7 @@ void ServerLogin::auth_request(Bytes body, Out& out) {
       if (state_ == State::SaslFirst || state_ == State::SaslFinal)
         return failed(sqlstate::kInvalidAuthorization, "server did not prove that it knows the key", out);
       state_ = State::Params;
-      authenticated_ = true;
+      stage_ = Stage::Authenticated;
       return;
     case AuthRequest::CleartextPassword:
       if (state_ != State::Auth || !in.empty()) break;
@@ -270,6 +270,7 @@ void ServerLogin::sasl_start(Bytes mechanisms, Out& out) {
   scram_.emplace(nonce_);
   protocol::put_sasl_initial(out.send, kMechanism, scram_->client_first());
   state_ = State::SaslFirst;
+  stage_ = Stage::Challenged;
 }
 
 const std::string& ServerLogin::password() const {

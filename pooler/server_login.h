@@ -16,6 +16,7 @@
 
 #include "pooler/base/bytes.h"
 #include "pooler/base/error.h"
+#include "pooler/login_verdict.h"
 #include "pooler/settings.h"
 #include "protocol/scram.h"
 #include "protocol/secret.h"
@@ -65,8 +66,7 @@ class ServerLogin {
   // database loads.
   bool prompt() const;
 
-  // Postgres knows who asks, and has let us in: what it says from then on concerns that database.
-  bool authenticated() const { return authenticated_; }
+  Stage stage() const { return stage_; }
 
   // After Done. A server that gives no key cannot be asked to cancel: cancel_key() is empty.
   const SettingsMap::Values& parameters() const { return parameters_; }
@@ -104,7 +104,7 @@ class ServerLogin {
   std::string database_;
   protocol::Settings settings_;
   State state_ = State::Start;
-  bool authenticated_ = false;
+  Stage stage_ = Stage::Unknown;
   std::string
       held_;  // of an unfinished message, or what came while keys are derived; at most kMaxAuthMessage
   std::optional<protocol::ScramClient> scram_;

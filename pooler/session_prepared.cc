@@ -194,7 +194,7 @@ StatementOp SessionCore::supply(const std::vector<std::string>& names, Bytes sql
   const protocol::SqlEffects& effects = books_->texts.read(sql);
   const protocol::SqlStatement* const only =
       plain && effects.statements.size() == 1 ? &effects.statements[0] : nullptr;
-  if (!only || only->kind != Kind::Execute || only->name_size == 0) {
+  if (!only || only->kind != Kind::Execute || only->name_size == 0 || only->name != names.front()) {
     out.to_server.own([&](std::string& bytes) {
       lend_all(names, in_batch ? StatementOp::Kind::Lend : StatementOp::Kind::Supply, bytes);
       if (!in_batch) server_->end_batch(bytes);

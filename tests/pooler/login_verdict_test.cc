@@ -21,6 +21,10 @@ TEST_CASE("a login that fails speaks of the backend, or of one database and user
   const Row rows[] = {
       {"connection refused, timed out, reset", "57P03", Teller::Ourselves, Stage::Unknown, down},
       {"no proper answer", "08P01", Teller::Ourselves, Stage::Unknown, down},
+      {"a challenge that we cannot answer", "08P01", Teller::Ourselves, Stage::Challenged, theirs},
+      {"silence behind a challenge", "57P03", Teller::Ourselves, Stage::Challenged, down},
+      {"shutting down behind a challenge", "57P01", Teller::Server, Stage::Challenged, down},
+      {"a wrong password behind one", "28P01", Teller::Server, Stage::Challenged, theirs},
       {"does not offer TLS", "08006", Teller::Ourselves, Stage::Unknown, down},
       {"starting up", "57P03", Teller::Server, Stage::Unknown, down},
       {"shutting down", "57P01", Teller::Server, Stage::Unknown, down},

@@ -32,6 +32,14 @@ std::string error_at(const char* position, Bytes text) {
 
 }  // namespace
 
+TEST_CASE("where anything may be executed, a name that nobody has is not taken for the one that there is") {
+  Place place;
+  Prepared client(place);
+  place.books.routines.follow(true);  // not read yet
+  client.asks(query("execute q(41)"), place.other);
+  CHECK(client.sent().ends_with("Q:execute q(41)"));
+}
+
 TEST_CASE("what SQL prepares goes with the client, and is executed by the server's name for it") {
   Place place;
   Prepared client(place);
