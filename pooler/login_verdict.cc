@@ -25,8 +25,8 @@ LoginVerdict login_verdict(const Error& error, Teller teller, Stage stage) {
   if (code == sqlstate::kTooManyConnections) return {Outcome::Answered, Outcome::Nothing};
   const bool refused_us = code.substr(0, 2) == "28";  // or what it asks for is more than we tell it
   if (stage == Stage::Authenticated || refused_us) return {Outcome::Answered, Outcome::Failed};
-  const bool malformed = stage == Stage::Challenged && code == sqlstate::kProtocolViolation;
-  if (malformed && teller == Teller::Ourselves) return {Outcome::Answered, Outcome::Failed};
+  const bool unanswerable = stage == Stage::Challenged && code != sqlstate::kCannotConnectNow;
+  if (unanswerable && teller == Teller::Ourselves) return {Outcome::Answered, Outcome::Failed};
   if (teller == Teller::Ourselves) return {Outcome::Failed, Outcome::Nothing};
   const bool of_all = std::find(kOfTheBackend.begin(), kOfTheBackend.end(), code) != kOfTheBackend.end();
   if (of_all) return {Outcome::Failed, Outcome::Nothing};

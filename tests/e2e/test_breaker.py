@@ -1,5 +1,6 @@
 """Circuit breakers: a Postgres that is gone is knocked at once in a while, and clients hear of it as they wish."""
 
+import base64
 import os
 import re
 import signal
@@ -198,6 +199,19 @@ class Breaker(PgweirCase):
         self.assertLess(time.monotonic() - begun, 2.5)
         self.assertEqual(self.state(weir), "closed")
         self.assertEqual(self.breakers(weir)["main", None]["rejected"], 0)
+
+    def test_a_secret_whose_challenge_is_not_answered_hurts_nobody_else(self):
+        """A user may set its own to what it likes."""
+        self.addCleanup(lambda: self.postgres.sql("alter user app password 's3cret'"))
+        key = base64.b64encode(bytes(32)).decode()
+        for rounds, salt_bytes in ((150000, 16), (4096, 4000), (4096, 60000)):
+            salt = base64.b64encode(bytes(salt_bytes)).decode()
+            self.postgres.sql(f"alter user app password 'SCRAM-SHA-256${rounds}:{salt}${key}:{key}'")
+            weir = self.weir(breaker_open_time="60s")
+            for _ in range(VOLUME + 2):
+                self.login_error(weir, "locked")
+            self.assertEqual((self.state(weir, "locked"), self.state(weir)), ("open", "closed"), (rounds, salt_bytes))
+            self.assertEqual(self.client(weir, "other").value("select 2"), "2")
 
     def test_what_is_refused_to_one_database_hurts_no_other(self):
         weir = self.weir(breaker_open_time="60s")

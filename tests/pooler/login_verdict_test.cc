@@ -21,7 +21,9 @@ TEST_CASE("a login that fails speaks of the backend, or of one database and user
   const Row rows[] = {
       {"connection refused, timed out, reset", "57P03", Teller::Ourselves, Stage::Unknown, down},
       {"no proper answer", "08P01", Teller::Ourselves, Stage::Unknown, down},
-      {"a challenge that we cannot answer", "08P01", Teller::Ourselves, Stage::Challenged, theirs},
+      {"a challenge that is malformed", "08P01", Teller::Ourselves, Stage::Challenged, theirs},
+      {"a challenge of too many iterations", "54000", Teller::Ourselves, Stage::Challenged, theirs},
+      {"a challenge that is not supported", "0A000", Teller::Ourselves, Stage::Challenged, theirs},
       {"silence behind a challenge", "57P03", Teller::Ourselves, Stage::Challenged, down},
       {"shutting down behind a challenge", "57P01", Teller::Server, Stage::Challenged, down},
       {"a wrong password behind one", "28P01", Teller::Server, Stage::Challenged, theirs},
