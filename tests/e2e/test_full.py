@@ -120,11 +120,19 @@ class Full(FaultCase):
         self.assertIn("connection slots are reserved", error["M"])
         self.assertIn("queue_timeout", error["H"])
 
+    def use_up(self, ledger):
+        """The disk, and the room in the pages that there are: small rows would need no new one for a while."""
+        self.disk.fill()
+        # What was rolled back keeps its room until a vacuum.
+        with self.assertRaises(psycopg.errors.DiskFull):
+            self.postgres.sql("insert into ledger select 0, 0 from generate_series(1, 10000000)", "bank")
+        wait_until(lambda: ledger.codes["53100"], seconds=60, what="an entry that finds no room")
+
     def test_the_disk_of_a_tablespace(self):
         weir = self.weir()
         ledger = self.suffer(
             weir,
-            lambda ledger: self.disk.fill(),
+            self.use_up,
             lambda ledger: self.disk.free(),
             honest=HONEST | {"53100"},
         )
