@@ -268,6 +268,15 @@ Finding judge_port(const std::string& check, const std::string& address, Port po
   return {check, Health::Fail, "cannot " + error};
 }
 
+Finding judge_file(const std::string& check, const FileFacts& facts, std::string_view setting) {
+  if (facts.error.empty()) return {check, Health::Ok, facts.path + " can be written"};
+  const std::string advice = facts.missing.empty()
+                                 ? std::string("let this user write there")
+                                 : fmt::format("create the folder {} for this user", facts.missing);
+  return {check, Health::Fail,
+          fmt::format("cannot open {} ({}): {}, or change {}", facts.path, facts.error, advice, setting)};
+}
+
 Findings judge_host(const HostFacts& facts) {
   Findings findings;
   const auto say = [&](const char* check, Health health, std::string text) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -106,6 +107,12 @@ Finding judge_store(const std::string& check, bool answered, const std::string& 
 // A port that we would listen on. `error`: "listen on ...", with what to do.
 enum class Port : std::uint8_t { Free, Ours, Taken };
 Finding judge_port(const std::string& check, const std::string& address, Port port, const std::string& error);
+
+// A file that lines go to. `error` empty: it can be opened. `missing`: the folder that would have to be made.
+struct FileFacts {
+  std::string path, missing, error;
+};
+Finding judge_file(const std::string& check, const FileFacts& facts, std::string_view setting);
 
 struct HostFacts {
   std::uint64_t files_most = 0, files_needed = 0;

@@ -5,7 +5,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <optional>
@@ -58,6 +61,23 @@ std::optional<std::uint32_t> kernel_number(const char* path, std::uint32_t* seco
   return value;
 }
 
+// What the start would meet with, which makes the folders that are missing. Nothing is made here.
+FileFacts look_at_file(const std::string& name) {
+  namespace fs = std::filesystem;
+  const auto seen = [&](int error, const fs::path& missing = {}) {
+    return FileFacts{name, missing.string(), error == 0 ? std::string() : std::strerror(error)};
+  };
+  const fs::path path = fs::absolute(name);
+  std::error_code ignored;
+  if (!path.has_filename() || fs::is_directory(path, ignored)) return seen(EISDIR);
+  if (fs::exists(path, ignored)) return seen(::access(path.c_str(), W_OK) == 0 ? 0 : errno);
+  fs::path folder = path.parent_path(), missing;
+  for (; !fs::exists(folder, ignored) && folder.has_relative_path(); folder = folder.parent_path())
+    if (missing.empty()) missing = folder;
+  if (!fs::is_directory(folder, ignored)) return seen(ENOTDIR, missing);
+  return seen(::access(folder.c_str(), W_OK | X_OK) == 0 ? 0 : errno, missing);
+}
+
 // Asks a Redis for its time.
 class RedisVisit final : public RedisConnection::User {
  public:
@@ -106,6 +126,7 @@ Findings Rounds::go() {
   redis();
   tenant_store();
   own_certificates();
+  audit_file();
   ports();
   host();
   return std::move(findings_);
@@ -296,6 +317,12 @@ void Rounds::own_certificates() {
                                 net::certificate_in(view.settings.tls_cert_file), net::wall_clock_s()));
 }
 
+void Rounds::audit_file() {
+  const std::string& target = snapshot_->config().audit_target;
+  if (target == "off" || target == "stdout") return;
+  say(judge_file("audit: file", look_at_file(target), "audit.target"));
+}
+
 void Rounds::ports() {
   const conf::Config& config = snapshot_->config();
   const auto is_chosen = [&](std::string_view key) {
@@ -307,7 +334,7 @@ void Rounds::ports() {
     if (at.host == "0.0.0.0") at.host = "127.0.0.1";
     return net::Visit::to(at, kKnockPatience);
   };
-  const auto look = [&](const std::string& check, const net::Endpoint& at, bool chosen,
+  const auto look = [&](const std::string& check, const net::Endpoint& at, const char* setting, bool chosen,
                         const auto& ask_ours) {
     if (!at.is_unix() && at.port == 0) return;
     if (!at.is_unix() && !net::machine_has(at.host)) {
@@ -316,7 +343,7 @@ void Rounds::ports() {
         say({check, Health::Fail, fmt::format("this machine does not have {}: leave it out", at.host)});
       return;
     }
-    const auto fd = net::open_listener(at);
+    const auto fd = net::open_listener(at, {.port_setting = setting});
     if (fd) {
       ::close(*fd);
       if (at.is_unix()) ::unlink(at.host.c_str());
@@ -330,18 +357,20 @@ void Rounds::ports() {
     // The parameters have a database and no user, which is an error before anybody has to log in.
     return is_pgweir(visit.ask(startup(kVersion3, Bytes("database\0pgweir\0\0", 17)), 1024, kTalkPatience));
   };
+  const auto serves_ours = [](net::Visit& visit) {
+    const std::string answer =
+        visit.ask("GET /pgweir-doctor HTTP/1.0\r\n\r\n", std::size_t{64} << 10, kTalkPatience);
+    return answer.find("openapi.json") != std::string::npos ||
+           answer.find("http.metrics_token") != std::string::npos;
+  };
   for (const std::string& address : config.listen_addresses)
-    look("port: clients", {address, config.listen_port}, is_chosen("listen.addresses"), speaks_ours);
+    look("port: clients", {address, config.listen_port}, "listen.port", is_chosen("listen.addresses"),
+         speaks_ours);
   if (!config.unix_socket_dir.empty())
     look("port: clients", {fmt::format("{}/.s.PGSQL.{}", config.unix_socket_dir, config.listen_port), 0},
-         true, speaks_ours);
+         "listen.port", true, speaks_ours);
   for (const std::string& address : config.http_addresses)
-    look("port: http", {address, config.http_port}, is_chosen("http.addresses"), [](net::Visit& visit) {
-      const std::string answer =
-          visit.ask("GET /pgweir-doctor HTTP/1.0\r\n\r\n", std::size_t{64} << 10, kTalkPatience);
-      return answer.find("openapi.json") != std::string::npos ||
-             answer.find("http.metrics_token") != std::string::npos;
-    });
+    look("port: http", {address, config.http_port}, "http.port", is_chosen("http.addresses"), serves_ours);
 }
 
 void Rounds::host() {

@@ -27,6 +27,7 @@ class Rounds {
   void tenant_store();
   void redis();
   void own_certificates();
+  void audit_file();
   void ports();
   void host();
   // False: nobody answers there, and there is no use in asking more.

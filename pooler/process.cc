@@ -238,7 +238,8 @@ Expected<std::vector<int>> open_http(const Snapshot& snapshot, Log& log) {
   if (config.http_port == 0) return fds;
   for (std::string address : config.http_addresses) {
     if (!chosen(snapshot, "http.addresses") && !net::machine_has(address)) address = "0.0.0.0";
-    const auto fd = net::open_listener({address, config.http_port}, {.shared = config.reuse_port});
+    const auto fd = net::open_listener({address, config.http_port},
+                                       {.shared = config.reuse_port, .port_setting = "http.port"});
     if (fd) {
       fds.push_back(*fd);
     } else if (!chosen(snapshot, "http.port") && !chosen(snapshot, "http.addresses")) {

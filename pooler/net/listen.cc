@@ -20,10 +20,11 @@ tl::unexpected<Error> refuse(const Endpoint& where, const std::string& why) {
   return fail(sqlstate::kConfigFileError, fmt::format("listen on {}: {}", text(where), why));
 }
 
-std::string advice(int error) {
+std::string advice(int error, const ListenOptions& options) {
   const char* what = uv_strerror(uv_translate_sys_error(error));
   switch (error) {
-    case EADDRINUSE: return fmt::format("{}; stop the other program or change listen.port", what);
+    case EADDRINUSE:
+      return fmt::format("{}; stop the other program or change {}", what, options.port_setting);
     case EADDRNOTAVAIL: return "this machine does not have the address; use one of its own, or * for all";
     case EACCES:
     case EPERM: return fmt::format("{}; use a port above 1023 or a folder that this user may write", what);
@@ -56,13 +57,13 @@ const sockaddr* generic(const auto& address) { return reinterpret_cast<const soc
 Expected<int> open_tcp(const Endpoint& where, const sockaddr_storage& address, bool any,
                        const ListenOptions& options) {
   Socket socket(address.ss_family);
-  if (socket.fd() < 0) return refuse(where, advice(errno));
+  if (socket.fd() < 0) return refuse(where, advice(errno, options));
   socket.set(SOL_SOCKET, SO_REUSEADDR, 1);
   if (options.shared) socket.set(SOL_SOCKET, SO_REUSEPORT, 1);
   if (address.ss_family == AF_INET6) socket.set(IPPROTO_IPV6, IPV6_V6ONLY, any ? 0 : 1);
   keep_alive(socket.fd());
-  if (bind(socket.fd(), generic(address), length(address)) != 0) return refuse(where, advice(errno));
-  if (::listen(socket.fd(), options.backlog) != 0) return refuse(where, advice(errno));
+  if (bind(socket.fd(), generic(address), length(address)) != 0) return refuse(where, advice(errno, options));
+  if (::listen(socket.fd(), options.backlog) != 0) return refuse(where, advice(errno, options));
   return socket.hand_out();
 }
 
@@ -82,7 +83,7 @@ Expected<int> open_unix(const Endpoint& where, const ListenOptions& options) {
   if (!address) return refuse(where, "the path is longer than the 107 bytes that a unix socket may have");
   std::string path = where.host;
   Socket socket(AF_UNIX);
-  if (socket.fd() < 0) return refuse(where, advice(errno));
+  if (socket.fd() < 0) return refuse(where, advice(errno, options));
   switch (look_at(where.host, *address)) {
     case Path::Free: break;
     case Path::Stale: ::unlink(where.host.c_str()); break;
@@ -97,13 +98,14 @@ Expected<int> open_unix(const Endpoint& where, const ListenOptions& options) {
       return refuse(where, "a program answers there already; stop it or change the path");
     case Path::Foreign: return refuse(where, "the file is not a socket; remove it or change the path");
   }
-  if (bind(socket.fd(), generic(*address), sizeof *address) != 0) return refuse(where, advice(errno));
+  if (bind(socket.fd(), generic(*address), sizeof *address) != 0)
+    return refuse(where, advice(errno, options));
   // Before listen(), so that nobody gets in with wider permissions.
-  if (chmod(path.c_str(), options.unix_mode) != 0) return refuse(where, advice(errno));
-  if (::listen(socket.fd(), options.backlog) != 0) return refuse(where, advice(errno));
+  if (chmod(path.c_str(), options.unix_mode) != 0) return refuse(where, advice(errno, options));
+  if (::listen(socket.fd(), options.backlog) != 0) return refuse(where, advice(errno, options));
   // At no moment is there nobody.
   if (path != where.host && ::rename(path.c_str(), where.host.c_str()) != 0)
-    return refuse(where, advice(errno));
+    return refuse(where, advice(errno, options));
   return socket.hand_out();
 }
 

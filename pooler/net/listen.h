@@ -15,6 +15,7 @@ struct ListenOptions {
   // Another process of the same user may listen there, too, and does the same. The path of a unix socket is
   // taken over from it: it goes on with the connections that it has.
   bool shared = false;
+  const char* port_setting = "listen.port";  // what to change where the port is taken
 };
 
 // Opens, binds and listens: TCP on an IPv4 or IPv6 address ("::" takes IPv4 as well, "*" means "::"), or a

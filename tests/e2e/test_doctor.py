@@ -14,7 +14,7 @@ from harness.certificates import Authority, Certificate
 from harness.pgweir import environment, binary
 
 PACKAGED = Path(__file__).resolve().parents[2] / "packaging/postgres"
-OK, WARN, FAIL, CONFIG = 0, 2, 3, 78
+OK, START_FAILED, WARN, FAIL, CONFIG = 0, 1, 2, 3, 78
 STORE_TIMEOUT = "5s"  # where the store is to answer, on a machine that is busy with the other tests
 SECRETS = ("s1de", "s3cret", "r3dis")
 HBA = """\
@@ -298,6 +298,46 @@ class Doctor(PgweirCase):
         weir = self.weir(listen={"addresses": ["127.0.0.1"], "port": self.postgres.port, "unix_socket_dir": ""})
         code, found, _ = self.visit(weir)
         self.expect(found, "port: clients", "fail", "already in use")
+
+    def test_the_port_of_http_is_taken(self):
+        other = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(other.close)
+        http = {"port": other.getsockname()[1], "addresses": ["127.0.0.1"]}
+        weir = self.weir(http=http)
+        code, found, _ = self.visit(weir)
+        self.assertEqual(code, FAIL)
+        self.expect(found, "port: http", "fail", "already in use", "change http.port")
+        self.expect_no_start(weir, "already in use", "change http.port")
+
+    def test_the_file_of_the_audit_stream(self):
+        parent = machine.scratch("audit")
+        machine.own(parent, 0o755)
+        folder = parent / "made"
+        code, found, done = self.visit(self.weir(audit={"target": str(folder / "audit.json")}))
+        self.assertEqual(code, OK, done.stdout)
+        self.expect(found, "audit: file", "ok", "can be written")
+        self.assertFalse(folder.exists())  # it has only looked
+        weir = self.weir(audit={"target": "/no-such-folder/deep/audit.json"})
+        code, found, _ = self.visit(weir)
+        self.assertEqual(code, FAIL)
+        self.expect(
+            found, "audit: file", "fail", "Permission denied", "create the folder /no-such-folder/deep", "audit.target"
+        )
+        self.expect_no_start(weir, "audit.target")
+
+    def expect_no_start(self, weir, *words):
+        done = subprocess.run(
+            machine.as_system_user([binary(), "--config", weir.config_path]),
+            cwd=weir.dir,
+            env=environment({"HOME": str(weir.dir)}),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        self.assertEqual(done.returncode, START_FAILED, done.stdout)
+        for word in words:
+            self.assertIn(word, done.stderr)
 
     def test_ports_of_a_pgweir_that_runs(self):
         http = machine.free_port()

@@ -12,8 +12,8 @@ using namespace pgweir;
 using namespace pgweir::net;
 
 namespace {
-std::string error_of(const Endpoint& where) {
-  const auto fd = open_listener(where);
+std::string error_of(const Endpoint& where, const ListenOptions& options = {}) {
+  const auto fd = open_listener(where, options);
   if (fd) ::close(*fd);
   return fd ? "" : fd.error().message;
 }
@@ -28,6 +28,8 @@ TEST_CASE("a listener that cannot be opened says where, why and what to do") {
   CHECK(error_of({"127.0.0.1", port}) == "listen on 127.0.0.1:" + std::to_string(port) +
                                              ": address already in use; stop the other program or change "
                                              "listen.port");
+  CHECK_THAT(error_of({"127.0.0.1", port}, {.port_setting = "http.port"}),
+             Catch::EndsWith("; stop the other program or change http.port"));
   CHECK_THAT(error_of({"192.0.2.1", 5432}),
              Catch::StartsWith("listen on 192.0.2.1:5432: this machine does not have the address; "));
   CHECK_THAT(error_of({"my.host", 5432}), Catch::StartsWith("listen on my.host:5432: not an IP address; "));

@@ -258,6 +258,21 @@ TEST_CASE("connections, clocks, stores and ports") {
         "fail: cannot listen on ::1:1: in use; stop it");
 }
 
+TEST_CASE("a file that cannot be opened names what to do") {
+  struct Row {
+    doctor::FileFacts facts;
+    const char* said;
+  };
+  const Row rows[] = {
+      {{"/a/b", "", ""}, "ok: /a/b can be written"},
+      {{"/a/b", "/a", ""}, "ok: /a/b can be written"},  // the start makes it
+      {{"/a/b", "", "no"}, "fail: cannot open /a/b (no): let this user write there, or change x.y"},
+      {{"/a/b", "/a", "no"},
+       "fail: cannot open /a/b (no): create the folder /a for this user, or change x.y"},
+  };
+  for (const Row& row : rows) CHECK(said(judge_file("c", row.facts, "x.y")) == row.said);
+}
+
 TEST_CASE("what the machine allows is compared with what may be needed") {
   HostFacts facts;
   facts.files_most = 1000;
