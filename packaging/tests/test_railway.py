@@ -81,10 +81,12 @@ class Railway(unittest.TestCase):
         self.assertNotIn("ADMINS", steps)
 
     def test_the_steps_choose_a_tier(self):
-        """By itself DATABASE_URL's database is `free`, whose ceilings are for whoever pays nothing."""
+        """By itself DATABASE_URL's database is `free`, whose ceilings are for whoever pays nothing; `pro` keeps a
+        Postgres awake that is to sleep."""
         steps = re.search(r"## From zero to psql\n(.*?)\n## ", (FOLDER / "README.md").read_text(), re.S)[1]
         variables = dict(re.findall(r"^ *([A-Z_]+)=(.*)$", steps, re.M))
-        self.assertEqual(set(variables), {"DATABASE_URL", "PORT", "PGWEIR_POOL__DEFAULT_TIER"})
+        idle = "PGWEIR_TIERS__PRO__SERVER_IDLE_TIMEOUT"
+        self.assertEqual(set(variables), {"DATABASE_URL", "PORT", "PGWEIR_POOL__DEFAULT_TIER", idle})
         done = self.check({name: REFERENCES.get(value, value) for name, value in variables.items()})
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("pool.default_tier = pro  # environment\n", done.stdout)
