@@ -14,13 +14,17 @@ std::optional<Breaker::State> NotedBreaker::note(Breaker::Outcome outcome, Time 
   const Breaker::State before = core.state();
   core.note(outcome, now);
   if (outcome == Breaker::Outcome::Failed || outcome == Breaker::Outcome::Died) last_error = error;
+  if (before == Breaker::State::Closed && core.state() == Breaker::State::Open) {
+    opening_failures = core.failures(now);
+    opening_volume = core.volume(now);
+  }
   return core.state() == before ? std::nullopt : std::optional(core.state());
 }
 
 BreakerView NotedBreaker::view(Time now) const {
-  return {core.state(),  core.ordered(), core.failures(now), core.volume(now),
-          core.opened(), core.failed(),  rejected,           core.try_at(now, Breaker::Patience::FailsFast),
-          last_error};
+  return {core.state(),  core.ordered(),   core.failures(now), core.volume(now),
+          core.opened(), core.failed(),    rejected,           core.try_at(now, Breaker::Patience::FailsFast),
+          last_error,    opening_failures, opening_volume};
 }
 
 void BackendBreaker::set_rules(const Breaker::Rules& rules) {

@@ -34,6 +34,7 @@ struct BreakerView {
   std::uint64_t rejected = 0;              // of a backend: those of its databases and users are among them
   Time next_try{};                         // for who fails fast; kNever: when ordered
   std::string last_error;
+  std::uint32_t opening_failures = 0, opening_volume = 0;  // what opened it last, if no order did
 };
 
 // A breaker and the last thing that has failed.
@@ -45,6 +46,7 @@ struct NotedBreaker {
 
   Breaker core;
   std::string last_error;
+  std::uint32_t opening_failures = 0, opening_volume = 0;
   std::uint64_t rejected = 0;
 };
 

@@ -124,7 +124,7 @@ Error BackendGate::refusal() const {
     return error;
   }
   error.detail = fmt::format("{} of the last {} logins and servers have failed, the last one with: {}",
-                             view.failures, view.volume, view.last_error);
+                             view.opening_failures, view.opening_volume, view.last_error);
   const double left = static_cast<double>(std::max(view.next_try - now, Duration::zero()).count()) / 1e6;
   error.hint = fmt::format("Try again in {:.1f}s: the next connection is tried by then.", left);
   return error;

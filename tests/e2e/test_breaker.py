@@ -19,6 +19,7 @@ host all all 127.0.0.1/32 trust
 """
 VOLUME = 5
 OPEN_SECONDS = 2
+WINDOW_SECONDS = 3  # long enough for VOLUME logins on a busy machine
 DOWN_SECONDS = 5
 FAST_SECONDS = 0.001
 
@@ -283,6 +284,16 @@ class Breaker(PgweirCase):
     def tenant_scraped(self, weir, tenant):
         series = self.series(weir, "pgweir_tenant_breaker_state")
         return {labels.split('tenant="')[1].split('"')[0]: value for labels, value in series.items()}.get(tenant)
+
+    def test_why_it_is_open_is_told_for_as_long_as_it_is(self):
+        weir = self.weir(breaker_window=f"{WINDOW_SECONDS}s", breaker_open_time="1min")
+        for _ in range(VOLUME):
+            self.assertEqual(self.login_error(weir, "nowhere")["C"], "3D000")
+        time.sleep(WINDOW_SECONDS * 1.2)
+        error = self.login_error(weir, "nowhere")
+        self.assertEqual(error["C"], "57P03")
+        self.assertIn(f"{VOLUME} of the last {VOLUME} logins and servers have failed", error["D"])
+        self.assertIn('database "nowhere" does not exist', error["D"])
 
     def test_orders_for_one_tenant(self):
         weir = self.weir()

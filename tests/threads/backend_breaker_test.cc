@@ -37,6 +37,56 @@ TEST_CASE("a backend's settings are the rules of its breaker") {
   CHECK(breaker_rules(backend, milliseconds(200)).hosts_change);
 }
 
+TEST_CASE("what opened a breaker is known for as long as it is open") {
+  constexpr Breaker::Rules kRules{.least_volume = 4};
+  // What happens after so many seconds, and what is to be told then.
+  struct Step {
+    int after_s;
+    Outcome outcome;
+    State state;
+    std::uint32_t failures, volume;
+  };
+  const Step steps[] = {
+      {0, Outcome::Worked, State::Closed, 0, 0},
+      {0, Outcome::Failed, State::Closed, 0, 0},
+      {1, Outcome::Failed, State::Closed, 0, 0},
+      {2, Outcome::Failed, State::Open, 3, 4},
+      {3, Outcome::Died, State::Open, 3, 4},      // those that end one by one opened nothing
+      {25, Outcome::Nothing, State::Open, 3, 4},  // the window is empty
+      {40, Outcome::Failed, State::Open, 3, 4},   // a probe
+      {80, Outcome::Worked, State::Closed, 3, 4},
+      {81, Outcome::Failed, State::Closed, 3, 4},
+      {81, Outcome::Failed, State::Closed, 3, 4},
+      {81, Outcome::Failed, State::Open, 3, 4},  // the next time: of three that failed and one that worked
+      {120, Outcome::Worked, State::Closed, 3, 4},
+      {140, Outcome::Died, State::Closed, 3, 4},
+      {140, Outcome::Died, State::Closed, 3, 4},
+      {140, Outcome::Died, State::Closed, 3, 4},
+      {140, Outcome::Failed, State::Open, 4, 4},
+  };
+  NotedBreaker own(1);
+  own.core.set_rules(kRules);
+  BackendBreaker shared(1);
+  shared.set_rules(kRules);
+  for (const Step& step : steps) {
+    CAPTURE(step.after_s);
+    const Time now = kStart + seconds(step.after_s);
+    const bool probe = step.after_s >= 40 && shared.view(now).state == State::Open;
+    if (probe) {
+      REQUIRE(own.core.begin(now, Patience::Waits));
+      REQUIRE(shared.begin(now, Patience::Waits).first);
+    }
+    own.note(step.outcome, now, "refused");
+    shared.note(step.outcome, now, "refused");
+    for (const BreakerView& view : {own.view(now), shared.view(now)}) {
+      CHECK(view.state == step.state);
+      CHECK(view.opening_failures == step.failures);
+      CHECK(view.opening_volume == step.volume);
+    }
+  }
+  CHECK(own.view(kStart + seconds(160)).volume == 0);
+}
+
 TEST_CASE("a change of state is told once") {
   BackendBreaker breaker(1);
   breaker.set_rules({.least_volume = 2});
