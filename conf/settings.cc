@@ -89,7 +89,9 @@ constexpr std::array kSettings{
     ConfigRow{"server.silence_max", &Config::server_silence_max, Form::Plain, 0, kHourMs, kReload,
               "How long Postgres's machine may acknowledge nothing of what it was sent, or answer no probe "
               "while the answer to a request is awaited, before its connection is given up "
-              "(TCP_USER_TIMEOUT, and keepalive in whole seconds for requests that have run for a second). "
+              "(TCP_USER_TIMEOUT, which is told 500 ms less, or half of it, since the kernel counts from "
+              "when it sends something again; and keepalive in whole seconds for requests that have run "
+              "for a second). "
               "It may be silent for as long as it works: its kernel answers. Only in a login, before our "
               "password is out, "
               "is it not waited for longer: for its first word, in the TLS handshake, for the way that it "

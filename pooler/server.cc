@@ -447,7 +447,8 @@ void Server::watch(bool awaited) {
   if (awaited && config.server_silence_max.count() == 0) return;
   watched_ = awaited;
   if (!stream_) return;
-  // The kernel gives up at the first probe that comes silence_max after the last sign of life.
+  // The kernel gives up at the first probe, one a second, that comes TCP_USER_TIMEOUT after the last sign of
+  // life.
   constexpr int kProbes = 2;
   const auto seconds = std::chrono::floor<std::chrono::seconds>(config.server_silence_max / kProbes).count();
   stream_->keep_alive(awaited ? net::Keepalive{std::max(1, static_cast<int>(seconds)), 1}

@@ -47,7 +47,7 @@ class Listener {
 struct SocketOptions {
   Keepalive keepalive;
   // How long the peer's machine may acknowledge nothing, SYN included, or answer no question whether it is
-  // there. 0: as the kernel will.
+  // there, by and large: the kernel does not look all the time. 0: as the kernel will.
   std::chrono::milliseconds silence_max{15'000};
 };
 

@@ -4,6 +4,7 @@
 #include <netdb.h>
 #include <netinet/tcp.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "pooler/base/check.h"
@@ -22,9 +23,18 @@ void set_option(int fd, int level, int name, auto value) {
   setsockopt(fd, level, name, &value, sizeof value);
 }
 
+// The kernel counts from when it has sent something again that is not acknowledged: nearly half a second and
+// the way there and back after it was sent first. With more than that taken off, what is sent again shortly
+// before the end would not be. Probes, sent by whole seconds, end a connection at the same one as without.
+constexpr std::chrono::milliseconds kSentAgainFirst{500};
+
+unsigned user_timeout(std::chrono::milliseconds silence_max) {
+  return static_cast<unsigned>((silence_max - std::min(kSentAgainFirst, silence_max / 2)).count());
+}
+
 void set_options(int fd, const SocketOptions& options) {
   set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<unsigned>(options.silence_max.count()));
+  set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, user_timeout(options.silence_max));
   // What a network has lost that was away for a while is sent again soon after it is back. Without a
   // silence_max it is the number of times that ends a connection, which has to last for as long as it did.
   if (options.silence_max.count() > 0) set_option(fd, IPPROTO_TCP, kTcpRtoMaxMs, kSentAgainMs);

@@ -157,7 +157,7 @@ TEST_CASE("outgoing connections notice a dead machine, and neither side waits to
   CHECK(option(out, IPPROTO_TCP, TCP_KEEPIDLE) == 30);
   CHECK(option(out, IPPROTO_TCP, TCP_KEEPINTVL) == 10);
   CHECK(option(out, IPPROTO_TCP, TCP_KEEPCNT) == 3);
-  CHECK(option(out, IPPROTO_TCP, TCP_USER_TIMEOUT) == 15000);
+  CHECK(option(out, IPPROTO_TCP, TCP_USER_TIMEOUT) == 14500);
   CHECK(option(in, IPPROTO_TCP, TCP_NODELAY) == 1);
   CHECK(option(in, SOL_SOCKET, SO_KEEPALIVE) == 1);
   CHECK((fcntl(in, F_GETFD) & FD_CLOEXEC) != 0);
@@ -165,7 +165,7 @@ TEST_CASE("outgoing connections notice a dead machine, and neither side waits to
   silent.stream = net.loop->connect(net.here, silent, {.keepalive = {0, 0}, .silence_max = 5s});
   REQUIRE(net.until([&] { return silent.connected == 1; }));
   CHECK(option(descriptor_of(silent.stream->local().port), SOL_SOCKET, SO_KEEPALIVE) == 0);
-  CHECK(option(descriptor_of(silent.stream->local().port), IPPROTO_TCP, TCP_USER_TIMEOUT) == 5000);
+  CHECK(option(descriptor_of(silent.stream->local().port), IPPROTO_TCP, TCP_USER_TIMEOUT) == 4500);
   client.stream->keep_alive({2, 1});
   CHECK(option(out, IPPROTO_TCP, TCP_KEEPIDLE) == 2);
   CHECK(option(out, IPPROTO_TCP, TCP_KEEPINTVL) == 1);
