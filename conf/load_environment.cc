@@ -182,8 +182,18 @@ void Loader::take_variable(const Environment& environment, const std::string& na
 }
 
 void Loader::maybe_misspelt(const std::string& name) {
+  std::string word = lower(std::string_view(name).substr(kPrefix.size()));
+  if (word.ends_with("_file")) word.resize(word.size() - 5);
+  if (word == "config") return complain(of_environment(), name, "is not read; name the file by --config");
+  if (std::find(kRowSections.begin(), kRowSections.end(), word) != kRowSections.end())
+    return complain(
+        of_environment(), name,
+        "is not read; name a row and a field: " + std::string(kPrefix) + upper(word) + "__<NAME>__<FIELD>");
   for (const auto& setting : settings()) {
     const std::string right = environment_name(setting.key);
+    if (setting.key.starts_with(word + "."))
+      return complain(of_environment(), name,
+                      "is not read; name a setting: " + std::string(kPrefix) + upper(word) + "__<SETTING>");
     std::string flat = right;
     flat.erase(flat.find("__"), 1);
     if (name == flat) {

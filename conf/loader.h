@@ -106,8 +106,8 @@ class Loader {
   void take_platform_variables(const Environment& environment, const std::string& tenant);
   void take_redis_url(const Environment& environment);
   void take_variable(const Environment& environment, const std::string& name, const std::string& value);
-  // Names with one '_' too few are a mistake; others may be those that a container platform sets for a
-  // service that is called pgweir.
+  // Names with one '_' too few are a mistake, and so are those of a whole section or of the file; others may
+  // be those that a container platform sets for a service that is called pgweir.
   void maybe_misspelt(const std::string& name);
   template <class Rows>
   static std::string row_name(const Rows& rows, std::string_view spelled);
