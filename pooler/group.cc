@@ -315,6 +315,8 @@ void Group::routines_read(Server& server) {
   if (books.routines.overflowed())
     worker_.log().warn("too many functions of users: every statement may do anything",
                        {{"backend", key_.backend}, {"database", key_.database}, {"user", key_.user}});
+  books.routines.ended(worker_.loop().now());
+  worker_.routines_read(*this);
   if (books.routines.surprised()) clean_all();
   settle(server);
   serve();

@@ -107,6 +107,17 @@ void RoutineBook::wait_no_longer() {
   if (state_ == State::Awaited) move_to(State::Blind);
 }
 
+void RoutineBook::ended(Time now) {
+  if (state_ != State::Read) return;
+  const Duration took = now - started_at_;
+  due_at_ = std::max(due_at_, started_at_ + std::min<Duration>(kShare * took, kFreshMost));
+}
+
+void RoutineBook::confirm(const RoutineBook& other) {
+  if (state_ != State::Read || other.state_ != State::Read || fingerprint_ != other.fingerprint_) return;
+  due_at_ = std::max(due_at_, other.due_at_);
+}
+
 std::string RoutineBook::start(Time now) {
   step_ = Step::Fingerprint;
   started_at_ = now;

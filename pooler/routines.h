@@ -40,6 +40,9 @@ class RoutineBook {
  public:
   // How long what was read is believed where nobody changes definitions through this group.
   static constexpr Duration kFresh = std::chrono::seconds(30);
+  // ... and so many times what the last reading took, up to so long: the catalogs may be large.
+  static constexpr int kShare = 50;
+  static constexpr Duration kFreshMost = std::chrono::minutes(10);
   // So long between two readings for the sake of what others change, who may do it without end.
   static constexpr Duration kPause = std::chrono::seconds(1);
   // Behind the second failure in a row; twice as long behind each of the next, up to the latter.
@@ -66,6 +69,10 @@ class RoutineBook {
   // made, or of another one, for whose sake nobody waits.
   enum class By : std::uint8_t { Own, Others };
   void definitions_changed(By by);
+  // The reading is over.
+  void ended(Time now);
+  // Another role's book of the same database has been read: what both find the same is as fresh here.
+  void confirm(const RoutineBook& other);
   // The reading takes too long to be waited for any more. It may go on.
   void wait_no_longer();
   // Another number says that functions were made meanwhile.

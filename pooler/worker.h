@@ -123,6 +123,8 @@ class Worker final : public net::Acceptor {
   void send_cancel(Server& server, std::function<void()> done);
   // Functions or the like were made in the database of this group.
   void definitions_changed(const GroupKey& key);
+  // By a group; others of its database need not ask for the same so soon.
+  void routines_read(const Group& by);
   // On all workers: servers that began otherwise than sessions do now are replaced as they come free.
   void renew_servers(const GroupKey& by, NewStarts whose);
   // Ends the process behind a server that is about to close, by the side role. False: there is none.

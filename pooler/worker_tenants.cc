@@ -251,6 +251,12 @@ void Worker::definitions_changed(const GroupKey& where) {
       group->definitions_changed(key.user == where.user ? RoutineBook::By::Own : RoutineBook::By::Others);
 }
 
+void Worker::routines_read(const Group& by) {
+  for (auto& [key, group] : groups_.by_key())
+    if (group.get() != &by && key.backend == by.key().backend && key.database == by.key().database)
+      group->books.routines.confirm(by.books.routines);
+}
+
 void Worker::renew_servers(const GroupKey& by, NewStarts whose) {
   const auto concerned = [=, backend = by.backend, database = by.database,
                           user = by.user](const GroupKey& key) {

@@ -186,6 +186,30 @@ TEST_CASE("it is read when it is stale, and again after a while") {
   CHECK_FALSE(book.due(start));
 }
 
+TEST_CASE("what takes long to read is read less often, and once for all roles of a database") {
+  const Time start{std::chrono::seconds(100)};
+  for (const auto& [took, fresh] :
+       {std::pair<Duration, Duration>{std::chrono::milliseconds(5), RoutineBook::kFresh},
+        {std::chrono::seconds(2), std::chrono::seconds(100)},
+        {std::chrono::seconds(20), RoutineBook::kFreshMost}}) {
+    RoutineBook book = followed(), same = followed(), other = followed(), unread = followed();
+    read(book, "0 1", {}, {}, start);
+    read(same, "0 1", {}, {}, start - std::chrono::seconds(20));
+    read(other, "0 2", {}, {}, start - std::chrono::seconds(20));
+    book.ended(start + took);
+    for (RoutineBook* each : {&same, &other, &unread}) each->confirm(book);
+    for (const RoutineBook* each : {&book, &same}) {
+      CHECK_FALSE(each->due(start + fresh - Duration(1)));
+      CHECK(each->due(start + fresh));
+    }
+    CHECK(other.due(start + std::chrono::seconds(10)));
+    CHECK(unread.due(start));
+    // A change is heeded all the same.
+    same.definitions_changed(By::Own);
+    CHECK(same.due(start));
+  }
+}
+
 TEST_CASE("a reading tells whether it found what nobody here has made") {
   RoutineBook book = followed();
   read(book, "4 99", kBodies, kUsers);
