@@ -82,6 +82,9 @@ class Functions(PgweirCase):
             },
             users={"app": "s3cret", "admin": "adm1n"},
         )
+        # A busy machine may take longer to read them than anybody is kept waiting.
+        with self.connect() as probe:
+            wait_until(lambda: self.value(probe, "select become('read')") and self.who(probe), what="functions read")
         self.mine, self.other = self.connect(), self.connect()
 
     def connect(self, **options):
