@@ -386,7 +386,9 @@ std::optional<protocol::SqlChanges> SessionCore::changes_by_names(const ClientTe
 // for which there is no room; what no name tells is cleaned away then.
 Pins SessionCore::note_routines(const protocol::SqlEffects& effects, const ClientText& text) {
   if (books_->routines.empty()) return 0;
-  auto changes = changes_by_names(text, strings_of(effects));
+  // A replication connection keeps its server for life: what nobody has read reaches nobody else.
+  auto changes = changes_by_names(text, strings_of(effects),
+                                  walsender() ? RoutineBook::Told::Named : RoutineBook::Told::All);
   if (!changes) return 0;
   const std::vector<std::string>& held = guard_->names();
   const bool raises = changes->any_setting || changes->opaque ||

@@ -199,3 +199,12 @@ TEST_CASE("nothing of ours is ever sent to a walsender") {
     CHECK(client.sent() == "Q:" + std::string(sql) + " Q:select 1");
   }
 }
+
+TEST_CASE("what functions do that nobody has read is no reason to refuse a walsender's SQL") {
+  Place place;
+  place.books.routines.follow(true);
+  Replica client(with_ceilings(place));
+  client.linked();
+  CHECK(client.says(query("select current_setting('work_mem')")).empty());
+  CHECK(client.sent() == "Q:select current_setting('work_mem')");
+}
