@@ -11,8 +11,8 @@
 
 namespace pgweir {
 
-enum class Teller : std::uint8_t { Server, Ourselves };      // whose words the error has
-enum class Stage : std::uint8_t {  // how far the login had come
+enum class Teller : std::uint8_t { Server, Ourselves };  // whose words the error has
+enum class Stage : std::uint8_t {                        // how far the login had come
   Unknown,
   Challenged,     // Postgres has said how this user is to prove itself
   Authenticated,  // it knows who asks

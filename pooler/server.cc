@@ -186,9 +186,7 @@ void Server::obey(ServerLogin::Out& out) {
   }
 }
 
-Stage Server::stage() const {
-  return login_ ? login_->stage() : Stage::Unknown;
-}
+Stage Server::stage() const { return login_ ? login_->stage() : Stage::Unknown; }
 
 // A Postgres before 14.
 void Server::ask_role() {
