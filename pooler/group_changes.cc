@@ -10,6 +10,8 @@
 namespace pgweir {
 
 namespace {
+constexpr std::chrono::seconds kRenewPause{1};
+
 // Whether a connection made by `a` is one that `b` would make.
 bool same_way_in(const conf::Backend& a, const conf::Backend& b) {
   const auto way = [](const conf::Backend& backend) {
@@ -27,10 +29,14 @@ void Group::close_idle() {
   for (auto& [id, server] : servers_) server->expires = std::min(server->expires, now);
 }
 
+// Once a second at most: whoever alters his own role without end shares its servers with others.
 void Group::renew_servers() {
-  renewed_at_ = worker_.loop().now();  // those that log in now may have begun already
-  close_idle();
+  const Time now = worker_.loop().now();
   books.settings.forget_baseline();
+  if (renewed_at_ > now) return;  // those that begin until then are replaced with the others
+  renewed_at_ = std::max(now, renewed_at_ + kRenewPause);
+  for (auto& [id, server] : servers_) server->expires = std::min(server->expires, renewed_at_);
+  tick();
 }
 
 void Group::leave_hosts(const std::function<bool(const net::Endpoint&)>& these) {

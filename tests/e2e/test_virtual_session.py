@@ -438,31 +438,44 @@ class SequencesByNumber(VirtualSession):
 
 
 class Starts(VirtualSession):
-    """What sessions begin with is altered: servers that began otherwise are replaced."""
+    """What sessions begin with is altered: servers that began otherwise are replaced, once a second at most."""
+
+    def comes_to(self, value, *clients):
+        def everywhere():
+            return all(self.value(one, "show lock_timeout") == value for _ in range(2 * SERVERS) for one in clients)
+
+        wait_until(everywhere, what=f"{value} on all servers")
 
     def test_by_the_user_itself(self):
         with self.connect() as one, self.connect() as other:
             one.execute("alter role app set lock_timeout = '77s'; alter role app set datestyle = 'ISO, DMY'")
-            for client in (one, other):
-                wait_until(lambda: self.value(client, "show lock_timeout") == "77s", what="the new value")
-            for _ in range(3 * SERVERS):
-                for client in (one, other):
-                    self.assertEqual(self.value(client, "select current_setting('lock_timeout')"), "77s")
+            self.comes_to("77s", one, other)
             with self.connect() as late:
                 self.assertEqual(late.info.parameter_status("DateStyle"), "ISO, DMY")
                 late.execute("alter role app reset all")
-            wait_until(lambda: self.value(one, "show lock_timeout") == "0", what="the former value")
+            self.comes_to("0", one, other)
 
     def test_by_a_superuser(self):
         with self.connect() as one, self.connect("boss") as boss:
             one.execute("select 1")
             for order in ("role app", "database app", "role all", "role app in database app"):
                 boss.execute(f"alter {order} set lock_timeout = '78s'")
-                wait_until(lambda: self.value(one, "show lock_timeout") == "78s", what=order)
-                for _ in range(2 * SERVERS):
-                    self.assertEqual(self.value(one, "show lock_timeout"), "78s", order)
+                self.comes_to("78s", one)
                 boss.execute(f"alter {order} reset lock_timeout")
-                wait_until(lambda: self.value(one, "show lock_timeout") == "0", what=order)
+                self.comes_to("0", one)
+
+    def test_without_end(self):
+        """Who shares the user goes on with his servers for a second."""
+        with self.connect() as one:
+            before = self.weir.log().count('"message":"server connected"')
+            begun = time.monotonic()
+            for n in range(300):
+                one.execute(f"alter role app set lock_timeout = {n + 1000}")
+            seconds = time.monotonic() - begun
+            made = self.weir.log().count('"message":"server connected"') - before
+            self.assertLessEqual(made, (seconds + 2) * (SERVERS + 1))
+            one.execute("alter role app reset all")
+            self.comes_to("0", one)
 
 
 class Superusers(VirtualSession):
