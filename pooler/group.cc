@@ -517,6 +517,7 @@ void Group::watch_lent() {
     if (!server->session) continue;
     lent = true;
     server->session->watch_server();
+    if (server->watched()) worker_.seek_host(*server);
   }
   if (lent) worker_.loop().arm(watch_, worker_.loop().now() + kWatchEvery);
 }

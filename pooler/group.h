@@ -132,6 +132,9 @@ class Group : public ListLink<Group> {
   void renew_servers();                 // sessions begin otherwise from now on
   // RECONNECT for connections to these hosts.
   void leave_hosts(const std::function<bool(const net::Endpoint&)>& these);
+  // Those of one that answers nothing are given up, whatever they are at.
+  void lose_host(const net::Endpoint& lost);
+  bool awaits(const net::Endpoint& host) const;  // an answer of some server there, for long
   void close_unused();  // also those that log in or are being cleaned: the end has come
   // The worker has a new snapshot. Servers that would be made differently now, or are too old or too many by
   // the new settings, are replaced or closed: idle ones now, others as they come free.

@@ -54,6 +54,21 @@ void Group::leave_hosts(const std::function<bool(const net::Endpoint&)>& these) 
   if (left) books.settings.forget_baseline();
 }
 
+void Group::lose_host(const net::Endpoint& lost) {
+  leave_hosts([&lost](const net::Endpoint& host) { return host == lost; });
+  for (auto& [id, server] : servers_) {
+    const bool works = server->place == Server::Place::Lent || server->place == Server::Place::Settling;
+    if (works && server->host() == lost)
+      server->lose("its host does not answer, and another one is the primary now");
+  }
+}
+
+bool Group::awaits(const net::Endpoint& host) const {
+  return std::any_of(servers_.begin(), servers_.end(), [&host](const auto& entry) {
+    return entry.second->watched() && entry.second->host() == host;
+  });
+}
+
 void Group::begin_move() {
   withdraw();
   pause_changed();

@@ -216,10 +216,7 @@ void Server::logged_in(HostRole found) {
   switch (worker.shared().hosts(backend).worked(endpoint_, found, dialling_->round)) {
     case HostBook::Found::Late: return will_not_do("was the primary before the present one");
     case HostBook::Found::Same: break;
-    case HostBook::Found::Moved:
-      worker.log().warn("host changed", {{"backend", backend}, {"host", net::text(endpoint_)}});
-      for (Worker* each : worker.shared().workers)
-        each->loop().post([each, backend, host = endpoint_] { each->host_moved(backend, host); });
+    case HostBook::Found::Moved: tell_host_moved(worker, backend, endpoint_);
   }
   worker.loop().disarm(deadline_);
   dialling_.reset();
@@ -331,7 +328,7 @@ void Server::on_drained() {
 }
 
 void Server::on_closed(const net::Closed& why) {
-  const std::string error = why.error.empty() ? "server closed the connection" : why.error;
+  const std::string error = why.error.empty() ? why_closed : why.error;
   switch (place) {
     case Place::Starting:
       if (!dialling_->moves_on)

@@ -66,6 +66,11 @@ class Server final : public net::Handler, public ListLink<Server> {
   // cancel it.
   void close();
   void terminated() { stream_->reset(); }
+  // Given up without a goodbye: what its client awaits fails.
+  void lose(const char* why) {
+    why_closed = why;
+    stream_->reset();
+  }
 
   ServerCore core;
   Place place = Place::Starting;

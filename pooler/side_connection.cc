@@ -25,8 +25,12 @@ ServerCredentials side_credentials(const conf::Backend& settings) {
 }  // namespace
 
 SideConnection::To SideConnection::role_on(const BackendView& backend, const net::Endpoint& host) {
-  return {host, backend.tls, side_policy(backend), side_credentials(backend.settings),
-          backend.settings.side_database};
+  return {host,
+          backend.tls,
+          side_policy(backend),
+          side_credentials(backend.settings),
+          backend.settings.side_database,
+          kPatience};
 }
 
 SideConnection::SideConnection(net::Loop& loop, Derivations& derivations, To to, std::string nonce,
@@ -36,15 +40,17 @@ SideConnection::SideConnection(net::Loop& loop, Derivations& derivations, To to,
       over_(std::move(over)),
       endpoint_(std::move(to.host)),
       tls_(std::move(to.tls)),
+      patience_(to.patience),
       login_(to.policy, std::move(to.credentials), std::move(to.database), std::move(nonce),
              {{"application_name", "pgweir"}}),
       deadline_(this,
                 [](void* self) {
-                  static_cast<SideConnection*>(self)->give_up(
-                      {sqlstate::kConnectionFailure, "no answer over the side connection", {}, {}});
+                  auto& side = *static_cast<SideConnection*>(self);
+                  side.timed_out_ = true;
+                  side.give_up({sqlstate::kConnectionFailure, "no answer over the side connection", {}, {}});
                 }),
       self_(std::make_shared<SideConnection*>(this)) {
-  loop_.arm(deadline_, loop_.now() + kPatience);
+  loop_.arm(deadline_, loop_.now() + patience_);
   stream_ = loop_.connect(endpoint_, *this);
 }
 
@@ -102,7 +108,7 @@ void SideConnection::send_next() {
   }
   protocol::put_query(out, questions_.front().sql);
   stream_->write(out);
-  loop_.arm(deadline_, loop_.now() + kPatience);
+  loop_.arm(deadline_, loop_.now() + patience_);
 }
 
 void SideConnection::on_bytes(Bytes in) {

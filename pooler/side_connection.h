@@ -4,7 +4,7 @@
 //   Login -> Open -> Closing
 //
 // It opens when it is made, asks one question after the other, and closes when none is left. A question that
-// waits longer than kPatience, its login included, closes it, and all that are left are answered by why.
+// waits longer than its patience, its login included, closes it, and all that are left are answered by why.
 #pragma once
 
 #include <deque>
@@ -35,6 +35,7 @@ class SideConnection final : public net::Handler {
     ServerLogin::Policy policy;
     ServerCredentials credentials;
     std::string database;
+    Duration patience = kPatience;
   };
   // The side role to one of the backend's hosts.
   static To role_on(const BackendView& backend, const net::Endpoint& host);
@@ -49,6 +50,8 @@ class SideConnection final : public net::Handler {
   // May be asked as long as it is not closing. `sql` is one statement.
   void ask(std::string sql, Done done);
   bool closing() const { return state_ == State::Closing; }
+  // It was closed because no answer came.
+  bool timed_out() const { return timed_out_; }
 
  private:
   enum class State : std::uint8_t { Login, Open, Closing };
@@ -69,11 +72,13 @@ class SideConnection final : public net::Handler {
   std::function<void()> over_;
   net::Endpoint endpoint_;
   std::shared_ptr<net::TlsContext> tls_;
+  const Duration patience_;
   ServerLogin login_;
   SideAnswers answers_;
   std::deque<Question> questions_;  // the first one is asked while Open
   Error why_closed_;
   State state_ = State::Login;
+  bool timed_out_ = false;
   net::Timer deadline_;
   std::shared_ptr<SideConnection*> self_;  // null once this is gone: keys are derived elsewhere
   std::unique_ptr<net::Stream> stream_;

@@ -9,6 +9,7 @@
 #include "pooler/cancel.h"
 #include "pooler/client_login.h"
 #include "pooler/console.h"
+#include "pooler/net/address.h"
 #include "pooler/tier_control.h"
 #include "protocol/base64.h"
 #include "protocol/digest.h"
@@ -375,6 +376,34 @@ void Worker::host_silent(const std::string& backend, const net::Endpoint& silent
       group->leave_hosts([&silent](const net::Endpoint& host) { return host == silent; });
 }
 
+void Worker::host_lost(const std::string& backend, const net::Endpoint& lost) {
+  for (auto& [key, group] : groups_.by_key())
+    if (key.backend == backend) group->lose_host(lost);
+}
+
+void Worker::seek_host(const Server& server) {
+  const std::string& backend = server.group().key().backend;
+  const Time now = loop_.now();
+  const Duration pause = config().server_silence_max;
+  std::erase_if(seeks_, [&](const auto& each) { return each->over() && now >= each->over_since() + pause; });
+  const auto same = [&](const auto& each) {
+    return each->backend() == backend && each->host() == server.host();
+  };
+  if (draining_ || !HostSeek::possible(*this, server) || std::any_of(seeks_.begin(), seeks_.end(), same))
+    return;
+#ifdef PGWEIR_PLANT_NO_SEEK
+  return;
+#endif
+  seeks_.push_back(std::make_unique<HostSeek>(*this, server));
+}
+
+bool Worker::awaits(const std::string& backend, const net::Endpoint& host) const {
+  const auto does = [&](const auto& entry) {
+    return entry.first.backend == backend && entry.second->awaits(host);
+  };
+  return std::any_of(groups_.by_key().begin(), groups_.by_key().end(), does);
+}
+
 void Worker::begin_breakers_anew(const std::string& backend) {
   for (auto& [key, group] : groups_.by_key())
     if (key.backend == backend) group->gate().begin_anew();
@@ -602,6 +631,7 @@ bool Worker::empty() const {
   if (!sessions_.empty() || !logins_.empty() || !consoles_.empty() || !cancels_.empty() || !sides_.empty() ||
       !movers_.empty())
     return false;
+  if (std::any_of(seeks_.begin(), seeks_.end(), [](const auto& each) { return !each->over(); })) return false;
   return std::all_of(groups_.by_key().begin(), groups_.by_key().end(),
                      [](const auto& entry) { return entry.second->disconnected(); });
 }
@@ -615,6 +645,17 @@ void Worker::after_change() {
     if (leaving_ && sessions_.empty() && logins_.empty()) drain(*std::exchange(leaving_, std::nullopt));
     if (draining_ && !admits_latecomers() && empty() && on_empty) std::exchange(on_empty, nullptr)();
   });
+}
+
+void tell_host_moved(Worker& worker, const std::string& backend, const net::Endpoint& to) {
+  worker.log().warn("host changed", {{"backend", backend}, {"host", net::text(to)}});
+  for (Worker* each : worker.shared().workers)
+    each->loop().post([each, backend, to] { each->host_moved(backend, to); });
+}
+
+void tell_host_lost(Worker& worker, const std::string& backend, const net::Endpoint& host) {
+  for (Worker* each : worker.shared().workers)
+    each->loop().post([each, backend, host] { each->host_lost(backend, host); });
 }
 
 }  // namespace pgweir

@@ -18,6 +18,7 @@
 #include "pooler/base/rng.h"
 #include "pooler/derivations.h"
 #include "pooler/groups.h"
+#include "pooler/host_seek.h"
 #include "pooler/mover.h"
 #include "pooler/net/loop.h"
 #include "pooler/session.h"
@@ -144,6 +145,12 @@ class Worker final : public net::Acceptor {
   // to all but that one, or to this one, are given up.
   void host_moved(const std::string& backend, const net::Endpoint& to);
   void host_silent(const std::string& backend, const net::Endpoint& host);
+  // It answers nothing, and another one is the primary: what is awaited of it fails.
+  void host_lost(const std::string& backend, const net::Endpoint& host);
+  // An answer of this server has been awaited for long: its host may stand still.
+  void seek_host(const Server& server);
+  // Of some server there an answer has been awaited for long.
+  bool awaits(const std::string& backend, const net::Endpoint& host) const;
   // BREAKER ... TENANT: for all users of its database.
   void order_breakers(const std::string& backend, const std::string& database, Breaker::Order order);
   const BreakerOrders& breaker_orders() const { return breaker_orders_; }
@@ -252,6 +259,7 @@ class Worker final : public net::Acceptor {
   // Null: the backend has no side role.
   SideConnection* side(const std::string& backend, const net::Endpoint& host);
   std::vector<std::unique_ptr<Mover>> movers_;
+  std::vector<std::unique_ptr<HostSeek>> seeks_;  // those that are over tell when the next one may begin
   void look_for_spare(Reclaim reclaim);
   void take_spare(Reclaim reclaim);
   void follow(Tenant& tenant, const tiers::Tenant& record);
@@ -284,5 +292,9 @@ class Worker final : public net::Acceptor {
   std::optional<Error> draining_;
   std::optional<Error> leaving_;  // the reason for a drain to come
 };
+
+// To all workers; the former is logged, too.
+void tell_host_moved(Worker& worker, const std::string& backend, const net::Endpoint& to);
+void tell_host_lost(Worker& worker, const std::string& backend, const net::Endpoint& host);
 
 }  // namespace pgweir

@@ -1,6 +1,9 @@
 """Backends that move: a primary and its standby, one of which is used, and the other when the roles change."""
 
+import contextlib
+import os
 import re
+import signal
 import threading
 import time
 import unittest
@@ -28,6 +31,7 @@ REJECT = "local all all trust\nhost all all 127.0.0.1/32 reject\n"
 LOGIN_FAILED = '"message":"server login failed"'
 RECOVERY_SECONDS = 5
 DOWN_SECONDS = 2
+FROZEN_SECONDS = 8  # until a primary that stands still is known to: its answer is awaited, and one to a login
 PGBENCH_CLIENTS = 8
 PGBENCH_SECONDS = 5
 # Rounds that may fail once there is a primary again: one may be under way, one may come too early.
@@ -82,6 +86,22 @@ class Pair(PgweirCase):
     def promote(self):
         self.standby.sql("select pg_promote()")
         self.assertEqual(self.standby.sql("select pg_is_in_recovery()"), [(False,)])
+
+    def freeze(self, postgres):
+        """Its postmaster first, which starts nobody new then. Until thawed."""
+        pids = [postgres.process.pid]
+        os.kill(pids[0], signal.SIGSTOP)
+        pids += postgres.children()
+        self.addCleanup(self.thaw, pids)
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        return pids
+
+    @staticmethod
+    def thaw(pids):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
     @staticmethod
     def port_of(client):
@@ -211,6 +231,60 @@ class Failover(Pair):
         wait_until(lambda: self.lets_in(self.primary), what="a Postgres that accepts")
         weir.console("RECONNECT")
         self.assertEqual(self.port_of(idle), self.standby.port)
+
+    def test_a_primary_that_stands_still(self):
+        """Its kernel acknowledges what comes. Clients hold all servers that there may be: no login would find the next."""
+        self.pair()
+        weir = self.weir(pool_size=2, max_server_connections=2)
+        clients = [self.client(weir) for _ in range(3)]
+        for client in clients[:2]:
+            client.query("begin")
+            self.assertEqual(self.port_of(client), self.primary.port)
+        frozen = self.freeze(self.primary)
+        ends = {}
+
+        def ask(number):
+            try:
+                ends[number] = self.port_of(clients[number])
+            except (Closed, AssertionError) as error:
+                ends[number] = str(error)
+
+        asking = [threading.Thread(target=ask, args=(number,), daemon=True) for number in range(3)]
+        for each in asking:
+            each.start()
+        time.sleep(DOWN_SECONDS)
+        self.assertEqual(ends, {})
+        self.promote()
+        promoted = time.monotonic()
+        for each in asking:
+            each.join(30)
+        recovered = time.monotonic() - promoted
+        print(f"\n  answered {recovered:.2f} s after the promotion", flush=True)
+        self.assertLess(recovered, RECOVERY_SECONDS + FROZEN_SECONDS)
+        for number in (0, 1):
+            self.assertIn("its host does not answer, and another one is the primary now", ends[number])
+        self.assertEqual(ends[2], self.standby.port)
+        self.thaw(frozen)
+        self.assertEqual(self.port_of(self.client(weir)), self.standby.port)
+        self.assertEqual(self.server_ports(weir), {self.standby.port})
+
+    def test_a_primary_that_works_for_long(self):
+        """It answers logins: nobody is disturbed, whatever another host has become."""
+        self.pair()
+        weir = self.weir(pool_size=1, max_server_connections=1)
+        client = self.client(weir)
+        self.assertEqual(self.port_of(client), self.primary.port)
+        self.promote()
+        asked = "connection authorized: user=app database=bank application_name=pgweir"
+        self.primary.sql("alter system set log_connections = on")
+        self.primary.sql("select pg_reload_conf()")
+        wait_until(lambda: self.primary.sql("show log_connections") == [("on",)], what="log_connections")
+        answer = threading.Thread(target=lambda: client.query("select pg_sleep(4)"), daemon=True)
+        answer.start()
+        wait_until(lambda: asked in self.primary.log(), what="a login that asks")
+        answer.join(30)
+        self.assertEqual(self.port_of(client), self.primary.port)
+        self.assertNotIn("host is silent", weir.log())
 
     def test_a_read_only_primary_is_passed_over(self):
         self.pair()

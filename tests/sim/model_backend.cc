@@ -44,6 +44,10 @@ void ModelBackend::on_bytes(Bytes in) {
     if (looked_at_ == 1) violation("bytes after Terminate");
     return;
   }
+  if (postgres_.frozen()) {
+    if (!in.empty()) unheard_since_ = std::min(unheard_since_, postgres_.world.now());
+    return;
+  }
   in_.append(in);
   look_at_arrivals();
   pump();
@@ -127,7 +131,7 @@ void ModelBackend::later(Duration delay) {
   waits_ = true;
   postgres_.world.after(delay, &postgres_.loop(), [&postgres = postgres_, pid = pid_] {
     ModelBackend* backend = postgres.find(pid);
-    if (!backend || !backend->waits_) return;
+    if (!backend || !backend->waits_ || postgres.frozen()) return;
     backend->waits_ = false;
     if (backend->session_ && backend->session_->busy()) {
       backend->check_held();
@@ -139,7 +143,7 @@ void ModelBackend::later(Duration delay) {
 }
 
 void ModelBackend::pump() {
-  while (!waits_ && state_ != State::Ended) {
+  while (!postgres_.frozen() && !waits_ && state_ != State::Ended) {
     if (stream_ && stream_->unsent() > kUnsentMost) return;
     if (state_ == State::Ready && session_->busy())
       return later(std::chrono::milliseconds(session_->sleep_ms()) +
@@ -253,6 +257,7 @@ void ModelBackend::end_session() {
 
 void ModelBackend::on_closed(const net::Closed&) {
   stream_.reset();
+  if (postgres_.frozen()) return;
   // A backend that is at work, or has more to read, may finish that before it notices.
   const bool goes_on =
       state_ == State::Ready && (session_->busy() || !in_.empty()) && postgres_.world.chance(50);
@@ -358,6 +363,7 @@ void ModelBackend::welcome() {
     for (const PgSession::Notified& each : session_->take_notified()) postgres_.notify(*this, each);
     tell_notifications();
   };
+  session_->in_recovery = [this] { return postgres_.standby(); };
   session_->terminate = [this](std::uint32_t pid) {
     if (!postgres_.is_side(where_)) violation("ends another process without the side role");
     return postgres_.terminate(pid);

@@ -47,6 +47,8 @@ class ModelBackend final : public net::Handler {
   Time since() const { return since_; }  // its connection was accepted
   // It has worked for a client of the pooler's.
   bool served() const { return served_; }
+  // What came first after its host was frozen; kNever: nothing, or nobody waits any more.
+  Time unheard_since() const { return stream_ ? unheard_since_ : kNever; }
   // The last token of the client for whose temporary table it is kept, between two transactions; none:
   // nobody.
   Token kept_for() const;
@@ -100,6 +102,7 @@ class ModelBackend final : public net::Handler {
   bool asking_ = false;  // a question of the pooler's has been bound and not yet executed
   std::deque<std::pair<std::uint32_t, PgSession::Notified>> notifications_;  // to be told
   bool waits_ = false;
+  Time unheard_since_ = kNever;
 };
 
 }  // namespace pgweir::sim

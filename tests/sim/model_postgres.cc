@@ -184,9 +184,16 @@ void ModelPostgres::terminate_one() {
 
 void ModelPostgres::crash() {
   world.trace("{} crashes", loop_.name());
+  frozen_ = false;
   listener_.reset();
   for (const auto& [pid, backend] : backends_) backend->die();
   sweep();
+}
+
+std::size_t ModelPostgres::awaited_since(Time then) const {
+  return static_cast<std::size_t>(std::count_if(backends_.begin(), backends_.end(), [then](const auto& each) {
+    return each.second->unheard_since() <= then;
+  }));
 }
 
 void ModelPostgres::stop() {

@@ -63,6 +63,12 @@ class ModelPostgres final : public net::Acceptor {
   void recover_until(Time when) { recovering_until_ = when; }  // logins meanwhile: 57P03
   void promote();                                              // a standby
   void demote();  // a primary that does not run: it comes back as a standby
+  // All its processes stand still until it crashes, and the kernel goes on: connections are accepted, what
+  // comes is acknowledged, and nothing is ever said.
+  void freeze() { frozen_ = true; }
+  bool frozen() const { return frozen_; }
+  // Requests that were sent to it while it was frozen, before `then`, and are still awaited.
+  std::size_t awaited_since(Time then) const;
   void kill_one();
   void terminate_one();
   bool running() const { return listener_ != nullptr; }
@@ -113,6 +119,7 @@ class ModelPostgres final : public net::Acceptor {
   std::uint64_t logins_ = 0;
   std::size_t held_most_ = 0;
   Time recovering_until_{};
+  bool frozen_ = false;
 };
 
 }  // namespace pgweir::sim

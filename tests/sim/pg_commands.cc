@@ -118,6 +118,10 @@ void PgSession::tell_statements() {
 bool PgSession::asked_by_pooler(const std::string& sql, const std::vector<std::string>& values) {
   const auto says = [&](const char* part) { return sql.find(part) != std::string::npos; };
   if (asked_for_functions(sql)) {
+  } else if (says("pg_is_in_recovery")) {
+    std::string out;
+    protocol::put_data_row(out, {in_recovery() ? "t" : "f", "off"});
+    put(std::move(out));
   } else if (says("set_config('statement_timeout', NULL, true)")) {
     row(initial_["statement_timeout"]);  // for the transaction only, in which no time passes
   } else if (says("set_config")) {

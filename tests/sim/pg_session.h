@@ -89,6 +89,8 @@ class PgSession {
   std::vector<Notified> take_notified() { return std::exchange(notified_, {}); }
   // Called between two transactions, in front of ReadyForQuery: what comes from others goes by notify().
   std::function<void()> idle;
+  // pg_is_in_recovery()
+  std::function<bool()> in_recovery = [] { return false; };
   // pg_terminate_backend()
   std::function<bool(std::uint32_t pid)> terminate;
   void notify(std::uint32_t pid, const Notified& notified);

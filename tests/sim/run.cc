@@ -21,6 +21,8 @@ constexpr std::size_t kPipelined = 3;
 // What a server is told arrives after the network's latency, each way of a hand-over, and some.
 constexpr int kWays = 3;
 constexpr Duration kInBetween = milliseconds(5);
+// A primary that stands still; and what is sent to it, until it is known to and the next one was found.
+constexpr Duration kFrozenFor = seconds(30), kFrozenMost = seconds(20);
 }  // namespace
 
 Run::Run(std::uint64_t seed, const Scene& scene, Mode mode, World::Print print)
@@ -234,6 +236,7 @@ void Run::do_fault(Fault fault) {
     case Fault::SilenceClient: return network_.silence_one(mode_ == Mode::Pooled ? pooler_at_ : postgres_at_);
     case Fault::SilenceHost: {
       const std::size_t which = hosts_.size() > 1 ? world_.rng().below(hosts_.size()) : 0;
+      if (hosts_[which]->frozen()) return;  // it could not see that it was given up
       const net::Endpoint host = hosts_[which]->where();
       network_.silence(host, true);
       world_.after(back_after(milliseconds(100), milliseconds(2'000)), loop,
@@ -248,10 +251,12 @@ void Run::do_fault(Fault fault) {
 void Run::move_primary() {
   std::vector<ModelPostgres*> ready;
   for (const auto& host : hosts_)
-    if (host.get() != postgres_ && host->running()) ready.push_back(host.get());
+    if (host.get() != postgres_ && host->running() && !host->frozen()) ready.push_back(host.get());
   if (ready.empty() || !postgres_->running() || postgres_->standby()) return;
   ModelPostgres* const former = postgres_;
   ModelPostgres* const next = ready[world_.rng().below(ready.size())];
+  const Duration leaderless = world_.between(milliseconds(1), milliseconds(2'000));
+  if (world_.chance(30)) return freeze_primary(*next, leaderless);
   // Nobody hears of a death on a host that is silent.
   const bool silent = world_.chance(40);
   if (silent) network_.silence(former->where(), true);
@@ -260,15 +265,32 @@ void Run::move_primary() {
   else
     former->stop();
   former->demote();
-  const Duration leaderless = world_.between(milliseconds(1), milliseconds(2'000));
   const Duration away = world_.between(milliseconds(1), milliseconds(3'000));
-  world_.after(leaderless, &next->loop(), [this, next] {
-    next->promote();
-    postgres_ = next;
-  });
+  promote(*next, leaderless);
   world_.after(away, &former->loop(), [this, former, silent] {
     if (silent) network_.silence(former->where(), false);
     former->start();
+  });
+}
+
+void Run::promote(ModelPostgres& next, Duration leaderless) {
+  world_.after(leaderless, &next.loop(), [this, &next] {
+    next.promote();
+    postgres_ = &next;
+  });
+}
+
+// Longer than it takes to know that it is, and to find the next one.
+void Run::freeze_primary(ModelPostgres& next, Duration leaderless) {
+  ModelPostgres& former = *postgres_;
+  former.freeze();
+  promote(next, leaderless);
+  world_.after(leaderless + kFrozenFor, &former.loop(), [this, &former] {
+    if (const std::size_t waiting = former.awaited_since(world_.now() - kFrozenMost); waiting > 0)
+      world_.violation(std::to_string(waiting) + " answers are still awaited of a host that stands still");
+    former.crash();
+    former.demote();
+    former.start();
   });
 }
 
@@ -280,7 +302,7 @@ void Run::schedule_faults() {
       // On the loop of whoever is the primary then.
       world_.after(at, nullptr, [this, fault] {
         world_.after(Duration(0), &postgres_->loop(), [this, fault, host = postgres_] {
-          if (host == postgres_) do_fault(fault);
+          if (host == postgres_ && !host->frozen()) do_fault(fault);
         });
       });
       at += world_.between(Duration(20'000), Duration(900'000));

@@ -49,6 +49,8 @@ class Run {
   void make_hosts(const ModelPostgres::Options& options);
   void do_fault(Fault fault);
   void move_primary();
+  void promote(ModelPostgres& next, Duration leaderless);
+  void freeze_primary(ModelPostgres& next, Duration leaderless);
   bool has(Fault fault) const;
   bool clients_done();
   void check_everybody_served() const;

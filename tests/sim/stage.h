@@ -24,7 +24,8 @@ enum class Fault : std::uint8_t {
   SilenceServer,     // one connection to Postgres goes half-open
   SilenceClient,
   SilenceHost,  // a whole host cannot be reached for a while
-  MovePrimary,  // it dies or falls silent, a standby is promoted, and it comes back as a standby
+  MovePrimary,  // it dies, falls silent or stands still, a standby is promoted, and it comes back as a
+                // standby
 };
 
 // Clients that have nothing in mind but transactions of kWork, one after the other, until Shares::kUntil.
