@@ -60,7 +60,16 @@ std::pair<bool, BackendBreaker::Change> BackendBreaker::begin(Time now, Breaker:
 }
 
 BackendBreaker::Change BackendBreaker::note(Breaker::Outcome outcome, Time now, const std::string& error) {
-  return change([&](NotedBreaker& noted) { noted.note(outcome, now, error); });
+  return change([&](NotedBreaker& noted) {
+    if (outcome == Breaker::Outcome::Worked || outcome == Breaker::Outcome::Answered) died_.clear();
+    noted.note(outcome, now, error);
+  });
+}
+
+BackendBreaker::Change BackendBreaker::died(const std::string& database, Time now, const std::string& error) {
+  return change([&](NotedBreaker& noted) {
+    if (died_.insert(database).second) noted.note(Breaker::Outcome::Died, now, error);
+  });
 }
 
 BackendBreaker::Change BackendBreaker::order(Breaker::Order order, Time now) {

@@ -13,6 +13,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -65,6 +66,9 @@ class BackendBreaker {
   // Whether a connection may be tried.
   std::pair<bool, Change> begin(Time now, Breaker::Patience patience);
   Change note(Breaker::Outcome outcome, Time now, const std::string& error);
+  // A server of this database has died. Until a login to the backend works they are one witness, whoever's
+  // they were: nobody opens the breaker of others by killing the servers of his own database.
+  Change died(const std::string& database, Time now, const std::string& error);
   Change order(Breaker::Order order, Time now);
   Change begin_anew(Time now);  // unless an order holds
   void count_rejected() { rejected_.fetch_add(1, std::memory_order_relaxed); }
@@ -74,8 +78,9 @@ class BackendBreaker {
   template <class Step>
   Change change(Step step);
 
-  mutable std::mutex mutex_;  // of noted_
+  mutable std::mutex mutex_;  // of both
   NotedBreaker noted_;
+  std::set<std::string> died_;  // databases that have told of a death
   std::atomic<bool> closed_{true};
   std::atomic<std::uint64_t> rejected_{0};
 };

@@ -66,7 +66,6 @@ bool BackendGate::begin(Breaker::Patience patience) {
 }
 
 void BackendGate::login_worked() {
-  death_told_ = false;
   note_backend(Outcome::Worked, {});
   note_own(Outcome::Worked, {});
 }
@@ -84,8 +83,8 @@ void BackendGate::login_given_up() {
 }
 
 void BackendGate::server_died(const std::string& why) {
-  if (!death_told_) note_backend(Outcome::Died, why);
-  death_told_ = true;
+  const auto changed = backend_.died(key_.database, worker_.loop().now(), why);
+  if (changed) tell_breaker(worker_, key_.backend, *changed);
   note_own(Outcome::Died, why);
 }
 

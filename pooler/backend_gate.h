@@ -59,8 +59,6 @@ class BackendGate {
   const GroupKey& key_;
   BackendBreaker& backend_;
   std::shared_ptr<NotedBreaker> own_;
-  // Of a group's servers that die one counts for the backend until a login works: they are one witness.
-  bool death_told_ = false;
 };
 
 // Whoever changes the state of a backend's breaker says so: in the log, and to the groups of all workers.

@@ -11,9 +11,8 @@
 // requests of those who fail fast make such probes, too: early ones, which nobody is to wait for, since they
 // are told at once as ever.
 //
-// A server that dies counts as a failure, one of each database user until a login of it works: that shows
-// that it was not Postgres that died. So nobody opens the breaker of others by killing the servers of one
-// user, but he may by those of as many as its volume at once. Pure: time and chance come from outside.
+// A server that dies counts as a failure until a login works: that shows that it was not Postgres that died.
+// Pure: time and chance come from outside.
 #pragma once
 
 #include <array>

@@ -113,6 +113,21 @@ TEST_CASE("a change of state is told once") {
   CHECK(breaker.order(Breaker::Order::Auto, kStart) == State::Closed);
 }
 
+TEST_CASE("the servers that a database loses are one witness until a login works") {
+  BackendBreaker breaker(1);
+  breaker.set_rules({.least_volume = 3});
+  for (int i = 0; i < 10; ++i) CHECK_FALSE(breaker.died("acme", kStart, "killed"));
+  CHECK(breaker.view(kStart).failures == 1);
+  CHECK_FALSE(breaker.died("other", kStart, "lost"));
+  CHECK_FALSE(breaker.note(Outcome::Worked, kStart, {}));
+  CHECK(breaker.view(kStart).failures == 0);
+  const Time later = kStart + seconds(60);
+  CHECK_FALSE(breaker.died("acme", later, "killed"));
+  CHECK_FALSE(breaker.died("other", later, "lost"));
+  CHECK(breaker.closed());
+  CHECK(breaker.died("third", later, "lost") == State::Open);
+}
+
 TEST_CASE("of many threads one probes") {
   BackendBreaker breaker(1);
   breaker.set_rules({.least_volume = 1});
