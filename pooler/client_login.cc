@@ -359,8 +359,9 @@ void ClientLogin::finish() {
   // A reload may have come since the name was looked up. What the tenant store has changed since is told to
   // the first client of a tenant, and known where it has others.
   if (record_ && record_->revision == 0) record_ = snapshot.tenant(named_.tenant);
-  if (record_ && &worker_->home_of(*record_) != worker_)
-    return refuse({sqlstate::kCannotConnectNow, "the configuration has just changed", {}, "Connect again."});
+  const Error just_changed{
+      sqlstate::kCannotConnectNow, "the configuration has just changed", {}, "Connect again."};
+  if (record_ && !worker_->may_be_home(record_->name)) return refuse(just_changed);
   if (!record_) {
     if (unreachable_)
       return refuse({sqlstate::kCannotConnectNow,
@@ -411,10 +412,14 @@ void ClientLogin::finish() {
     if (limits.at_clients == tiers::AtCeiling::Queue && wait_for_place()) return;
     return refuse(tiers::too_many_clients(*record_, tenant.clients, snapshot.directory));
   }
-  if (!worker_->shared().take_session(config.max_clients))
+  Shared& shared = worker_->shared();
+  if (tenant.clients == 0 && !shared.claim_home(record_->name, worker_->index())) return refuse(just_changed);
+  if (!shared.take_session(config.max_clients)) {
+    if (tenant.clients == 0) shared.leave_home(record_->name);
     return refuse({sqlstate::kTooManyConnections, "sorry, too many clients already",
                    fmt::format("client.max allows {} connections.", config.max_clients),
                    "Close connections that are not needed, or raise client.max."});
+  }
   ServerCredentials credentials;
   std::string secret_text;
   if (!record_->user.empty()) {

@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "pooler/app.h"
@@ -55,18 +56,26 @@ struct Shared {
     return false;
   }
 
-  // A tenant that was moved stays with the worker that has its clients, whatever its record says of a backend
-  // from then on.
-  void keep_home(const std::string& tenant, std::uint32_t worker) {
-    const std::lock_guard<std::mutex> lock(budgets_mutex_);
-    homes_[tenant] = worker;
-    homes_kept_.store(true);
+  // A tenant is held to its limits by one worker: that of its first client, for as long as one is there,
+  // whatever its record says of a backend and a database from then on. False: another one has it.
+  bool claim_home(const std::string& tenant, std::uint32_t worker) {
+    const std::lock_guard<std::mutex> lock(homes_mutex_);
+    return homes_.try_emplace(tenant, Home{worker}).first->second.worker == worker;
   }
-  std::optional<std::uint32_t> home_kept(const std::string& tenant) {
-    if (!homes_kept_.load()) return {};
-    const std::lock_guard<std::mutex> lock(budgets_mutex_);
-    const auto kept = homes_.find(tenant);
-    return kept == homes_.end() ? std::nullopt : std::optional(kept->second);
+  // Its last client has gone.
+  void leave_home(const std::string& tenant) {
+    const std::lock_guard<std::mutex> lock(homes_mutex_);
+    if (const auto home = homes_.find(tenant); home != homes_.end() && !home->second.kept) homes_.erase(home);
+  }
+  // One that was moved stays also without clients.
+  void keep_home(const std::string& tenant, std::uint32_t worker) {
+    const std::lock_guard<std::mutex> lock(homes_mutex_);
+    homes_[tenant] = {worker, true};
+  }
+  std::optional<std::uint32_t> home_claimed(const std::string& tenant) {
+    const std::lock_guard<std::mutex> lock(homes_mutex_);
+    const auto home = homes_.find(tenant);
+    return home == homes_.end() ? std::nullopt : std::optional(home->second.worker);
   }
 
   // Lives as long as the process; the same object for the same name over reloads.
@@ -95,10 +104,14 @@ struct Shared {
   }
 
  private:
-  std::mutex budgets_mutex_;  // of all maps
+  struct Home {
+    std::uint32_t worker;
+    bool kept = false;
+  };
+  std::mutex homes_mutex_;
+  std::unordered_map<std::string, Home> homes_;
+  std::mutex budgets_mutex_;  // of the other maps
   std::map<std::string, BackendHosts, std::less<>> hosts_;
-  std::map<std::string, std::uint32_t> homes_;
-  std::atomic<bool> homes_kept_{false};
   std::map<std::string, BackendBudget, std::less<>> budgets_;
   std::map<std::string, BackendBreaker, std::less<>> breakers_;
 };

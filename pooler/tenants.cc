@@ -50,7 +50,7 @@ Tenant& Tenants::get(const tiers::Tenant& record, Time now, bool all_paused) {
   if (newest.revision > record.revision && record.revision > 0) tiers::follow(tenant.record, newest);
   change(tenant, tenant.record.limits);
   if (unused_.has(tenant)) unused_.remove(tenant);
-  forget();
+  forget_oldest();
   settle(tenant);
   return tenant;
 }
@@ -72,24 +72,25 @@ Tenant* Tenants::find(const std::string& name) const {
 }
 
 // Makes room for one more.
-void Tenants::forget() {
+void Tenants::forget_oldest() {
   const std::size_t size = unused_.size();
   std::size_t surplus = size < unused_max_ ? 0 : size - unused_max_ + 1;
-  for (; surplus > 0 && !unused_.empty(); --surplus) {
-    Tenant& oldest = *unused_.front();
-    PGWEIR_CHECK(oldest.clients == 0 && oldest.lent == 0 && oldest.pins.pinned() == 0);
-    unused_.remove(oldest);
-    if (oldest.paused || oldest.disabled || oldest.moving) {
-      unused_.push_back(oldest);
-      continue;
-    }
-    oldest.settle_accounts();
-    if (const Traffic passed = oldest.traffic - oldest.period.begin(); passed != Traffic{})
-      forgotten_usage_.push_back({oldest.record.name, passed, oldest.peak_clients, oldest.peak_lent});
-    forgotten_ += oldest.traffic;
-    forgotten_pins_ += oldest.pins.totals();
-    tenants_.erase(tenants_.find(oldest.record.name));
+  for (; surplus > 0 && !unused_.empty(); --surplus) forget(*unused_.front());
+}
+
+void Tenants::forget(Tenant& tenant) {
+  PGWEIR_CHECK(tenant.clients == 0 && tenant.lent == 0 && tenant.pins.pinned() == 0);
+  unused_.remove(tenant);
+  if (tenant.paused || tenant.disabled || tenant.moving) {
+    unused_.push_back(tenant);
+    return;
   }
+  tenant.settle_accounts();
+  if (const Traffic passed = tenant.traffic - tenant.period.begin(); passed != Traffic{})
+    forgotten_usage_.push_back({tenant.record.name, passed, tenant.peak_clients, tenant.peak_lent});
+  forgotten_ += tenant.traffic;
+  forgotten_pins_ += tenant.pins.totals();
+  tenants_.erase(tenants_.find(tenant.record.name));
 }
 
 }  // namespace pgweir

@@ -38,6 +38,8 @@ class Tenants {
   // Its first client has come or its last one has gone.
   void settle(Tenant& tenant);
 
+  // One without clients; not where it is to be remembered that it was paused, disabled or is being moved.
+  void forget(Tenant& tenant);
   Tenant* find(const std::string& name) const;
   Map::const_iterator begin() const { return tenants_.begin(); }
   Map::const_iterator end() const { return tenants_.end(); }
@@ -51,7 +53,7 @@ class Tenants {
   const Map& map() const { return tenants_; }
 
  private:
-  void forget();
+  void forget_oldest();
 
   std::size_t unused_max_;
   std::map<std::string, TierMeter> meters_;  // tenants point into it

@@ -206,7 +206,11 @@ void Worker::session_ended(Session& session) {
   Tenant& tenant = session.tenant();
   sessions_.erase(session.id());
   tenants_.settle(tenant);
-  if (tenant.clients == 0 && shared_.tiers) shared_.tiers->unwatch(tenant.record.name);
+  if (tenant.clients == 0) {
+    shared_.leave_home(tenant.record.name);
+    if (shared_.tiers) shared_.tiers->unwatch(tenant.record.name);
+    forget_where_strange(tenant);
+  }
   --shared_.sessions;
   if (!logins_waiting_.empty()) give_places(tenant);
   after_change();

@@ -75,6 +75,8 @@ class Worker final : public net::Acceptor {
 
   // The worker whose groups serve this database.
   Worker& home_of(const tiers::Tenant& tenant) const;
+  // No other worker has clients of it.
+  bool may_be_home(const std::string& tenant) const;
   Tenant& tenant(const tiers::Tenant& record);
   // The tenant store has a newer record: it holds from now on, for connected clients, too.
   void tenant_changed(const tiers::Tenant& record);
@@ -263,6 +265,8 @@ class Worker final : public net::Acceptor {
   void look_for_spare(Reclaim reclaim);
   void take_spare(Reclaim reclaim);
   void follow(Tenant& tenant, const tiers::Tenant& record);
+  // Without clients, and at home elsewhere since its record has changed: its next ones come there.
+  void forget_where_strange(const Tenant& tenant);
   void limits_changed(Tenant& tenant);  // of its groups, its rate and its logins that wait
   void rate_changed(Tenant& tenant);
   void give_places(Tenant& tenant);

@@ -17,9 +17,22 @@ bool is_power_of_ten(std::uint64_t count) {
 }  // namespace
 
 Worker& Worker::home_of(const tiers::Tenant& tenant) const {
-  if (const auto kept = shared_.home_kept(tenant.name)) return *shared_.workers[*kept];
+  if (const auto claimed = shared_.home_claimed(tenant.name)) return *shared_.workers[*claimed];
   const std::size_t hash = std::hash<std::string>{}(tenant.backend + '\0' + tenant.database);
   return *shared_.workers[hash % shared_.workers.size()];
+}
+
+bool Worker::may_be_home(const std::string& tenant) const {
+  const auto claimed = shared_.home_claimed(tenant);
+  return !claimed || *claimed == index_;
+}
+
+void Worker::forget_where_strange(const Tenant& tenant) {
+  if (tenant.clients > 0 || &home_of(tenant.record) == this) return;
+  loop_.post([this, name = tenant.record.name] {
+    Tenant* const strange = tenants_.find(name);
+    if (strange && strange->clients == 0 && &home_of(strange->record) != this) tenants_.forget(*strange);
+  });
 }
 
 Tenant& Worker::tenant(const tiers::Tenant& record) {
@@ -174,6 +187,7 @@ void Worker::follow(Tenant& tenant, const tiers::Tenant& record) {
     }
   }
   watch_grace(tenant);
+  forget_where_strange(tenant);
   if (record.state == before.state) return;
   log().info(suspended ? "tenant_suspended" : "tenant_resumed",
              {{"tenant", record.name}, {"reason", record.reason}, {"version", record.version}});

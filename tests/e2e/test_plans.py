@@ -1,5 +1,6 @@
 """Plan changes while a tenant works: by the console and by Redis, with their grace; SHOW LIMIT and SHOW USAGE."""
 
+import contextlib
 import re
 import subprocess
 import time
@@ -10,7 +11,7 @@ import psycopg
 
 from harness import FaultProxy, PgweirCase, Redis, Wire, free_port, wait_until
 from harness.machine import as_system_user
-from harness.wire import error_fields, first_error, kinds, parse, query, sync
+from harness.wire import Closed, error_fields, first_error, kinds, parse, query, sync
 
 TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 TIERS = {
@@ -91,6 +92,29 @@ class Plans(PgweirCase):
         self.assertEqual(error.diag.message_hint, "There are enterprise, free, large, pro, small, starter.")
         self.assertEqual(self.refused(weir, "SET TIER nobody small").sqlstate, "3D000")
         self.assertEqual(self.refused(weir, "SET TIER acme").sqlstate, "42601")
+
+    def test_another_database_under_live_clients_doubles_no_limit(self):
+        """Its home follows its database, but not while it has clients: what is held there is counted there."""
+        for name in range(6):
+            self.postgres.create_database(f"home{name}", owner="app")
+        weir = self.weir(tenants={"acme": {"tier": "small", "database": "home0"}}, process={"threads": 4})
+        clients = []
+        for name in range(6):
+            weir.config["tenants"]["acme"]["database"] = f"home{name}"
+            weir.reload()
+            while len(clients) <= 12:
+                with contextlib.suppress(Closed):
+                    clients.append(self.wire(weir))
+                    continue
+                break
+        self.assertEqual(len(clients), TIERS["small"]["max_clients"])
+        self.assertEqual(self.limits(weir)["max_clients"][1], "2")
+        self.assertEqual({one.value("select current_database()") for one in clients}, {"home0"})
+        for one in clients:
+            one.close()
+        wait_until(lambda: self.limits(weir)["max_clients"][1] == "0", what="clients gone")
+        self.assertEqual(self.wire(weir).value("select current_database()"), "home5")
+        wait_until(lambda: len(weir.console("SHOW TENANTS")[1]) == 1, what="one row")
 
     def test_override_of_a_configured_tenant_holds_until_the_next_reload(self):
         weir = self.weir(tenants={"acme": {"tier": "small", "database": "shared"}})

@@ -175,6 +175,25 @@ TEST_CASE("a setting that is changed while files are read is changed in what the
   CHECK(slow.app->shared().workers[0]->config().max_clients == 10'000);
 }
 
+TEST_CASE("the home of a tenant is claimed by one worker, until its clients have gone") {
+  Notes log;
+  Shared shared(log);
+  std::atomic<int> homes{0};
+  std::vector<std::thread> workers;
+  for (std::uint32_t index = 0; index < 4; ++index)
+    workers.emplace_back([&, index] { homes += shared.claim_home("acme", index) ? 1 : 0; });
+  for (std::thread& worker : workers) worker.join();
+  CHECK(homes == 1);
+  const std::uint32_t home = shared.home_claimed("acme").value();
+  CHECK(shared.claim_home("acme", home));
+  shared.leave_home("acme");
+  CHECK_FALSE(shared.home_claimed("acme"));
+  CHECK(shared.claim_home("acme", 7));
+  shared.keep_home("acme", 7);
+  shared.leave_home("acme");
+  CHECK(shared.home_claimed("acme") == 7);
+}
+
 TEST_CASE("a tenant that is changed stays so when a setting is changed, until the next reload") {
   Slow slow;
   slow.app->let_change(
