@@ -122,6 +122,7 @@ struct Config {
   std::string redis_url, redis_ca_file;
   std::string postgres_url;
   Rates store_rates = Rates::Local;
+  bool store_serve_unreachable = false;  // as unknown_tenants says
   milliseconds store_timeout{1000};
   milliseconds store_ttl{60'000};
   milliseconds store_negative_ttl{10'000};

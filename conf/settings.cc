@@ -174,6 +174,11 @@ constexpr std::array kSettings{
         "that is "
         "lower. A row that is deleted in Postgres is gone at once."},
     ConfigRow{
+        "tenant_store.serve_unreachable", &Config::store_serve_unreachable, Form::Plain, 0, 0, kReload,
+        "Whether a tenant of whom nothing is known yet is served as pool.unknown_tenants says while the "
+        "store cannot be asked. His record may name another database than that of his name, and say "
+        "that he is suspended."},
+    ConfigRow{
         "tenant_store.rates", &Config::store_rates, Form::Plain, 0, 0, kRestart,
         "`fleet`: all pgweirs of one Redis count a tenant's transactions_per_minute together, in buckets "
         "`pgweir:rate:<tenant>`, asked for a tenth of a second of tokens at a time. Beyond the rate they "

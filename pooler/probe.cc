@@ -83,9 +83,9 @@ std::optional<ProbeLogin> login_of(const Snapshot& snapshot, const tiers::Tenant
 tiers::Catalog::Answer find_tenant(const std::shared_ptr<const Snapshot>& snapshot, const std::string& name,
                                    std::string& complaint) {
   using Answer = tiers::Catalog::Answer;
+  const conf::Config& config = snapshot->config();
   const auto in_configuration = [&] { return snapshot->tenant(name); };
-  if (snapshot->config().store_kind == conf::StoreKind::File)
-    return {Answer::Kind::Unknown, in_configuration()};
+  if (config.store_kind == conf::StoreKind::File) return {Answer::Kind::Unknown, in_configuration()};
   const std::unique_ptr<net::UvLoop> loop = net::UvLoop::make();
   net::SystemRng rng;
   LastWarning log;
@@ -101,13 +101,14 @@ tiers::Catalog::Answer find_tenant(const std::shared_ptr<const Snapshot>& snapsh
       answer = told;
       loop->stop();
     });
-    loop->arm(deadline, loop->now() + snapshot->config().store_timeout + kStorePatience);
+    loop->arm(deadline, loop->now() + config.store_timeout + kStorePatience);
     loop->run();
     loop->disarm(deadline);
   }
   complaint = log.text();
   if (answer) return *answer;
-  return {Answer::Kind::Unreachable, in_configuration()};
+  return {Answer::Kind::Unreachable,
+          config.store_serve_unreachable ? in_configuration() : snapshot->directory.find(name)};
 }
 
 }  // namespace pgweir

@@ -33,6 +33,9 @@ tiers::Catalog::Rules rules_of(const std::shared_ptr<const Snapshot>& snapshot) 
     return {};
   };
   rules.unknown = [snapshot](std::string_view tenant) { return snapshot->tenant(tenant); };
+  rules.unreachable = rules.unknown;
+  if (!config.store_serve_unreachable)
+    rules.unreachable = [snapshot](std::string_view tenant) { return snapshot->directory.find(tenant); };
   return rules;
 }
 

@@ -83,7 +83,8 @@ Catalog::Answer Catalog::ask(std::string_view tenant, Time now) {
                                at->second.next_at <= now && !at->second.fetching)) {
     if (at != entries_.end()) forget(at->second);
     // A flood of names must not grow; whoever comes behind it is as one whom the store cannot tell about.
-    if (asked_count_ >= kAskedMax) return {Answer::Kind::Unreachable, unknown(std::string(tenant), now)};
+    if (asked_count_ >= kAskedMax)
+      return {Answer::Kind::Unreachable, from(rules_.unreachable, std::string(tenant), now)};
     Entry& fresh = entry(tenant);
     fetch(fresh, Of::Tenant, *fresh.name);
     return {};
@@ -192,8 +193,11 @@ void Catalog::failed(Of of, std::string_view name, Time now) {
   one.fetching = one.again = false;
   one.next_at = now + kRetry;
   if (one.state != State::Asked) return;
-  actions_.push_back(
-      {Action::Kind::Settled, of, *one.name, {Answer::Kind::Unreachable, unknown(*one.name, now)}, {}});
+  actions_.push_back({Action::Kind::Settled,
+                      of,
+                      *one.name,
+                      {Answer::Kind::Unreachable, from(rules_.unreachable, *one.name, now)},
+                      {}});
   if (one.watchers == 0) forget(one);
 }
 
@@ -426,9 +430,9 @@ Tenant Catalog::resolve(const std::string& name, const Row& row, bool stale, Tim
   return record;
 }
 
-std::optional<Tenant> Catalog::unknown(const std::string& name, Time now) {
-  if (!rules_.unknown) return {};
-  std::optional<Tenant> record = rules_.unknown(name);
+std::optional<Tenant> Catalog::from(const Elsewhere& elsewhere, const std::string& name, Time now) {
+  if (!elsewhere) return {};
+  std::optional<Tenant> record = elsewhere(name);
   if (!record) return {};
   // Without values of its own, it follows the tier as the store has it.
   const Tier* const configured = rules_.directory->tier(record->limits.name);
@@ -440,7 +444,7 @@ std::optional<Tenant> Catalog::unknown(const std::string& name, Time now) {
 
 Catalog::Answer Catalog::answer(const Entry& one, Time now) {
   PGWEIR_CHECK(one.state != State::Asked);
-  if (one.state == State::Absent) return {Answer::Kind::Unknown, unknown(*one.name, now)};
+  if (one.state == State::Absent) return {Answer::Kind::Unknown, from(rules_.unknown, *one.name, now)};
   Tenant record = resolve(*one.name, one.row, stale(one.good_at, now), now);
   record.revision = ++revision_;
   return {Answer::Kind::Known, std::move(record)};

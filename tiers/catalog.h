@@ -64,13 +64,15 @@ class Catalog {
     std::function<Expected<void>(const Tenant&)> check;
     // The record of a tenant that the store does not know; nothing: it is refused.
     std::function<std::optional<Tenant>(std::string_view)> unknown;
+    // The same of one of whom nothing is known while the store cannot be asked.
+    std::function<std::optional<Tenant>(std::string_view)> unreachable;
   };
 
   struct Answer {
     enum class Kind : std::uint8_t {
       Known,        // `record` is the store's
       Unknown,      // the store does not have it; `record` is the configuration's, if any
-      Unreachable,  // the store could not be asked; `record` as above
+      Unreachable,  // the store could not be asked; `record` likewise
       Pending,      // a Settled will come
     };
     Kind kind = Kind::Pending;
@@ -195,7 +197,8 @@ class Catalog {
   Expected<void> fits(const std::string& tenant, const Row& row, Time now) const;
   Expected<void> fits(const std::string& tier, const Row& row) const;
   Answer answer(const Entry& entry, Time now);
-  std::optional<Tenant> unknown(const std::string& name, Time now);
+  using Elsewhere = std::function<std::optional<Tenant>(std::string_view)>;
+  std::optional<Tenant> from(const Elsewhere& elsewhere, const std::string& name, Time now);
   bool stale(Time good_at, Time now) const { return now - good_at > rules_.stale_max; }
   bool is_gone(Time good_at, Time now) const {
     return rules_.vanished == Vanished::Believed || stale(good_at, now);

@@ -312,11 +312,16 @@ class Trouble(StoreCase):
         self.assertEqual(self.events(weir, "tenant store lost"), 1)
 
     def test_unknown_tenants_where_the_default_tier_is_theirs(self):
-        weir = self.weir(store=self.STORE, pool={"unknown_tenants": True})
-        wait_until(lambda: "tenant store connected" in weir.log(), what="the store")
+        pool = {"unknown_tenants": True}
+        weir = self.weir(store=self.STORE, pool=pool)
+        loose = self.weir(store={**self.STORE, "serve_unreachable": True}, pool=pool)
+        for each in (weir, loose):
+            each.has_logged("tenant store connected")
         self.platform.kill()
-        wait_until(lambda: "tenant store lost" in weir.log(), what="the loss logged")
-        self.assertEqual(self.serves(weir, "own"), "own")
+        for each in (weir, loose):
+            each.has_logged("tenant store lost")
+        self.assertIn("cannot be looked up now", self.refusal(weir, "own"))
+        self.assertEqual(self.serves(loose, "own"), "own")
 
     def test_slow(self):
         self.tenant("acme")

@@ -79,6 +79,13 @@ class TierCase(PgweirCase):
             self.client(weir, tenant, user, **options)
         return str(caught.exception)
 
+    def serves(self, weir, tenant):
+        try:
+            with weir.connect(tenant, "app", password="s3cret") as client:
+                return client.execute("select current_database()").fetchone()[0]
+        except psycopg.OperationalError:
+            return None
+
 
 class Rows(TierCase):
     def test_a_tenant_of_redis(self):
@@ -91,13 +98,6 @@ class Rows(TierCase):
         # It comes into being while pgweir remembers that it does not exist.
         redis.tenant("nobody", database="own")
         wait_until(lambda: self.serves(weir, "nobody") == "own", seconds=SOON, what="a new tenant served")
-
-    def serves(self, weir, tenant):
-        try:
-            with weir.connect(tenant, "app", password="s3cret") as client:
-                return client.execute("select current_database()").fetchone()[0]
-        except psycopg.OperationalError:
-            return None
 
     def test_unknown_tenants_get_the_default_tier_where_that_is_allowed(self):
         redis = self.redis()
@@ -332,6 +332,18 @@ class Trouble(TierCase):
             redis.tenant(name, tier="pro", database="shared")
             self.client(weir, name).execute("select 1")
         return names
+
+    def test_who_is_not_known_yet_while_redis_is_away(self):
+        """His row may name another database: where nothing else is asked for, he is not let into that of his name."""
+        redis = self.redis()
+        redis.tenant("own", tier="pro", database="shared")
+        redis.stop()
+        allowed = {"unknown_tenants": True, "default_tier": "free"}
+        weir = self.weir(redis, store=self.STORE, pool=allowed, tenants={"beta": {"database": "shared"}})
+        self.assertIn("cannot be looked up now", self.refusal(weir, "own"))
+        self.assertEqual(self.serves(weir, "beta"), "shared")
+        loose = self.weir(redis, store={**self.STORE, "serve_unreachable": True}, pool=allowed)
+        self.assertEqual(self.serves(loose, "own"), "own")
 
     def test_killed_and_back(self):
         redis = self.redis()

@@ -29,7 +29,7 @@ std::size_t allocated() {
 // A catalog with the tiers free (20 clients) and pro (200), a store that the test answers for, and a clock.
 struct Stand {
   std::shared_ptr<Directory> directory = std::make_shared<Directory>();
-  bool serves_unknown = true;
+  bool serves_unknown = true, serves_unreachable = true;
   Time now{1000s};
   Catalog catalog{rules()};
 
@@ -55,6 +55,9 @@ struct Stand {
       record.name = record.database = name;
       record.limits = *directory->tier("free");
       return record;
+    };
+    rules.unreachable = [this, unknown = rules.unknown](std::string_view name) {
+      return serves_unreachable ? unknown(name) : std::nullopt;
     };
     return rules;
   }
@@ -440,6 +443,8 @@ TEST_CASE("what nobody uses is forgotten beyond a bound, the longest unused firs
   s.actions();
   for (std::size_t i = 0; i < Catalog::kAskedMax; ++i) s.ask("q" + std::to_string(i));
   CHECK(s.ask("one more") == "unreachable 20");
+  s.serves_unreachable = false;
+  CHECK(s.ask("one more") == "unreachable none");
   s.catalog.unwatch("watched");
 }
 
