@@ -13,7 +13,6 @@ namespace pgweir::conf {
 namespace {
 
 constexpr std::string_view kBackends = "backends.";
-constexpr std::string_view kMask = "********";
 
 // The name of the backend and of its setting, where the key is one of them.
 std::optional<std::pair<std::string_view, std::string_view>> of_backend(std::string_view key) {
@@ -67,8 +66,17 @@ tl::expected<Loaded, std::string> change(const Loaded& now, std::string_view key
 }
 
 std::string shown_value(std::string_view key, std::string_view value) {
-  const auto* const setting = find_setting(settings(), key);
-  return std::string(setting && setting->secrecy == Secrecy::Secret && !value.empty() ? kMask : value);
+  if (value.empty()) return {};
+  const auto ours = from_pgbouncer(key, value);
+  if (ours) key = ours->first;
+  bool open = false;
+  if (const auto* const setting = find_setting(settings(), key)) {
+    open = setting->secrecy == Secrecy::Open;
+  } else if (const auto names = of_backend(key)) {
+    const auto* const of_one = find_setting(backend_settings(), names->second);
+    open = of_one && of_one->secrecy == Secrecy::Open;
+  }
+  return std::string(open ? value : kMask);
 }
 
 }  // namespace pgweir::conf

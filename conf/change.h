@@ -13,7 +13,8 @@ namespace pgweir::conf {
 tl::expected<Loaded, std::string> change(const Loaded& now, std::string_view key, std::string_view value,
                                          const ReadFile& read);
 
-// What others may see of the value: a mask where it is a secret.
+// What others may see of the value, whether or not it may be set: a mask where it is a secret, or where
+// nobody knows the key, which may be that of a secret with a slip in it.
 std::string shown_value(std::string_view key, std::string_view value);
 
 }  // namespace pgweir::conf

@@ -59,7 +59,12 @@ tl::expected<Loaded, std::vector<Problem>> load(const std::string& path, const E
 tl::expected<std::vector<Row>, std::vector<Problem>> load_tiers(std::string_view text,
                                                                 const std::string& name);
 
-// One printed setting: SHOW CONFIG and --print-config. Secrets are masked ("********").
+// What is shown of a secret.
+inline constexpr std::string_view kMask = "********";
+// Of tiers and tenants, whose fields another library knows: by their names, also those that a user gives to
+// injected values.
+bool is_secret_field(std::string_view key);
+// One printed setting: SHOW CONFIG and --print-config. Secrets are masked.
 struct Shown {
   std::string key, value, fallback;  // fallback: the default as text
   bool changeable = false;           // takes effect on reload

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 
 #include "conf/load.h"
 #include "conf/settings.h"
@@ -6,18 +7,18 @@
 namespace pgweir::conf {
 namespace {
 
-constexpr std::string_view kMask = "********";
-
-// Fields of tiers and tenants belong to another library; this one knows which of them hold a secret.
-bool is_secret_field(std::string_view key) {
-  return key.find("password") != std::string_view::npos || key.find("secret") != std::string_view::npos;
-}
-
 std::string masked(Secrecy secrecy, std::string value) {
   return secrecy == Secrecy::Secret && !value.empty() ? std::string(kMask) : value;
 }
 
 }  // namespace
+
+bool is_secret_field(std::string_view key) {
+  constexpr std::array<std::string_view, 6> kWords{"password", "passwd",     "secret",
+                                                   "token",    "credential", "api_key"};
+  return std::any_of(kWords.begin(), kWords.end(),
+                     [key](std::string_view word) { return key.find(word) != std::string_view::npos; });
+}
 
 std::vector<Shown> show(const Loaded& loaded) {
   const Config& config = loaded.config;

@@ -6,9 +6,9 @@
 #include <optional>
 #include <utility>
 
-#include "conf/change.h"
 #include "pooler/console_columns.h"
 #include "pooler/console_state.h"
+#include "pooler/console_told.h"
 #include "protocol/frame.h"
 #include "protocol/messages.h"
 #include "protocol/secret.h"
@@ -29,18 +29,6 @@ constexpr unsigned kMessagesAtOnce = 100;     // that are dealt with in one turn
 // Outcomes of a command in the log; others are SQLSTATEs.
 constexpr std::string_view kDone = "ok", kClientGone = "client gone";
 constexpr std::string_view kUnread = "(unread)";  // the command of a text that is not understood
-
-// For the log.
-std::string told_argument(const Request& request) {
-  if (request.value.empty() && request.field.empty()) return request.argument;
-  if (request.command->action != Action::SetSetting) {
-    std::string told = request.argument;
-    for (const std::string* more : {&request.field, &request.value})
-      if (!more->empty()) told += (told.empty() ? "" : " ") + *more;
-    return told;
-  }
-  return fmt::format("{} = {}", request.argument, conf::shown_value(request.argument, request.value));
-}
 
 std::uint32_t message_limit(char type) {
   const std::uint32_t limit = protocol::client_message_limit(type);
@@ -215,7 +203,7 @@ void ConsoleSession::State::failed_batch(const Request& request, const Error& er
 // What only administrators may order is logged whatever log.level says, as it leaves no other trace.
 void ConsoleSession::State::audit(const Request& request, std::string_view outcome) {
   const std::string_view command = request.command ? request.command->words : kUnread;
-  const std::string argument = told_argument(request);
+  const std::string argument = console::told_argument(request);
   const net::Peer peer = stream->peer();
   Log& log = worker.log();
   if (log.enabled(LogLevel::Info) || (request.command && request.command->least == Role::Admin))

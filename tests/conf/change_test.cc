@@ -48,9 +48,28 @@ TEST_CASE("what may not be changed, or not to that, stays as it is") {
   CHECK(tried("auth.users_file", "/none") == "auth.users_file cannot read /none");
 }
 
-TEST_CASE("only what is secret is masked") {
-  CHECK(shown_value("http.metrics_token", "x") == "********");
-  CHECK(shown_value("http.metrics_token", "") == "");
-  CHECK(shown_value("client.max", "7") == "7");
-  CHECK(shown_value("backends.default.port", "7") == "7");
+TEST_CASE("only what is known to be no secret is shown") {
+  const struct {
+    const char *key, *value, *shown;
+  } cases[] = {
+      {"http.metrics_token", "x", "********"},
+      {"http.metrics_token", "", ""},
+      {"tenant_store.redis_url", "redis://:x@h", "********"},
+      {"client.max", "7", "7"},
+      {"query_timeout", "7", "7"},  // PgBouncer's name
+      {"backends.default.port", "7", "7"},
+      {"backends.default.side_password", "x;y", "********"},
+      {"backends.a.b.tenant_secret", "x y", "********"},
+      {"backends.none.side_password", "x", "********"},
+      {"backends.default.side_pasword", "x", "********"},
+      {"backends.side_password", "x", "********"},
+      {"http.metrics_tokn", "x", "********"},
+      {"users.bob", "x", "********"},
+      {"users.bob.secret", "x", "********"},
+      {"tenants.app.password", "x", "********"},
+  };
+  for (const auto& one : cases) {
+    INFO(one.key);
+    CHECK(shown_value(one.key, one.value) == one.shown);
+  }
 }

@@ -583,6 +583,17 @@ class Settings(ConsoleCase):
     def test_secrets_do_not_come_into_the_log(self):
         weir = self.pgweir({}, self.users)
         weir.console("SET http.metrics_token = 'hush hush'")
+        weir.console("SET backends.main.side_password = 'x;hush'")
+        for refused in (
+            "SET backends.main.side_pasword = 'x;hush'",
+            "SET users.bob = 'hush'",
+            "SET OVERRIDE app password 'x hush'",
+            "SET OVERRIDE app pasword 'hush'",
+        ):
+            with self.assertRaises(psycopg.Error):
+                weir.console(refused)
+        wait_until(lambda: len(self.audit(weir)) == 6, what="six commands in the log")
+        self.assertIn("users.bob = ********", [told[2] for told in self.audit(weir)])
         self.assertNotIn("hush", weir.log())
         self.assertEqual(self.config(weir, "http.metrics_token"), "********")
 
