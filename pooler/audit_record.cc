@@ -87,14 +87,18 @@ const std::vector<AuditRow>& audit_rows() {
        "login",
        "authentication",
        "start",
-       {User, Address, Port, Database, Tenant, Tier, Client},
-       "A client, or a user of the console, has logged in."},
+       {User, Address, Port, Database, Tenant, Tier, Client, Reason},
+       "A client, or a user of the console, has logged in: Postgres has taken what its startup packet asks "
+       "for. "
+       "`unknown`: its password was good, but it had gone before that."},
       {LoginRefused,
        "login_refused",
        "authentication",
        "start",
        {User, Address, Port, Database, Tenant, Reason, Sqlstate},
-       "A login was answered with an error: a wrong password, a limit, a suspended tenant, a timeout."},
+       "A login was answered with an error: a wrong password, a limit, a suspended tenant, a timeout, or "
+       "what "
+       "Postgres says of its database, role or settings."},
       {HttpLoginRefused,
        "http_login_refused",
        "authentication",

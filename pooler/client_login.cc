@@ -352,7 +352,7 @@ void ClientLogin::finish() {
                                                     peer_ ? ConsoleBy::Peer : ConsoleBy::Role);
     ConsoleSession& started = *console;
     worker_->own_console(std::move(console));
-    tell_audit(started.user(), started.stream().peer(), started.id(), nullptr);
+    tell_audit(started);
     started.start(held_);
     return worker_->login_ended(*this);
   }
@@ -450,23 +450,21 @@ void ClientLogin::finish() {
                                 group.books.settings.intern(std::move(wanted)), *mode, named_.user, startup);
   Session& started = *session;
   worker_->own_session(std::move(session));
-  tell_audit(named_.user, started.stream().peer(), started.id(), &tenant.record);
   const std::string held = std::move(held_);
   worker_->login_ended(*this);
   started.start(held);
 }
 
-void ClientLogin::tell_audit(const std::string& user, const net::Peer& peer, std::uint32_t client,
-                             const tiers::Tenant* record) {
+// A Session tells by itself once it is welcomed.
+void ClientLogin::tell_audit(const ConsoleSession& started) {
+  const net::Peer peer = started.stream().peer();
   if (AuditStream* audit = worker_->audit())
     audit->record(AuditEvent::LoginOk, AuditOutcome::Success,
-                  {{AuditKey::User, user},
+                  {{AuditKey::User, started.user()},
                    {AuditKey::Address, peer.host},
                    {AuditKey::Port, peer.port},
                    {AuditKey::Database, core_.startup().database},
-                   {AuditKey::Tenant, record ? record->name : ""},
-                   {AuditKey::Tier, record ? record->limits.name : ""},
-                   {AuditKey::Client, client}});
+                   {AuditKey::Client, started.id()}});
 }
 
 // False: it has waited long enough. While it waits, nothing that it sends is read any further.

@@ -18,6 +18,7 @@
 
 namespace pgweir {
 
+class ConsoleSession;
 class Worker;
 
 class ClientLogin final : public net::Handler {
@@ -52,9 +53,7 @@ class ClientLogin final : public net::Handler {
   void pretended();
   void derive();
   void finish();
-  // `record`: none on the console.
-  void tell_audit(const std::string& user, const net::Peer& peer, std::uint32_t client,
-                  const tiers::Tenant* record);
+  void tell_audit(const ConsoleSession& started);
   bool wait_for_place();
   void timed_out();
   void tell_waiting(const Error& why);

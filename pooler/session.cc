@@ -38,6 +38,7 @@ Session::Session(Worker& worker, Tenant& tenant, Group& group, std::unique_ptr<n
   stream_->gather_writes();
   core_.set_hearer(this);
   ++tenant_.clients;
+  if (worker_.audit()) database_ = std::make_unique<std::string>(startup.database);
 }
 
 Session::~Session() {
@@ -87,8 +88,37 @@ void Session::welcome(const SettingsMap::Values& parameters) {
   protocol::put_ready(out, 'I');
   stream_->write(out);
   welcomed_ = true;
+  tell_login(AuditOutcome::Success, {}, {});
   since_ = worker_.loop().now();
   arm();
+}
+
+// Postgres has its say behind the password: only who is welcomed has logged in.
+void Session::tell_login(AuditOutcome outcome, std::string_view reason, std::string_view sqlstate) {
+  const std::unique_ptr<std::string> database = std::move(database_);
+  AuditStream* const audit = worker_.audit();
+  if (!database || !audit) return;
+  const bool refused = outcome == AuditOutcome::Failure;
+  const net::Peer peer = stream_->peer();
+  if (refused)
+    audit->record(AuditEvent::LoginRefused, outcome,
+                  {{AuditKey::User, user()},
+                   {AuditKey::Address, peer.host},
+                   {AuditKey::Port, peer.port},
+                   {AuditKey::Database, *database},
+                   {AuditKey::Tenant, tenant_.record.name},
+                   {AuditKey::Reason, reason},
+                   {AuditKey::Sqlstate, sqlstate}});
+  else
+    audit->record(AuditEvent::LoginOk, outcome,
+                  {{AuditKey::User, user()},
+                   {AuditKey::Address, peer.host},
+                   {AuditKey::Port, peer.port},
+                   {AuditKey::Database, *database},
+                   {AuditKey::Tenant, tenant_.record.name},
+                   {AuditKey::Tier, tenant_.record.limits.name},
+                   {AuditKey::Client, id_},
+                   {AuditKey::Reason, reason}});
 }
 
 void Session::on_bytes(Bytes in) {
@@ -170,6 +200,7 @@ void Session::settle(Actions& out, Bytes in) {
   if (out.made_code) worker_.definitions_changed(group_.key());
   if (out.new_starts != 0) worker_.renew_servers(group_.key(), out.new_starts);
   if (out.close_client || out.reset_client) {
+    tell_login(AuditOutcome::Failure, out.reason, out.sqlstate);
     if (!out.reason.empty()) {
       const protocol::TraceContext traced = trace();
       worker_.log().info("client closed", {{"tenant", tenant_.record.name},
@@ -506,6 +537,7 @@ void Session::on_closed(const net::Closed& why) {
   if (!closing_)
     worker_.log().debug("client disconnected",
                         {{"tenant", tenant_.record.name}, {"client", id_}, {"error", why.error}});
+  tell_login(AuditOutcome::Unknown, "client gone", {});
   closing_ = true;
   if (server_) give_back(out.server);
   worker_.session_ended(*this);

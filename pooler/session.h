@@ -15,8 +15,10 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "pooler/audit_record.h"
 #include "pooler/base/list.h"
 #include "pooler/base/name_book.h"
 #include "pooler/base/time.h"
@@ -135,6 +137,7 @@ class Session final : public net::Handler,
   void on_alarm(const Clocks::Alarm& alarm);
   void keep(Bytes rest);
   void welcome(const SettingsMap::Values& parameters);
+  void tell_login(AuditOutcome outcome, std::string_view reason, std::string_view sqlstate);
   void tell_notifications();
   void update_flow();
   void note_time(const Actions& out);
@@ -154,6 +157,9 @@ class Session final : public net::Handler,
   Server* server_ = nullptr;
   SessionCore core_;
   std::string held_;
+  // Of its startup packet, as long as the audit stream has not been told how its login ended; null: it has,
+  // or there is none.
+  std::unique_ptr<std::string> database_;
   std::unique_ptr<std::string> notifications_;  // that wait for the end of its transaction; null: none
   // Cancels that wait until the server runs what is the client's own; null: none.
   std::unique_ptr<std::vector<std::function<void()>>> cancels_;

@@ -477,6 +477,7 @@ void SessionCore::after_step(Actions& out) {
     out.to_client.own([&](std::string& bytes) { protocol::put_error(bytes, "FATAL", why); });
     out.close_client = true;
     out.reason = why.message;
+    out.sqlstate = why.sqlstate;
     unlink(Actions::Server::Release, out);
     state_ = State::Closed;
     return;
@@ -594,6 +595,7 @@ void SessionCore::end(const Error& error, Actions& out) {
   out.to_client.own([&](std::string& bytes) { protocol::put_error(bytes, "FATAL", error); });
   out.close_client = true;
   out.reason = error.message;
+  out.sqlstate = error.sqlstate;
   state_ = State::Closed;
 }
 

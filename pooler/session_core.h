@@ -113,14 +113,16 @@ struct Decisions {
 struct Actions : Decisions {
   protocol::Gather to_client;
   protocol::Gather to_server;
-  // Why a connection ends, for the log; empty for the ordinary end.
+  // Why a connection ends, for the log and the audit stream; empty for the ordinary end.
   std::string reason;
+  std::string sqlstate;  // that the client is told with it, if any
 
   void clear() {
     static_cast<Decisions&>(*this) = {};
     to_client.clear();
     to_server.clear();
     reason.clear();
+    sqlstate.clear();
   }
 };
 

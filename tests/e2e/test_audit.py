@@ -33,14 +33,14 @@ class Audit(PgweirCase):
         with cls.postgres.connect("app") as owner:
             owner.execute(SCHEMA)
 
-    def weir(self, target=None, http=None, **audit):
+    def weir(self, target=None, http=None, unknown_tenants=False, **audit):
         weir = self.pgweir(
             {
                 "tiers": TIERS,
                 "tenants": {"app": {"tier": "large"}},
                 "audit": {"target": target, **audit},
                 "console": {"stats": ["reader"]},
-                "pool": {"unknown_tenants": False},
+                "pool": {"unknown_tenants": unknown_tenants},
                 "http": http or {"port": 0},
             },
             users={"app": "s3cret", "admin": "adm1n", "reader": "re4der"},
@@ -91,6 +91,35 @@ class Audit(PgweirCase):
         for secret in ("s3cret", "hunter2", "never-in-the-audit"):
             self.assertNotIn(secret, text)
         self.assertEqual(weir.audit_path.stat().st_mode & 0o777, 0o640)
+
+    def test_logins_that_postgres_refuses(self):
+        """Behind a good password, and yet no login: what Postgres says of the database, the settings, the role."""
+        weir = self.weir(unknown_tenants=True)
+        cases = (
+            ("nodb_here", {}, "3D000", 'database "nodb_here" does not exist'),
+            ("app", {"options": "-c role=nobody_here"}, "22023", 'role "nobody_here" does not exist'),
+            ("app", {"options": "-c timezone=nowhere"}, "22023", 'invalid value for parameter "TimeZone"'),
+        )
+        for database, options, _, message in cases:
+            with self.subTest(message), self.assertRaisesRegex(psycopg.OperationalError, message):
+                weir.connect(database, "app", **options)
+        refused = self.waited(weir, "login_refused", len(cases))
+        self.assertEqual([line["pgweir.database"] for line in refused], [case[0] for case in cases])
+        self.assertEqual([line["error.code"] for line in refused], [case[2] for case in cases])
+        for line, case in zip(refused, cases):
+            self.assertIn(case[3], line["event.reason"])
+            self.assertEqual((line["user.name"], line["source.ip"]), ("app", "127.0.0.1"))
+        with weir.connect("app", "app", options="-c work_mem=1MB"):
+            pass
+        self.assertEqual([line["event.outcome"] for line in self.waited(weir, "login")], ["success"])
+
+    def test_a_client_that_leaves_before_it_is_let_in(self):
+        weir = self.weir()
+        weir.console("PAUSE app")
+        with self.assertRaises(psycopg.OperationalError):  # Postgres is to try this setting first
+            weir.connect("app", "app", options="-c work_mem=1MB", connect_timeout=2)
+        left = [line for line in self.waited(weir, "login", 2) if line["pgweir.database"] == "app"]
+        self.assertEqual([(line["event.outcome"], line["event.reason"]) for line in left], [("unknown", "client gone")])
 
     def test_console_tenants_and_tiers(self):
         weir = self.weir()
