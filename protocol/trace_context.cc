@@ -64,22 +64,30 @@ std::optional<TraceContext> in_pairs(Bytes text) {
   }
 }
 
+// The last one that has it, of the comments behind all else.
 std::optional<TraceContext> behind(Bytes sql) {
-  const std::size_t last = sql.find_last_not_of(" \t\r\n\f\v;");
-  if (last == Bytes::npos || last < 3) return {};
-  sql = sql.substr(0, last + 1);
-  if (!sql.ends_with("*/")) return {};
-  sql.remove_suffix(2);
-  const std::size_t begin = sql.rfind("/*");
-  return begin == Bytes::npos ? std::nullopt : in_pairs(sql.substr(begin + 2));
+  for (;;) {
+    sql = sql.substr(0, sql.find_last_not_of(" \t\r\n\f\v;") + 1);
+    if (sql.size() < 4 || !sql.ends_with("*/")) return {};
+    sql.remove_suffix(2);
+    const std::size_t begin = sql.rfind("/*");
+    if (begin == Bytes::npos) return {};
+    if (auto found = in_pairs(sql.substr(begin + 2))) return found;
+    sql = sql.substr(0, begin);
+  }
 }
 
+// The first one that has it, of the comments in front of all else.
 std::optional<TraceContext> in_front(Bytes sql) {
-  skip_blanks(sql);
-  if (!sql.starts_with("/*")) return {};
-  sql.remove_prefix(2);
-  const std::size_t end = sql.find("*/");
-  return end == Bytes::npos ? std::nullopt : in_pairs(sql.substr(0, end));
+  for (;;) {
+    skip_blanks(sql);
+    if (!sql.starts_with("/*")) return {};
+    sql.remove_prefix(2);
+    const std::size_t end = sql.find("*/");
+    if (end == Bytes::npos) return {};
+    if (auto found = in_pairs(sql.substr(0, end))) return found;
+    sql.remove_prefix(end + 2);
+  }
 }
 
 }  // namespace

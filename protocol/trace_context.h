@@ -18,8 +18,8 @@ struct TraceContext {
 // 00.
 std::optional<TraceContext> parse_traceparent(Bytes value);
 
-// Of the comment that ends the text, or else of the one that begins it. `head` is the text's beginning and
-// `tail` its end; of a short text both are all of it.
+// Of the comments that end the text, the last one that has it; or else of those that begin it, the first.
+// `head` is the text's beginning and `tail` its end; of a short text both are all of it.
 std::optional<TraceContext> trace_context(Bytes head, Bytes tail);
 
 }  // namespace pgweir::protocol

@@ -70,6 +70,11 @@ TEST_CASE("the comment that ends a text, or begins it, may have a trace context"
       {"select 1 /*traceparent='00%2D" + kTrace + "%2d" + kSpan + "-01'*/", true},
       {"/*" + pair + "*/ select 1 /*about nothing*/", true},
       {"select 1 /*about nothing*/ /*" + pair + "*/", true},
+      {"select 1 /*" + pair + "*/ /*about nothing*/", true},
+      {"select 1 /*" + pair + "*/\n/*a='b'*//*c='d'*/;", true},
+      {"/*a='b'*/ /*about nothing*/ /*" + pair + "*/ select 1", true},
+      {"/*a='b'*/ /*" + pair + "*/", true},
+      {"select 1 /*traceparent='nonsense'*/ /*" + pair + "*/ /*a='b'*/", true},
       {"select 1", false},
       {"", false},
       {"/*", false},
@@ -78,6 +83,9 @@ TEST_CASE("the comment that ends a text, or begins it, may have a trace context"
       {"/**/", false},
       {"select '/*" + pair + "*/'", false},         // a value
       {"select 1 /*" + pair + "*/ from t", false},  // in the middle
+      {"select 1 /*" + pair + "*/ from t /*a='b'*/", false},
+      {"/*a='b'*/ select /*" + pair + "*/ 1", false},
+      {"*/ /*a='b'*/", false},
       {"select 1 -- " + pair, false},
       {"select 1 /*traceparent=" + kParent + "*/", false},  // no quotes
       {"select 1 /*traceparent='" + kParent + "*/", false},
