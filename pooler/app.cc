@@ -197,10 +197,10 @@ void App::shutdown(Wait wait) {
           shared_->tiers->finish_usage(first.loop(), [this] { on_stopped_(); });
         });
       };
-      if (wait == Wait::Transactions)
-        w.drain(shutting_down());
-      else
+      if (wait == Wait::Clients)
         w.let_clients_leave(shutting_down());
+      else
+        w.drain(shutting_down());
     });
 }
 

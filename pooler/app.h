@@ -33,8 +33,9 @@ class App {
   using Fresh = tl::expected<SnapshotRef, std::string>;
   using Reload = std::function<Fresh()>;
   using Changed = tl::expected<void, std::string>;
-  // What a shutdown waits for.
-  enum class Wait { Transactions, Clients };
+  // What a shutdown waits for: transactions to end, but at most shutdown_timeout; all servers to be given
+  // back, or all clients to go by themselves, however long that takes.
+  enum class Wait { Transactions, Servers, Clients };
 
   // `reload` reads the configuration again for RELOAD and SIGHUP. It is called on a helper thread, one call
   // at a time, and must stay good until the first loop is gone: a shutdown does not wait for it.
@@ -64,8 +65,7 @@ class App {
   // has been written to the new one by then.
   void move_tenant(const tiers::Tenant& record, const std::string& to,
                    std::function<void(const Changed&)> done);
-  // Stops accepting, lets transactions end for at most shutdown_timeout, or waits until all clients have gone
-  // by themselves, then closes what is left. A second call closes at once.
+  // Stops accepting, waits, then closes what is left. A second call closes at once.
   void shutdown(Wait wait = Wait::Transactions);
   Shared& shared() { return *shared_; }
 

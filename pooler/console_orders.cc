@@ -129,7 +129,8 @@ void ConsoleSession::State::run(const Request& request) {
     case Action::Suspend: return suspend();
     case Action::SetSetting: return set(request);
     case Action::Shutdown: return shut_down(App::Wait::Transactions);
-    case Action::ShutdownWait: return shut_down(App::Wait::Clients);
+    case Action::ShutdownWaitClients: return shut_down(App::Wait::Clients);
+    case Action::ShutdownWaitServers: return shut_down(App::Wait::Servers);
     case Action::Set: return done();
     case Action::Begin: tx_status = 'T'; return done();
     case Action::End: tx_status = 'I'; return done();

@@ -618,6 +618,34 @@ class Settings(ConsoleCase):
             return True
         return False
 
+    def test_shutdown_that_waits_for_servers(self):
+        """Longer than shutdown_timeout, for the one that is lent; the client that has none goes at once."""
+        weir = self.pgweir({"process": {"shutdown_timeout": "1s"}}, self.users)
+        idle = weir.connect("app", "app")
+        self.addCleanup(idle.close)
+        with weir.connect("app", "app", autocommit=False) as busy:
+            busy.execute("select 1")
+            weir.console("SHUTDOWN WAIT_FOR_SERVERS")
+            with self.assertRaisesRegex(psycopg.OperationalError, "shutting down"):
+                idle.execute("select 1")
+            self.assertTrue(self.shut(weir))
+            for _ in range(4):
+                busy.execute("select pg_sleep(0.5)")
+            self.assertTrue(weir.alive)
+            busy.commit()
+            self.assertEqual(weir.wait_end(), 0)
+
+    def test_sigterm_ends_a_shutdown_that_waits_for_servers(self):
+        weir = self.pgweir({"process": {"shutdown_timeout": "20s"}}, self.users)
+        client = weir.connect("app", "app", autocommit=False)
+        self.addCleanup(client.close)
+        client.execute("select 1")
+        weir.console("SHUTDOWN WAIT_FOR_SERVERS")
+        weir.signal()
+        with self.assertRaises(psycopg.OperationalError):
+            client.execute("select pg_sleep(15)")
+        self.assertEqual(weir.wait_end(), 0)
+
     def test_shutdown_that_waits_for_clients(self):
         weir = self.pgweir({"process": {"shutdown_timeout": "1s"}}, self.users)
         with weir.connect("app", "app") as client:
