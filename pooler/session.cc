@@ -38,7 +38,7 @@ Session::Session(Worker& worker, Tenant& tenant, Group& group, std::unique_ptr<n
   stream_->gather_writes();
   core_.set_hearer(this);
   ++tenant_.clients;
-  if (worker_.audit()) database_ = std::make_unique<std::string>(startup.database);
+  if (worker_.audit()) worker_.login_begins(id_, startup.database);
 }
 
 Session::~Session() {
@@ -95,9 +95,10 @@ void Session::welcome(const SettingsMap::Values& parameters) {
 
 // Postgres has its say behind the password: only who is welcomed has logged in.
 void Session::tell_login(AuditOutcome outcome, std::string_view reason, std::string_view sqlstate) {
-  const std::unique_ptr<std::string> database = std::move(database_);
   AuditStream* const audit = worker_.audit();
-  if (!database || !audit) return;
+  if (!audit) return;
+  const std::optional<std::string> database = worker_.take_login(id_);
+  if (!database) return;  // it is told already
   const bool refused = outcome == AuditOutcome::Failure;
   const net::Peer peer = stream_->peer();
   if (refused)

@@ -157,9 +157,6 @@ class Session final : public net::Handler,
   Server* server_ = nullptr;
   SessionCore core_;
   std::string held_;
-  // Of its startup packet, as long as the audit stream has not been told how its login ended; null: it has,
-  // or there is none.
-  std::unique_ptr<std::string> database_;
   std::unique_ptr<std::string> notifications_;  // that wait for the end of its transaction; null: none
   // Cancels that wait until the server runs what is the client's own; null: none.
   std::unique_ptr<std::vector<std::function<void()>>> cancels_;

@@ -117,6 +117,14 @@ class Worker final : public net::Acceptor {
   // which may come in anywhere, finds its way.
   std::uint32_t add_session(Session& session);
   void own_session(std::unique_ptr<Session> session);
+  // Of its startup packet, until the audit stream is told how its login has ended.
+  void login_begins(std::uint32_t session, std::string database) {
+    logging_in_[session] = std::move(database);
+  }
+  std::optional<std::string> take_login(std::uint32_t session) {
+    auto taken = logging_in_.extract(session);
+    return taken ? std::optional(std::move(taken.mapped())) : std::nullopt;
+  }
   void session_ended(Session& session);
   void own_console(std::unique_ptr<ConsoleSession> console);
   void console_ended(ConsoleSession& console);
@@ -240,6 +248,7 @@ class Worker final : public net::Acceptor {
   Derivations derivations_;
   NameBook names_;  // of users
   std::unordered_map<std::uint32_t, std::unique_ptr<Session>> sessions_;
+  std::unordered_map<std::uint32_t, std::string> logging_in_;
   std::unordered_map<ConsoleSession*, std::unique_ptr<ConsoleSession>> consoles_;
   std::unordered_map<CancelConnection*, std::unique_ptr<CancelConnection>> cancels_;
   // To each host at most one that is not closing.
