@@ -24,8 +24,10 @@ constexpr std::array kOwnFields{
     TierField{"weight", &Tier::weight, 1, 1000,
               "Share of servers that several tenants wait for: one with twice the weight is given twice the "
               "server time. What is below its pool_size goes first."},
-    TierField{"server_idle_timeout", &Tier::server_idle_timeout, 0, 30 * kDayMs,
-              "How long a server may be idle before it is closed, the last one too."},
+    TierField{
+        "server_idle_timeout", &Tier::server_idle_timeout, 0, 30 * kDayMs,
+        "How long a server may be idle before it is closed, the last one too. Where tenants share servers "
+        "(the same database and user), the strictest of those that have clients holds."},
     TierField{
         "queue_timeout", &Tier::queue_timeout, 0, kHourMs,
         "How long a client may wait while the pool is full; never: only client.query_wait_timeout holds."},
