@@ -7,6 +7,7 @@
 #include "pooler/session_parts.h"
 #include "protocol/messages.h"
 #include "protocol/sql_functions.h"
+#include "protocol/sql_lexer.h"
 
 namespace pgweir {
 
@@ -246,9 +247,32 @@ void SessionCore::relay(Bytes in, Actions& out) {
     if (server_->pipeline.copy_in() && !is_copy_message(frame.type))
       return violation("unexpected message during COPY from stdin", out);
     if (channels_ && must_hear_first(frame, rest, out)) return;
+    if (block_canceled_ && refuse_canceled(frame, rest, out)) continue;
     if (relay_message(frame, rest, out) != Step::Next) return;
     if (server_ && !server_->pipeline.empty()) worked_ = true;
   }
+}
+
+// The cancel that has met a question of ours is answered by the client's next request, as if that were what
+// it met: a COMMIT would say ROLLBACK, and no error why. True: the message goes no further.
+bool SessionCore::refuse_canceled(const Frame& frame, Bytes rest, Actions& out) {
+  if (server_->tx_status != 'E') return block_canceled_ = false;
+  const bool query = frame.type == 'Q';
+  if (!query && Bytes("PBDCE").find(frame.type) == Bytes::npos) return false;
+  block_canceled_ = false;
+  if (query && whole(frame, rest)) {
+    const Bytes sql = sql_of(rest.substr(kHeaderBytes, frame.size - kHeaderBytes));
+    protocol::SqlLexer lexer(sql);
+    const Bytes first = lexer.text_of(lexer.next());
+    for (const Bytes undoes : {"rollback", "abort"})
+      if (first.size() == undoes.size() && mentions(first, undoes)) return false;
+  }
+  const Error canceled{sqlstate::kQueryCanceled, "canceling statement due to user request", {}, {}};
+  if (!query) return refuse_statement(canceled, out), false;
+  push_refusal(Owed::Query, canceled);
+  out.to_server.own([](std::string& bytes) { protocol::put_query(bytes, kNoQuery); });
+  skip(frame, rest, out);
+  return true;
 }
 
 SessionCore::Step SessionCore::relay_message(const Frame& frame, Bytes rest, Actions& out) {
@@ -457,6 +481,7 @@ void SessionCore::server_bytes(Bytes in, Actions& out) {
 void SessionCore::after_step(Actions& out) {
   if (introducing_) return;
   if (state_ == State::Linked && auditing_ && server_->settled() && server_->tx_status != 'I') {
+    block_canceled_ = audit_canceled_ && server_->tx_status == 'E';
     auditing_ = audit_canceled_ = false;
     if (server_->tx_status != 'T') return;
     if (loses_start()) server_->apply_settings(wanted_, out.to_server);

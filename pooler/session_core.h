@@ -225,6 +225,7 @@ class SessionCore final : private ServerCore::Audience {
   void idle(Bytes in, Actions& out);
   Step idle_message(const protocol::Frame& frame, Bytes rest, Actions& out);
   void relay(Bytes in, Actions& out);
+  bool refuse_canceled(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_message(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_function(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_query(const protocol::Frame& frame, Bytes rest, Actions& out);
@@ -495,9 +496,10 @@ class SessionCore final : private ServerCore::Audience {
   bool look_first_ : 1 = false;  // ... and has not been looked at since
   bool bound_ : 1 = false;       // the open batch has a Bind
   // On a server that was outgrown, nothing may run behind RESET ALL in the same batch.
-  bool resets_all_ : 1 = false;   // the text that was looked at last
-  bool reset_bound_ : 1 = false;  // the unnamed portal runs such a text
-  bool reset_ran_ : 1 = false;    // ... and has, in the open batch
+  bool resets_all_ : 1 = false;      // the text that was looked at last
+  bool reset_bound_ : 1 = false;     // the unnamed portal runs such a text
+  bool reset_ran_ : 1 = false;       // ... and has, in the open batch
+  bool block_canceled_ : 1 = false;  // a question of ours met the client's cancel, and failed its transaction
 };
 
 }  // namespace pgweir

@@ -22,6 +22,8 @@ inline constexpr std::size_t kUnnamedKeptMax = 256 << 10;
 inline constexpr std::size_t kUnnamedOwedMax = 4 << 10;
 // Of the names of all statements that we prepare on servers.
 inline constexpr Bytes kOurPrefix = "pgweir_";
+inline constexpr Bytes kNoQuery =
+    "refused_by_pgweir";                            // the text that is sent for one of which nothing may run
 inline constexpr std::size_t kPortalsNoted = 1000;  // what more of them DEALLOCATE is not found
 inline constexpr std::size_t kOpsMax = 1024;        // changes of statements that a server owes
 

@@ -18,7 +18,6 @@ using Whose = Pipeline::Whose;
 
 namespace {
 // No statement: Postgres refuses it before it looks at anything else, and its log tells who sent it.
-constexpr Bytes kNoQuery = "refused_by_pgweir";
 
 // Nearly all texts have one, and no ';' but a last one.
 std::size_t statements_in(Bytes sql) {

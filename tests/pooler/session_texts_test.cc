@@ -284,13 +284,53 @@ TEST_CASE("inside of a transaction what a RESET took of the start is given back 
   SECTION("unless a cancel meets the question: then the transaction has failed") {
     CHECK(client.hears(error("57014") + ready('E')).empty());
     CHECK(client.again().empty());
-    CHECK(client.sent() == "Q:select 1");
+    CHECK(client.sent() == "Q:refused_by_pgweir");
+    client.hears(error("25P02") + ready('E'));
+    CHECK(client.seen() == "E:57014 Z:E");
+    client.says(query("select 2"));
+    CHECK(client.sent() == "Q:select 2");
     client.hears(error("25P02") + ready('E'));
     CHECK(client.seen() == "E:25P02 Z:E");
     client.says(query("rollback"));
     client.hears(done("ROLLBACK") + parameter("TimeZone", "Asia/Tokyo") + ready());
     client.hears(parsed() + origin + ready());
   }
+}
+
+// A COMMIT would be answered by ROLLBACK, which many drivers take for done.
+TEST_CASE("a cancel that meets a question inside of a transaction is told to the request behind it") {
+  Place place;
+  const SettingsRef start = place.books.settings.intern({{"TimeZone", "Asia/Tokyo"}});
+  place.server.applied = start;
+  Client client(place, {{"TimeZone", "Asia/Tokyo"}});
+  client.says(query("begin"));
+  client.granted(place.server);
+  client.hears(done("BEGIN") + ready('T'));
+  const auto asked = [&](const std::string& next) {
+    client.says(query("reset all") + next);
+    client.hears(done("RESET") + parameter("TimeZone", "UTC") + ready('T'));
+    client.again();
+    CHECK(client.hears(error("57014") + ready('E')).empty());
+    client.sent();
+    client.seen();
+    client.again();
+    return client.sent();
+  };
+  SECTION("a COMMIT") {
+    CHECK(asked(query("commit")) == "Q:refused_by_pgweir");
+    client.hears(error("25P02") + ready('E'));
+    CHECK(client.seen() == "E:57014 Z:E");
+  }
+  SECTION("a batch") {
+    CHECK(asked(parse("", "commit") + bind() + execute() + sync_message()).starts_with("B:"));
+    client.hears(error("25P02") + ready('E'));
+    CHECK(client.seen() == "E:57014 Z:E");
+  }
+  SECTION("but not to who gives up by himself") {
+    const char* const text = GENERATE("rollback", "rollback to s", "ABORT");
+    CHECK(asked(query(text)) == std::string("Q:") + text);
+  }
+  client.says(query("rollback"));
 }
 
 TEST_CASE("a pinned client has what it began with at once") {

@@ -292,7 +292,9 @@ void ModelClient::expect_more(char type, Bytes message) {
     // Where its batch tells the columns, a statement may be prepared anew.
     const bool told = !pending_.empty() && pending_.front().first == 'D' && pending_.front().second[0] == 'P';
     if (asked == 'B' && type != 'E' && told) session_->renew(body);
-    if ((session_->at_rest() || no_room) && (canceled || plan_.may_refuse.contains(state))) {
+    // A cancel that comes late may meet the next request of its transaction.
+    const bool late = canceled && session_->tx_status() == 'T' && Bytes("QPB").find(asked) != Bytes::npos;
+    if (late || ((session_->at_rest() || no_room) && (canceled || plan_.may_refuse.contains(state)))) {
       refused_step_ = true;
       session_->refused(asked, std::string(message));
     } else {
