@@ -43,6 +43,8 @@ void CachedStore::put_usage(const std::string& key, const tiers::Fields& fields,
   source_->put_usage(key, fields, std::move(done));
 }
 
+void CachedStore::try_usage(Done done) { source_->try_usage(std::move(done)); }
+
 void CachedStore::take_rate(const std::string& tenant, const tiers::FleetAsk& ask, Granted done) {
   cache_.take_rate(tenant, ask, std::move(done));
 }

@@ -125,6 +125,17 @@ constexpr std::array kStore{
           {kGauge, "tenant_store_silent_seconds",
            "For how long it has answered nothing that it was asked for; 0 while it answers.", "", kMicro},
           [](const StoreRow& row) { return static_cast<double>(row.silent.count()); }},
+    Store{nullptr,
+          0,
+          &StoreRow::usage_failures,
+          {kCounter, "tenant_store_usage_failures",
+           "Rows of usage that it was told and did not take; they are told again."}},
+    Store{nullptr,
+          0,
+          [](const StoreRow& row) -> Text { return whole_seconds(row.usage_late); },
+          {kGauge, "tenant_store_usage_late_seconds",
+           "For how long it lacks usage that it did not take; 0 while it takes all.", "", kMicro},
+          [](const StoreRow& row) { return static_cast<double>(row.usage_late.count()); }},
 };
 
 }  // namespace

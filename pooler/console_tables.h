@@ -163,6 +163,8 @@ struct StoreRow {
   std::uint64_t lookups = 0, fetches = 0, failures = 0, refused = 0;
   std::uint64_t known = 0, stale = 0;
   Duration silent{};
+  std::uint64_t usage_failures = 0;
+  Duration usage_late{};
 };
 
 // A prepared statement that the clients of one database and user share.

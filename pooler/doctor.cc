@@ -258,6 +258,11 @@ Finding judge_store(const std::string& check, bool answered, const std::string& 
   return {check, Health::Ok, "answers"};
 }
 
+Finding judge_usage(const std::string& check, const std::string& error, std::string_view advice) {
+  if (error.empty()) return {check, Health::Ok, "is kept"};
+  return {check, Health::Warn, fmt::format("usage is not kept ({}): {}", error, advice)};
+}
+
 Finding judge_port(const std::string& check, const std::string& address, Port port,
                    const std::string& error) {
   switch (port) {

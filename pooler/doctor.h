@@ -104,6 +104,9 @@ Finding judge_clock(const std::string& check, const ClockFacts& facts);
 Finding judge_store(const std::string& check, bool answered, const std::string& complaint,
                     const std::string& advice);
 
+// What a store said when it was to take usage; empty: it does.
+Finding judge_usage(const std::string& check, const std::string& error, std::string_view advice);
+
 // A port that we would listen on. `error`: "listen on ...", with what to do.
 enum class Port : std::uint8_t { Free, Ours, Taken };
 Finding judge_port(const std::string& check, const std::string& address, Port port, const std::string& error);

@@ -25,6 +25,7 @@
 #include "pooler/probe.h"
 #include "pooler/process.h"
 #include "pooler/redis_connection.h"
+#include "pooler/usage.h"
 #include "protocol/frame.h"
 #include "protocol/messages.h"
 
@@ -304,6 +305,8 @@ void Rounds::tenant_store() {
                   postgres
                       ? "look at tenant_store.postgres_url, and run packaging/postgres/tenant_store.sql there"
                       : "look at the Redis of tenant_store.redis_url and at its ACLs"));
+  if (answer.kind == tiers::Catalog::Answer::Kind::Unreachable) return;
+  say(judge_usage("tenant store: usage", try_usage(snapshot_), usage_hint(config.store_kind)));
 }
 
 void Rounds::own_certificates() {

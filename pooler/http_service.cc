@@ -44,7 +44,9 @@ console::StoreRow row_of(const TierControl::Figures& figures) {
           .refused = totals.refused,
           .known = figures.known,
           .stale = figures.stale,
-          .silent = figures.silent};
+          .silent = figures.silent,
+          .usage_failures = figures.usage_failures,
+          .usage_late = figures.usage_late};
 }
 
 Response readiness(const Shared& shared) {

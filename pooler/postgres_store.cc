@@ -39,6 +39,8 @@ void PostgresStore::put_usage(const std::string& key, const tiers::Fields& field
   order(tiers::postgres_put_usage(key, fields), false, std::move(done));
 }
 
+void PostgresStore::try_usage(Done done) { order(tiers::postgres_try_usage(), false, std::move(done)); }
+
 void PostgresStore::order(tiers::PostgresQuery query, bool must_find, Done done) {
   if (connection_.down()) return done("Postgres does not answer");
   orders_.push_back({std::move(query), loop_.now() + settings_.timeout, must_find, std::move(done)});

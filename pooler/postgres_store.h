@@ -22,6 +22,7 @@ class PostgresStore final : public TierStore, private PostgresConnection::User {
   void set(const std::string& tenant, const tiers::Change& change, const tiers::Fields& whole,
            Done done) override;
   void put_usage(const std::string& key, const tiers::Fields& fields, Done done) override;
+  void try_usage(Done done) override;
   void flush() override;
 
  private:

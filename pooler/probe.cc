@@ -80,35 +80,57 @@ std::optional<ProbeLogin> login_of(const Snapshot& snapshot, const tiers::Tenant
   return login;
 }
 
+namespace {
+
+// Runs a loop for a store until what `ask` has asked stops it, or it is too late.
+template <class Ask>
+void with_store(const std::shared_ptr<const Snapshot>& snapshot, LastWarning& log, Ask ask) {
+  const std::unique_ptr<net::UvLoop> loop = net::UvLoop::make();
+  net::SystemRng rng;
+  const auto stop = [](void* of) { static_cast<net::UvLoop*>(of)->stop(); };
+  net::Timer deadline(loop.get(), stop);
+  TierControl control(*loop, log, snapshot, [&](TierStore::Listener& listener) {
+    return make_store(*snapshot, *loop, rng, log, listener);
+  });
+  control.start([](const tiers::Tenant&) {});
+  ask(control, *loop);
+  loop->arm(deadline, loop->now() + snapshot->config().store_timeout + kStorePatience);
+  loop->run();
+  loop->disarm(deadline);
+}
+
+}  // namespace
+
 tiers::Catalog::Answer find_tenant(const std::shared_ptr<const Snapshot>& snapshot, const std::string& name,
                                    std::string& complaint) {
   using Answer = tiers::Catalog::Answer;
   const conf::Config& config = snapshot->config();
   const auto in_configuration = [&] { return snapshot->tenant(name); };
   if (config.store_kind == conf::StoreKind::File) return {Answer::Kind::Unknown, in_configuration()};
-  const std::unique_ptr<net::UvLoop> loop = net::UvLoop::make();
-  net::SystemRng rng;
   LastWarning log;
   std::optional<Answer> answer;
-  const auto stop = [](void* of) { static_cast<net::UvLoop*>(of)->stop(); };
-  net::Timer deadline(loop.get(), stop);
-  {
-    TierControl control(*loop, log, snapshot, [&](TierStore::Listener& listener) {
-      return make_store(*snapshot, *loop, rng, log, listener);
-    });
-    control.start([](const tiers::Tenant&) {});
-    control.ask(*loop, name, [&](const Answer& told) {
+  with_store(snapshot, log, [&](TierControl& control, net::UvLoop& loop) {
+    control.ask(loop, name, [&](const Answer& told) {
       answer = told;
-      loop->stop();
+      loop.stop();
     });
-    loop->arm(deadline, loop->now() + config.store_timeout + kStorePatience);
-    loop->run();
-    loop->disarm(deadline);
-  }
+  });
   complaint = log.text();
   if (answer) return *answer;
   return {Answer::Kind::Unreachable,
           config.store_serve_unreachable ? in_configuration() : snapshot->directory.find(name)};
+}
+
+std::string try_usage(const std::shared_ptr<const Snapshot>& snapshot) {
+  LastWarning log;
+  std::string error = "it does not answer";
+  with_store(snapshot, log, [&](TierControl& control, net::UvLoop& loop) {
+    control.try_usage(loop, [&](const std::string& told) {
+      error = told;
+      loop.stop();
+    });
+  });
+  return error;
 }
 
 }  // namespace pgweir

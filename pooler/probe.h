@@ -48,5 +48,7 @@ std::optional<ProbeLogin> login_of(const Snapshot& snapshot, const tiers::Tenant
 // `complaint`: what the store's connection said, empty where it was well.
 tiers::Catalog::Answer find_tenant(const std::shared_ptr<const Snapshot>& snapshot, const std::string& name,
                                    std::string& complaint);
+// Whether the tenant store, which there is, takes usage; empty: it does.
+std::string try_usage(const std::shared_ptr<const Snapshot>& snapshot);
 
 }  // namespace pgweir

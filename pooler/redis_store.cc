@@ -72,15 +72,27 @@ void RedisStore::set(const std::string& tenant, const tiers::Change& change, con
 }
 
 void RedisStore::put_usage(const std::string& key, const tiers::Fields& fields, Done done) {
-  const std::string hash = std::string(tiers::kRedisUsageKey) + key;
-  std::vector<std::string> words{"HSET", hash};
+  put_hash(std::string(tiers::kRedisUsageKey) + key, fields,
+           std::chrono::duration_cast<std::chrono::seconds>(kUsageKept), std::move(done));
+}
+
+void RedisStore::try_usage(Done done) {
+  put_hash(std::string(tiers::kRedisUsageKey) + "doctor", {{"tried", "1"}}, std::chrono::seconds(1),
+           std::move(done));
+}
+
+// Without its time to live a hash would stay for ever: it is kept when both are done.
+void RedisStore::put_hash(const std::string& key, const tiers::Fields& fields, std::chrono::seconds kept,
+                          Done done) {
+  std::vector<std::string> words{"HSET", key};
   for (const auto& [name, value] : fields) {
     words.push_back(name);
     words.push_back(value);
   }
-  ask(std::move(words), std::move(done));
-  const auto kept = std::chrono::duration_cast<std::chrono::seconds>(kUsageKept);
-  ask({"EXPIRE", hash, std::to_string(kept.count())}, [](const std::string&) {});
+  const auto set = std::make_shared<std::string>();
+  ask(std::move(words), [set](const std::string& error) { *set = error; });
+  ask({"EXPIRE", key, std::to_string(kept.count())},
+      [set, done = std::move(done)](const std::string& error) { done(set->empty() ? error : *set); });
 }
 
 void RedisStore::ask(std::vector<std::string> words, Done done) {

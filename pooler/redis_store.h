@@ -25,6 +25,7 @@ class RedisStore final : public TierStore {
   void set(const std::string& tenant, const tiers::Change& change, const tiers::Fields& whole,
            Done done) override;
   void put_usage(const std::string& key, const tiers::Fields& fields, Done done) override;
+  void try_usage(Done done) override;
   void take_rate(const std::string& tenant, const tiers::FleetAsk& ask, Granted done) override;
   void flush() override;
   // A copy, for this long at most.
@@ -63,6 +64,7 @@ class RedisStore final : public TierStore {
   void answered(tiers::RedisReply reply);
   void fail_all();
   void ask(std::vector<std::string> words, Done done);
+  void put_hash(const std::string& key, const tiers::Fields& fields, std::chrono::seconds kept, Done done);
   void ask(std::string command, Replied done);
   std::string key_prefix(Of of) const;
   void failed(const Fetch& one);

@@ -1,5 +1,7 @@
 #include "pooler/tier_control.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "pooler/base/check.h"
@@ -40,6 +42,10 @@ tiers::Catalog::Rules rules_of(const std::shared_ptr<const Snapshot>& snapshot) 
 }
 
 std::int64_t today() { return net::wall_clock_s() / (24 * 60 * 60); }
+
+std::string seconds(Duration d) {
+  return fmt::format("{}s", std::chrono::duration_cast<std::chrono::seconds>(d).count());
+}
 
 }  // namespace
 
@@ -107,9 +113,17 @@ void TierControl::add_usage(std::vector<UsageDelta> deltas) {
   loop_.post([this, deltas = std::move(deltas)] {
     if (!usage_) return;
     for (const UsageDelta& delta : deltas)
-      if (!usage_->add(delta, today()) && !std::exchange(usage_full_, true))
+      if (!usage_->add(delta, today(), loop_.now()) && !std::exchange(usage_full_, true))
         log_.warn("usage of further tenants is not kept", {{"rows", usage_->size()}});
     put_usage();
+  });
+}
+
+void TierControl::try_usage(net::Loop& asker, TierStore::Done done) {
+  loop_.post([this, &asker, done = std::move(done)] {
+    store_->try_usage(
+        [&asker, done](const std::string& error) { asker.post([done, error] { done(error); }); });
+    store_->flush();
   });
 }
 
@@ -131,8 +145,7 @@ void TierControl::put_usage() {
       ++usage_asked_;
       store_->put_usage(row->key, row->fields, [this, key = row->key](const std::string& error) {
         --usage_asked_;
-        usage_->written(key, error.empty(), today());
-        if (!error.empty()) usage_retry_at_ = loop_.now() + kUsageRetry;
+        usage_written(key, error);
         loop_.post([this] { put_usage(); });
       });
     }
@@ -140,8 +153,24 @@ void TierControl::put_usage() {
   }
   if (!usage_done_ || (usage_ && !usage_->clean() && loop_.now() < usage_end_at_)) return;
   if (usage_ && !usage_->clean())
-    log_.warn("usage of the last minute is lost: the tenant store does not take it");
+    log_.warn("usage is lost",
+              {{"of_the_last", seconds(usage_->behind(loop_.now()))}, {"error", usage_error_}});
   std::exchange(usage_done_, nullptr)();
+}
+
+void TierControl::usage_written(const std::string& key, const std::string& error) {
+  const Duration late = usage_->behind(loop_.now());
+  switch (usage_->written(key, error.empty(), today(), loop_.now())) {
+    case UsageBook::News::None: break;
+    case UsageBook::News::Refused:
+      log_.warn("usage is not kept",
+                {{"error", error}, {"hint", usage_hint(snapshot_->config().store_kind)}});
+      break;
+    case UsageBook::News::Taken: log_.info("usage is kept again", {{"late", seconds(late)}}); break;
+  }
+  if (error.empty()) return;
+  usage_error_ = error;
+  usage_retry_at_ = loop_.now() + kUsageRetry;
 }
 
 void TierControl::take_rate(net::Loop& asker, std::string tenant, const tiers::FleetAsk& ask,
@@ -156,8 +185,12 @@ void TierControl::take_rate(net::Loop& asker, std::string tenant, const tiers::F
 
 void TierControl::figures(net::Loop& asker, std::function<void(const Figures&)> done) {
   loop_.post([this, &asker, done = std::move(done)] {
-    asker.post([done, figures = Figures{catalog_.totals(), catalog_.known(), catalog_.watched(),
-                                        catalog_.stale(), catalog_.silent(loop_.now())}] { done(figures); });
+    asker.post([done, figures = Figures{
+                          catalog_.totals(), catalog_.known(), catalog_.watched(), catalog_.stale(),
+                          catalog_.silent(loop_.now()), usage_ ? usage_->failures() : 0,
+                          usage_ && usage_->failing() > 0 ? usage_->behind(loop_.now()) : Duration{}}] {
+      done(figures);
+    });
   });
 }
 

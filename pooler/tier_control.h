@@ -44,7 +44,9 @@ class TierControl final : TierStore::Listener, public Throttle::Fleet {
   // Changes fields of a tenant's row in the store. `done` runs on `asker`.
   void set(net::Loop& asker, std::string tenant, tiers::Change change, TenantOrders::Done done);
   // From now on what tenants have used is kept in the store, under this name of the run. Before start().
-  void keep_usage(std::string instance) { usage_.emplace(std::move(instance)); }
+  void keep_usage(std::string instance) { usage_.emplace(std::move(instance), loop_.now()); }
+  // `done` runs on `asker`, with what went wrong; empty: the store takes usage.
+  void try_usage(net::Loop& asker, TierStore::Done done);
   void add_usage(std::vector<UsageDelta> deltas);
   // `done` runs on `asker` when the store has been told all, or has not answered for kUsageWait.
   void finish_usage(net::Loop& asker, std::function<void()> done);
@@ -56,6 +58,8 @@ class TierControl final : TierStore::Listener, public Throttle::Fleet {
     std::size_t watched = 0;  // tenants with clients
     std::size_t stale = 0;    // of those, who is held to the default tier since their rows are too old
     Duration silent{};        // for how long the store has not answered
+    std::uint64_t usage_failures = 0;
+    Duration usage_late{};  // for how long it lacks usage that it did not take
   };
   // `done` runs on `asker`.
   void figures(net::Loop& asker, std::function<void(const Figures&)> done);
@@ -71,6 +75,7 @@ class TierControl final : TierStore::Listener, public Throttle::Fleet {
   void on_failed(TierStore::Of of, const std::string& name) override;
   void on_changed(const std::string& what) override;
   void put_usage();
+  void usage_written(const std::string& key, const std::string& error);
   void obey();
   void settle(const std::string& tenant, const Answer& answer);
   void tick();
@@ -92,6 +97,7 @@ class TierControl final : TierStore::Listener, public Throttle::Fleet {
   std::size_t usage_asked_ = 0;  // rows that the store has not answered
   bool usage_full_ = false;      // has been logged
   Time usage_retry_at_{};
+  std::string usage_error_;  // of the last row that the store did not take
   Time usage_end_at_ = kNever;
   std::function<void()> usage_done_;
   bool obeying_ = false;

@@ -38,6 +38,8 @@ class TierStore {
                    Done done) = 0;
   // Sets a row of usage, whole.
   virtual void put_usage(const std::string& key, const tiers::Fields& fields, Done done) = 0;
+  // Whether it would take one, by something that is in nobody's sums and does not stay.
+  virtual void try_usage(Done done) = 0;
   // Asks the bucket of a tenant that a fleet has in common. `done` is called once, maybe before this returns;
   // nothing: the store has none, or does not answer.
   using Granted = std::function<void(const std::optional<tiers::FleetGrant>&)>;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include <utility>
 
 #include "pooler/base/check.h"
 
@@ -21,7 +22,14 @@ std::string date(std::int64_t day) {
 
 }  // namespace
 
-bool UsageBook::add(const UsageDelta& delta, std::int64_t day) {
+std::string_view usage_hint(conf::StoreKind kind) {
+  return kind == conf::StoreKind::Postgres ? "its user needs select, insert and update on pgweir.usage "
+                                             "(packaging/postgres/tenant_store.sql), "
+                                             "on a primary"
+                                           : "its user needs HSET and EXPIRE on pgweir:usage:*, on a master";
+}
+
+bool UsageBook::add(const UsageDelta& delta, std::int64_t day, Time now) {
   const std::string key = fmt::format("{}:{}:{}", date(day), instance_, delta.tenant);
   auto place = rows_.find(key);
   if (place == rows_.end()) {
@@ -29,6 +37,7 @@ bool UsageBook::add(const UsageDelta& delta, std::int64_t day) {
     place = rows_.emplace(key, Entry{}).first;
     place->second.day = day;
   }
+  if (clean()) complete_until_ = std::max<Time>(complete_until_, now - TrafficPeriod::kLength);
   Entry& entry = place->second;
   entry.total.total += delta.passed;
   entry.total.peak_clients = std::max(entry.total.peak_clients, delta.peak_clients);
@@ -59,18 +68,25 @@ std::optional<UsageBook::Row> UsageBook::next() {
   return Row{place->first, console::usage_fields(place->second.total)};
 }
 
-void UsageBook::written(const std::string& key, bool good, std::int64_t today) {
+UsageBook::News UsageBook::written(const std::string& key, bool good, std::int64_t today, Time now) {
   const auto place = rows_.find(key);
   PGWEIR_CHECK(place != rows_.end());
   Entry& entry = place->second;
   PGWEIR_CHECK(entry.state == State::Writing || entry.state == State::WritingAndDirty);
+  const std::size_t failed_before = failing_;
+  if (!good) ++failures_;
+  if (std::exchange(entry.failing, !good)) --failing_;
+  if (!good) ++failing_;
+  const News news = (failing_ == 0) == (failed_before == 0) ? News::None : good ? News::Taken : News::Refused;
   if (!good || entry.state == State::WritingAndDirty) {
     entry.state = State::Dirty;
-    return;
+    return news;
   }
   entry.state = State::Clean;
   --dirty_;
+  if (clean()) complete_until_ = now;
   if (entry.day < today) rows_.erase(place);
+  return news;
 }
 
 }  // namespace pgweir

@@ -11,8 +11,11 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "conf/config.h"
+#include "pooler/base/time.h"
 #include "pooler/console_tables.h"
 #include "tiers/record.h"
 
@@ -25,25 +28,37 @@ struct UsageDelta {
   std::uint32_t peak_clients = 0, peak_servers = 0;
 };
 
+// What is due where a store answers and takes none.
+std::string_view usage_hint(conf::StoreKind kind);
+
 class UsageBook {
  public:
   static constexpr std::size_t kRowsMax = 200'000;
 
-  // `instance`: no other run of any process has the same.
-  explicit UsageBook(std::string instance) : instance_(std::move(instance)) {}
+  // `instance`: no other run of any process has the same. `began`: nothing was counted before.
+  explicit UsageBook(std::string instance, Time began = {})
+      : instance_(std::move(instance)), complete_until_(began) {}
 
-  // `day`: since 1970. False: there is no room for another tenant.
-  bool add(const UsageDelta& delta, std::int64_t day);
+  // What was counted since it was told last, a TrafficPeriod ago at most. `day`: since 1970. False: there is
+  // no room for another tenant.
+  bool add(const UsageDelta& delta, std::int64_t day, Time now);
   struct Row {
     std::string key;  // "2026-01-31:<instance>:<tenant>"
     tiers::Fields fields;
   };
   // One that the store has not been told; written() must follow.
   std::optional<Row> next();
+  // What somebody should hear of: the first row that the store does not take, and that it has taken all such.
+  enum class News : std::uint8_t { None, Refused, Taken };
   // Whether the store has it. Rows of days before `today` are forgotten when it does.
-  void written(const std::string& key, bool good, std::int64_t today);
+  News written(const std::string& key, bool good, std::int64_t today, Time now);
   // The store has been told all.
   bool clean() const { return dirty_ == 0; }
+  // Rows that it did not take when it was told them last, and how often it did not take one.
+  std::size_t failing() const { return failing_; }
+  std::uint64_t failures() const { return failures_; }
+  // From when on the store lacks something, until now; zero while it is clean().
+  Duration behind(Time now) const { return clean() ? Duration{} : now - complete_until_; }
   std::size_t size() const { return rows_.size(); }
 
  private:
@@ -52,11 +67,15 @@ class UsageBook {
     console::StatsRow total;
     std::int64_t day = 0;
     State state = State::Clean;
+    bool failing = false;
   };
   std::string instance_;
   std::map<std::string, Entry> rows_;
   std::size_t dirty_ = 0;  // rows that are not Clean
-  std::string after_;      // next() goes round
+  std::size_t failing_ = 0;
+  std::uint64_t failures_ = 0;
+  Time complete_until_;  // what was counted before is in the store
+  std::string after_;    // next() goes round
 };
 
 }  // namespace pgweir

@@ -87,6 +87,13 @@ PostgresQuery postgres_put_usage(std::string_view key, const Fields& fields) {
        std::string(key.substr(run + 1)), postgres_array(names), postgres_array(values)}};
 }
 
+PostgresQuery postgres_try_usage() {
+  return {
+      "insert into pgweir.usage (day, run, tenant, figures) select current_date, '', '', '{}' where false "
+      "on conflict (day, run, tenant) do update set figures = excluded.figures",
+      {}};
+}
+
 std::string postgres_setup(std::chrono::milliseconds timeout) {
   return "set search_path = pg_catalog; set statement_timeout = " + std::to_string(timeout.count()) +
          "; select from pgweir.tenants limit 0; select from pgweir.tiers limit 0; listen " +

@@ -35,6 +35,8 @@ PostgresQuery postgres_fetch(PostgresTable table, std::span<const std::string> n
 PostgresQuery postgres_set(std::string_view tenant, const Change& change);
 // Sets a row of usage, whole. `key`: "<day>:<run>:<tenant>".
 PostgresQuery postgres_put_usage(std::string_view key, const Fields& fields);
+// Fails as that one does where a role or a server may not write, and sets nothing.
+PostgresQuery postgres_try_usage();
 // Fails where the tables are not there or not to be read; then listens.
 std::string postgres_setup(std::chrono::milliseconds timeout);
 

@@ -202,6 +202,21 @@ class Doctor(PgweirCase):
         self.assertEqual(code, FAIL)
         self.expect(found, "tenant app", "fail", "mighty is a superuser")
 
+    def test_a_redis_that_takes_no_usage(self):
+        redis = Redis()
+        self.addCleanup(redis.stop)
+        redis("ACL", "SETUSER", "weir", "on", ">r3dis", "~pgweir:*", "&pgweir:*", "+@all", "-hset")
+        store = {"kind": "redis", "redis_url": f"redis://weir:r3dis@127.0.0.1:{redis.port}/0", "timeout": STORE_TIMEOUT}
+        code, found, _ = self.visit(self.weir(tenant_store=store))
+        self.assertEqual(code, WARN)
+        self.expect(found, "tenant store", "ok")
+        self.expect(found, "tenant store: usage", "warn", "NOPERM", "HSET and EXPIRE")
+        redis("ACL", "SETUSER", "weir", "+hset")
+        code, found, done = self.visit(self.weir(tenant_store=store))
+        self.assertEqual(code, OK, done.stdout)
+        self.expect(found, "tenant store: usage", "ok")
+        machine.wait_until(lambda: redis("KEYS", "pgweir:usage:*") == "", what="what the doctor wrote gone")
+
     def test_redis_is_down_or_refuses(self):
         redis = Redis(password="r3dis")
         store = {"kind": "redis", "redis_url": redis.url().replace("r3dis", "wr0ng")}
@@ -229,9 +244,15 @@ class Doctor(PgweirCase):
         self.postgres.sql((PACKAGED / "tenant_store.sql").read_text(), "app")
         self.addCleanup(self.postgres.sql, "drop schema pgweir cascade", "app")
         self.postgres.sql("grant usage on schema pgweir to app; grant select on all tables in schema pgweir to app", "app")
+        code, found, _ = self.visit(weir)
+        self.assertEqual(code, WARN)
+        self.expect(found, "tenant store", "ok")
+        self.expect(found, "tenant store: usage", "warn", "permission denied for table usage", "select, insert and update")
+        self.postgres.sql("grant insert, update on pgweir.usage to app", "app")
         code, found, done = self.visit(weir)
         self.assertEqual(code, OK, done.stdout)
-        self.expect(found, "tenant store", "ok")
+        self.expect(found, "tenant store: usage", "ok")
+        self.assertEqual(self.postgres.sql("select count(*) from pgweir.usage", "app"), [(0,)])
 
     def test_few_files(self):
         weir = self.weir()

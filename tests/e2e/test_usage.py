@@ -1,5 +1,6 @@
 """What tenants have used is kept in Redis: all of it after an orderly end, all but a minute after a crash."""
 
+import re
 import unittest
 
 from harness import PgweirCase, Redis, Wire, wait_until
@@ -22,11 +23,11 @@ class Usage(PgweirCase):
         for tenant in ("acme", "beta"):
             self.redis.tenant(tenant, tier="pro", database="shared")
 
-    def weir(self):
+    def weir(self, url=None):
         return self.pgweir(
             {
                 "auth": {"method": "trust"},
-                "tenant_store": {"kind": "redis", "redis_url": self.redis.url()},
+                "tenant_store": {"kind": "redis", "redis_url": url or self.redis.url()},
                 "pool": {"unknown_tenants": False},
             },
             {"app": "s3cret"},
@@ -79,12 +80,24 @@ class Usage(PgweirCase):
         self.assertEqual(self.total("acme"), 7)
         self.assertEqual(len(self.rows("acme")), 2)
 
+    def test_a_redis_that_takes_no_usage_is_told_of(self):
+        self.redis("ACL", "SETUSER", "weir", "on", ">r3dis", "~pgweir:*", "&pgweir:*", "+@all", "-expire")
+        weir = self.weir(f"redis://weir:r3dis@127.0.0.1:{self.redis.port}/0")
+        self.work(weir, "acme", 5)
+        weir.stop()
+        weir.has_logged('"message":"usage is not kept"', times=1)
+        weir.has_logged(re.compile(r"its user needs HSET and EXPIRE on pgweir:usage"), times=1)
+        lost = [line for line in weir.log().splitlines() if "usage is lost" in line]
+        self.assertEqual(len(lost), 1)
+        self.assertIn("NOPERM", lost[0])
+        self.assertRegex(lost[0], r'"of_the_last":"\d+s"')
+
     def test_without_redis_it_ends_all_the_same(self):
         weir = self.weir()
         self.work(weir, "acme", 5)
         self.redis.stop()
         weir.stop()
-        weir.has_logged("usage of the last minute is lost")
+        weir.has_logged("usage is lost")
 
 
 if __name__ == "__main__":

@@ -251,6 +251,8 @@ TEST_CASE("connections, clocks, stores and ports") {
   CHECK(said(judge_store("c", false, "", "look")) == "fail: it does not answer: look");
   CHECK(said(judge_store("c", false, "refused", "look")) == "fail: it does not answer (refused): look");
   CHECK(said(judge_store("c", true, "cache lost", "look")) == "warn: cache lost: look");
+  CHECK(said(judge_usage("c", "", "x")) == "ok: is kept");
+  CHECK(said(judge_usage("c", "NOPERM", "give it HSET")) == "warn: usage is not kept (NOPERM): give it HSET");
 
   CHECK(said(judge_port("c", "::1:1", Port::Free, "")) == "ok: ::1:1 is free");
   CHECK(said(judge_port("c", "::1:1", Port::Ours, "x")) == "ok: ::1:1 is a pgweir's that runs already");

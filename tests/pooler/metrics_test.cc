@@ -271,12 +271,18 @@ TEST_CASE("a tenant store has its figures, and where there is none there are non
   store.failures = 2;
   store.stale = 3;
   store.silent = std::chrono::milliseconds(1500);
+  store.usage_failures = 4;
+  store.usage_late = std::chrono::seconds(61);
   around.store = store;
   const std::string out = text({}, around, rest);
   CHECK(series(out, "pgweir_tenant_store_lookups_total") == "pgweir_tenant_store_lookups_total 9\n");
   CHECK(series(out, "pgweir_tenant_store_failures_total") == "pgweir_tenant_store_failures_total 2\n");
   CHECK(series(out, "pgweir_tenant_store_stale_tenants") == "pgweir_tenant_store_stale_tenants 3\n");
   CHECK(series(out, "pgweir_tenant_store_silent_seconds") == "pgweir_tenant_store_silent_seconds 1.5\n");
+  CHECK(series(out, "pgweir_tenant_store_usage_failures_total") ==
+        "pgweir_tenant_store_usage_failures_total 4\n");
+  CHECK(series(out, "pgweir_tenant_store_usage_late_seconds") ==
+        "pgweir_tenant_store_usage_late_seconds 61\n");
 }
 
 TEST_CASE("every series has a name that Prometheus takes, and none comes twice") {

@@ -7,6 +7,7 @@ using namespace pgweir;
 namespace {
 
 constexpr std::int64_t kDay = 20'000;  // 2024-10-04
+constexpr Time kNow{std::chrono::hours(10)};
 
 UsageDelta delta_of(const char* tenant, std::uint64_t queries, std::uint32_t peak = 1) {
   UsageDelta delta{tenant, {}, peak, 0};
@@ -25,8 +26,8 @@ std::string value(const UsageBook::Row& row, const std::string& key) {
 TEST_CASE("a row holds the totals of a tenant, a day and a run") {
   UsageBook book("run1");
   CHECK(book.clean());
-  CHECK(book.add(delta_of("acme", 3, 7), kDay));
-  CHECK(book.add(delta_of("acme", 4, 5), kDay));
+  CHECK(book.add(delta_of("acme", 3, 7), kDay, kNow));
+  CHECK(book.add(delta_of("acme", 4, 5), kDay, kNow));
   const auto row = book.next();
   REQUIRE(row);
   CHECK(row->key == "2024-10-04:run1:acme");
@@ -35,43 +36,43 @@ TEST_CASE("a row holds the totals of a tenant, a day and a run") {
   CHECK(value(*row, "tenant") == "none");  // it stands in the key
   CHECK_FALSE(book.next());
   CHECK_FALSE(book.clean());
-  book.written(row->key, true, kDay);
+  book.written(row->key, true, kDay, kNow);
   CHECK(book.clean());
   // The next one tells all of it again, not the difference.
-  book.add(delta_of("acme", 1), kDay);
+  book.add(delta_of("acme", 1), kDay, kNow);
   CHECK(value(*book.next(), "queries") == "8");
 }
 
 TEST_CASE("what comes while a row is written, or was not written, is told again") {
   UsageBook book("run1");
-  book.add(delta_of("acme", 1), kDay);
+  book.add(delta_of("acme", 1), kDay, kNow);
   const auto row = book.next();
-  book.add(delta_of("acme", 1), kDay);
+  book.add(delta_of("acme", 1), kDay, kNow);
   CHECK_FALSE(book.next());  // one answer at a time for a row
-  book.written(row->key, true, kDay);
+  book.written(row->key, true, kDay, kNow);
   CHECK_FALSE(book.clean());
   const auto again = book.next();
   REQUIRE(again);
   CHECK(value(*again, "queries") == "2");
-  book.written(again->key, false, kDay);
+  book.written(again->key, false, kDay, kNow);
   CHECK_FALSE(book.clean());
   const auto third = book.next();
   REQUIRE(third);
   CHECK(value(*third, "queries") == "2");
-  book.written(third->key, true, kDay);
+  book.written(third->key, true, kDay, kNow);
   CHECK(book.clean());
 }
 
 TEST_CASE("a new day begins a new row, and the old one goes when the store has it") {
   UsageBook book("run1");
-  book.add(delta_of("acme", 1), kDay);
-  book.add(delta_of("acme", 5), kDay + 1);
+  book.add(delta_of("acme", 1), kDay, kNow);
+  book.add(delta_of("acme", 5), kDay + 1, kNow);
   CHECK(book.size() == 2);
   for (int i = 0; i < 2; ++i) {
     const auto row = book.next();
     REQUIRE(row);
     CHECK(value(*row, "queries") == (row->key.starts_with("2024-10-04") ? "1" : "5"));
-    book.written(row->key, true, kDay + 1);
+    book.written(row->key, true, kDay + 1, kNow);
   }
   CHECK(book.clean());
   CHECK(book.size() == 1);
@@ -79,19 +80,49 @@ TEST_CASE("a new day begins a new row, and the old one goes when the store has i
 
 TEST_CASE("every tenant has its turn, also while the first ones fail") {
   UsageBook book("run1");
-  for (const char* tenant : {"a", "b", "c"}) book.add(delta_of(tenant, 1), kDay);
+  for (const char* tenant : {"a", "b", "c"}) book.add(delta_of(tenant, 1), kDay, kNow);
   std::string order;
   for (int i = 0; i < 6; ++i) {
     const auto row = book.next();
     REQUIRE(row);
     order += row->key.back();
-    book.written(row->key, false, kDay);
+    book.written(row->key, false, kDay, kNow);
   }
   CHECK(order == "abcabc");
 }
 
 TEST_CASE("names with colons stand at the end of the key") {
   UsageBook book("run1");
-  book.add(delta_of("a:b", 1), kDay);
+  book.add(delta_of("a:b", 1), kDay, kNow);
   CHECK(book.next()->key == "2024-10-04:run1:a:b");
+}
+
+TEST_CASE("a store that does not take rows is told of once, and again when it has taken them all") {
+  using News = UsageBook::News;
+  UsageBook book("run1");
+  for (const char* tenant : {"a", "b"}) book.add(delta_of(tenant, 1), kDay, kNow);
+  CHECK(book.behind(kNow) == std::chrono::seconds(60));  // what was added may be that old
+  CHECK(book.failing() == 0);
+  const auto told = [&](bool good, Time now) {
+    const auto row = book.next();
+    REQUIRE(row);
+    return book.written(row->key, good, kDay, now);
+  };
+  const auto at = [](int second) { return kNow + std::chrono::seconds(second); };
+  CHECK(told(false, at(1)) == News::Refused);
+  CHECK(told(false, at(1)) == News::None);
+  CHECK(book.failing() == 2);
+  CHECK(told(false, at(6)) == News::None);
+  CHECK(book.failures() == 3);
+  book.add(delta_of("a", 1), kDay, at(60));
+  CHECK(book.behind(at(90)) == std::chrono::seconds(150));  // since then, whatever came later
+  CHECK(told(true, at(100)) == News::None);
+  CHECK(book.failing() == 1);
+  CHECK(told(true, at(100)) == News::Taken);
+  CHECK(book.failing() == 0);
+  CHECK(book.behind(at(500)) == Duration{});  // it has all that there is
+  book.add(delta_of("a", 1), kDay, at(110));
+  CHECK(book.behind(at(120)) == std::chrono::seconds(20));  // since the last good one, which is nearer
+  CHECK(told(true, at(120)) == News::None);
+  CHECK(book.failures() == 3);
 }

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <thread>
 
@@ -17,9 +18,20 @@ using Kind = TierControl::Answer::Kind;
 namespace {
 
 struct Quiet final : Log {
-  void write(LogLevel, std::string_view, Fields) override { ++lines; }
+  void write(LogLevel, std::string_view event, Fields fields) override {
+    ++lines;
+    const std::lock_guard guard(mutex);
+    events += std::string(event) + '\n';
+    for (const LogField& field : fields) events += std::string(field.value) + '\n';
+  }
   bool enabled(LogLevel) const override { return true; }
+  bool has(const char* what) {
+    const std::lock_guard guard(mutex);
+    return events.find(what) != std::string::npos;
+  }
   std::atomic<int> lines{0};
+  std::mutex mutex;
+  std::string events;  // and the values of their fields
 };
 
 std::shared_ptr<const Snapshot> configured() {
@@ -49,9 +61,11 @@ struct Table final : TierStore {
     listener.on_changed(name);
   }
   void put_usage(const std::string& key, const tiers::Fields&, Done done) override {
+    if (!usage_error.empty()) return done(usage_error);
     usage.push_back(key);
     done("");
   }
+  void try_usage(Done done) override { done(usage_error); }
   void flush() override {
     if (mute) return;
     for (auto& [of, name] : std::exchange(asked, {})) {
@@ -67,6 +81,7 @@ struct Table final : TierStore {
   bool mute = false;  // it has not answered anything yet
   std::map<std::string, tiers::Fields> rows;
   std::vector<std::string> usage;
+  std::string usage_error;  // it takes none
   std::vector<std::pair<Of, std::string>> asked;
 };
 
@@ -159,6 +174,52 @@ TEST_CASE("a name that no row can have is not the store's first answer") {
   CHECK(net::drive(*worker, [&] { return answered == 1; }));
   control_loop->stop();
   control_thread.join();
+}
+
+TEST_CASE("a store that takes no usage is told of, and counted, until it does") {
+  Quiet log;
+  auto control_loop = net::UvLoop::make(), worker = net::UvLoop::make();
+  Table* table = nullptr;
+  TierControl control(*control_loop, log, configured(), [&](TierStore::Listener& listener) {
+    auto made = std::make_unique<Table>(listener);
+    table = made.get();
+    table->usage_error = "NOPERM";
+    return made;
+  });
+  control.keep_usage("run");
+  control.start([](const tiers::Tenant&) {});
+  std::thread control_thread([&] { control_loop->run(); });
+  std::optional<std::string> tried;
+  control.try_usage(*worker, [&](const std::string& error) { tried = error; });
+  CHECK(net::drive(*worker, [&] { return tried.has_value(); }));
+  CHECK(tried == "NOPERM");
+
+  TierControl::Figures figures;
+  bool told = false;
+  const auto look = [&] {
+    told = false;
+    control.figures(*worker, [&](const TierControl::Figures& now) {
+      figures = now;
+      told = true;
+    });
+    return net::drive(*worker, [&] { return told; });
+  };
+  REQUIRE(look());
+  CHECK(figures.usage_failures == 0);
+  UsageDelta delta{"acme", {}, 1, 1};
+  delta.passed.queries = 7;
+  control.add_usage({delta});
+  REQUIRE(look());
+  CHECK(figures.usage_failures == 1);
+  CHECK(figures.usage_late > Duration{});
+  CHECK(log.has("usage is not kept\nNOPERM\n"));
+
+  control_loop->post([&] { table->usage_error.clear(); });
+  CHECK(net::drive(*worker, [&] { return look() && figures.usage_late == Duration{}; }));
+  CHECK(log.has("usage is kept again"));
+  control_loop->stop();
+  control_thread.join();
+  CHECK(table->usage.size() == 1);
 }
 
 namespace {
@@ -355,6 +416,7 @@ TEST_CASE("copies are used until the source tells of a change, or was away") {
     }
     void set(const std::string&, const tiers::Change&, const tiers::Fields&, Done done) override { done(""); }
     void put_usage(const std::string&, const tiers::Fields&, Done done) override { done(""); }
+    void try_usage(Done done) override { done(""); }
     void flush() override {}
     Listener& listener;
   };
