@@ -65,7 +65,11 @@ void RedisConnection::log_in() {
     ask(Asked::Login, {"AUTH", settings_.user, settings_.password});
   else if (!settings_.password.empty())
     ask(Asked::Login, {"AUTH", settings_.password});
-  ask(Asked::Login, {"SELECT", database});
+  // The first one is there without, so that its user need not be allowed to SELECT.
+  if (settings_.database == 0)
+    ask(Asked::Login, {"PING"});
+  else
+    ask(Asked::Login, {"SELECT", database});
   if (master_) ask(Asked::Role, {"INFO", "replication"});
   if (subscribe_) ask(Asked::Login, {"SUBSCRIBE", tiers::kRedisChannel});
   deadline_ = kNever;
