@@ -496,7 +496,7 @@ void ClientLogin::timed_out() {
 void ClientLogin::tell_waiting(const Error& why) {
   notice_at_ = kNever;
   std::string notice;
-  protocol::put_notice(notice, "still waiting to be let in: " + why.detail, why.hint);
+  protocol::put_notice(notice, "still waiting to be let in: " + why.message, why.hint, why.detail);
   stream_->write(notice);
   worker_->loop().arm(deadline_, deadline_at_);
 }

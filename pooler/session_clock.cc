@@ -202,8 +202,8 @@ void Session::on_timer() {
       std::string notice;
       protocol::put_notice(notice,
                            "still waiting for " +
-                               std::string(throttled_ ? "its turn: " : "a server connection: ") + why.detail,
-                           why.hint);
+                               std::string(throttled_ ? "its turn: " : "a server connection: ") + why.message,
+                           why.hint, why.detail);
       stream_->write(notice);
       return arm();
     }

@@ -28,8 +28,8 @@ void put_error(std::string& out, const char* severity, const ErrorFields& fields
              fields.sqlstate.empty() ? Bytes(sqlstate::kInternalError) : Bytes(fields.sqlstate),
              fields.message, fields.detail, fields.hint);
 }
-void put_notice(std::string& out, Bytes message, Bytes hint) {
-  put_fields(out, 'N', "NOTICE", "00000", message, {}, hint);
+void put_notice(std::string& out, Bytes message, Bytes hint, Bytes detail) {
+  put_fields(out, 'N', "NOTICE", "00000", message, detail, hint);
 }
 void put_parameter_status(std::string& out, Bytes name, Bytes value) {
   Writer(out, 'S').c_string(name).c_string(value);

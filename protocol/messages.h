@@ -33,7 +33,7 @@ void put_auth(std::string& out, AuthRequest request, Bytes data = {});
 void put_error(std::string& out, const char* severity, const Error& error);  // severity "ERROR" or "FATAL"
 void put_error(std::string& out, const char* severity,
                const ErrorFields& fields);  // a server's error, passed on
-void put_notice(std::string& out, Bytes message, Bytes hint = {});
+void put_notice(std::string& out, Bytes message, Bytes hint = {}, Bytes detail = {});
 void put_parameter_status(std::string& out, Bytes name, Bytes value);
 void put_backend_key(std::string& out, std::uint32_t pid, Bytes key);
 void put_ready(std::string& out, char status);

@@ -434,9 +434,10 @@ class Plans(PgweirCase):
         kind, payload = queued.receive()
         self.assertEqual(kind, b"N")
         notice = error_fields(payload)
-        told = "1 of max_server_connections 1 are in use"
-        self.assertIn(told, notice["M"])
-        self.assertIn(notice["H"], self.limits(weir)["clients that wait"][2])
+        self.assertIn("1 of max_server_connections 1 are in use", notice["D"])
+        self.assertRegex(notice["M"], r"^still waiting for a server connection: no server connection became free within 5\.\ds$")
+        for told in (notice["D"], notice["H"]):
+            self.assertIn(told, self.limits(weir)["clients that wait"][2])
         self.assertEqual(self.limits(weir)["max_server_connections"], ("1", "1", "tier small"))
         holder.query("commit")
         self.assertEqual(kinds(queued.until_ready()), "TDCZ")

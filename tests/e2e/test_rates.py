@@ -110,7 +110,9 @@ class Answers(PgweirCase):
         gone.close()
         kind, payload = wire.receive()
         self.assertEqual(kind, b"N")
-        self.assertIn("transactions_per_minute of tier test", error_fields(payload)["M"])
+        notice = error_fields(payload)
+        self.assertEqual(notice["M"], 'still waiting for its turn: too many transactions of tenant "app"')
+        self.assertIn("transactions_per_minute of tier test", notice["D"])
         reply = wire.until_ready()
         self.assertEqual(first_error(reply)["C"], "53400")
         self.assertGreater(time.monotonic() - begun, 5.5)
@@ -219,7 +221,8 @@ class Answers(PgweirCase):
         kind, payload = waiting.receive()
         self.assertEqual(kind, b"N")
         notice = error_fields(payload)
-        self.assertEqual(notice["M"], "still waiting to be let in: max_clients of tier test: 1 of 1 connections are in use.")
+        self.assertEqual(notice["M"], "still waiting to be let in: too many connections for tenant \"app\"")
+        self.assertEqual(notice["D"], "max_clients of tier test: 1 of 1 connections are in use.")
         self.assertEqual(notice["H"], "Close connections that are not needed, or choose a tier that allows more; "
                                       "free allows 20.")
         wait_until(lambda: self.limit(weir, "logins that wait")[1] == "2", what="both at the door")
@@ -242,7 +245,29 @@ class Answers(PgweirCase):
             self.assertEqual(waiting.receive()[0], b"R")
             kind, payload = waiting.receive()
             self.assertEqual(kind, b"N")
-            self.assertIn("still waiting for a server connection: backend \"main\"", error_fields(payload)["M"])
+            notice = error_fields(payload)
+            self.assertRegex(notice["M"], r"^still waiting for a server connection: no server connection within 5\.\ds: connect to "
+                                          r".*: connection refused$")
+            self.assertRegex(notice["D"], r'^backend "main", database "app": \d+ login attempts failed in a row\.$')
+            # The same as an operator is told.
+            why = self.limit(weir, "clients that wait")[3]
+            for said in ("connection refused", "login attempts failed in a row.", notice["H"]):
+                self.assertIn(said, why)
+
+    def test_who_waits_for_an_operator_is_told_so(self):
+        weir = self.weir()
+        with self.wire(weir) as waiting:
+            self.assertEqual(waiting.value("select 1"), "1")
+            weir.console("PAUSE app")
+            waiting.send(query("select 2"))
+            kind, payload = waiting.receive()
+            self.assertEqual(kind, b"N")
+            notice = error_fields(payload)
+            self.assertEqual(notice["M"], 'still waiting for a server connection: tenant "app" is paused')
+            self.assertRegex(notice["D"], r"^It has been waiting for 5\.\ds\.$")
+            self.assertEqual(notice["H"], "RESUME on the console lets it go on.")
+            weir.console("RESUME app")
+            self.assertEqual(kinds(waiting.until_ready()), "TDCZ")
 
     def limit(self, weir, name):
         return next(row for row in weir.console("SHOW LIMIT app")[1] if row[0] == name)

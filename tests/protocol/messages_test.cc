@@ -29,6 +29,8 @@ TEST_CASE("messages have the bytes of the manual") {
        message('R', "\0\0\0\5salt"sv)},
       {"notice", put([](auto& o) { put_notice(o, "m", "h"); }),
        message('N', "SNOTICE\0VNOTICE\0C00000\0Mm\0Hh\0\0"sv)},
+      {"notice with more to say", put([](auto& o) { put_notice(o, "m", "h", "d"); }),
+       message('N', "SNOTICE\0VNOTICE\0C00000\0Mm\0Dd\0Hh\0\0"sv)},
       {"parameter", put([](auto& o) { put_parameter_status(o, "a", "b"); }), message('S', "a\0b\0"sv)},
       {"key", put([](auto& o) { put_backend_key(o, 258, "abcd"); }), message('K', "\0\0\1\2abcd"sv)},
       {"ready", put([](auto& o) { put_ready(o, 'T'); }), message('Z', "T")},
