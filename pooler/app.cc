@@ -45,7 +45,10 @@ void App::use(TierControl& tiers) {
         for (auto& worker : workers_)
           worker->loop().post([&w = *worker, record] { w.tenant_changed(record); });
       },
-      [this] { shared_->readiness.met(Readiness::Need::TierStore); });
+      [this] { shared_->readiness.met(Readiness::Need::TierStore); },
+      [this](const TierControl::Tiers& known) {
+        for (auto& worker : workers_) worker->loop().post([&w = *worker, known] { w.take_tiers(known); });
+      });
 }
 
 void App::listen(const std::vector<std::vector<int>>& fds) {

@@ -410,7 +410,7 @@ void ClientLogin::finish() {
   if (tenant.clients >= limits.max_clients) {
     if (!waits_) ++tenant.traffic.client_hits;
     if (limits.at_clients == tiers::AtCeiling::Queue && wait_for_place()) return;
-    return refuse(tiers::too_many_clients(*record_, tenant.clients, snapshot.directory));
+    return refuse(tiers::too_many_clients(*record_, tenant.clients, worker_->known_tiers()));
   }
   Shared& shared = worker_->shared();
   if (tenant.clients == 0 && !shared.claim_home(record_->name, worker_->index())) return refuse(just_changed);
@@ -483,7 +483,7 @@ bool ClientLogin::wait_for_place() {
 void ClientLogin::timed_out() {
   const Tenant* const tenant = waits_ && !over_ ? worker_->tenants().find(record_->name) : nullptr;
   if (tenant) {
-    const Error why = tiers::too_many_clients(tenant->record, tenant->clients, worker_->snapshot().directory);
+    const Error why = tiers::too_many_clients(tenant->record, tenant->clients, worker_->known_tiers());
     return worker_->loop().now() < deadline_at_ ? tell_waiting(why) : refuse(why);
   }
   const double most_s = std::chrono::duration<double>(deadline_at_ - accepted_at_).count();

@@ -146,7 +146,7 @@ void ConsoleSession::State::run(const Request& request) {
 void ConsoleSession::State::gather(const Request& request) {
   const console::Table table = request.command->table;
   // On a helper thread: values only.
-  const auto write = [table, beside = console::beside(worker.snapshot(), request.page),
+  const auto write = [table, beside = console::beside(worker, request.page),
                       places = request.places](const console::Report& report) {
     std::string out;
     console::put_report(out, table, report, beside);

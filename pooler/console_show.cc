@@ -16,6 +16,7 @@
 #include "pooler/session.h"
 #include "pooler/snapshot.h"
 #include "pooler/tenant.h"
+#include "pooler/worker.h"
 #include "protocol/messages.h"
 
 namespace pgweir::console {
@@ -214,10 +215,10 @@ void add_ceilings(std::vector<CeilingRow>& rows, const CeilingsOf& of, const Cei
       rows.emplace_back(CeilingRow{tier.name, parameter, "", ""}).count(counts);
 }
 
-Beside beside(const Snapshot& snapshot, const Page& page) {
+Beside beside(const Worker& worker, const Page& page) {
   Beside beside{{}, {}, page};
-  for (const auto& [name, secret] : snapshot.users) beside.users.push_back(name);
-  for (const auto& [name, tier] : snapshot.directory.tiers()) beside.tiers.push_back(tier);
+  for (const auto& [name, secret] : worker.snapshot().users) beside.users.push_back(name);
+  for (const auto& [name, tier] : worker.known_tiers().tiers()) beside.tiers.push_back(tier);
   return beside;
 }
 

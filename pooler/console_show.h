@@ -19,7 +19,7 @@ struct Beside {
   std::vector<tiers::Tier> tiers;
   Page page;
 };
-Beside beside(const Snapshot& snapshot, const Page& page);
+Beside beside(const Worker& worker, const Page& page);
 
 std::vector<TierRow> tier_rows(const Report& report, std::span<const tiers::Tier> tiers);
 

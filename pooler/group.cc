@@ -598,12 +598,12 @@ Error Group::why_waiting(const Tenant& tenant, Duration waited) const {
   }
   const auto& limits = tenant.record.limits;
   if (tenant.lent >= limits.max_server_connections)
-    return {sqlstate::kTooManyConnections, fmt::format("no server connection became free within {}", seconds),
-            fmt::format(
-                "tenant \"{}\" (tier {}): {} of max_server_connections {} are in use, {} clients wait.",
-                tenant.record.name, limits.name, tenant.lent, limits.max_server_connections, tenant.waiting),
-            tiers::remedy("Shorten transactions", worker_.snapshot().directory, tiers::Limit::Servers,
-                          limits.max_server_connections)};
+    return {
+        sqlstate::kTooManyConnections, fmt::format("no server connection became free within {}", seconds),
+        fmt::format("tenant \"{}\" (tier {}): {} of max_server_connections {} are in use, {} clients wait.",
+                    tenant.record.name, limits.name, tenant.lent, limits.max_server_connections,
+                    tenant.waiting),
+        tiers::remedy("Shorten transactions", worker_.known_tiers(), tiers::Limit::Servers, tenant.record)};
   if (const std::size_t left = left_behind(); left > 0)
     return {
         sqlstate::kTooManyConnections, fmt::format("no server connection became free within {}", seconds),

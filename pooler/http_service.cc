@@ -172,8 +172,7 @@ class HttpService::Api : public std::enable_shared_from_this<HttpService::Api> {
   void gather(const http::Call& call, Table table, const Reply& reply) {
     if (!begin_to_gather(reply)) return;
     auto response = std::make_shared<Response>();
-    const auto write = [call, response,
-                        beside = console::beside(first_.snapshot(), {})](const console::Report& report) {
+    const auto write = [call, response, beside = console::beside(first_, {})](const console::Report& report) {
       *response = http::answer(call, report, beside);
       return std::string();
     };

@@ -72,7 +72,7 @@ void add_waiting(std::vector<LimitView>& rows, const Worker& home, const Tenant&
   const std::size_t logins = home.logins_waiting(tenant.record.name);
   std::string full;
   if (logins > 0) {
-    const Error error = tiers::too_many_clients(tenant.record, tenant.clients, home.snapshot().directory);
+    const Error error = tiers::too_many_clients(tenant.record, tenant.clients, home.known_tiers());
     full = fmt::format("{}: {} {}", error.message, error.detail, error.hint);
   }
   rows.push_back({"logins that wait", std::to_string(logins), "", full});

@@ -41,14 +41,13 @@ Error PinBook::refuse(Pins why, Bytes sql) {
       fmt::format("max_pinned_clients of tier {}: {} of {} clients keep a server connection between "
                   "transactions, or will when theirs ends.",
                   tier.name, pinned_ + claims_, tier.max_pinned_clients),
-      remedy(fmt::format("{}, let other clients close what they hold", way_out(why)), tiers::Limit::Pins,
-             tier.max_pinned_clients)};
+      remedy(fmt::format("{}, let other clients close what they hold", way_out(why)), tiers::Limit::Pins)};
   if (on_refused) on_refused(tiers::Limit::Pins, error, sql);
   return error;
 }
 
-std::string PinBook::remedy(std::string_view way_out, tiers::Limit limit, std::uint32_t has) const {
-  return tiers::remedy(way_out, tiers ? tiers() : tiers::Directory(), limit, has);
+std::string PinBook::remedy(std::string_view way_out, tiers::Limit limit) const {
+  return tiers::remedy(way_out, tiers ? tiers() : tiers::Directory(), limit, *record_);
 }
 
 void PinBook::refuse_statement(tiers::Limit limit, const Error& error, Bytes sql) const {

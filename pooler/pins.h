@@ -54,7 +54,7 @@ class PinBook {
   // A named statement is refused, of which its client has as many as it may have: not counted here.
   void refuse_statement(tiers::Limit limit, const Error& error, Bytes sql) const;
   // What to do at a limit of the tenant's tier, and which tier allows more.
-  std::string remedy(std::string_view way_out, tiers::Limit limit, std::uint32_t has) const;
+  std::string remedy(std::string_view way_out, tiers::Limit limit) const;
   // The tiers that there are, for that; nobody has set it: none is named.
   std::function<const tiers::Directory&()> tiers;
   // Called by both.

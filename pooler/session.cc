@@ -303,10 +303,9 @@ void Session::leave_queue() {
 }
 
 Error Session::why_waiting() const {
-  if (crowded_) return tiers::too_many_waiting(tenant_.record, tenant_.waiting, worker_.snapshot().directory);
+  if (crowded_) return tiers::too_many_waiting(tenant_.record, tenant_.waiting, worker_.known_tiers());
   if (throttled_ && tenant_.throttle)
-    return tiers::too_many_transactions(tenant_.record, tenant_.throttle->next_in(),
-                                        worker_.snapshot().directory);
+    return tiers::too_many_transactions(tenant_.record, tenant_.throttle->next_in(), worker_.known_tiers());
   return group_.why_waiting(tenant_, worker_.loop().now() - since_);
 }
 

@@ -155,8 +155,7 @@ std::optional<SessionCore::StatementBeyond> SessionCore::refuse_statement_beyond
          "no room for another prepared statement of this client of tenant \"" + tenant.name + '"',
          std::string(tiers::row_of(limit).key) + " of tier " + tier.name + ": " + std::to_string(has) +
              " of " + std::to_string(allowed) + " " + things + " are in use.",
-         pin_book_->remedy("Close statements that are not needed (DEALLOCATE)", limit,
-                           static_cast<std::uint32_t>(allowed))}};
+         pin_book_->remedy("Close statements that are not needed (DEALLOCATE)", limit)}};
   };
   const std::size_t count = tier.max_client_statements, size = tier.max_client_statement_bytes;
   if (count > 0 && statement_count() >= count)

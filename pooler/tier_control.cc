@@ -61,10 +61,12 @@ TierControl::TierControl(net::Loop& loop, Log& log, std::shared_ptr<const Snapsh
 
 TierControl::~TierControl() = default;
 
-void TierControl::start(std::function<void(const tiers::Tenant&)> changed, std::function<void()> answered) {
-  loop_.post([this, changed = std::move(changed), answered = std::move(answered)] {
+void TierControl::start(std::function<void(const tiers::Tenant&)> changed, std::function<void()> answered,
+                        std::function<void(const Tiers&)> tiers) {
+  loop_.post([this, changed = std::move(changed), answered = std::move(answered), tiers = std::move(tiers)] {
     changed_ = changed;
     answered_ = answered;
+    tiers_changed_ = tiers;
     store_->start();
     tick();
   });
@@ -244,6 +246,8 @@ void TierControl::obey() {
     }
   }
   obeying_ = false;
+  if (std::exchange(tiers_told_, catalog_.tiers_version()) != catalog_.tiers_version() && tiers_changed_)
+    tiers_changed_(catalog_.tiers(loop_.now()));
   store_->flush();
 }
 

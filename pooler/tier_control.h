@@ -33,7 +33,10 @@ class TierControl final : TierStore::Listener, public Throttle::Fleet {
 
   // `changed` is called on the control loop, with every new record of a watched tenant; `answered` there,
   // once, when the store has answered for the first time.
-  void start(std::function<void(const tiers::Tenant&)> changed, std::function<void()> answered = {});
+  // `tiers` there, too, whenever Catalog::tiers() may be different.
+  using Tiers = std::shared_ptr<const tiers::Directory>;
+  void start(std::function<void(const tiers::Tenant&)> changed, std::function<void()> answered = {},
+             std::function<void(const Tiers&)> tiers = {});
 
   // `done` runs on `asker`, with anything but Pending.
   void ask(net::Loop& asker, std::string tenant, std::function<void(const Answer&)> done);
@@ -93,6 +96,8 @@ class TierControl final : TierStore::Listener, public Throttle::Fleet {
   std::unordered_map<std::string, std::vector<Asker>> asking_;  // by tenant
   std::function<void(const tiers::Tenant&)> changed_;
   std::function<void()> answered_;  // empty: has been called
+  std::function<void(const Tiers&)> tiers_changed_;
+  std::uint64_t tiers_told_ = 0;  // the catalog's version of them
   std::optional<UsageBook> usage_;
   std::size_t usage_asked_ = 0;  // rows that the store has not answered
   bool usage_full_ = false;      // has been logged

@@ -69,6 +69,11 @@ class Worker final : public net::Acceptor {
   const Snapshot& snapshot() const { return *snapshot_; }
   std::shared_ptr<const Snapshot> snapshot_ref() const { return snapshot_; }
   const conf::Config& config() const { return snapshot_->config(); }
+  // The tiers of the configuration, as a tenant store changes them and with those that it has told of.
+  const tiers::Directory& known_tiers() const {
+    return stored_tiers_ ? *stored_tiers_ : snapshot_->directory;
+  }
+  void take_tiers(std::shared_ptr<const tiers::Directory> tiers) { stored_tiers_ = std::move(tiers); }
   std::uint32_t index() const { return index_; }
   Actions& actions() { return actions_; }
   protocol::SqlCache& texts() { return texts_; }
@@ -221,6 +226,7 @@ class Worker final : public net::Acceptor {
   const std::string cancel_secret_;
   Shared& shared_;
   std::shared_ptr<const Snapshot> snapshot_;
+  std::shared_ptr<const tiers::Directory> stored_tiers_;  // null: no store has told of one
   Actions actions_;
   protocol::SqlCache texts_{kTextsBytes};  // outlives the groups
   std::vector<std::unique_ptr<net::Listener>> listeners_;

@@ -126,8 +126,7 @@ bool Worker::renew_guard(Tenant& tenant) {
       ++tenant.meter->ceilings[std::string(held.parameter)].of(held.route);
       if (is_power_of_ten(count)) tell_held(tenant, held, count);
     };
-  if (!tenant.pins.tiers)
-    tenant.pins.tiers = [this]() -> const tiers::Directory& { return snapshot().directory; };
+  if (!tenant.pins.tiers) tenant.pins.tiers = [this]() -> const tiers::Directory& { return known_tiers(); };
   if (!tenant.pins.on_refused)
     tenant.pins.on_refused = [this, &tenant](tiers::Limit limit, const Error& error, Bytes sql) {
       if (limit != tiers::Limit::Pins) ++(tenant.traffic.*hits_of(limit));  // those the book counts

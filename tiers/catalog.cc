@@ -23,6 +23,7 @@ Catalog::~Catalog() {
 
 void Catalog::set_rules(Rules rules, Time now) {
   rules_ = std::move(rules);
+  ++tiers_version_;
   update_all(now);
 }
 
@@ -104,6 +105,18 @@ bool Catalog::ask_tier(const std::string& name) {
   TierEntry* const one = tier_entry(name);
   if (one) fetch(*one, Of::Tier, name);
   return one != nullptr;
+}
+
+std::shared_ptr<const Directory> Catalog::tiers(Time now) const {
+  const auto all = std::make_shared<Directory>();
+  for (const auto& [name, configured] : rules_.directory->tiers()) {
+    // A row that does not fit to what the configuration says by now is left out.
+    if (!all->add_tier(*tier(name, now))) (void)all->add_tier(configured);
+  }
+  for (const auto& [name, one] : tiers_)
+    if (!all->tier(name))
+      if (auto known = tier(name, now)) (void)all->add_tier(std::move(*known));
+  return all;
 }
 
 Error Catalog::no_tier(std::string_view name, Time now) const {
@@ -291,7 +304,9 @@ void Catalog::tier_row(const std::string& name, TierEntry& one, const Expected<F
     one.complained = false;
   }
   serve_waiting(one, now);
-  if (differs) update_all(now);
+  if (!differs) return;
+  ++tiers_version_;
+  update_all(now);
 }
 
 void Catalog::serve_waiting(TierEntry& tier, Time now) {

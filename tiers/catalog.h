@@ -128,6 +128,10 @@ class Catalog {
   bool ask_tier(const std::string& name);
   // What to answer where has_tier() says no.
   Error no_tier(std::string_view name, Time now) const;
+  // The configuration's tiers as the store changes them, and those that it has told of. Another number
+  // tiers_version() says that they may be different.
+  std::shared_ptr<const Directory> tiers(Time now) const;
+  std::uint64_t tiers_version() const { return tiers_version_; }
   // The tier that a tenant's row names.
   std::string_view tier_of(const Row& row) const;
   // What the store said last of a tenant that was good; no fields: nothing.
@@ -212,7 +216,7 @@ class Catalog {
   bool all_asked_ = false;  // "*" came too soon after another
   std::optional<Time> all_at_;
   std::optional<Time> failing_since_;
-  std::uint64_t revision_ = 0;
+  std::uint64_t revision_ = 0, tiers_version_ = 0;
   std::vector<Action> actions_;
   Totals totals_;
 };

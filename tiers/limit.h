@@ -46,8 +46,8 @@ inline constexpr std::chrono::seconds kNoticeAfter{5};
 std::string who_allows_more(const Directory& tiers, Limit limit, std::uint32_t has);
 
 // What to do, and which tier would help: "Close connections that are not needed, or choose a tier that allows
-// more; starter allows 50."
-std::string remedy(std::string_view way_out, const Directory& tiers, Limit limit, std::uint32_t has);
+// more; starter allows 50." A tenant with a value of its own would not be helped by one.
+std::string remedy(std::string_view way_out, const Directory& tiers, Limit limit, const Tenant& tenant);
 
 // A login beyond max_clients.
 Error too_many_clients(const Tenant& tenant, std::uint32_t clients, const Directory& tiers);

@@ -1,13 +1,15 @@
 """Tenants from Redis: sized by their rows, changed while they work, unharmed by a Redis that is not."""
 
+import json
 import socket
 import threading
 import time
 import unittest
+import urllib.request
 
 import psycopg
 
-from harness import Authority, PgweirCase, Redis, Wire, pg_program, run, wait_until
+from harness import Authority, PgweirCase, Redis, Wire, free_port, pg_program, run, wait_until
 from harness.machine import as_system_user, write
 from harness.wire import first_error, kinds, startup
 
@@ -230,6 +232,30 @@ class Changes(TierCase):
         self.assertIn("max_clients of tier small", self.refusal(weir, "acme"))
         for client in clients:
             self.assertEqual(client.execute("select 1").fetchone(), (1,))
+
+    def test_a_hint_knows_the_tiers_of_the_store(self):
+        redis = self.redis()
+        redis.tier("free", max_clients=1)
+        redis.tier("gold", max_clients=6)
+        for tenant, row in {"acme": {"tier": "free"}, "rich": {"tier": "gold"}, "odd": {"tier": "free", "max_clients": 2}}.items():
+            redis.tenant(tenant, database="shared", **row)
+        http = free_port()
+        weir = self.weir(redis, http={"port": http})
+        for tenant in ("acme", "odd", "odd"):
+            self.client(weir, tenant)
+        too_many = "Close connections that are not needed, or "
+        # free allows 1 here, and of gold nobody has heard yet.
+        self.assertIn(f"{too_many}choose a tier that allows more; starter allows 50.", self.refusal(weir, "acme"))
+        self.client(weir, "rich")
+        self.assertIn(f"{too_many}choose a tier that allows more; gold allows 6.", self.refusal(weir, "acme"))
+        self.assertIn(f"{too_many}have max_clients raised, of which the tenant has a value of its own.", self.refusal(weir, "odd"))
+        shown = dict(weir.console("SHOW TIERS tier, max_clients")[1])
+        self.assertEqual((shown["free"], shown["gold"], shown["starter"]), ("1", "6", "50"))
+        with urllib.request.urlopen(f"http://127.0.0.1:{http}/api/v1/tiers", timeout=20) as answer:
+            listed = {row["tier"]: row["max_clients"] for row in json.load(answer)["tiers"]}
+        self.assertEqual({str(listed["free"]), str(listed["gold"])}, {"1", "6"})
+        redis.tier("gold", max_clients=7)
+        wait_until(lambda: dict(weir.console("SHOW TIERS tier, max_clients")[1])["gold"] == "7", seconds=SOON, what="a tier's change")
 
     def test_a_suspended_tenant(self):
         redis = self.redis()

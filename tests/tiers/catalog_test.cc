@@ -368,14 +368,29 @@ TEST_CASE("a tier of the store lies over the configuration's, and changing it ch
   s.know("beta", {{"tier", "pro"}, {"max_clients", "7"}});
   s.watch("acme");
   s.watch("beta");
+  const std::uint64_t before = s.catalog.tiers_version();
   s.catalog.changed("tier:pro", s.now);
   CHECK(s.actions() == "fetch tier:pro");
+  s.tier("pro", {});
+  CHECK(s.catalog.tiers_version() == before);
+  s.catalog.changed("tier:pro", s.now);
+  s.actions();
   s.tier("pro", {{"max_clients", "300"}});
+  CHECK(s.catalog.tiers_version() != before);
+  CHECK(s.catalog.tiers(s.now)->tier("pro")->max_clients == 300);
   CHECK(s.actions() == "changed acme known 300");
   CHECK(s.ask("beta") == "known 7");
   s.tier("pro", {{"max_clients", "none"}});
   CHECK(s.actions().find("refused tier:pro: max_clients") == 0);
   CHECK(s.ask("acme") == "known 300");
+  // One that the configuration has not is among those that are known, and only once it has a row.
+  REQUIRE(s.catalog.ask_tier("huge"));
+  CHECK(s.actions() == "fetch tier:huge");
+  CHECK(s.catalog.tiers(s.now)->tiers().size() == 2);
+  s.tier("huge", {{"max_clients", "900"}});
+  CHECK(s.catalog.tiers(s.now)->tiers().size() == 3);
+  CHECK(s.catalog.tiers(s.now)->tier("huge")->max_clients == 900);
+  CHECK(s.catalog.tiers(s.now)->tier("free")->max_clients == 20);
   // A tenant that the store does not know follows the default tier.
   s.ask("nobody");
   s.row("nobody", {});

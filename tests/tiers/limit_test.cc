@@ -61,6 +61,24 @@ TEST_CASE("the next tier is the one that allows least of those that allow more")
   CHECK(who_allows_more(tiers, Limit::Rate, 0).empty());
 }
 
+TEST_CASE("a tenant with a value of its own is not sent to another tier") {
+  const Directory tiers = some_tiers();
+  Tenant tenant = tenant_of(tiers, "free");
+  tenant.limits.max_clients = 10;
+  tenant.overrides = {"max_clients", "pool_size"};
+  CHECK(
+      too_many_clients(tenant, 10, tiers).hint ==
+      "Close connections that are not needed, or have max_clients raised, of which the tenant has a value of "
+      "its own.");
+  // Another limit is that of its tier.
+  CHECK(too_many_transactions(tenant, 120ms, tiers).hint ==
+        "Send fewer transactions, or larger ones, or choose a tier that allows more; starter allows 500.");
+  // While the store is silent, what it has is the default tier's.
+  tenant.stale = true;
+  CHECK(too_many_clients(tenant, 10, tiers).hint ==
+        "Close connections that are not needed, or choose a tier that allows more; free allows 20.");
+}
+
 TEST_CASE("a refusal names tenant, tier, limit, what is used and allowed, and the way out") {
   const Directory tiers = some_tiers();
   const Error clients = too_many_clients(tenant_of(tiers, "free"), 20, tiers);
