@@ -55,6 +55,24 @@ bool has_or_gets(const Worker& worker, const tiers::Tenant& record) {
   return &worker.home_of(record) == &worker || worker.tenants().find(record.name);
 }
 
+bool of_one_tenant(console::Argument argument) {
+  using console::Argument;
+  switch (argument) {
+    case Argument::Tenant:
+    case Argument::Tier:
+    case Argument::Override:
+    case Argument::OverrideTo:
+    case Argument::Move:
+    case Argument::Reason: return true;
+    case Argument::None:
+    case Argument::Database:
+    case Argument::OneDatabase:
+    case Argument::Breaker:
+    case Argument::Client: return false;
+  }
+  return false;
+}
+
 }  // namespace
 
 std::string ConsoleSession::State::version() { return fmt::format("{}/pgweir-{}", kCompatible, kVersion); }
@@ -73,6 +91,20 @@ void ConsoleSession::State::run(const Request& request) {
                    fmt::format("{} is for databases of tenants, not for the console", command.words),
                    {},
                    "SHOW DATABASES lists those that there are."});
+  if (of_one_tenant(command.argument)) {
+    if (is_console_database(request.argument))
+      return failed({sqlstate::kInvalidParameterValue,
+                     fmt::format("{} is for tenants, not for the console", command.words),
+                     {},
+                     "SHOW TENANTS lists those that there are."});
+    // Among the configuration's it would be one, and so of all whom it fits.
+    if (request.argument.find('*') != std::string::npos)
+      return failed(
+          {sqlstate::kInvalidParameterValue,
+           fmt::format("{} takes one tenant, and {} is a pattern", command.words, quoted(request.argument)),
+           {},
+           "SHOW TENANTS lists those that there are."});
+  }
   std::string out;
   switch (command.action) {
     case Action::ShowConfig: {
@@ -560,11 +592,29 @@ void ConsoleSession::State::change_configured(const std::string& tenant, const t
       for (const auto& [name, tier] : directory.tiers()) there_are.insert(name);
       return failed(tiers::no_such_tier(value, there_are));
     }
-  auto answer = if_here([](State& state, const App::Changed& changed) {
+  const auto record = worker.snapshot().tenant(tenant);
+  if (!directory.row_name(tenant).empty() || !record) return change_configured(tenant, change, Heard::Of);
+  // Served as pool.unknown_tenants says, if anybody comes by that name: orders before that are obeyed.
+  auto answer = if_here(
+      [tenant, change](State& state, Heard heard) { state.change_configured(tenant, change, heard); });
+  Worker& there = worker.home_of(*record);
+  there.loop().post([&there, &home = worker, tenant, answer] {
+    const Heard heard = there.tenants().find(tenant) ? Heard::Of : Heard::Nothing;
+    home.loop().post([answer, heard] { answer(heard); });
+  });
+}
+
+void ConsoleSession::State::change_configured(const std::string& tenant, const tiers::Change& change,
+                                              Heard heard) {
+  auto answer = if_here([heard](State& state, const App::Changed& changed) {
     if (!changed)
       return state.failed(
           {sqlstate::kConfigFileError, "the tenant was not changed: " + changed.error(), {}, {}});
     std::string out;
+    if (heard == Heard::Nothing)
+      protocol::put_notice(out, "no client of that name has connected yet, and no record names it",
+                           "If the name is right, this holds for the first who comes; SHOW TENANTS lists the "
+                           "others.");
     protocol::put_notice(out,
                          "holds until the next reload: the tenant is of the configuration, not of a store",
                          "Change the configuration file, too.");

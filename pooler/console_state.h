@@ -67,6 +67,8 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
   void call_off_move();
   void change_row(const std::string& tenant, const tiers::Change& change, bool stored);
   void change_configured(const std::string& tenant, const tiers::Change& change);
+  enum class Heard : std::uint8_t { Of, Nothing };  // of the tenant, before this order
+  void change_configured(const std::string& tenant, const tiers::Change& change, Heard heard);
   void reload();
   void set(const console::Request& request);
   void shut_down(App::Wait wait);

@@ -11,7 +11,7 @@ import psycopg
 
 from harness import FaultProxy, PgweirCase, Redis, Wire, free_port, wait_until
 from harness.machine import as_system_user
-from harness.wire import Closed, error_fields, first_error, kinds, parse, query, sync
+from harness.wire import Closed, error_fields, first_error, kinds, parse, query, startup, sync
 
 TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 TIERS = {
@@ -115,6 +115,32 @@ class Plans(PgweirCase):
         wait_until(lambda: self.limits(weir)["max_clients"][1] == "0", what="clients gone")
         self.assertEqual(self.wire(weir).value("select current_database()"), "home5")
         wait_until(lambda: len(weir.console("SHOW TENANTS")[1]) == 1, what="one row")
+
+    def test_orders_for_who_has_not_come_yet(self):
+        weir = self.weir(pool={"unknown_tenants": True})
+        with Wire(weir.port) as console:
+            console.login("admin", "pgweir")
+            # The first notice of two: that nobody is called so.
+            answer = console.query("SUSPEND_TENANT acmee")
+            self.assertEqual(kinds(answer), "NNCZ")
+            self.assertEqual(error_fields(answer[0][1])["M"], "no client of that name has connected yet, and no record names it")
+            with Wire(weir.port) as client:
+                client.send(startup("app", "acmee"))
+                self.assertIn('tenant "acmee" is suspended', first_error(client.until_closed())["M"])
+            # Known by that order, by the configuration, and by a client that has been there.
+            self.wire(weir, "shared").close()
+            for order in ("RESUME_TENANT acmee", "SET TIER acme small", "SET TIER shared small"):
+                self.assertEqual(kinds(console.query(order)), "NCZ", order)
+
+    def test_orders_for_who_cannot_be_a_tenant(self):
+        weir = self.weir(pool={"unknown_tenants": True}, tenants={"t_*": {"tier": "large", "database": "shared"}})
+        for name in ("*", "t_*", "pgweir", "pgbouncer"):
+            for order in ('SUSPEND_TENANT "{}"', 'RESUME_TENANT "{}"', 'SET TIER "{}" small', 'SET OVERRIDE "{}" max_clients 1',
+                          'RESET OVERRIDE "{}" max_clients', 'MOVE "{}" TO main', 'SHOW LIMIT "{}"'):
+                error = self.refused(weir, order.format(name))
+                self.assertEqual(error.sqlstate, "22023", order)
+                self.assertIn("is a pattern" if "*" in name else "is for tenants, not for the console", str(error))
+        self.assertEqual(self.wire(weir, "t_1").value("select 1"), "1")
 
     def test_override_of_a_configured_tenant_holds_until_the_next_reload(self):
         weir = self.weir(tenants={"acme": {"tier": "small", "database": "shared"}})
