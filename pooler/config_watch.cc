@@ -5,11 +5,10 @@
 
 namespace pgweir {
 
-ConfigWatch::ConfigWatch(net::Loop& loop, const ConfigFile& file, std::function<void()> changed)
-    : loop_(loop),
-      file_(file),
-      changed_(std::move(changed)),
-      timer_(this, [](void* self) { static_cast<ConfigWatch*>(self)->look(); }) {
+ConfigWatch::ConfigWatch(net::Loop& loop, Log& log, const ConfigFile& file, std::function<void()> changed)
+    : loop_(loop), log_(log), file_(file), changed_(std::move(changed)), timer_(this, [](void* self) {
+        static_cast<ConfigWatch*>(self)->look();
+      }) {
   look_again_in(kInterval);
 }
 
@@ -23,6 +22,11 @@ void ConfigWatch::seen(const std::optional<FileWatch::Stamp>& stamp) {
     case FileWatch::Look::Known: return look_again_in(kInterval);
     case FileWatch::Look::Settling: return look_again_in(FileWatch::kSettle);
     case FileWatch::Look::Read: return compare();
+    case FileWatch::Look::Missing:
+      log_.warn(
+          "configuration file is gone or empty",
+          {{"path", file_.path()}, {"hint", "what was read last holds until the next start; put it back"}});
+      return look_again_in(kInterval);
   }
 }
 

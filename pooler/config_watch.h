@@ -9,6 +9,7 @@
 #include <chrono>
 #include <functional>
 
+#include "pooler/base/log.h"
 #include "pooler/config_file.h"
 #include "pooler/file_watch.h"
 #include "pooler/net/loop.h"
@@ -21,7 +22,7 @@ class ConfigWatch {
 
   // `changed` is called on the loop when there is another text to read. `file` outlives the loop; the watch
   // goes when the loop does not run any more.
-  ConfigWatch(net::Loop& loop, const ConfigFile& file, std::function<void()> changed);
+  ConfigWatch(net::Loop& loop, Log& log, const ConfigFile& file, std::function<void()> changed);
   ConfigWatch(const ConfigWatch&) = delete;
   ConfigWatch& operator=(const ConfigWatch&) = delete;
 
@@ -32,6 +33,7 @@ class ConfigWatch {
   void look_again_in(Duration time) { loop_.arm(timer_, loop_.now() + time); }
 
   net::Loop& loop_;
+  Log& log_;
   const ConfigFile& file_;
   std::function<void()> changed_;
   FileWatch watch_;

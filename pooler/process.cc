@@ -488,7 +488,7 @@ Exit serve(const std::string& path) {
   });
   std::optional<ConfigWatch> file_watch;
   if (config.watch_file && !path.empty())
-    file_watch.emplace(threads.first(), file, [&app, &log, &path] {
+    file_watch.emplace(threads.first(), log, file, [&app, &log, &path] {
       log.info("configuration file has changed", {{"file", path}});
       app.reload([](bool) {});  // what is wrong with it is in the log
     });

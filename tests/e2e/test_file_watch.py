@@ -80,6 +80,15 @@ class FileWatch(PgweirCase):
         self.wait_for(weir, "max_clients", "13")
         self.assertEqual((self.count(weir, CHANGED), self.count(weir, FAILED)), (1, 0))
 
+    def test_gone_for_good(self):
+        weir = self.weir()
+        time.sleep(1.5)  # it has been looked at
+        os.unlink(weir.config_path)
+        weir.has_logged('"message":"configuration file is gone or empty"', times=1)
+        self.assertEqual(self.limit(weir, "max_clients"), "5")
+        write(weir.config_path, self.text(weir, max_clients=14))
+        self.wait_for(weir, "max_clients", "14")
+
     def test_a_link_that_is_turned(self):
         """As by Kubernetes, which mounts a ConfigMap so: pgweir.yaml -> ..data/pgweir.yaml, ..data -> ..1."""
         weir = self.weir(start=False)

@@ -16,6 +16,7 @@ std::string name(FileWatch::Look look) {
     case FileWatch::Look::Known: return "known";
     case FileWatch::Look::Settling: return "settling";
     case FileWatch::Look::Read: return "read";
+    case FileWatch::Look::Missing: return "missing";
   }
   return {};
 }
@@ -59,6 +60,17 @@ const std::vector<Case> kCases{
     {"gone, and back as it was", {{1000, kMissing, "known"}, {2000, kOld, "known"}}},
     {"gone, and another one comes",
      {{1000, kMissing, "known"}, {2000, kRenamed, "settling"}, {2200, kRenamed, "read"}}},
+    {"gone for long, and again",
+     {{1000, kMissing, "known"},
+      {5999, kEmpty, "known"},
+      {6000, kMissing, "missing"},
+      {7000, kMissing, "known"},
+      {60000, kEmpty, "known"},
+      {61000, kOld, "known"},
+      {62000, kEmpty, "known"},
+      {67000, kEmpty, "missing"},
+      {68000, kRenamed, "settling"},
+      {68200, kRenamed, "read"}}},
     {"gone while it settles",
      {{1000, kRenamed, "settling"},
       {1200, kMissing, "known"},
@@ -86,4 +98,10 @@ TEST_CASE("a file is read when it is another one and has settled") {
       CHECK(name(watch.look(seen.file, Time{} + std::chrono::milliseconds(seen.at_ms))) == seen.look);
     }
   }
+}
+
+TEST_CASE("a file that never was there is missed by nobody") {
+  FileWatch watch;
+  CHECK(name(watch.look(kMissing, Time{})) == "known");
+  CHECK(name(watch.look(kEmpty, Time{} + std::chrono::hours(1))) == "known");
 }
