@@ -11,6 +11,7 @@
 #include "pooler/console.h"
 #include "pooler/group.h"
 #include "pooler/session.h"
+#include "pooler/tenant_token.h"
 #include "pooler/tier_control.h"
 #include "pooler/worker.h"
 #include "protocol/digest.h"
@@ -56,34 +57,52 @@ SettingsMap::Values wanted_settings(const protocol::Settings& given) {
   return wanted;
 }
 
+constexpr const char* kPoolModeOption = "pgweir.pool_mode";
+
 // Takes our own settings out of those that are for Postgres, and answers the pool mode that they ask for.
 Expected<tiers::PoolMode> take_pool_mode(SettingsMap::Values& settings, const tiers::Tenant& record) {
-  static constexpr const char* kName = "pgweir.pool_mode";
-  const auto asked = settings.find(kName);
+  const auto asked = settings.find(kPoolModeOption);
   if (asked == settings.end()) return record.limits.pool_mode;
   const std::string word = std::move(asked->second);
   settings.erase(asked);
   const auto mode = tiers::pool_mode(word);
   if (!mode)
     return fail(sqlstate::kInvalidParameterValue,
-                fmt::format("{} must be transaction or session, not {}", kName, quoted(word)));
+                fmt::format("{} must be transaction or session, not {}", kPoolModeOption, quoted(word)));
   if (*mode == tiers::PoolMode::Session && record.limits.pool_mode != *mode && !record.limits.session_mode)
-    return tl::unexpected(
-        Error{sqlstate::kInsufficientPrivilege,
-              fmt::format("session mode is not allowed for tenant \"{}\"", record.name),
-              fmt::format("session_mode of tier {} is false.", record.limits.name),
-              fmt::format("Connect without {}, or choose a tier that allows session mode.", kName)});
+    return tl::unexpected(Error{
+        sqlstate::kInsufficientPrivilege,
+        fmt::format("session mode is not allowed for tenant \"{}\"", record.name),
+        fmt::format("session_mode of tier {} is false.", record.limits.name),
+        fmt::format("Connect without {}, or choose a tier that allows session mode.", kPoolModeOption)});
   return mode.value();
 }
 
 // Takes the setting that may have named the tenant out of those that are for Postgres.
 Expected<void> take_tenant_option(SettingsMap::Values& settings, const Naming& naming) {
-  if (settings.erase(kTenantOption) == 0) return {};
-  if (std::find(naming.ways.begin(), naming.ways.end(), conf::NamedBy::Option) != naming.ways.end())
-    return {};
-  return fail(sqlstate::kInvalidParameterValue,
-              fmt::format("{} does not name the tenant here", kTenantOption),
-              "Leave it out, or add `option` to client.tenant_named_by.");
+  const auto option = settings.find(kTenantOption);
+  if (option == settings.end()) return {};
+  const bool empty = option->second.empty();
+  settings.erase(option);
+  if (std::find(naming.ways.begin(), naming.ways.end(), conf::NamedBy::Option) == naming.ways.end())
+    return fail(sqlstate::kInvalidParameterValue,
+                fmt::format("{} does not name the tenant here", kTenantOption),
+                "Leave it out, or add `option` to client.tenant_named_by.");
+  if (empty)
+    return fail(sqlstate::kInvalidParameterValue,
+                fmt::format("{} must name a tenant, and is empty", kTenantOption),
+                "Leave it out to be named by the database or in another way.");
+  return {};
+}
+
+// Behind those that take ours: what is left of our names is a slip, and who meant to name a tenant by it must
+// not be taken for another. A token is told by us, whatever a client says of it.
+Expected<void> check_no_other_option(const SettingsMap::Values& settings) {
+  for (const auto& [name, value] : settings)
+    if (name.starts_with("pgweir.") && name != kTokenSetting)
+      return fail(sqlstate::kUndefinedObject, fmt::format("unrecognized option {}", quoted(name)),
+                  fmt::format("Options of pgweir's are {} and {}.", kTenantOption, kPoolModeOption));
+  return {};
 }
 
 std::string random_bytes(Rng& rng, std::size_t size) {
@@ -388,6 +407,7 @@ void ClientLogin::finish() {
   if (const auto taken = take_tenant_option(wanted, snapshot.naming); !taken) return refuse(taken.error());
   const auto mode = take_pool_mode(wanted, *record_);
   if (!mode) return refuse(mode.error());
+  if (const auto known = check_no_other_option(wanted); !known) return refuse(known.error());
   Tenant& tenant = worker_->tenant(*record_);
   record_ = tenant.record;
   std::vector<std::string> lowered;

@@ -178,6 +178,21 @@ class Naming(TierCase):
         why = self.refusal(weir, "acme", options="-c pgweir.tenant=beta")
         self.assertIn("pgweir.tenant does not name the tenant here", why)
 
+    def test_an_option_that_names_nobody_is_refused(self):
+        """Who meant a tenant by it is not to be taken for the one of the database's name."""
+        redis = self.redis()
+        redis.tenant("acme", database="shared")
+        weir = self.weir(redis, client={"tenant_named_by": ["option", "database"]})
+        why = self.refusal(weir, "acme", options="-c pgweir.tenant=")
+        self.assertIn("pgweir.tenant must name a tenant, and is empty", why)
+        for option in ("pgweir.tennant=beta", "PGWEIR.Tenants=beta", "pgweir.foo="):
+            why = self.refusal(weir, "acme", options=f"-c {option}")
+            self.assertIn(f"unrecognized option '{option.split('=')[0].lower()}'", why)
+            self.assertIn("Options of pgweir's are pgweir.tenant and pgweir.pool_mode.", why)
+        for option in ("pgweir.pool_mode=transaction", "pgweir.tenant=acme", "other.tenant=x"):
+            client = self.client(weir, "acme", options=f"-c {option}")
+            self.assertEqual(client.execute("select current_database()").fetchone(), ("shared",))
+
     def test_by_sni(self):
         redis, authority = self.redis(), Authority()
         redis.tenant("acme", database="shared")
