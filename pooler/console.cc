@@ -9,6 +9,7 @@
 #include "pooler/console_columns.h"
 #include "pooler/console_state.h"
 #include "pooler/console_told.h"
+#include "pooler/repeats.h"
 #include "protocol/frame.h"
 #include "protocol/messages.h"
 #include "protocol/secret.h"
@@ -200,7 +201,8 @@ void ConsoleSession::State::failed_batch(const Request& request, const Error& er
   stream->write(out);
 }
 
-// What only administrators may order is logged whatever log.level says, as it leaves no other trace.
+// What only administrators may order is logged whatever log.level says, as it leaves no other trace; and what
+// one of them says, however often (see Repeats).
 void ConsoleSession::State::audit(const Request& request, std::string_view outcome) {
   const std::string_view command = request.command ? request.command->words : kUnread;
   const std::string argument = console::told_argument(request);
@@ -209,6 +211,7 @@ void ConsoleSession::State::audit(const Request& request, std::string_view outco
   if (log.enabled(LogLevel::Info) || (request.command && request.command->least == Role::Admin))
     log.write(LogLevel::Info, "console_command",
               {{"user", user},
+               {"role", role() == Role::Admin ? Repeats::kAdmin : std::string_view("stats")},
                {"addr", peer.host},
                {"port", peer.port},
                {"client", id},

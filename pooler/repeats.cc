@@ -1,5 +1,6 @@
 #include "pooler/repeats.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace pgweir {
@@ -17,6 +18,12 @@ Repeats::Told named(LogLevel level, std::string_view event, Log::Fields fields) 
   return told;
 }
 
+bool of_admin(Log::Fields fields) {
+  return std::any_of(fields.begin(), fields.end(), [](const LogField& field) {
+    return field.key == "role" && field.value == Repeats::kAdmin;
+  });
+}
+
 std::string key_of(const Repeats::Told& told) {
   std::string key = told.event;
   for (const std::string* part : {&told.tenant, &told.backend, &told.database}) (key += '\0') += *part;
@@ -29,9 +36,8 @@ bool Repeats::let_through(LogLevel level, std::string_view event, Log::Fields fi
                           std::vector<Told>& told) {
   while (!oldest_first_.empty() && now_ms - windows_.at(oldest_first_.front()).begun_ms >= kWindowMs)
     close_oldest(told);
-  if (level == LogLevel::Error || level == LogLevel::Debug) return true;
+  if (level == LogLevel::Error || level == LogLevel::Debug || of_admin(fields)) return true;
   Told line = named(level, event, fields);
-  if (line.tenant.empty() && line.backend.empty() && line.database.empty()) return true;
   std::string key = key_of(line);
   if (windows_.size() >= kNamesMax && !windows_.contains(key)) {
     line.tenant = line.backend = line.database = {};

@@ -1,8 +1,9 @@
 // pooler/repeats.h - which lines of the log are one too many, and what to tell of them later.
 //
-// The same event of the same tenant, or of the same backend and database, is let through kMost times in each
-// kWindow; the rest is counted, and told once when the window is over. A flood of names shares one count for
-// each event. Errors are always let through, and so is what names neither, and what only debugging tells.
+// The same event of the same tenant, or of the same backend and database, or without any of them, is let
+// through kMost times in each kWindow; the rest is counted, and told once when the window is over. A flood of
+// names shares one count for each event. Errors are always let through, and so is what only debugging tells,
+// and what an administrator does, since it may leave no other trace.
 // Pure.
 #pragma once
 
@@ -20,6 +21,7 @@ namespace pgweir {
 
 class Repeats {
  public:
+  static constexpr std::string_view kAdmin = "admin";  // in the field `role`: an administrator's doing
   static constexpr std::uint64_t kMost = 100;
   static constexpr std::int64_t kWindowMs = 10'000;
   static constexpr std::size_t kNamesMax = 1000;

@@ -6,10 +6,12 @@ import os
 import unittest
 import urllib.error
 import urllib.request
+from contextlib import suppress
 
 import psycopg
 
-from harness import PgweirCase, machine, wait_until
+from harness import PgweirCase, Wire, machine, wait_until
+from harness.wire import VERSION_3_0, special
 
 TIERS = {
     "small": {"pool_size": 1, "max_clients": 2, "statement_timeout": "500ms", "inspection": "standard"},
@@ -182,6 +184,30 @@ class Audit(PgweirCase):
         refused = self.waited(weir, "http_login_refused")[0]
         self.assertEqual((refused["user.name"], refused["event.outcome"]), ("admin", "failure"))
         self.assertNotIn("hunter2", weir.audit_path.read_text())
+
+    def test_a_flood_is_cut_in_the_log_and_whole_in_the_audit_stream(self):
+        weir = self.weir()
+        times = 300
+        for _ in range(times):
+            with Wire(weir.port) as wire:  # without a user, and so without a name
+                wire.send(special(VERSION_3_0, b"\0"))
+                wire.until_closed()
+        for user, command in (("reader", "PAUSE"), ("admin", "ENABLE app")):
+            with weir.connect("pgweir", user, cursor_factory=psycopg.ClientCursor) as console:
+                for _ in range(times):
+                    with suppress(psycopg.errors.InsufficientPrivilege):
+                        console.execute(command)
+        self.waited(weir, "console_command", 2 * times)
+        self.assertEqual(len(self.lines(weir.audit_path, "login_refused")), times)
+        weir.stop()
+        refused = [line["pgweir"] for line in self.lines(weir.log_path, "login refused")]
+        commands = [line["pgweir"] for line in self.lines(weir.log_path, "console_command")]
+        ordered = [told for told in commands if told.get("role") == "admin"]
+        self.assertEqual(len(ordered), times)
+        for cut in (refused, [told for told in commands if told not in ordered]):
+            repeated = [told["repeated"] for told in cut if "repeated" in told]
+            self.assertGreater(sum(repeated), 0)
+            self.assertEqual(len(cut) - len(repeated) + sum(repeated), times)
 
     def test_rotation_and_sighup(self):
         weir = self.weir(file_size="64kB", files=2)

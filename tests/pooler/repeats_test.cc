@@ -34,8 +34,10 @@ TEST_CASE("which lines of the log have a bound") {
       {"of a tenant", {{"tenant", "acme"}, {"client", 1}}, LogLevel::Info, Repeats::kMost},
       {"of a backend", {{"backend", "main"}}, LogLevel::Warn, Repeats::kMost},
       {"of a database", {{"database", "x"}}, LogLevel::Info, Repeats::kMost},
-      {"of the process", {{"user", "admin"}}, LogLevel::Info, kFlood},
-      {"without fields", {}, LogLevel::Warn, kFlood},
+      {"of the process", {{"user", "admin"}}, LogLevel::Info, Repeats::kMost},
+      {"without fields", {}, LogLevel::Warn, Repeats::kMost},
+      {"of an administrator", {{"role", Repeats::kAdmin}}, LogLevel::Info, kFlood},
+      {"of who has another role", {{"role", "stats"}}, LogLevel::Info, Repeats::kMost},
       {"an error", {{"tenant", "acme"}}, LogLevel::Error, kFlood},
       {"for debugging", {{"tenant", "acme"}}, LogLevel::Debug, kFlood},
   };
@@ -70,6 +72,17 @@ TEST_CASE("what was left out is told once, by the first line behind its window")
   CHECK(tried.lines(1, {{"tenant", "acme"}}, 5 + Repeats::kWindowMs) == 1);  // a new window
   tried.repeats.end(tried.told);
   CHECK(tried.told.size() == 1);  // which left nothing out
+}
+
+TEST_CASE("a flood without a name takes nothing from another event, nor from those with a name") {
+  Try tried;
+  CHECK(tried.lines(kFlood, {{"database", ""}, {"addr", "::1"}}) == Repeats::kMost);
+  CHECK(tried.lines(1, {{"addr", "::2"}}) == 0);
+  CHECK(tried.lines(1, {{"addr", "::1"}}, 0, LogLevel::Info, "another") == 1);
+  CHECK(tried.lines(1, {{"database", "x"}}) == 1);
+  tried.repeats.end(tried.told);
+  REQUIRE(tried.told.size() == 1);
+  CHECK(tried.told[0].count == 51);
 }
 
 TEST_CASE("a flood of names shares one count") {
