@@ -1,6 +1,7 @@
 #include "pooler/http_access.h"
 
 #include <algorithm>
+#include <array>
 #include <string_view>
 
 #include "pooler/snapshot.h"
@@ -56,7 +57,15 @@ std::variant<Access, Login> access(const Request& request, const Snapshot& snaps
   // Behind a proxy everybody has the proxy's address.
   if (token.empty() && !request.forwarded && is_neighbour(request, snapshot.config())) return Access::Allowed;
   if (auto login = login_of(request.authorization)) return std::move(*login);
-  return Access::Refused;
+  if (request.authorization.empty()) return Access::Unproven;
+  return bearer ? Access::WrongToken : Access::Unreadable;
+}
+
+std::string address_text(const HostAddress& host) {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  const bool v4 = parse_network("::ffff:0:0/96")->has(host);
+  ::inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? &host[12] : host.data(), text.data(), text.size());
+  return text.data();
 }
 
 bool fits(const Login& login, const Snapshot& snapshot, const protocol::ScramKey& key) {

@@ -18,10 +18,15 @@ namespace pgweir::http {
 struct Login {
   std::string user, password;
 };
-enum class Access : std::uint8_t { Allowed, Refused };
+// Who shows nothing at all is asked for it, as browsers expect; who shows what is not good has tried
+// something.
+enum class Access : std::uint8_t { Allowed, Unproven, WrongToken, Unreadable };
 
 // A Login has to be checked, which is slow.
 std::variant<Access, Login> access(const Request& request, const Snapshot& snapshot);
+
+// 192.0.2.1, 2001:db8::1
+std::string address_text(const HostAddress& host);
 
 // Takes as long for names that are unknown. `key`: mock_scram_verifier() needs it.
 bool fits(const Login& login, const Snapshot& snapshot, const protocol::ScramKey& key);

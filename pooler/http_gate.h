@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -32,12 +33,15 @@ class HttpGate : public std::enable_shared_from_this<HttpGate> {
  private:
   struct Check {
     http::Login login;
+    std::string address;
+    std::uint16_t port;
     protocol::Sha256 digest;
     http::Page page;
     http::Server::Reply reply;
     std::function<void()> then;
   };
   void check_next();
+  void tell_refused(const std::string& user, const std::string& address, std::uint16_t port, const char* why);
   void checked(bool fits, const std::shared_ptr<const Snapshot>& snapshot);
 
   Worker& first_;

@@ -24,6 +24,7 @@ struct Request {
   std::string path;             // without what stands behind '?'
   std::string authorization{};  // the header; empty: none
   HostAddress from{};
+  std::uint16_t port = 0;   // ... which it came from
   bool forwarded = false;   // a proxy says that it asks for somebody else
   Parameters parameters{};  // what stands behind '?'
 };

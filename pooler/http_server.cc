@@ -45,16 +45,18 @@ MHD_Result send(MHD_Connection* connection, Response& response) {
   return queued;
 }
 
-HostAddress address_of(MHD_Connection* connection) {
+void read_address(MHD_Connection* connection, Request& request) {
   const auto* const info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-  HostAddress address{};
-  if (!info || !info->client_addr) return address;
-  if (info->client_addr->sa_family == AF_INET)
-    return mapped(reinterpret_cast<const sockaddr_in*>(info->client_addr)->sin_addr);
-  if (info->client_addr->sa_family == AF_INET6)
-    std::memcpy(address.data(), &reinterpret_cast<const sockaddr_in6*>(info->client_addr)->sin6_addr,
-                address.size());
-  return address;
+  if (!info || !info->client_addr) return;
+  if (info->client_addr->sa_family == AF_INET) {
+    const auto& v4 = *reinterpret_cast<const sockaddr_in*>(info->client_addr);
+    request.from = mapped(v4.sin_addr);
+    request.port = ntohs(v4.sin_port);
+  } else if (info->client_addr->sa_family == AF_INET6) {
+    const auto& v6 = *reinterpret_cast<const sockaddr_in6*>(info->client_addr);
+    std::memcpy(request.from.data(), &v6.sin6_addr, request.from.size());
+    request.port = ntohs(v6.sin6_port);
+  }
 }
 
 MHD_Result add_parameter(void* parameters, MHD_ValueKind /*kind*/, const char* name, const char* value) {
@@ -68,7 +70,7 @@ Request read_request(MHD_Connection* connection, const char* url, const char* me
   };
   Request request{.method = method, .path = std::string(path_of(url))};
   if (const char* text = header(MHD_HTTP_HEADER_AUTHORIZATION)) request.authorization = text;
-  request.from = address_of(connection);
+  read_address(connection, request);
   request.forwarded = header("X-Forwarded-For") || header("Forwarded") || header("Via");
   MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, &add_parameter, &request.parameters);
   return request;

@@ -183,7 +183,18 @@ class Audit(PgweirCase):
         self.assertEqual(caught.exception.code, 401)
         refused = self.waited(weir, "http_login_refused")[0]
         self.assertEqual((refused["user.name"], refused["event.outcome"]), ("admin", "failure"))
-        self.assertNotIn("hunter2", weir.audit_path.read_text())
+        self.assertEqual(refused["source.ip"], "127.0.0.1")
+        self.assertGreater(refused["source.port"], 0)
+        # A token, where there is none; who shows nothing has tried nothing.
+        for headers in ({}, {"Authorization": "Bearer wrong-hunter2"}):
+            with self.assertRaises(urllib.error.HTTPError):
+                urllib.request.urlopen(urllib.request.Request(request.full_url, headers=headers), timeout=10)
+        token = self.waited(weir, "http_login_refused", 2)[1]
+        self.assertEqual((token["event.reason"], token["source.ip"]), ("wrong token", "127.0.0.1"))
+        self.assertNotIn("user.name", token)
+        weir.stop()
+        self.assertEqual(len(self.lines(weir.audit_path, "http_login_refused")), 2)
+        self.assertNotIn("hunter2", weir.audit_path.read_text() + weir.log())
 
     def test_a_flood_is_cut_in_the_log_and_whole_in_the_audit_stream(self):
         weir = self.weir()

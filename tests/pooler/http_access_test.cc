@@ -33,7 +33,13 @@ Request from(const char* host, std::string authorization = "", bool forwarded = 
 std::string verdict(const Request& request, const Snapshot& snapshot) {
   const auto found = access(request, snapshot);
   if (const auto* login = std::get_if<Login>(&found)) return login->user + "/" + login->password;
-  return std::get<Access>(found) == Access::Allowed ? "allowed" : "refused";
+  switch (std::get<Access>(found)) {
+    case Access::Allowed: return "allowed";
+    case Access::Unproven: return "unproven";
+    case Access::WrongToken: return "wrong token";
+    case Access::Unreadable: break;
+  }
+  return "unreadable";
 }
 
 std::string basic(const char* login) { return "Basic " + protocol::base64_encode(login); }
@@ -44,33 +50,38 @@ TEST_CASE("without a token neighbours may read, unless a proxy asks") {
   const Snapshot open = configured();
   CHECK(verdict(from("127.0.0.1"), open) == "allowed");
   CHECK(verdict(from("::1"), open) == "allowed");
-  CHECK(verdict(from("10.0.0.1"), open) == "refused");
-  CHECK(verdict(from("127.0.0.1", "", true), open) == "refused");
+  CHECK(verdict(from("10.0.0.1"), open) == "unproven");
+  CHECK(verdict(from("127.0.0.1", "", true), open) == "unproven");
   Snapshot wider = configured();
   wider.loaded.config.http_allow = {"10.0.0.0/8"};
   CHECK(verdict(from("10.9.9.9"), wider) == "allowed");
-  CHECK(verdict(from("127.0.0.1"), wider) == "refused");
+  CHECK(verdict(from("127.0.0.1"), wider) == "unproven");
 }
 
 TEST_CASE("a token must be shown whole, as a bearer, and then nobody is a neighbour") {
   const Snapshot snapshot = configured("secret");
   CHECK(verdict(from("8.8.8.8", "Bearer secret"), snapshot) == "allowed");
   CHECK(verdict(from("8.8.8.8", "bearer secret", true), snapshot) == "allowed");
-  for (const char* wrong : {"", "secret", "Bearer", "Bearer ", "Bearer secre", "Bearer secrets",
-                            "Bearer  secret", "Basic secret", "Bearer SECRET", "Bearer-secret"}) {
+  CHECK(verdict(from("127.0.0.1"), snapshot) == "unproven");
+  for (const char* wrong : {"Bearer ", "Bearer secre", "Bearer secrets", "Bearer  secret", "Bearer SECRET"}) {
     INFO(wrong);
-    CHECK(verdict(from("127.0.0.1", wrong), snapshot) == "refused");
+    CHECK(verdict(from("127.0.0.1", wrong), snapshot) == "wrong token");
   }
-  CHECK(verdict(from("8.8.8.8", "Bearer "), configured()) == "refused");
+  for (const char* wrong : {"secret", "Bearer", "Basic secret", "Bearer-secret"}) {
+    INFO(wrong);
+    CHECK(verdict(from("127.0.0.1", wrong), snapshot) == "unreadable");
+  }
+  CHECK(verdict(from("8.8.8.8", "Bearer "), configured()) == "wrong token");
+  CHECK(verdict(from("8.8.8.8", "Bearer x"), configured()) == "wrong token");  // there is none
 }
 
 TEST_CASE("a name and a password are for the console's users to show") {
   const Snapshot snapshot = configured("secret");
   CHECK(verdict(from("8.8.8.8", basic("ops:s:cret")), snapshot) == "ops/s:cret");
   for (const char* wrong : {"nocolon", ""})
-    CHECK(verdict(from("8.8.8.8", basic(wrong)), snapshot) == "refused");
-  CHECK(verdict(from("8.8.8.8", "Basic !!!"), snapshot) == "refused");
-  CHECK(verdict(from("8.8.8.8", basic(std::string(5000, ':').c_str())), snapshot) == "refused");
+    CHECK(verdict(from("8.8.8.8", basic(wrong)), snapshot) == "unreadable");
+  CHECK(verdict(from("8.8.8.8", "Basic !!!"), snapshot) == "unreadable");
+  CHECK(verdict(from("8.8.8.8", basic(std::string(5000, ':').c_str())), snapshot) == "unreadable");
 
   const struct {
     const char *user, *password;
@@ -90,4 +101,9 @@ TEST_CASE("a name and a password are for the console's users to show") {
     INFO(one.user << " " << one.password);
     CHECK(fits({one.user, one.password}, snapshot, {}) == one.fits);
   }
+}
+
+TEST_CASE("an address is told as it is written") {
+  for (const char* host : {"192.0.2.1", "0.0.0.0", "2001:db8::1", "::1", "fe80::1"})
+    CHECK(address_text(parse_network(host)->first) == host);
 }
