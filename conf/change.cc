@@ -24,6 +24,11 @@ std::optional<std::pair<std::string_view, std::string_view>> of_backend(std::str
 }
 
 tl::unexpected<std::string> unknown(std::string_view key) {
+  for (const std::string_view rows : {"tiers.", "tenants.", "users."})
+    if (key.starts_with(rows))
+      return tl::unexpected(std::string(key) +
+                            " is changed in the configuration, and by RELOAD; of one tenant SET TIER and SET "
+                            "OVERRIDE change what it has");
   std::vector<std::string_view> names;
   for (const auto& setting : settings()) names.push_back(setting.key);
   return tl::unexpected("there is no setting " + quoted(key) + did_you_mean(key, names));

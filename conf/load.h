@@ -67,7 +67,7 @@ bool is_secret_field(std::string_view key);
 // One printed setting: SHOW CONFIG and --print-config. Secrets are masked.
 struct Shown {
   std::string key, value, fallback;  // fallback: the default as text
-  bool changeable = false;           // takes effect on reload
+  bool changeable = false;           // SET on the console changes it
   Origin origin;
 };
 std::vector<Shown> show(const Loaded& loaded);

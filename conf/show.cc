@@ -23,34 +23,33 @@ bool is_secret_field(std::string_view key) {
 std::vector<Shown> show(const Loaded& loaded) {
   const Config& config = loaded.config;
   std::vector<Shown> out;
-  const auto put = [&](std::string key, std::string value, std::string fallback, Applies applies) {
+  const auto put = [&](std::string key, std::string value, std::string fallback, bool changeable) {
     const auto place = loaded.origins.find(key);
     Origin origin = place == loaded.origins.end() ? Origin{} : place->second;
-    out.push_back({std::move(key), std::move(value), std::move(fallback), applies == Applies::OnReload,
-                   std::move(origin)});
+    out.push_back({std::move(key), std::move(value), std::move(fallback), changeable, std::move(origin)});
   };
   const Config fresh;
   for (const auto& setting : settings()) {
     put(std::string(setting.key), masked(setting.secrecy, text_of(config, setting)),
-        masked(setting.secrecy, text_of(fresh, setting)), setting.applies);
+        masked(setting.secrecy, text_of(fresh, setting)), setting.applies == Applies::OnReload);
   }
   const Backend fresh_backend;
   for (const Backend& backend : config.backends) {
     for (const auto& setting : backend_settings()) {
       put("backends." + backend.name + "." + std::string(setting.key),
           masked(setting.secrecy, text_of(backend, setting)),
-          masked(setting.secrecy, text_of(fresh_backend, setting)), setting.applies);
+          masked(setting.secrecy, text_of(fresh_backend, setting)), setting.applies == Applies::OnReload);
     }
   }
   for (const User& user : config.users) {
-    put("users." + user.name + ".secret", std::string(kMask), "", Applies::OnReload);
+    put("users." + user.name + ".secret", std::string(kMask), "", false);
   }
+  // Rows of the file, which SET does not change.
   const auto rows = [&](const std::string& section, const std::vector<Row>& all) {
     for (const Row& row : all) {
       for (const Field& field : row.fields) {
         put(section + "." + row.name + "." + field.key,
-            masked(is_secret_field(field.key) ? Secrecy::Secret : Secrecy::Open, field.value), "",
-            Applies::OnReload);
+            masked(is_secret_field(field.key) ? Secrecy::Secret : Secrecy::Open, field.value), "", false);
       }
     }
   };

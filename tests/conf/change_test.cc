@@ -40,6 +40,8 @@ TEST_CASE("what may not be changed, or not to that, stays as it is") {
   CHECK(tried("listen.port", "1") == "listen.port changes at the next start only");
   CHECK(tried("client.maxx", "1") == "there is no setting 'client.maxx'; did you mean client.max?");
   CHECK(tried("backends.none.port", "1").starts_with("there is no setting 'backends.none.port'"));
+  for (const char* row : {"tiers.free.pool_size", "tenants.app.tier", "users.bob.secret"})
+    CHECK(tried(row, "1").starts_with(row + std::string(" is changed in the configuration")));
   CHECK(tried("client.max", "0") == "client.max must lie between 1 and 1000000, not 0");
   CHECK(tried("log.level", "loud").starts_with("log.level must be one of debug, info"));
   // What settings say of each other holds, too.

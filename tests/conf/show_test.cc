@@ -37,6 +37,8 @@ TEST_CASE("secrets are never shown") {
     CHECK(each.value.find("hunter2") == std::string::npos);
     CHECK(each.fallback.find("hunter2") == std::string::npos);
   }
+  for (const Shown& each : show(*loaded))
+    if (each.key.starts_with("users.") || each.key.starts_with("tenants.")) CHECK_FALSE(each.changeable);
   CHECK(shown(*loaded, "users.alice.secret") == "******** from f:2");
   CHECK(shown(*loaded, "users.dave.secret") == "******** from environment");
   CHECK(shown(*loaded, "tenants.a.password") == "******** from f:3");

@@ -557,8 +557,15 @@ class Settings(ConsoleCase):
 
     def test_every_setting_that_can_be_changed_can_be_set(self):
         """To what it is: each that SHOW CONFIG calls changeable is taken, each other one refused."""
-        weir = self.pgweir({}, self.users)
+        rows = {
+            "tiers": {"gold": {"pool_size": 3, "work_mem": "8MB"}},
+            "tenants": {"app": {"tier": "gold", "max_clients": 9}},
+        }
+        weir = self.pgweir(rows, self.users)
         before = self.rows("SHOW CONFIG", weir)
+        self.assertLess(
+            {"tiers.gold.pool_size", "tenants.app.max_clients"}, {row["key"] for row in before}
+        )
         taken = refused = 0
         with weir.connect("pgweir", "admin", cursor_factory=psycopg.ClientCursor) as console:
             for row in before:
@@ -573,7 +580,9 @@ class Settings(ConsoleCase):
                     else:
                         with self.assertRaises(psycopg.errors.InvalidParameterValue) as error:
                             console.execute(order)
-                        if "." in key:  # else it is a name of PgBouncer's for what is no setting here
+                        if key.startswith(("tiers.", "tenants.")):
+                            self.assertIn("SET OVERRIDE", str(error.exception))
+                        elif "." in key:  # else it is a name of PgBouncer's for what is no setting here
                             self.assertIn("next start only", str(error.exception))
                         refused += 1
         self.assertGreater(taken, 60)
