@@ -15,6 +15,7 @@ constexpr std::size_t kCardLeast = 13, kCardMost = 19, kCardShown = 4;
 constexpr std::size_t kGroupLeast = 4, kGroupMost = 6;  // digits of a card between two dots
 constexpr std::size_t kTokenLeast = 16;                 // letters behind a prefix
 constexpr std::size_t kBasicMost = 300;                 // a user and password, decoded
+constexpr std::size_t kLocalMost = 256;                 // of an address, in front of its '@'
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
@@ -50,8 +51,13 @@ Found url_password(std::string_view text, std::size_t at) {
   const std::size_t size = run(text, at, [](char c) { return !is_space(c) && c != '\'' && c != '"'; });
   const std::string_view rest = text.substr(at, size);
   const std::size_t sign = rest.rfind('@'), colon = rest.find(':', 3);
-  if (sign == std::string_view::npos || colon == std::string_view::npos || colon > sign) return {};
-  return {sign, colon + 1, 0};
+  if (colon == std::string_view::npos) return {};
+  if (sign != std::string_view::npos) return colon > sign ? Found{} : Found{sign, colon + 1, 0};
+  // A password with a blank or quote in it, unless what stands there is a port.
+  const std::size_t digits = run(rest, colon + 1, is_digit), behind = colon + 1 + digits;
+  if (digits > 0 && (behind == rest.size() || rest[behind] == '/' || rest[behind] == '?')) return {};
+  const std::size_t far = text.substr(at).find('@');
+  return far == std::string_view::npos ? Found{} : Found{far, colon + 1, 0};
 }
 
 bool ends(std::string_view text, std::string_view with) {
@@ -61,15 +67,18 @@ bool ends(std::string_view text, std::string_view with) {
 // password, PGPASSWORD, --client-secret, app.token; of the shorter ones, that many words end with, only where
 // a sign stands in front.
 bool names_secret(std::string_view word) {
-  constexpr std::array<std::string_view, 12> kEnds{"password", "passwd",  "passwort",  "passphrase",
-                                                   "pwd",      "secret",  "token",     "apikey",
-                                                   "api_key",  "api-key", "accesskey", "secretkey"};
+  constexpr std::array<std::string_view, 15> kEnds{
+      "password", "passwd",  "passwort", "passphrase", "passcode",  "pwd",        "secret",     "token",
+      "apikey",   "api_key", "api-key",  "accesskey",  "secretkey", "credential", "credentials"};
+  constexpr std::array<std::string_view, 3> kWhole{"pass", "pw", "auth"};
   constexpr std::array<std::string_view, 6> kEndsBehindSign{"_key",  "-key",  ".key",
                                                             "_pass", "-pass", ".pass"};
   const auto ends_it = [word](std::string_view one) { return ends(word, one); };
   return std::any_of(kEnds.begin(), kEnds.end(), ends_it) ||
          std::any_of(kEndsBehindSign.begin(), kEndsBehindSign.end(), ends_it) ||
-         (word.size() == 4 && begins(word, 0, "pass"));
+         std::any_of(kWhole.begin(), kWhole.end(), [word](std::string_view one) {
+           return word.size() == one.size() && begins(word, 0, one);
+         });
 }
 
 // Bearer x; Basic with base64 of user:password
@@ -86,9 +95,44 @@ Found behind_scheme(std::string_view text, std::size_t at) {
   return has_colon ? Found{kBasic.size() + size, kBasic.size(), 0} : Found{};
 }
 
-// password=x, "token": "x", PASSWORD 'x', Authorization: Bearer x
+// hunter2: no word of a sentence.
+bool looks_chosen(std::string_view word) {
+  constexpr std::size_t kLeast = 6;
+  return word.size() >= kLeast && std::any_of(word.begin(), word.end(), is_digit) &&
+         std::any_of(word.begin(), word.end(), is_letter);
+}
+
+// Up to the quote that is not doubled; all where there is none.
+std::size_t quoted_size(std::string_view text, std::size_t at, char closing) {
+  std::size_t end = at;
+  for (; end < text.size(); ++end) {
+    if (text[end] != closing) continue;
+    if (text.substr(end + 1, 1) != std::string_view(&closing, 1)) break;
+    ++end;
+  }
+  return std::min(end, text.size()) - at;
+}
+
+// Up to what ends it; a comma does where a blank or nothing comes behind it.
+std::size_t bare_size(std::string_view text, std::size_t at, bool scheme) {
+  std::size_t end = at;
+  for (; end < text.size(); ++end) {
+    const bool inside = text[end] == ',' && end > at && end + 1 < text.size() && !ends_value(text[end + 1]);
+    if (ends_value(text[end]) && !inside && !(scheme && text[end] == ' ')) break;
+  }
+  return end - at;
+}
+
+// password=x, "token": "x", PASSWORD 'x', password%3Dx, password hunter2, Authorization: Bearer x
 Found named_secret(std::string_view text, std::size_t at) {
+  constexpr std::string_view kEscapedSign = "%3d";
   std::size_t end = at + run(text, at, is_local);
+  for (std::size_t sign = at; sign < end; ++sign)
+    if (begins(text, sign, kEscapedSign)) {
+      if (!names_secret(text.substr(at, sign - at))) break;
+      const std::size_t begin = sign + kEscapedSign.size(), size = bare_size(text, begin, false);
+      return size == 0 ? Found{} : Found{begin + size - at, begin - at, 0};
+    }
   const std::string_view word = text.substr(at, end - at);
   const bool scheme = ends(word, "authorization");  // the secret stands behind one more word
   if (!scheme && !names_secret(word)) return {};
@@ -102,24 +146,26 @@ Found named_secret(std::string_view text, std::size_t at) {
     blanks();
   }
   const bool quote = quoted();
-  if (!assigned && !quote) return {};
   const char closing = quote ? text[end++] : ' ';
-  const std::size_t size =
-      quote ? std::min(text.find(closing, end), text.size()) - end
-            : run(text, end, [scheme](char c) { return !ends_value(c) || (scheme && c == ' '); });
+  const std::size_t size = quote ? quoted_size(text, end, closing) : bare_size(text, end, scheme);
+  if (!assigned && !quote && (scheme || end == at + word.size() || !looks_chosen(text.substr(end, size))))
+    return {};
   return size == 0 ? Found{} : Found{end + size - at, end - at, 0};
 }
 
 // What services give out as keys.
 Found token(std::string_view text, std::size_t at) {
-  constexpr std::array<std::string_view, 22> kPrefixes{
+  constexpr std::array<std::string_view, 32> kPrefixes{
       "eyj",   "sk_live_", "sk_test_", "rk_live_", "rk_test_", "sk-",         "ghp_",   "gho_",
       "ghu_",  "ghs_",     "ghr_",     "akia",     "aiza",     "github_pat_", "glpat-", "xoxa-",
-      "xoxb-", "xoxe-",    "xoxp-",    "xoxr-",    "xoxs-",    "xapp-"};
+      "xoxb-", "xoxe-",    "xoxp-",    "xoxr-",    "xoxs-",    "xapp-",       "ya29.",  "sg.",
+      "npm_",  "hf_",      "dop_v1_",  "whsec_",   "shpat_",   "sbp_",        "napi_",  "pypi-"};
   for (const std::string_view prefix : kPrefixes) {
     if (!begins(text, at, prefix)) continue;
     const std::size_t size = run(text, at, [](char c) { return is_word(c) || c == '.'; });
-    if (size >= prefix.size() + kTokenLeast) return {size, 0, 0};
+    const std::string_view all = text.substr(at, size);
+    if (size >= prefix.size() + kTokenLeast && std::any_of(all.begin(), all.end(), is_digit))
+      return {size, 0, 0};
   }
   return {};
 }
@@ -127,7 +173,12 @@ Found token(std::string_view text, std::size_t at) {
 // An '@', as it is or as an URL has it.
 Found address(std::string_view text, std::size_t at) {
   constexpr std::string_view kEscaped = "%40";
+  // Letters that few addresses have count between others: o'neil, a!b.
+  constexpr std::string_view kRare = "!#$&*?^`{|}~'";
   std::size_t local = run(text, at, is_local), sign = 1;
+  while (local > 0 && local < kLocalMost && at + local + 1 < text.size() &&
+         kRare.find(text[at + local]) != std::string_view::npos && is_local(text[at + local + 1]))
+    local += 1 + run(text, at + local + 1, is_local);
   if (at + local >= text.size() || text[at + local] != '@') {
     local = text.substr(at, local).rfind(kEscaped);
     sign = kEscaped.size();
@@ -137,18 +188,22 @@ Found address(std::string_view text, std::size_t at) {
   const std::size_t begin = at + local + sign;
   std::size_t domain = run(text, begin, [](char c) { return is_word(c) || is_foreign(c) || c == '.'; });
   while (domain > 0 && text[begin + domain - 1] == '.') --domain;  // of the sentence
-  if (text.substr(begin, domain).find('.') == std::string_view::npos) return {};
+  const std::string_view host = text.substr(begin, domain);
+  if (host.find('.') == std::string_view::npos && host != "localhost") return {};
   return {local + sign + domain, 0, sign + domain};
 }
 
-// Groups with a blank or dash between, or, if they are like those of a card, a dot or underscore.
+// Groups with a blank or dash between, or, if they are like those of a card, another sign. Behind a letter
+// only where it is one group.
 Found card(std::string_view text, std::size_t at) {
   std::size_t digits = 0, group = 0, end = at, sum_end = at;
   std::string number;
   const auto parts = [&](char c) {
     if (group == 0) return false;
-    if (c == ' ' || c == '-') return true;
-    return (c == '.' || c == '_') && group >= kGroupLeast && group <= kGroupMost;
+    if (at > 0 && (is_letter(text[at - 1]) || text[at - 1] == '_')) return false;
+    if (c == ' ' || c == '-' || c == '\t') return true;
+    const bool sign = c == '.' || c == '_' || c == '/' || c == ':';
+    return sign && group >= kGroupLeast && group <= kGroupMost;
   };
   while (end < text.size() && digits <= kCardMost) {
     if (is_digit(text[end])) {
@@ -176,8 +231,14 @@ Found card(std::string_view text, std::size_t at) {
 
 Found find(std::string_view text, std::size_t at) {
   if (text[at] == ':') return url_password(text, at);
-  // The rest begins with a word.
-  if (!is_local(text[at]) || (at > 0 && is_local(text[at - 1]))) return {};
+  // The rest begins with a word, but for what stands behind another one all the same: card4111..., ci-ghp_...
+  if (!is_local(text[at])) return {};
+  const char before = at > 0 ? text[at - 1] : ' ';
+  if (is_local(before)) {
+    if (is_digit(text[at]) && (is_letter(before) || before == '_')) return card(text, at);
+    const bool parted = before == '-' || before == '_' || before == '.';
+    return parted ? token(text, at) : Found{};
+  }
   if (const Found found = behind_scheme(text, at); found.size > 0) return found;
   if (const Found found = named_secret(text, at); found.size > 0) return found;
   if (const Found found = token(text, at); found.size > 0) return found;
