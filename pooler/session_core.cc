@@ -41,6 +41,17 @@ Bytes first_argument(Bytes body) {
 bool goes_on_copying(char type) { return type == 'd' || type == 'c' || type == 'f'; }
 
 bool is_copy_message(char type) { return goes_on_copying(type) || type == 'S' || type == 'H' || type == 'X'; }
+// What Postgres says, for the log: of the values that the client has asked for, it quotes what it does not
+// like.
+std::string without_values(std::string text, const SettingsMap& wanted) {
+  for (const auto& [name, value] : wanted.values) {
+    const std::string quoted = '"' + value + '"';
+    for (std::size_t at = 0; !value.empty() && (at = text.find(quoted, at)) != std::string::npos;)
+      text.replace(at, quoted.size(), "\"***\"");
+  }
+  return text;
+}
+
 }  // namespace
 
 SessionCore::~SessionCore() { PGWEIR_CHECK(server_ == nullptr && pins_ == 0 && !claimed_); }
@@ -501,7 +512,7 @@ void SessionCore::after_step(Actions& out) {
     const protocol::ErrorFields why = protocol::parse_error(*ours_failed_);
     out.to_client.own([&](std::string& bytes) { protocol::put_error(bytes, "FATAL", why); });
     out.close_client = true;
-    out.reason = why.message;
+    out.reason = without_values(why.message, *wanted_);
     out.sqlstate = why.sqlstate;
     unlink(Actions::Server::Release, out);
     state_ = State::Closed;

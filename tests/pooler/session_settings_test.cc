@@ -93,8 +93,10 @@ TEST_CASE("settings are proven on a server before the client is welcomed") {
     client.hears(rows());
   }
   SECTION("they are not: the client hears Postgres's own words and the server is as before") {
-    CHECK(client.hears(parsed() + bound() + error("22023", "invalid value")).empty());
+    CHECK(client.hears(parsed() + bound() + error("22023", "invalid value \"8MB\" of \"work_mem\"")).empty());
     CHECK(client.hears(ready()) == "close release");
+    CHECK(client.out.reason == "invalid value \"***\" of \"work_mem\"");
+    CHECK(client.out.sqlstate == "22023");
     CHECK(client.seen() == "E:22023:FATAL");
     CHECK(place.server.clean());
     CHECK(place.server.applied == place.books.settings.empty());
