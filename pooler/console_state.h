@@ -126,4 +126,9 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
   bool closing = false;
 };
 
+// Of an order that was waited for.
+inline Error canceled_by_user() {
+  return {sqlstate::kQueryCanceled, "canceling statement due to user request", {}, {}};
+}
+
 }  // namespace pgweir
