@@ -242,6 +242,11 @@ void TierControl::obey() {
                     {{action.of == TierStore::Of::Tier ? "tier" : "tenant", quoted(action.name)},
                      {"reason", action.reason}});
           break;
+        case tiers::Catalog::Action::Kind::Strange:
+          log_.warn("field of the tenant store has no meaning",
+                    {{action.of == TierStore::Of::Tier ? "tier" : "tenant", quoted(action.name)},
+                     {"field", quoted(action.reason)}});
+          break;
       }
     }
   }

@@ -259,12 +259,21 @@ void Catalog::tick(Time now) {
   }
 }
 
+// Perhaps one with a slip in it, perhaps the platform's own.
+void Catalog::note_strange(Of of, const std::string& name, const Fields& fields) {
+  for (const auto& [key, value] : fields) {
+    if (of == Of::Tier ? Row::knows_of_tier(key) : Row::knows_of_tenant(key)) continue;
+    if (strange_.size() < kStrangeMax && strange_.insert(key).second)
+      actions_.push_back({Action::Kind::Strange, of, name, {}, key});
+  }
+}
+
 void Catalog::tenant_row(Entry& one, const Expected<Fields>& fields, Time now) {
   if (!fields) return refuse(one, fields.error().message, now);
   if (fields->empty()) return nothing(one, now);
   auto row = Row::of_tenant(*fields);
   if (!row) return refuse(one, row.error().message, now);
-  totals_.unknown_fields += row->unknown_fields();
+  if (row->unknown_fields() > 0) note_strange(Of::Tenant, *one.name, *fields);
   const std::string name(tier_of(*row));
   TierEntry* tier = tier_entry(name);
   if (!tier) return refuse(one, "tier must be one of at most " + std::to_string(kTiersMax) + " tiers", now);
@@ -297,7 +306,7 @@ void Catalog::tier_row(const std::string& name, TierEntry& one, const Expected<F
   } else if (auto good = fits(name, *row); !good) {
     complain(good.error().message);
   } else {
-    totals_.unknown_fields += row->unknown_fields();
+    if (row->unknown_fields() > 0) note_strange(Of::Tier, name, *fields);
     differs = !(one.row == *row) || stale(one.good_at, now);
     one.row = std::move(*row);
     one.good_at = now;

@@ -21,6 +21,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -38,6 +39,7 @@ class Catalog {
  public:
   static constexpr std::size_t kTiersMax = 1000;
   static constexpr std::size_t kAbsentMax = 10'000;     // names that the store does not know
+  static constexpr std::size_t kStrangeMax = 64;        // names of unknown fields that are told
   static constexpr std::size_t kAskedMax = 10'000;      // lookups that somebody waits for
   static constexpr std::chrono::seconds kRetry{2};      // after a lookup that failed
   static constexpr std::chrono::seconds kAllAtMost{1};  // pause between two times that all is asked for anew
@@ -86,6 +88,7 @@ class Catalog {
       Settled,  // `answer`, for all who wait for this tenant
       Changed,  // the record of a watched tenant; `answer` is never Pending
       Refused,  // a row is garbage: to be logged, `reason` says why
+      Strange,  // a row has a field of a name that nobody knows, `reason`: to be logged, once for each name
     };
     Kind kind = Kind::Fetch;
     Of of = Of::Tenant;
@@ -99,7 +102,6 @@ class Catalog {
     std::uint64_t fetched = 0, failed = 0;
     std::uint64_t refused = 0;  // rows with wrong values
     std::uint64_t vanished = 0;
-    std::uint64_t unknown_fields = 0;
   };
 
   explicit Catalog(Rules rules);
@@ -201,6 +203,7 @@ class Catalog {
   Expected<void> fits(const std::string& tenant, const Row& row, Time now) const;
   Expected<void> fits(const std::string& tier, const Row& row) const;
   Answer answer(const Entry& entry, Time now);
+  void note_strange(Of of, const std::string& name, const Fields& fields);
   using Elsewhere = std::function<std::optional<Tenant>(std::string_view)>;
   std::optional<Tenant> from(const Elsewhere& elsewhere, const std::string& name, Time now);
   bool stale(Time good_at, Time now) const { return now - good_at > rules_.stale_max; }
@@ -219,6 +222,7 @@ class Catalog {
   std::uint64_t revision_ = 0, tiers_version_ = 0;
   std::vector<Action> actions_;
   Totals totals_;
+  std::set<std::string> strange_;
 };
 
 }  // namespace pgweir::tiers

@@ -293,4 +293,7 @@ Tier lower_of(Tier a, const Tier& b) {
   return a;
 }
 
+bool Row::knows_of_tier(std::string_view key) { return is_tier_field(key); }
+bool Row::knows_of_tenant(std::string_view key) { return is_tenant_field(key); }
+
 }  // namespace pgweir::tiers

@@ -42,6 +42,8 @@ class Row {
   // As above; `tenant.limits` is its tier already.
   Expected<void> apply(Tenant& tenant) const;
   std::uint32_t unknown_fields() const { return unknown_; }
+  static bool knows_of_tier(std::string_view key);
+  static bool knows_of_tenant(std::string_view key);
 
   friend bool operator==(const Row& a, const Row& b) { return a.packed_ == b.packed_; }
 

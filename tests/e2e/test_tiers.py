@@ -95,6 +95,7 @@ class Rows(TierCase):
         redis.tenant("acme", tier="pro", database="shared", colour="blue")
         weir = self.weir(redis)
         client = self.client(weir, "acme")
+        weir.has_logged("field of the tenant store has no meaning")
         self.assertEqual(client.execute("select current_database()").fetchone(), ("shared",))
         self.assertIn("does not exist", self.refusal(weir, "nobody"))
         # It comes into being while pgweir remembers that it does not exist.

@@ -92,6 +92,7 @@ struct Stand {
         case Catalog::Action::Kind::Fetch: all += "fetch " + name; break;
         case Catalog::Action::Kind::Settled: all += "settled " + name + " " + text(action.answer); break;
         case Catalog::Action::Kind::Changed: all += "changed " + name + " " + text(action.answer); break;
+        case Catalog::Action::Kind::Strange: all += "strange " + name + ": " + action.reason; break;
         case Catalog::Action::Kind::Refused: all += "refused " + name + ": " + action.reason; break;
       }
     }
@@ -143,6 +144,25 @@ TEST_CASE("a known tenant never waits: its last good row answers while a fresh o
   s.row("acme", {{"tier", "free"}});
   s.tier("free", {});
   CHECK(s.ask("acme") == "known 20");
+}
+
+TEST_CASE("a field that nobody knows is told once for each name, up to a bound") {
+  Stand s;
+  s.know("acme");
+  s.ask("beta");
+  s.actions();
+  s.row("beta", {{"tier", "pro"}, {"max_client", "7"}, {"max_clients", "8"}, {"colour", "blue"}});
+  CHECK(s.actions() == "strange beta: max_client; strange beta: colour; settled beta known 8");
+  s.row("acme", {{"tier", "pro"}, {"max_client", "9"}});
+  CHECK(s.actions().empty());
+  s.tier("pro", {{"wieght", "9"}, {"weight", "9"}});
+  CHECK(s.actions() == "strange tier:pro: wieght");
+  std::size_t told = 3;
+  for (std::size_t i = 0; i < Catalog::kStrangeMax; ++i) {
+    s.row("acme", {{"tier", "pro"}, {"f" + std::to_string(i), ""}});
+    told += s.actions().empty() ? 0 : 1;
+  }
+  CHECK(told == Catalog::kStrangeMax);
 }
 
 TEST_CASE("names that the store does not know are remembered for a while") {
@@ -602,6 +622,7 @@ class Weather {
           watched_[action.name].told = *action.answer.record;
           break;
         }
+        case Catalog::Action::Kind::Strange:
         case Catalog::Action::Kind::Refused: break;
       }
     }
