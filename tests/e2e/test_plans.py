@@ -101,7 +101,8 @@ class Plans(PgweirCase):
         clients = []
         for name in range(6):
             weir.config["tenants"]["acme"]["database"] = f"home{name}"
-            weir.reload()
+            weir.write_files()
+            weir.console("RELOAD")  # which answers when it is in force
             while len(clients) <= 12:
                 with contextlib.suppress(Closed):
                     clients.append(self.wire(weir))

@@ -88,7 +88,7 @@ class Prometheus(PgweirCase):
             return False
 
     def crowd(self, database, over, trouble):
-        """Two clients that share one server, prepare, log in anew and meet errors; others than that are `trouble`."""
+        """Four clients that share one server, prepare, log in anew and meet errors; others than that are `trouble`."""
 
         def work():
             while not over.is_set():
@@ -102,7 +102,7 @@ class Prometheus(PgweirCase):
                 except psycopg.Error as error:
                     trouble.append(str(error))
 
-        return [threading.Thread(target=work) for _ in range(2)]
+        return [threading.Thread(target=work) for _ in range(4)]
 
     def test_what_the_dashboards_and_the_rules_ask_for(self):
         over = threading.Event()

@@ -196,9 +196,9 @@ class Answers(PgweirCase):
         first, second = Wire(weir.port), Wire(weir.port)
         self.addCleanup(first.close)
         self.addCleanup(second.close)
-        for wire in (first, second):
+        for number, wire in enumerate((first, second), 1):
             wire.send(startup("app", "app") + query("select 7"))
-            time.sleep(0.2)
+            wait_until(lambda: self.limit(weir, "logins that wait")[1] == str(number), what="it at the door")
         clients.pop().close()
         first.until_ready()
         self.assertEqual(kinds(first.until_ready()), "TDCZ")
@@ -214,10 +214,10 @@ class Answers(PgweirCase):
         waiting = Wire(weir.port)
         self.addCleanup(waiting.close)
         waiting.send(startup("app", "app"))
+        self.assertEqual(waiting.receive()[0], b"R")  # it is in the queue, in front of the driver
         driver = []
         thread = threading.Thread(target=lambda: driver.append(weir.connect("app", "app", connect_timeout=60)))
         thread.start()
-        self.assertEqual(waiting.receive()[0], b"R")
         kind, payload = waiting.receive()
         self.assertEqual(kind, b"N")
         notice = error_fields(payload)

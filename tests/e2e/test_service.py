@@ -86,8 +86,8 @@ class Service(PgweirCase):
 
     def test_lines_of_the_log_tell_where_it_runs(self):
         weir, _ = self.managed({"RAILWAY_REPLICA_ID": "r1", "RAILWAY_DEPLOYMENT_ID": "d2"})
+        weir.has_logged("pgweir ready")
         lines = [json.loads(line) for line in weir.log().splitlines()]
-        self.assertTrue(lines)
         for line in lines:
             self.assertEqual((line["service.node.name"], line["labels.railway_deployment_id"]), ("r1", "d2"))
 
