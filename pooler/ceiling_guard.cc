@@ -224,7 +224,14 @@ std::unique_ptr<Ruling> CeilingGuard::rule_unread(std::size_t size) {
                 {});
 }
 
-std::unique_ptr<Ruling> CeilingGuard::rule_misread(Bytes sql, const SettingsBook::Odd& under) {
+std::unique_ptr<Ruling> CeilingGuard::rule_misread(Bytes sql, const std::optional<SettingsBook::Odd>& odd) {
+  if (!odd)
+    return refuse({sqlstate::kFeatureNotSupported,
+                   "a statement cannot be read that was prepared under another client_encoding or "
+                   "standard_conforming_strings",
+                   whose(), "The tier has ceilings. Prepare it again."},
+                  sql);
+  const SettingsBook::Odd& under = *odd;
   const std::string name(under.name);
   const std::string good = name + (name == "client_encoding" ? "=UTF8" : "=on");
   return refuse({sqlstate::kFeatureNotSupported,

@@ -62,7 +62,8 @@ class CeilingGuard {
   // Of what is too long to be looked through, where that is refused.
   std::unique_ptr<Ruling> rule_unread(std::size_t size);
   // Of texts under a setting by which they read otherwise than we read them.
-  std::unique_ptr<Ruling> rule_misread(Bytes sql, const SettingsBook::Odd& under);
+  // Nothing: that of the statement, which is not the client's any more.
+  std::unique_ptr<Ruling> rule_misread(Bytes sql, const std::optional<SettingsBook::Odd>& odd);
   // Of a FunctionCall.
   std::optional<Error> refuse_function(std::uint32_t oid);
 

@@ -14,11 +14,18 @@ class ClientText {
   ClientText(Bytes sql, Bytes types = {}) : sql_(sql), types_(types) {}
   explicit ClientText(Statement& statement)
       : sql_(statement.sql), types_(statement.types()), statement_(&statement) {}
+  // Postgres has read it under settings that nobody knows any more.
+  static ClientText read_otherwise(Bytes sql) {
+    ClientText text(sql);
+    text.misread_ = true;
+    return text;
+  }
 
   Bytes sql() const { return sql_; }
   // Of its parameters, as a Parse tells them.
   Bytes types() const { return types_; }
   Statement* statement() const { return statement_; }
+  bool misread() const { return misread_; }
   bool has(TextWord word) const { return words().has(word, sql_); }
   bool looked_through() const { return words().known(); }
 
@@ -27,6 +34,7 @@ class ClientText {
 
   Bytes sql_, types_;
   Statement* statement_ = nullptr;
+  bool misread_ = false;
   mutable TextWords own_;
 };
 

@@ -134,6 +134,7 @@ void SessionCore::granted(ServerCore& server, Bytes held, Actions& out) {
   unnamed_here_ = dirty_batch_ = names_unsure_ = worked_ = wait_behind_ = redefined_ = made_code_ = false;
   new_starts_ = 0;
   unlent_ = portal_used_ = drops_names_ = sequences_checked_ = false;
+  reading_unsure_ = was_odd_ = false;
   outgrown_ = look_first_ = bound_ = resets_all_ = reset_bound_ = reset_ran_ = false;
   server.code_epoch = books_->routines.epoch();
   // In front of the client's own timeouts.
@@ -242,6 +243,10 @@ void SessionCore::server_bytes(Bytes in, Actions& out) {
     return unlink(Actions::Server::Drop, out);
   }
   if (names_unsure_ && server_->pipeline.owed() == 0) names_unsure_ = false;
+  if ((reading_unsure_ || was_odd_) && !server_->pipeline.owes_client() && !server_->pipeline.batch_open()) {
+    reading_unsure_ = false;
+    was_odd_ = was_odd_ && server_->tx_status != 'I';
+  }
   after_step(out);
 }
 
@@ -443,6 +448,7 @@ std::optional<Bytes> SessionCore::on_parameter(Bytes name, Bytes value) {
   if (name == Bytes("in_hot_standby")) server_->spoiled = true;
   // Letters beyond ASCII that the session has set are known in the encoding of then only.
   if (name == kClientEncoding && !wanted_->ascii() && encoding() != value) suspicion().pins |= pin::kSettings;
+  was_odd_ = was_odd_ || (pgweir::decides_reading(name) && !book.plain_sql(*wanted_));
   server_->applied = book.changed(server_->applied, name, value);
   const auto began = server_->fresh->find(name);
   const bool fresh = began != server_->fresh->end() && began->second == value;

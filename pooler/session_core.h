@@ -242,6 +242,7 @@ class SessionCore final : private ServerCore::Audience {
   struct Unnamed {
     std::string& content;
     bool& here;
+    bool& misread;
   };
   Unnamed unnamed_answered();
   bool unnamed_pending_elsewhere() const;
@@ -281,6 +282,7 @@ class SessionCore final : private ServerCore::Audience {
   void try_another(Actions& out);
   [[nodiscard]] std::unique_ptr<Ruling> note_unnamed();
   [[nodiscard]] std::unique_ptr<Ruling> note_unread(std::size_t size);
+  [[nodiscard]] std::unique_ptr<Ruling> note_misread(const ClientText& text);
   // Of a walsender: pooler/session_replication.cc.
   bool commands(Bytes text) const;
   [[nodiscard]] std::unique_ptr<Ruling> refuse_unwatched(std::unique_ptr<Ruling> ruling) const;
@@ -393,6 +395,10 @@ class SessionCore final : private ServerCore::Audience {
   void note_parsing(const protocol::SqlEffects& effects);
   void note_parsing_end(const ClientText& text);
   void lose_parsing();
+  // Postgres reads the text as we do.
+  bool can_read(const ClientText& text) const;
+  bool decides_reading(const protocol::SqlEffects& effects) const;
+  void doubt_reading();
   bool may_read_as_then() const;
   Bytes parsing_here(const Statement& statement);
   StatementRef learnable(Bytes name);  // null: the book has no room
@@ -472,14 +478,15 @@ class SessionCore final : private ServerCore::Audience {
   bool unnamed_here_ = false;        // the unnamed statement of this server is the client's
   bool unnamed_bound_ = false;       // it has been used
   bool unnamed_given_up_ = false;    // the unnamed statement was too long to be kept
-  bool skip_body_ = false;
-  bool skip_to_sync_ = false;  // an error of ours stands in an extended batch
-  bool redefined_ = false;     // definitions were changed in the open transaction
-  bool made_code_ = false;     // ... so that texts may do what nobody knows of
-  NewStarts new_starts_ = 0;   // of the open transaction
+  bool unnamed_misread_ = false;     // the unnamed statement may mean another to Postgres than to us
+  bool redefined_ = false;           // definitions were changed in the open transaction
+  bool made_code_ = false;           // ... so that texts may do what nobody knows of
+  NewStarts new_starts_ = 0;         // of the open transaction
   // Bits, because each byte counts that an idle client costs.
-  bool commanding_ : 1 = false;   // the request that runs is a walsender's command and no SQL
-  bool introducing_ : 1 = false;  // see introducing(); nothing else runs before
+  bool skip_body_ : 1 = false;
+  bool skip_to_sync_ : 1 = false;  // an error of ours stands in an extended batch
+  bool commanding_ : 1 = false;    // the request that runs is a walsender's command and no SQL
+  bool introducing_ : 1 = false;   // see introducing(); nothing else runs before
   bool proving_ : 1 = false;
   bool portal_used_ : 1 = false;    // the unnamed portal runs the statement of server_->uses.back()
   bool unlent_ : 1 = false;         // a text of the open batch may miss statements of the client's
@@ -490,6 +497,8 @@ class SessionCore final : private ServerCore::Audience {
   bool asks_sequence_ : 1 = false;  // the text that was looked at last calls lastval() or currval()
   bool sequences_checked_ : 1 = false;  // what these say is the client's own, in the open transaction
   bool misread_ : 1 = false;            // the server reads texts otherwise than we do
+  bool reading_unsure_ : 1 = false;     // what is not answered yet decides how it reads them
+  bool was_odd_ : 1 = false;            // ... and did before the open transaction changed that
   // What was sent last may take away what the client connected with, or leave more than its ceilings allow.
   bool wait_behind_ : 1 = false;
   bool outgrown_ : 1 = false;    // the server was opened with other ceilings than there are now

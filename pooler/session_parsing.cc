@@ -65,9 +65,47 @@ void SessionCore::lose_parsing() { apart().lose(++books_->apart); }
 
 // By any text, before it is sent.
 void SessionCore::note_parsing_end(const ClientText& text) {
+  if (was_odd_ && may_end_block(text)) doubt_reading();
   if (!server_->apart || !may_end_block(text)) return;
   if (server_->apart->differs()) return lose_parsing();
   server_->apart->doubt(++books_->apart);
+}
+
+// What a server has changed of it is known when it is Ready. Under ceilings nobody changes it: see misread_.
+void SessionCore::doubt_reading() {
+  if (guard_->inspects()) return;
+  reading_unsure_ = true;
+  apart().doubt(++books_->apart);
+}
+
+bool SessionCore::can_read(const ClientText& text) const {
+  if (const Statement* const statement = text.statement())
+    return statement->alike || (!statement->unsure && books_->settings.plain_parsing(statement->parsing()));
+  const bool plain = !text.misread() && !reading_unsure_ && books_->settings.plain_sql(*wanted_);
+  return plain || reads_alike(text.sql());
+}
+
+// Whether texts may be read otherwise behind it. What was taken back is as the server began, or the client.
+bool SessionCore::decides_reading(const protocol::SqlEffects& effects) const {
+  using Where = protocol::SqlAssignment::Where;
+  const SettingsBook& book = books_->settings;
+  const auto odd = [](const protocol::SqlAssignment& each) {
+    const std::string key = setting_key(each.name);
+    return each.where != Where::Stored && pgweir::decides_reading(key) &&
+           !(each.value && reads_plainly(key, *each.value));
+  };
+  const auto& assignments = effects.reach.assignments;
+  const auto& taken_back = effects.reach.taken_back;
+  if (std::any_of(assignments.begin(), assignments.end(), odd)) return true;
+  if (!taken_back.empty() && !(book.plain_sql(*started_) && book.plain_sql(*book.empty()))) return true;
+  const auto by_code = [&](const std::string& name) {
+    const std::string key = setting_key(name);
+    const auto same = [&key](const protocol::SqlAssignment& each) { return setting_key(each.name) == key; };
+    return pgweir::decides_reading(key) && std::none_of(assignments.begin(), assignments.end(), same) &&
+           std::none_of(taken_back.begin(), taken_back.end(), same);
+  };
+  const auto& settings = effects.changes.settings;
+  return std::any_of(settings.begin(), settings.end(), by_code);
 }
 
 void SessionCore::note_parsing(const protocol::SqlEffects& effects) {
@@ -86,9 +124,12 @@ void SessionCore::note_parsing(const protocol::SqlEffects& effects) {
       if (each.where != Where::Stored) add(each.name);
   for (const std::string& name : changes.settings) add(name);
   if (changes.opaque || changes.any_setting || changes.temp_path || reach.hidden_setting ||
-      reach.hidden_sql || reach.code)
+      reach.hidden_sql || reach.code) {
+    doubt_reading();
     return lose_parsing();
+  }
   if (!decides) return;
+  if (decides_reading(effects)) doubt_reading();
   // Of what is not reported it is known what one SET does in a block, whose end it is when it fails.
   const bool one =
       effects.statements.size() == 1 && reach.assignments.size() == 1 && reach.assignments[0].value &&
@@ -127,6 +168,7 @@ StatementRef SessionCore::learnable(Bytes name) {
   StatementRef fresh =
       books_->statements.intern(as_told ? held->content_as_told() : std::string(held->content), here);
   if (!fresh) return {};
+  fresh->unsure = fresh->unsure || held->unsure || reading_unsure_;
   if (fresh->columns == 0 && same_path(held->parsing(), here) && !books_->statements.outdated(*held))
     fresh->columns = held->columns;
   names_->replace(name, fresh);

@@ -61,7 +61,7 @@ void SessionCore::add_others(Bytes sql, Needs& needs) const {
 SessionCore::Needs SessionCore::names_used(const ClientText& text) const {
   if (!names_) return {};
   const bool by_sql = names_->any_by_sql();
-  if (!books_->settings.plain_sql(*wanted_)) return by_sql ? all_names() : Needs{};
+  if (!can_read(text)) return by_sql ? all_names() : Needs{};
   if (!text.looked_through()) books_->texts.worked(text.sql().size());
   if (!by_sql && !text.has(TextWord::Execute) && !text.has(TextWord::Prepare)) return {};
   const protocol::SqlEffects& effects = effects_of(text, Also::Nothing);
@@ -124,7 +124,9 @@ void SessionCore::adopt(Findings& findings) {
     }
     std::string content = found.text.size() > kAdoptedTextMax ? std::string() : found.text;
     if (found.from_sql && !content.empty())
-      content = plain ? body_in(books_->texts.read(found.text), found.text, found.name) : "";
+      content = plain || reads_alike(found.text)
+                    ? body_in(books_->texts.read(found.text), found.text, found.name)
+                    : "";
     StatementRef statement;
     if (!content.empty()) {
       content.push_back('\0');
@@ -159,7 +161,7 @@ bool SessionCore::give_up_adopted(Actions& out) {
 // What the statements that the text executes will do, and those that its PREPAREs find there: these are on
 // the server then, and whatever executes them next is not asked.
 void SessionCore::note_executed(const ClientText& text, std::unique_ptr<Ruling>& ruling) {
-  if (!books_->settings.plain_sql(*wanted_)) return;
+  if (!can_read(text)) return;
   std::set<std::string> names;
   for (const protocol::SqlStatement& each : effects_of(text, Also::Nothing).statements)
     if ((each.kind == Kind::Execute || each.kind == Kind::Prepare) && names_->find(each.name))
@@ -190,7 +192,7 @@ StatementOp SessionCore::supply(const std::vector<std::string>& names, Bytes sql
                                 Actions& out) {
   StatementOp query{StatementOp::Kind::Supplied, 0, 0, {}, {}};
   const bool in_batch = server_->pipeline.batch_open();
-  const bool plain = text.empty() && names.size() == 1 && books_->settings.plain_sql(*wanted_);
+  const bool plain = text.empty() && names.size() == 1 && can_read(sql);
   const protocol::SqlEffects& effects = books_->texts.read(sql);
   const protocol::SqlStatement* const only =
       plain && effects.statements.size() == 1 ? &effects.statements[0] : nullptr;
@@ -251,8 +253,8 @@ void SessionCore::lend_all(const std::vector<std::string>& names, StatementOp::K
 
 // Until the transaction ends only the server knows the name: a later EXECUTE of it is not asked what it does.
 void SessionCore::note_lent(Statement& statement) {
-  if (statement.words != protocol::SqlWords::State || !books_->settings.plain_sql(*wanted_)) return;
   const ClientText text(statement);
+  if (statement.words != protocol::SqlWords::State || !can_read(text)) return;
   const protocol::SqlEffects& effects = effects_of(text, Also::Nothing);
   if (effects.read == protocol::SqlEffects::Read::Unknown)
     server_->dirty = true;

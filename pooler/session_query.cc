@@ -145,7 +145,7 @@ bool SessionCore::has_own_sequences(Draft& draft, Actions& out) {
 // In a failed transaction nothing can be prepared. Where the text begins by leaving it, it is left before:
 // the text will find an empty one, or does again what has been done. False where it does not begin so.
 bool SessionCore::recover(Bytes sql, Actions& out) {
-  if (!books_->settings.plain_sql(*wanted_) || !server_->settled()) return false;
+  if (!can_read(sql) || !server_->settled()) return false;
   const auto& statements = books_->texts.read(sql).statements;
   if (statements.empty()) return false;
   const protocol::SqlStatement& first = statements.front();

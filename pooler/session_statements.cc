@@ -102,6 +102,7 @@ SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actio
     case Name::Later: return stall(out);
   }
   StatementRef statement = books_->statements.intern(content, parsing());
+  if (statement && reading_unsure_) statement->unsure = true;
   if (pending_elsewhere(name, statement ? statement->id : 0)) return stall(out);
   if (statement && coming(*statement)) return stall(out);
   if (statement && look_for_sequences(statement->words, ClientText(*statement), out) == Name::Later)
@@ -392,8 +393,7 @@ SessionCore::Name SessionCore::find_statement(Bytes name, For use, Bytes& server
   Statement& statement = *kept;
   server_name = statement.server_name;
   const bool noteworthy = guard_->minds(statement.words) || holds_something() || suspects_held() ||
-                          server_->apart || may_run_routines(statement) ||
-                          !books_->settings.plain_sql(*wanted_);
+                          server_->apart || may_run_routines(statement) || !can_read(ClientText(statement));
   bool lent = false;
   if (statement.words == protocol::SqlWords::State || noteworthy)
     if (const Name lending = lend(ClientText(statement), lent, out); lending != Name::Ready) return lending;
@@ -423,6 +423,7 @@ SessionCore::Name SessionCore::renew(Bytes name, For use, Actions& out) {
   if (!names_settled() || held->words == protocol::SqlWords::State) return Name::Ready;
   const StatementRef fresh = books_->statements.intern(held->content_as_told(), parsing_here(*held));
   if (!fresh) return Name::Ready;
+  fresh->unsure = fresh->unsure || held->unsure || reading_unsure_;
   if (fresh->columns == 0) {
     if (asks_columns(*fresh) || pending_elsewhere({}, fresh->id)) return Name::Later;
     const bool known = server_->statements.use(fresh->id) || coming(*fresh);
@@ -530,6 +531,7 @@ bool SessionCore::replace_stale(Bytes name, For use) {
   if (use != For::RunningTold) return false;
   StatementRef fresh = books_->statements.intern((*names_->find(name))->content_as_told(), parsing());
   if (!fresh) return false;
+  fresh->unsure = fresh->unsure || (*names_->find(name))->unsure || reading_unsure_;
   names_->replace(name, std::move(fresh));
   return true;
 }
@@ -555,6 +557,7 @@ void SessionCore::on_op_dropped(StatementOp& op) {
       const Unnamed now = unnamed_answered();
       now.content = std::move(op.name);
       now.here = op.here;
+      now.misread = op.misread;
       break;
     }
     case StatementOp::Kind::Lend:

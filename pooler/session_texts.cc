@@ -169,7 +169,7 @@ Pins may_come(const protocol::SqlEffects& effects) {
 bool SessionCore::needs_no_server(Bytes text) const {
   if (!may_be_local(text)) return false;
   const Bytes sql = sql_of(text);
-  if (!books_->settings.plain_sql(*wanted_)) return false;
+  if (!can_read(sql)) return false;
   if (deallocates_ours(text)) return true;
   if (mode_ != tiers::PoolMode::Transaction) return false;
   const Local* local = local_of(books_->texts.read_fully(sql));
@@ -214,7 +214,7 @@ void SessionCore::put_news(const SettingsMap& before, std::string& bytes) const 
 
 // The text, if it is a DEALLOCATE of one statement. Lives until another text is read.
 const protocol::SqlStatement* SessionCore::lone_deallocate(Bytes sql) const {
-  if (!books_->settings.plain_sql(*wanted_)) return nullptr;
+  if (!can_read(sql)) return nullptr;
   const auto& statements = books_->texts.read(sql).statements;
   return statements.size() == 1 && statements[0].kind == Kind::Deallocate ? &statements[0] : nullptr;
 }
@@ -230,7 +230,7 @@ bool SessionCore::deallocates_ours(Bytes text) const {
 // The same of a text with other statements, too.
 bool SessionCore::deallocates_ours_among(const ClientText& text) const {
   if (!names_) return false;
-  if (!text.has(TextWord::Deallocate) || !books_->settings.plain_sql(*wanted_)) return false;
+  if (!text.has(TextWord::Deallocate) || !can_read(text)) return false;
   const auto& statements = effects_of(text, Also::Nothing).statements;
   return std::any_of(statements.begin(), statements.end(), [this](const auto& each) {
     return each.kind == Kind::Deallocate && names_->find(each.name);
@@ -268,13 +268,7 @@ std::unique_ptr<Ruling> SessionCore::note_text(const ClientText& text) {
   note_resumed(text);
   note_parsing_end(text);
   resets_all_ = false;
-  if (!books_->settings.plain_sql(*wanted_)) {
-    lose_parsing();
-    if (inspects) return guard_->rule_misread(sql, books_->settings.odd_setting(*wanted_));
-    server_->dirty = dirty_batch_ = true;
-    if (pins_ != 0) suspicion().pins |= pins_ & pin::kProvable;
-    return nullptr;
-  }
+  if (!can_read(text)) return note_misread(text);
   // What holds a pinned client to its server may go by words that are harmless for all others.
   if ((pins_ & pin::kProvable) && (text.has(TextWord::Drop) || text.has(TextWord::Close)))
     suspicion().pins |= pins_ & pin::kProvable;
@@ -307,6 +301,7 @@ std::unique_ptr<Ruling> SessionCore::note_text(const ClientText& text) {
         look_behind();
         if (!protocol::may_leave_state(sql)) break;
       }
+      doubt_reading();
       lose_parsing();
 #ifndef PGWEIR_PLANT_KEEP_DIRTY
       server_->dirty = dirty_batch_ = true;
@@ -321,8 +316,22 @@ std::unique_ptr<Ruling> SessionCore::note_text(const ClientText& text) {
 }
 
 std::unique_ptr<Ruling> SessionCore::note_unnamed() {
+  if (!unnamed_.empty() && unnamed_misread_) return note_text(ClientText::read_otherwise(sql_of(unnamed_)));
   if (!unnamed_.empty()) return note_text({sql_of(unnamed_), types_of(unnamed_)});
   return unnamed_here_ ? note_unread(kUnnamedMax) : nullptr;
+}
+
+// What it does is not known, only that it leaves nothing behind its transaction.
+std::unique_ptr<Ruling> SessionCore::note_misread(const ClientText& text) {
+  const SettingsBook& book = books_->settings;
+  doubt_reading();
+  lose_parsing();
+  if (guard_->inspects())
+    return guard_->rule_misread(
+        text.sql(), book.plain_sql(*wanted_) ? std::nullopt : std::optional(book.odd_setting(*wanted_)));
+  server_->dirty = dirty_batch_ = true;
+  if (pins_ != 0) suspicion().pins |= pins_ & pin::kProvable;
+  return nullptr;
 }
 
 // It is too long to be kept and looked through.
@@ -331,6 +340,7 @@ std::unique_ptr<Ruling> SessionCore::note_unread(std::size_t size) {
     if (auto ruling = guard_->rule_unread(size)) return ruling;
     look_behind();
   }
+  doubt_reading();
   lose_parsing();
   server_->dirty = dirty_batch_ = server_->temp_used = true;
   suspicion().any_set = suspicion().all_set_back = true;
@@ -416,8 +426,7 @@ Pins SessionCore::note_routines(const protocol::SqlEffects& effects, const Clien
 
 // Whether the text asks what nextval() has said in this session.
 bool SessionCore::reads_sequence(const ClientText& text) const {
-  if (!books_->settings.plain_sql(*wanted_))
-    return text.has(TextWord::Lastval) || text.has(TextWord::Currval);
+  if (!can_read(text)) return text.has(TextWord::Lastval) || text.has(TextWord::Currval);
   const protocol::SqlEffects& effects = effects_of(text, Also::Nothing);
   if (effects.changes.reads_sequence) return true;
   if (books_->routines.empty()) return false;

@@ -18,10 +18,11 @@ using Whose = Pipeline::Whose;
 SessionCore::Step SessionCore::relay_unnamed_parse(const Frame& frame, Bytes rest, Actions& out) {
   const Bytes text = rest.substr(kHeaderBytes + 1, frame.size - kHeaderBytes - 1);
   if (server_->pipeline.owed() > 0 && unnamed_.size() > kUnnamedOwedMax && !unnamed_sure()) return stall(out);
-  bool noteworthy = true;
+  bool noteworthy = true, misread = false;
   if (whole(frame, rest)) {
     const protocol::SqlWords words = protocol::sql_words(sql_of(text));
-    noteworthy = !books_->settings.plain_sql(*wanted_) || guard_->minds(words);
+    misread = !can_read(sql_of(text));
+    noteworthy = misread || guard_->minds(words);
     if (look_for_sequences(words, sql_of(text), out) == Name::Later) return stall(out);
     bool lent = false;
     switch (noteworthy ? lend(sql_of(text), lent, out) : Name::Ready) {
@@ -46,6 +47,7 @@ SessionCore::Step SessionCore::relay_unnamed_parse(const Frame& frame, Bytes res
       unnamed_given_up_ = true;
     unnamed_here_ = true;
     unnamed_noteworthy_ = noteworthy;
+    unnamed_misread_ = misread;
   }
   // What is not kept is told here; else its Bind does.
   if (trail_ && unnamed_.empty()) trail_->runs(sql_of(text), whole(frame, rest));
@@ -80,6 +82,7 @@ bool SessionCore::replace_unnamed(Owed kind) {
   op.batch = pipeline.batch();
   op.name = std::exchange(unnamed_, {});
   op.here = unnamed_here_;
+  op.misread = unnamed_misread_;
   return true;
 }
 
@@ -101,8 +104,8 @@ SessionCore::Unnamed SessionCore::unnamed_answered() {
   unnamed_noteworthy_ = true;
   const auto next = std::find_if(server_->ops.begin(), server_->ops.end(),
                                  [](const StatementOp& op) { return op.kind == StatementOp::Kind::Unnamed; });
-  if (next != server_->ops.end()) return {next->name, next->here};
-  return {unnamed_, unnamed_here_};
+  if (next != server_->ops.end()) return {next->name, next->here, next->misread};
+  return {unnamed_, unnamed_here_, unnamed_misread_};
 }
 
 void SessionCore::drop_unnamed() {

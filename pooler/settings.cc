@@ -271,6 +271,14 @@ const SettingsMap::Values::value_type* SettingsBook::odd_baseline(const Settings
   return odd == baseline_->end() ? nullptr : &*odd;
 }
 
+bool SettingsBook::plain_parsing(Bytes parsing) const {
+  return std::all_of(kDecideReading.begin(), kDecideReading.end(), [&](Bytes name) {
+    if (const auto own = value_in(parsing, name)) return reads_plainly(name, *own);
+    const auto base = baseline_->find(name);
+    return base == baseline_->end() || reads_plainly(name, base->second);
+  });
+}
+
 SettingsBook::Odd SettingsBook::odd_setting(const SettingsMap& map) const {
   const auto own = std::find_if(map.values.begin(), map.values.end(),
                                 [](const auto& each) { return !reads_plainly(each.first, each.second); });

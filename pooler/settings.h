@@ -148,6 +148,8 @@ class SettingsBook {
   bool plain_sql(const SettingsMap& map) const {
     return map.plain_sql && (baseline_plain_sql_ || !odd_baseline(map));
   }
+  // The same of SettingsMap::parsing.
+  bool plain_parsing(Bytes parsing) const;
   // One under which texts cannot be read, and its value; of who has no plain_sql().
   struct Odd {
     Bytes name, value;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "pooler/base/plain_sql.h"
 #include "protocol/frame.h"
 #include "protocol/wire.h"
 
@@ -67,6 +68,7 @@ StatementRef StatementBook::intern(Bytes content, Bytes parsing) {
   statement->definitions = definitions_;
   statement->server_name = "pgweir_" + std::to_string(statement->id);
   statement->words = protocol::sql_words(statement->sql);
+  statement->alike = reads_alike(statement->sql);
   statement->book = this;
   bytes_ += cost(*statement);
   Statement* raw = statement.get();

@@ -37,6 +37,8 @@ struct Statement {
   std::string server_name;  // "pgweir_<id>", the same on every server of the group
   StatementId id = 0;
   protocol::SqlWords words = protocol::SqlWords::Harmless;
+  bool alike = false;   // see reads_alike()
+  bool unsure = false;  // was prepared behind what may have changed how texts are read
   bool current = true;  // who prepares the text now gets this one
   bool stale = false;   // see StatementBook::retire
   TextWords mentioned;  // by sql
@@ -273,7 +275,8 @@ struct StatementOp {
   StatementId id = 0;  // what the server learns (Prepare, Inject) or forgets (Evict)
   std::string name;
   StatementRef statement;
-  bool here = false;  // of Unnamed: the server had it
+  bool here = false;     // of Unnamed: the server had it
+  bool misread = false;  // ... and did not read it as we do
   struct Called {
     std::string name;  // of the client's
     // In characters: as it stands in the client's text, through its end there, and of the whole.

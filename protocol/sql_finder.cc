@@ -85,10 +85,12 @@ class Finder {
   // Functions may be named by strings there, and in no other list of options. Making it changes no session.
   void functions_of(const PgQuery__DefineStmt& define) {
     const SqlChanges before = changes_;
+    const bool named_temp = names_temp_;
     for (std::size_t i = 0; i < define.n_definition; ++i)
       if (const auto* option = PGWEIR_AS(DefElem, def_elem, inside(define.definition[i])))
         if (const PgQuery__String* const name = string_in(option->arg)) named(text_of(name->sval));
     changes_ = before;
+    names_temp_ = named_temp;  // a string names no schema
   }
 
   // A function that is given a name of its own, as by CREATE AGGREGATE, or a column that is called like one.

@@ -10,9 +10,11 @@
 
 namespace pgweir {
 
-// Whether it depends on this setting, named as Postgres reports it.
+// The settings that it depends on, named as Postgres reports them.
+inline constexpr std::array<std::string_view, 2> kDecideReading = {"client_encoding",
+                                                                   "standard_conforming_strings"};
 inline bool decides_reading(std::string_view name) {
-  return name == "standard_conforming_strings" || name == "client_encoding";
+  return std::find(kDecideReading.begin(), kDecideReading.end(), name) != kDecideReading.end();
 }
 
 // Whether texts can be read with this value of any setting.
@@ -31,6 +33,12 @@ inline bool reads_plainly(std::string_view name, std::string_view value) {
       "big5", "gb18030", "gbk", "johab", "mskanji", "shiftjis", "shift", "sjis", "uhc", "windows9", "win9"};
   std::erase_if(lower, [&](char c) { return !is_letter(c) && (c < '0' || c > '9'); });
   return std::none_of(kOdd.begin(), kOdd.end(), [&](std::string_view odd) { return lower.starts_with(odd); });
+}
+
+// Whether the text means the same under all values of these: it has no backslash, and no letter beyond ASCII.
+inline bool reads_alike(std::string_view text) {
+  return std::none_of(text.begin(), text.end(),
+                      [](char c) { return c == '\\' || static_cast<unsigned char>(c) >= 0x80; });
 }
 
 }  // namespace pgweir

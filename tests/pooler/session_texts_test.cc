@@ -249,15 +249,23 @@ TEST_CASE("requests behind a RESET of what a client began with wait for the end 
   CHECK(client.again() == "ask");
 }
 
+namespace {
+// In a transaction, on a server that has what its client began with.
+struct Begun : Client {
+  explicit Begun(Place& p) : Client(p, {{"TimeZone", "Asia/Tokyo"}}) {
+    place.server.applied = start;
+    says(query("begin"));
+    granted(place.server);
+    hears(done("BEGIN") + ready('T'));
+  }
+  const SettingsRef start = place.books.settings.intern({{"TimeZone", "Asia/Tokyo"}});
+};
+}  // namespace
+
 TEST_CASE("inside of a transaction what a RESET took of the start is given back before the next request") {
   Place place;
   place.reports({{"TimeZone", "UTC"}});
-  const SettingsRef start = place.books.settings.intern({{"TimeZone", "Asia/Tokyo"}});
-  place.server.applied = start;
-  Client client(place, {{"TimeZone", "Asia/Tokyo"}});
-  client.says(query("begin"));
-  client.granted(place.server);
-  client.hears(done("BEGIN") + ready('T'));
+  Begun client(place);
   client.says(query("reset all") + query("select 1"));
   client.hears(done("RESET") + parameter("TimeZone", "UTC") + ready('T'));
   client.sent();
@@ -273,13 +281,13 @@ TEST_CASE("inside of a transaction what a RESET took of the start is given back 
     client.hears(parsed() + bound() + row("Asia/Tokyo") + done() + parameter("TimeZone", "Asia/Tokyo") +
                  ready('T') + rows('T'));
     CHECK(client.seen() == "T D C:SELECT 1 Z:T");
-    CHECK(place.server.applied == start);
+    CHECK(place.server.applied == client.start);
     client.says(query("rollback"));
     client.hears(done("ROLLBACK") + ready());
     CHECK(client.sent().ends_with("B:pgweir_origin E S"));
     CHECK(client.hears(bound() + two_values("Asia/Tokyo", "session") + done() + ready()) == "release");
-    CHECK(client.core.wanted() == start);
-    CHECK(place.server.applied == start);
+    CHECK(client.core.wanted() == client.start);
+    CHECK(place.server.applied == client.start);
   }
   SECTION("unless a cancel meets the question: then the transaction has failed") {
     CHECK(client.hears(error("57014") + ready('E')).empty());
@@ -300,12 +308,7 @@ TEST_CASE("inside of a transaction what a RESET took of the start is given back 
 // A COMMIT would be answered by ROLLBACK, which many drivers take for done.
 TEST_CASE("a cancel that meets a question inside of a transaction is told to the request behind it") {
   Place place;
-  const SettingsRef start = place.books.settings.intern({{"TimeZone", "Asia/Tokyo"}});
-  place.server.applied = start;
-  Client client(place, {{"TimeZone", "Asia/Tokyo"}});
-  client.says(query("begin"));
-  client.granted(place.server);
-  client.hears(done("BEGIN") + ready('T'));
+  Begun client(place);
   const auto asked = [&](const std::string& next) {
     client.says(query("reset all") + next);
     client.hears(done("RESET") + parameter("TimeZone", "UTC") + ready('T'));

@@ -201,6 +201,8 @@ const Row kRows[] = {
     {"CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'select 1'", "CreateTemp temp"},
     {"CREATE TYPE pg_temp.t AS (a int)", "CreateTemp temp"},
     {"CREATE DOMAIN pg_temp.d AS int", "CreateTemp temp"},
+    // A function's name, and no schema's.
+    {"CREATE TYPE t (input = 'pg_temp_f')", "Other"},
     {"SELECT 1 INTO TEMP t", "CreateTemp temp"},
     {"SELECT * INTO pg_temp.t FROM u", "CreateTemp temp"},
     {"CREATE TABLE t AS SELECT 1", "Other"},
