@@ -70,7 +70,10 @@ struct Shown {
   bool changeable = false;           // SET on the console changes it
   Origin origin;
 };
-std::vector<Shown> show(const Loaded& loaded);
+// Secrets are masked; for those who may only look, so are the values that tiers and tenants give to
+// sessions, `inject.<parameter>` and `default.<parameter>`.
+enum class Reader : std::uint8_t { Admin, Stats };
+std::vector<Shown> show(const Loaded& loaded, Reader reader);
 // Keys of settings that differ between the two and cannot change without a restart.
 std::vector<std::string> needs_restart(const Config& running, const Config& wanted);
 // conf/reference.md as text, made from the table.

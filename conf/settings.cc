@@ -201,7 +201,8 @@ constexpr std::array kSettings{
     ConfigRow{"console.admins", &Config::console_admins, Form::Name, 0, 1000, kReload,
               "Users who may give any command on the console (database `pgweir`)."},
     ConfigRow{"console.stats", &Config::console_stats, Form::Name, 0, 1000, kReload,
-              "Users who may only look at the console."},
+              "Users who may only look at the console. What tiers and tenants inject, and their defaults, "
+              "are masked for them."},
     ConfigRow{
         "console.peer", &Config::console_peer, Form::Plain, 0, 0, kReload,
         "Over the unix socket, a client of the same operating system user as pgweir's may log in to the "
@@ -235,7 +236,7 @@ constexpr std::array kSettings{
     ConfigRow{
         "process.watch_file", &Config::watch_file, Form::Plain, 0, 0, kRestart,
         "Whether the configuration file is read again, as by RELOAD, when it has changed. It is looked at "
-        "once "
+        "twice "
         "a second and read when it has been the same for a fifth of one; other files that it names are not "
         "looked at."},
     // log

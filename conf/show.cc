@@ -20,7 +20,18 @@ bool is_secret_field(std::string_view key) {
                      [key](std::string_view word) { return key.find(word) != std::string_view::npos; });
 }
 
-std::vector<Shown> show(const Loaded& loaded) {
+namespace {
+// Of tiers and tenants; the first dot may be an underscore, as variables of the environment have it.
+bool is_of_sessions(std::string_view key) {
+  for (const std::string_view kind : {"inject", "default"})
+    if (key.starts_with(kind) && key.size() > kind.size() &&
+        (key[kind.size()] == '.' || key[kind.size()] == '_'))
+      return true;
+  return false;
+}
+}  // namespace
+
+std::vector<Shown> show(const Loaded& loaded, Reader reader) {
   const Config& config = loaded.config;
   std::vector<Shown> out;
   const auto put = [&](std::string key, std::string value, std::string fallback, bool changeable) {
@@ -48,8 +59,10 @@ std::vector<Shown> show(const Loaded& loaded) {
   const auto rows = [&](const std::string& section, const std::vector<Row>& all) {
     for (const Row& row : all) {
       for (const Field& field : row.fields) {
+        const bool secret =
+            is_secret_field(field.key) || (reader == Reader::Stats && is_of_sessions(field.key));
         put(section + "." + row.name + "." + field.key,
-            masked(is_secret_field(field.key) ? Secrecy::Secret : Secrecy::Open, field.value), "", false);
+            masked(secret ? Secrecy::Secret : Secrecy::Open, field.value), "", false);
       }
     }
   };

@@ -1,4 +1,4 @@
-// pooler/config_watch.h - looks once a second whether the configuration file is another one, and has it read
+// pooler/config_watch.h - looks twice a second whether the configuration file is another one, and has it read
 // again. FileWatch says when.
 //
 // It looks at the path itself, since every way in which files are replaced ends there: written in place,
@@ -18,7 +18,8 @@ namespace pgweir {
 
 class ConfigWatch {
  public:
-  static constexpr std::chrono::seconds kInterval{1};
+  // With FileWatch::kSettle, what is written holds within a second.
+  static constexpr std::chrono::milliseconds kInterval{500};
 
   // `changed` is called on the loop when there is another text to read. `file` outlives the loop; the watch
   // goes when the loop does not run any more.

@@ -7,7 +7,6 @@
 
 #include "pooler/group.h"
 #include "pooler/session.h"
-#include "pooler/tenant_lookup.h"
 #include "pooler/worker.h"
 #include "tiers/limit.h"
 
@@ -45,15 +44,22 @@ std::string rule_of(const Worker& home, const tiers::Tenant& record, const tiers
   if (record.stale)
     return fmt::format(
         "the lower of the tenant's own tier and pool.default_tier {}: the tenant store is silent", name);
-  if (std::binary_search(record.overrides.begin(), record.overrides.end(), field.key))
+  // A configured tenant with values of its own has all others from the configuration's tier.
+  const bool follows = stored || record.overrides.empty();
+  const tiers::Directory& tiers = follows ? home.known_tiers() : home.snapshot().directory;
+  const tiers::Directory::Stored& row = tiers.stored(name);
+  const bool own = std::binary_search(record.overrides.begin(), record.overrides.end(), field.key);
+  std::vector<tiers::Lowered> lowered = record.lowered;
+  if (!own) lowered.insert(lowered.end(), row.lowered.begin(), row.lowered.end());
+  for (const tiers::Lowered& each : lowered)
+    if (each.field == field.key)
+      return fmt::format("max_server_connections, which it must not exceed; else it would be {}",
+                         each.wanted);
+  if (own)
     return stored ? "override: the tenant's row in the tenant store" : "override: the tenant's own row";
-  const tiers::Tier* tier = home.snapshot().directory.tier(name);
-  const std::string text = tiers::tier_text(record.limits, field);
-  if (tier && tiers::tier_text(*tier, field) == text) return fmt::format("tier {}", name);
-  const bool floor = field.key == "pool_size" || field.key == "min_server_connections";
-  if (floor && text == std::to_string(record.limits.max_server_connections))
-    return "max_server_connections, which it must not exceed";
-  return fmt::format("the tenant store: the row of tier {}", name);
+  if (std::binary_search(row.fields.begin(), row.fields.end(), field.key))
+    return fmt::format("the tenant store: the row of tier {}", name);
+  return fmt::format("tier {}", name);
 }
 
 void add_waiting(std::vector<LimitView>& rows, const Worker& home, const Tenant& tenant) {
@@ -81,12 +87,18 @@ void add_waiting(std::vector<LimitView>& rows, const Worker& home, const Tenant&
 
 }  // namespace
 
-std::vector<LimitView> limits_of(Worker& home, const tiers::Tenant& record, bool stored) {
+std::vector<LimitView> limits_of(Worker& home, const FoundTenant& found) {
+  const tiers::Tenant& record = found.record;
   const Tenant* const tenant = home.tenants().find(record.name);
-  const tiers::Tenant& holds = tenant ? tenant->record : record;
+  // Without clients it is told of no change.
+  const tiers::Tenant& holds = tenant && tenant->clients > 0 ? tenant->record : record;
   std::vector<LimitView> rows;
   const bool active = holds.state == tiers::TenantState::Active;
   rows.push_back({"state", std::string(tiers::name(holds.state)), "", active ? "" : holds.reason});
+  if (found.silent)
+    rows.push_back(
+        {"tenant store", "silent", "", "until it answers, what the configuration says of it holds"});
+  if (!found.refused.empty()) rows.push_back({"row of the tenant store", "refused", "", found.refused});
   rows.push_back({"tier", holds.limits.name, "", ""});
   const Statements most = most_statements(home, record.name);
   for (const tiers::TierField& field : tiers::tier_fields())
@@ -94,7 +106,7 @@ std::vector<LimitView> limits_of(Worker& home, const tiers::Tenant& record, bool
                     field.key == "max_client_statements"        ? std::to_string(most.count)
                     : field.key == "max_client_statement_bytes" ? std::to_string(most.bytes)
                                                                 : in_use(tenant, field.key),
-                    rule_of(home, holds, field, stored)});
+                    rule_of(home, holds, field, found.stored)});
   const BackendBudget& budget = home.shared().budget(holds.backend);
   rows.push_back({"backend", std::to_string(budget.limit()), std::to_string(budget.used()),
                   fmt::format("backends.{}.max_server_connections, of all its tenants", holds.backend)});
@@ -115,11 +127,11 @@ std::vector<LimitView> limits_of(Worker& home, const tiers::Tenant& record, bool
 
 void gather_limits(Worker& asking, const std::string& tenant,
                    std::function<void(Expected<std::vector<LimitView>>)> done) {
-  look_up(asking, tenant, [&asking, done = std::move(done)](Expected<FoundTenant> found) {
+  look_up_as_served(asking, tenant, [&asking, done = std::move(done)](Expected<FoundTenant> found) {
     if (!found) return done(tl::unexpected(std::move(found.error())));
     Worker& home = asking.home_of(found->record);
     home.loop().post([&home, &asking, found = std::move(*found), done] {
-      asking.loop().post([done, rows = limits_of(home, found.record, found.stored)] { done(rows); });
+      asking.loop().post([done, rows = limits_of(home, found)] { done(rows); });
     });
   });
 }

@@ -9,6 +9,7 @@
 
 #include "pooler/base/error.h"
 #include "pooler/console_tables.h"
+#include "pooler/tenant_lookup.h"
 
 namespace pgweir {
 class Worker;
@@ -17,8 +18,8 @@ class Worker;
 namespace pgweir::console {
 
 // On the thread of the tenant's home. Why clients wait is told by Session::why_waiting, which the notice to
-// the client itself is made of, too. `stored`: the tenant store has a row of it.
-std::vector<LimitView> limits_of(Worker& home, const tiers::Tenant& record, bool stored);
+// the client itself is made of, too.
+std::vector<LimitView> limits_of(Worker& home, const FoundTenant& found);
 
 // From anywhere: the tenant is looked up and its home asked. `done` comes on the asking worker's loop.
 void gather_limits(Worker& asking, const std::string& tenant,

@@ -36,6 +36,12 @@ bool Throttle::take() { return open_ || (waiting_.empty() && begin()); }
 
 bool Throttle::begin() {
   const Time now = loop_.now();
+#ifdef PGWEIR_PLANT_IGNORE_RATE
+  if (!waiting_.empty()) return true;
+#endif
+#ifdef PGWEIR_PLANT_SPEND_TWICE
+  if (!rate_.take(now)) return false;
+#endif
   if ((share_ && !share_->open()) || !rate_.take(now)) return false;
   if (share_) {
     share_->spend(1, now);
@@ -56,6 +62,12 @@ Duration Throttle::next_in() const {
   const Time now = loop_.now();
   const Time own = rate_.next_at(now);
   return (share_ && !share_->open() ? std::max(own, share_->open_at()) : own) - now;
+}
+
+// What the fleet denies is spent, wherever that was.
+std::uint32_t Throttle::begun() const {
+  const std::uint32_t here = rate_.spent_tokens(loop_.now());
+  return share_ && !share_->open() ? std::max(here, rate_.burst()) : here;
 }
 
 void Throttle::ask_fleet() {

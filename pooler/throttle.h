@@ -50,6 +50,8 @@ class Throttle {
   void open();
   // Until the next transaction may begin.
   Duration next_in() const;
+  // Those that have begun, of the burst.
+  std::uint32_t begun() const;
   // Transactions that may begin at once.
   std::uint32_t left() const { return share_ && !share_->open() ? 0 : rate_.left(loop_.now()); }
 

@@ -185,11 +185,18 @@ void TierControl::take_rate(net::Loop& asker, std::string tenant, const tiers::F
   });
 }
 
+void TierControl::suspensions(net::Loop& asker, std::string after, std::size_t most,
+                              std::function<void(const std::vector<tiers::Tenant>&)> done) {
+  loop_.post([this, &asker, after = std::move(after), most, done = std::move(done)] {
+    asker.post([done, found = catalog_.suspensions(after, most, loop_.now())] { done(found); });
+  });
+}
+
 void TierControl::figures(net::Loop& asker, std::function<void(const Figures&)> done) {
   loop_.post([this, &asker, done = std::move(done)] {
     asker.post([done, figures = Figures{
-                          catalog_.totals(), catalog_.known(), catalog_.watched(), catalog_.stale(),
-                          catalog_.silent(loop_.now()), usage_ ? usage_->failures() : 0,
+                          catalog_.totals(), catalog_.known(), catalog_.watched(), catalog_.suspended(),
+                          catalog_.stale(), catalog_.silent(loop_.now()), usage_ ? usage_->failures() : 0,
                           usage_ && usage_->failing() > 0 ? usage_->behind(loop_.now()) : Duration{}}] {
       done(figures);
     });
@@ -232,6 +239,7 @@ void TierControl::obey() {
   if (obeying_) return;
   obeying_ = true;
   for (auto actions = catalog_.take_actions(); !actions.empty(); actions = catalog_.take_actions()) {
+    tell_tiers();
     for (const tiers::Catalog::Action& action : actions) {
       switch (action.kind) {
         case tiers::Catalog::Action::Kind::Fetch: store_->fetch(action.of, action.name); break;
@@ -239,6 +247,11 @@ void TierControl::obey() {
         case tiers::Catalog::Action::Kind::Changed: changed_(*action.answer.record); break;
         case tiers::Catalog::Action::Kind::Refused:
           log_.warn("row of the tenant store refused",
+                    {{action.of == TierStore::Of::Tier ? "tier" : "tenant", quoted(action.name)},
+                     {"reason", action.reason}});
+          break;
+        case tiers::Catalog::Action::Kind::Lowered:
+          log_.warn("row of the tenant store contradicts itself or its tier",
                     {{action.of == TierStore::Of::Tier ? "tier" : "tenant", quoted(action.name)},
                      {"reason", action.reason}});
           break;
@@ -251,9 +264,14 @@ void TierControl::obey() {
     }
   }
   obeying_ = false;
+  tell_tiers();
+  store_->flush();
+}
+
+// In front of records that follow them: who explains a record has the tiers that it was made of.
+void TierControl::tell_tiers() {
   if (std::exchange(tiers_told_, catalog_.tiers_version()) != catalog_.tiers_version() && tiers_changed_)
     tiers_changed_(catalog_.tiers(loop_.now()));
-  store_->flush();
 }
 
 void TierControl::settle(const std::string& tenant, const Answer& answer) {

@@ -57,13 +57,17 @@ class TierControl final : TierStore::Listener, public Throttle::Fleet {
                  TierStore::Granted done) override;
   struct Figures {
     tiers::Catalog::Totals totals;
-    std::size_t known = 0;    // tenants with a row of the store
-    std::size_t watched = 0;  // tenants with clients
-    std::size_t stale = 0;    // of those, who is held to the default tier since their rows are too old
-    Duration silent{};        // for how long the store has not answered
+    std::size_t known = 0;      // tenants with a row of the store
+    std::size_t watched = 0;    // tenants with clients
+    std::size_t suspended = 0;  // see Catalog
+    std::size_t stale = 0;      // of those, who is held to the default tier since their rows are too old
+    Duration silent{};          // for how long the store has not answered
     std::uint64_t usage_failures = 0;
     Duration usage_late{};  // for how long it lacks usage that it did not take
   };
+  // Catalog::suspensions(). `done` runs on `asker`.
+  void suspensions(net::Loop& asker, std::string after, std::size_t most,
+                   std::function<void(const std::vector<tiers::Tenant>&)> done);
   // `done` runs on `asker`.
   void figures(net::Loop& asker, std::function<void(const Figures&)> done);
 
@@ -80,6 +84,7 @@ class TierControl final : TierStore::Listener, public Throttle::Fleet {
   void put_usage();
   void usage_written(const std::string& key, const std::string& error);
   void obey();
+  void tell_tiers();
   void settle(const std::string& tenant, const Answer& answer);
   void tick();
 

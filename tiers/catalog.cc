@@ -44,6 +44,44 @@ void Catalog::set_state(Entry& one, State state) {
   if (one.state == State::Known) ++known_count_;
 }
 
+// Its row or its state has been set.
+void Catalog::note_suspension(const Entry& one) {
+  if (one.state == State::Known && one.row.get("state") == name(TenantState::Suspended))
+    suspended_.insert(*one.name);
+  else
+    suspended_.erase(*one.name);
+}
+
+// Null: the store has no row of it that is known.
+const Catalog::Entry* Catalog::known_entry(const std::string& tenant) const {
+  const auto at = entries_.find(tenant);
+  return at != entries_.end() && at->second.state == State::Known ? &at->second : nullptr;
+}
+
+std::size_t Catalog::suspended() const {
+  const auto& configured = rules_.directory->suspended();
+  return suspended_.size() +
+         static_cast<std::size_t>(std::count_if(configured.begin(), configured.end(),
+                                                [this](const auto& name) { return !known_entry(name); }));
+}
+
+std::vector<Tenant> Catalog::suspensions(std::string_view after, std::size_t most, Time now) const {
+  std::vector<Tenant> found;
+  const auto& configured = rules_.directory->suspended();
+  auto stored = suspended_.upper_bound(after);
+  auto named = configured.upper_bound(after);
+  while (found.size() < most && (stored != suspended_.end() || named != configured.end())) {
+    const bool by_store = named == configured.end() || (stored != suspended_.end() && *stored <= *named);
+    const std::string tenant(by_store ? *stored : std::string_view(*named));
+    if (by_store) ++stored;
+    if (named != configured.end() && *named == tenant) ++named;
+    const Entry* const one = known_entry(tenant);
+    found.push_back(one ? resolve(tenant, one->row, stale(one->good_at, now), now)
+                        : *rules_.directory->find(tenant));
+  }
+  return found;
+}
+
 // Into the list where it belongs, as the one used last; makes room there.
 void Catalog::place(Entry& one) {
   for (List<Entry>* list : {&watched_, &known_, &absent_})
@@ -62,6 +100,7 @@ void Catalog::place(Entry& one) {
 
 void Catalog::forget(Entry& one) {
   PGWEIR_CHECK(one.watchers == 0);
+  suspended_.erase(*one.name);
   for (List<Entry>* list : {&known_, &absent_})
     if (list->has(one)) list->remove(one);
   if (one.state == State::Asked) --asked_count_;
@@ -109,13 +148,17 @@ bool Catalog::ask_tier(const std::string& name) {
 
 std::shared_ptr<const Directory> Catalog::tiers(Time now) const {
   const auto all = std::make_shared<Directory>();
-  for (const auto& [name, configured] : rules_.directory->tiers()) {
+  for (const auto& [name, configured] : rules_.directory->tiers()) (void)all->add_tier(configured);
+  for (const auto& [name, one] : tiers_) {
+    const Row* const row = row_of_tier(name, now);
+    if (!row) continue;
+    Directory::Stored stored;
     // A row that does not fit to what the configuration says by now is left out.
-    if (!all->add_tier(*tier(name, now))) (void)all->add_tier(configured);
+    if (!all->add_tier(over_configured(name, *row, stored.lowered))) continue;
+    for (const auto& [key, value] : row->fields()) stored.fields.push_back(field_name(key));
+    std::sort(stored.fields.begin(), stored.fields.end());
+    all->note_stored(name, std::move(stored));
   }
-  for (const auto& [name, one] : tiers_)
-    if (!all->tier(name))
-      if (auto known = tier(name, now)) (void)all->add_tier(std::move(*known));
   return all;
 }
 
@@ -311,6 +354,9 @@ void Catalog::tier_row(const std::string& name, TierEntry& one, const Expected<F
     one.row = std::move(*row);
     one.good_at = now;
     one.complained = false;
+    std::vector<Lowered> lowered;
+    const Tier made = over_configured(name, one.row, lowered);
+    tell_lowered(Of::Tier, name, lowered, made, one.lowered_told);
   }
   serve_waiting(one, now);
   if (!differs) return;
@@ -335,15 +381,17 @@ void Catalog::accept(Entry& one, Row row, Time now) {
   if (!(one.row == row)) one.row = std::move(row);
   one.good_at = now;
   one.next_at = now + rules_.ttl;
-  one.complained = one.deleted = false;
+  one.deleted = false;
+  one.refused.reset();
   set_state(one, State::Known);
+  note_suspension(one);
   settle(one, was_asked, now);
 }
 
 void Catalog::nothing(Entry& one, Time now) {
   const bool was_asked = one.state == State::Asked;
   one.next_at = now + rules_.negative_ttl;
-  one.complained = false;
+  one.refused.reset();
   if (one.state == State::Known) {
     ++totals_.vanished;
     if (!is_gone(one.good_at, now)) return;
@@ -351,13 +399,14 @@ void Catalog::nothing(Entry& one, Time now) {
     one.row = Row();
   }
   set_state(one, State::Absent);
+  note_suspension(one);
   settle(one, was_asked, now);
 }
 
 void Catalog::refuse(Entry& one, const std::string& reason, Time now) {
   ++totals_.refused;
-  if (!std::exchange(one.complained, true))
-    actions_.push_back({Action::Kind::Refused, Of::Tenant, *one.name, {}, reason});
+  if (!one.refused) actions_.push_back({Action::Kind::Refused, Of::Tenant, *one.name, {}, reason});
+  one.refused = std::make_unique<std::string>(reason);
   one.next_at = now + rules_.negative_ttl;
   if (one.state != State::Asked) return;
   set_state(one, State::Absent);
@@ -408,15 +457,25 @@ std::string_view Catalog::tier_of(const Row& row) const {
   return named.empty() ? std::string_view(rules_.default_tier) : named;
 }
 
-std::optional<Tier> Catalog::tier(std::string_view name, Time now) const {
-  const Tier* const configured = rules_.directory->tier(name);
+const Row* Catalog::row_of_tier(std::string_view name, Time now) const {
   const auto at = tiers_.find(name);
-  if (at == tiers_.end() || at->second.row.empty() || stale(at->second.good_at, now))
-    return configured ? std::optional(*configured) : std::nullopt;
+  const bool holds = at != tiers_.end() && !at->second.row.empty() && !stale(at->second.good_at, now);
+  return holds ? &at->second.row : nullptr;
+}
+
+Tier Catalog::over_configured(std::string_view name, const Row& row, std::vector<Lowered>& lowered) const {
+  const Tier* const configured = rules_.directory->tier(name);
   Tier made = configured ? *configured : Tier{};
   made.name = name;
-  (void)at->second.row.apply(made);  // see fits()
+  (void)row.apply(made, lowered);  // see fits()
   return made;
+}
+
+std::optional<Tier> Catalog::tier(std::string_view name, Time now) const {
+  std::vector<Lowered> lowered;
+  if (const Row* const row = row_of_tier(name, now)) return over_configured(name, *row, lowered);
+  const Tier* const configured = rules_.directory->tier(name);
+  return configured ? std::optional(*configured) : std::nullopt;
 }
 
 // With the tier that it names.
@@ -435,7 +494,8 @@ Expected<void> Catalog::fits(const std::string& tenant, const Row& row, Time now
 Expected<void> Catalog::fits(const std::string& name, const Row& row) const {
   const Tier* const configured = rules_.directory->tier(name);
   Tier made = configured ? *configured : Tier{};
-  if (auto good = row.apply(made); !good) return good;
+  std::vector<Lowered> lowered;
+  if (auto good = row.apply(made, lowered); !good) return good;
   return check_tier(made);
 }
 
@@ -459,19 +519,28 @@ std::optional<Tenant> Catalog::from(const Elsewhere& elsewhere, const std::strin
   std::optional<Tenant> record = elsewhere(name);
   if (!record) return {};
   // Without values of its own, it follows the tier as the store has it.
-  const Tier* const configured = rules_.directory->tier(record->limits.name);
-  if (configured && record->limits == *configured)
+  if (record->overrides.empty())
     if (const auto now_is = tier(record->limits.name, now)) record->limits = *now_is;
   record->revision = ++revision_;
   return record;
 }
 
-Catalog::Answer Catalog::answer(const Entry& one, Time now) {
+Catalog::Answer Catalog::answer(Entry& one, Time now) {
   PGWEIR_CHECK(one.state != State::Asked);
-  if (one.state == State::Absent) return {Answer::Kind::Unknown, from(rules_.unknown, *one.name, now)};
+  const std::string refused = one.refused ? *one.refused : "";
+  if (one.state == State::Absent)
+    return {Answer::Kind::Unknown, from(rules_.unknown, *one.name, now), refused};
   Tenant record = resolve(*one.name, one.row, stale(one.good_at, now), now);
+  if (!record.stale) tell_lowered(Of::Tenant, *one.name, record.lowered, record.limits, one.lowered_told);
   record.revision = ++revision_;
-  return {Answer::Kind::Known, std::move(record)};
+  return {Answer::Kind::Known, std::move(record), refused};
+}
+
+// Once, until it is over.
+void Catalog::tell_lowered(Of of, const std::string& name, const std::vector<Lowered>& lowered,
+                           const Tier& limits, bool& told) {
+  if (!std::exchange(told, !lowered.empty()) && told)
+    actions_.push_back({Action::Kind::Lowered, of, name, {}, text(lowered, limits)});
 }
 
 }  // namespace pgweir::tiers

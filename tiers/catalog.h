@@ -79,6 +79,8 @@ class Catalog {
     };
     Kind kind = Kind::Pending;
     std::optional<Tenant> record;
+    std::string
+        refused{};  // why the store's newest row of it is not followed; empty: it is, or there is none
   };
 
   enum class Of : std::uint8_t { Tenant, Tier };
@@ -88,6 +90,7 @@ class Catalog {
       Settled,  // `answer`, for all who wait for this tenant
       Changed,  // the record of a watched tenant; `answer` is never Pending
       Refused,  // a row is garbage: to be logged, `reason` says why
+      Lowered,  // a row contradicts what it lies over: to be logged, `reason` says what was lowered
       Strange,  // a row has a field of a name that nobody knows, `reason`: to be logged, once for each name
     };
     Kind kind = Kind::Fetch;
@@ -149,6 +152,11 @@ class Catalog {
   std::size_t watched() const { return watched_.size(); }
   // Of the watched: whose row is older than stale_max. Looks at each.
   std::size_t stale() const;
+  // Suspended ones that are known: by their rows; by the configuration, where the store has none of them.
+  std::size_t suspended() const;
+  // The records of those whom the store's rows or the configuration suspend, behind `after` and in the order
+  // of their names, at most `most`. Where the two differ the row holds, so an active one may be among them.
+  std::vector<Tenant> suspensions(std::string_view after, std::size_t most, Time now) const;
   // How long nothing that was asked for has been answered; zero when the last answer was one.
   Duration silent(Time now) const { return failing_since_ ? now - *failing_since_ : Duration{}; }
   std::size_t size() const { return entries_.size(); }
@@ -164,10 +172,11 @@ class Catalog {
     std::uint32_t watchers = 0;
     State state = State::Asked;
     bool fetching = false;
-    bool again = false;       // it changed while it was fetched
-    bool complained = false;  // about garbage
-    bool stale = false;       // the watchers know
-    bool deleted = false;     // it had a row, and that it has none is believed
+    bool again = false;                    // it changed while it was fetched
+    bool lowered_told = false;             // that its floors are
+    std::unique_ptr<std::string> refused;  // why the newest row is: it is garbage, which has been told
+    bool stale = false;                    // the watchers know
+    bool deleted = false;                  // it had a row, and that it has none is believed
   };
   struct TierEntry {
     Row row;
@@ -177,6 +186,7 @@ class Catalog {
     bool fetching = false;
     bool again = false;
     bool complained = false;
+    bool lowered_told = false;
     std::vector<std::pair<std::string, Row>> waiting;  // tenants' rows that name it
   };
 
@@ -184,6 +194,8 @@ class Catalog {
   void place(Entry& entry);
   void forget(Entry& entry);
   void set_state(Entry& entry, State state);
+  void note_suspension(const Entry& entry);
+  const Entry* known_entry(const std::string& tenant) const;
   template <class Thing>
   void fetch(Thing& thing, Of of, const std::string& name);
   void take(Of of, std::string_view name, const Expected<Fields>& fields, Time now);
@@ -199,10 +211,15 @@ class Catalog {
   TierEntry* tier_entry(const std::string& name);
   void serve_waiting(TierEntry& tier, Time now);
   std::optional<Tier> tier(std::string_view name, Time now) const;
+  // Null: the configuration's holds.
+  const Row* row_of_tier(std::string_view name, Time now) const;
+  Tier over_configured(std::string_view name, const Row& row, std::vector<Lowered>& lowered) const;
   Tenant resolve(const std::string& name, const Row& row, bool stale, Time now) const;
   Expected<void> fits(const std::string& tenant, const Row& row, Time now) const;
   Expected<void> fits(const std::string& tier, const Row& row) const;
-  Answer answer(const Entry& entry, Time now);
+  Answer answer(Entry& entry, Time now);
+  void tell_lowered(Of of, const std::string& name, const std::vector<Lowered>& lowered, const Tier& limits,
+                    bool& told);
   void note_strange(Of of, const std::string& name, const Fields& fields);
   using Elsewhere = std::function<std::optional<Tenant>(std::string_view)>;
   std::optional<Tenant> from(const Elsewhere& elsewhere, const std::string& name, Time now);
@@ -215,6 +232,7 @@ class Catalog {
   std::unordered_map<std::string, Entry> entries_;
   List<Entry> watched_, known_, absent_;  // the last two longest unused first
   std::size_t known_count_ = 0, asked_count_ = 0;
+  std::set<std::string_view> suspended_;  // Known, by their rows; keys of entries_
   std::map<std::string, TierEntry, std::less<>> tiers_;
   bool all_asked_ = false;  // "*" came too soon after another
   std::optional<Time> all_at_;

@@ -62,6 +62,8 @@ Expected<void> Directory::add_tenant(Tenant tenant) {
   }
   if (stars == 0) {
     std::string name = tenant.name;
+    suspended_.erase(name);
+    if (tenant.state == TenantState::Suspended) suspended_.insert(name);
     exact_.insert_or_assign(std::move(name), std::move(tenant));
     return {};
   }
@@ -77,6 +79,12 @@ Expected<void> Directory::add_tenant(Tenant tenant) {
 const Tier* Directory::tier(std::string_view name) const {
   const auto at = tiers_.find(name);
   return at == tiers_.end() ? nullptr : &at->second;
+}
+
+const Directory::Stored& Directory::stored(std::string_view tier) const {
+  static const Stored none;
+  const auto at = stored_.find(tier);
+  return at == stored_.end() ? none : at->second;
 }
 
 std::optional<Tenant> Directory::find(std::string_view database) const {

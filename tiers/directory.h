@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "pooler/base/error.h"
@@ -23,6 +24,16 @@ class Directory {
   Expected<void> add_tenant(Tenant tenant);
   const Tier* tier(std::string_view name) const;
 
+  // Where a tier's values come from, when a tenant store has a row of it; empty: the configuration alone.
+  struct Stored {
+    std::vector<std::string> fields;  // that the row gives, by field_name(), in order
+    std::vector<Lowered> lowered;
+  };
+  void note_stored(const std::string& tier, Stored stored) {
+    stored_.insert_or_assign(tier, std::move(stored));
+  }
+  const Stored& stored(std::string_view tier) const;
+
   // The record for this database name with '*' resolved (name and, unless the record has one, database are
   // the client's); empty when no tenant matches.
   std::optional<Tenant> find(std::string_view database) const;
@@ -31,11 +42,15 @@ class Directory {
   const std::map<std::string, Tier, std::less<>>& tiers() const { return tiers_; }
   const std::map<std::string, Tenant, std::less<>>& tenants() const { return exact_; }
   const std::vector<Tenant>& patterns() const { return patterns_; }
+  // Names of those that are no patterns.
+  const std::set<std::string, std::less<>>& suspended() const { return suspended_; }
 
  private:
   std::map<std::string, Tier, std::less<>> tiers_;
+  std::map<std::string, Stored, std::less<>> stored_;
   std::map<std::string, Tenant, std::less<>> exact_;
   std::vector<Tenant> patterns_;  // longest fixed part first
+  std::set<std::string, std::less<>> suspended_;
 };
 
 // What to answer about a tier that nobody knows; names at most ten of those that there are.

@@ -56,13 +56,15 @@ Error too_many_waiting(const Tenant& tenant, std::uint32_t waiting, const Direct
           remedy("Try again later, or shorten transactions", tiers, Limit::Waiting, tenant)};
 }
 
-Error too_many_transactions(const Tenant& tenant, Duration next, const Directory& tiers) {
+Error too_many_transactions(const Tenant& tenant, std::uint32_t begun, Duration next,
+                            const Directory& tiers) {
   const Tier& tier = tenant.limits;
   const std::uint32_t burst = tier.burst > 0 ? tier.burst : tier.transactions_per_minute;
   return {sqlstate::kConfigurationLimit, "too many transactions of tenant \"" + tenant.name + "\"",
           "transactions_per_minute of tier " + tier.name + ": " +
-              std::to_string(tier.transactions_per_minute) + " are allowed, " + std::to_string(burst) +
-              " of them at once; the next may begin in " + seconds(next) + ".",
+              std::to_string(tier.transactions_per_minute) + " are allowed, and " + std::to_string(begun) +
+              " of the " + std::to_string(burst) + " that may begin at once have begun; the next may in " +
+              seconds(next) + ".",
           remedy("Send fewer transactions, or larger ones", tiers, Limit::Rate, tenant)};
 }
 

@@ -53,7 +53,8 @@ std::string remedy(std::string_view way_out, const Directory& tiers, Limit limit
 Error too_many_clients(const Tenant& tenant, std::uint32_t clients, const Directory& tiers);
 // One more client that would have to wait; `waiting`: those who do.
 Error too_many_waiting(const Tenant& tenant, std::uint32_t waiting, const Directory& tiers);
-// A transaction beyond the rate; `next`: when one may begin.
-Error too_many_transactions(const Tenant& tenant, Duration next, const Directory& tiers);
+// A transaction beyond the rate; `begun`: of the burst those whose tokens have not come back, `next`: when
+// one may begin.
+Error too_many_transactions(const Tenant& tenant, std::uint32_t begun, Duration next, const Directory& tiers);
 
 }  // namespace pgweir::tiers

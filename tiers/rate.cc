@@ -53,4 +53,8 @@ std::uint32_t Rate::left(Time now) const {
   return static_cast<std::uint32_t>(std::max<std::int64_t>(burst_ * kToken - spent(now), 0) / kToken);
 }
 
+std::uint32_t Rate::spent_tokens(Time now) const {
+  return static_cast<std::uint32_t>((spent(now) + kToken - 1) / kToken);
+}
+
 }  // namespace pgweir::tiers

@@ -29,6 +29,9 @@ class Rate {
   Time next_at(Time now) const;
   // Whole tokens that are there.
   std::uint32_t left(Time now) const;
+  // Those that are spent and have not come back, a part of one as well: with what was charged, more than the
+  // burst.
+  std::uint32_t spent_tokens(Time now) const;
 
   std::uint32_t per_minute() const { return per_minute_; }
   std::uint32_t burst() const { return burst_; }

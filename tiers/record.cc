@@ -241,12 +241,12 @@ Fields with(Fields row, const Change& change) {
   return row;
 }
 
-Expected<void> Row::apply(Tier& tier) const {
+Expected<void> Row::apply(Tier& tier, std::vector<Lowered>& lowered) const {
   Expected<void> good;
   each([&](std::string_view key, std::string_view value) {
     if (auto set = set_tier_field(tier, key, value); !set && good) good = std::move(set);
   });
-  lower_floors(tier);
+  lowered = lower_floors(tier);
   return good;
 }
 
@@ -256,7 +256,7 @@ Expected<void> Row::apply(Tenant& tenant) const {
     if (key == kTierKey) return;
     if (auto set = set_tenant_field(tenant, key, value); !set && good) good = std::move(set);
   });
-  lower_floors(tenant.limits);
+  tenant.lowered = lower_floors(tenant.limits);
   return good;
 }
 
@@ -268,6 +268,7 @@ void follow(Tenant& tenant, const Tenant& newer) {
   tenant.stale = newer.stale;
   tenant.revision = newer.revision;
   tenant.overrides = newer.overrides;
+  tenant.lowered = newer.lowered;
 }
 
 Move move_between(const Tier& from, const Tier& to) {

@@ -36,10 +36,11 @@ class Row {
   std::string_view get(std::string_view key) const;
   // Without the fields that nobody knows.
   Fields fields() const;
-  // Over what `tier` says already; floors that exceed the ceiling afterwards are lowered to it. The error is
-  // of the first field that does not fit to what is there; it is left out, all others are set.
-  Expected<void> apply(Tier& tier) const;
-  // As above; `tenant.limits` is its tier already.
+  // Over what `tier` says already; floors that exceed the ceiling afterwards are lowered to it, and come in
+  // `lowered`. The error is of the first field that does not fit to what is there; it is left out, all others
+  // are set.
+  Expected<void> apply(Tier& tier, std::vector<Lowered>& lowered) const;
+  // As above; `tenant.limits` is its tier already. Sets `tenant.lowered`.
   Expected<void> apply(Tenant& tenant) const;
   std::uint32_t unknown_fields() const { return unknown_; }
   static bool knows_of_tier(std::string_view key);

@@ -373,9 +373,24 @@ Expected<void> check_tier(const Tier& tier) {
   return check_reading(tier);
 }
 
-void lower_floors(Tier& tier) {
-  tier.pool_size = std::min(tier.pool_size, tier.max_server_connections);
-  tier.min_server_connections = std::min(tier.min_server_connections, tier.max_server_connections);
+std::vector<Lowered> lower_floors(Tier& tier) {
+  std::vector<Lowered> lowered;
+  const auto lower = [&](std::string_view field, std::uint32_t Tier::*floor) {
+    if (tier.*floor <= tier.max_server_connections) return;
+    lowered.push_back({field, tier.*floor});
+    tier.*floor = tier.max_server_connections;
+  };
+  lower("pool_size", &Tier::pool_size);
+  lower("min_server_connections", &Tier::min_server_connections);
+  return lowered;
+}
+
+std::string text(std::span<const Lowered> lowered, const Tier& tier) {
+  std::string all;
+  for (const Lowered& each : lowered)
+    all += (all.empty() ? "" : ", ") + std::string(each.field) + " " + std::to_string(each.wanted) +
+           " is lowered to max_server_connections " + std::to_string(tier.max_server_connections);
+  return all;
 }
 
 Expected<void> check_override(Tier limits, std::string_view key, std::string_view value) {
@@ -475,8 +490,13 @@ std::string reference() {
       "`pgweir:tenant:<id>`; `PUBLISH pgweir:changed <id>` (or `*`, or `tier:<name>`) makes a change known. "
       "A row "
       "of a tier lies over the tier of the same name in the configuration. Fields that are not in the tables "
-      "are ignored, and a row with a wrong value is refused as a whole: the last good one goes on. When a "
-      "tenant's own values and its tier's contradict each other, the lower ceiling holds.\n";
+      "are ignored, and a row with a wrong value is refused as a whole: the last good one goes on. A "
+      "pool_size or "
+      "min_server_connections above max_server_connections, where the one is the tenant's own and the other "
+      "its "
+      "tier's, or a row lies over the configuration's tier, is lowered to it, which the log tells once for "
+      "each "
+      "tenant and tier, and SHOW LIMIT; in the configuration's own rows it is an error.\n";
   return out;
 }
 

@@ -72,6 +72,13 @@ struct Tier {
 enum class TenantState : std::uint8_t { Active, Suspended };
 std::string_view name(TenantState state);
 
+// A floor that max_server_connections does not leave room for, and what was wanted of it.
+struct Lowered {
+  std::string_view field;
+  std::uint32_t wanted = 0;
+  friend bool operator==(const Lowered&, const Lowered&) = default;
+};
+
 // A tenant as configured. Fields that its row does not give come from its tier.
 struct Tenant {
   std::string name;      // the database name that clients connect to, or a pattern with one '*'
@@ -87,6 +94,7 @@ struct Tenant {
   bool stale = false;          // its store has been silent for too long: held to the lower of two tiers
   std::uint64_t revision = 0;  // counted by a Catalog: of two records the higher one is newer; 0: of a file
   std::vector<std::string> overrides;  // fields of the tier that its own row gives, by field_name(), in order
+  std::vector<Lowered> lowered;  // by its own max_server_connections, or of its own values by its tier's
   friend bool operator==(const Tenant&, const Tenant&) = default;
 };
 
@@ -140,8 +148,10 @@ std::string tier_text(const Tier& tier, const TierField& field);
 // max_server_connections; check_ceilings(); and sessions begin with what their texts can be read under.
 Expected<void> check_tier(const Tier& tier);
 
-// pool_size and min_server_connections at most max_server_connections.
-void lower_floors(Tier& tier);
+// pool_size and min_server_connections at most max_server_connections. Answers which were more.
+std::vector<Lowered> lower_floors(Tier& tier);
+// "pool_size 5 is lowered to max_server_connections 3"; of several with ", " between them.
+std::string text(std::span<const Lowered> lowered, const Tier& tier);
 
 // tiers/reference.md as text, made from the two tables.
 std::string reference();

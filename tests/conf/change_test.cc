@@ -20,7 +20,7 @@ std::string tried(std::string_view key, std::string_view value) {
   const Loaded before = start();
   const auto changed = change(before, key, value, kNoFiles);
   if (!changed) return changed.error();
-  for (const Shown& shown : show(*changed))
+  for (const Shown& shown : show(*changed, Reader::Admin))
     if (shown.key == key) return shown.value + " by " + shown.origin.where;
   return "gone";
 }

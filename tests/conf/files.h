@@ -37,7 +37,7 @@ std::string problems(const tl::expected<T, std::vector<Problem>>& loaded) {
 
 // The shown setting's "value from origin:line".
 inline std::string shown(const Loaded& loaded, std::string_view key) {
-  for (const Shown& each : show(loaded)) {
+  for (const Shown& each : show(loaded, Reader::Admin)) {
     if (each.key != key) continue;
     const std::string line = each.origin.line > 0 ? ":" + std::to_string(each.origin.line) : "";
     return each.value + " from " + each.origin.where + line;

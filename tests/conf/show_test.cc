@@ -11,7 +11,7 @@ using namespace pgweir::conf::test;
 TEST_CASE("every setting is shown with its default, where it comes from and when it takes effect") {
   const auto loaded = load_text("listen: {port: 7}\nbackends: {main: {port: 8}}\n");
   REQUIRE(problems(loaded) == "");
-  const auto all = show(*loaded);
+  const auto all = show(*loaded, Reader::Admin);
   CHECK(all.size() == settings().size() + backend_settings().size());
   for (const auto& setting : settings()) {
     const auto at =
@@ -33,17 +33,39 @@ TEST_CASE("secrets are never shown") {
       {{"PGWEIR_USERS__DAVE__SECRET", "hunter2"}, {"DATABASE_URL", "postgres://eve:hunter2@h/d"}},
       {{"s", "hunter2"}});
   REQUIRE(problems(loaded) == "");
-  for (const Shown& each : show(*loaded)) {
+  for (const Shown& each : show(*loaded, Reader::Admin)) {
     CHECK(each.value.find("hunter2") == std::string::npos);
     CHECK(each.fallback.find("hunter2") == std::string::npos);
   }
-  for (const Shown& each : show(*loaded))
+  for (const Shown& each : show(*loaded, Reader::Admin))
     if (each.key.starts_with("users.") || each.key.starts_with("tenants.")) CHECK_FALSE(each.changeable);
   CHECK(shown(*loaded, "users.alice.secret") == "******** from f:2");
   CHECK(shown(*loaded, "users.dave.secret") == "******** from environment");
   CHECK(shown(*loaded, "tenants.a.password") == "******** from f:3");
   CHECK(shown(*loaded, "tenants.a.user") == "u from f:3");
   CHECK(shown(*loaded, "tenants.c.password") == " from f:3");
+}
+
+TEST_CASE("who may only look is not shown what tiers and tenants give to sessions") {
+  const auto loaded = load_text(
+      "backends: {main: }\n"
+      "tiers: {gold: {work_mem: 4MB, inject.app.pin: one, default.app.label: two}}\n"
+      "tenants: {a: {tier: gold, inject.app.pin: three}}\n",
+      {{"PGWEIR_TIERS__GOLD__INJECT_ROLE", "four"}});
+  REQUIRE(problems(loaded) == "");
+  const auto rows = [&](Reader reader) {
+    std::string all;
+    for (const Shown& each : show(*loaded, reader))
+      if (each.key.starts_with("tiers.gold.") || each.key.starts_with("tenants.a."))
+        all += each.key + "=" + each.value + "\n";
+    return all;
+  };
+  CHECK(rows(Reader::Admin) ==
+        "tiers.gold.work_mem=4MB\ntiers.gold.inject.app.pin=one\ntiers.gold.default.app.label=two\n"
+        "tiers.gold.inject_role=four\ntenants.a.tier=gold\ntenants.a.inject.app.pin=three\n");
+  CHECK(rows(Reader::Stats) ==
+        "tiers.gold.work_mem=4MB\ntiers.gold.inject.app.pin=********\ntiers.gold.default.app.label=********\n"
+        "tiers.gold.inject_role=********\ntenants.a.tier=gold\ntenants.a.inject.app.pin=********\n");
 }
 
 TEST_CASE("only settings that differ and cannot change in place need a restart") {

@@ -9,11 +9,10 @@ import urllib.request
 
 import psycopg
 
-from harness import FaultProxy, PgweirCase, Redis, Wire, free_port, wait_until
+from harness import TRUST, FaultProxy, PgweirCase, Redis, Wire, free_port, wait_until
 from harness.machine import as_system_user
 from harness.wire import Closed, error_fields, first_error, kinds, parse, query, startup, sync
 
-TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 TIERS = {
     "small": {"pool_size": 1, "max_server_connections": 1, "max_clients": 2, "queue_timeout": "30s"},
     "large": {"pool_size": 4, "max_server_connections": 4, "max_clients": 20, "queue_timeout": "30s"},
@@ -22,12 +21,7 @@ TIERS = {
 
 class Plans(PgweirCase):
     postgres_options = {"hba": TRUST}
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        cls.postgres.create_database("shared", owner="app")
+    databases = ("shared",)
 
     def weir(self, *, redis=None, tenants=None, grace="15min", store=None, **config):
         store = {"tenant_store": {"kind": "redis", "redis_url": redis.url(), **(store or {})}} if redis else {}
@@ -41,12 +35,16 @@ class Plans(PgweirCase):
                 **store,
                 **config,
             },
-            {"app": "s3cret", "admin": "adm1n"},
+            {"app": "s3cret", "admin": "adm1n", "reader": "re4der"},
         )
 
-    def redis(self):
+    def empty_redis(self):
         redis = Redis()
         self.addCleanup(redis.stop)
+        return redis
+
+    def redis(self):
+        redis = self.empty_redis()
         for name, row in TIERS.items():
             redis.tier(name, **row)
         return redis
@@ -192,7 +190,8 @@ class Plans(PgweirCase):
         weir.console("RESET OVERRIDE acme ceiling.jit; RESET OVERRIDE acme max_clients")
         del row["max_clients"]
         self.assertEqual(self.row(redis), row)
-        wait_until(lambda: self.limits(weir)["max_clients"][::2] == ("2", "tier small"), seconds=5, what="the tier's")
+        wait_until(lambda: self.limits(weir)["max_clients"][::2] == ("2", "the tenant store: the row of tier small"),
+                   seconds=5, what="the tier's")
         error = self.refused(weir, "RESET OVERRIDE acme max_clients")
         self.assertEqual((error.sqlstate, error.diag.message_hint), ("42704", "All that it has is its tier's."))
         # What the limits of its tier say counts, too.
@@ -490,14 +489,96 @@ class Plans(PgweirCase):
             "ours": {"tier": "large", "database": "shared", "max_clients": 7},
             "plain": {"tier": "large", "database": "shared"},
         })
-        wanted = {
-            "acme": ("33", "the tenant store: the row of tier large"),
-            "ours": ("7", "override: the tenant's own row"),
-            "plain": ("33", "the tenant store: the row of tier large"),
-        }
-        for tenant, value in wanted.items():
-            self.assertEqual(self.limits(weir, tenant)["max_clients"][::2], value)
-            self.assertEqual(self.limits(weir, tenant)["max_server_connections"][::2], ("4", "tier large"))
+        stored, filed = "the tenant store: the row of tier large", "tier large"
+        wanted = {"acme": (("33", stored), stored), "ours": (("7", "override: the tenant's own row"), filed),
+                  "plain": (("33", stored), stored)}
+        for tenant, (clients, servers) in wanted.items():
+            limits = self.limits(weir, tenant)
+            self.assertEqual(limits["max_clients"][::2], clients)
+            # The row of the store says the same as the file. Whoever has a value of its own there has all from there.
+            self.assertEqual(limits["max_server_connections"][::2], ("4", servers))
+            self.assertEqual(limits["weight"][::2], ("1", filed))
+
+    def test_values_that_contradict_their_tier_are_told(self):
+        redis = self.empty_redis()
+        redis.tier("large", max_server_connections=3)
+        redis.tenant("acme", tier="large", database="shared", min_server_connections=9)
+        weir = self.weir(redis=redis, tenants={"ours": {"tier": "large", "database": "shared", "pool_size": 4}})
+        wire = self.wire(weir)
+        room = "max_server_connections, which it must not exceed; else it would be "
+        limits = self.limits(weir)
+        self.assertEqual(limits["pool_size"][::2], ("3", room + "4"))
+        self.assertEqual(limits["min_server_connections"][::2], ("3", room + "9"))
+        self.assertEqual(limits["max_server_connections"][::2], ("3", "the tenant store: the row of tier large"))
+        weir.has_logged("min_server_connections 9 is lowered to max_server_connections 3", times=1)
+        weir.has_logged("pool_size 4 is lowered to max_server_connections 3", times=1)
+        # Who has a value of its own in the file has all others from there, even where the store's is the same.
+        limits = self.limits(weir, "ours")
+        self.assertEqual(limits["max_server_connections"][::2], ("4", "tier large"))
+        self.assertEqual(limits["pool_size"][::2], ("4", "override: the tenant's own row"))
+        self.assertEqual(wire.value("select 1"), "1")
+
+    def test_limits_of_a_tenant_whose_row_is_refused(self):
+        redis = self.redis()
+        redis.tenant("acme", tier="large", database="shared", max_clients="-1")
+        weir = self.weir(redis=redis, tenants={})
+        with Wire(weir.port) as wire:
+            wire.send(startup("app", "acme"))
+            self.assertEqual(first_error(wire.until_closed())["C"], "3D000")
+        error = self.refused(weir, "SHOW LIMIT acme")
+        self.assertEqual(error.sqlstate, "3D000")
+        why = "max_clients must be a whole number between 1 and 100000, not '-1'"
+        self.assertEqual(error.diag.message_hint, f"The tenant store's row of it was refused: {why}.")
+        redis.tenant("acme", max_clients="7")
+        wait_until(lambda: self.serves(weir), what="the row that is good")
+        self.assertNotIn("row of the tenant store", self.limits(weir))
+        redis.tenant("acme", max_clients="-1")
+        wait_until(lambda: self.limits(weir).get("row of the tenant store") == ("refused", "", why), what="the refusal")
+        self.assertEqual(self.limits(weir)["max_clients"][0], "7")
+
+    def serves(self, weir, tenant="acme"):
+        try:
+            with Wire(weir.port) as wire:
+                return wire.login("app", tenant).value("select 1") == "1"
+        except (Closed, AssertionError):
+            return False
+
+    def test_limits_while_the_store_is_away(self):
+        redis = self.redis()
+        redis.stop()
+        weir = self.weir(redis=redis, tenants={}, store={"serve_unreachable": True},
+                         pool={"unknown_tenants": True, "default_tier": "small"})
+        wire = self.wire(weir, "shared")
+        self.assertEqual(wire.value("select 1"), "1")
+        limits = self.limits(weir, "shared")
+        self.assertEqual(limits["max_clients"], ("2", "1", "tier small"))
+        self.assertEqual(limits["tenant store"][0], "silent")
+        self.assertEqual(self.limits(weir, "other")["max_clients"], ("2", "0", "tier small"))
+
+    def test_ceilings_are_those_of_the_store_and_its_words_are_for_administrators(self):
+        redis = self.redis()
+        redis.tier("large", work_mem="3MB", **{"inject.app.key": "hunter2", "default.app.label": "hunter3"})
+        redis.tier("other", work_mem="1MB")
+        redis.tenant("acme", tier="large", database="shared", work_mem="2MB")
+        redis.tenant("beta", tier="other", database="shared")
+        weir = self.weir(redis=redis, console={"stats": ["reader"]})
+        self.wire(weir), self.wire(weir, "beta")
+
+        def told(command, user="admin"):
+            with weir.connect("pgweir", user, cursor_factory=psycopg.ClientCursor) as console:
+                return {row[:2]: row[2:5] for row in console.execute(command).fetchall()}
+
+        all_tiers, acme = told("SHOW CEILINGS"), told("SHOW CEILINGS acme")
+        self.assertEqual(all_tiers["large", "work_mem"], ("ceiling", "3MB", "tier"))
+        self.assertEqual(all_tiers["other", "work_mem"], ("ceiling", "1MB", "tier"))
+        self.assertEqual(all_tiers["large", "app.key"], ("injected", "hunter2", "tier"))
+        self.assertEqual(acme["large", "work_mem"], ("ceiling", "2MB", "tenant"))
+        self.assertEqual(acme["large", "app.key"], ("injected", "hunter2", "tier"))
+        for command in ("SHOW CEILINGS", "SHOW CEILINGS acme"):
+            shown = told(command, "reader")
+            self.assertEqual(shown["large", "app.key"], ("injected", "********", "tier"))
+            self.assertEqual(shown["large", "app.label"], ("default", "********", "tier"))
+        self.assertEqual(told("SHOW CEILINGS acme", "reader")["large", "work_mem"], ("ceiling", "2MB", "tenant"))
 
     def test_whose_statements_have_no_room_is_told(self):
         weir = self.weir(pool={"prepared_statement_bytes": "64kB"})

@@ -1,6 +1,7 @@
 """Tenants from Redis: sized by their rows, changed while they work, unharmed by a Redis that is not."""
 
 import json
+import re
 import socket
 import threading
 import time
@@ -9,11 +10,10 @@ import urllib.request
 
 import psycopg
 
-from harness import Authority, PgweirCase, Redis, Wire, free_port, pg_program, run, wait_until
+from harness import TRUST, Authority, PgweirCase, Redis, Wire, free_port, pg_program, run, wait_until
 from harness.machine import as_system_user, write
 from harness.wire import first_error, kinds, startup
 
-TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 SOON = 5  # a change has to hold within a second; a busy machine gets more
 
 
@@ -52,13 +52,7 @@ class FakeRedis:
 
 class TierCase(PgweirCase):
     postgres_options = {"hba": TRUST}
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        for database in ("shared", "own"):
-            cls.postgres.create_database(database, owner="app")
+    databases = ("shared", "own")
 
     def redis(self, **options):
         redis = Redis(**options)
@@ -304,6 +298,40 @@ class Changes(TierCase):
         self.assertEqual(other.execute("select 1").fetchone(), (1,))
         redis.tenant("acme", state="active")
         wait_until(lambda: self.works(weir, "acme"), seconds=SOON, what="the tenant resumed")
+
+    def test_who_is_suspended_is_listed(self):
+        """Also who has no client, whether one was refused or not; and who was resumed without one is not."""
+        redis = self.redis()
+        port = free_port()
+        weir = self.weir(redis, http={"port": port}, tenants={"filed": {"tier": "pro", "state": "suspended", "reason": "old"}})
+
+        def listed():
+            rows = weir.console("SHOW TENANTS tenant, state, suspended_reason")[1]
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/tenants", timeout=20) as answer:
+                told = json.load(answer)["tenants"]
+            self.assertEqual(rows, [(one["tenant"], one["state"], one["suspended_reason"]) for one in told])
+            return {row[0]: row[1:] for row in rows}
+
+        def suspended():
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+                return float(re.search(r"^pgweir_suspended_tenants (\S+)$", answer.read().decode(), re.M)[1])
+
+        self.assertEqual(listed(), {"filed": ("suspended", "old")})
+        self.assertEqual(suspended(), 1)
+        for name in ("acme", "other", "filed"):
+            redis.tenant(name, tier="pro", database="shared", state="active", reason="")
+        self.client(weir, "acme").execute("select 1")
+        wait_until(lambda: self.works(weir, "filed"), seconds=SOON, what="the tenant that the store serves")
+        redis.tenant("acme", state="suspended", reason="invoice 7 is open")
+        redis.tenant("other", state="suspended", reason="unpaid")
+        self.assertIn("suspended: unpaid", self.refusal(weir, "other"))
+        wait_until(lambda: listed().get("acme") == ("suspended", "invoice 7 is open"), seconds=SOON, what="acme's state")
+        self.assertEqual(listed()["other"], ("suspended", "unpaid"))
+        self.assertEqual(listed()["filed"], ("active", ""))
+        self.assertEqual(suspended(), 2)
+        redis.tenant("other", state="active")
+        wait_until(lambda: listed()["other"] == ("active", ""), seconds=SOON, what="other's state")
+        self.assertEqual(suspended(), 1)
 
     def wire(self, weir, tenant):
         wire = Wire(weir.port)

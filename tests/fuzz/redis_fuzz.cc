@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "pooler/base/check.h"
 #include "tiers/postgres_codec.h"
@@ -48,7 +49,9 @@ void try_fields(const Expected<Fields>& fields) {
   base.max_server_connections = 3;
   if (const auto row = Row::of_tier(*fields)) {
     Tier tier = base;
-    PGWEIR_CHECK(row->apply(tier).has_value());
+    std::vector<Lowered> lowered;
+    PGWEIR_CHECK(row->apply(tier, lowered).has_value());
+    for (const Lowered& each : lowered) PGWEIR_CHECK(each.wanted > tier.max_server_connections);
     PGWEIR_CHECK(check_tier(tier).has_value());
   }
   if (const auto row = Row::of_tenant(*fields)) {

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "pooler/config_watch.h"
+
 using namespace pgweir;
 
 namespace {
@@ -97,6 +99,21 @@ TEST_CASE("a file is read when it is another one and has settled") {
       INFO(each.what << " at " << seen.at_ms << " ms");
       CHECK(name(watch.look(seen.file, Time{} + std::chrono::milliseconds(seen.at_ms))) == seen.look);
     }
+  }
+}
+
+TEST_CASE("a file is read well within a second, whenever it was written") {
+  using std::chrono::milliseconds;
+  for (milliseconds written{1}; written < ConfigWatch::kInterval; ++written) {
+    FileWatch watch;
+    REQUIRE(name(watch.look(kOld, Time{} - FileWatch::kSettle)) == "settling");
+    REQUIRE(name(watch.look(kOld, Time{})) == "read");
+    milliseconds now = ConfigWatch::kInterval;  // as ConfigWatch looks
+    std::string look;
+    while ((look = name(watch.look(now > written ? kRenamed : kOld, Time{} + now))) != "read")
+      now += look == "settling" ? FileWatch::kSettle : ConfigWatch::kInterval;
+    INFO("written at " << written.count() << " ms");
+    CHECK(now - written < milliseconds(800));  // and a while for what the file says to hold
   }
 }
 

@@ -43,6 +43,24 @@ TEST_CASE("a row holds the totals of a tenant, a day and a run") {
   CHECK(value(*book.next(), "queries") == "8");
 }
 
+TEST_CASE("a row tells of each limit how often it was hit") {
+  UsageBook book("run1");
+  UsageDelta delta = delta_of("acme", 1);
+  std::uint64_t hits = 0;
+  for (const tiers::LimitRow& row : tiers::kLimits) delta.passed.*hits_of(row.limit) = ++hits;
+  for (const char* written : {"7", "14"}) {  // totals, whoever asks how often
+    book.add(delta, kDay, kNow);
+    const auto row = book.next();
+    REQUIRE(row);
+    std::uint64_t all = 0;
+    for (const auto& [key, value] : row->fields)
+      if (key.ends_with("_limit_hits")) all += std::stoull(value);
+    CHECK(all == 28 * std::stoull(written) / 7);
+    CHECK(value(*row, "statement_byte_limit_hits") == written);
+    book.written(row->key, true, kDay, kNow);
+  }
+}
+
 TEST_CASE("what comes while a row is written, or was not written, is told again") {
   UsageBook book("run1");
   book.add(delta_of("acme", 1), kDay, kNow);

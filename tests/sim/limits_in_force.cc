@@ -21,7 +21,8 @@ std::size_t LimitsInForce::sum(const Limits& limits, const std::string& where) c
   const std::string user = where.substr(where.find('/') + 1);
   std::size_t sum = 0;
   for (unsigned i = 0; i < limits.size(); ++i)
-    if (where_of(stage_, i, user) == where) sum += limits[i] ? limits[i]->servers : stage_.max_servers;
+    if (where_of(stage_, i, user) == where || elsewhere_of(stage_, i, user) == where)
+      sum += limits[i] ? limits[i]->servers : stage_.max_servers;
   return sum;
 }
 
@@ -57,9 +58,22 @@ bool LimitsInForce::suspended(unsigned tenant, Time since) const {
   return always;
 }
 
+bool LimitsInForce::led_to(unsigned tenant, const std::string& database, Time since) const {
+  bool led = false;
+  each_since(since, [&](const Limits& limits) {
+    const auto& his = limits.at(tenant);
+    led = led || (his && his->database == database);
+  });
+  return led;
+}
+
 std::string where_of(const Stage& stage, unsigned tenant, const std::string& user) {
   const std::string database = stage.shared_group ? "real" : "real" + std::to_string(tenant);
   return database + "/" + user;
+}
+
+std::string elsewhere_of(const Stage& stage, unsigned tenant, const std::string& user) {
+  return "other_" + where_of(stage, tenant, user);
 }
 
 }  // namespace pgweir::sim

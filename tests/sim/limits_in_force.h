@@ -19,6 +19,7 @@ class LimitsInForce {
   struct Tenant {
     std::size_t servers = 0;
     bool suspended = false;
+    std::string database;  // where who logs in comes to
     friend bool operator==(const Tenant&, const Tenant&) = default;
   };
   using Limits = std::vector<std::optional<Tenant>>;  // nothing: nobody knows him
@@ -34,6 +35,8 @@ class LimitsInForce {
   // When they were lowered last; the epoch: never.
   Time lowered_at(const std::string& where) const;
   bool suspended(unsigned tenant, Time since) const;
+  // At some time since then who logged in may have come to this database.
+  bool led_to(unsigned tenant, const std::string& database, Time since) const;
 
  private:
   struct Held {
@@ -48,7 +51,8 @@ class LimitsInForce {
   std::vector<Held> held_;
 };
 
-// "database/user", as Postgres knows it.
+// "database/user", as Postgres knows it; and the other one, where tenants change their database.
 std::string where_of(const Stage& stage, unsigned tenant, const std::string& user);
+std::string elsewhere_of(const Stage& stage, unsigned tenant, const std::string& user);
 
 }  // namespace pgweir::sim

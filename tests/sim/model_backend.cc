@@ -81,6 +81,7 @@ void ModelBackend::look_at_arrivals() {
     if (owner_ < 0) owner_since_ = postgres_.world.now();
     const bool begins = std::exchange(owner_, owner) < 0;
     owner_serial_ = token.serial;
+    postgres_.on_request(owner, token.serial, where_);
     if (!std::exchange(served_, true)) postgres_.check_served(where_);
     if (begins && !goes_on) postgres_.check_working(owner);
   }

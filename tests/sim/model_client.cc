@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "pooler/base/check.h"
 #include "protocol/frame.h"
@@ -100,9 +101,21 @@ void ModelClient::connect() {
   in_block_ = false;
   session_.emplace(PgSession::Identity{plan_.where, 0}, plan_.settings);
   oracle_.connected(plan_.id, script_.serial() + 1);
+  if (plan_.door) plan_.door->comes(plan_.tenant, plan_.id);
+  seen_at_.clear();
+  connecting_since_ = world_.now();
   stream_ = loop_.connect(plan_.to, *this, {});
   waiting_since_ = world_.now();
   watch();
+}
+
+void ModelClient::seen_at(const std::string& where, std::uint64_t serial) {
+  if (!oracle_.is_current(plan_.id, serial) || where == seen_at_) return;
+  if (!seen_at_.empty()) violation("works in " + where + ", and worked in " + seen_at_ + " before");
+  if (!plan_.led_to(where, connecting_since_))
+    violation("works in " + where + ", where its tenant has not been since it came");
+  seen_at_ = where;
+  if (session_) session_->be_at(where);
 }
 
 // Looks every few seconds whether this connection hangs.
@@ -185,6 +198,8 @@ void ModelClient::fatal(Bytes body) {
     if (in_block_) violation("its tenant was suspended inside of its transaction, which was cut off");
     return;
   }
+  if (plan_.door && fields.sqlstate == "53300" && state_ == State::Login)
+    plan_.door->turned_away(plan_.tenant, plan_.id);
   if (!plan_.may_fail.contains(fields.sqlstate)) violation("FATAL " + fields.sqlstate + " " + fields.message);
 }
 
@@ -211,12 +226,15 @@ void ModelClient::login_message(char type, Bytes body) {
           violation("was told at login that " + name + " is '" + told_[name] + "', not '" + value + "'");
       if (cancel_key_.empty()) violation("no BackendKeyData");
       state_ = State::Running;
+      if (plan_.door) plan_.door->let_in(plan_.tenant, plan_.id);
       if (const Duration waited = world_.now() - waiting_since_;
           plan_.welcome_within.count() > 0 && waited > plan_.welcome_within)
         violation(fmt::format("waited {} ms to be let in, though its tenant is sure of a server",
                               waited.count() / 1000));
       waiting_since_ = world_.now();
       if (awaiting_) return;
+      // What tells where it is before it is asked for.
+      if (plan_.led_to) phases_.push_back(std::move(script_.sign_of_life().front()));
       return next_phase();
     default: violation("unexpected message at login: " + std::string(1, type));
   }
@@ -285,7 +303,7 @@ void ModelClient::expect_more(char type, Bytes message) {
     const auto [asked, body] = std::move(pending_.front());
     pending_.pop_front();
     // Postgres itself has refused what might have pinned the client, wherever that was.
-    const bool no_room = state == "53400" && (asked == 'Q' || asked == 'B' || asked == 'D');
+    const bool no_room = state == "53400" && !plan_.pace && (asked == 'Q' || asked == 'B' || asked == 'D');
     if (asked == 'Q' && no_room && !plan_.session_mode && body.find("temp") == Bytes::npos &&
         body.find("listen") == Bytes::npos)
       violation("had no room for a pin by " + printable(body));
@@ -295,7 +313,7 @@ void ModelClient::expect_more(char type, Bytes message) {
     // A cancel that comes late may meet the next request of its transaction.
     const bool late = canceled && session_->tx_status() == 'T' && Bytes("QPB").find(asked) != Bytes::npos;
     if (late || ((session_->at_rest() || no_room) && (canceled || plan_.may_refuse.contains(state)))) {
-      refused_step_ = true;
+      refused_step_ = refused_now_ = true;
       session_->refused(asked, std::string(message));
     } else {
       session_->message(asked, body);
@@ -360,6 +378,9 @@ void ModelClient::matched(char type) {
   waiting_since_ = world_.now();
   if (type == 'Z') {
     ++answered_;
+    const bool refused = std::exchange(refused_now_, false);
+    if (plan_.pace)
+      refused ? plan_.pace->refused(plan_.tenant) : plan_.pace->answered(plan_.tenant, sent_at_);
     for (auto& [message, answers] : owed_)
       if (answers++ > 0) violation("was never told " + printable(message));
     in_block_ = session_->tx_status() != 'I';
@@ -383,6 +404,7 @@ void ModelClient::on_closed(const net::Closed& why) {
   const bool ours = why.by == net::Closed::By::Us;
   stream_.reset();
   ++epoch_;
+  if (plan_.door) plan_.door->leaves(plan_.tenant, plan_.id);
   oracle_.disconnected(plan_.id, script_.serial() + 1);
   notifications_.gone(plan_.id);
   world_.trace("client {} is cut off: {}", plan_.id, why.error);
@@ -430,7 +452,7 @@ void ModelClient::finish_step() {
     return later(std::chrono::milliseconds(200), &ModelClient::finish_step);
   } else {
     steps_left_ = signs_left_ = 0;
-    state_ = State::Leaving;
+    depart();
     std::string out;
     protocol::put_terminate(out);
     stream_->write(Bytes(out));
@@ -441,7 +463,14 @@ void ModelClient::finish_step() {
   later(world_.between(Duration(0), Duration(3'000)), &ModelClient::next_phase);
 }
 
+void ModelClient::depart() {
+  state_ = State::Leaving;
+  if (plan_.door) plan_.door->leaves(plan_.tenant, plan_.id);
+}
+
 void ModelClient::send(const Phase& phase) {
+  sent_at_ = world_.now();
+  if (plan_.pace && !phase.messages.empty()) plan_.pace->sent(plan_.tenant);
   std::string out;
   const auto ends = [](Bytes text) {
     return text.find("unlisten") != Bytes::npos || text.find("discard") != Bytes::npos;
@@ -492,18 +521,18 @@ void ModelClient::run_phase(Phase phase) {
       std::string out;
       protocol::put_terminate(out);
       stream_->write(Bytes(out));
-      state_ = State::Leaving;
+      depart();
       oracle_.disconnected(plan_.id, script_.serial() + 1);
       notifications_.gone(plan_.id);
       return stream_->close();
     }
     case Phase::Then::Close:
-      state_ = State::Leaving;
+      depart();
       oracle_.disconnected(plan_.id, script_.serial() + 1);
       notifications_.gone(plan_.id);
       return stream_->close();
     case Phase::Then::Reset:
-      state_ = State::Leaving;
+      depart();
       oracle_.disconnected(plan_.id, script_.serial() + 1);
       notifications_.gone(plan_.id);
       return stream_->reset();

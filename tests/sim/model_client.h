@@ -17,8 +17,10 @@
 #include <string>
 
 #include "protocol/scram.h"
+#include "tests/sim/door.h"
 #include "tests/sim/notifications.h"
 #include "tests/sim/oracle.h"
+#include "tests/sim/pace.h"
 #include "tests/sim/pg_session.h"
 #include "tests/sim/script.h"
 #include "tests/sim/sim_net.h"
@@ -51,7 +53,10 @@ class ModelClient final : public net::Handler {
     bool may_lose = false;             // what a function has set is lost where functions cannot be read
     bool eager = false;                // its first request follows the startup packet at once
     std::function<bool(Time since)> suspended;  // its tenant was, all the time since then
-    bool orderly = true;                        // an end in order must have been announced by FATAL
+    std::function<bool(const std::string& where, Time since)> led_to;  // set where databases change
+    Door* door = nullptr;  // where there are more clients than places
+    Pace* pace = nullptr;  // where there is a rate; each of its phases is one transaction then
+    bool orderly = true;   // an end in order must have been announced by FATAL
   };
   ModelClient(World& world, SimLoop& loop, Oracle& oracle, Notifications& notifications, Plan plan);
   ~ModelClient() override;
@@ -65,6 +70,8 @@ class ModelClient final : public net::Handler {
   void pooler_drains() { drains_since_ = world_.now(); }
   std::uint64_t answered() const { return answered_; }
   const Plan& plan() const { return plan_; }
+  // Postgres has seen a request of it there.
+  void seen_at(const std::string& where, std::uint64_t serial);
   bool working() const { return steps_left_ > 0; }
   std::uint64_t connections() const { return connections_; }
 
@@ -96,6 +103,7 @@ class ModelClient final : public net::Handler {
   void send(const Phase& phase);
   void send_cancel();
   void finish_step();
+  void depart();
   void watch();
   void later(Duration delay, void (ModelClient::*what)());
   [[noreturn]] void violation(const std::string& what) const;
@@ -117,6 +125,10 @@ class ModelClient final : public net::Handler {
   bool awaiting_ = false;
   std::string ended_by_;  // SQLSTATE of a FATAL error
   bool refused_step_ = false;
+  bool refused_now_ = false;  // its last request, whose end has not come
+  std::string seen_at_;       // this connection; empty: nowhere yet
+  Time connecting_since_{};
+  Time sent_at_{};                  // its last phase
   std::set<std::string> channels_;  // at the end of its last transaction
   PgSession::Values told_;
   std::map<std::string, int> owed_;  // ParameterStatus messages that are late, by how many answers

@@ -101,6 +101,9 @@ class ModelPostgres final : public net::Acceptor {
   // two, each with a listener, though none of the first ever had a server.
   void ceilings_changed() { ceilings_ = 2; }
   std::function<void(int client, Time since)> on_worked = [](int, Time) {};  // for this client, until now
+  // A request of this client has come, with its token.
+  std::function<void(int client, std::uint64_t serial, const std::string& where)> on_request =
+      [](int, std::uint64_t, const std::string&) {};
   ModelBackend* find(std::uint32_t pid);
 
  private:

@@ -39,6 +39,9 @@ void ModelStore::change_one() {
     row.emplace_back("state", "suspended");
     row.emplace_back("reason", kSuspendedFor);
   }
+  if (stage_.rehomes && world_.chance(50))
+    for (auto& [key, value] : row)
+      if (key == "database") value.insert(0, "other_");
   rows_[name] = std::move(row);
   if (world_.chance(80)) listener_.on_changed(world_.chance(10) ? "*" : name);
   if (world_.now() < Time(stage_.faults_for))

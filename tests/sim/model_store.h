@@ -3,7 +3,7 @@
 //
 // It tells the truth when it is asked for a name for the first time: who is not known yet may be refused, who
 // is known must never notice. Rows that change keep their tenants within Stage::max_servers; now
-// and then one is suspended, until `faults_for` at most.
+// and then one is suspended, until `faults_for` at most, or is at another database.
 #pragma once
 
 #include <map>

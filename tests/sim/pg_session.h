@@ -51,6 +51,7 @@ class PgSession {
   };
   // `settings`: of the startup packet; the first bad one is an error (its message).
   PgSession(Identity identity, const Values& settings);
+  void be_at(const std::string& where) { identity_.where = where; }
   static std::optional<std::string> bad_setting(const Values& settings);
   static const Values& defaults();  // those that Postgres reports
   Values reported() const;

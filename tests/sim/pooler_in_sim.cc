@@ -76,10 +76,16 @@ void PoolerInSim::suspend(Duration how_long) {
 
 LimitsInForce::Limits PoolerInSim::limits() const {
   LimitsInForce::Limits limits(stage_.tenants);
-  for (unsigned i = 0; i < stage_.tenants; ++i)
-    for (const Worker* worker : app_->shared().workers)
-      if (const Tenant* const tenant = worker->tenants().find("tenant" + std::to_string(i)))
-        limits[i] = {tenant->record.limits.max_server_connections, tenant->ended()};
+  for (unsigned i = 0; i < stage_.tenants; ++i) {
+    bool has_clients = false;  // elsewhere it may be remembered from before it had another database
+    for (const Worker* worker : app_->shared().workers) {
+      const Tenant* const tenant = worker->tenants().find("tenant" + std::to_string(i));
+      if (!tenant || has_clients) continue;
+      has_clients = tenant->clients > 0;
+      if (has_clients || !limits[i] || &worker->home_of(tenant->record) == worker)
+        limits[i] = {tenant->record.limits.max_server_connections, tenant->ended(), tenant->record.database};
+    }
+  }
   return limits;
 }
 

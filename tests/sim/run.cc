@@ -21,6 +21,8 @@ constexpr std::size_t kPipelined = 3;
 // What a server is told arrives after the network's latency, each way of a hand-over, and some.
 constexpr int kWays = 3;
 constexpr Duration kInBetween = milliseconds(5);
+// What a client has sent is read before it is known that it has gone.
+constexpr Duration kGone = milliseconds(300);
 // A primary that stands still; and what is sent to it, until it is known to and the next one was found.
 constexpr Duration kFrozenFor = seconds(30), kFrozenMost = seconds(20);
 }  // namespace
@@ -55,7 +57,8 @@ Run::Run(std::uint64_t seed, const Scene& scene, Mode mode, World::Print print)
   if (mode_ == Mode::Pooled) {
     // Tenants of one group share their servers, and their limits add up.
     for (unsigned i = 0; i < stage_.tenants; ++i)
-      options.allowed[where_of(stage_, i, stage_.own_users ? "own" : "app")] += stage_.max_servers;
+      for (const auto place : {&where_of, &elsewhere_of})
+        options.allowed[place(stage_, i, stage_.own_users ? "own" : "app")] += stage_.max_servers;
     if (stage_.store || stage_.reloads > 0) {
       in_force_.emplace(stage_);
       options.in_force = &*in_force_;
@@ -64,6 +67,9 @@ Run::Run(std::uint64_t seed, const Scene& scene, Mode mode, World::Print print)
       };
       options.on_the_way = kWays * stage_.weather.latency_most + kInBetween;
     }
+    if (stage_.crowded)
+      door_.emplace(world_, stage_.tenants, stage_.max_clients, kWays * stage_.weather.latency_most + kGone);
+    if (stage_.per_minute > 0) pace_.emplace(world_, stage_);
     options.statements_most = stage_.statements_per_server + kPipelined;
     if (!stage_.session_mode) options.temps_most = std::size_t{stage_.max_pinned} * stage_.tenants;
   }
@@ -96,6 +102,10 @@ void Run::make_hosts(const ModelPostgres::Options& options) {
         net::Endpoint{postgres_at_.host, static_cast<std::uint16_t>(port)}, port, std::move(own)));
   }
   postgres_ = hosts_[primary].get();
+  if (stage_.rehomes && mode_ == Mode::Pooled)
+    postgres_->on_request = [this](int client, std::uint64_t serial, const std::string& where) {
+      clients_.at(static_cast<std::size_t>(client))->seen_at(where, serial);
+    };
 }
 
 bool Run::has(Fault fault) const {
@@ -109,7 +119,8 @@ ModelClient::Plan Run::plan(int id) {
   if (stage_.contest) tenant = static_cast<unsigned>(id) % 2;
   // One client of each of the others: it never waits for its own tenant's servers.
   if (stage_.mixed_tiers) tenant = static_cast<unsigned>(id) < stage_.tenants ? static_cast<unsigned>(id) : 0;
-  if (stage_.load == Load::Weights) tenant = static_cast<unsigned>(id) % stage_.tenants;
+  if (stage_.load == Load::Weights || stage_.load == Load::Paced)
+    tenant = static_cast<unsigned>(id) % stage_.tenants;
   if (stage_.load == Load::Alone || stage_.load == Load::Floors)
     tenant = static_cast<unsigned>(id) < stage_.tenants ? static_cast<unsigned>(id) : 0;
   plan.tenant = tenant;
@@ -133,7 +144,7 @@ ModelClient::Plan Run::plan(int id) {
   if (stage_.load != Load::Mixed) {
     plan.manners.work = static_cast<unsigned>(kWork.count());
     const bool visitor = stage_.load == Load::Floors && tenant > 0;
-    plan.manners.idle = visitor ? 70 : 0;
+    plan.manners.idle = visitor || stage_.refuses_rate ? 70 : 0;
     plan.manners.leave = visitor ? 25 : 0;
     if (visitor && pooled) plan.welcome_within = stage_.floor_within - kWork;
     plan.steps = stage_.load == Load::Alone && tenant > 0 ? 1 : std::numeric_limits<unsigned>::max();
@@ -171,6 +182,16 @@ ModelClient::Plan Run::plan(int id) {
   }
   if (stage_.store && pooled)
     plan.suspended = [this, tenant](Time since) { return in_force_->suspended(tenant, since); };
+  if (stage_.rehomes && pooled) {
+    plan.led_to = [this, tenant](const std::string& where, Time since) {
+      return in_force_->led_to(tenant, where.substr(0, where.find('/')), since);
+    };
+    plan.may_fail.insert("57P03");  // its home has changed while it logged in
+  }
+  plan.door = door_ ? &*door_ : nullptr;
+  if (stage_.crowded && pooled && !stage_.queues_clients) plan.may_fail.insert("53300");
+  plan.pace = pace_ ? &*pace_ : nullptr;
+  if (stage_.refuses_rate && pooled) plan.may_refuse.insert("53400");
   plan.session_mode = stage_.session_mode;
   if (stage_.max_pinned < stage_.clients && pooled) {
     plan.may_refuse.insert("53400");
@@ -341,6 +362,7 @@ void Run::play_load() {
   };
   world_.at(Shares::kUntil, nullptr, [this] {
     if (mode_ == Mode::Pooled) shares_->judge();
+    if (pace_ && !stage_.refuses_rate) pace_->judge_saturated(Shares::kFrom, Shares::kUntil);
     for (auto& client : clients_) client->wind_up();
   });
 }

@@ -11,10 +11,12 @@
 #include <optional>
 #include <vector>
 
+#include "tests/sim/door.h"
 #include "tests/sim/limits_in_force.h"
 #include "tests/sim/model_client.h"
 #include "tests/sim/model_postgres.h"
 #include "tests/sim/oracle.h"
+#include "tests/sim/pace.h"
 #include "tests/sim/pooler_in_sim.h"
 #include "tests/sim/shares.h"
 #include "tests/sim/sim_net.h"
@@ -64,6 +66,8 @@ class Run {
   Mode mode_;
   Stage stage_;
   std::unique_ptr<Shares> shares_;
+  std::optional<Door> door_;               // where there are more clients than places
+  std::optional<Pace> pace_;               // where there is a rate
   std::optional<LimitsInForce> in_force_;  // where limits change
   Network network_;
   Oracle oracle_;

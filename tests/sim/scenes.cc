@@ -244,6 +244,31 @@ void floors(Stage& stage, World& world) {
   stage.floor_within = 2 * kWork + milliseconds(stage.shared_group ? 10 : 60);
 }
 
+// More clients than there are places for.
+void places(Stage& stage, World& world) {
+  stage.crowded = true;
+  stage.queues_clients = world.chance(50);
+  stage.tenants = static_cast<unsigned>(world.between(1, 2));
+  stage.max_clients = static_cast<unsigned>(world.between(1, 4));
+  stage.clients = static_cast<unsigned>(world.between(6, 14));
+  stage.steps = 3;
+  if (world.chance(50)) rude(stage);
+  if (world.chance(30)) stage.reloads = 2;
+}
+
+// A reload leaves a rate as it is, with what is spent of it.
+void paces(Stage& stage, World& world) {
+  stage.load = Load::Paced;
+  stage.tenants = static_cast<unsigned>(world.between(1, 3));
+  stage.shared_group = world.chance(50);
+  stage.clients = 3 * stage.tenants;
+  stage.pool_size = stage.max_servers = 3;
+  stage.per_minute = static_cast<unsigned>(world.between(120, 600));
+  stage.burst = static_cast<unsigned>(world.between(1, 10));
+  stage.refuses_rate = world.chance(40);
+  if (world.chance(50)) stage.reloads = 3;
+}
+
 // A tenant's last client leaves something behind, its ceilings change, and it comes again.
 void heirs(Stage& stage, World& world) {
   stage.tenants = static_cast<unsigned>(world.between(1, 2));
@@ -268,6 +293,14 @@ void stored(Stage& stage, World& world) {
     stage.manners.linger = 5;
   }
   if (world.chance(30)) stage.reloads = 2;
+}
+
+// Who is connected stays where he is; who comes is where the tenant is by then.
+void movers(Stage& stage, World& world) {
+  stored(stage, world);
+  stage.rehomes = true;
+  stage.clients = static_cast<unsigned>(world.between(6, 12));
+  stage.manners.leave = 15;
 }
 
 void deaths(Stage& stage, World& world) {
@@ -401,8 +434,11 @@ const std::vector<Scene>& scenes() {
       {"weights", "tenants of different weights always want more than there is", weights},
       {"alone", "one tenant wants all, and nobody else is there", alone},
       {"floors", "one tenant always wants all, and others one server now and then", floors},
+      {"places", "more clients than their tenants may have", places},
+      {"paces", "more transactions than their tenants may begin", paces},
       {"heirs", "tenants leave servers behind and come again with other ceilings", heirs},
       {"store", "tenants come from a store that changes, fails and lies", stored},
+      {"movers", "the same, and rows that name another database", movers},
       {"deaths", "server processes die in the middle of a row", deaths},
       {"outages", "Postgres crashes, stops and comes back", outages},
       {"breakers", "the same, and the pooler soon stops to knock", breakers},

@@ -22,6 +22,7 @@ void Shares::worked(unsigned tenant, Time since) {
 void Shares::judge() const {
   switch (stage_.load) {
     case Load::Mixed:
+    case Load::Paced:           // Pace does
     case Load::Floors: return;  // a floor is judged by its client, with every answer
     case Load::Weights: return judge_weights();
     case Load::Alone: return judge_alone();

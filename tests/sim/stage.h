@@ -33,6 +33,7 @@ enum class Load : std::uint8_t {
   Mixed,    // none: each plays its script
   Weights,  // of all tenants; the nth has the weight 2^n
   Alone,    // of the first tenant; those of others leave at once
+  Paced,    // of all tenants, which want more than transactions_per_minute
   Floors,   // of the first tenant, which wants all; each other one has one client, which pauses now and then
 };
 constexpr std::chrono::milliseconds kWork{50};
@@ -51,8 +52,12 @@ struct Stage {
   unsigned pool_size = 2;
   unsigned max_servers = 3;  // of a tenant
   unsigned backend_servers = 200;
-  unsigned max_clients = 100;  // of a tenant
-  unsigned max_pinned = 100;   // of a tenant
+  unsigned max_clients = 100;   // of a tenant
+  unsigned max_pinned = 100;    // of a tenant
+  bool crowded = false;         // more clients come than max_clients; nobody but they themselves ends them
+  bool queues_clients = false;  // at_clients
+  unsigned per_minute = 0, burst = 0;  // transactions of a tenant; 0: as many as they like
+  bool refuses_rate = false;           // at_rate
   bool mixed_tiers = false;    // the first tenant is heavy and wants all, the others have one client each
   bool contest = false;        // the second tenant has eight times the weight of the first
   Duration floor_within{};     // clients of those others have their answers within this; 0: whenever
@@ -60,7 +65,8 @@ struct Stage {
   Duration canceled_within{};  // ... of those that they ask to cancel
   bool hog = false;            // the first client works in transactions of kHogged, one after the other
   Load load = Load::Mixed;
-  bool store = false;  // tenants come from a store (model_store.h), whose rows change until `faults_for`
+  bool rehomes = false;  // with a store: rows name another database now and then
+  bool store = false;    // tenants come from a store (model_store.h), whose rows change until `faults_for`
   bool session_mode = false;
   std::size_t postgres_connections = 100;
   Manners manners;

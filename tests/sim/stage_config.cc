@@ -27,7 +27,7 @@ std::string stage_yaml(const Stage& stage, const std::vector<net::Endpoint>& hos
                                 : fmt::format("hosts: [{}], host_timeout: 1s", fmt::join(named, ", "));
 
   std::string text = fmt::format(
-      "client: {{ query_wait_timeout: {}, max: {} }}\n"
+      "client: {{ query_wait_timeout: {}, max: {}, login_timeout: 100s }}\n"
       "server: {{ max_prepared_statements: {}, lifetime: {} }}\n"
       "pool: {{ unknown_tenants: false }}\n"
       "auth: {{ method: {} }}\n"
@@ -41,14 +41,18 @@ std::string stage_yaml(const Stage& stage, const std::vector<net::Endpoint>& hos
       stage.side_role ? ", side_user: side, side_password: \"secret of side\"" : "");
   text += fmt::format(
       "tiers:\n  sim: {{ pool_size: {}, max_server_connections: {}, max_clients: {}, queue_timeout: {}s,"
-      " max_pinned_clients: {}, pool_mode: {}, at_breaker: {}, work_mem: 4MB, lock_timeout: {}s{}{} }}\n",
+      " max_pinned_clients: {}, pool_mode: {}, at_breaker: {}, work_mem: 4MB, lock_timeout: {}s{}{}{}{} }}\n",
       round % 3 == 0 ? stage.pool_size : 1, round % 3 == 2 ? 1 : stage.max_servers, stage.max_clients,
       100 + round, stage.max_pinned, stage.session_mode ? "session" : "transaction",
       stage.fails_fast ? "reject" : "queue", 8 + round % 2,
       stage.timed ? ", statement_timeout: 300ms, idle_in_transaction_session_timeout: 400ms, "
                     "transaction_timeout: 1500ms"
                   : "",
-      round % 2 == 1 ? ", slow_transaction: 5ms" : "");
+      round % 2 == 1 ? ", slow_transaction: 5ms" : "", stage.queues_clients ? ", at_clients: queue" : "",
+      stage.per_minute > 0
+          ? fmt::format(", transactions_per_minute: {}, burst: {}, at_rate: {}", stage.per_minute,
+                        stage.burst, stage.refuses_rate ? "reject" : "throttle")
+          : "");
   text += stage.store ? "tenant_store: { ttl: 300ms }\ntenants: {}\n" : "tenants:\n";
   for (unsigned i = 0; i < stage.tenants && !stage.store; ++i) {
     const std::string database = stage.shared_group ? "real" : "real" + std::to_string(i);

@@ -1,5 +1,6 @@
 #include "pooler/tier_control.h"
 
+#include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <map>
@@ -73,155 +74,191 @@ struct Table final : TierStore {
         listener.on_failed(of, name);
         continue;
       }
-      const auto row = rows.find(name);
-      listener.on_row(of, name, of == Of::Tenant && row != rows.end() ? row->second : tiers::Fields{});
+      const auto& table = of == Of::Tenant ? rows : tiers;
+      const auto row = table.find(name);
+      listener.on_row(of, name, row != table.end() ? row->second : tiers::Fields{});
     }
   }
   Listener& listener;
   bool mute = false;  // it has not answered anything yet
-  std::map<std::string, tiers::Fields> rows;
+  std::map<std::string, tiers::Fields> rows, tiers;
   std::vector<std::string> usage;
   std::string usage_error;  // it takes none
   std::vector<std::pair<Of, std::string>> asked;
 };
 
+// A control thread whose store is a Table, and the loop of a worker that asks it.
+struct Control {
+  explicit Control(const std::function<void(Table&)>& prepare) {
+    control.emplace(*loop, log, configured(), [&](TierStore::Listener& listener) {
+      auto made = std::make_unique<Table>(listener);
+      table = made.get();
+      prepare(*table);
+      return made;
+    });
+  }
+  ~Control() { end(); }
+  void run() {
+    thread = std::thread([this] { loop->run(); });
+  }
+  void end() {
+    if (!thread.joinable()) return;
+    loop->stop();
+    thread.join();
+  }
+  TierControl::Figures figures() {
+    std::optional<TierControl::Figures> told;
+    control->figures(*worker, [&](const TierControl::Figures& are) { told = are; });
+    REQUIRE(net::drive(*worker, [&] { return told.has_value(); }));
+    return *told;
+  }
+
+  Quiet log;
+  std::unique_ptr<net::UvLoop> loop = net::UvLoop::make(), worker = net::UvLoop::make();
+  Table* table = nullptr;  // of the control thread, while it runs
+  std::optional<TierControl> control;
+  std::thread thread;
+};
+
 }  // namespace
 
 TEST_CASE("workers ask about tenants and hear of changes, each on its own thread") {
-  Quiet log;
-  auto control_loop = net::UvLoop::make(), worker = net::UvLoop::make();
-  Table* table = nullptr;
-  TierControl control(*control_loop, log, configured(), [&](TierStore::Listener& listener) {
-    auto made = std::make_unique<Table>(listener);
-    table = made.get();
-    for (int i = 0; i < 100; ++i) table->rows["t" + std::to_string(i)] = {{"tier", "pro"}};
-    return made;
+  Control on([](Table& table) {
+    for (int i = 0; i < 100; ++i) table.rows["t" + std::to_string(i)] = {{"tier", "pro"}};
   });
   std::vector<tiers::Tenant> changes;
   std::atomic<int> answered = 0;
-  control.start(
-      [&](const tiers::Tenant& record) { worker->post([&, record] { changes.push_back(record); }); },
+  on.control->start(
+      [&](const tiers::Tenant& record) { on.worker->post([&, record] { changes.push_back(record); }); },
       [&] { ++answered; });
-  std::thread control_thread([&] { control_loop->run(); });
+  on.run();
 
   std::map<std::string, Kind> answers;
   for (int i = 0; i < 100; ++i)
     for (int twice = 0; twice < 2; ++twice)
-      control.ask(*worker, "t" + std::to_string(i), [&, i](const TierControl::Answer& answer) {
+      on.control->ask(*on.worker, "t" + std::to_string(i), [&, i](const TierControl::Answer& answer) {
         REQUIRE(answer.record);
         CHECK(answer.record->limits.name == "pro");
         answers["t" + std::to_string(i)] = answer.kind;
-        if (i == 7) control.watch(*answer.record);
+        if (i == 7) on.control->watch(*answer.record);
       });
   for (const char* name : {"nobody", "down"})
-    control.ask(*worker, name, [&, name](const TierControl::Answer& answer) {
+    on.control->ask(*on.worker, name, [&, name](const TierControl::Answer& answer) {
       CHECK_FALSE(answer.record);
       answers[name] = answer.kind;
     });
-  CHECK(net::drive(*worker, [&] { return answers.size() == 102; }));
+  CHECK(net::drive(*on.worker, [&] { return answers.size() == 102; }));
   CHECK(answers["t7"] == Kind::Known);
   CHECK(answers["nobody"] == Kind::Unknown);
   CHECK(answers["down"] == Kind::Unreachable);
 
-  control_loop->post([&] {
-    table->rows["t7"] = {{"tier", "free"}, {"state", "suspended"}};
-    table->rows["t8"] = {{"tier", "free"}};
-    table->listener.on_changed("t7");
-    table->listener.on_changed("t8");
+  on.loop->post([&] {
+    on.table->rows["t7"] = {{"tier", "free"}, {"state", "suspended"}};
+    on.table->rows["t8"] = {{"tier", "free"}};
+    on.table->listener.on_changed("t7");
+    on.table->listener.on_changed("t8");
   });
-  CHECK(net::drive(*worker, [&] { return !changes.empty(); }));
-  TierControl::Figures figures;
-  bool told = false;
-  control.figures(*worker, [&](const TierControl::Figures& are) {
-    figures = are;
-    told = true;
-  });
-  CHECK(net::drive(*worker, [&] { return told; }));
-  control_loop->stop();
-  control_thread.join();
+  CHECK(net::drive(*on.worker, [&] { return !changes.empty(); }));
+  std::vector<tiers::Tenant> suspended;
+  on.control->suspensions(*on.worker, "", 10,
+                          [&](const std::vector<tiers::Tenant>& found) { suspended = found; });
+  const TierControl::Figures figures = on.figures();
+  on.end();
   REQUIRE(changes.size() == 1);  // nobody watches t8
   CHECK(changes[0].name == "t7");
   CHECK(changes[0].state == tiers::TenantState::Suspended);
   CHECK(figures.known == 100);
   CHECK(figures.watched == 1);
   CHECK(figures.stale == 0);
+  CHECK(figures.suspended == 1);
+  REQUIRE(suspended.size() == 1);
+  CHECK(suspended[0].name == "t7");
   CHECK(figures.totals.failed >= 1);
   CHECK(answered == 1);
 }
 
-TEST_CASE("a name that no row can have is not the store's first answer") {
-  Quiet log;
-  auto control_loop = net::UvLoop::make(), worker = net::UvLoop::make();
-  Table* table = nullptr;
-  TierControl control(*control_loop, log, configured(), [&](TierStore::Listener& listener) {
-    auto made = std::make_unique<Table>(listener);
-    table = made.get();
-    table->mute = true;
-    return made;
+TEST_CASE("tiers are told in front of the records that follow them") {
+  Control on([](Table& table) {
+    table.rows["acme"] = {{"tier", "pro"}};
+    table.tiers["pro"] = {{"max_clients", "33"}};
   });
+  std::vector<std::string> heard;  // on the worker
+  const auto hear = [&](const char* what, std::uint32_t max_clients) {
+    heard.push_back(what + std::to_string(max_clients));
+  };
+  on.control->start(
+      [&](const tiers::Tenant& record) {
+        on.worker->post([&, most = record.limits.max_clients] { hear("record ", most); });
+      },
+      {},
+      [&](const TierControl::Tiers& known) {
+        on.worker->post([&, most = known->tier("pro")->max_clients] { hear("tier ", most); });
+      });
+  on.run();
+  on.control->ask(*on.worker, "acme", [&](const TierControl::Answer& answer) {
+    hear("answer ", answer.record->limits.max_clients);
+    on.control->watch(*answer.record);
+  });
+  const auto hears = [&](const char* what) {
+    return net::drive(*on.worker, [&] { return std::count(heard.begin(), heard.end(), what) > 0; });
+  };
+  const auto before = [&](const char* first, const char* second) {
+    return std::find(heard.begin(), heard.end(), first) < std::find(heard.begin(), heard.end(), second);
+  };
+  CHECK(hears("answer 33"));
+  CHECK(before("tier 33", "answer 33"));
+  on.loop->post([&] {
+    on.table->tiers["pro"] = {{"max_clients", "34"}};
+    on.table->listener.on_changed("tier:pro");
+  });
+  CHECK(hears("record 34"));
+  CHECK(before("tier 34", "record 34"));
+}
+
+TEST_CASE("a name that no row can have is not the store's first answer") {
+  Control on([](Table& table) { table.mute = true; });
   std::atomic<int> answered = 0;
-  control.start([](const tiers::Tenant&) {}, [&] { ++answered; });
-  std::thread control_thread([&] { control_loop->run(); });
+  on.control->start([](const tiers::Tenant&) {}, [&] { ++answered; });
+  on.run();
   std::optional<Kind> told;
-  control.ask(*worker, "impossible", [&](const TierControl::Answer& answer) { told = answer.kind; });
-  CHECK(net::drive(*worker, [&] { return told.has_value(); }));
+  on.control->ask(*on.worker, "impossible", [&](const TierControl::Answer& answer) { told = answer.kind; });
+  CHECK(net::drive(*on.worker, [&] { return told.has_value(); }));
   CHECK(told == Kind::Unknown);
   CHECK(answered == 0);
-  control_loop->post([&] {
-    table->mute = false;
-    table->flush();
+  on.loop->post([&] {
+    on.table->mute = false;
+    on.table->flush();
   });
-  CHECK(net::drive(*worker, [&] { return answered == 1; }));
-  control_loop->stop();
-  control_thread.join();
+  CHECK(net::drive(*on.worker, [&] { return answered == 1; }));
+  on.end();
 }
 
 TEST_CASE("a store that takes no usage is told of, and counted, until it does") {
-  Quiet log;
-  auto control_loop = net::UvLoop::make(), worker = net::UvLoop::make();
-  Table* table = nullptr;
-  TierControl control(*control_loop, log, configured(), [&](TierStore::Listener& listener) {
-    auto made = std::make_unique<Table>(listener);
-    table = made.get();
-    table->usage_error = "NOPERM";
-    return made;
-  });
-  control.keep_usage("run");
-  control.start([](const tiers::Tenant&) {});
-  std::thread control_thread([&] { control_loop->run(); });
+  Control on([](Table& table) { table.usage_error = "NOPERM"; });
+  on.control->keep_usage("run");
+  on.control->start([](const tiers::Tenant&) {});
+  on.run();
   std::optional<std::string> tried;
-  control.try_usage(*worker, [&](const std::string& error) { tried = error; });
-  CHECK(net::drive(*worker, [&] { return tried.has_value(); }));
+  on.control->try_usage(*on.worker, [&](const std::string& error) { tried = error; });
+  CHECK(net::drive(*on.worker, [&] { return tried.has_value(); }));
   CHECK(tried == "NOPERM");
 
-  TierControl::Figures figures;
-  bool told = false;
-  const auto look = [&] {
-    told = false;
-    control.figures(*worker, [&](const TierControl::Figures& now) {
-      figures = now;
-      told = true;
-    });
-    return net::drive(*worker, [&] { return told; });
-  };
-  REQUIRE(look());
-  CHECK(figures.usage_failures == 0);
+  CHECK(on.figures().usage_failures == 0);
   UsageDelta delta{"acme", {}, 1, 1};
   delta.passed.queries = 7;
-  control.add_usage({delta});
-  REQUIRE(look());
-  CHECK(figures.usage_failures == 1);
-  CHECK(figures.usage_late > Duration{});
-  CHECK(log.has("usage is not kept\nNOPERM\n"));
+  on.control->add_usage({delta});
+  const TierControl::Figures refused = on.figures();
+  CHECK(refused.usage_failures == 1);
+  CHECK(refused.usage_late > Duration{});
+  CHECK(on.log.has("usage is not kept\nNOPERM\n"));
 
-  control_loop->post([&] { table->usage_error.clear(); });
-  CHECK(net::drive(*worker, [&] { return log.has("usage is kept again"); }));
-  REQUIRE(look());
-  CHECK(figures.usage_late == Duration{});
-  CHECK(figures.usage_failures == 1);
-  control_loop->stop();
-  control_thread.join();
-  CHECK(table->usage.size() == 1);
+  on.loop->post([&] { on.table->usage_error.clear(); });
+  CHECK(net::drive(*on.worker, [&] { return on.log.has("usage is kept again"); }));
+  const TierControl::Figures taken = on.figures();
+  CHECK(taken.usage_late == Duration{});
+  CHECK(taken.usage_failures == 1);
+  on.end();
+  CHECK(on.table->usage.size() == 1);
 }
 
 namespace {

@@ -1,124 +1,9 @@
-#include "tiers/catalog.h"
-
 #include <algorithm>
-#include <catch2/catch.hpp>
-#include <random>
 
-#ifdef __SANITIZE_ADDRESS__
-// From sanitizer/allocator_interface.h, which g++ does not bring.
-extern "C" std::size_t __sanitizer_get_current_allocated_bytes();
-#else
-#include <malloc.h>
-#endif
+#include "tests/tiers/catalog_help.h"
 
 using namespace pgweir;
 using namespace pgweir::tiers;
-using namespace std::chrono_literals;
-using Kind = Catalog::Answer::Kind;
-
-namespace {
-
-std::size_t allocated() {
-#ifdef __SANITIZE_ADDRESS__
-  return __sanitizer_get_current_allocated_bytes();
-#else
-  return mallinfo2().uordblks;
-#endif
-}
-
-// A catalog with the tiers free (20 clients) and pro (200), a store that the test answers for, and a clock.
-struct Stand {
-  std::shared_ptr<Directory> directory = std::make_shared<Directory>();
-  bool serves_unknown = true, serves_unreachable = true;
-  Time now{1000s};
-  Catalog catalog{rules()};
-
-  Catalog::Rules rules() {
-    Tier free, pro;
-    free.name = "free";
-    pro.name = "pro";
-    pro.max_clients = 200;
-    REQUIRE(directory->add_tier(free));
-    REQUIRE(directory->add_tier(pro));
-    Catalog::Rules rules;
-    rules.default_tier = "free";
-    rules.first_backend = "main";
-    rules.known_max = 1000;
-    rules.directory = directory;
-    rules.check = [](const Tenant& tenant) -> Expected<void> {
-      if (tenant.backend == "main") return {};
-      return fail(sqlstate::kConfigFileError, "no backend is named " + tenant.backend);
-    };
-    rules.unknown = [this](std::string_view name) -> std::optional<Tenant> {
-      if (!serves_unknown) return {};
-      Tenant record;
-      record.name = record.database = name;
-      record.limits = *directory->tier("free");
-      return record;
-    };
-    rules.unreachable = [this, unknown = rules.unknown](std::string_view name) {
-      return serves_unreachable ? unknown(name) : std::nullopt;
-    };
-    return rules;
-  }
-
-  // "known 200", "unknown 20", "unknown none", "pending".
-  static std::string text(const Catalog::Answer& answer) {
-    const std::string with =
-        answer.record ? std::to_string(answer.record->limits.max_clients) : std::string("none");
-    switch (answer.kind) {
-      case Kind::Known: return "known " + with;
-      case Kind::Unknown: return "unknown " + with;
-      case Kind::Unreachable: return "unreachable " + with;
-      case Kind::Pending: return "pending";
-    }
-    return {};
-  }
-  std::string ask(const std::string& name) { return text(catalog.ask(name, now)); }
-  void row(const std::string& name, const Fields& fields) {
-    catalog.row(Catalog::Of::Tenant, name, fields, now);
-  }
-  void tier(const std::string& name, const Fields& fields) {
-    catalog.row(Catalog::Of::Tier, name, fields, now);
-  }
-  void fail_tenant(const std::string& name) { catalog.failed(Catalog::Of::Tenant, name, now); }
-  // "fetch acme; settled acme known 200; ..." with tiers as "tier:pro".
-  std::string actions() {
-    std::string all;
-    for (const auto& action : catalog.take_actions()) {
-      if (!all.empty()) all += "; ";
-      const std::string name = (action.of == Catalog::Of::Tier ? "tier:" : "") + action.name;
-      switch (action.kind) {
-        case Catalog::Action::Kind::Fetch: all += "fetch " + name; break;
-        case Catalog::Action::Kind::Settled: all += "settled " + name + " " + text(action.answer); break;
-        case Catalog::Action::Kind::Changed: all += "changed " + name + " " + text(action.answer); break;
-        case Catalog::Action::Kind::Strange: all += "strange " + name + ": " + action.reason; break;
-        case Catalog::Action::Kind::Refused: all += "refused " + name + ": " + action.reason; break;
-      }
-    }
-    return all;
-  }
-  // A tenant of tier pro, known now.
-  void know(const std::string& name, const Fields& fields = {{"tier", "pro"}}) {
-    ask(name);
-    row(name, fields);
-    tier("pro", {});
-    actions();
-  }
-  Tenant watch(const std::string& name) {
-    const auto answer = catalog.ask(name, now);
-    REQUIRE(answer.record);
-    catalog.watch(*answer.record, now);
-    actions();
-    return *answer.record;
-  }
-  void tick(Duration passes) {
-    now += passes;
-    catalog.tick(now);
-  }
-};
-
-}  // namespace
 
 TEST_CASE("a cold tenant waits for one lookup, and for its tier's once") {
   Stand s;
@@ -260,6 +145,98 @@ TEST_CASE("garbage never replaces a good row, and is told once") {
       "fetch liar; refused liar: tier must be the name of a tier, of 1 to 63 bytes; settled liar unknown 20");
 }
 
+TEST_CASE("why a row is refused can be asked, until there is another") {
+  Stand is;
+  is.serves_unknown = false;
+  const auto refused = [&](const std::string& name) { return is.catalog.ask(name, is.now).refused; };
+  is.ask("acme");
+  is.row("acme", Fields{{"tier", "pro"}, {"max_clients", "-1"}});
+  CHECK(is.ask("acme") == "unknown none");
+  CHECK(refused("acme") == "max_clients must be a whole number between 1 and 100000, not '-1'");
+  is.row("acme", Fields{{"state", "9"}});
+  CHECK(refused("acme") == "state must be one of active, suspended, not '9'");
+  is.row("acme", Fields{{"tier", "free"}});
+  is.tier("free", {});
+  CHECK(refused("acme").empty());
+  CHECK(is.ask("acme") == "known 20");
+  is.row("acme", Fields{{"max_clients", "-1"}});
+  CHECK(is.ask("acme") == "known 20");  // the last good one
+  CHECK_FALSE(refused("acme").empty());
+  is.row("acme", {});
+  is.now += 16min;
+  is.row("acme", {});
+  CHECK(is.ask("acme") == "unknown none");
+  CHECK(refused("acme").empty());
+}
+
+TEST_CASE("floors that a tenant's ceiling leaves no room for are lowered, which is told once") {
+  Stand is;
+  is.know("acme", {{"tier", "pro"}, {"pool_size", "50"}});  // of pro, 5 are allowed
+  is.row("acme", {{"tier", "pro"}, {"pool_size", "60"}});
+  CHECK(is.actions().empty());
+  const auto answer = is.catalog.ask("acme", is.now);
+  REQUIRE(answer.record);
+  CHECK(answer.record->limits.pool_size == 5);
+  CHECK(answer.record->lowered == std::vector<Lowered>{{"pool_size", 60}});
+  is.row("acme", {{"tier", "pro"}, {"pool_size", "4"}});
+  CHECK(is.ask("acme") == "known 200");
+  CHECK(is.actions().empty());
+  // Again after it was well, and with what its tier says.
+  is.watch("acme");
+  is.actions();
+  is.row("acme", {{"tier", "pro"}, {"max_server_connections", "1"}});
+  CHECK_THAT(is.actions(),
+             Catch::Contains("lowered acme: pool_size 2 is lowered to max_server_connections 1"));
+  // A row of a tier over the configuration's.
+  is.tier("pro", {{"max_server_connections", "3"}, {"pool_size", "3"}});
+  CHECK_THAT(is.actions(), !Catch::Contains("lowered tier:pro"));
+  is.tier("pro", {{"max_server_connections", "1"}, {"min_server_connections", "1"}});
+  is.tier("pro", {{"max_server_connections", "1"}});
+  const std::string told = is.actions();
+  const std::string wanted = "lowered tier:pro: pool_size 2 is lowered to max_server_connections 1";
+  CHECK(told.find(wanted) != std::string::npos);
+  CHECK(told.find(wanted) == told.rfind(wanted));
+}
+
+TEST_CASE("of each tier it is known which values are the store's") {
+  Stand is;
+  is.know("acme");
+  is.tier("pro",
+          {{"work_mem", "4MB"}, {"max_clients", "200"}, {"max_server_connections", "1"}, {"colour", "x"}});
+  const auto tiers = is.catalog.tiers(is.now);
+  const Directory::Stored& pro = tiers->stored("pro");
+  CHECK(pro.fields == std::vector<std::string>{"max_clients", "max_server_connections", "work_mem"});
+  CHECK(pro.lowered == std::vector<Lowered>{{"pool_size", 2}});
+  CHECK(tiers->stored("free").fields.empty());
+  CHECK(tiers->tier("pro")->pool_size == 1);
+  is.now += 16min;  // and then the store has been silent for too long
+  CHECK(is.catalog.tiers(is.now)->stored("pro").fields.empty());
+}
+
+TEST_CASE("a configured tenant with a value of its own stays with the configuration's tier") {
+  Stand is;
+  const auto configured = [&](const char* name, const char* max_clients) {
+    Tenant tenant;
+    tenant.name = name;
+    tenant.limits = *is.directory->tier("pro");
+    if (max_clients) REQUIRE(set_tenant_field(tenant, "max_clients", max_clients));
+    REQUIRE(is.directory->add_tenant(tenant));
+  };
+  configured("plain", nullptr);
+  configured("same", "200");  // as its tier says
+  configured("other", "7");
+  auto rules = is.rules();
+  rules.unknown = [&](std::string_view name) { return is.directory->find(name); };
+  is.catalog.set_rules(rules, is.now);
+  is.know("acme");
+  is.tier("pro", {{"max_clients", "33"}});
+  for (const auto& [name, clients] : {std::pair("plain", "33"), {"same", "200"}, {"other", "7"}}) {
+    is.ask(name);
+    is.row(name, {});
+    CHECK(is.ask(name) == std::string("unknown ") + clients);
+  }
+}
+
 TEST_CASE("a store that was emptied takes nobody's tier away before stale_max") {
   Stand s;
   s.know("acme");
@@ -318,6 +295,53 @@ TEST_CASE("a row that somebody deleted is gone at once") {
   believe();
   CHECK(s.actions().empty());
   s.catalog.unwatch("gamma");
+}
+
+TEST_CASE("who is suspended is known by the rows, and by the configuration where there is none") {
+  Stand is;
+  for (const char* name : {"b", "e", "g"}) {
+    Tenant tenant;
+    tenant.name = name;
+    tenant.limits = *is.directory->tier("free");
+    tenant.state = TenantState::Suspended;
+    tenant.reason = "by the file";
+    REQUIRE(is.directory->add_tenant(tenant));
+  }
+  const Fields active{{"tier", "pro"}};
+  const Fields suspended{{"tier", "pro"}, {"state", "suspended"}, {"reason", "unpaid"}};
+  // "a active; b suspended by the file; ..."
+  const auto all = [&](std::string_view after = {}, std::size_t most = 100) {
+    std::string text;
+    for (const Tenant& each : is.catalog.suspensions(after, most, is.now))
+      text += (text.empty() ? "" : "; ") + each.name + " " + std::string(name(each.state)) +
+              (each.reason.empty() ? "" : " " + each.reason);
+    return text;
+  };
+  for (const char* name : {"a", "d"}) is.know(name, suspended);
+  for (const char* name : {"c", "e"}) is.know(name, active);
+  CHECK(is.catalog.suspended() == 4);  // a, b, d, g
+  const std::string whole =
+      "a suspended unpaid; b suspended by the file; d suspended unpaid; e active; g suspended by the file";
+  CHECK(all() == whole);
+  CHECK(all("b", 2) == "d suspended unpaid; e active");
+  CHECK(all("e", 2) == "g suspended by the file");
+  CHECK(all("g").empty());
+  is.row("e", suspended);
+  is.row("a", active);
+  is.row("d", Fields{{"state", "nonsense"}});  // the last good row holds
+  CHECK(all() == "b suspended by the file; d suspended unpaid; e suspended unpaid; g suspended by the file");
+  CHECK(is.catalog.suspended() == 4);
+  // A row that is gone for so long is believed to be.
+  is.now += 16min;
+  is.row("d", {});
+  is.row("e", {});
+  CHECK(all() == "b suspended by the file; e suspended by the file; g suspended by the file");
+  CHECK(is.catalog.suspended() == 3);
+  // Who is forgotten is not known any more.
+  is.know("h", suspended);
+  CHECK(is.catalog.suspended() == 4);
+  for (int i = 0; i < 1000; ++i) is.know("x" + std::to_string(i), active);
+  CHECK(is.catalog.suspended() == 3);
 }
 
 TEST_CASE("a tier that nobody has used yet is asked for") {
@@ -481,195 +505,4 @@ TEST_CASE("what nobody uses is forgotten beyond a bound, the longest unused firs
   s.serves_unreachable = false;
   CHECK(s.ask("one more") == "unreachable none");
   s.catalog.unwatch("watched");
-}
-
-namespace {
-
-// A store whose rows change, lie, vanish and fail at random, and clients that come and go.
-class Weather {
- public:
-  explicit Weather(unsigned seed) : random_(seed) {}
-
-  void run() {
-    for (int step = 0; step < 3000; ++step) one_step();
-    // It clears up: everything is told as it is, and everybody hears of it.
-    for (int round = 0; round < 20; ++round) {
-      s_.tick(7s);
-      obey();
-      while (!fetches_.empty()) answer(0, Mood::Honest);
-    }
-    CHECK(pending_.empty());
-    for (const auto& [name, watched] : watched_) {
-      const auto now_is = s_.catalog.ask(name, s_.now);
-      REQUIRE(now_is.record);
-      CHECK(watched.told.limits == now_is.record->limits);
-      CHECK(watched.told.state == now_is.record->state);
-      if (rows_.contains(name) && is_good(rows_[name])) CHECK(now_is.kind == Kind::Known);
-    }
-    for (const auto& [name, watched] : watched_)
-      for (int i = 0; i < watched.count; ++i) s_.catalog.unwatch(name);
-    CHECK(s_.catalog.watched() == 0);
-  }
-
- private:
-  enum class Mood { Honest, Any };
-  using Fetch = std::pair<Catalog::Of, std::string>;
-  struct Watched {
-    Tenant told;
-    int count = 0;
-  };
-
-  unsigned dice(unsigned sides) { return static_cast<unsigned>(random_() % sides); }
-  std::string name() { return std::string(1, static_cast<char>('a' + dice(8))); }
-  static bool is_good(const Fields& fields) {
-    return !fields.empty() && fields[0].second != "none" && Row::of_tenant(fields).has_value();
-  }
-
-  void one_step() {
-    const std::string who = name();
-    switch (dice(8)) {
-      case 0:
-      case 1: ask(who); break;
-      case 2:
-        if (!fetches_.empty()) answer(dice(static_cast<unsigned>(fetches_.size())), Mood::Any);
-        break;
-      case 3: change(who); break;
-      case 4: leave(who); break;
-      case 5: s_.tick(std::chrono::milliseconds(dice(20'000))); break;
-      case 6: s_.tick(dice(100) == 0 ? Duration(20min) : Duration(250ms)); break;
-      case 7: s_.catalog.changed(dice(10) == 0 ? "*" : dice(5) == 0 ? "tier:pro" : who, s_.now); break;
-    }
-    obey();
-  }
-
-  void ask(const std::string& who) {
-    const auto answer = s_.catalog.ask(who, s_.now);
-    if (answer.kind == Kind::Pending) {
-      pending_[who] = true;
-      // Whoever was good lately is known, and whoever has clients never waits.
-      const auto good = good_at_.find(who);
-      CHECK((good == good_at_.end() || s_.now - good->second > 15min));
-      CHECK_FALSE(watched_.contains(who));
-      return;
-    }
-    came(who, answer);
-  }
-
-  void came(const std::string& who, const Catalog::Answer& answer) {
-    if (answer.kind == Kind::Unreachable || !answer.record) return;
-    CHECK(answer.record->revision > last_revision_);
-    last_revision_ = answer.record->revision;
-    CHECK(check_tier(answer.record->limits));
-    if (dice(2) == 0) return;
-    Watched& place = watched_[who];
-    if (place.count++ == 0) place.told = *answer.record;
-    s_.catalog.watch(*answer.record, s_.now);
-  }
-
-  void leave(const std::string& who) {
-    const auto place = watched_.find(who);
-    if (place == watched_.end()) return;
-    s_.catalog.unwatch(who);
-    if (--place->second.count == 0) watched_.erase(place);
-  }
-
-  void change(const std::string& who) {
-    static const Fields kinds[] = {{{"tier", "pro"}},
-                                   {{"tier", "free"}, {"state", "suspended"}},
-                                   {{"tier", "pro"}, {"max_clients", "7"}, {"pool_size", "9"}},
-                                   {{"max_clients", "-7"}},
-                                   {{"tier", "none"}, {"x", "y"}},
-                                   {}};
-    rows_[who] = kinds[dice(6)];
-    if (dice(4) == 0)
-      tiers_["pro"] =
-          dice(2) == 0 ? Fields{} : Fields{{"max_server_connections", std::to_string(1 + dice(9))}};
-    s_.catalog.changed(who, s_.now);
-  }
-
-  void answer(std::size_t which, Mood mood) {
-    const Fetch fetch = fetches_[which];
-    fetches_.erase(fetches_.begin() + static_cast<std::ptrdiff_t>(which));
-    const auto& [of, who] = fetch;
-    if (mood == Mood::Any && dice(4) == 0) {
-      s_.catalog.failed(of, who, s_.now);
-    } else {
-      const Fields fields = of == Catalog::Of::Tier ? tiers_[who] : rows_[who];
-      s_.catalog.row(of, who, fields, s_.now);
-      obey();
-      // Of a tier that the configuration has, and that nobody waits for.
-      const bool waits = std::count(fetches_.begin(), fetches_.end(), Fetch{Catalog::Of::Tier, "free"}) > 0;
-      if (of == Catalog::Of::Tenant && is_good(fields) && fields[0].second == "free" && !waits)
-        good_at_[who] = s_.now;
-    }
-    obey();
-  }
-
-  void obey() {
-    for (const auto& action : s_.catalog.take_actions()) {
-      switch (action.kind) {
-        case Catalog::Action::Kind::Fetch: {
-          const Fetch fetch{action.of, action.name};
-          CHECK(std::find(fetches_.begin(), fetches_.end(), fetch) == fetches_.end());
-          fetches_.push_back(fetch);
-          break;
-        }
-        case Catalog::Action::Kind::Settled: pending_.erase(action.name); break;
-        case Catalog::Action::Kind::Changed: {
-          REQUIRE(watched_.contains(action.name));
-          REQUIRE(action.answer.record);
-          CHECK(action.answer.record->revision > watched_[action.name].told.revision);
-          watched_[action.name].told = *action.answer.record;
-          break;
-        }
-        case Catalog::Action::Kind::Strange:
-        case Catalog::Action::Kind::Refused: break;
-      }
-    }
-  }
-
-  std::mt19937 random_;
-  Stand s_;
-  std::map<std::string, Fields> rows_, tiers_;
-  std::vector<Fetch> fetches_;
-  std::map<std::string, bool> pending_;
-  std::map<std::string, Watched> watched_;
-  std::map<std::string, Time> good_at_;
-  std::uint64_t last_revision_ = 0;
-};
-
-}  // namespace
-
-TEST_CASE(
-    "whatever a store does, who is known never waits, all are answered, and clients hear the last word") {
-  for (unsigned seed = 1; seed <= 40; ++seed) {
-    INFO("seed " << seed);
-    Weather(seed).run();
-  }
-}
-
-TEST_CASE("a hundred thousand known tenants fit") {
-  constexpr std::size_t kTenants = 100'000;
-  Stand s;
-  Catalog::Rules rules = s.rules();
-  rules.known_max = kTenants;
-  Catalog catalog(std::move(rules));
-  catalog.ask("first", s.now);
-  catalog.row(Catalog::Of::Tenant, "first", Fields{{"tier", "pro"}}, s.now);
-  catalog.row(Catalog::Of::Tier, "pro", Fields{}, s.now);
-  catalog.take_actions();
-  const std::size_t before = allocated();
-  for (std::size_t i = 1; i < kTenants; ++i) {
-    const std::string name = "tenant_" + std::to_string(i);
-    catalog.ask(name, s.now);
-    catalog.row(
-        Catalog::Of::Tenant, name,
-        Fields{{"tier", "pro"}, {"backend", "main"}, {"database", "db_" + name}, {"user", "u_" + name}},
-        s.now);
-    catalog.take_actions();
-  }
-  const std::size_t each = (allocated() - before) / kTenants;
-  CHECK(catalog.known() == kTenants);
-  WARN("bytes per known tenant: " << each);
-  CHECK(each < 400);
 }

@@ -71,7 +71,7 @@ TEST_CASE("a tenant with a value of its own is not sent to another tier") {
       "Close connections that are not needed, or have max_clients raised, of which the tenant has a value of "
       "its own.");
   // Another limit is that of its tier.
-  CHECK(too_many_transactions(tenant, 120ms, tiers).hint ==
+  CHECK(too_many_transactions(tenant, 20, 120ms, tiers).hint ==
         "Send fewer transactions, or larger ones, or choose a tier that allows more; starter allows 500.");
   // While the store is silent, what it has is the default tier's.
   tenant.stale = true;
@@ -90,12 +90,12 @@ TEST_CASE("a refusal names tenant, tier, limit, what is used and allowed, and th
   CHECK(too_many_clients(tenant_of(tiers, "large"), 500, tiers).hint ==
         "Close connections that are not needed.");
 
-  const Error rate = too_many_transactions(tenant_of(tiers, "starter"), 120ms, tiers);
+  const Error rate = too_many_transactions(tenant_of(tiers, "starter"), 500, 120ms, tiers);
   CHECK(std::string(rate.sqlstate) == "53400");
   CHECK(rate.message == "too many transactions of tenant \"acme\"");
   CHECK(rate.detail ==
-        "transactions_per_minute of tier starter: 500 are allowed, 500 of them at once; the next may begin "
-        "in 0.1s.");
+        "transactions_per_minute of tier starter: 500 are allowed, and 500 of the 500 that may begin at once "
+        "have begun; the next may in 0.1s.");
   CHECK(rate.hint ==
         "Send fewer transactions, or larger ones, or choose a tier that allows more; large allows any "
         "number.");

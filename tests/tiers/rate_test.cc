@@ -81,8 +81,12 @@ TEST_CASE("what was not asked for is charged, up to one burst in advance") {
   Rate rate(60, 10, kStart);
   rate.charge(4, kStart);
   CHECK(rate.left(kStart) == 6);
+  CHECK(rate.spent_tokens(kStart) == 4);
+  CHECK(rate.spent_tokens(kStart + 100ms) == 4);  // a part of a token is none yet
+  CHECK(rate.spent_tokens(kStart + 1s) == 3);
   rate.charge(1'000'000'000'000, kStart);
   CHECK(rate.left(kStart) == 0);
+  CHECK(rate.spent_tokens(kStart) == 20);
   CHECK(rate.next_at(kStart) == kStart + 11s);
   CHECK(rate.take(kStart + 11s));
 }

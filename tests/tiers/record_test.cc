@@ -98,7 +98,8 @@ TEST_CASE("what a row says lies over the tier, and the lower ceiling holds") {
   Tier tier;
   tier.pool_size = 20;
   tier.max_server_connections = 50;
-  CHECK(row->apply(tier));
+  std::vector<Lowered> lowered;
+  CHECK(row->apply(tier, lowered));
   CHECK(tier.max_server_connections == 3);
   CHECK(tier.pool_size == 3);
   CHECK(check_tier(tier));
