@@ -144,7 +144,8 @@ void ClientLogin::attach(Worker& worker) {
 void ClientLogin::on_bytes(Bytes in) {
   if (over_) return;
   if (held_.size() + in.size() > kHeldMax)
-    return refuse({sqlstate::kProtocolViolation, "too many bytes before authentication", {}, {}});
+    return refuse(LoginRefusal::Protocol,
+                  {sqlstate::kProtocolViolation, "too many bytes before authentication", {}, {}});
   held_.append(in);
   if (!waits_) pump();
 }
@@ -189,6 +190,7 @@ void ClientLogin::obey(LoginCore::Out& out) {
     case Want::Done: return finish();
     case Want::Close:
       over_ = true;
+      worker_->login_refused(record_ ? record_->limits.name : std::string(), out.refusal);
       worker_->log().info("login refused", {{"user", core_.startup().user},
                                             {"database", core_.startup().database},
                                             {"addr", stream_->peer().host},
@@ -208,7 +210,7 @@ void ClientLogin::obey(LoginCore::Out& out) {
 }
 
 void ClientLogin::name_tenant() {
-  if (const Error* closed = worker_->closed_to_new()) return refuse(*closed);
+  if (const Error* closed = worker_->closed_to_new()) return refuse(LoginRefusal::Shutdown, *closed);
   const protocol::Startup& startup = core_.startup();
   if (is_console_database(startup.database)) {
     console_ = true;
@@ -355,19 +357,20 @@ void ClientLogin::finish() {
   const conf::Config& config = snapshot.config();
   if (config.client_tls_mode == conf::TlsMode::VerifyFull && !peer_ &&
       stream_->tls_peer_name() != named_.user)
-    return refuse({sqlstate::kInvalidAuthorization,
+    return refuse(LoginRefusal::Tls,
+                  {sqlstate::kInvalidAuthorization,
                    "the client certificate's common name is not the user \"" + named_.user + "\"",
                    {},
                    "Use a certificate made for this user; client.tls_mode is verify-full."});
-  if (const Error* closed = worker_->closed_to_new()) return refuse(*closed);
+  if (const Error* closed = worker_->closed_to_new()) return refuse(LoginRefusal::Shutdown, *closed);
   if (console_) {
     if (!snapshot.is_console_user(startup.user) && !peer_)
-      return refuse({sqlstate::kInsufficientPrivilege,
-                     "user \"" + startup.user + "\" may not use the console",
-                     {},
-                     "Name the user in console.admins or console.stats."});
+      return refuse(LoginRefusal::NotAllowed, {sqlstate::kInsufficientPrivilege,
+                                               "user \"" + startup.user + "\" may not use the console",
+                                               {},
+                                               "Name the user in console.admins or console.stats."});
     over_ = true;
-    auto console = std::make_unique<ConsoleSession>(*worker_, std::move(stream_), startup.user,
+    auto console = std::make_unique<ConsoleSession>(*worker_, std::move(stream_), startup,
                                                     peer_ ? ConsoleBy::Peer : ConsoleBy::Role);
     ConsoleSession& started = *console;
     worker_->own_console(std::move(console));
@@ -380,63 +383,78 @@ void ClientLogin::finish() {
   if (record_ && record_->revision == 0) record_ = snapshot.tenant(named_.tenant);
   const Error just_changed{
       sqlstate::kCannotConnectNow, "the configuration has just changed", {}, "Connect again."};
-  if (record_ && !worker_->may_be_home(record_->name)) return refuse(just_changed);
+  if (record_ && !worker_->may_be_home(record_->name)) return refuse(LoginRefusal::Reload, just_changed);
   if (!record_) {
     if (unreachable_)
-      return refuse({sqlstate::kCannotConnectNow,
-                     "tenant " + quoted(named_.tenant) + " cannot be looked up now",
-                     {},
-                     "Try again later; the tenant store does not answer."});
+      return refuse(LoginRefusal::Store, {sqlstate::kCannotConnectNow,
+                                          "tenant " + quoted(named_.tenant) + " cannot be looked up now",
+                                          {},
+                                          "Try again later; the tenant store does not answer."});
     if (named_.tenant == startup.database)
       return refuse(
+          LoginRefusal::Name,
           {sqlstate::kInvalidCatalogName, "database \"" + startup.database + "\" does not exist", {}, {}});
     if (named_.tenant.empty())
-      return refuse({sqlstate::kInvalidAuthorization,
-                     "no tenant is named",
-                     {},
-                     "Name it as client.tenant_named_by allows."});
+      return refuse(LoginRefusal::Name, {sqlstate::kInvalidAuthorization,
+                                         "no tenant is named",
+                                         {},
+                                         "Name it as client.tenant_named_by allows."});
     return refuse(
+        LoginRefusal::Name,
         {sqlstate::kInvalidCatalogName, "tenant " + quoted(named_.tenant) + " does not exist", {}, {}});
   }
   if (startup.replication != protocol::Replication::None && !record_->limits.replication)
-    return refuse({sqlstate::kInsufficientPrivilege,
+    return refuse(LoginRefusal::NotAllowed,
+                  {sqlstate::kInsufficientPrivilege,
                    fmt::format("replication is not allowed for tenant \"{}\"", record_->name),
                    fmt::format("replication of tier {} is false.", record_->limits.name),
                    "Connect without the parameter replication, or choose a tier that allows it."});
   SettingsMap::Values wanted = wanted_settings(startup.settings);
-  if (const auto taken = take_tenant_option(wanted, snapshot.naming); !taken) return refuse(taken.error());
+  if (const auto taken = take_tenant_option(wanted, snapshot.naming); !taken)
+    return refuse(LoginRefusal::Setting, taken.error());
   const auto mode = take_pool_mode(wanted, *record_);
-  if (!mode) return refuse(mode.error());
-  if (const auto known = check_no_other_option(wanted); !known) return refuse(known.error());
+  if (!mode) return refuse(LoginRefusal::Setting, mode.error());
+  if (const auto known = check_no_other_option(wanted); !known)
+    return refuse(LoginRefusal::Setting, known.error());
   Tenant& tenant = worker_->tenant(*record_);
   record_ = tenant.record;
   std::vector<std::string> lowered;
   if (auto held = hold_to_ceilings(wanted, *record_, lowered); !held) {
     tenant.guard.note({.parameter = kAnyParameter, .route = CeilingRoute::Refused});
-    return refuse(held.error());
+    return refuse(LoginRefusal::Setting, held.error());
   }
   for (const std::string& parameter : lowered)
     tenant.guard.note({.parameter = parameter, .route = CeilingRoute::Lowered});
 #ifndef PGWEIR_PLANT_ADMIT_SUSPENDED
-  if (tenant.ended()) return refuse(tenant.why_refused());
+  if (tenant.ended()) return refuse(LoginRefusal::Ordered, tenant.why_refused());
 #endif
   if (tenant.disabled)
     return refuse(
+        LoginRefusal::Ordered,
         {sqlstate::kCannotConnectNow,
          "database \"" + record_->name + "\" is disabled",
          {},
          "An administrator has disabled it on the pooler's console; ENABLE lets clients in again."});
   const tiers::Tier& limits = record_->limits;
+#ifdef PGWEIR_PLANT_EXCEED_CLIENTS
+  if (tenant.clients > limits.max_clients) {
+#elif defined PGWEIR_PLANT_TURN_AWAY_EARLY
+  if (tenant.clients + 1 >= limits.max_clients) {
+#else
   if (tenant.clients >= limits.max_clients) {
+#endif
     if (!waits_) ++tenant.traffic.client_hits;
     if (limits.at_clients == tiers::AtCeiling::Queue && wait_for_place()) return;
-    return refuse(tiers::too_many_clients(*record_, tenant.clients, worker_->known_tiers()));
+    return refuse(LoginRefusal::Limit,
+                  tiers::too_many_clients(*record_, tenant.clients, worker_->known_tiers()));
   }
   Shared& shared = worker_->shared();
-  if (tenant.clients == 0 && !shared.claim_home(record_->name, worker_->index())) return refuse(just_changed);
+  if (tenant.clients == 0 && !shared.claim_home(record_->name, worker_->index()))
+    return refuse(LoginRefusal::Reload, just_changed);
   if (!shared.take_session(config.max_clients)) {
     if (tenant.clients == 0) shared.leave_home(record_->name);
-    return refuse({sqlstate::kTooManyConnections, "sorry, too many clients already",
+    return refuse(LoginRefusal::MaxClients,
+                  {sqlstate::kTooManyConnections, "sorry, too many clients already",
                    fmt::format("client.max allows {} connections.", config.max_clients),
                    "Close connections that are not needed, or raise client.max."});
   }
@@ -457,6 +475,9 @@ void ClientLogin::finish() {
     if (entry != snapshot.users.end()) credentials.secret = entry->second;
   }
   if (credentials.user == named_.user) credentials.client_key = core_.client_key();
+#ifdef PGWEIR_PLANT_STAY_AT_DATABASE
+  if (!tenant.groups.empty()) record_->database = tenant.groups.front()->key().database;
+#endif
   const GroupKey key{record_->backend, record_->database, credentials.user, secret_text, *tenant.startup};
   Group& group = worker_->group(tenant, key, credentials);
   group.use(credentials);
@@ -504,12 +525,12 @@ void ClientLogin::timed_out() {
   const Tenant* const tenant = waits_ && !over_ ? worker_->tenants().find(record_->name) : nullptr;
   if (tenant) {
     const Error why = tiers::too_many_clients(tenant->record, tenant->clients, worker_->known_tiers());
-    return worker_->loop().now() < deadline_at_ ? tell_waiting(why) : refuse(why);
+    return worker_->loop().now() < deadline_at_ ? tell_waiting(why) : refuse(LoginRefusal::Limit, why);
   }
   const double most_s = std::chrono::duration<double>(deadline_at_ - accepted_at_).count();
-  end({sqlstate::kQueryCanceled, "canceling authentication due to client.login_timeout",
-       fmt::format("The login was not complete after {:g}s.", most_s),
-       "Send the password sooner, or raise client.login_timeout."});
+  end(LoginRefusal::Slow, {sqlstate::kQueryCanceled, "canceling authentication due to client.login_timeout",
+                           fmt::format("The login was not complete after {:g}s.", most_s),
+                           "Send the password sooner, or raise client.login_timeout."});
 }
 
 // Drivers take notices behind AuthenticationOk, which it has had; in front of that libpq and pgjdbc do not.
@@ -521,18 +542,19 @@ void ClientLogin::tell_waiting(const Error& why) {
   worker_->loop().arm(deadline_, deadline_at_);
 }
 
-void ClientLogin::refuse(const Error& error) {
+void ClientLogin::refuse(LoginRefusal why, const Error& error) {
   LoginCore::Out out;
-  core_.refuse(error, out);
+  core_.refuse(why, error, out);
   obey(out);
 }
 
-void ClientLogin::end(const Error& why) {
+void ClientLogin::end(LoginRefusal refusal, const Error& why) {
   if (over_) {
     if (stream_) stream_->reset();
     return;
   }
-  refuse(why);
+  const bool ours = refusal == LoginRefusal::Shutdown || !core_.awaits_client();
+  refuse(ours ? refusal : LoginRefusal::Silent, why);
 }
 
 void ClientLogin::cancel() {

@@ -29,7 +29,8 @@ class ClientLogin final : public net::Handler {
   // Hand-over between workers: after detach() nothing of it belongs to the old one.
   void detach();
   void attach(Worker& worker);
-  void end(const Error& why);
+  // Silent, not `refusal`, where the client is to blame that it has come no further.
+  void end(LoginRefusal refusal, const Error& why);
   // From the worker that derived the keys of its user's plain password.
   void verified(const protocol::ScramVerifier& verifier);
   // It has waited because its tenant had too many clients, and need not any more.
@@ -57,7 +58,7 @@ class ClientLogin final : public net::Handler {
   bool wait_for_place();
   void timed_out();
   void tell_waiting(const Error& why);
-  void refuse(const Error& error);
+  void refuse(LoginRefusal why, const Error& error);
   void cancel();
 
   Worker* worker_;

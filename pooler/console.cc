@@ -40,9 +40,9 @@ std::uint32_t message_limit(char type) {
 
 bool is_console_database(Bytes name) { return name == "pgweir" || name == "pgbouncer"; }
 
-ConsoleSession::ConsoleSession(Worker& worker, std::unique_ptr<net::Stream> stream, std::string user,
-                               ConsoleBy by)
-    : state_(std::make_shared<State>(worker, std::move(stream), std::move(user), by)) {
+ConsoleSession::ConsoleSession(Worker& worker, std::unique_ptr<net::Stream> stream,
+                               const protocol::Startup& startup, ConsoleBy by)
+    : state_(std::make_shared<State>(worker, std::move(stream), startup, by)) {
   state_->stream->set_handler(*this);
 }
 
@@ -58,8 +58,11 @@ void ConsoleSession::end() {
 }
 
 const std::string& ConsoleSession::user() const { return state_->user; }
+const std::string& ConsoleSession::database() const { return state_->database_asked; }
+const std::string& ConsoleSession::application_name() const { return state_->application_name; }
 const net::Stream& ConsoleSession::stream() const { return *state_->stream; }
 Time ConsoleSession::connected_at() const { return state_->connected_at; }
+Time ConsoleSession::requested_at() const { return state_->requested_at; }
 std::uint32_t ConsoleSession::id() const { return state_->id; }
 bool ConsoleSession::cancel_key_is(Bytes key) const {
   return protocol::equal_secret(key, state_->cancel_key);
@@ -144,6 +147,7 @@ void ConsoleSession::State::pump() {
 
 void ConsoleSession::State::message(char type, Bytes body) {
   std::string out;
+  requested_at = worker.loop().now();
   if (type == 'X') {
     closing = true;
     return stream->close();

@@ -13,6 +13,7 @@
 #include "pooler/base/bytes.h"
 #include "pooler/base/time.h"
 #include "pooler/net/loop.h"
+#include "protocol/startup.h"
 
 namespace pgweir {
 
@@ -28,15 +29,19 @@ class ConsoleSession final : public net::Handler {
  public:
   static constexpr std::uint32_t kQueryMax = 64 << 10;  // bytes of one message
 
-  ConsoleSession(Worker& worker, std::unique_ptr<net::Stream> stream, std::string user, ConsoleBy by);
+  ConsoleSession(Worker& worker, std::unique_ptr<net::Stream> stream, const protocol::Startup& startup,
+                 ConsoleBy by);
   ~ConsoleSession() override;
   void start(Bytes held);  // greets; `held`: bytes that came behind the login
   void end();              // closes the connection with 57P01
 
   const std::string& user() const;
+  const std::string& database() const;          // the one of the two names that it has asked for
+  const std::string& application_name() const;  // as it has told, last by SET
   const net::Stream& stream() const;
   Time connected_at() const;
-  std::uint32_t id() const;  // apart from those of Sessions; the last byte is that of its worker
+  Time requested_at() const;  // its last message, or its login
+  std::uint32_t id() const;   // apart from those of Sessions; the last byte is that of its worker
   bool cancel_key_is(Bytes key) const;
   // Calls off the command that waits: PAUSE, SUSPEND, WAIT_CLOSE and MOVE do. A PAUSE or SUSPEND is undone,
   // and a tenant that was to be moved stays where it was, unless its record is being changed already.

@@ -30,7 +30,8 @@ constexpr Keys keyed(std::string_view column) { return {Keys::Kind::Name, column
 
 constexpr std::uint32_t kMoveSecondsMost = 3600;
 constexpr std::string_view kShow = "SHOW ";
-constexpr std::string_view kSetSetting = "SET key = value";  // never found by its words
+// Never found by their words.
+constexpr std::string_view kSetSetting = "SET key = value", kShowSetting = "SHOW setting";
 
 constexpr Command table(std::string_view words, Table table, std::string_view help, Keys keys = {}) {
   return {words, Action::ShowTable, kNone, "SHOW", kStats, help, keys, table};
@@ -141,6 +142,8 @@ constexpr std::array kCommands{
     Command{kSetSetting, Action::SetSetting, kNone, "SET", kAdmin,
             "change a setting that a reload can change, in memory: until RELOAD or the next start"},
     Command{"SET", Action::Set, kNone, "SET", kStats, ""},
+    Command{kShowSetting, Action::ShowSetting, kNone, "SHOW", kStats,
+            "what a driver asks for of its session: client_encoding, DateStyle, TimeZone and their like"},
     Command{"BEGIN", Action::Begin, kNone, "BEGIN", kStats, ""},
     Command{"BEGIN TRANSACTION", Action::Begin, kNone, "BEGIN", kStats, ""},
     Command{"START TRANSACTION", Action::Begin, kNone, "START TRANSACTION", kStats, ""},
@@ -153,21 +156,31 @@ constexpr std::array kCommands{
     Command{"SELECT VERSION ( )", Action::SelectVersion, kNone, "SELECT 1", kStats, ""},
 };
 
-// What drivers set on every connection. It has no meaning here and does no harm.
-constexpr std::array<std::string_view, 14> kSessionSettings{"APPLICATION_NAME",
-                                                            "BYTEA_OUTPUT",
-                                                            "CLIENT_ENCODING",
-                                                            "CLIENT_MIN_MESSAGES",
-                                                            "DATESTYLE",
-                                                            "EXTRA_FLOAT_DIGITS",
-                                                            "IDLE_IN_TRANSACTION_SESSION_TIMEOUT",
-                                                            "INTERVALSTYLE",
-                                                            "LOCK_TIMEOUT",
-                                                            "NAMES",
-                                                            "SEARCH_PATH",
-                                                            "STANDARD_CONFORMING_STRINGS",
-                                                            "STATEMENT_TIMEOUT",
-                                                            "TIMEZONE"};
+// What drivers set on every connection, and ask for. It has no meaning here and does no harm: nothing changes
+// but the name, which SHOW CLIENTS has.
+struct SessionSetting {
+  std::string_view name;
+  const char* value;
+};
+constexpr std::array kSessionSettings{
+    SessionSetting{kApplicationName, ""},
+    SessionSetting{"bytea_output", "hex"},
+    SessionSetting{"client_encoding", "UTF8"},
+    SessionSetting{"client_min_messages", "notice"},
+    SessionSetting{"datestyle", "ISO"},
+    SessionSetting{"default_transaction_deferrable", "off"},
+    SessionSetting{"default_transaction_isolation", "read committed"},
+    SessionSetting{"default_transaction_read_only", "off"},
+    SessionSetting{"extra_float_digits", "1"},
+    SessionSetting{"idle_in_transaction_session_timeout", "0"},
+    SessionSetting{"intervalstyle", "postgres"},
+    SessionSetting{"lock_timeout", "0"},
+    SessionSetting{"search_path", ""},
+    SessionSetting{"standard_conforming_strings", "on"},
+    SessionSetting{"statement_timeout", "0"},
+    SessionSetting{"timezone", "UTC"},
+    SessionSetting{"transaction_isolation", "read committed"},
+};
 
 constexpr std::size_t kStatementsMax = 100;
 constexpr std::size_t kColumnsMax = 100;  // that one SHOW selects
@@ -225,6 +238,19 @@ class Lexer {
     rest_.remove_prefix(size);
     return token;
   }
+  // Of the comment in front, and all that stand in it; 0: it does not end.
+  std::size_t comment_size() const {
+    std::size_t depth = 0, at = 0;
+    do {
+      at = rest_.find_first_of("/*", at);
+      if (at == std::string_view::npos) return 0;
+      const std::string_view two = rest_.substr(at, 2);
+      if (two == "/*") ++depth;
+      if (two == "*/") --depth;
+      at += two == "/*" || two == "*/" ? 2 : 1;
+    } while (depth > 0);
+    return at;
+  }
   Expected<void> skip_blanks() {
     for (;;) {
       if (!rest_.empty() && is_space(rest_[0])) {
@@ -232,9 +258,9 @@ class Lexer {
       } else if (starts_comment(0)) {
         rest_.remove_prefix(std::min(rest_.find('\n'), rest_.size()));
       } else if (rest_.starts_with("/*")) {
-        const std::size_t end = rest_.find("*/", 2);
-        if (end == std::string_view::npos) return syntax_error("unterminated /* comment");
-        rest_.remove_prefix(end + 2);
+        const std::size_t size = comment_size();
+        if (size == 0) return syntax_error("unterminated /* comment");
+        rest_.remove_prefix(size);
       } else {
         return {};
       }
@@ -318,19 +344,43 @@ const Command* find(std::string_view words) {
   return place == kCommands.end() ? nullptr : &*place;
 }
 
+const SessionSetting* session_setting(std::string_view name) {
+  const auto place = std::find_if(kSessionSettings.begin(), kSessionSettings.end(),
+                                  [&](const SessionSetting& setting) { return setting.name == name; });
+  return place == kSessionSettings.end() ? nullptr : &*place;
+}
+
+// SHOW name, SHOW TIME ZONE, SHOW TRANSACTION ISOLATION LEVEL.
+const SessionSetting* shown_setting(Tokens tokens) {
+  const std::string words = in_words(tokens);
+  if (words == "SHOW TIME ZONE") return session_setting("timezone");
+  if (words == "SHOW TRANSACTION ISOLATION LEVEL") return session_setting("transaction_isolation");
+  const bool shows = tokens.size() == 2 && upper(tokens[0].text) == "SHOW" && is_name(tokens[1]);
+  return shows ? session_setting(lower(tokens[1].text)) : nullptr;
+}
+
+bool is_assignment(Tokens behind_name) {
+  return behind_name.size() > 1 && (behind_name[0].text == "=" || upper(behind_name[0].text) == "TO");
+}
+
 // SET [SESSION | LOCAL] name {= | TO} value, SET TIME ZONE value, SET SESSION CHARACTERISTICS ... of drivers;
 // and SET key {= | TO} value of administrators.
 Expected<Request> parse_set(Tokens tokens) {
   Tokens rest = tokens.subspan(1);
-  std::string name = rest.empty() ? "" : upper(rest[0].text);
-  if ((name == "SESSION" || name == "LOCAL") && rest.size() > 1) name = upper(rest[1].text);
-  const bool harmless =
-      std::find(kSessionSettings.begin(), kSessionSettings.end(), name) != kSessionSettings.end() ||
-      name == "TIME" || name == "CHARACTERISTICS" || name == "TRANSACTION";
-  if (harmless) return Request{.command = find("SET")};
-  if (name.empty()) return unknown(tokens);
-  const bool assigns = rest.size() > 1 && (rest[1].text == "=" || upper(rest[1].text) == "TO");
-  if (!assigns || rest.size() != 3 || rest[2].kind == Token::Kind::Symbol)
+  if (rest.empty()) return unknown(tokens);
+  const std::string first = upper(rest[0].text);
+  const Tokens session = rest.subspan(rest.size() > 1 && (first == "SESSION" || first == "LOCAL") ? 1 : 0);
+  const std::string name = lower(session[0].text);
+  const Tokens behind = session.subspan(1);
+  if (session_setting(name)) {
+    if (!is_assignment(behind)) return syntax_error(fmt::format("SET {} takes '=' and a value", name));
+    if (name != kApplicationName) return Request{.command = find("SET")};
+    return Request{.command = find("SET"), .argument = name, .value = behind[1].text};
+  }
+  const bool phrase = name == "names" || name == "time" || name == "characteristics" || name == "transaction";
+  const std::size_t least = name == "time" ? 2 : 1;  // TIME ZONE, and then its value
+  if (phrase && behind.size() >= least) return Request{.command = find("SET")};
+  if (!is_assignment(rest.subspan(1)) || rest.size() != 3 || rest[2].kind == Token::Kind::Symbol)
     return syntax_error("SET takes the key of a setting, '=' and one value",
                         "A value with unusual letters stands in single quotes: SET http.allow = "
                         "'10.0.0.0/8, ::1'. SHOW CONFIG has the keys.");
@@ -546,6 +596,9 @@ Expected<Request> parse_show(const Command& command, Tokens rest) {
 }
 
 Expected<Request> parse_one(Tokens tokens) {
+  if (const SessionSetting* setting = shown_setting(tokens))
+    return Request{
+        .command = find(kShowSetting), .argument = std::string(setting->name), .value = setting->value};
   if (const auto [command, size] = find_in_front(tokens); command) {
     if (command->words.starts_with(kShow)) return parse_show(*command, tokens.subspan(size));
     if (command->argument != Argument::None) return parse_arguments(*command, tokens.subspan(size));

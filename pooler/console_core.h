@@ -50,6 +50,7 @@ enum class Action : std::uint8_t {
   ShowLimit,
   ShowPeerPools,
   ShowPeers,
+  ShowSetting,  // of the session, as drivers ask for it: `argument` and, where it never changes, `value`
   ShowState,
   ShowTable,  // Command::table
   ShowVersion,
@@ -131,6 +132,8 @@ struct Command {
   Keys keys{};               // of a SHOW
   Table table{};             // of Action::ShowTable
 };
+
+inline constexpr std::string_view kApplicationName = "application_name";
 
 std::span<const Command> commands();
 inline bool may(Role role, const Command& command) { return role != Role::None && role >= command.least; }

@@ -70,6 +70,12 @@ bool of_one_tenant(console::Argument argument) {
 
 }  // namespace
 
+std::string ConsoleSession::State::told_name(const protocol::Startup& startup) {
+  for (const auto& [name, value] : startup.settings)
+    if (tiers::parameter_name(name) == console::kApplicationName) return value;
+  return {};
+}
+
 std::string ConsoleSession::State::version() { return fmt::format("{}/pgweir-{}", kCompatible, kVersion); }
 
 void ConsoleSession::State::run(const Request& request) {
@@ -103,7 +109,9 @@ void ConsoleSession::State::run(const Request& request) {
   std::string out;
   switch (command.action) {
     case Action::ShowConfig: {
-      std::vector<conf::Shown> rows = conf::show(worker.snapshot().loaded);
+      std::vector<conf::Shown> rows =
+          conf::show(worker.snapshot().loaded,
+                     role() == console::Role::Admin ? conf::Reader::Admin : conf::Reader::Stats);
       const std::vector<conf::Shown> theirs = conf::show_pgbouncer(worker.snapshot().config());
       rows.insert(rows.end(), theirs.begin(), theirs.end());
       console::put_config(out, rows);
@@ -123,6 +131,12 @@ void ConsoleSession::State::run(const Request& request) {
       const console::KeyValue rows[] = {
           {"active", said(!paused && !suspended)}, {"paused", said(paused)}, {"suspended", said(suspended)}};
       console::put_state(out, rows);
+      break;
+    }
+    case Action::ShowSetting: {
+      const bool name = request.argument == console::kApplicationName;
+      console::put_value(out, request.argument.c_str(), protocol::kTextOid,
+                         name ? application_name : request.value);
       break;
     }
     case Action::ShowTable: return gather(request);
@@ -158,7 +172,9 @@ void ConsoleSession::State::run(const Request& request) {
     case Action::Shutdown: return shut_down(App::Wait::Transactions);
     case Action::ShutdownWaitClients: return shut_down(App::Wait::Clients);
     case Action::ShutdownWaitServers: return shut_down(App::Wait::Servers);
-    case Action::Set: return done();
+    case Action::Set:
+      if (request.argument == console::kApplicationName) application_name = request.value;
+      return done();
     case Action::Begin: tx_status = 'T'; return done();
     case Action::End: tx_status = 'I'; return done();
     case Action::Deallocate: portals.deallocate_all(); return done();
@@ -427,25 +443,25 @@ void ConsoleSession::State::disable_or_enable(const Request& request) {
 
 namespace {
 // Of one tenant, or of all tiers. Any thread.
-std::vector<console::CeilingRow> ceiling_rows(const Snapshot& snapshot,
+std::vector<console::CeilingRow> ceiling_rows(const Snapshot& snapshot, const tiers::Directory& tiers,
                                               const std::optional<tiers::Tenant>& record,
+                                              console::Words words,
                                               std::map<std::string, CeilingTally>& counted) {
   using console::SideRole;
   std::vector<console::CeilingRow> rows;
-  const auto& tiers = snapshot.directory.tiers();
   if (record) {
-    const auto base = tiers.find(record->limits.name);
     const BackendView* const backend = snapshot.backend(record->backend);
     const bool ends = backend && SideConnection::possible(*backend);
-    console::add_ceilings(rows,
-                          {record->limits, base == tiers.end() ? record->limits : base->second, record->name,
-                           ends ? SideRole::Set : SideRole::Missing},
-                          counted[record->limits.name]);
+    console::add_ceilings(
+        rows,
+        {record->limits, record->overrides, record->name, ends ? SideRole::Set : SideRole::Missing, words},
+        counted[record->limits.name]);
   } else {
     const bool ends =
         std::all_of(snapshot.backends.begin(), snapshot.backends.end(), SideConnection::possible);
-    for (const auto& [name, tier] : tiers)
-      console::add_ceilings(rows, {tier, tier, {}, ends ? SideRole::Set : SideRole::Missing}, counted[name]);
+    for (const auto& [name, tier] : tiers.tiers())
+      console::add_ceilings(rows, {tier, {}, {}, ends ? SideRole::Set : SideRole::Missing, words},
+                            counted[name]);
   }
   return rows;
 }
@@ -469,9 +485,13 @@ void ConsoleSession::State::show_ceilings(const std::optional<tiers::Tenant>& re
       if_here([counted, record](State& state) {
         const Request& request = state.requests.front();
         auto text = std::make_shared<std::string>();
+        const auto words =
+            state.role() == console::Role::Admin ? console::Words::Shown : console::Words::Hidden;
         state.worker.loop().offload(
-            [text, counted, record, snapshot = state.worker.snapshot_ref(), page = request.page] {
-              console::put_ceilings(*text, ceiling_rows(*snapshot, record, counted->tiers), page);
+            [text, counted, record, words, snapshot = state.worker.snapshot_ref(),
+             tiers = state.worker.known_tiers_ref(), page = request.page] {
+              console::put_ceilings(*text, ceiling_rows(*snapshot, *tiers, record, words, counted->tiers),
+                                    page);
             },
             state.if_here([text](State& here) { here.show(std::move(*text)); }));
       }));

@@ -7,12 +7,14 @@
 #include <iterator>
 #include <map>
 #include <memory>
+#include <optional>
 #include <tuple>
 #include <utility>
 
 #include "pooler/console.h"
 #include "pooler/console_statements.h"
 #include "pooler/net/address.h"
+#include "pooler/tier_control.h"
 #include "pooler/walk.h"
 #include "pooler/worker.h"
 
@@ -354,10 +356,12 @@ class Collection : public std::enable_shared_from_this<Collection> {
   void add_console(const ConsoleSession& console, Time now) {
     ConnectionRow& row = part_->connections.emplace_back();
     row.user = console.user();
-    row.database = "pgweir";
+    row.database = console.database();
+    row.application_name = console.application_name();
     row.state = "active";
     put_addresses(row, console.stream());
-    row.connected = row.requested = now - console.connected_at();
+    row.connected = now - console.connected_at();
+    row.requested = now - console.requested_at();
     row.id = console.id();
   }
   void add_server(const Group& group, const Server& server, Time now) {
@@ -429,9 +433,15 @@ void unite(std::vector<PoolRow>& pools) {
   pools.resize(size);
 }
 
+bool by_name(const DatabaseRow& a, const DatabaseRow& b) { return a.name < b.name; }
+
+void put_state(DatabaseRow& row, const tiers::Tenant& record) {
+  row.state = name(record.state);
+  row.suspended_reason = record.state == tiers::TenantState::Active ? "" : record.reason;
+}
+
 // Tenants that are configured and have not been used yet have no home that knows them. `databases` is sorted.
 void add_unused_tenants(const Snapshot& snapshot, bool paused, std::vector<DatabaseRow>& databases) {
-  const auto by_name = [](const DatabaseRow& a, const DatabaseRow& b) { return a.name < b.name; };
   const auto known = static_cast<std::ptrdiff_t>(databases.size());
   for (const auto& [name, record] : snapshot.directory.tenants()) {
     DatabaseRow row = database_row(snapshot, record);
@@ -442,7 +452,30 @@ void add_unused_tenants(const Snapshot& snapshot, bool paused, std::vector<Datab
   std::inplace_merge(databases.begin(), databases.begin() + known, databases.end(), by_name);
 }
 
-Report unite(std::vector<std::shared_ptr<Part>>& parts, const Snapshot& snapshot, bool paused) {
+// What the tenant store says of tenants without clients, for no worker is told of their changes. Both lists
+// are sorted.
+void add_suspensions(const Snapshot& snapshot, std::vector<DatabaseRow>& suspensions,
+                     std::vector<DatabaseRow>& databases) {
+  for (DatabaseRow& row : databases) {
+    if (row.clients > 0) continue;
+    const auto listed = std::lower_bound(suspensions.begin(), suspensions.end(), row, by_name);
+    if (listed != suspensions.end() && listed->name == row.name) {
+      row.state = listed->state;
+      row.suspended_reason = listed->suspended_reason;
+    } else {
+      put_state(row, snapshot.tenant(row.name).value_or(tiers::Tenant{}));
+    }
+  }
+  const auto known = static_cast<std::ptrdiff_t>(databases.size());
+  for (DatabaseRow& row : suspensions)
+    if (!std::binary_search(databases.begin(), databases.begin() + known, row, by_name))
+      databases.push_back(std::move(row));
+  std::inplace_merge(databases.begin(), databases.begin() + known, databases.end(), by_name);
+}
+
+// `suspensions`: nothing where no tenant store was asked.
+Report unite(std::vector<std::shared_ptr<Part>>& parts, std::optional<std::vector<DatabaseRow>>& suspensions,
+             const Snapshot& snapshot, bool paused) {
   Report report;
   Traffic forgotten;
   PinBook::Totals forgotten_pins;
@@ -469,6 +502,7 @@ Report unite(std::vector<std::shared_ptr<Part>>& parts, const Snapshot& snapshot
   unite(report.pools);
   sort(report.databases, [](const DatabaseRow& row) { return std::tie(row.name); });
   add_unused_tenants(snapshot, paused, report.databases);
+  if (suspensions) add_suspensions(snapshot, *suspensions, report.databases);
   sort(report.stats, [](const StatsRow& row) { return std::tie(row.database); });
   sort(report.pins, [](const PinRow& row) { return std::tie(row.database); });
   sort(report.connections, [](const ConnectionRow& row) { return std::tie(row.database, row.id); });
@@ -503,6 +537,7 @@ DatabaseRow database_row(const Snapshot& snapshot, const tiers::Tenant& record) 
   row.pool_mode = record.limits.pool_mode;
   row.tier = record.limits.name;
   row.backend = record.backend;
+  put_state(row, record);
   row.server_lifetime_s = static_cast<std::uint64_t>(snapshot.config().server_lifetime.count() / 1000);
   return row;
 }
@@ -544,35 +579,60 @@ std::vector<BreakerRow> breakers(Worker& asking) {
   return rows;
 }
 
+namespace {
+
+// Touched by one thread at a time.
+struct Gathering {
+  std::vector<std::shared_ptr<Part>> parts;
+  std::optional<std::vector<DatabaseRow>> suspensions;
+  std::function<std::string(const Report&)> write;
+  std::function<void(std::string)> done;
+  std::string text;
+};
+
+// Of the tenant store, some at a time; `then` on the asking worker's loop.
+void gather_suspensions(Worker& asking, std::shared_ptr<Gathering> all, std::function<void()> then) {
+  constexpr std::size_t kAtOnce = 500;
+  if (!all->suspensions) all->suspensions.emplace();
+  std::string after = all->suspensions->empty() ? "" : all->suspensions->back().name;
+  asking.shared().tiers->suspensions(
+      asking.loop(), std::move(after), kAtOnce,
+      [&asking, all, then = std::move(then)](const std::vector<tiers::Tenant>& found) {
+        for (const tiers::Tenant& record : found)
+          all->suspensions->push_back(database_row(asking.snapshot(), record));
+        if (found.size() < kAtOnce) return then();
+        gather_suspensions(asking, all, then);
+      });
+}
+
+}  // namespace
+
 void gather(Worker& asking, Table table, const Page& page, std::function<std::string(const Report&)> write,
             std::function<void(std::string)> done) {
-  struct Gathering {
-    std::vector<std::shared_ptr<Part>> parts;
-    std::function<std::string(const Report&)> write;
-    std::function<void(std::string)> done;
-    std::string text;
-  };
-  // Touched by one thread at a time.
-  auto all = std::make_shared<Gathering>(Gathering{{}, std::move(write), std::move(done), {}});
+  auto all = std::make_shared<Gathering>(Gathering{{}, {}, std::move(write), std::move(done), {}});
   const auto united = [&asking, all] {
     asking.loop().offload(
         [all, snapshot = asking.snapshot_ref(), paused = asking.all_paused()] {
-          all->text = all->write(unite(all->parts, *snapshot, paused));
+          all->text = all->write(unite(all->parts, all->suspensions, *snapshot, paused));
         },
         [all] { all->done(std::move(all->text)); });
   };
-  for (Worker* worker : asking.shared().workers)
-    worker->loop().post([worker, &asking, table, page, all, united] {
-      const auto done_here = [&asking, all, united](std::shared_ptr<Part> part) {
-        asking.loop().post([&asking, all, united, part = std::move(part)]() mutable {
-          all->parts.push_back(std::move(part));
-          if (all->parts.size() == asking.shared().workers.size()) united();
-        });
-      };
-      Needs needed = needs(table);
-      needed.backends = needed.backends && worker == &asking;
-      std::make_shared<Collection>(*worker, needed, page, done_here)->step();
-    });
+  const auto ask_workers = [&asking, table, page, all, united] {
+    for (Worker* worker : asking.shared().workers)
+      worker->loop().post([worker, &asking, table, page, all, united] {
+        const auto done_here = [&asking, all, united](std::shared_ptr<Part> part) {
+          asking.loop().post([&asking, all, united, part = std::move(part)]() mutable {
+            all->parts.push_back(std::move(part));
+            if (all->parts.size() == asking.shared().workers.size()) united();
+          });
+        };
+        Needs needed = needs(table);
+        needed.backends = needed.backends && worker == &asking;
+        std::make_shared<Collection>(*worker, needed, page, done_here)->step();
+      });
+  };
+  if (table != Table::Tenants || !asking.shared().tiers) return ask_workers();
+  gather_suspensions(asking, std::move(all), ask_workers);
 }
 
 }  // namespace pgweir::console

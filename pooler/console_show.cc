@@ -190,20 +190,23 @@ void add_ceilings(std::vector<CeilingRow>& rows, const CeilingsOf& of, const Cei
       of.tenant.empty() ? *tier.ceilings : tiers::for_tenant(*tier.ceilings, of.tenant, tier.name);
   using Values = tiers::Ceilings::Values;
   struct Kind {
+    tiers::CeilingKind kind;
     const char* name;
     Values tiers::Ceilings::*values;
-    bool held;
+    bool held, hidden;
   };
-  constexpr Kind kKinds[] = {{"ceiling", &tiers::Ceilings::limits, true},
-                             {"injected", &tiers::Ceilings::injected, true},
-                             {"default", &tiers::Ceilings::defaults, false}};
-  for (const Kind& kind : kKinds) {
-    const Values& plain = (*of.base.ceilings).*kind.values;
-    for (const auto& [parameter, value] : (*tier.ceilings).*kind.values) {
-      const std::string& shown = (own.*kind.values).find(parameter)->second;
-      CeilingRow& row = rows.emplace_back(CeilingRow{tier.name, parameter, kind.name, shown});
-      const auto same = plain.find(parameter);
-      row.source = same != plain.end() && same->second == value ? "tier" : "tenant";
+  using tiers::CeilingKind;
+  const bool hides = of.words == Words::Hidden;
+  const Kind kinds[] = {{CeilingKind::Limit, "ceiling", &tiers::Ceilings::limits, true, false},
+                        {CeilingKind::Injected, "injected", &tiers::Ceilings::injected, true, hides},
+                        {CeilingKind::Default, "default", &tiers::Ceilings::defaults, false, hides}};
+  for (const Kind& kind : kinds) {
+    for (const auto& [parameter, value] : own.*kind.values) {
+      CeilingRow& row = rows.emplace_back(
+          CeilingRow{tier.name, parameter, kind.name, kind.hidden ? std::string(conf::kMask) : value});
+      const bool overridden = std::binary_search(of.overrides.begin(), of.overrides.end(),
+                                                 tiers::field_of({kind.kind, parameter}));
+      row.source = overridden ? "tenant" : "tier";
       if (!kind.held) continue;
       row.firmness = firmness_of(tier, parameter, of.side_role);
       if (const auto counted = tally.find(parameter); counted != tally.end()) row.count(counted->second);
@@ -279,6 +282,7 @@ std::string shape(const Request& request) {
     case Action::ShowLimit: put_limits(out, {}); break;
     case Action::ShowPeerPools: put_peer_pools(out); break;
     case Action::ShowPeers: put_peers(out); break;
+    case Action::ShowSetting: put_value(out, request.argument.c_str(), protocol::kTextOid, ""); break;
     case Action::ShowState: put_state(out, {}); break;
     case Action::ShowVersion: put_value(out, "version", protocol::kTextOid, ""); break;
     case Action::SelectOne: put_value(out, "?column?", protocol::kInt4Oid, "1"); break;

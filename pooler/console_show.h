@@ -25,11 +25,14 @@ std::vector<TierRow> tier_rows(const Report& report, std::span<const tiers::Tier
 
 // Whether processes of Postgres can be ended there, so that a clock holds whatever runs.
 enum class SideRole : std::uint8_t { Missing, Set };
+// Injected values and defaults are words that somebody has chosen, and may be secrets.
+enum class Words : std::uint8_t { Shown, Hidden };
 struct CeilingsOf {
   const tiers::Tier& tier;
-  const tiers::Tier& base;  // the tier as it is without the tenant's own values
-  std::string_view tenant;  // empty: of the tier alone
+  std::span<const std::string> overrides;  // tiers::Tenant::overrides
+  std::string_view tenant;                 // empty: of the tier alone
   SideRole side_role;
+  Words words;
 };
 // `tally`: what is known of it.
 void add_ceilings(std::vector<CeilingRow>& rows, const CeilingsOf& of, const CeilingTally& tally);

@@ -22,12 +22,15 @@ namespace pgweir {
 struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::State> {
   static constexpr std::uint32_t kConsoleIds = 1u << 30;  // sessions have ids below it
 
-  State(Worker& w, std::unique_ptr<net::Stream> c, std::string u, ConsoleBy b)
+  State(Worker& w, std::unique_ptr<net::Stream> c, const protocol::Startup& startup, ConsoleBy b)
       : worker(w),
         stream(std::move(c)),
-        user(std::move(u)),
+        user(startup.user),
+        database_asked(startup.database),
+        application_name(told_name(startup)),
         by(b),
         connected_at(w.loop().now()),
+        requested_at(connected_at),
         id(kConsoleIds | static_cast<std::uint32_t>(w.rng().below(kConsoleIds >> 8)) << 8 | w.index()),
         pause_timer(this, [](void* self) { static_cast<State*>(self)->look_again(); }) {}
 
@@ -87,6 +90,7 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
   void close(const Error& error);
   console::Role role() const;
   static std::string version();
+  static std::string told_name(const protocol::Startup& startup);
 
   // Runs `then` here, on the console's thread, unless the console is gone by then.
   template <class Then>
@@ -101,9 +105,9 @@ struct ConsoleSession::State : std::enable_shared_from_this<ConsoleSession::Stat
 
   Worker& worker;
   std::unique_ptr<net::Stream> stream;
-  std::string user;
+  std::string user, database_asked, application_name;
   ConsoleBy by;
-  Time connected_at;
+  Time connected_at, requested_at;
   std::uint32_t id;
   std::string cancel_key;
   net::Timer pause_timer;

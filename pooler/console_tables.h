@@ -78,6 +78,7 @@ struct DatabaseRow {
   bool paused = false, disabled = false;
   tiers::PoolMode pool_mode = tiers::PoolMode::Transaction;
   std::string tier, backend;  // of SHOW TENANTS
+  std::string state, suspended_reason;
 };
 
 struct UserRow {

@@ -71,6 +71,8 @@ constexpr std::array kTenants{
     TenantFigure{"pool_size", kI, &DatabaseRow::pool_size},
     TenantFigure{"max_servers", kI, &DatabaseRow::max_connections},
     TenantFigure{"paused", kI, &DatabaseRow::paused},
+    TenantFigure{"state", kS, &DatabaseRow::state},
+    TenantFigure{"suspended_reason", kS, &DatabaseRow::suspended_reason},
 };
 
 using CeilingFigure = Figure<CeilingRow>;

@@ -11,6 +11,7 @@ namespace pgweir::console {
 namespace {
 
 std::string told_value(const Request& request) {
+  if (request.command->action == Action::Set || request.command->action == Action::ShowSetting) return {};
   if (request.command->action == Action::SetSetting)
     return "= " + conf::shown_value(request.argument, request.value);
   const bool hidden =

@@ -58,16 +58,12 @@ constexpr std::array kUsage{
          &number_of<&Traffic::pin_hits>},
     Used{"peak_clients", kI, &StatsRow::peak_clients},
     Used{"peak_servers", kI, &StatsRow::peak_servers},
-};
-
-// No SHOW has a column for them.
-constexpr std::array kMoreHits{
-    Used{nullptr, 0, &total_of<&Traffic::waiting_hits>, limit_hits(Limit::Waiting),
+    Used{"waiting_limit_hits", kN, &total_of<&Traffic::waiting_hits>, limit_hits(Limit::Waiting),
          &number_of<&Traffic::waiting_hits>},
-    Used{nullptr, 0, &total_of<&Traffic::statement_hits>, limit_hits(Limit::Statements),
+    Used{"statement_limit_hits", kN, &total_of<&Traffic::statement_hits>, limit_hits(Limit::Statements),
          &number_of<&Traffic::statement_hits>},
-    Used{nullptr, 0, &total_of<&Traffic::statement_byte_hits>, limit_hits(Limit::StatementBytes),
-         &number_of<&Traffic::statement_byte_hits>},
+    Used{"statement_byte_limit_hits", kN, &total_of<&Traffic::statement_byte_hits>,
+         limit_hits(Limit::StatementBytes), &number_of<&Traffic::statement_byte_hits>},
 };
 
 // One quantity gives a total_ and an avg_ column of SHOW STATS, and its columns and rows under other names
@@ -224,8 +220,8 @@ std::vector<Sampled> samples(const Traffic& total) {
     all.push_back({&quantity.metric, static_cast<double>(total.*quantity.sum) * quantity.metric.unit});
   all.push_back({&kErrors, static_cast<double>(total.errors)});
   const StatsRow row{{}, total};
-  for (const auto& more : {sample_table(kUsage, row), sample_table(kMoreHits, row)})
-    all.insert(all.end(), more.begin(), more.end());
+  const auto used = sample_table(kUsage, row);
+  all.insert(all.end(), used.begin(), used.end());
   return all;
 }
 

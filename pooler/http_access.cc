@@ -14,6 +14,16 @@ namespace {
 
 constexpr std::size_t kLoginBytes = 4096;  // of name and password
 
+// Headers of proxies, load balancers, content networks and tunnels, in lower case: by their beginnings, and
+// whole.
+constexpr std::array<std::string_view, 10> kFamilies{"x-forwarded", "x-original-", "x-envoy-", "x-amz",
+                                                     "x-azure-",    "x-railway-",  "x-proxy",  "cf-",
+                                                     "fastly-",     "fly-"};
+constexpr std::array<std::string_view, 13> kOfProxies{
+    "forwarded",   "via",           "x-real-ip",      "x-client-ip", "x-cluster-client-ip",
+    "x-remote-ip", "x-remote-addr", "true-client-ip", "client-ip",   "proxy-connection",
+    "cdn-loop",    "x-varnish",     "x-request-start"};
+
 // What stands behind the scheme, if the header has this one.
 std::optional<std::string_view> credentials(std::string_view header, std::string_view scheme) {
   if (header.size() <= scheme.size() || header[scheme.size()] != ' ') return std::nullopt;
@@ -59,6 +69,15 @@ std::variant<Access, Login> access(const Request& request, const Snapshot& snaps
   if (auto login = login_of(request.authorization)) return std::move(*login);
   if (request.authorization.empty()) return Access::Unproven;
   return bearer ? Access::WrongToken : Access::Unreadable;
+}
+
+bool is_of_proxy(std::string_view header) {
+  std::string name(header);
+  for (char& c : name)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c | 0x20);
+  return std::any_of(kFamilies.begin(), kFamilies.end(),
+                     [&](std::string_view front) { return name.starts_with(front); }) ||
+         std::find(kOfProxies.begin(), kOfProxies.end(), name) != kOfProxies.end();
 }
 
 std::string address_text(const HostAddress& host) {

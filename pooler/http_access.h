@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 
 #include "pooler/http_routes.h"
@@ -24,6 +25,10 @@ enum class Access : std::uint8_t { Allowed, Unproven, WrongToken, Unreadable };
 
 // A Login has to be checked, which is slow.
 std::variant<Access, Login> access(const Request& request, const Snapshot& snapshot);
+
+// Whether a header by this name is one that proxies, load balancers and the like add. One that adds none
+// cannot be told from a program on its host.
+bool is_of_proxy(std::string_view header);
 
 // 192.0.2.1, 2001:db8::1
 std::string address_text(const HostAddress& host);

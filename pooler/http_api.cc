@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::size_t kNameBytes = 1024;  // of a cursor: three names
 
-enum class Takes : std::uint8_t { Nothing, Page, PageAndPattern };
+enum class Takes : std::uint8_t { Nothing, Limit, Page, PageAndPattern };
 struct Row {
   std::string_view path;  // behind /api/v1/
   Resource resource;
@@ -30,6 +30,7 @@ constexpr std::array kRows{Row{"backends", Resource::Backends},
                            Row{"tenants", Resource::Tenants, Takes::PageAndPattern},
                            Row{"tiers", Resource::Tiers},
                            Row{"version", Resource::Version},
+                           Row{"waiters", Resource::Waiters, Takes::Limit},
                            Row{"workers", Resource::Workers}};
 constexpr std::string_view kBase = "/api/v1/";
 // Behind these stands the name of a tenant, whatever is in it.
@@ -40,7 +41,8 @@ struct Named {
 constexpr std::array kNamed{Named{"tenants/", Resource::Tenant}, Named{"limits/", Resource::Limits}};
 
 bool takes(Takes what, std::string_view parameter) {
-  if (parameter == "limit" || parameter == "cursor") return what != Takes::Nothing;
+  if (parameter == "limit") return what != Takes::Nothing;
+  if (parameter == "cursor") return what == Takes::Page || what == Takes::PageAndPattern;
   return parameter == "like" && what == Takes::PageAndPattern;
 }
 

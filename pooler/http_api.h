@@ -23,6 +23,7 @@ enum class Resource : std::uint8_t {
   Tenants,
   Tiers,
   Version,
+  Waiters,
   Workers
 };
 

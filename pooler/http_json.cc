@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
+#include <string_view>
 #include <utility>
 
 #include "pooler/base/check.h"
@@ -76,6 +77,30 @@ Response breakers(const Call& call, const console::Report& report) {
       [](const console::BreakerRow& row) { return object(console::cells(row)); });
 }
 
+// Whoever has waited longest comes first. No pages: who is next has changed by then.
+Response waiters(const Call& call, const console::Report& report) {
+  std::vector<const console::ConnectionRow*> rows;
+  for (const console::ConnectionRow& row : report.connections)
+    if (row.state == std::string_view("waiting")) rows.push_back(&row);
+  const std::size_t shown = std::min<std::size_t>(call.limit, rows.size());
+  std::partial_sort(
+      rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(shown), rows.end(),
+      [](const auto* a, const auto* b) { return a->wait != b->wait ? a->wait > b->wait : a->id < b->id; });
+  Json found = Json::array();
+  for (std::size_t i = 0; i < shown; ++i) {
+    const console::ConnectionRow& row = *rows[i];
+    found.push_back({{"id", row.id},
+                     {"tenant", row.database},
+                     {"user", row.user},
+                     {"addr", row.addr},
+                     {"port", row.port},
+                     {"application_name", row.application_name},
+                     {"wait_us", row.wait.count()}});
+  }
+  return {
+      .status = 200, .body = text({{"waiters", std::move(found)}, {"total", rows.size()}}), .type = kJson};
+}
+
 Response tenant(const Call& call, const console::Report& report) {
   const auto place = std::find_if(report.databases.begin(), report.databases.end(),
                                   [&](const auto& row) { return row.name == call.name; });
@@ -123,7 +148,10 @@ Json overview_tiers(const metrics::Sample& sample) {
 Json overview_tenants(const metrics::Sample& sample) {
   Json made = Json::array();
   for (const metrics::TenantSample& tenant : sample.top) {
-    Json row{{"tenant", tenant.name}, {"tier", tenant.tier}, {"paused", tenant.database.paused}};
+    Json row{{"tenant", tenant.name},
+             {"tier", tenant.tier},
+             {"paused", tenant.database.paused},
+             {"state", tenant.database.state}};
     row.update(pool_sums(tenant.pool()));
     row["max_servers"] = tenant.database.max_connections;
     row["max_clients"] = tenant.database.max_clients;
@@ -204,6 +232,7 @@ Response answer(const Call& call, const console::Report& report, const console::
       return page(
           call, "pools", report.pools, [](const console::PoolRow&) { return true; },
           [](const console::PoolRow& row) { return object(console::cells(row)); });
+    case Resource::Waiters: return waiters(call, report);
     case Resource::Tiers:
       return {.status = 200,
               .body = text({{"tiers", list(console::tier_rows(report, beside.tiers))}}),

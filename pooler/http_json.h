@@ -34,7 +34,7 @@ std::string overview_json(const Overview& overview);
 std::string version_json();
 // `limits`: the rows of SHOW LIMIT, or why there are none.
 Response limits_answer(const std::string& tenant, const Expected<std::vector<console::LimitView>>& limits);
-// Of calls that need a report: Breakers, Pools, Tenant, Tenants, Tiers, Workers.
+// Of calls that need a report: Breakers, Pools, Tenant, Tenants, Tiers, Waiters, Workers.
 Response answer(const Call& call, const console::Report& report, const console::Beside& beside);
 
 }  // namespace pgweir::http

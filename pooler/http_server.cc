@@ -17,6 +17,7 @@
 #include <thread>
 #include <utility>
 
+#include "pooler/http_access.h"
 #include "pooler/http_patience.h"
 
 namespace pgweir::http {
@@ -64,6 +65,11 @@ MHD_Result add_parameter(void* parameters, MHD_ValueKind /*kind*/, const char* n
   return MHD_YES;
 }
 
+MHD_Result note_proxy(void* forwarded, MHD_ValueKind /*kind*/, const char* name, const char* /*value*/) {
+  *static_cast<bool*>(forwarded) |= is_of_proxy(name);
+  return MHD_YES;
+}
+
 Request read_request(MHD_Connection* connection, const char* url, const char* method) {
   const auto header = [connection](const char* name) {
     return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
@@ -71,7 +77,7 @@ Request read_request(MHD_Connection* connection, const char* url, const char* me
   Request request{.method = method, .path = std::string(path_of(url))};
   if (const char* text = header(MHD_HTTP_HEADER_AUTHORIZATION)) request.authorization = text;
   read_address(connection, request);
-  request.forwarded = header("X-Forwarded-For") || header("Forwarded") || header("Via");
+  MHD_get_connection_values(connection, MHD_HEADER_KIND, &note_proxy, &request.forwarded);
   MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, &add_parameter, &request.parameters);
   return request;
 }

@@ -69,10 +69,14 @@ class HttpService::Scraper : public std::enable_shared_from_this<HttpService::Sc
 
  private:
   void look_at_store() {
-    if (!shared_.tiers) return scrape();
+    if (!shared_.tiers) {
+      suspended_ = shared_.workers[0]->snapshot().directory.suspended().size();
+      return scrape();
+    }
     shared_.tiers->figures(shared_.workers[0]->loop(),
                            [self = shared_from_this()](const TierControl::Figures& figures) {
                              self->store_ = row_of(figures);
+                             self->suspended_ = figures.suspended;
                              self->scrape();
                            });
   }
@@ -88,9 +92,13 @@ class HttpService::Scraper : public std::enable_shared_from_this<HttpService::Sc
     Worker& first = *shared_.workers[0];
     auto samples = std::make_shared<std::vector<metrics::Sample>>(std::move(parts));
     auto text = std::make_shared<std::string>();
-    metrics::Surroundings around{console::backends(first),      console::breakers(first),
-                                 first.config().max_clients,    first.snapshot().directory.tenants().size(),
-                                 first.snapshot().users.size(), store_};
+    metrics::Surroundings around{console::backends(first),
+                                 console::breakers(first),
+                                 first.config().max_clients,
+                                 first.snapshot().directory.tenants().size(),
+                                 first.snapshot().users.size(),
+                                 suspended_,
+                                 store_};
     first.loop().offload(
         [self = shared_from_this(), samples, text, most, around = std::move(around)] {
           *text = metrics::text(metrics::unite(std::move(*samples), most), around, self->rest_);
@@ -103,6 +111,7 @@ class HttpService::Scraper : public std::enable_shared_from_this<HttpService::Sc
   Shared& shared_;
   std::vector<Reply> asked_;                // not empty: a scrape is under way
   std::optional<console::StoreRow> store_;  // as it was when that began
+  std::size_t suspended_ = 0;               // as well
   metrics::Rest rest_;                      // touched by the one scrape there is
 };
 
@@ -134,6 +143,7 @@ class HttpService::Api : public std::enable_shared_from_this<HttpService::Api> {
       case Resource::Tenants: return gather(call, Table::Tenants, reply);
       case Resource::Tiers: return gather(call, Table::Tiers, reply);
       case Resource::Pools: return gather(call, Table::Pools, reply);
+      case Resource::Waiters: return gather(call, Table::Clients, reply);
       case Resource::Workers: return gather(call, Table::Workers, reply);
       case Resource::Breakers: return gather(call, Table::Breakers, reply);
     }

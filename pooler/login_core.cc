@@ -24,7 +24,9 @@ void LoginCore::bytes(Bytes in, bool secured, Out& out) {
   if (in.empty()) return;
   switch (state_) {
     case State::First: return first_packet(in, secured, out);
-    case State::Tls: return stop(malformed("received unencrypted data after encryption request"), out);
+    case State::Tls:
+      return stop(LoginRefusal::Protocol, malformed("received unencrypted data after encryption request"),
+                  out);
     // A client that talks before it is asked is kept waiting; the driver bounds what it keeps.
     case State::Naming:
     case State::Deriving: return;
@@ -35,10 +37,11 @@ void LoginCore::bytes(Bytes in, bool secured, Out& out) {
     case State::Done: return;
     case State::Closed: out.consumed = in.size(); return;
   }
-  if (in[0] != 'p') return stop(malformed("expected password response"), out);
+  if (in[0] != 'p') return stop(LoginRefusal::Protocol, malformed("expected password response"), out);
   if (in.size() < protocol::kHeaderBytes) return;
   const std::uint32_t length = protocol::load_u32(in.data() + 1);
-  if (length < 4 || length > kMessageMax) return stop(malformed("invalid password packet size"), out);
+  if (length < 4 || length > kMessageMax)
+    return stop(LoginRefusal::Protocol, malformed("invalid password packet size"), out);
   if (in.size() < std::size_t{length} + 1) return;
   out.consumed = std::size_t{length} + 1;
   auth_message(in.substr(protocol::kHeaderBytes, length - 4), out);
@@ -51,6 +54,7 @@ void LoginCore::tls_started(Bytes alpn, Out& out) {
   if (direct_ && alpn != kAlpn) {
     out.want = Want::Close;
     out.reason = "direct TLS without ALPN \"postgresql\"";
+    out.refusal = LoginRefusal::Tls;
     state_ = State::Closed;
   }
 }
@@ -63,20 +67,22 @@ void LoginCore::first_packet(Bytes in, bool secured, Out& out) {
     return;
   }
   const auto size = protocol::first_packet_size(in);
-  if (!size) return stop(size.error(), out);
+  if (!size) return stop(LoginRefusal::Protocol, size.error(), out);
   if (*size == 0 || in.size() < *size) return;
   auto packet = protocol::parse_first_packet(in.substr(0, *size));
-  if (!packet) return stop(packet.error(), out);
+  if (!packet) return stop(LoginRefusal::Protocol, packet.error(), out);
   out.consumed = *size;
 
   if (std::holds_alternative<protocol::SslRequest>(*packet) ||
       std::holds_alternative<protocol::GssRequest>(*packet)) {
     // Whoever asks must wait for the answer: what comes behind would be read as if it had come encrypted
     // (R7).
-    if (in.size() > *size) return stop(malformed("received unencrypted data after encryption request"), out);
+    if (in.size() > *size)
+      return stop(LoginRefusal::Protocol, malformed("received unencrypted data after encryption request"),
+                  out);
     const bool ssl = std::holds_alternative<protocol::SslRequest>(*packet);
     if (std::exchange(ssl ? asked_tls_ : asked_gss_, true) || secured)
-      return stop(malformed("second encryption request"), out);
+      return stop(LoginRefusal::Protocol, malformed("second encryption request"), out);
     if (!ssl || tls_ == TlsPolicy::Off) {
       out.send.push_back('N');
       return;
@@ -95,6 +101,7 @@ void LoginCore::first_packet(Bytes in, bool secured, Out& out) {
   }
   if (tls_ == TlsPolicy::Required && !secured)
     return stop(
+        LoginRefusal::Tls,
         {sqlstate::kInvalidAuthorization, "connection requires TLS", {}, "Connect with sslmode=require."},
         out);
   startup_ = std::move(std::get<protocol::Startup>(*packet));
@@ -133,7 +140,7 @@ void LoginCore::auth_message(Bytes body, Out& out) {
     auto final_message = scram_->client_final(body);
     if (!final_message) {
       if (Bytes(final_message.error().sqlstate) != sqlstate::kInvalidPassword)
-        return stop(final_message.error(), out);
+        return stop(LoginRefusal::Protocol, final_message.error(), out);
       return verdict(false, out);
     }
     if (!credentials_.known) return verdict(false, out);
@@ -143,9 +150,10 @@ void LoginCore::auth_message(Bytes body, Out& out) {
   }
   protocol::Reader in(body);
   const Bytes given = in.c_string();
-  if (!in.ok() || !in.empty()) return stop(malformed("invalid password packet"), out);
+  if (!in.ok() || !in.empty()) return stop(LoginRefusal::Protocol, malformed("invalid password packet"), out);
   if (given.empty())
-    return stop({sqlstate::kInvalidPassword, "empty password returned by client", {}, {}}, out);
+    return stop(LoginRefusal::Password,
+                {sqlstate::kInvalidPassword, "empty password returned by client", {}, {}}, out);
   if (state_ == State::Md5) {
     std::string hex;
     if (const auto* plain = std::get_if<protocol::PlainSecret>(&credentials_.secret))
@@ -179,18 +187,20 @@ void LoginCore::sasl_first(Bytes body, Out& out) {
   const Bytes mechanism = in.c_string();
   const std::uint32_t size = in.u32();
   const Bytes message = in.bytes(size);
-  if (!in.ok() || !in.empty()) return stop(malformed("malformed SASL response"), out);
+  if (!in.ok() || !in.empty()) return stop(LoginRefusal::Protocol, malformed("malformed SASL response"), out);
   if (mechanism != kMechanism)
-    return stop(malformed("client selected an invalid SASL authentication mechanism"), out);
+    return stop(LoginRefusal::Protocol, malformed("client selected an invalid SASL authentication mechanism"),
+                out);
   auto answer = scram_->client_first(message);
-  if (!answer) return stop(answer.error(), out);
+  if (!answer) return stop(LoginRefusal::Protocol, answer.error(), out);
   protocol::put_auth(out.send, AuthRequest::SaslContinue, *answer);
   state_ = State::SaslFinal;
 }
 
 void LoginCore::verdict(bool right, Out& out) {
   if (!right || !credentials_.known)
-    return stop({sqlstate::kInvalidPassword,
+    return stop(LoginRefusal::Password,
+                {sqlstate::kInvalidPassword,
                  "password authentication failed for user \"" + startup_.user + "\"",
                  {},
                  {}},
@@ -200,13 +210,30 @@ void LoginCore::verdict(bool right, Out& out) {
   out.want = Want::Done;
 }
 
-void LoginCore::refuse(const Error& error, Out& out) { stop(error, out); }
+bool LoginCore::awaits_client() const {
+  switch (state_) {
+    case State::First:
+    case State::Tls:
+    case State::Password:
+    case State::Md5:
+    case State::SaslFirst:
+    case State::SaslFinal: return true;
+    case State::Naming:
+    case State::Deriving:
+    case State::Done:
+    case State::Closed: return false;
+  }
+  return false;
+}
 
-void LoginCore::stop(const Error& error, Out& out) {
+void LoginCore::refuse(LoginRefusal why, const Error& error, Out& out) { stop(why, error, out); }
+
+void LoginCore::stop(LoginRefusal why, const Error& error, Out& out) {
   protocol::put_error(out.send, "FATAL", error);
   out.want = Want::Close;
   out.reason = error.message;
   out.sqlstate = error.sqlstate;
+  out.refusal = why;
   state_ = State::Closed;
 }
 

@@ -15,6 +15,7 @@
 
 #include "pooler/base/bytes.h"
 #include "pooler/base/error.h"
+#include "pooler/login_refusal.h"
 #include "protocol/scram.h"
 #include "protocol/secret.h"
 #include "protocol/startup.h"
@@ -39,8 +40,9 @@ class LoginCore {
     Want want = Want::More;
     std::size_t consumed = 0;
     std::string send;
-    std::string reason;    // of Close, for the log
-    std::string sqlstate;  // of the error that was sent, if one was
+    std::string reason;                             // of Close, for the log
+    std::string sqlstate;                           // of the error that was sent, if one was
+    LoginRefusal refusal = LoginRefusal::Protocol;  // of Close
   };
 
   // Of a password or SASL message. Postgres takes 64 kB; no secret that we hold is as long as this.
@@ -53,6 +55,8 @@ class LoginCore {
 
   // Has said neither who it is nor that it wants a cancel.
   bool unnamed() const { return state_ == State::First || state_ == State::Tls; }
+  // It goes on with what the client says next; otherwise with what we have to do.
+  bool awaits_client() const;
   const protocol::Startup& startup() const { return startup_; }
   const protocol::CancelRequest& cancel() const { return cancel_; }
 
@@ -76,7 +80,7 @@ class LoginCore {
   const std::optional<protocol::ScramKey>& client_key() const { return client_key_; }
 
   // Ends the login with a FATAL error.
-  void refuse(const Error& error, Out& out);
+  void refuse(LoginRefusal why, const Error& error, Out& out);
 
  private:
   enum class State : std::uint8_t {
@@ -95,7 +99,7 @@ class LoginCore {
   void auth_message(Bytes body, Out& out);
   void sasl_first(Bytes body, Out& out);
   void verdict(bool right, Out& out);
-  void stop(const Error& error, Out& out);
+  void stop(LoginRefusal why, const Error& error, Out& out);
 
   TlsPolicy tls_;
   State state_ = State::First;

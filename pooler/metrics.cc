@@ -87,6 +87,31 @@ class Families {
   std::map<std::string, std::size_t, std::less<>> places_;
 };
 
+// "password: a wrong one; name: ..."
+std::string help_of_refusals() {
+  std::string text =
+      "Logins that were refused, by reason; tier \"\" has those for which no tenant was known.";
+  for (const LoginRefusalRow& row : kLoginRefusals)
+    text += fmt::format("{} {}: {}", &row == kLoginRefusals.data() ? "" : ";", row.name, row.help);
+  return text + ".";
+}
+std::string help_of_failed() {
+  std::string names;
+  for (const LoginRefusalRow& row : kLoginRefusals)
+    if (row.fault == LoginRefusalRow::Fault::Service) names += fmt::format(" {}", row.name);
+  return "Of the refused logins, those that are the service's fault, by their reason:" + names + ".";
+}
+
+// Every reason of every tier, from the start: a counter that begins at 1 has no rate.
+void put_refused(Families& out, const std::string& tier, const RefusedLogins& refused) {
+  for (std::size_t i = 0; i < refused.size(); ++i)
+    out.counter("pgweir_logins_refused_total", help_of_refusals(),
+                {{"tier", label(tier)}, {"reason", std::string(kLoginRefusals[i].name)}},
+                static_cast<double>(refused[i]));
+  out.counter("pgweir_logins_failed_total", help_of_failed(), {{"tier", label(tier)}},
+              static_cast<double>(failed(refused)));
+}
+
 void put_tier(Families& out, const std::string& tier, const TierSample& sample, const PoolRow& pools) {
   const Labels labels{{"tier", label(tier)}};
   out.gauge("pgweir_tenants", "Tenants of the tier that are remembered: in use, or lately.", labels,
@@ -97,6 +122,7 @@ void put_tier(Families& out, const std::string& tier, const TierSample& sample, 
   console::PinRow pins = sample.pins;
   pins.totals = {meter.total.pinned, meter.total.unpinned, meter.total.pin_hits};
   for (const Sampled& one : console::samples(pins)) out.ours("pgweir_", one, labels);
+  put_refused(out, tier, sample.refused_logins);
   for (const auto& [parameter, counts] : meter.ceilings) {
     console::CeilingRow row;
     row.count(counts);
@@ -280,7 +306,9 @@ Sample unite(std::vector<Sample> parts, std::size_t most) {
       sum.meter += tier.meter;
       sum.rest.add(tier.rest);
       sum.pins.add(tier.pins);
+      add(sum.refused_logins, tier.refused_logins);
     }
+    add(all.refused_nameless, part.refused_nameless);
     all.pools += part.pools;
     all.workers.insert(all.workers.end(), part.workers.begin(), part.workers.end());
     std::move(part.top.begin(), part.top.end(), std::back_inserter(tenants));
@@ -312,6 +340,7 @@ std::string text(const Sample& sample, const Surroundings& around, Rest& rest) {
   }
   for (const TenantSample& tenant : sample.top) pools[tenant.tier].add(tenant.pool());
   for (const auto& [tier, one] : sample.tiers) put_tier(out, tier, one, pools[tier]);
+  put_refused(out, {}, sample.refused_nameless);
   for (const TenantSample& tenant : sample.top) put_tenant(out, tenant);
   const Labels others{{"database", std::string(kOthers)}};
   for (const Sampled& one : console::samples(rest_pools))
@@ -332,6 +361,10 @@ std::string text(const Sample& sample, const Surroundings& around, Rest& rest) {
   for (const console::BreakerRow& breaker : around.breakers) put_breaker(out, breaker);
   if (around.store)
     for (const Sampled& one : console::samples(*around.store)) out.ours("pgweir_", one, {});
+  out.gauge(
+      "pgweir_suspended_tenants",
+      "Suspended tenants that are known: of the configuration, and those that the tenant store has told of.",
+      {}, static_cast<double>(around.suspended));
   out.gauge("pgweir_max_clients", "Clients that may be connected at a time (client.max).", {},
             static_cast<double>(around.max_clients));
   out.gauge("pgbouncer_config_max_client_connections", "Clients that may be connected at a time.", {},

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "pooler/console_tables.h"
+#include "pooler/login_refusal.h"
 #include "pooler/tier_meter.h"
 #include "pooler/traffic.h"
 
@@ -49,11 +50,13 @@ struct TierSample {
   TierMeter meter;
   console::PoolRow rest;  // pools of its tenants that are not among the top
   console::PinRow pins;   // of all its tenants
+  RefusedLogins refused_logins{};
 };
 
 // What one worker tells, or all of them together.
 struct Sample {
   std::map<std::string, TierSample> tiers;
+  RefusedLogins refused_nameless{};  // logins for which no tenant was known
   std::vector<TenantSample> top;
   std::vector<console::WorkerRow> workers;
   std::uint64_t pools = 0;  // pairs of a tenant and a user that have clients
@@ -65,6 +68,7 @@ struct Surroundings {
   std::uint64_t max_clients = 0;
   std::uint64_t databases = 0;             // that are configured
   std::uint64_t users = 0;                 // as well
+  std::uint64_t suspended = 0;             // tenants that are known
   std::optional<console::StoreRow> store;  // nothing: tenants come from the configuration alone
 };
 

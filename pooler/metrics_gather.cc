@@ -72,6 +72,8 @@ class Collection : public std::enable_shared_from_this<Collection> {
     if (!names_.empty()) return false;
     // Behind the tenants, whose accounts are part of them. A tier may have none any more.
     for (const auto& [name, meter] : worker_.tenants().meters()) sample_.tiers[name].meter = meter;
+    for (const auto& [tier, refused] : worker_.refused_logins())
+      (tier.empty() ? sample_.refused_nameless : sample_.tiers[tier].refused_logins) = refused;
     for (TenantSample& tenant : sample_.top) places_[tenant.name] = &tenant;
     return true;
   }

@@ -350,7 +350,7 @@ Exit print_config(const std::string& path) {
     tell(snapshot.error());
     return Exit::Config;
   }
-  for (const conf::Shown& shown : conf::show((*snapshot)->loaded)) {
+  for (const conf::Shown& shown : conf::show((*snapshot)->loaded, conf::Reader::Admin)) {
     std::string place = shown.origin.where;
     if (shown.origin.line > 0) place += fmt::format(":{}", shown.origin.line);
     fmt::print("{} = {}  # {}\n", shown.key, shown.value, place);

@@ -201,6 +201,11 @@ void Session::settle(Actions& out, Bytes in) {
   if (out.made_code) worker_.definitions_changed(group_.key());
   if (out.new_starts != 0) worker_.renew_servers(group_.key(), out.new_starts);
   if (out.close_client || out.reset_client) {
+    if (!welcomed_)
+      worker_.login_refused(tenant_.record.limits.name, worker_.closed_to_new() ? LoginRefusal::Shutdown
+                                                        : tenant_.ended()
+                                                            ? LoginRefusal::Ordered
+                                                            : refused_behind_password(out.sqlstate));
     tell_login(AuditOutcome::Failure, out.reason, out.sqlstate);
     if (!out.reason.empty()) {
       const protocol::TraceContext traced = trace();
@@ -305,7 +310,8 @@ void Session::leave_queue() {
 Error Session::why_waiting() const {
   if (crowded_) return tiers::too_many_waiting(tenant_.record, tenant_.waiting, worker_.known_tiers());
   if (throttled_ && tenant_.throttle)
-    return tiers::too_many_transactions(tenant_.record, tenant_.throttle->next_in(), worker_.known_tiers());
+    return tiers::too_many_transactions(tenant_.record, tenant_.throttle->begun(),
+                                        tenant_.throttle->next_in(), worker_.known_tiers());
   return group_.why_waiting(tenant_, worker_.loop().now() - since_);
 }
 
@@ -421,6 +427,11 @@ void Session::on_dedicated(Server& server, const SettingsMap::Values& parameters
   if (!held_.empty()) pump(held_);
 }
 
+// A login that is refused is no request: it counts by itself.
+void Session::count_error() {
+  if (welcomed_) ++tenant_.traffic.errors;
+}
+
 void Session::on_refused(const Error& error) {
   const protocol::TraceContext traced = trace_of(core_.asked(held_));
   worker_.log().info("request_refused", {{"tenant", tenant_.record.name},
@@ -438,7 +449,7 @@ void Session::on_refused(const Error& error) {
 void Session::turn_away(const Error& error) {
   Actions& out = worker_.actions();
   out.clear();
-  ++tenant_.traffic.errors;
+  count_error();
   core_.refused(error, held_, out);
   settle(out, held_);
   if (!closing_ && core_.state() == State::Idle) end_if_told();
@@ -523,7 +534,7 @@ void Session::on_server_closed(const std::string& why) {
   Actions& out = worker_.actions();
   out.clear();
   core_.server_gone(why, out);
-  ++tenant_.traffic.errors;
+  count_error();
   settle(out, held_);
 }
 

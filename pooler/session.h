@@ -122,6 +122,7 @@ class Session final : public net::Handler,
   Server* request();
   void leave_queue();
   void turn_away(const Error& error);
+  void count_error();
   void end_if_told();
   // Logs in by a server: whether the settings that the client asks for can be had is for Postgres to say.
   void prove();

@@ -135,7 +135,7 @@ void Session::on_alarm(const Clocks::Alarm& alarm) {
   const Error why = alarm_error(alarm, tenant_.record.limits, tenant_.clocks[index]);
   tenant_.guard.note(
       {.parameter = row.ceiling, .route = alarm.cancel ? CeilingRoute::Canceled : CeilingRoute::Ended});
-  ++tenant_.traffic.errors;
+  count_error();
   const protocol::TraceContext traced = trace();
   worker_.log().info("ceiling_clock", {{"tenant", tenant_.record.name},
                                        {"tier", tenant_.record.limits.name},
@@ -211,7 +211,7 @@ void Session::on_timer() {
       if (const auto alarm =
               clocks_.look(tenant_.clocks, holding(), core_.server()->pipeline.owes_client(), now))
         return on_alarm(*alarm);
-      ++tenant_.traffic.errors;
+      count_error();
       const ServerCore& server = *core_.server();
       if (now >= after(since_, config.transaction_timeout))
         return end({sqlstate::kTransactionTimeout, "terminating connection due to client.transaction_timeout",

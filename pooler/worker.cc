@@ -81,11 +81,11 @@ void Worker::on_accept(std::unique_ptr<net::Stream> stream) {
 // before goes now, whether he has read it or not.
 void Worker::make_room() {
   const Error full{sqlstate::kTooManyConnections, "sorry, too many clients are logging in", {}, {}};
-  if (ClientLogin* told = login_of(last_told_)) told->end(full);
+  if (ClientLogin* told = login_of(last_told_)) told->end(LoginRefusal::MaxClients, full);
   const auto oldest = tickets_.upper_bound(last_told_);
   if (oldest == tickets_.end() || oldest->first == last_ticket_) return;
   last_told_ = oldest->first;
-  oldest->second->end(full);
+  oldest->second->end(LoginRefusal::MaxClients, full);
 }
 
 void Worker::adopt_login(std::unique_ptr<ClientLogin> login) {
@@ -212,7 +212,9 @@ void Worker::session_ended(Session& session) {
     forget_where_strange(tenant);
   }
   --shared_.sessions;
+#ifndef PGWEIR_PLANT_FORGET_PLACES
   if (!logins_waiting_.empty()) give_places(tenant);
+#endif
   after_change();
 }
 
@@ -475,14 +477,14 @@ const Error* Worker::closed_to_new() const {
 void Worker::end_logins(const Error& why) {
   std::vector<ClientLogin*> logins;
   for (auto& [raw, place] : logins_) logins.push_back(place.login.get());
-  for (ClientLogin* login : logins) login->end(why);
+  for (ClientLogin* login : logins) login->end(LoginRefusal::Shutdown, why);
 }
 
 void Worker::end_named_logins(const Error& why) {
   std::vector<ClientLogin*> named;
   for (auto& [raw, place] : logins_)
     if (!place.login->unnamed()) named.push_back(place.login.get());
-  for (ClientLogin* login : named) login->end(why);
+  for (ClientLogin* login : named) login->end(LoginRefusal::Shutdown, why);
   if (!logins_.empty()) loop_.arm(latecomers_timer_, loop_.now() + kLatecomers);
 }
 

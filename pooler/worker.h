@@ -19,6 +19,7 @@
 #include "pooler/derivations.h"
 #include "pooler/groups.h"
 #include "pooler/host_seek.h"
+#include "pooler/login_refusal.h"
 #include "pooler/mover.h"
 #include "pooler/net/loop.h"
 #include "pooler/session.h"
@@ -73,6 +74,10 @@ class Worker final : public net::Acceptor {
   const tiers::Directory& known_tiers() const {
     return stored_tiers_ ? *stored_tiers_ : snapshot_->directory;
   }
+  std::shared_ptr<const tiers::Directory> known_tiers_ref() const {
+    return stored_tiers_ ? stored_tiers_
+                         : std::shared_ptr<const tiers::Directory>(snapshot_, &snapshot_->directory);
+  }
   void take_tiers(std::shared_ptr<const tiers::Directory> tiers) { stored_tiers_ = std::move(tiers); }
   std::uint32_t index() const { return index_; }
   Actions& actions() { return actions_; }
@@ -117,6 +122,11 @@ class Worker final : public net::Acceptor {
   bool first_asked(const std::string& unknown_user);
   Derivations& derivations() { return derivations_; }
   std::string scram_nonce();
+  // `tier`: empty where no tenant is known.
+  void login_refused(const std::string& tier, LoginRefusal why) {
+    ++refused_logins_[tier][static_cast<std::size_t>(why)];
+  }
+  const std::map<std::string, RefusedLogins>& refused_logins() const { return refused_logins_; }
 
   // Sessions. An id is this worker's index in the low byte and a slot above it, so that a CancelRequest,
   // which may come in anywhere, finds its way.
@@ -252,7 +262,8 @@ class Worker final : public net::Acceptor {
   std::unordered_map<std::string, std::shared_ptr<Verifier>> verifiers_;
   std::unordered_set<std::string> asked_for_;  // names of users that do not exist
   Derivations derivations_;
-  NameBook names_;  // of users
+  std::map<std::string, RefusedLogins> refused_logins_;  // since the start, by tier
+  NameBook names_;                                       // of users
   std::unordered_map<std::uint32_t, std::unique_ptr<Session>> sessions_;
   std::unordered_map<std::uint32_t, std::string> logging_in_;
   std::unordered_map<ConsoleSession*, std::unique_ptr<ConsoleSession>> consoles_;

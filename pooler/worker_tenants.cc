@@ -295,6 +295,10 @@ void Worker::limits_changed(Tenant& tenant) {
 void Worker::rate_changed(Tenant& tenant) {
   const tiers::Tier& limits = tenant.record.limits;
   if (limits.transactions_per_minute > 0) {
+#ifdef PGWEIR_PLANT_RENEW_RATE
+    if (tenant.throttle) tenant.throttle->open();
+    tenant.throttle.reset();
+#endif
     if (tenant.throttle)
       tenant.throttle->change(limits);
     else

@@ -8,6 +8,7 @@ import unittest
 from pathlib import Path
 
 import psycopg
+import psycopg2
 
 from harness import PgweirCase, pg_program, run, wait_until
 from harness.wire import (
@@ -26,12 +27,11 @@ SOURCE = Path(__file__).resolve().parents[2]
 
 
 class ConsoleCase(PgweirCase):
+    databases = ("app", "other")
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        for name in ("app", "other"):
-            cls.postgres.create_database(name, owner="app")
         cls.weir = cls.class_pgweir(
             {"console": {"stats": ["reader"]}},
             users={"app": "s3cret", "admin": "adm1n", "reader": "re4der"},
@@ -206,7 +206,7 @@ TIERS_PAGE = (SOURCE / "tiers" / "reference.md").read_text()
 FIELDS = re.findall(r"^\| `([a-z_]+)` \|", TIERS_PAGE.partition("## Fields of a tenant")[0], re.M)
 OURS = {
     "TENANTS": """tenant:s tier:s backend:s database:s pool_mode:s clients:i max_clients:i servers:i pool_size:i
-        max_servers:i paused:i""",
+        max_servers:i paused:i state:s suspended_reason:s""",
     "TIERS": "tier:s " + " ".join(f"{name}:s" for name in FIELDS) + " tenants:i clients:i servers:i",
     "CEILINGS": "tier:s parameter:s kind:s value:s source:s firmness:s lowered:N refused:N enforced:N "
     "canceled:N ended:N",
@@ -218,7 +218,8 @@ OURS = {
     + " pinned_total:N unpinned_total:N refused_total:N",
     "PINNED_CLIENTS": "database:s user:s pins:s addr:s port:i application_name:s ptr:s link:s id:i",
     "USAGE": "tenant:s connections:N server_connection_seconds:N busy_seconds:N wait_seconds:N "
-    + " ".join(f"{name}:N" for name in COUNTS) + " peak_clients:i peak_servers:i",
+    + " ".join(f"{name}:N" for name in COUNTS) + " peak_clients:i peak_servers:i "
+    + "waiting_limit_hits:N statement_limit_hits:N statement_byte_limit_hits:N",
     "WORKERS": """worker:i tenants:i groups:i clients:i waiting:i logins:i consoles:i servers:i texts_by_words:N
         texts_remembered:N texts_parsed:N""",
     "STATEMENTS": """name:s backend:s database:s user:s statement:s fingerprint:s bytes:i clients:i servers:i parses:N
@@ -287,6 +288,56 @@ class Tables(ConsoleCase):
                                    ("BEGIN", "BEGIN"), ("SELECT 1", "SELECT 1"), ("COMMIT", "COMMIT")):
                     self.assertEqual(console.execute(words).statusmessage, tag)
                 self.assertIn("pgweir", console.execute("SELECT version()").fetchone()[0])
+
+    def test_settings_of_the_session(self):
+        """Those that drivers ask for and set, also of who may only look: PgBouncer's, and more."""
+        with self.weir.connect("pgbouncer", "reader", application_name="look in") as console:
+            told = console.info.parameter_status
+            for name, value in (("client_encoding", "UTF8"), ("standard_conforming_strings", "on"),
+                                ("DateStyle", "ISO"), ("TimeZone", "UTC")):
+                cursor = console.execute(f"SHOW {name}")
+                self.assertEqual(cursor.fetchall(), [(value,)])
+                self.assertEqual((cursor.description[0].name, cursor.statusmessage), (name.lower(), "SHOW"))
+                self.assertEqual(told(name), value)
+            isolation = console.execute("SHOW default_transaction_isolation", binary=True).fetchone()
+            self.assertEqual(isolation, ("read committed",))
+            self.assertEqual(console.execute("SHOW application_name").fetchone(), ("look in",))
+            console.execute("SET default_transaction_isolation = 'serializable'")
+            console.execute("SET default_transaction_read_only TO on")
+
+    def test_psycopg2_with_its_session(self):
+        for user in ("admin", "reader"):
+            password = self.weir.users[user]
+            console = psycopg2.connect(host=self.weir.host, port=self.weir.port, dbname="pgweir", user=user,
+                                       password=password)
+            self.addCleanup(console.close)
+            console.set_session(isolation_level="SERIALIZABLE", readonly=True, autocommit=True)
+            with console.cursor() as cursor:
+                cursor.execute("SHOW VERSION")
+                self.assertIn("pgweir", cursor.fetchone()[0])
+
+    def test_what_is_told_of_a_console_itself(self):
+        with self.weir.connect("pgbouncer", "reader", application_name="look in") as console:
+
+            def row():
+                shown = self.rows("SHOW CLIENTS")
+                (one,) = [each for each in shown if each["user"] == "reader"]
+                return one
+
+            told = row()
+            self.assertEqual((told["database"], told["application_name"]), ("pgbouncer", "look in"))
+            self.assertEqual(told["request_time"], told["connect_time"])
+
+            def asked_later():
+                console.execute("SHOW VERSION")
+                one = row()
+                return one["request_time"] > one["connect_time"] == told["connect_time"]
+
+            wait_until(asked_later, what="a later request")
+            console.execute("SET application_name = 'looks; on'")
+            self.assertEqual(row()["application_name"], "looks; on")
+        (own,) = [each for each in self.rows("SHOW CLIENTS") if each["user"] == "admin"]
+        self.assertEqual((own["database"], own["application_name"]), ("pgweir", ""))
 
     def test_rows_that_have_names(self):
         self.assertEqual([row["list"] for row in self.rows("SHOW LISTS")], LISTS.split())

@@ -88,11 +88,11 @@ def quoted(name):
 class BadInput(PgweirCase):
     """A healthy client of a tenant works all the time, beside whatever the tests say to the console."""
 
+    databases = ("app",)
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        cls.postgres.create_database("app", owner="app")
         cls.audit = machine.scratch("audit") / "audit.json"
         cls.weir = cls.class_pgweir(
             {

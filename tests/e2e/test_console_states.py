@@ -116,12 +116,7 @@ class Scene:
 
 
 class States(PgweirCase):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        for name in ("app", "other"):
-            cls.postgres.create_database(name, owner="app")
+    databases = ("app", "other")
 
     def play(self, scene, port):
         with self.subTest(" / ".join(line for line, _ in scene)), Scene(port) as stage:

@@ -63,13 +63,11 @@ def read(text):
 
 class HttpCase(PgweirCase):
     weir_config = {}
+    databases = ("app", "b", "c")
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        for name in ("app", "b", "c"):
-            cls.postgres.create_database(name, owner="app")
         cls.users = {"app": "s3cret", "admin": "adm1n", "reader": "re4der"}
         cls.port = free_port()
         cls.weir = cls.class_pgweir({"http": {"port": cls.port}, **cls.weir_config}, cls.users)
@@ -148,6 +146,23 @@ class Http(HttpCase):
             connection.request("GET", "/healthz", body=body)
             self.assertEqual(connection.getresponse().read(), b"alive\n")
 
+    def test_what_is_no_http(self):
+        """The library answers by itself, or ends the connection: an error, and the next request is served."""
+        for request, status in (
+            (b"GET /api/v1/tiers\r\n\r\n", 400),
+            (b"GET /api/v1/tiers HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n", 400),
+            (b"GET /api/v1/tiers HTTP/1.1\r\nHost: x\r\nContent-Length: abc\r\n\r\n", 400),
+            (b"GET /api/v1/tiers HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 30 + b"\r\n\r\n", 413),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+            (b"garbage\r\n\r\n", None),
+        ):
+            with self.subTest(request[:60]):
+                with socket.create_connection(("127.0.0.1", self.port), timeout=20) as client:
+                    client.sendall(request)
+                    answer = client.recv(4096)
+                self.assertEqual(int(answer.split()[1]) if answer else None, status)
+            self.assertEqual(self.ask("/healthz")[0], 200)
+
     def test_heads_that_are_too_long(self):
         """Refused as everything else is: in words, and for programs as a problem."""
         for path, fields, status in (
@@ -207,6 +222,110 @@ class Http(HttpCase):
             self.assertEqual(counts, sorted(counts))
             done = run([shutil.which("promtool"), "check", "metrics"], input=text)
             self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
+
+    def test_refused_logins(self):
+        """By tier and reason; those that Postgres refuses are no requests that failed."""
+        port = free_port()
+        weir = self.pgweir(
+            {
+                "http": {"port": port},
+                "client": {"login_timeout": "1s"},
+                "pool": {"unknown_tenants": False},
+                "tiers": {"one": {"max_clients": 1, "at_clients": "reject"}},
+                "tenants": {
+                    "app": {"tier": "one"},
+                    "nowhere": {"tier": "pro", "database": "not_there"},
+                    "odd": {"tier": "pro", "database": "app"},
+                    "b": {"tier": "pro"},
+                },
+            },
+            {**self.users, "stranger": "in Postgres he is none"},
+        )
+
+        def refuse(sqlstate, database, user, **options):
+            with self.assertRaises(psycopg.Error) as error:
+                weir.connect(database, user, **options)
+            if sqlstate:
+                self.assertIn(sqlstate, str(error.exception))
+
+        refuse("password authentication failed", "app", "app", password="wrong")
+        refuse("password authentication failed", "app", "nobody", password="wrong")
+        refuse("does not exist", "no_such_tenant", "app")
+        refuse("does not exist", "nowhere", "app")
+        refuse("application_nam", "odd", "app", options="-c application_nam=x")
+        refuse("console", "pgweir", "app")
+        refuse("stranger", "b", "stranger")
+        with weir.connect("app", "app") as client:
+            refuse("max_clients", "app", "app")
+            weir.console("DISABLE odd")
+            refuse("disabled", "odd", "app")
+            with socket.create_connection(("127.0.0.1", weir.port), timeout=20) as silent:
+                while silent.recv(4096):
+                    pass
+            client.execute("select 1")
+        samples = read(self.metrics(port))
+        told = {
+            (dict(labels)["tier"], dict(labels)["reason"]): value
+            for (name, labels), value in samples.items()
+            if name == "pgweir_logins_refused_total" and value
+        }
+        self.assertEqual(told, {
+            ("one", "password"): 2, ("", "name"): 1, ("pro", "name"): 1, ("pro", "setting"): 1,
+            ("", "not_allowed"): 1, ("pro", "backend"): 1, ("one", "limit"): 1, ("pro", "ordered"): 1,
+            ("", "silent"): 1,
+        })
+        for tier, failed in (("one", 1), ("pro", 1), ("", 0)):
+            self.assertEqual(self.value(samples, "pgweir_logins_failed_total", tier=tier), failed, tier)
+        for tier in ("one", "pro"):
+            self.assertEqual(self.value(samples, "pgweir_errors_total", tier=tier), 0, tier)
+
+    def test_logins_that_the_service_fails(self):
+        """A full pooler, a Postgres that is not there, a tenant store that is silent: the fault is told by tier."""
+        port, store_port = free_port(), free_port()
+        tier = {"at_breaker": "reject", "queue_timeout": "1s"}
+        nowhere = {"host": "127.0.0.1", "port": free_port()}
+        main = {"host": self.postgres.host, "port": self.postgres.port}
+        weir = self.pgweir(
+            {
+                "http": {"port": port},
+                "client": {"max": 1},
+                "backends": {"main": main, "away": nowhere},
+                "tiers": {"hasty": tier},
+                "tenants": {"app": {"tier": "pro", "backend": "main"}, "gone": {"tier": "hasty", "backend": "away"}},
+            },
+            self.users,
+        )
+        silent = self.pgweir(
+            {
+                "http": {"port": store_port},
+                "tenant_store": {"kind": "redis", "redis_url": f"redis://127.0.0.1:{free_port()}/0"},
+                "tenants": None,
+            },
+            self.users,
+        )
+        with self.assertRaises(psycopg.OperationalError):
+            weir.connect("gone", "app")
+        with weir.connect("app", "app"), self.assertRaises(psycopg.OperationalError) as full:
+            weir.connect("app", "app")
+        self.assertIn("too many clients", str(full.exception))
+        with self.assertRaises(psycopg.OperationalError) as unknown:
+            silent.connect("app", "app")
+        self.assertIn("cannot be looked up", str(unknown.exception))
+        for asked, told in (
+            (port, {("pro", "max_clients"), ("hasty", "backend")}),
+            (store_port, {("", "store")}),
+        ):
+            samples = read(self.metrics(asked))
+            refused = {
+                (dict(labels)["tier"], dict(labels)["reason"])
+                for (name, labels), value in samples.items()
+                if name == "pgweir_logins_refused_total" and value
+            }
+            self.assertEqual(refused, told)
+            for tier, _ in told:
+                self.assertEqual(self.value(samples, "pgweir_logins_failed_total", tier=tier), 1, tier)
+                if tier:
+                    self.assertEqual(self.value(samples, "pgweir_errors_total", tier=tier), 0, tier)
 
     def test_pins_usage_and_limits_of_tenants(self):
         port = free_port()

@@ -16,6 +16,7 @@ import unittest
 import jsonschema
 
 from harness import free_port, machine, side_by_side, wait_until
+from harness.browser import Browser
 from harness.pgweir import BINARY, environment
 from test_metrics import HttpCase
 
@@ -63,6 +64,38 @@ class Api(HttpCase):
         self.assertEqual(self.get("/openapi.json")[0], self.document)
         self.assertEqual({tier["tier"] for tier in self.get("/tiers")[0]["tiers"]}, {
             "free", "starter", "pro", "enterprise"})
+
+    def test_waiters(self):
+        """Whoever has waited longest comes first, and nobody who does not wait comes at all."""
+        port = free_port()
+        tiers = {"narrow": {"pool_size": 1, "max_server_connections": 1, "queue_timeout": "60s"}}
+        weir = self.pgweir({"http": {"port": port}, "tiers": tiers, "tenants": {"app": {"tier": "narrow"}}}, self.users)
+        self.assertEqual(self.get("/waiters", port=port)[0], {"waiters": [], "total": 0})
+        names = ["first", "then"]
+        with weir.connect("app", "app") as holder:
+            waiting = []
+            with holder.transaction():
+                holder.execute("select 1")
+                for name in names:
+                    client = weir.connect("app", "app", application_name=name)
+                    self.addCleanup(client.close)
+                    waiting.append(threading.Thread(target=client.execute, args=("select 1",)))
+                    waiting[-1].start()
+                    told = lambda: self.get("/waiters", port=port)[0]["waiters"]  # noqa: E731
+                    wait_until(lambda: len(told()) == len(waiting), what="a client that waits")
+                rows = told()
+                self.assertEqual([row["application_name"] for row in rows], names)
+                self.assertEqual({(row["tenant"], row["user"], row["addr"]) for row in rows}, {("app", "app", "127.0.0.1")})
+                self.assertGreater(rows[0]["wait_us"], rows[1]["wait_us"])
+                ids = {row["id"] for row in rows}
+                self.assertEqual(ids, {int(row[0]) for row in weir.console("SHOW CLIENTS id, state")[1]
+                                       if row[1] == "waiting"})
+                one, _ = self.get("/waiters?limit=1", port=port)
+                self.assertEqual([row["application_name"] for row in one["waiters"]], ["first"])
+                self.assertEqual(one["total"], 2)
+                self.get("/waiters?cursor=eA==", 400, port=port)
+            for thread in waiting:
+                thread.join(20)
 
     def test_breakers(self):
         (row,) = self.get("/breakers")[0]["breakers"]
@@ -162,7 +195,10 @@ class Api(HttpCase):
         self.assertNotIn("n0tmine", weir.log())
         # Behind a proxy nobody is a neighbour.
         self.assertEqual(self.ask("/api/v1/tiers")[0], 200)
-        self.assertEqual(self.ask("/api/v1/tiers", headers={"X-Forwarded-For": "127.0.0.1"})[0], 401)
+        for header in ("X-Forwarded-For", "x-forwarded-host", "Forwarded", "VIA", "X-Real-IP", "x-client-ip",
+                       "True-Client-IP", "CF-Connecting-IP", "X-Envoy-External-Address", "X-Amzn-Trace-Id"):
+            for path in ("/api/v1/tiers", "/metrics", "/"):
+                self.assertEqual(self.ask(path, headers={header: "127.0.0.1"})[0], 401, (path, header))
 
     def test_clients_that_drip(self):
         """Hundreds of them keep nobody out, and each has its time."""
@@ -227,7 +263,7 @@ class Page(HttpCase):
             page, said = self.browse("#tenant=app")
             self.assertEqual(said, [])
             for wanted in ("Live, every 10 seconds.", "<th scope=\"row\">app</th>", "<th scope=\"row\">fresh</th>",
-                           "<th scope=\"row\">main</th>", "<dd>free</dd>"):
+                           "<th scope=\"row\">main</th>", "<dd>free</dd>", "<dd>active</dd>", '<td class="words">active</td>'):
                 self.assertIn(wanted, page)
             self.assertRegex(page, '<h3 id="pools-title">Its pools</h3>.*<th scope="row">app</th><td>1</td><td>0</td>')
             for limit, value, _, rule in self.weir.console("SHOW LIMIT app")[1]:
@@ -282,6 +318,58 @@ class Page(HttpCase):
         self.assertEqual(said, [])
         self.assertIn('<th scope="row">pool size</th><td>3</td><td>-</td><td>override: the tenant\'s own row</td>', page)
         self.assertNotIn('id="why"', page)
+
+    def test_pools_and_waiters_on_a_phone(self):
+        """The longest waiting, pools by pages, and nothing that is wider than the screen, whatever the names."""
+        port = free_port()
+        long = "a-tenant-with-" + "a" * 45
+        tiers = {"narrow": {"pool_size": 1, "max_server_connections": 1, "queue_timeout": "120s", "max_clients": 100}}
+        tenants = {name: {"tier": "narrow", "database": "app"} for name in [long, *(f"t{i:02}" for i in range(22))]}
+        weir = self.pgweir({"http": {"port": port}, "tiers": tiers, "tenants": tenants}, self.users)
+        clients = {name: weir.connect(name, "app") for name in tenants}
+        for client in clients.values():
+            self.addCleanup(client.close)
+            client.execute("select 1")
+        holder = clients[long]
+        holder.execute("begin; select 1")
+        others = [weir.connect(long, "app", application_name=f"waiter {i}") for i in range(22)]
+        waiting = [threading.Thread(target=other.execute, args=("select 1",)) for other in others]
+        for thread in waiting:
+            thread.start()
+        try:
+            shown = lambda: weir.console("SHOW CLIENTS state")[1].count(("waiting",))  # noqa: E731
+            wait_until(lambda: shown() == 22, seconds=20, what="clients that wait")
+            wait_until(lambda: '"waiting":22' in self.ask("/api/v1/overview", port)[1], seconds=25, what="a look")
+            with Browser() as browser:
+                for fragment in ("", "#tenant=" + long):
+                    browser.open(f"http://127.0.0.1:{port}/{fragment}", 360)
+                    live = "document.getElementById('news')?.textContent.startsWith('Live')"
+                    wait_until(lambda: browser.ask(live), seconds=60, what="figures on the page")
+                    if fragment:
+                        browser.ask("location.reload()")  # a fragment alone loads nothing anew
+                        found = "document.getElementById('limits') && " + live
+                        wait_until(lambda: browser.ask(found), seconds=60, what="the tenant's limits")
+                    self.assertEqual(browser.ask("innerWidth"), 360)
+                    for of in ("document.documentElement", "document.body"):
+                        self.assertEqual(browser.ask(of + ".scrollWidth"), 360, fragment)
+                rows = lambda place: browser.ask(  # noqa: E731
+                    f"[...document.querySelectorAll('#{place} tbody tr')].map(row => row.innerText)")
+                press = lambda place, name: browser.ask(  # noqa: E731
+                    f"[...document.querySelectorAll('#{place}-pages button')].filter(one => !one.hidden)"
+                    f".find(one => one.textContent === '{name}').click()")
+                self.assertEqual((len(rows("waiters")), len(rows("all-pools"))), (20, 20))
+                self.assertIn("waiter ", rows("waiters")[0])
+                self.assertIn(long, rows("all-pools")[0])
+                self.assertEqual(browser.ask("document.getElementById('waiters-more').textContent"), "2 more wait.")
+                press("all-pools", "Next page")
+                wait_until(lambda: len(rows("all-pools")) == 3, seconds=20, what="the next page")
+                press("all-pools", "First page")
+                wait_until(lambda: len(rows("all-pools")) == 20, seconds=20, what="the first page")
+        finally:
+            holder.execute("commit")
+            for thread, other in zip(waiting, others):
+                thread.join(60)
+                other.close()
 
     def test_an_open_breaker_is_on_the_page(self):
         port = free_port()

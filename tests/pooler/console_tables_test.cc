@@ -224,11 +224,13 @@ TEST_CASE("our own tables tell of tenants, tiers, threads and hosts") {
   tenant.current_connections = 2;
   tenant.pool_size = 20;
   tenant.max_connections = 50;
+  tenant.state = "suspended";
+  tenant.suspended_reason = "unpaid";
   put_tenants(out, {&tenant, 1});
   CHECK(columns(out) ==
         "tenant:s tier:s backend:s database:s pool_mode:s clients:i max_clients:i servers:i pool_size:i "
-        "max_servers:i paused:i");
-  CHECK(rows(out) == "acme pro main real transaction 3 200 2 20 50 0");
+        "max_servers:i paused:i state:s suspended_reason:s");
+  CHECK(rows(out) == "acme pro main real transaction 3 200 2 20 50 0 suspended unpaid");
   out.clear();
   TierRow tier;
   tier.tier.name = "pro";
@@ -274,7 +276,8 @@ TEST_CASE("our own tables tell of tenants, tiers, threads and hosts") {
 
 TEST_CASE("CEILINGS tells a tenant's own values, and how firm they are there") {
   const auto rows_of = [](tiers::Inspection inspection, bool clocks, std::string_view tenant,
-                          SideRole side_role) {
+                          SideRole side_role, std::vector<std::string> overrides = {},
+                          Words words = Words::Shown) {
     tiers::Tier tier;
     tier.name = "gold";
     tier.inspection = inspection;
@@ -288,7 +291,7 @@ TEST_CASE("CEILINGS tells a tenant's own values, and how firm they are there") {
              {"default.app.label", "{tenant}"}})
       REQUIRE(tiers::set_tier_field(tier, key, value));
     std::vector<CeilingRow> rows;
-    add_ceilings(rows, {tier, tier, tenant, side_role}, {});
+    add_ceilings(rows, {tier, overrides, tenant, side_role, words}, {});
     std::string text;
     for (const CeilingRow& row : rows)
       text += row.parameter + "=" + row.value + " " + row.source + " " + row.firmness + "\n";
@@ -305,6 +308,12 @@ TEST_CASE("CEILINGS tells a tenant's own values, and how firm they are there") {
         paused + "statement_timeout=10s tier advisory\n" + limit +
             "work_mem=4MB tier advisory\napp.tenant_id={tenant}/{tier} tier advisory\n"
             "app.label={tenant} tier \n");
+  // Words that somebody has chosen are not for everybody. What is the tenant's own is known by its name.
+  CHECK(rows_of(Inspection::Standard, true, "acme", SideRole::Set,
+                {"default.app.label", "inject.app.tenant_id", "work_mem"},
+                Words::Hidden) == paused + "statement_timeout=10s tier firm\n" + limit +
+                                      "work_mem=4MB tenant advisory\napp.tenant_id=******** tenant advisory\n"
+                                      "app.label=******** tenant \n");
   const auto timeout = [&](Inspection inspection, bool clocks, SideRole side_role) {
     const std::string text = rows_of(inspection, clocks, "acme", side_role);
     const std::size_t at = text.find("\nstatement_timeout=10s tier ") + 1;

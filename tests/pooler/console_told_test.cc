@@ -16,6 +16,8 @@ TEST_CASE("a command is told with what it acts on, and no secret of it") {
       {"PAUSE acme", "acme"},
       {"SET TIER acme gold", "acme gold"},
       {"SET client.max = 7", "client.max = 7"},
+      {"SET application_name = 'x hunter2'", "application_name"},
+      {"SHOW timezone", "timezone"},
       {"SET backends.main.side_password = 'x;hunter2'", "backends.main.side_password = ********"},
       {"SET backends.main.port = 5433", "backends.main.port = 5433"},
       {"SET users.bob = 'hunter2'", "users.bob = ********"},

@@ -58,6 +58,30 @@ TEST_CASE("without a token neighbours may read, unless a proxy asks") {
   CHECK(verdict(from("127.0.0.1"), wider) == "unproven");
 }
 
+TEST_CASE("a proxy is known by the headers that it adds, however they are spelt") {
+  for (const char* name : {"X-Forwarded-For",  "x-forwarded-proto",
+                           "X-FORWARDED-HOST", "X-Forwarded",
+                           "Forwarded",        "Via",
+                           "X-Real-IP",        "x-real-ip",
+                           "X-Client-IP",      "X-Cluster-Client-Ip",
+                           "True-Client-IP",   "CF-Connecting-IP",
+                           "CF-Ray",           "Fly-Client-IP",
+                           "Fastly-Client-IP", "X-Envoy-External-Address",
+                           "X-Amzn-Trace-Id",  "X-Azure-ClientIP",
+                           "X-Railway-Edge",   "X-Original-Forwarded-For",
+                           "X-ProxyUser-Ip",   "CDN-Loop",
+                           "X-Varnish",        "Proxy-Connection"}) {
+    INFO(name);
+    CHECK(is_of_proxy(name));
+  }
+  for (const char* name :
+       {"Host", "User-Agent", "Accept", "Accept-Encoding", "Authorization", "Connection", "Cookie",
+        "X-Prometheus-Scrape-Timeout-Seconds", "X-Request-Id", "Viable", "traceparent", ""}) {
+    INFO(name);
+    CHECK_FALSE(is_of_proxy(name));
+  }
+}
+
 TEST_CASE("a token must be shown whole, as a bearer, and then nobody is a neighbour") {
   const Snapshot snapshot = configured("secret");
   CHECK(verdict(from("8.8.8.8", "Bearer secret"), snapshot) == "allowed");

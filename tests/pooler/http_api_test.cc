@@ -27,6 +27,15 @@ console::Report report() {
     console::DatabaseRow row;
     row.name = name;
     made.databases.push_back(row);
+    for (const std::uint64_t id : {7u, 512u}) {
+      console::ConnectionRow client;
+      client.database = name;
+      client.user = "u";
+      client.id = id;
+      client.state = *name == 'c' ? "active" : "waiting";
+      client.wait = std::chrono::seconds(made.databases.size());
+      made.connections.push_back(client);
+    }
     for (const char* user : {"u", "v"}) {
       console::PoolRow pool;
       pool.database = name;
@@ -96,6 +105,23 @@ TEST_CASE("the pages of a list have every row once, in order") {
   CHECK(walk("tenants", {{"limit", "1"}, {"like", "a%"}}, "tenant") == "a | a% ");
   CHECK(walk("tenants", {{"like", "x"}}, "tenant").empty());
   CHECK(walk("pools", {{"limit", "3"}}, "user") == "u v u | v u v | u v ");
+}
+
+TEST_CASE("of clients that wait whoever has waited longest comes first, and nobody else is told") {
+  const auto told = [](Parameters parameters) {
+    return answer(std::get<Call>(call("waiters", std::move(parameters))), report(), {}).body;
+  };
+  const std::string all = told({});
+  std::string order;
+  for (std::size_t at = 0; (at = all.find("\"id\":", at)) != std::string::npos; ++at)
+    order += all.substr(at + 5, all.find(",\"user\"", at) - at - 5) + " ";
+  CHECK(order == R"(7,"tenant":"b" 512,"tenant":"b" 7,"tenant":"a%" 512,"tenant":"a%" )"
+                 R"(7,"tenant":"a" 512,"tenant":"a" )");
+  CHECK(told({{"limit", "1"}}) ==
+        R"({"waiters":[{"id":7,"tenant":"b","user":"u","addr":"","port":0,"application_name":"",)"
+        R"("wait_us":3000000}],"total":6})"
+        "\n");
+  for (const char* wrong : {"like", "cursor"}) CHECK(status(call("waiters", {{wrong, "eA=="}})) == 400);
 }
 
 TEST_CASE("breakers come by backend, each one's own in front") {

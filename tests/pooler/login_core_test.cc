@@ -1,169 +1,10 @@
-#include "pooler/login_core.h"
-
-#include <catch2/catch.hpp>
 #include <vector>
 
-#include "protocol/secret.h"
-#include "tests/support/logins.h"
+#include "tests/pooler/login_help.h"
 
 using namespace pgweir;
 using namespace pgweir::test;
 using namespace std::literals;
-using Method = LoginCore::Method;
-using Tls = LoginCore::TlsPolicy;
-using Want = LoginCore::Out::Want;
-
-namespace {
-
-constexpr Bytes kSalt4 = "salt";
-constexpr Bytes kNonce = "servernonce";
-
-const char* name(Want want) {
-  switch (want) {
-    case Want::More: return "";
-    case Want::StartTls: return "starttls";
-    case Want::Name: return "name";
-    case Want::Cancel: return "cancel";
-    case Want::Derive: return "derive";
-    case Want::Done: return "done";
-    case Want::Close: return "close";
-  }
-  return "?";
-}
-
-// Answers in words: "R10" for AuthenticationSASL, "v3.2+2" for NegotiateProtocolVersion with two options.
-std::string word(const std::string& one) {
-  const Bytes body = Bytes(one).substr(protocol::kHeaderBytes);
-  if (one[0] == 'R') return "R" + std::to_string(protocol::load_u32(body.data()));
-  if (one[0] != 'v') return told(one);
-  const std::uint32_t version = protocol::load_u32(body.data());
-  return "v" + std::to_string(version >> 16) + "." + std::to_string(version & 0xffff) + "+" +
-         std::to_string(protocol::load_u32(body.data() + 4));
-}
-
-// The core and the least of a driver.
-struct Login {
-  explicit Login(Tls tls = Tls::Off) : core(tls) {}
-
-  std::string says(Bytes in) {
-    held.append(in);
-    std::string words;
-    bool goes_on = !held.empty() && !closed;
-    while (goes_on) {
-      LoginCore::Out out;
-      core.bytes(held, secured, out);
-      REQUIRE(out.consumed <= held.size());
-      held.erase(0, out.consumed);
-      goes_on = out.want == Want::More && out.consumed > 0 && !held.empty();
-      add(words, take(out));
-    }
-    return words;
-  }
-  std::string authenticate(Method method, protocol::Secret secret, bool known = true) {
-    LoginCore::Out out;
-    core.authenticate({method, std::move(secret), known}, std::string(kNonce), std::string(kSalt4), out);
-    const bool goes_on = out.want == Want::More;
-    std::string words = take(out);
-    if (goes_on) add(words, says({}));
-    return words;
-  }
-  std::string derived(const protocol::ScramKey& key) {
-    LoginCore::Out out;
-    core.derived(key, out);
-    return take(out);
-  }
-  std::string refused(const Error& error) {
-    LoginCore::Out out;
-    core.refuse(error, out);
-    return take(out);
-  }
-  std::string take(LoginCore::Out& out) {
-    last = out.send;
-    closed = out.want == Want::Close || out.want == Want::Cancel;
-    std::string words;
-    if (out.send.size() == 1)
-      words = out.send;
-    else
-      for (const std::string& one : split(out.send)) add(words, word(one));
-    add(words, name(out.want));
-    return words;
-  }
-  static void add(std::string& words, const std::string& more) {
-    if (!words.empty() && !more.empty()) words += ' ';
-    words += more;
-  }
-  std::string error_text() const {
-    for (const std::string& one : split(last))
-      if (one[0] == 'E') return protocol::parse_error(Bytes(one).substr(5)).message;
-    return {};
-  }
-  // The data of the last authentication request.
-  std::string auth_data() const {
-    for (const std::string& one : split(last))
-      if (one[0] == 'R') return one.substr(9);
-    return {};
-  }
-
-  LoginCore core;
-  bool secured = false;
-  bool closed = false;
-  std::string held;
-  std::string last;
-};
-
-const protocol::ScramVerifier& verifier() {
-  static const auto made = protocol::make_scram_verifier("pencil", "0123456789abcdef", 2);
-  return made;
-}
-protocol::Secret plain() { return protocol::PlainSecret{"pencil"}; }
-protocol::Secret md5() { return protocol::Md5Secret{protocol::md5_hash_user("pencil", "ann")}; }
-protocol::Secret secret_for(Method method) {
-  if (method == Method::Scram) return verifier();
-  return plain();
-}
-std::string md5_answer(Bytes text) {
-  return password(protocol::md5_response(protocol::md5_hash_user(text, "ann"), kSalt4));
-}
-
-// A login that has been asked to authenticate.
-Login asked(Method method, const protocol::Secret& secret, bool known = true) {
-  Login login;
-  REQUIRE(login.says(startup()) == "name");
-  login.authenticate(method, secret, known);
-  return login;
-}
-Login asked(Method method) { return asked(method, secret_for(method)); }
-
-// The client's side of SCRAM, up to its last message.
-std::string scram_final(Login& login, Bytes text) {
-  protocol::ScramClient client("clientnonce");
-  REQUIRE(login.says(sasl_first("SCRAM-SHA-256", client.client_first())) == "R11");
-  const auto challenge = client.server_first(login.auth_data());
-  REQUIRE(challenge);
-  const auto key = protocol::scram_salted_password(text, challenge->salt, challenge->iterations);
-  return sasl_response(client.client_final(protocol::scram_client_key(key), protocol::scram_server_key(key)));
-}
-Login at_final() {
-  Login login = asked(Method::Scram);
-  scram_final(login, "pencil");
-  return login;
-}
-
-std::string header(char type, std::uint32_t length) {
-  std::string out(5, type);
-  protocol::store_u32(out.data() + 1, length);
-  return out;
-}
-std::string length_of_first(std::uint32_t length) {
-  std::string out(4, '\0');
-  protocol::store_u32(out.data(), length);
-  return out;
-}
-
-const std::string kRefused = "E:28P01:FATAL close";
-const std::string kViolation = "E:08P01:FATAL close";
-
-}  // namespace
 
 TEST_CASE("every first packet is understood at every cut, and nothing is said before it is whole") {
   struct Row {
@@ -494,149 +335,6 @@ TEST_CASE("the longest password message is taken and refused for its password on
   CHECK(login.says(password(std::string(LoginCore::kMessageMax - 5, 'x'))) == kRefused);
 }
 
-TEST_CASE("SCRAM lets the right password in at every cut, and keeps the key that logs in elsewhere") {
-  const std::string first = sasl_first("SCRAM-SHA-256", "n,,n=,r=clientnonce");
-  for (std::size_t cut = 0; cut < first.size(); ++cut) {
-    Login login = asked(Method::Scram);
-    CHECK(login.says(Bytes(first).substr(0, cut)).empty());
-    CHECK(login.says(Bytes(first).substr(cut)) == "R11");
-  }
-  const std::size_t size = [] {
-    Login login = asked(Method::Scram);
-    return scram_final(login, "pencil").size();
-  }();
-  for (std::size_t cut = 0; cut < size; ++cut) {
-    Login login = asked(Method::Scram);
-    const std::string final_message = scram_final(login, "pencil");
-    CHECK(login.says(Bytes(final_message).substr(0, cut)).empty());
-    CHECK(login.says(Bytes(final_message).substr(cut)) == "R12 R0 done");
-    REQUIRE(login.core.client_key());
-    CHECK(protocol::scram_stored_key(*login.core.client_key()) == verifier().stored_key);
-  }
-}
-
-TEST_CASE("SCRAM offers one mechanism, by name and with the list's end") {
-  Login login = asked(Method::Scram);
-  CHECK(login.auth_data() == "SCRAM-SHA-256\0\0"s);
-}
-
-TEST_CASE("SCRAM refuses a wrong password without the server's signature, and shows no key") {
-  Login login = asked(Method::Scram);
-  CHECK(login.says(scram_final(login, "pen")) == kRefused);
-  CHECK_FALSE(login.core.client_key());
-}
-
-TEST_CASE("SCRAM's first message must be one") {
-  struct Row {
-    const char* what;
-    std::string message;
-    std::string answer;
-  };
-  const std::string good = "n,,n=,r=clientnonce";
-  const Row row = GENERATE_COPY(values<Row>({
-      {"PLUS", sasl_first("SCRAM-SHA-256-PLUS", good), kViolation},
-      {"an older hash", sasl_first("SCRAM-SHA-1", good), kViolation},
-      {"no mechanism", sasl_first("", good), kViolation},
-      {"the mechanism in small letters", sasl_first("scram-sha-256", good), kViolation},
-      {"no initial response", message('p', "SCRAM-SHA-256\0\xff\xff\xff\xff"s), kViolation},
-      {"a size beyond the message", message('p', "SCRAM-SHA-256\0\0\0\0\x14"s + good), kViolation},
-      {"a size short of it", message('p', "SCRAM-SHA-256\0\0\0\0\x03"s + good), kViolation},
-      {"half a size", message('p', "SCRAM-SHA-256\0\0\0"s), kViolation},
-      {"an empty response", sasl_first("SCRAM-SHA-256", ""), kViolation},
-      {"channel binding", sasl_first("SCRAM-SHA-256", "p=tls-server-end-point,,n=,r=x"), kViolation},
-      {"somebody else's name", sasl_first("SCRAM-SHA-256", "n,a=admin,n=,r=x"), "E:0A000:FATAL close"},
-      {"no nonce", sasl_first("SCRAM-SHA-256", "n,,n="), kViolation},
-      {"an endless nonce", sasl_first("SCRAM-SHA-256", "n,,n=,r=" + std::string(16'000, 'x')), kViolation},
-      {"a NUL", sasl_first("SCRAM-SHA-256", "n,,n=,r=\0x"s), kViolation},
-      {"the second message", sasl_response("c=biws,r=clientnonceservernonce,p=AAAA"), kViolation},
-  }));
-  INFO(row.what);
-  for (const bool known : {true, false}) {
-    Login login = asked(Method::Scram, verifier(), known);
-    CHECK(login.says(row.message) == row.answer);
-  }
-}
-
-TEST_CASE("SCRAM's last message must be one") {
-  const std::string proof(43, 'A');
-  struct Row {
-    const char* what;
-    std::string data;
-    std::string answer;
-  };
-  const Row row = GENERATE_COPY(values<Row>({
-      {"a wrong proof", "c=biws,r=clientnonceservernonce,p=" + proof + "=", kRefused},
-      {"another nonce", "c=biws,r=clientnonceanother,p=" + proof + "=", kViolation},
-      {"the client's nonce alone", "c=biws,r=clientnonce,p=" + proof + "=", kViolation},
-      {"another binding", "c=eSws,r=clientnonceservernonce,p=" + proof + "=", kViolation},
-      {"no proof", "c=biws,r=clientnonceservernonce", kViolation},
-      {"a short proof", "c=biws,r=clientnonceservernonce,p=AAAA", kViolation},
-      {"nothing", "", kViolation},
-      {"the first message again", "n,,n=,r=clientnonce", kViolation},
-  }));
-  INFO(row.what);
-  Login login = at_final();
-  CHECK(login.says(sasl_response(row.data)) == row.answer);
-}
-
-TEST_CASE("an unknown user goes through the same exchange and reads the same words (R8)") {
-  struct Row {
-    Method method;
-    protocol::Secret secret, stand_in;
-  };
-  const protocol::ScramKey process_secret{1, 2, 3};
-  const Row row = GENERATE_COPY(values<Row>({
-      {Method::Password, plain(), protocol::PlainSecret{"\x01\xff"}},
-      {Method::Md5, plain(), protocol::PlainSecret{"\x01\xff"}},
-      {Method::Scram, verifier(), protocol::mock_scram_verifier("ann", process_secret)},
-      {Method::Scram, verifier(), verifier()},
-  }));
-  std::string known, unknown, known_text, unknown_text;
-  for (const bool is_known : {true, false}) {
-    Login login;
-    REQUIRE(login.says(startup()) == "name");
-    std::string& words = is_known ? known : unknown;
-    words = login.authenticate(row.method, is_known ? row.secret : row.stand_in, is_known) + " ";
-    if (row.method == Method::Scram)
-      words += login.says(scram_final(login, "wrong"));
-    else
-      words += login.says(row.method == Method::Md5 ? md5_answer("wrong") : password("wrong"));
-    (is_known ? known_text : unknown_text) = login.error_text();
-  }
-  CHECK(known == unknown);
-  CHECK(known_text == unknown_text);
-  CHECK(known_text == "password authentication failed for user \"ann\"");
-}
-
-TEST_CASE("an unknown user is refused even with a password that fits the stand-in") {
-  Login scram = asked(Method::Scram, verifier(), false);
-  CHECK(scram.says(scram_final(scram, "pencil")) == kRefused);
-  CHECK_FALSE(scram.core.client_key());
-  Login trust;
-  REQUIRE(trust.says(startup()) == "name");
-  CHECK(trust.authenticate(Method::Trust, plain(), false) == kRefused);
-}
-
-TEST_CASE("a plain password against a SCRAM secret is judged by the keys derived from it") {
-  struct Row {
-    const char* given;
-    bool known;
-    std::string answer;
-  };
-  const Row row = GENERATE(
-      values<Row>({{"pencil", true, "R0 done"}, {"pen", true, kRefused}, {"pencil", false, kRefused}}));
-  Login login = asked(Method::Password, verifier(), row.known);
-  REQUIRE(login.says(password(row.given)) == "derive");
-  CHECK(login.core.derive_password() == row.given);
-  const auto& with = login.core.derive_with();
-  // Whoever talks on meanwhile waits.
-  CHECK(login.says(query("select 1")).empty());
-  CHECK(login.held == query("select 1"));
-  CHECK(login.derived(protocol::scram_salted_password(row.given, with.salt, with.iterations)) == row.answer);
-  CHECK(login.core.derive_password().empty());
-  CHECK(login.core.client_key().has_value() == (row.answer == "R0 done"));
-}
-
 TEST_CASE("what a client sends before it is asked waits and is used then") {
   Login login;
   REQUIRE(login.says(startup() + password("pencil") + query("select 1")) == "name");
@@ -665,4 +363,50 @@ TEST_CASE("a login can be ended in every state with one FATAL error") {
     CHECK(login.refused(late) == "E:57014:FATAL close");
     CHECK(login.says(password("pencil")).empty());
   }
+}
+
+TEST_CASE("a login that ends says why, from a closed set") {
+  Login open(Tls::Required);
+  open.says(startup());
+  CHECK(open.refusal == "tls");
+  Login led_astray(Tls::Offered);
+  REQUIRE(led_astray.says("\x16") == "starttls");
+  LoginCore::Out out;
+  led_astray.core.tls_started("h2", out);
+  led_astray.take(out);
+  CHECK(led_astray.refusal == "tls");
+  Login garbage;
+  garbage.says("GET / HTTP/1.1\r\n\r\n");
+  CHECK(garbage.refusal == "protocol");
+  for (const bool known : {true, false}) {
+    Login wrong = asked(Method::Password, plain(), known);
+    wrong.says(password(known ? "pen" : "pencil"));
+    CHECK(wrong.refusal == "password");
+  }
+  Login empty = asked(Method::Md5);
+  empty.says(password(""));
+  CHECK(empty.refusal == "password");
+  Login query_first = asked(Method::Scram);
+  query_first.says(query("select 1"));
+  CHECK(query_first.refusal == "protocol");
+  Login late = asked(Method::Password);
+  late.refused({sqlstate::kQueryCanceled, "too late", {}, {}});
+  CHECK(late.refusal == "slow");
+}
+
+TEST_CASE("it is known whether a login waits for its client or for us") {
+  Login login(Tls::Offered);
+  CHECK(login.core.awaits_client());
+  login.says(ssl_request());
+  CHECK(login.core.awaits_client());
+  for (const Method method : {Method::Password, Method::Md5, Method::Scram}) {
+    Login named;
+    REQUIRE(named.says(startup()) == "name");
+    CHECK_FALSE(named.core.awaits_client());
+    named.authenticate(method, secret_for(method));
+    CHECK(named.core.awaits_client());
+  }
+  Login derives = asked(Method::Password, verifier());
+  REQUIRE(derives.says(password("pencil")) == "derive");
+  CHECK_FALSE(derives.core.awaits_client());
 }

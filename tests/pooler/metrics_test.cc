@@ -274,6 +274,7 @@ TEST_CASE("a tenant store has its figures, and where there is none there are non
   store.usage_failures = 4;
   store.usage_late = std::chrono::seconds(61);
   around.store = store;
+  around.suspended = 5;
   const std::string out = text({}, around, rest);
   CHECK(series(out, "pgweir_tenant_store_lookups_total") == "pgweir_tenant_store_lookups_total 9\n");
   CHECK(series(out, "pgweir_tenant_store_failures_total") == "pgweir_tenant_store_failures_total 2\n");
@@ -283,6 +284,33 @@ TEST_CASE("a tenant store has its figures, and where there is none there are non
         "pgweir_tenant_store_usage_failures_total 4\n");
   CHECK(series(out, "pgweir_tenant_store_usage_late_seconds") ==
         "pgweir_tenant_store_usage_late_seconds 61\n");
+  CHECK(series(out, "pgweir_suspended_tenants") == "pgweir_suspended_tenants 5\n");
+}
+
+TEST_CASE("refused logins are told by tier and reason, every reason of them, and what failed in one") {
+  Sample first, second;
+  const auto place = [](LoginRefusal refusal) { return static_cast<std::size_t>(refusal); };
+  first.tiers["free"].refused_logins[place(LoginRefusal::Password)] = 4;
+  first.tiers["free"].refused_logins[place(LoginRefusal::Limit)] = 2;
+  second.tiers["free"].refused_logins[place(LoginRefusal::Backend)] = 3;
+  second.tiers["pro"].tenants = 1;
+  first.refused_nameless[place(LoginRefusal::Name)] = 1;
+  second.refused_nameless[place(LoginRefusal::Store)] = 5;
+  Rest rest;
+  const std::string out = text(unite({first, second}, 1), {}, rest);
+  const std::string refused = series(out, "pgweir_logins_refused_total");
+  for (const char* line : {"{tier=\"free\",reason=\"password\"} 4\n", "{tier=\"free\",reason=\"limit\"} 2\n",
+                           "{tier=\"free\",reason=\"backend\"} 3\n", "{tier=\"pro\",reason=\"password\"} 0\n",
+                           "{tier=\"\",reason=\"name\"} 1\n", "{tier=\"\",reason=\"store\"} 5\n"})
+    CHECK_THAT(refused, Catch::Contains(line));
+  CHECK(std::count(refused.begin(), refused.end(), '\n') == 3 * 15);
+  CHECK(series(out, "pgweir_logins_failed_total") ==
+        "pgweir_logins_failed_total{tier=\"free\"} 5\n"
+        "pgweir_logins_failed_total{tier=\"pro\"} 0\n"
+        "pgweir_logins_failed_total{tier=\"\"} 5\n");
+  // A rule adds these up with errors and requests: a tier has all of them or none.
+  CHECK(series(out, "pgweir_errors_total").find("{tier=\"free\"}") != std::string::npos);
+  CHECK(series(out, "pgweir_errors_total").find("{tier=\"\"}") == std::string::npos);
 }
 
 TEST_CASE("every series has a name that Prometheus takes, and none comes twice") {
