@@ -27,11 +27,11 @@ alter table slow owner to app;
 
 
 class Audit(PgweirCase):
+    databases = ("app",)
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        cls.postgres.create_database("app", owner="app")
         with cls.postgres.connect("app") as owner:
             owner.execute(SCHEMA)
 

@@ -6,7 +6,7 @@ import unittest
 
 import psycopg
 
-from harness import PgweirCase, Wire
+from harness import TRUST, PgweirCase, Wire
 from harness.wire import error_fields, startup
 
 # AuthenticationRequest codes
@@ -23,7 +23,7 @@ def md5_secret(user, password):
 class Clients(PgweirCase):
     """Clients log in to pgweir; its own login to Postgres is free here."""
 
-    postgres_options = {"hba": "local all all trust\nhost all all 127.0.0.1/32 trust\n"}
+    postgres_options = {"hba": TRUST}
 
     @classmethod
     def setUpClass(cls):

@@ -26,13 +26,7 @@ FAST_SECONDS = 0.001
 
 class Breaker(PgweirCase):
     postgres_options = {"hba": HBA}
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        for name in ("app", "other", "locked"):
-            cls.postgres.create_database(name, owner="app")
+    databases = ("app", "other", "locked")
 
     def setUp(self):
         if self.postgres.process is None:

@@ -8,19 +8,17 @@ import unittest
 
 import psycopg
 
-from harness import PgweirCase, Wire, wait_until
+from harness import TRUST, PgweirCase, Wire, wait_until
 from harness.wire import CANCEL_REQUEST, query, special
 
 
 class Cancel(PgweirCase):
-    postgres_options = {"hba": "local all all trust\nhost all all 127.0.0.1/32 trust\n"}
+    postgres_options = {"hba": TRUST}
+    databases = ("one", "many")
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        for database in ("one", "many"):
-            cls.postgres.create_database(database, owner="app")
         cls.weir = cls.class_pgweir(
             {
                 "auth": {"method": "trust"},

@@ -4,9 +4,8 @@ import unittest
 from pathlib import Path
 
 from ceilings.stage import build_guard
-from harness import PgweirCase, Redis, pg_program, run, wait_until
+from harness import TRUST, PgweirCase, Redis, pg_program, run, wait_until
 
-TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 PACKAGED = Path(__file__).resolve().parents[2] / "packaging/postgres"
 FINE, WEAK, WRONG, USAGE, UNAVAILABLE = 0, 2, 3, 64, 69
 TIER = {
@@ -21,11 +20,11 @@ TIER = {
 
 
 class CheckBackend(PgweirCase):
+    databases = ("app",)
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        cls.postgres.create_database("app", owner="app")
         cls.script("side_role.sql", role="side", password="s1de")
         cls.postgres.set_hba("host postgres side 127.0.0.1/32 scram-sha-256\n" + TRUST)
 

@@ -12,11 +12,11 @@ OK, WARNING, CRITICAL, UNKNOWN = range(4)
 
 
 class CheckPostgres(PgweirCase):
+    databases = ("app",)
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        cls.postgres.create_database("app", owner="app")
         # It names its database `pgbouncer` and takes a password from a file.
         cls.weir = cls.class_pgweir(
             {"console": {"stats": ["watcher"]}}, users={"app": "s3cret", "watcher": "w4tch", "admin": "adm1n"}

@@ -9,7 +9,7 @@ import time
 import unittest
 from pathlib import Path
 
-from harness import PgweirCase, Wire, pg_program, run, side_by_side, wait_until
+from harness import TRUST, PgweirCase, Wire, pg_program, run, side_by_side, wait_until
 from harness.wire import (
     bind,
     error_fields,
@@ -23,7 +23,6 @@ from harness.wire import (
     sync,
 )
 
-TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 TIER = {
     "pool_size": 1,
     "max_server_connections": 1,
@@ -49,12 +48,11 @@ class ClocksCase(PgweirCase):
     postgres_options = {"hba": TRUST}
     side = {}
     _numbers = itertools.count(1)
+    databases = ("app",)
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        cls.postgres.create_database("app", owner="app")
         with cls.postgres.connect("app", "app") as connection:
             connection.execute(SCHEMA)
         done = run(

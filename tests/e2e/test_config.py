@@ -7,7 +7,7 @@ import unittest
 
 import psycopg
 
-from harness import Pgweir, PgweirCase, Postgres, Wire, wait_until
+from harness import TRUST, Pgweir, PgweirCase, Postgres, Wire, wait_until
 from harness.machine import runs_as_root, write
 from harness.pgweir import binary, environment
 from harness.wire import query
@@ -211,13 +211,8 @@ class Environment(PgweirCase):
 
 
 class Reload(PgweirCase):
-    postgres_options = {"hba": "local all all trust\nhost all all 127.0.0.1/32 trust\n"}
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        cls.postgres.create_database("app", owner="app")
+    postgres_options = {"hba": TRUST}
+    databases = ("app",)
 
     def test_a_bad_file_leaves_the_old_one_in_force(self):
         weir = self.pgweir(users={"app": "s3cret", "admin": "adm1n"})

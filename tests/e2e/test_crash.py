@@ -15,12 +15,7 @@ RECOVERY_SECONDS = 2
 
 class Crash(PgweirCase):
     postgres_options = {"fsync": True}
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        cls.postgres.create_database("bank", owner="app")
+    databases = ("bank",)
 
     def setUp(self):
         if self.postgres.process is None:
@@ -142,11 +137,7 @@ class Crash(PgweirCase):
 
 
 class Stop(PgweirCase):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        cls.postgres.create_database("app", owner="app")
+    databases = ("app",)
 
     def weir(self, shutdown_timeout="20s"):
         weir = self.pgweir({"process": {"shutdown_timeout": shutdown_timeout}}, {"app": "s3cret"})

@@ -23,11 +23,11 @@ TIER = {"pool_size": SERVERS, "max_server_connections": SERVERS, "max_clients": 
 class Drivers(PgweirCase):
     """The stand for all drivers; holds no test of its own."""
 
+    databases = ("app",)
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        cls.postgres.create_database("app", owner="app")
         cls.weir = cls.class_pgweir(
             {
                 "server": {"rotation": True},

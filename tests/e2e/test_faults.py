@@ -115,12 +115,7 @@ class HalfOpen(PgweirCase):
     """Postgres's machine is gone without a word: no FIN, no RST, no acknowledgement."""
 
     postgres_options = {"hba": TRUST}
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        cls.postgres.create_database("bank", owner="app")
+    databases = ("bank",)
 
     def silence(self, sides=("--sport", "--dport")):
         """Returns what ends it."""

@@ -4,10 +4,9 @@ import json
 import os
 import time
 
-from harness import PgweirCase, Wire, wait_until
+from harness import TRUST, PgweirCase, Wire, wait_until
 from harness.machine import own, write
 
-TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 CHANGED = '"message":"configuration file has changed"'
 RELOADED = '"message":"configuration reloaded"'
 FAILED = '"message":"reload failed, the old configuration stays"'
@@ -15,12 +14,7 @@ FAILED = '"message":"reload failed, the old configuration stays"'
 
 class FileWatch(PgweirCase):
     postgres_options = {"hba": TRUST}
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        cls.postgres.create_database("shared", owner="app")
+    databases = ("shared",)
 
     def weir(self, *, start=True, **config):
         return self.pgweir(

@@ -4,20 +4,14 @@ import threading
 import time
 import unittest
 
-from harness import PgweirCase, Redis, Wire, side_by_side, wait_until
+from harness import TRUST, PgweirCase, Redis, Wire, side_by_side, wait_until
 from harness.wire import first_error
 
-TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 
 
 class Fleet(PgweirCase):
     postgres_options = {"hba": TRUST}
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        cls.postgres.create_database("app", owner="app")
+    databases = ("app",)
 
     def setUp(self):
         self.redis = Redis()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg
 
-from harness import PgweirCase, Wire, machine, pg_program
+from harness import TRUST, PgweirCase, Wire, machine, pg_program
 from harness.wire import first_error, message, startup
 
 SOURCE = Path(__file__).parents[2] / "packaging" / "postgres" / "pgweir_guard"
@@ -25,7 +25,6 @@ ABOVE = {
     "max_parallel_workers_per_gather": ["2", "1024"],
 }
 EACH_ABOVE = [(name, value) for name, values in ABOVE.items() for value in values]
-TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 
 
 def build():

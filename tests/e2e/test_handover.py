@@ -11,11 +11,10 @@ from pathlib import Path
 
 import psycopg
 
-from harness import PgweirCase, Wire, pg_program, run, wait_until
+from harness import TRUST, PgweirCase, Wire, pg_program, run, wait_until
 from harness.machine import write
 from harness.wire import Closed, error_fields, first_error, kinds, query
 
-HBA = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 CLIENTS = 8
 DEPLOYS = 2
 PGBENCH_SECONDS = 12
@@ -80,13 +79,8 @@ def in_pools(weir, column):
 
 
 class Handover(PgweirCase):
-    postgres_options = {"hba": HBA}
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        cls.postgres.create_database("app", owner="app")
+    postgres_options = {"hba": TRUST}
+    databases = ("app",)
 
     def pair(self, **listen):
         """The old one runs; both are made for the same places."""

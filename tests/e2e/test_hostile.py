@@ -9,7 +9,7 @@ import time
 import unittest
 from concurrent.futures import ThreadPoolExecutor
 
-from harness import PgweirCase, Wire, free_port, wait_until
+from harness import TRUST, PgweirCase, Wire, free_port, wait_until
 from harness import fake_server as fake
 from harness.wire import (
     CANCEL_REQUEST,
@@ -29,7 +29,6 @@ from harness.wire import (
     sync,
 )
 
-TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 CLOSES_WITHIN = 12  # more than the login timeout of these tests, less than any other
 LANES = 4  # of what is tried at the same time
 SINGLES = [f"single{lane}" for lane in range(LANES)]
@@ -39,13 +38,11 @@ class Hostile(PgweirCase):
     """The stand: one real tenant, tenants on lying servers, and a healthy client at work all the time."""
 
     postgres_options = {"hba": TRUST}
+    databases = ("app", *SINGLES)
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        for database in ("app", *SINGLES):
-            cls.postgres.create_database(database, owner="app")
         cls.liars = [fake.FakePostgres(free_port()) for _ in range(LANES)]
         for liar in cls.liars:
             cls.addClassCleanup(liar.close)
@@ -561,13 +558,7 @@ class TakesWork(PgweirCase):
     on, and the watchdog finds nothing."""
 
     postgres_options = {"hba": TRUST}
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        for database in ("one", "other"):
-            cls.postgres.create_database(database, owner="app")
+    databases = ("one", "other")
 
     def setUp(self):
         tier = {"pool_size": 1, "max_server_connections": 1, "max_clients": 50, "work_mem": "1MB"}

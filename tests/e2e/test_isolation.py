@@ -20,10 +20,9 @@ import unittest
 
 import psycopg
 
-from harness import PgweirCase, wait_until
+from harness import TRUST, PgweirCase, wait_until
 from isolation.crowd import KNOWN, Crowd, prepare, prepare_users
 
-TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 CLIENTS = int(os.environ.get("PGWEIR_ISOLATION_CLIENTS") or 40)
 SERVERS = 6
 SECONDS = float(os.environ.get("PGWEIR_ISOLATION_SECONDS") or 60)

@@ -7,10 +7,9 @@ import time
 import unittest
 import urllib.request
 
-from harness import PgweirCase, Wire, free_port, side_by_side, wait_until
+from harness import TRUST, PgweirCase, Wire, free_port, side_by_side, wait_until
 from harness.wire import Closed, error_fields, first_error, kinds, parse, query, startup, sync
 
-TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 
 
 class Limits(PgweirCase):
@@ -408,12 +407,11 @@ class StartupParameters(PgweirCase):
     """What a client asks for in its startup packet holds, on whatever server it lands."""
 
     postgres_options = {"hba": TRUST}
+    databases = ("app",)
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        cls.postgres.create_database("app", owner="app")
         cls.weir = cls.class_pgweir(
             {
                 "auth": {"method": "trust"},

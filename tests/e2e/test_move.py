@@ -8,21 +8,20 @@ import unittest
 
 import psycopg
 
-from harness import PgweirCase, Postgres, Redis, Wire, free_port, wait_until
+from harness import TRUST, PgweirCase, Postgres, Redis, Wire, free_port, wait_until
 from harness.wire import Closed, first_error, query
 
-HBA = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 STRICT = "local all all trust\nhost all all 127.0.0.1/32 reject\n"
 IDLE_PAUSE_MS = 100
 
 
 class Move(PgweirCase):
-    postgres_options = {"hba": HBA}
+    postgres_options = {"hba": TRUST}
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.other = Postgres(hba=HBA)
+        cls.other = Postgres(hba=TRUST)
         cls.addClassCleanup(lambda: cls.other.stop())
         for postgres, place in ((cls.postgres, "old"), (cls.other, "new")):
             postgres.create_user("app", "s3cret")
@@ -216,7 +215,7 @@ class Move(PgweirCase):
             error = self.refused(weir, "MOVE acme TO other", "user 'app' cannot log in to database 'acme'")
             self.assertEqual(error.sqlstate, "28000")
         finally:
-            self.other.set_hba(HBA)
+            self.other.set_hba(TRUST)
             wait_until(lambda: self.reachable(self.other), what="a Postgres that accepts")
         self.assertEqual(self.place(client), "old")
         self.assertEqual(self.place(self.client(weir)), "old")

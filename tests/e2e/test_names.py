@@ -34,12 +34,7 @@ def may_drop_packets():
 @unittest.skipUnless(has_ipv6() and may_have_own_names(), "needs IPv6, and root for names of its own")
 class Names(PgweirCase):
     postgres_options = {"hba": TRUST, "settings": {"listen_addresses": "127.0.0.1, ::1"}}
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        cls.postgres.create_database("app", owner="app")
+    databases = ("app",)
 
     def weir(self, *addresses):
         folder = scratch("names")

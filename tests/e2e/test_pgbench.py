@@ -11,11 +11,11 @@ POOL = {"pool_size": 4, "max_server_connections": 4, "max_clients": 100}
 
 
 class Pgbench(PgweirCase):
+    databases = ("bank",)
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        cls.postgres.create_database("bank", owner="app")
         cls.users = {"app": "s3cret", "admin": "adm1n"}
 
     def bank(self, rotation):

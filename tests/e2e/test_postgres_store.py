@@ -8,9 +8,8 @@ from pathlib import Path
 
 import psycopg
 
-from harness import PgweirCase, Postgres, Redis, machine, wait_until
+from harness import TRUST, PgweirCase, Postgres, Redis, machine, wait_until
 
-TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 PLATFORM = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
 SOON = 5  # a change has to hold within a second; a busy machine gets more
 SQL = Path(__file__).parents[2] / "packaging/postgres/tenant_store.sql"
@@ -46,13 +45,11 @@ class Platform(Postgres):
 
 class StoreCase(PgweirCase):
     postgres_options = {"hba": TRUST}
+    databases = ("shared", "own")
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        for database in ("shared", "own"):
-            cls.postgres.create_database(database, owner="app")
         cls.platform = Platform()
         cls.addClassCleanup(lambda: cls.platform.stop())
 

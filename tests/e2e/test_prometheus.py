@@ -23,12 +23,11 @@ MINUTE_S = 60
 
 
 class Prometheus(PgweirCase):
+    databases = ("app", "b")
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        for name in ("app", "b"):
-            cls.postgres.create_database(name, owner="app")
         cls.http = free_port()
         redis = Redis()
         cls.addClassCleanup(redis.stop)
@@ -113,10 +112,10 @@ class Prometheus(PgweirCase):
         try:
             wait_until(self.scraped, seconds=30, what="a scrape")
             begun = time.monotonic()
-            # `Refused` counts what clients were refused: somebody has to be.
+            # `Refused logins` counts those that were refused: somebody has to be.
             while time.monotonic() - begun < MINUTE_S:
                 with self.assertRaises(psycopg.OperationalError):
-                    self.weir.connect("app", "nobody")
+                    self.weir.connect("app", "nobody", password="wrong")
                 time.sleep(1)
             for panel in PANELS:
                 for target in panel["targets"]:

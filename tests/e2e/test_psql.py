@@ -63,11 +63,11 @@ SCRIPTS = {
 
 
 class Psql(PgweirCase):
+    databases = ("app",)
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        cls.postgres.create_database("app", owner="app")
         cls.postgres.sql("grant pg_read_all_stats to app")
         with cls.postgres.connect("app", "app") as connection:
             connection.execute(SCHEMA)
@@ -192,11 +192,11 @@ SHOW_COLUMNS["SERVERS"] = SHOW_COLUMNS["CLIENTS"]
 
 
 class Console(PgweirCase):
+    databases = ("app",)
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        cls.postgres.create_database("app", owner="app")
         cls.weir = cls.class_pgweir(users={"app": "s3cret", "admin": "adm1n"})
 
     def console_psql(self, command, user="admin", password="adm1n", database="pgweir"):

@@ -9,11 +9,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from harness import PgweirCase, Postgres, Redis, Wire, free_port, wait_until
+from harness import TRUST, PgweirCase, Postgres, Redis, Wire, free_port, wait_until
 from harness.wire import VERSION_3_0, special, startup
 
 TABLES = Path(__file__).parents[2] / "packaging/postgres/tenant_store.sql"
-TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 
 
 class Readiness(PgweirCase):

@@ -7,20 +7,18 @@ import unittest
 
 import psycopg
 
-from harness import PgweirCase, Redis, Sentinels, free_port, machine, replica_of, side_by_side, wait_until
+from harness import TRUST, PgweirCase, Redis, Sentinels, free_port, machine, replica_of, side_by_side, wait_until
 
-TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 SOON = 5
 
 
 class Failover(PgweirCase):
     postgres_options = {"hba": TRUST}
+    databases = ("shared",)
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        cls.postgres.create_database("shared", owner="app")
         done = machine.run(
             [machine.pg_program("pgbench"), "-i", "-q", "-h", cls.postgres.socket_dir, "-p", cls.postgres.port, "-U", "app", "shared"]
         )  # fmt: skip

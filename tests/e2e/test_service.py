@@ -104,11 +104,7 @@ class Service(PgweirCase):
 class Activation(PgweirCase):
     """Sockets that were opened before pgweir, as systemd's socket units do."""
 
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        cls.postgres.create_database("app", owner="app")
+    databases = ("app",)
 
     def activated(self, weir, *sockets, pid="$$"):
         """Starts it as systemd would: the sockets are its descriptors 3 and following."""

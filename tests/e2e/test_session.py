@@ -4,24 +4,21 @@ import unittest
 
 import psycopg
 
-from harness import PgweirCase, Wire, wait_until
+from harness import TRUST, PgweirCase, Wire, wait_until
 from harness.wire import bind, error_fields, execute, kinds, parse, query, sync
 
 TEMP = "create temp table mine (a int)"
-TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 
 
 class Session(PgweirCase):
     """The stand; holds no test of its own."""
 
     postgres_options = {"hba": TRUST}
+    databases = ("app", "other")
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        for database in ("app", "other"):
-            cls.postgres.create_database(database, owner="app")
         cls.users = {"app": "s3cret", "admin": "adm1n"}
 
     def weir(self, tier=None, tenant=None, **config):

@@ -8,22 +8,15 @@ import threading
 import time
 import unittest
 
-from harness import PgweirCase, pg_program, wait_until
+from harness import TRUST, PgweirCase, pg_program, wait_until
 from harness.machine import as_system_user, write
 
-TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 USERS = {"app": "s3cret", "admin": "adm1n"}
 
 
 class Shares(PgweirCase):
     postgres_options = {"hba": TRUST}
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        for database in ("shared", "own_0", "own_1", "own_2"):
-            cls.postgres.create_database(database, owner="app")
+    databases = ("shared", "own_0", "own_1", "own_2")
 
     def weir(self, tenants, servers, **tier):
         tier = {"pool_size": 1, "max_server_connections": servers, "max_clients": 200, "queue_timeout": "60s", **tier}

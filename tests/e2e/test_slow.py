@@ -23,12 +23,7 @@ QUICK = {
 
 
 class SlowTransactions(PgweirCase):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        for name in ("app", "quick"):
-            cls.postgres.create_database(name, owner="app")
+    databases = ("app", "quick")
 
     def setUp(self):
         self.weir = self.pgweir(

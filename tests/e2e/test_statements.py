@@ -7,12 +7,7 @@ from harness.wire import bind, describe, execute, first_error, kinds, message, p
 
 
 class Statements(PgweirCase):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        for name in ("app", "other"):
-            cls.postgres.create_database(name, owner="app")
+    databases = ("app", "other")
 
     def setUp(self):
         self.weir = self.pgweir({"auth": {"method": "trust"}}, users={"app": "s3cret", "admin": "adm1n"})

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import psycopg
 
-from harness import PgweirCase, Postgres, Redis, Sentinels, Wire, replica_of, wait_until
+from harness import TRUST, PgweirCase, Postgres, Redis, Sentinels, Wire, replica_of, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = ROOT / "packaging/postgres/tenant_store.sql"
 LISTED = re.findall(r"^   - (.+): `(\+[^`]+)`$", (ROOT / "SECURITY.md").read_text(), re.M)
-TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 
 
 def rights(*purposes):
@@ -26,12 +25,7 @@ def rights(*purposes):
 
 class StoreRights(PgweirCase):
     postgres_options = {"hba": TRUST}
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        cls.postgres.create_database("shared", owner="app")
+    databases = ("shared",)
 
     def redis(self, *purposes, **options):
         redis = Redis(**options)

@@ -27,13 +27,7 @@ FAILED = '"message":"server login failed"'
 @unittest.skipUnless(files_suffice(CLIENTS), "needs a descriptor for each client")
 class LoginStorm(PgweirCase):
     postgres_options = {"hba": TRUST, "settings": {"log_connections": "on"}}
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        for name in DATABASES:
-            cls.postgres.create_database(name, owner="app")
+    databases = DATABASES
 
     def storm(self, weir):
         storm = Storm(weir, CLIENTS, "app", DATABASES, SERVED_SECONDS)

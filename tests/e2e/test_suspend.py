@@ -15,11 +15,7 @@ TIER = {"pool_size": 2, "max_server_connections": 2, "max_clients": 50, "queue_t
 
 
 class Suspend(PgweirCase):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        cls.postgres.create_database("app", owner="app")
+    databases = ("app",)
 
     def setUp(self):
         self.weir = self.pgweir(

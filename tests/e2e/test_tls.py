@@ -8,14 +8,14 @@ import unittest
 
 import psycopg
 
-from harness import Authority, PgweirCase, Recorder, Wire, wait_until
+from harness import TRUST, Authority, PgweirCase, Recorder, Wire, wait_until
 from harness.wire import CANCEL_REQUEST, SSL_REQUEST, query, special, startup
 
 USERS = {"app": "s3cret"}
 
 
 class ClientSide(PgweirCase):
-    postgres_options = {"hba": "local all all trust\nhost all all 127.0.0.1/32 trust\n"}
+    postgres_options = {"hba": TRUST}
 
     @classmethod
     def setUpClass(cls):

@@ -3,19 +3,13 @@
 import re
 import unittest
 
-from harness import PgweirCase, Redis, Wire, wait_until
+from harness import TRUST, PgweirCase, Redis, Wire, wait_until
 
-TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 
 
 class Usage(PgweirCase):
     postgres_options = {"hba": TRUST}
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        cls.postgres.create_database("shared", owner="app")
+    databases = ("shared",)
 
     def setUp(self):
         self.redis = Redis()

@@ -19,11 +19,11 @@ TIER = {"pool_size": SERVERS, "max_server_connections": SERVERS, "max_clients": 
 
 
 class VirtualSession(PgweirCase):
+    databases = ("app",)
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        cls.postgres.create_database("app", owner="app")
         cls.postgres.create_user("boss", "b0ss", options="superuser")
         with cls.postgres.connect("app") as connection:
             connection.execute("create role reader; grant reader to app")

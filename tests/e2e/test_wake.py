@@ -8,10 +8,9 @@ import unittest
 import urllib.error
 import urllib.request
 
-from harness import PgweirCase, Sniffer, Wire, free_port, wait_until
+from harness import TRUST, PgweirCase, Sniffer, Wire, free_port, wait_until
 from harness.wire import error_fields, first_error, query, startup
 
-TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 QUEUE_SECONDS = 1
 CONNECTED = '"message":"server connected"'
 DOWN_SECONDS = 5  # longer than the queue timeout
@@ -21,12 +20,7 @@ SETTLE_SECONDS = 0.5  # the last packets of connections that have just been clos
 
 class Wake(PgweirCase):
     postgres_options = {"hba": TRUST}
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        cls.postgres.create_database("app", owner="app")
+    databases = ("app",)
 
     def weir(self, limits=None, server=None, backends=None, **pool):
         tier = {

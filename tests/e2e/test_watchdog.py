@@ -6,10 +6,9 @@ import signal
 import time
 import unittest
 
-from harness import PgweirCase, Wire, wait_until
+from harness import TRUST, PgweirCase, Wire, wait_until
 
 PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_DETACH, WALL = 0x4206, 0x4207, 17, 0x40000000
-TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 libc = ctypes.CDLL(None, use_errno=True)
 libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
 
@@ -29,12 +28,7 @@ def hold_first_loop(weir):
 
 class Watchdog(PgweirCase):
     postgres_options = {"hba": TRUST}
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.postgres.create_user("app", "s3cret")
-        cls.postgres.create_database("app", owner="app")
+    databases = ("app",)
 
     def weir(self, patience):
         return self.pgweir(

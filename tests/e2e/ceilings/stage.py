@@ -11,7 +11,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import Pgweir, Postgres, Wire, machine, pg_program
+from harness import TRUST, Pgweir, Postgres, Wire, machine, pg_program
 
 from .case import MODES
 
@@ -58,7 +58,6 @@ SETTINGS = {
     "shared_buffers": "32MB",
     "autovacuum": "off",
 }
-TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 GUARD = Path(__file__).parents[3] / "packaging" / "postgres" / "pgweir_guard"
 
 

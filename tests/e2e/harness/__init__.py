@@ -12,7 +12,7 @@ from .fault_proxy import FaultProxy
 from .ledger import Ledger
 from .machine import free_port, pg_program, run, scratch, wait_until
 from .pgweir import Pgweir
-from .postgres import Postgres
+from .postgres import TRUST, Postgres
 from .recorder import Recorder
 from .redis import Redis
 from .sentinel import Sentinels, replica_of
@@ -22,6 +22,7 @@ from .sniffer import Sniffer
 from .wire import Wire
 
 __all__ = [
+    "TRUST",
     "Authority",
     "Bystander",
     "FaultCase",

@@ -10,6 +10,7 @@ class PgweirCase(unittest.TestCase):
     """Shows pgweir's log when a test fails, and checks after each test that every pgweir is still well."""
 
     postgres_options = {}
+    databases = ()  # of the class's Postgres; they belong to its user app, whose password is s3cret
     postgres = None
     _class_weirs = ()
 
@@ -18,6 +19,10 @@ class PgweirCase(unittest.TestCase):
         cls._class_weirs = []
         cls.postgres = Postgres(**cls.postgres_options)
         cls.addClassCleanup(lambda: cls.postgres.stop())
+        if cls.databases:
+            cls.postgres.create_user("app", "s3cret")
+        for database in cls.databases:
+            cls.postgres.create_database(database, owner="app")
 
     @classmethod
     def class_pgweir(cls, config=None, users=None, **options):

@@ -7,9 +7,8 @@ from .bystander import Bystander
 from .case import PgweirCase
 from .ledger import HONEST, Ledger
 from .machine import wait_until
-from .postgres import Postgres
+from .postgres import TRUST, Postgres
 
-TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 ENTRIES = 200  # before a fault begins and after it has ended
 FAULT_SECONDS = 2
 RECOVERY_SECONDS = 5

@@ -17,6 +17,8 @@ host all all 127.0.0.1/32 scram-sha-256
 host all all ::1/128 scram-sha-256
 """
 
+TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"  # the hba file of tests in which passwords do not matter
+
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "max_connections": "150",
