@@ -243,7 +243,6 @@ Tenant& Group::take_back(Server& server) {
 
 // A tenant that was at its limit may have sessions that wait in a group of another user.
 void Group::serve_elsewhere(Tenant& tenant) {
-  if (tenant.groups.size() < 2) return;
   const std::vector<Group*> groups = tenant.groups;
   for (Group* group : groups) {
     if (group == this || (group->waiters_.empty() && group->own_.empty())) continue;
@@ -261,7 +260,7 @@ void Group::release(Server& server) {
     drop(server, "a request was half sent");
   else
     settle(server);
-  serve_elsewhere(tenant);
+  if (tenant.groups.size() > 1) serve_elsewhere(tenant);
 }
 
 void Group::abandon(Server& server) {
@@ -270,7 +269,7 @@ void Group::abandon(Server& server) {
   server.place = Server::Place::Settling;
   server.abandon();
   settle(server);
-  serve_elsewhere(tenant);
+  if (tenant.groups.size() > 1) serve_elsewhere(tenant);
 }
 
 void Group::settle(Server& server) {
@@ -286,16 +285,14 @@ void Group::settle(Server& server) {
   const auto& own_idle = server.core.applied->idle_most;
   const bool fleeting = own_idle && own_idle->count() > 0 && *own_idle < kIdleMargin;
   if (server.core.dirty || server.core.applied->hasty || fleeting) return server.clean();
-  if (begin_reading(server)) return;
+  if (books.routines.due(worker_.loop().now())) return begin_reading(server);
   to_idle(server);
   serve();
 }
 
-bool Group::begin_reading(Server& server) {
-  if (!books.routines.due(worker_.loop().now())) return false;
+void Group::begin_reading(Server& server) {
   reader_ = server.id;
   server.read_routines();
-  return true;
 }
 
 // What functions there are decides what texts may do. Reading begins with the first server that is at hand.
@@ -393,7 +390,7 @@ void Group::serve() {
   if (!own_.empty()) start_own();
   // A session that is given a server may give it back at once: then this loop goes on, not a second one
   // inside it.
-  if (serving_ || worker_.suspended() || must_read_first()) return;
+  if (serving_ || worker_.suspended() || must_read_first() || waiters_.empty()) return;
   serving_ = true;
   for (Share* share = queue_.first(); share && !idle_.empty();) {
     auto& member = static_cast<Member&>(*share);

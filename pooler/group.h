@@ -239,7 +239,7 @@ class Group : public ListLink<Group> {
   void charge(Server& server);
   void to_idle(Server& server);
   void serve();
-  bool begin_reading(Server& server);
+  void begin_reading(Server& server);
   void tell_unread();
   void clean_all();
   bool must_read_first();

@@ -115,7 +115,7 @@ class ServerCore {
   bool settled() const { return pipeline.empty() && !mid_message(); }
   bool clean() const { return quiet() && !dirty && !pipeline.unfit() && errands_.empty(); }
   // Part of a message has been given to the client and the rest has not come.
-  bool mid_message() const { return body_left_ > 0 || head_size_ > 0 || !partial_.empty(); }
+  bool mid_message() const { return (body_left_ | head_size_ | partial_.size()) > 0; }
   bool mid_forward() const { return body_left_ > 0 && forward_body_; }
   // The next change of statements is none: it tells the columns of one.
   bool awaits_columns() const { return !ops.empty() && ops.front().kind == StatementOp::Kind::Columns; }

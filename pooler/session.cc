@@ -191,13 +191,17 @@ void Session::settle(Actions& out, Bytes in) {
     begin_to_wait();
   }
   note_time(out);
-  keep(in);
+  if (!in.empty() || !held_.empty()) keep(in);
   if (group_.books.listener.changed()) group_.listener().tend();
   if (notifications_ && core_.may_hear() && !suspended_) tell_notifications();
-  // A reload came in between: what the client is to be told only a fresh server says, so this one makes room.
-  const bool untold = out.proven && !welcomed_ && !group_.books.settings.has_baseline();
-  if (untold) server_->expires = {};
-  if (out.proven && !welcomed_ && !untold) welcome(group_.books.settings.welcome(*core_.wanted()));
+  if (out.proven && !welcomed_) {
+    // A reload came in between: what the client is to be told only a fresh server says, so this one makes
+    // room.
+    if (!group_.books.settings.has_baseline())
+      server_->expires = {};
+    else
+      welcome(group_.books.settings.welcome(*core_.wanted()));
+  }
   if (out.made_code) worker_.definitions_changed(group_.key());
   if (out.new_starts != 0) worker_.renew_servers(group_.key(), out.new_starts);
   if (out.close_client || out.reset_client) {

@@ -107,10 +107,12 @@ SessionCore::Step SessionCore::idle_message(const Frame& frame, Bytes rest, Acti
   }
   if (!enough_to_begin(frame, rest)) return Step::NeedMore;
   if (channels_ && must_catch_up(frame, rest, out)) return Step::Stop;
-  if (frame.type == 'Q' && whole(frame, rest) &&
-      answer_here(rest.substr(kHeaderBytes, frame.size - kHeaderBytes), out)) {
-    out.consumed += frame.size;
-    return Step::Next;
+  if (frame.type == 'Q' && whole(frame, rest)) {
+    const Bytes text = rest.substr(kHeaderBytes, frame.size - kHeaderBytes);
+    if (begins_like_local(text) && answer_here(text, out)) {
+      out.consumed += frame.size;
+      return Step::Next;
+    }
   }
   if (mode_ == tiers::PoolMode::Session) {
     if (!pin_book_->has_room())
@@ -140,7 +142,7 @@ void SessionCore::granted(ServerCore& server, Bytes held, Actions& out) {
   // In front of the client's own timeouts.
   if (server.introduction && !proving_) introduce(out);
 #ifndef PGWEIR_PLANT_FORGET_SETTINGS
-  if (!proving_ && may_keep_others(server)) introducing_ = true;
+  if (!proving_ && server.applied != wanted_ && may_keep_others(server)) introducing_ = true;
   server.apply_settings(wanted_, out.to_server);
 #endif
   if (server.last_client != 0 && server.last_client != number_) server.others_sequences = true;
@@ -154,7 +156,6 @@ void SessionCore::granted(ServerCore& server, Bytes held, Actions& out) {
 
 // Whether it may refuse to take back what another client has set, because the role may not.
 bool SessionCore::may_keep_others(const ServerCore& server) const {
-  if (server.applied == wanted_) return false;
   const SettingsMap::Values& had = server.applied->values;
   return std::any_of(had.begin(), had.end(), [this](const auto& each) {
     return !wanted_->values.contains(each.first) && !books_->settings.returns(each.first);
@@ -307,10 +308,10 @@ void SessionCore::after_step(Actions& out) {
     }
     worked_ = sequences_checked_ = false;
     deallocating_portals_.reset();
-    if (begin_audit(out)) return;
+    if ((suspicion_ || look_first_) && begin_audit(out)) return;
   }
   wait_behind_ = look_first_ && pins_ != 0;
-  if (begin_channels(out)) return;
+  if (channels_ && begin_channels(out)) return;
   if (pins_ != 0) {
     // What a RESET took away of what the client connected with.
     if (server_->applied != wanted_ && !walsender()) server_->apply_settings(wanted_, out.to_server);
@@ -417,7 +418,7 @@ void SessionCore::unlink(Actions::Server how, Actions& out) {
   suspicion_.reset();
   canceled_as_.reset();
   set_pins(0);
-  part_channels();
+  if (channels_) part_channels();
   over_budget_ = 0;
   auditing_ = audit_canceled_ = introducing_ = deallocating_ = outgrown_ = look_first_ = false;
 }

@@ -228,6 +228,8 @@ class SessionCore final : private ServerCore::Audience {
   bool refuse_canceled(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_message(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_function(const protocol::Frame& frame, Bytes rest, Actions& out);
+  Step relay_sync(const protocol::Frame& frame, Bytes rest, Actions& out);
+  Step relay_other(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_query(const protocol::Frame& frame, Bytes rest, Actions& out);
   struct Draft;
   Step draft_unread(const protocol::Frame& frame, Draft& draft, Actions& out);
@@ -274,7 +276,7 @@ class SessionCore final : private ServerCore::Audience {
   bool may_run_routines(Statement& statement) const;
   bool reads_sequence(const ClientText& text) const;
   Name look_for_sequences(protocol::SqlWords words, const ClientText& text, Actions& out);
-  Name look_for_sequences(Bytes name, Actions& out);
+  Name look_for_sequences(const StatementRef* held, Bytes unnamed, Actions& out);
   Name own_sequences(Actions& out);
   void forget_sequences(Actions& out);
   void introduce(Actions& out);

@@ -60,6 +60,26 @@ inline Error others_sequence() {
           "Send a Sync in front of it, or ask by RETURNING."};
 }
 
+// A glance before a text is looked at. What needs no server begins so: DISCARD, DEALLOCATE, RESET, UNLISTEN,
+// CLOSE.
+inline bool begins_like_local(Bytes text) {
+  switch (text.empty() ? '\0' : text[0]) {
+    case 'd':
+    case 'D':
+    case 'r':
+    case 'R':
+    case 'u':
+    case 'U':
+    case 'c':
+    case 'C':
+    case ' ':
+    case '\t':
+    case '\r':
+    case '\n': return true;
+    default: return false;
+  }
+}
+
 inline Bytes sql_of(Bytes text) { return text.substr(0, text.find('\0')); }
 // What stands behind it in a Parse: the types of its parameters.
 inline Bytes types_of(Bytes text) { return text.substr(std::min(text.size(), sql_of(text).size() + 1)); }

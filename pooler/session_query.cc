@@ -44,6 +44,8 @@ struct SessionCore::Draft {
   Needs needs;          // statements that the server must have for it
   std::vector<StatementOp::Taken> taken;
   std::size_t statements = kStatementsCounted;
+
+  bool plain() const { return !ruling && !needs.any() && taken.empty(); }
 };
 
 SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actions& out) {
@@ -59,7 +61,7 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
   } else {
     // Outside of a transaction no server is needed, inside of one not for a name that it does not know: what
     // it is to be depends on the answers to what came before.
-    if (!server_->pipeline.batch_open() && needs_no_server(text)) {
+    if (begins_like_local(text) && !server_->pipeline.batch_open() && needs_no_server(text)) {
       if (!server_->settled()) return stall(out);
       if (deallocates_ours(text) && server_->tx_status != 'E') {
         PGWEIR_CHECK(answer_here(text, out));
@@ -68,13 +70,14 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
       }
     }
     if (const Step step = draft_query(text, draft, out); step != Step::Next) return step;
-    if (!has_own_sequences(draft, out)) return stall(out);
+    if (asks_sequence_ && !has_own_sequences(draft, out)) return stall(out);
   }
   if (walsender()) draft.ruling = refuse_unwatched(std::move(draft.ruling));
   // An error in an open batch may make the server skip this, too: then only the Sync may be followed by us.
   const bool in_batch = server_->pipeline.batch_open();
   forget_sequences(out);
-  const bool runs = push_query(all_here ? sql_of(text) : Bytes(), draft, out);
+  const bool runs = draft.plain() ? server_->pipeline.push(Owed::Query)
+                                  : push_query(all_here ? sql_of(text) : Bytes(), draft, out);
   if (trail_) {
     trail_->runs(sql_of(text), all_here);
     trail_->sent();
@@ -90,7 +93,7 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
   if (runs) {
     drop_unnamed();
   }
-  if (runs && !in_batch) mark_unlistens(out);
+  if (channels_ && runs && !in_batch) mark_unlistens(out);
   return Step::Next;
 }
 
@@ -128,7 +131,6 @@ SessionCore::Step SessionCore::draft_query(Bytes text, Draft& draft, Actions& ou
 
 // False where that can be told only when what is owed has been answered.
 bool SessionCore::has_own_sequences(Draft& draft, Actions& out) {
-  if (!asks_sequence_) return true;
   switch (own_sequences(out)) {
     case Name::Ready: break;
     case Name::Refused:
@@ -180,8 +182,7 @@ bool SessionCore::push_query(Bytes sql, Draft& draft, Actions& out) {
     deallocating_ = runs && takes;
     return runs;
   }
-  if (draft.needs.unlent) return push_op(Owed::Query, Whose::Clients, unlent());
-  return server_->pipeline.push(Owed::Query);
+  return push_op(Owed::Query, Whose::Clients, unlent());
 }
 
 }  // namespace pgweir

@@ -105,7 +105,6 @@ bool SessionCore::refuse_canceled(const Frame& frame, Bytes rest, Actions& out) 
 }
 
 SessionCore::Step SessionCore::relay_message(const Frame& frame, Bytes rest, Actions& out) {
-  Pipeline& pipeline = server_->pipeline;
   switch (frame.type) {
     case 'Q': return relay_query(frame, rest, out);
     case 'P': return relay_parse(frame, rest, out);
@@ -113,19 +112,29 @@ SessionCore::Step SessionCore::relay_message(const Frame& frame, Bytes rest, Act
     case 'D':
     case 'C': return relay_describe_or_close(frame, rest, out);
     case 'E': return relay_execute(frame, rest, out);
-    case 'S':
-    case 'H':
-      // Small, and a half one would keep the server from being released.
-      if (!whole(frame, rest)) return Step::NeedMore;
-      if (frame.type == 'S') {
-        pipeline.push(Owed::Sync);
-        end_batch();
-        if (trail_) trail_->sent();
-        forward(frame, rest, out);
-        return mark_unlistens(out), Step::Next;
-      }
-      break;
+    case 'S': return relay_sync(frame, rest, out);
     case 'F': return relay_function(frame, rest, out);
+    default: return relay_other(frame, rest, out);
+  }
+}
+
+// Like a Flush, it is small, and a half one would keep the server from being released.
+SessionCore::Step SessionCore::relay_sync(const Frame& frame, Bytes rest, Actions& out) {
+  if (!whole(frame, rest)) return Step::NeedMore;
+  server_->pipeline.push(Owed::Sync);
+  end_batch();
+  if (trail_) trail_->sent();
+  forward(frame, rest, out);
+  if (channels_) mark_unlistens(out);
+  return Step::Next;
+}
+
+SessionCore::Step SessionCore::relay_other(const Frame& frame, Bytes rest, Actions& out) {
+  Pipeline& pipeline = server_->pipeline;
+  switch (frame.type) {
+    case 'H':
+      if (!whole(frame, rest)) return Step::NeedMore;
+      break;
     case 'd': break;
     case 'c':
     case 'f': pipeline.push(Owed::CopyEnd); break;

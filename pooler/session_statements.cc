@@ -1,6 +1,7 @@
 // pooler/session_statements.cc - SessionCore: prepared statements, whatever server they come to be used on.
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "pooler/base/check.h"
 #include "pooler/session_core.h"
@@ -168,7 +169,8 @@ std::optional<SessionCore::StatementBeyond> SessionCore::refuse_statement_beyond
 
 SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Actions& out) {
   const Bytes body = rest.substr(kHeaderBytes, frame.size - kHeaderBytes);
-  const std::size_t portal_size = body.substr(0, kStatementNameMax + 1).find('\0');
+  const bool unnamed_portal = body.starts_with('\0');  // nearly always
+  const std::size_t portal_size = unnamed_portal ? 0 : body.substr(0, kStatementNameMax + 1).find('\0');
   const std::size_t name_at = portal_size == Bytes::npos ? Bytes::npos : portal_size + 1;
   const std::size_t name_size =
       name_at == Bytes::npos ? Bytes::npos : body.substr(name_at, kStatementNameMax + 1).find('\0');
@@ -189,13 +191,13 @@ SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Action
   const bool told = asks && !learned &&
                     (!held || !may_have_changed(**held) || fits_any(body.substr(name_at + name_size + 1)));
   const For use = told ? For::RunningTold : For::Running;
-  if (held && (*held)->stale && !replace_stale(name, use)) {
-    refuse_stale(out);
-    return skip(frame, rest, out), Step::Next;
+  if (held && (*held)->stale) {
+    if (!replace_stale(name, use)) return refuse_stale(out), skip(frame, rest, out), Step::Next;
+    held = names_->find(name);
   }
   Bytes server_name;
   resets_all_ = false;
-  switch (look_for_sequences(name, out)) {
+  switch (look_for_sequences(held, name.empty() ? Bytes(unnamed_) : Bytes(), out)) {
     case Name::Ready: break;
     case Name::Refused: refuse_statement(others_sequence(), out); return skip(frame, rest, out), Step::Next;
     case Name::Later: return stall(out);
@@ -233,20 +235,20 @@ SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Action
     if (unnamed_noteworthy_) sql = sql_of(unnamed_);
     if (trail_ && !unnamed_.empty()) trail_->runs(sql_of(unnamed_));
   }
-  const auto lowered = std::move(lowered_);
   const bool runs =
-      lowered ? push_op(Owed::Bind, Whose::Clients, {StatementOp::Kind::Tell, 0, 0, std::move(*lowered), {}})
-              : server_->pipeline.push(Owed::Bind);
+      lowered_ ? push_op(Owed::Bind, Whose::Clients,
+                         {StatementOp::Kind::Tell, 0, 0, std::move(*std::exchange(lowered_, nullptr)), {}})
+               : server_->pipeline.push(Owed::Bind);
   if (runs) portal_used_ = portal_size == 0 && used;
   if (runs && (!sql.empty() || deallocating_portals_)) note_portal(body.substr(0, portal_size), sql);
   if (name_size == 0) return forward(frame, rest, out), Step::Next;
   ++out.binds;
-  const std::size_t head = kHeaderBytes + name_at + name_size + 1;  // through the statement's name
+  const std::size_t head = kHeaderBytes + name_at + name_size;  // up to the end of the statement's name
   out.to_server.own([&](std::string& bytes) {
-    char length[4];
-    protocol::store_u32(length, static_cast<std::uint32_t>(frame.size - 1 - name_size + server_name.size()));
-    bytes.push_back('B');
-    bytes.append(length, 4).append(body.substr(0, name_at)).append(server_name).push_back('\0');
+    char header[kHeaderBytes] = {'B'};
+    protocol::store_u32(header + 1,
+                        static_cast<std::uint32_t>(frame.size - 1 - name_size + server_name.size()));
+    bytes.append(header, kHeaderBytes).append(body.substr(0, name_at)).append(server_name);
   });
   const Bytes tail = rest.substr(head, frame.size - head);
   out.to_server.borrow(tail);
@@ -384,16 +386,20 @@ SessionCore::Name SessionCore::find_statement(Bytes name, For use, Bytes& server
                      out);
     return Name::Refused;
   }
-  if (const Name renewed = renew(name, use, out); renewed != Name::Ready) return renewed;
-  held = names_->find(name);  // it may mean another one now
-  const bool known = server_->statements.use((*held)->id);
+  bool known = server_->statements.use((*held)->id);
+  if (!known && (*held)->columns != 0) {
+    if (const Name renewed = renew(name, use, out); renewed != Name::Ready) return renewed;
+    held = names_->find(name);  // it may mean another one now
+    known = server_->statements.use((*held)->id);
+  }
   const StatementRef kept = known ? *held : learnable(name);
   if (!kept) return refuse_statement(no_room(), out), Name::Refused;
   if (!known && !server_->ops.empty() && pending_elsewhere({}, kept->id)) return Name::Later;
   Statement& statement = *kept;
   server_name = statement.server_name;
   const bool noteworthy = guard_->minds(statement.words) || holds_something() || suspects_held() ||
-                          server_->apart || may_run_routines(statement) || !can_read(ClientText(statement));
+                          server_->apart || (!books_->routines.empty() && may_run_routines(statement)) ||
+                          !can_read(ClientText(statement));
   bool lent = false;
   if (statement.words == protocol::SqlWords::State || noteworthy)
     if (const Name lending = lend(ClientText(statement), lent, out); lending != Name::Ready) return lending;
@@ -412,12 +418,12 @@ SessionCore::Name SessionCore::find_statement(Bytes name, For use, Bytes& server
 
 // Where the server would learn the statement only now, after definitions or the path to them have changed, it
 // would know other columns than the client was told of. Postgres refuses that, so it is asked for them first.
+// `name` has told columns, and is unknown to the server.
 SessionCore::Name SessionCore::renew(Bytes name, For use, Actions& out) {
 #ifdef PGWEIR_PLANT_TRUST_COLUMNS
   return Name::Ready;
 #endif
   const StatementRef& held = *names_->find(name);
-  if (held->columns == 0 || server_->statements.knows(held->id)) return Name::Ready;
   if (!may_have_changed(*held) || coming(*held)) return Name::Ready;
   // What a text with EXECUTE answers depends on more than definitions.
   if (!names_settled() || held->words == protocol::SqlWords::State) return Name::Ready;

@@ -41,13 +41,8 @@ constexpr std::array<Local, 8> kLocal = {{
 bool may_be_local(Bytes sql) {
   constexpr std::array<Bytes, 5> kFirst = {"discard", "deallocate", "reset", "unlisten", "close"};
   constexpr std::size_t kLongest = 128;
-  std::size_t start = 0;
-  while (start < sql.size() && is_space(sql[start])) ++start;
-  // Nearly all texts end here.
-  const char letter = start < sql.size() ? lower(sql[start]) : '\0';
-  if (letter != 'd' && letter != 'r' && letter != 'u' && letter != 'c') return false;
   if (sql.size() > kLongest) return false;
-  sql.remove_prefix(start);
+  while (!sql.empty() && is_space(sql[0])) sql.remove_prefix(1);
   return std::any_of(kFirst.begin(), kFirst.end(), [sql](Bytes first) {
     return sql.size() >= first.size() &&
            std::equal(first.begin(), first.end(), sql.begin(), [](char a, char b) { return a == lower(b); });
@@ -443,14 +438,14 @@ SessionCore::Name SessionCore::look_for_sequences(protocol::SqlWords words, cons
   return own_sequences(out) == Name::Later ? Name::Later : Name::Ready;
 }
 
-// Of a statement that is to be run.
-SessionCore::Name SessionCore::look_for_sequences(Bytes name, Actions& out) {
+// Of a statement that is to be run: one that is `held`, or else the unnamed one.
+SessionCore::Name SessionCore::look_for_sequences(const StatementRef* held, Bytes unnamed, Actions& out) {
   if (books_->reads_sequences && !server_->others_sequences) return Name::Ready;
-  const StatementRef* const held = names_ && !name.empty() ? names_->find(name) : nullptr;
-  const bool looks = held ? (*held)->words == protocol::SqlWords::State || may_run_routines(**held)
-                          : unnamed_noteworthy_ || !books_->routines.empty();
+  const bool routines = !books_->routines.empty();
+  const bool looks =
+      held ? (*held)->words == protocol::SqlWords::State || (routines && may_run_routines(**held))
+           : unnamed_noteworthy_ || routines;
   if (!looks) return Name::Ready;
-  const Bytes unnamed = name.empty() ? Bytes(unnamed_) : Bytes();
   const bool reads = held ? reads_sequence(ClientText(**held))
                           : reads_sequence(ClientText(sql_of(unnamed), types_of(unnamed)));
   return reads ? own_sequences(out) : Name::Ready;
@@ -480,10 +475,9 @@ void SessionCore::forget_sequences(Actions& out) {
   lose_unnamed();
 }
 
-// Whether its text is to be looked at for that.
+// Whether its text is to be looked at for that, where there are any.
 bool SessionCore::may_run_routines(Statement& statement) const {
   const RoutineBook& routines = books_->routines;
-  if (routines.empty()) return false;
   if (statement.routines_version != routines.version()) {
     statement.routines_version = routines.version();
     statement.runs_routines = changes_by_names(ClientText(statement), RoutineBook::Strings::Data).has_value();

@@ -47,15 +47,9 @@ class Gather {
 
   // Valid until the next change of this Gather.
   std::span<const Bytes> slices() {
-    if (pieces_.size() == 1 && pieces_[0].data) {  // nearly always
-      only_ = Bytes(pieces_[0].data, pieces_[0].size);
-      return {&only_, 1};
-    }
-    slices_.clear();
-    for (const Piece& piece : pieces_)
-      slices_.push_back(piece.data ? Bytes(piece.data, piece.size)
-                                   : Bytes(owned_).substr(piece.offset, piece.size));
-    return slices_;
+    if (pieces_.size() != 1 || !pieces_[0].data) return many();
+    only_ = Bytes(pieces_[0].data, pieces_[0].size);  // nearly always
+    return {&only_, 1};
   }
   std::string text() {
     std::string all;
@@ -63,6 +57,7 @@ class Gather {
     return all;
   }
   void clear() {
+    if (pieces_.empty()) return;
     pieces_.clear();
     size_ = 0;
     if (owned_.capacity() > kKeptCapacity) owned_ = {};
@@ -71,6 +66,13 @@ class Gather {
 
  private:
   static constexpr std::size_t kKeptCapacity = 256 << 10;
+  std::span<const Bytes> many() {
+    slices_.clear();
+    for (const Piece& piece : pieces_)
+      slices_.push_back(piece.data ? Bytes(piece.data, piece.size)
+                                   : Bytes(owned_).substr(piece.offset, piece.size));
+    return slices_;
+  }
   struct Piece {
     const char* data;  // null: in owned_ at offset
     std::size_t offset;

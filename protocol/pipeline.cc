@@ -10,53 +10,32 @@ namespace pgweir::protocol {
 namespace {
 using Verdict = Pipeline::Reply::Verdict;
 
-bool is_extended(Owed kind) {
-  switch (kind) {
-    case Owed::Query:
-    case Owed::Function:
-    case Owed::Sync: return false;
-    case Owed::Parse:
-    case Owed::Bind:
-    case Owed::Describe:
-    case Owed::Execute:
-    case Owed::Close:
-    case Owed::CopyEnd: return true;
-  }
-  return true;
-}
-
-bool runs_statements(Owed kind) { return kind == Owed::Query || kind == Owed::Execute; }
 }  // namespace
 
-bool Pipeline::push(Owed kind, Whose whose, Op op) {
+bool Pipeline::push_odd(Owed kind, Whose whose, Op op) {
   PGWEIR_CHECK(entries_.size() - head_ <= kMaxOwed * 2);
   if (kind == Owed::Sync) {
     ++batch_;
-    if (copy_in_) {
+    if (open_.copy_in) {
       ++syncs_in_copy_;
       return false;
     }
-    skipping_ = batch_open_ = false;
+    open_.skipping = open_.batch = false;
   } else if (kind == Owed::CopyEnd) {
-    if (copy_in_) {
-      copy_in_ = false;
+    if (open_.copy_in) {
+      open_.copy_in = false;
       return false;
     }
-    if (head_ == entries_.size()) return false;
+    if (entries_.empty()) return false;
   }
-  if (skipping_) return false;
-  if (kind != Owed::CopyEnd) batch_open_ = is_extended(kind);
-  if (kind == Owed::Bind) ++binds_;
-  auto entry = static_cast<Entry>(kind);
-  if (whose == Whose::Ours) entry |= kOurs;
-  if (op == Op::Statement) entry |= kOp;
-  entries_.push_back(entry);
+  if (open_.skipping) return false;
+  append(kind, whose, op);
   return true;
 }
 
 bool Pipeline::owes_ready() const {
-  return !copy_in_ && std::any_of(entries_.begin() + static_cast<std::ptrdiff_t>(head_), entries_.end(),
-                                  [](Entry entry) { return !is_extended(kind_of(entry)); });
+  return !open_.copy_in && std::any_of(entries_.begin() + static_cast<std::ptrdiff_t>(head_), entries_.end(),
+                                       [](Entry entry) { return !is_extended(kind_of(entry)); });
 }
 
 bool Pipeline::owes_client() const {
@@ -66,24 +45,17 @@ bool Pipeline::owes_client() const {
 
 bool Pipeline::front_ours() const { return head_ < entries_.size() && (entries_[head_] & kOurs); }
 
-void Pipeline::pop() {
-  if (runs_statements(kind_of(entries_[head_]))) syncs_in_copy_ = 0;
-  if (kind_of(entries_[head_]) == Owed::Bind) ++binds_answered_;
-  ++head_;
-  copy_both_ = false;
-  drop_stray_copy_ends();
+// Forgets what is answered, and ends of COPY that nobody has asked for.
+void Pipeline::tidy() {
+  while (head_ < entries_.size() && kind_of(entries_[head_]) == Owed::CopyEnd) ++head_;
   if (head_ == entries_.size()) {
     entries_.clear();
     head_ = 0;
     if (entries_.capacity() > 256) entries_.shrink_to_fit();
-  } else if (head_ >= 1024) {
+  } else if (head_ >= kHeadMost) {
     entries_.erase(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(head_));
     head_ = 0;
   }
-}
-
-void Pipeline::drop_stray_copy_ends() {
-  while (head_ < entries_.size() && kind_of(entries_[head_]) == Owed::CopyEnd) ++head_;
 }
 
 Pipeline::Reply Pipeline::accept(Verdict verdict, Entry entry, bool finished) {
@@ -105,17 +77,16 @@ Pipeline::Reply Pipeline::reply(char type) {
     reply.verdict = front_ours() && type != 'A' ? Verdict::Swallow : Verdict::Forward;
     return reply;
   }
-  if (type == 'Z' && spare_readies_ > 0 &&
-      (head_ == entries_.size() || is_extended(kind_of(entries_[head_])))) {
+  if (type == 'Z' && spare_readies_ > 0 && (entries_.empty() || is_extended(kind_of(entries_[head_])))) {
     --spare_readies_;
-    skipping_ = batch_open_ = false;
+    open_.skipping = open_.batch = false;
     Reply reply;
     reply.kind = Owed::Sync;
     reply.verdict = Verdict::Forward;
     reply.ready = true;
     return reply;
   }
-  if (head_ == entries_.size()) {
+  if (entries_.empty()) {
     // Unasked, a server may only say why it goes away.
     Reply reply;
     reply.verdict = type == 'E' ? Verdict::Forward : Verdict::Violation;
@@ -126,7 +97,7 @@ Pipeline::Reply Pipeline::reply(char type) {
   const Owed kind = kind_of(entry);
   switch (type) {
     case 'Z':
-      if (is_extended(kind) || copy_in_ || copy_out_) break;
+      if (is_extended(kind) || open_.copy_in || open_.copy_out) break;
       {
         Reply reply = accept(Verdict::Forward, entry, true);
         reply.ready = true;
@@ -159,28 +130,28 @@ Pipeline::Reply Pipeline::reply(char type) {
       if (!runs_statements(kind)) break;
       // A walsender that shuts down ends its command without a CopyDone.
       if (copy_both_) end_copy();
-      if (copy_in_ || copy_out_) break;
+      if (open_.copy_in || open_.copy_out) break;
       return accept(Verdict::Forward, entry, kind == Owed::Execute);
     case 's':
       if (kind != Owed::Execute) break;
       return accept(Verdict::Forward, entry, true);
     case 'G':
-      if (!runs_statements(kind) || copy_in_ || copy_out_) break;
+      if (!runs_statements(kind) || open_.copy_in || open_.copy_out) break;
       return on_copy_in();
     case 'H':
-      if (!runs_statements(kind) || copy_in_ || copy_out_) break;
-      copy_out_ = true;
+      if (!runs_statements(kind) || open_.copy_in || open_.copy_out) break;
+      open_.copy_out = true;
       return accept(Verdict::Forward, entry, false);
     case 'W':
-      if (!streams_ || kind != Owed::Query || copy_in_ || copy_out_) break;
-      copy_out_ = copy_both_ = true;
+      if (!streams_ || kind != Owed::Query || open_.copy_in || open_.copy_out) break;
+      open_.copy_out = copy_both_ = true;
       return on_copy_in();
     case 'd':
-      if (!copy_out_) break;
+      if (!open_.copy_out) break;
       return accept(Verdict::Forward, entry, false);
     case 'c':
-      if (!copy_out_) break;
-      copy_out_ = false;
+      if (!open_.copy_out) break;
+      open_.copy_out = false;
       return accept(Verdict::Forward, entry, false);
     case 'V':
       if (kind != Owed::Function) break;
@@ -217,30 +188,30 @@ Pipeline::Reply Pipeline::on_error() {
     entries_.clear();
     head_ = 0;
     // Also where a Query has closed the batch: the server has skipped it.
-    skipping_ = batch_open_ = true;
+    open_.skipping = open_.batch = true;
   }
   return reply;
 }
 
 Pipeline::Reply Pipeline::on_copy_in() {
   const Entry entry = entries_[head_];
-  copy_in_ = true;
+  open_.copy_in = true;
   syncs_in_copy_ = 0;
   // The server reads what was sent behind the COPY as its data: Syncs are ignored, an end is an end.
   const auto behind = entries_.begin() + static_cast<std::ptrdiff_t>(head_ + 1);
   auto next = behind;
-  for (; copy_in_ && next != entries_.end(); ++next) {
+  for (; open_.copy_in && next != entries_.end(); ++next) {
     const Owed kind = kind_of(*next);
     if (kind == Owed::Sync) {
       ++syncs_in_copy_;
     } else if (kind == Owed::CopyEnd) {
-      copy_in_ = false;
+      open_.copy_in = false;
     } else {
       unfit_ = true;
       return accept(Verdict::Poisoned, entry, false);
     }
   }
-  if (next == entries_.end() && syncs_in_copy_ > 0) batch_open_ = is_extended(kind_of(entry));
+  if (next == entries_.end() && syncs_in_copy_ > 0) open_.batch = is_extended(kind_of(entry));
   entries_.erase(behind, next);
   return accept(Verdict::Forward, entry, false);
 }

@@ -8,10 +8,9 @@ namespace pgweir::net {
 
 void UvSends::add(UvStream& stream, std::span<const Bytes> slices, std::size_t size) {
   if (size_ + size > kAllMost) flush();
-  for (const Bytes slice : slices) {
-    std::copy(slice.begin(), slice.end(), buffer_.get() + size_);
-    size_ += slice.size();
-  }
+  char* end = buffer_.get() + size_;
+  for (const Bytes slice : slices) end = std::copy(slice.begin(), slice.end(), end);
+  size_ += size;
   if (!items_.empty() && items_.back().stream == &stream)
     items_.back().size += size;
   else

@@ -114,8 +114,12 @@ class UvStream final : public Stream {
   Kept& kept();
 
   // Writing, in uv_stream_write.cc.
+  [[gnu::noinline]] void write_early(std::span<const Bytes> slices);
+  [[gnu::noinline]] std::size_t count_unsent() const;
   void send(std::span<const Bytes> slices);
+  [[gnu::noinline]] void send_in_order(std::span<const Bytes> slices);
   void send_now(std::span<const Bytes> slices);
+  void put_out(std::span<const Bytes> slices, std::size_t taken);
   void flush();
   void write_failed(int error);
   void drop_outbox();

@@ -23,7 +23,7 @@ constexpr int kSendFlags = MSG_NOSIGNAL | MSG_DONTWAIT;
 
 // How many bytes `send` says that the kernel took, or the negative error.
 template <class Send>
-ssize_t taken_by(Send send) {
+[[gnu::always_inline]] inline ssize_t taken_by(Send send) {
   for (;;) {
     const ssize_t taken = send();
     if (taken >= 0) return taken;
@@ -55,11 +55,16 @@ ssize_t offer(int fd, std::span<const Bytes> slices) {
 void UvStream::write(std::span<const Bytes> slices) {
   if (state_ != State::Connecting && state_ != State::Open) return;
   if (tls_ == nullptr) return send(slices);
-  if (tls_->secured()) return encrypt(slices);
+  tls_->secured() ? encrypt(slices) : write_early(slices);
+}
+
+void UvStream::write_early(std::span<const Bytes> slices) {
   for (const Bytes slice : slices) kept().early.append(slice);
 }
 
-std::size_t UvStream::unsent() const {
+std::size_t UvStream::unsent() const { return kept_ == nullptr && outbox_ == nullptr ? 0 : count_unsent(); }
+
+std::size_t UvStream::count_unsent() const {
   std::size_t bytes = kept_ != nullptr ? kept_->early.size() : 0;
   if (outbox_ == nullptr) return bytes;
   if (outbox_->in_flight) bytes += uv_stream_get_write_queue_size(socket_->stream());
@@ -75,13 +80,21 @@ void UvStream::send(std::span<const Bytes> slices) {
       return loop_.sends().add(*this, slices, size);
     }
   }
+  send_in_order(slices);
+}
+
+void UvStream::send_in_order(std::span<const Bytes> slices) {
   if (gathered_) loop_.sends().flush();
   send_now(slices);
 }
 
 void UvStream::send_gathered(Bytes bytes) {
   gathered_ = false;
-  send_now({&bytes, 1});
+  if (outbox_ != nullptr || state_ != State::Open || write_error_ != 0) return send_now({&bytes, 1});
+  const ssize_t rc = offer(socket_->fd(), bytes);
+  if (rc < 0) return write_failed(static_cast<int>(rc));
+  const auto taken = static_cast<std::size_t>(rc);
+  if (taken < bytes.size()) put_out({&bytes, 1}, taken);
 }
 
 void UvStream::send_now(std::span<const Bytes> slices) {
@@ -101,6 +114,11 @@ void UvStream::send_now(std::span<const Bytes> slices) {
       return;
     }
   }
+  put_out(slices, taken);
+}
+
+// All but the first bytes, which are `taken`.
+void UvStream::put_out(std::span<const Bytes> slices, std::size_t taken) {
   for (Bytes slice : slices) {
     const std::size_t skip = std::min(taken, slice.size());
     taken -= skip;
