@@ -286,7 +286,7 @@ class SessionCore final : private ServerCore::Audience {
   [[nodiscard]] std::unique_ptr<Ruling> note_unread(std::size_t size);
   [[nodiscard]] std::unique_ptr<Ruling> note_misread(const ClientText& text);
   // Of a walsender: pooler/session_replication.cc.
-  bool commands(Bytes text) const;
+  static bool commands(Bytes text);
   [[nodiscard]] std::unique_ptr<Ruling> refuse_unwatched(std::unique_ptr<Ruling> ruling) const;
   void walsender_gone(Actions& out);
   void suspect_held();

@@ -122,7 +122,7 @@ SessionCore::Step SessionCore::draft_query(Bytes text, Draft& draft, Actions& ou
   }
   draft.statements = statements_in(said.sql());
   asks_sequence_ = false;
-  commanding_ = commands(text);
+  commanding_ = walsender() && commands(text);
   if (!commanding_) draft.ruling = note_text(said);
   const bool refused = draft.ruling && draft.ruling->refused;
   if (!draft.needs.names.empty() && !refused) note_executed(said, draft.ruling);

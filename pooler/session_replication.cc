@@ -56,7 +56,7 @@ void SessionCore::dedicated(ServerCore& server) {
   set_pins(pin::kReplication);
 }
 
-bool SessionCore::commands(Bytes text) const { return walsender() && is_command(sql_of(text)); }
+bool SessionCore::commands(Bytes text) { return is_command(sql_of(text)); }
 
 // Its commands are not ours to judge. SQL is held to ceilings like any other, but for what would have to be
 // asked for afterwards, which is not run.
