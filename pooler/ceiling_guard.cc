@@ -127,6 +127,10 @@ std::unique_ptr<Ruling> CeilingGuard::rule(const protocol::SqlEffects& effects, 
     return refuse(unverifiable("a query given as a string cannot be checked for the settings it changes",
                                "Give it as a plain string that changes no settings."),
                   sql);
+  if (reach.other_session)
+    return refuse({sqlstate::kInsufficientPrivilege, "no ceiling would hold in a session opened by dblink",
+                   whose(), "Connect by the application, or ask for a tier whose inspection is off."},
+                  sql);
   auto ruling = std::make_unique<Ruling>();
   std::vector<SqlPiece> edits = reach.unsure;
   std::vector<Bytes> lowered;

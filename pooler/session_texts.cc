@@ -113,6 +113,7 @@ bool may_make_code(const protocol::SqlEffects& effects, const ClientText& text) 
   const auto& assigned = effects.reach.assignments;
   const bool calls = changes.opaque || changes.advisory_lock || changes.advisory_unlock ||
                      changes.reads_sequence || changes.unfollowable || effects.reach.hidden_setting ||
+                     effects.reach.other_session ||
                      std::any_of(assigned.begin(), assigned.end(), [](const protocol::SqlAssignment& each) {
                        return each.where == protocol::SqlAssignment::Where::Argument;
                      });

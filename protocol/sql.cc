@@ -255,6 +255,7 @@ void add_effects(SqlEffects& to, SqlEffects from) {
   append(to.reach.unsure, from.reach.unsure);
   to.reach.hidden_setting |= from.reach.hidden_setting;
   to.reach.hidden_sql |= from.reach.hidden_sql;
+  to.reach.other_session |= from.reach.other_session;
   to.reach.code |= from.reach.code;
 }
 

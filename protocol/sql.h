@@ -140,6 +140,7 @@ struct SqlReach {
   bool hidden_setting = false;  // the name is not in the text: set_config(a, b, c), UPDATE pg_settings, a
                                 // view of it that can be updated
   bool hidden_sql = false;      // a SQL text is run that is not in the text, or may set something
+  bool other_session = false;   // one is opened, or used, that Postgres is itself the client of: dblink
   bool code = false;            // code is run or made: DO, CALL, CREATE FUNCTION and their like
 };
 

@@ -87,8 +87,13 @@ class Finder {
     const SqlChanges before = changes_;
     const bool named_temp = names_temp_;
     for (std::size_t i = 0; i < define.n_definition; ++i)
-      if (const auto* option = PGWEIR_AS(DefElem, def_elem, inside(define.definition[i])))
-        if (const PgQuery__String* const name = string_in(option->arg)) named(text_of(name->sval));
+      if (const auto* option = PGWEIR_AS(DefElem, def_elem, inside(define.definition[i]))) {
+        const PgQuery__String* name = string_in(option->arg);
+        if (name != nullptr) named(text_of(name->sval));
+        if (const auto* type = PGWEIR_AS(TypeName, type_name, inside(option->arg)); type && type->n_names > 0)
+          name = string_in(type->names[type->n_names - 1]);
+        if (name != nullptr && opens_session(lower(text_of(name->sval)))) reach_.other_session = true;
+      }
     changes_ = before;
     names_temp_ = named_temp;  // a string names no schema
   }
@@ -118,6 +123,7 @@ class Finder {
     const PgQuery__String* const last = string_in(call.funcname[call.n_funcname - 1]);
     if (last == nullptr) return;
     const Bytes name = text_of(last->sval);
+    if (opens_session(name)) reach_.other_session = true;
     switch (sql_function(name)) {
       case SqlFunction::Other: return;
       case SqlFunction::SetConfig: set_config(call); return;

@@ -31,6 +31,10 @@ SqlFunction sql_function(Bytes name) {
   return SqlFunction::Other;
 }
 
+bool opens_session(Bytes name) {
+  return name == "dblink" || name == "dblink_exec" || name.starts_with("dblink_connect");
+}
+
 namespace {
 // Of pg_catalog, the same in all versions.
 constexpr std::uint32_t kSetConfig = 2078;

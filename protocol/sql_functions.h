@@ -22,6 +22,8 @@ enum class SqlFunction : std::uint8_t {
 
 // The name in lower case, without its schema.
 SqlFunction sql_function(Bytes name);
+// Whether it opens a session of Postgres's own, or may: dblink and dblink_exec also take words to connect by.
+bool opens_session(Bytes name);
 // Of those that a FunctionCall can name, by their numbers: SetConfig, ReadsSequence, Executor, CodeByName,
 // Unfollowable and Other.
 SqlFunction sql_function(std::uint32_t oid);

@@ -66,7 +66,8 @@ bool must_be_seen(Kind kind) {
 
 // What may give a setting a value.
 bool reaches_settings(const SqlReach& reach) {
-  return !reach.assignments.empty() || reach.hidden_setting || reach.hidden_sql || reach.code;
+  return !reach.assignments.empty() || reach.hidden_setting || reach.hidden_sql || reach.other_session ||
+         reach.code;
 }
 
 void check_effects(Bytes text, const SqlEffects& effects, bool flagged) {

@@ -500,6 +500,7 @@ std::string reach_of(Bytes text) {
   std::string out = listed(reach.assignments, text);
   if (reach.hidden_setting) out += " hidden_setting";
   if (reach.hidden_sql) out += " hidden_sql";
+  if (reach.other_session) out += " other_session";
   if (reach.code) out += " code";
   return out;
 }
@@ -589,6 +590,13 @@ TEST_CASE("values that a text gives to settings are found, and where they stand"
       {"select query_to_xml($1, true, true, '')", " hidden_sql"},
       {"select * from ts_stat('sel' || 'ect 1')", " hidden_sql"},
       {"select cursor_to_xml('c', 1, true, true, '')", ""},
+      {"select dblink_connect('c', 'host=a')", " other_session"},
+      {"select * from public.\"dblink\"('host=a', 'select 1') as t (a int)", " other_session"},
+      {"select U&\"dblink\\005Fexec\"($1, $2)", " other_session"},
+      {"create operator ==> (function = dblink_exec, leftarg = text, rightarg = text)", " other_session"},
+      {"create aggregate a (text) (sfunc = 'dblink_exec', stype = text)", " other_session code"},
+      {"select dblink from dblink; select dblink_get_connections(), dblink_disconnect('c')", ""},
+      {"create extension dblink; drop function dblink(text); grant all on function dblink(text) to x", ""},
       {"do $$ begin end $$", " code"},
       {"call p(set_config('a', 'b', true))", "Argument a=b <'b'> code"},
       {"create function f() returns int language sql as 'select 1'", " code"},

@@ -3,12 +3,18 @@
 import struct
 
 from .case import CODE, Bound, Raw, execute, function_call, message, query, rows, sync
+from .judges import SORT
 
 _CALLS = "set_config places"
 _EXECUTORS = "executors"
 _CALL = "set_config('work_mem', '1GB', false)"
 _QUOTED = "set_config(''work_mem'', ''1GB'', false)"
 _OURS = {"startup": {"application_name": "x"}, "bites": False}
+_CONNINFO = (
+    "'host=127.0.0.1 port=' || current_setting('port') || "
+    "' user={role} dbname={database} options=''-c work_mem=1GB'''"
+)
+_OWN_SESSION = f"select dblink_connect_u('c', {_CONNINFO})"
 _SET_CONFIG, _QUERY_TO_XML, _TS_REWRITE = 2078, 2924, 3685
 
 CASES = [
@@ -262,6 +268,17 @@ CASES = [
             "a statement timeout": (
                 "select query_to_xml('select set_config(''statement_timeout'', ''0'', false)', true, true, '')",
                 {"judge": "sleep"},
+            ),
+            # A session that Postgres itself opens passes by the pooler.
+            "dblink": (_OWN_SESSION, f"select * from dblink('c', $${SORT}$$) as t (a text)"),
+            "dblink, extended": (
+                Bound(_OWN_SESSION),
+                Bound("select * from dblink($1, $2) as t (a text)", ("c", SORT)),
+            ),
+            "dblink, in an operator": (
+                "create operator ====> (leftarg = text, rightarg = text, function = dblink_connect_u)",
+                f"select 'c' ====> ({_CONNINFO})",
+                f"select * from dblink('c', $${SORT}$$) as t (a text)",
             ),
         },
     ),

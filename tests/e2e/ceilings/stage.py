@@ -152,6 +152,8 @@ class Stage:
             connection.execute(
                 f"""
                 create extension tablefunc;
+                create extension dblink;
+                grant execute on all functions in schema public to public;
                 create schema mine;
                 create schema theirs;
                 create table mine.landmark as select 'mine' as whose;
