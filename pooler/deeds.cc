@@ -10,8 +10,11 @@ namespace pgweir {
 namespace {
 
 std::size_t heap_of(const protocol::SqlChanges& changes) {
-  std::size_t bytes = sizeof changes + changes.settings.capacity() * sizeof(std::string);
-  for (const std::string& setting : changes.settings) bytes += setting.capacity();
+  std::size_t bytes = sizeof changes;
+  for (const auto* names : {&changes.settings, &changes.local_settings}) {
+    bytes += names->capacity() * sizeof(std::string);
+    for (const std::string& setting : *names) bytes += setting.capacity();
+  }
   return bytes;
 }
 
@@ -28,9 +31,17 @@ Deeds::Deeds() { set_of({}); }
 std::size_t Deeds::add(protocol::SqlChanges& all, const protocol::SqlChanges& more) {
   constexpr std::size_t kMost = kSettingsMost;
   all.add_flags(more);
-  if (more.settings.empty() || (all.opaque && all.settings.size() + more.settings.size() > kMost)) return 0;
-  if (more.settings.size() <= kMost) all.add(more);
-  if (std::max(more.settings.size(), all.settings.size()) <= kMost) return more.settings.size();
+  const std::size_t local = more.local_settings.size();
+  if (all.any_local || local + all.local_settings.size() > kMost) {
+    all.any_local = all.set_locally() || local > 0;
+    all.local_settings.clear();
+  } else {
+    all.add_local_settings(more.local_settings);
+  }
+  if (more.settings.empty() || (all.opaque && all.settings.size() + more.settings.size() > kMost))
+    return local;
+  if (more.settings.size() <= kMost) all.add_settings(more.settings);
+  if (std::max(more.settings.size(), all.settings.size()) <= kMost) return local + more.settings.size();
   all.settings.clear();
   all.add_flags(unseen());
   return kMost;

@@ -42,6 +42,10 @@ bool is_utf8(Bytes fingerprint) { return fingerprint.ends_with(" UTF8"); }
 
 constexpr unsigned kStringsDeep = 8;  // deeper than any honest code
 
+bool does_something(const protocol::SqlChanges& changes) {
+  return changes.concern_session() || changes.set_locally();
+}
+
 bool any_of_users(Bytes types) {
   constexpr std::uint32_t kFirstUsersOid = 16384;
   protocol::Reader in(types);
@@ -171,9 +175,7 @@ void RoutineBook::read(const Unread& body) {
   protocol::SqlChanges changes =
       body.code ? protocol::read_body(*body.code, protocol::body_language(body.language), tokens_left_)
                 : unseen();
-  if (!changes.leave_something() && !changes.temp_path && !changes.advisory_unlock && !changes.unlistens &&
-      !changes.reads_sequence)
-    return;
+  if (!does_something(changes)) return;
   if (roots_.size() == kNamesMost && !roots_.contains(body.key)) return overflow();
   roots_.insert(body.key);
   Deeds::add(upkeep_found_, changes);
@@ -282,7 +284,7 @@ void RoutineBook::take_over() {
   upkeep_ = std::exchange(upkeep_found_, {});
   ddl_ = std::exchange(ddl_found_, {});
   utf8_ = is_utf8(found_);
-  empty_ = names_.empty() && !anywhere_.leave_something() && !upkeep_.leave_something();
+  empty_ = names_.empty() && !does_something(anywhere_) && !does_something(upkeep_);
   surprised_ = state_ == State::Read && !empty_;
   first_letters_.reset();
   for (const auto& [name, set] : names_)
@@ -356,11 +358,11 @@ std::optional<protocol::SqlChanges> RoutineBook::changes_of(Bytes sql, Strings s
   if (empty()) return {};
   Found found(deeds_);
   const bool users_types = any_of_users(types);
-  if (told == Told::All && (unsure() || anywhere_.leave_something()) &&
+  if (told == Told::All && (unsure() || does_something(anywhere_)) &&
       (!evaluates_nothing(sql) || (unsure() && users_types)))
     found.add(unsure() ? unseen() : anywhere_);
   look_for_names(sql, strings == Strings::Code ? kStringsDeep : 0, found);
-  if (types_.leave_something() && users_types) found.add(types_);
+  if (does_something(types_) && users_types) found.add(types_);
   constexpr std::size_t kLookForNames = 4;
   work_ += found.work() + kLookForNames * sql.size();
   return found.take();
@@ -369,7 +371,7 @@ std::optional<protocol::SqlChanges> RoutineBook::changes_of(Bytes sql, Strings s
 // `deep`: in how many strings within strings.
 void RoutineBook::look_for_names(Bytes sql, unsigned deep, Found& found) const {
   using Kind = protocol::SqlToken::Kind;
-  const bool upkeeps = upkeep_.leave_something(), ddls = ddl_.leave_something();
+  const bool upkeeps = does_something(upkeep_), ddls = does_something(ddl_);
   protocol::SqlLexer lexer(sql);
   bool point = false;
   for (protocol::SqlToken token = lexer.next(); token.kind != Kind::End; token = lexer.next()) {

@@ -397,10 +397,17 @@ Pins SessionCore::note_routines(const protocol::SqlEffects& effects, const Clien
                                   walsender() ? RoutineBook::Told::Named : RoutineBook::Told::All);
   if (!changes) return 0;
   const std::vector<std::string>& held = guard_->names();
-  const bool raises = changes->any_setting || changes->opaque ||
+  const auto has = [](const std::vector<std::string>& names, const std::string& name) {
+    return std::binary_search(names.begin(), names.end(), name);
+  };
+  const bool raises = changes->any_setting || changes->any_local || changes->opaque ||
                       std::any_of(held.begin(), held.end(), [&](const std::string& name) {
-                        return std::binary_search(changes->settings.begin(), changes->settings.end(), name);
+                        return has(changes->settings, name) || has(changes->local_settings, name);
                       });
+  if (!changes->concern_session()) {
+    if (raises && guard_->inspects()) look_behind();
+    return 0;
+  }
   // Settings that are named at run time are the transaction's only, as those of a DO.
   const bool prepares = std::any_of(effects.statements.begin(), effects.statements.end(),
                                     [](const auto& each) { return each.kind == Kind::Prepare; });

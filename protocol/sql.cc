@@ -64,7 +64,7 @@ void read_set(const PgQuery__VariableSetStmt& statement, SqlStatement& out) {
     case PG_QUERY__VARIABLE_SET_KIND__VAR_SET_DEFAULT:
     case PG_QUERY__VARIABLE_SET_KIND__VAR_SET_CURRENT:
       out.kind = statement.is_local ? Kind::SetLocal : Kind::Set;
-      if (!statement.is_local) add_setting(out.changes, name);
+      statement.is_local ? add_local_setting(out.changes, name) : add_setting(out.changes, name);
       if (name == "seed") out.changes.unfollowable = true;
       if (name == "search_path")
         for (std::size_t i = 0; i < statement.n_args; ++i)

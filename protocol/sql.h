@@ -23,8 +23,11 @@ struct SqlChanges {
   // seed, which is unfollowable as well.
   std::vector<std::string> settings;
   bool any_setting = false;  // and settings whose names cannot be told, or all of them
-  bool temp = false;         // temporary objects made
-  bool temp_gone = false;    // ... dropped
+  // The same of values that end with the transaction (SET LOCAL, set_config(..., true)), which leave nothing.
+  std::vector<std::string> local_settings;
+  bool any_local = false;
+  bool temp = false;       // temporary objects made
+  bool temp_gone = false;  // ... dropped
   // search_path set, perhaps only for the transaction, to a value that is not in the text. Should it begin
   // with pg_temp, each CREATE under it makes a temporary object, and its text does not show it.
   bool temp_path = false;
@@ -43,8 +46,13 @@ struct SqlChanges {
 
   // Something may be left behind. (What only takes away leaves nothing, nor does a path.)
   bool leave_something() const;
+  // That, or what is said of the session otherwise: but for values that end with the transaction.
+  bool concern_session() const;
+  bool set_locally() const { return any_local || !local_settings.empty(); }
   void add(const SqlChanges& other);
   void add_flags(const SqlChanges& other);  // all but the names of settings
+  void add_settings(const std::vector<std::string>& names);
+  void add_local_settings(const std::vector<std::string>& names);
   static SqlChanges anything();
 };
 

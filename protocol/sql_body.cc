@@ -23,8 +23,15 @@ SqlChanges opaque() {
   return changes;
 }
 
-SqlChanges changes_of(const SqlEffects& effects) {
-  if (effects.read == SqlEffects::Read::Unknown) return opaque();
+// What `words` says of code that is not read.
+SqlChanges unread(SqlWords words) {
+  SqlChanges changes = words == SqlWords::State ? opaque() : SqlChanges{};
+  changes.any_local = words != SqlWords::Harmless;
+  return changes;
+}
+
+SqlChanges changes_of(const SqlEffects& effects, SqlWords words = SqlWords::State) {
+  if (effects.read == SqlEffects::Read::Unknown) return unread(words);
   SqlChanges changes = effects.changes;
   // Which prepared statements are there is not followed, nor what EXECUTE will do with one.
   using Statement = SqlStatement::Kind;
@@ -101,7 +108,7 @@ class Pieces {
     // What begins with CREATE is the definition of a function, as Postgres tells it.
     const bool definition = begin_ == at;
     if (!definition && makes_code(piece)) return changes_.add(opaque());
-    if (!body_may_leave_state(piece)) return;
+    if (body_words(piece) == SqlWords::Harmless) return;
     if (!executes_by_grammar()) {
       unsigned executes = 0;
       for (std::size_t i = 0; i < piece_.size(); ++i)
@@ -110,7 +117,7 @@ class Pieces {
           execute(read_dynamic(code_, piece_, i + 1));
           std::fill_n(piece.begin() + static_cast<std::ptrdiff_t>(piece_[i].at - at), piece_[i].size, ' ');
         }
-      if (!body_may_leave_state(piece)) return;
+      if (body_words(piece) == SqlWords::Harmless) return;
     }
     const bool performs = equals(text_of(piece_.front()), "perform");
     const SqlEffects whole =
@@ -119,7 +126,7 @@ class Pieces {
     find_closing();
     for (std::size_t i = 0; i + 1 < piece_.size(); ++i) i = read_call(i, at, piece);
     // With the calls blanked out nothing must be left to explain.
-    if (body_may_leave_state(piece)) changes_.add(opaque());
+    changes_.add(unread(body_words(piece)));
   }
 
   // Statements of SQL's that hold the word: GRANT EXECUTE, CREATE TRIGGER ... EXECUTE FUNCTION.
@@ -132,7 +139,8 @@ class Pieces {
   void execute(const DynamicSql& sql) {
     if (sql.whole) {
       if (makes_code(sql.text)) changes_.add(opaque());
-      if (may_leave_state(sql.text)) changes_.add(changes_of(read_nested_sql(sql.text, depth_, left_)));
+      if (const SqlWords words = sql_words(sql.text); words != SqlWords::Harmless)
+        changes_.add(changes_of(read_nested_sql(sql.text, depth_, left_), words));
       return;
     }
     changes_.add(opaque());
@@ -204,12 +212,14 @@ BodyLanguage body_language(Bytes name) {
 }
 
 SqlChanges read_nested_body(Bytes code, BodyLanguage language, unsigned depth, ParserLeft& left) {
-  if (depth >= kBodiesDeep || code.size() > kSqlBodyMax)
-    return body_may_leave_state(code) ? opaque() : SqlChanges{};
+  if (depth >= kBodiesDeep || code.size() > kSqlBodyMax) return unread(body_words(code));
   switch (language) {
-    case BodyLanguage::Sql:
+    case BodyLanguage::Sql: {
       if (makes_code(code)) return opaque();
-      return may_leave_state(code) ? changes_of(read_nested_sql(code, depth + 1, left)) : SqlChanges{};
+      const SqlWords words = sql_words(code);
+      if (words == SqlWords::Harmless) return {};
+      return changes_of(read_nested_sql(code, depth + 1, left), words);
+    }
     case BodyLanguage::PlPgsql: return Pieces(code, depth + 1, left).read();
     case BodyLanguage::Other: return may_run_sql(code) ? opaque() : SqlChanges{};
   }

@@ -17,9 +17,11 @@ std::size_t heap_of(const std::string& text) {
   return text.capacity() > std::string().capacity() ? text.capacity() + 1 + kPiece : 0;
 }
 std::size_t heap_of(const SqlChanges& changes) {
-  if (changes.settings.capacity() == 0) return 0;
-  std::size_t bytes = changes.settings.capacity() * sizeof(std::string) + kPiece;
-  for (const std::string& setting : changes.settings) bytes += heap_of(setting);
+  std::size_t bytes = 0;
+  for (const auto* names : {&changes.settings, &changes.local_settings}) {
+    if (names->capacity() > 0) bytes += names->capacity() * sizeof(std::string) + kPiece;
+    for (const std::string& setting : *names) bytes += heap_of(setting);
+  }
   return bytes;
 }
 std::size_t heap_of(const SqlReach& reach) {

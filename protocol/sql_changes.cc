@@ -10,13 +10,27 @@ bool SqlChanges::leave_something() const {
          unfollowable;
 }
 
+bool SqlChanges::concern_session() const {
+  return leave_something() || temp_path || advisory_unlock || unlistens || reads_sequence;
+}
+
 void SqlChanges::add(const SqlChanges& other) {
-  for (const std::string& setting : other.settings) add_setting(*this, setting);
+  add_settings(other.settings);
+  add_local_settings(other.local_settings);
   add_flags(other);
+}
+
+void SqlChanges::add_settings(const std::vector<std::string>& names) {
+  for (const std::string& setting : names) add_setting(*this, setting);
+}
+
+void SqlChanges::add_local_settings(const std::vector<std::string>& names) {
+  for (const std::string& setting : names) add_local_setting(*this, setting);
 }
 
 void SqlChanges::add_flags(const SqlChanges& other) {
   any_setting |= other.any_setting;
+  any_local |= other.any_local;
   temp |= other.temp;
   temp_gone |= other.temp_gone;
   temp_path |= other.temp_path;
@@ -33,9 +47,9 @@ void SqlChanges::add_flags(const SqlChanges& other) {
 
 SqlChanges SqlChanges::anything() {
   SqlChanges all;
-  all.any_setting = all.temp = all.temp_gone = all.temp_path = all.hold_cursor = all.cursor_gone =
-      all.advisory_lock = all.advisory_unlock = all.listens = all.unlistens = all.opaque = all.unfollowable =
-          true;
+  all.any_setting = all.any_local = all.temp = all.temp_gone = all.temp_path = all.hold_cursor =
+      all.cursor_gone = all.advisory_lock = all.advisory_unlock = all.listens = all.unlistens = all.opaque =
+          all.unfollowable = true;
   return all;
 }
 

@@ -140,7 +140,7 @@ class Finder {
 
   void set_config(const PgQuery__FuncCall& call) {
     if (call.n_args != 3 || call.func_variadic) {
-      changes_.any_setting = changes_.temp_path = reach_.hidden_setting = true;
+      changes_.any_setting = changes_.any_local = changes_.temp_path = reach_.hidden_setting = true;
       return;
     }
     assign(call);
@@ -148,12 +148,12 @@ class Finder {
     const std::optional<Literal> local = literal_in(call.args[2]);
     const bool session = !local || !local->is_true;
     if (!is_string(call.args[0])) {
-      if (session) changes_.any_setting = true;
+      (session ? changes_.any_setting : changes_.any_local) = true;
       changes_.temp_path = true;  // for all we know
       return;
     }
     const std::string name = lower(literal_in(call.args[0])->text);
-    if (session) add_setting(changes_, name);
+    session ? add_setting(changes_, name) : add_local_setting(changes_, name);
     if (name == "search_path") add_path(value, changes_);
     if (name == "seed") changes_.unfollowable = true;
   }

@@ -61,13 +61,25 @@ std::string setting_name(Bytes spelled) {
   return name;
 }
 
+namespace {
+void add_sorted(std::vector<std::string>& names, std::string name) {
+  const auto place = std::lower_bound(names.begin(), names.end(), name);
+  if (place == names.end() || *place != name) names.insert(place, std::move(name));
+}
+}  // namespace
+
 void add_setting(SqlChanges& changes, Bytes spelled) {
   std::string name = setting_name(spelled);
   const bool authorization = name == "session_authorization";
   if (name == "seed") changes.unfollowable = true;
-  const auto place = std::lower_bound(changes.settings.begin(), changes.settings.end(), name);
-  if (place == changes.settings.end() || *place != name) changes.settings.insert(place, std::move(name));
+  add_sorted(changes.settings, std::move(name));
   if (authorization) add_setting(changes, "role");  // it goes back to none
+}
+
+void add_local_setting(SqlChanges& changes, Bytes spelled) {
+  std::string name = setting_name(spelled);
+  if (name == "session_authorization") add_sorted(changes.local_settings, "role");
+  add_sorted(changes.local_settings, std::move(name));
 }
 
 bool is_temp_schema(Bytes name) { return lower(name.substr(0, 7)) == "pg_temp"; }

@@ -27,6 +27,7 @@ inline const PgQuery__String* string_in(const PgQuery__Node* node) {
 // As Postgres has it: lower case, no obsolete name.
 std::string setting_name(Bytes spelled);
 void add_setting(SqlChanges& changes, Bytes spelled);
+void add_local_setting(SqlChanges& changes, Bytes spelled);
 bool is_temp_schema(Bytes name);
 // All that can be asked of a server; what cannot, each text says by its own words.
 void become_opaque(SqlChanges& changes);

@@ -210,6 +210,7 @@ class Scanner {
 }  // namespace
 
 SqlWords sql_words(Bytes sql) { return Scanner<Code::Sql>().found(sql); }
-bool body_may_leave_state(Bytes code) { return Scanner<Code::Body>().found(code) == SqlWords::State; }
+SqlWords body_words(Bytes code) { return Scanner<Code::Body>().found(code); }
+bool body_may_leave_state(Bytes code) { return body_words(code) == SqlWords::State; }
 
 }  // namespace pgweir::protocol

@@ -26,6 +26,7 @@ inline bool may_leave_state(Bytes sql);
 // The same for the code of a DO: a statement may also begin behind BEGIN, THEN, ELSE and LOOP, and EXECUTE
 // runs what nobody has seen.
 bool body_may_leave_state(Bytes code);
+SqlWords body_words(Bytes code);
 
 bool may_leave_state(Bytes sql) { return sql_words(sql) == SqlWords::State; }
 

@@ -36,6 +36,19 @@ TEST_CASE("what is done together is a set, the same for all who do it") {
   CHECK(deeds.size() == 3);
 }
 
+TEST_CASE("too many values for the transaction are any of them") {
+  protocol::SqlChanges all, more;
+  for (std::size_t i = 0; i < Deeds::kSettingsMost; ++i) more.add_local_settings({"a.x" + std::to_string(i)});
+  CHECK(Deeds::add(all, more) == Deeds::kSettingsMost);
+  CHECK(all.local_settings == more.local_settings);
+  CHECK_FALSE(all.any_local);
+  more.local_settings = {"a.last"};
+  Deeds::add(all, more);
+  CHECK(all.any_local);
+  CHECK(all.local_settings.empty());
+  CHECK_FALSE(all.leave_something());
+}
+
 TEST_CASE("too many deeds of one set, and too many sets, are anything") {
   Deeds deeds;
   protocol::SqlChanges spoils = setting("a.s");

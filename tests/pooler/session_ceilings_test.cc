@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "tests/pooler/ceilings_help.h"
+#include "tests/pooler/routines_help.h"
 
 using namespace pgweir;
 using namespace pgweir::test;
@@ -295,6 +296,26 @@ TEST_CASE("what code in a transaction has raised is set back in front of its nex
   CHECK(client.core.wanted() == before);
   CHECK(client.again().empty());
   CHECK(client.sent() == "Q:select 1");
+}
+
+TEST_CASE("a function that raises something for its transaction only is looked behind, too") {
+  struct Case {
+    const char* body;
+    bool looked;
+  };
+  const auto [body, looked] = GENERATE(
+      Case{"begin set local work_mem = '1GB'; end", true},
+      Case{"begin perform set_config('work_mem', much, true); end", true},
+      Case{"begin perform set_config(which, much, true); end", true},
+      Case{"begin set local app.x = '1'; perform set_config('lock_timeout', '1s', true); end", false});
+  INFO(body);
+  Held place;
+  place.books.routines.follow(true);
+  read(place.books.routines, "1 1", {{"1255 16400", "f", "plpgsql", body}}, {});
+  Linked client(place);
+  client.says(query("begin; select f()"));
+  client.hears(done("BEGIN") + test::rows('T'));
+  CHECK((client.says(query("select 1")) == "stalled") == looked);
 }
 
 TEST_CASE("what is copied in behind code belongs to its request") {

@@ -48,6 +48,20 @@ TEST_CASE("a body names the settings that it leaves") {
   CHECK_FALSE(definition.opaque);
 }
 
+TEST_CASE("a body names the settings that it gives a value for the transaction") {
+  const auto local = [](const char* code) { return plpgsql(code).local_settings; };
+  CHECK(local("begin set local work_mem = '1MB'; perform set_config('app.a', who, true); end") ==
+        Names{"app.a", "work_mem"});
+  CHECK(local("begin if x then set local sort_mem to 1; end if; execute 'set local app.b = 1'; end") ==
+        Names{"app.b", "work_mem"});
+  CHECK(read_body("set local work_mem = 1; select 1", BodyLanguage::Sql).local_settings == Names{"work_mem"});
+  CHECK_FALSE(plpgsql("begin set local work_mem = 1; end").concern_session());
+  CHECK(plpgsql("begin perform set_config(name, '1GB', true); end").any_local);
+  CHECK_FALSE(plpgsql("begin perform set_config(name, '1GB', true); end").any_setting);
+  CHECK(plpgsql("begin set local to x y z; end").any_local);
+  CHECK_FALSE(plpgsql("begin update t set a = 1; end").set_locally());
+}
+
 TEST_CASE("a body that leaves what is no setting") {
   CHECK(plpgsql("begin create temp table if not exists t (a int); end").temp);
   CHECK(plpgsql("begin perform pg_advisory_lock(hashtext(x)); end").advisory_lock);

@@ -19,6 +19,90 @@ def _existing(name, made, attack, **more):
     return Case(_FUNCTIONS, f"existing: {name}", attack, made=made, known=EXISTING, **more)
 
 
+def _local(signature, body="set local work_mem = '1GB';", gives="void", value=""):
+    """A function that raises work_mem until the transaction ends."""
+    return (
+        f"create or replace function {signature} returns {gives} language plpgsql as "
+        f"$$ begin {body} return {value}; end $$"
+    )
+
+
+# What they have set ends with the transaction, but not with the request.
+_FOR_THE_TRANSACTION = {
+    "SET LOCAL": ("select local_set()", {"made": (_local("local_set()"),)}),
+    "set_config": (
+        "select local_sql()",
+        {
+            "made": (
+                "create or replace function local_sql() returns text language sql as "
+                "$$ select set_config('work_mem', '1GB', true) $$",
+            )
+        },
+    ),
+    "set_config of what it is given": (
+        "select local_any('work_mem', '1GB')",
+        {
+            "made": (
+                "create or replace function local_any(text, text) returns text language sql as "
+                "$$ select set_config($1, $2, true) $$",
+            )
+        },
+    ),
+    "EXECUTE": ("select local_do()", {"made": (_local("local_do()", "execute 'set local work_mem = ''1GB''';"),)}),
+    "DO inside": (
+        "select local_deep()",
+        {"made": (_local("local_deep()", "execute $q$do $w$ begin set local work_mem = '1GB'; end $w$ $q$;"),)},
+    ),
+    "in a block of its own": (
+        "select local_block()",
+        {
+            "made": (
+                _local("local_block()", "begin set local work_mem = '1GB'; exception when others then null; end;"),
+            )
+        },
+    ),
+    "a trigger": (
+        "insert into local_table values (1)",
+        {
+            "made": (
+                "drop table if exists local_table; create table local_table (a int)",
+                _local("local_trigger()", gives="trigger", value="new"),
+                "create trigger t before insert on local_table for each row execute function local_trigger()",
+            )
+        },
+    ),
+    "an operator": (
+        "select 1 <@@@> 2",
+        {
+            "made": (
+                _local("local_operator(int, int)", gives="int", value="1"),
+                "drop operator if exists <@@@> (int, int)",
+                "create operator <@@@> (leftarg = int, rightarg = int, function = local_operator)",
+            )
+        },
+    ),
+    "over another": (
+        "select local_over()",
+        {"made": (_local("local_set()"), _local("local_over()", "perform local_set();"))},
+    ),
+    "in a statement of before": (
+        (
+            Raw(parse("select local_set()", "before") + sync()),
+            "commit; begin",
+            Raw(bind("before") + execute() + sync()),
+        ),
+        {"made": (_local("local_set()"),)},
+    ),
+    "in a PREPARE of before": (
+        ("prepare before as select local_set()", "commit; begin", "execute before", "deallocate before"),
+        {"made": (_local("local_set()"),)},
+    ),
+    "no time limit": (
+        "select local_time()",
+        {"made": (_local("local_time()", "set local statement_timeout = 0;"),), "judge": "sleep"},
+    ),
+}
+
 CASES = [
     *rows(
         _FUNCTIONS,
@@ -275,6 +359,23 @@ CASES = [
             "a cursor over one that exists": ("declare c cursor for select raise_it()", "select 1", "fetch all from c"),
             "a deferred trigger": ("insert into raising values (1)", "set constraints all immediate"),
             "a function that exists, its values in one write": Raw(query("select raise_it()") + query(SORT)),
+        },
+        behind=True,
+    ),
+    *rows(
+        _BEHIND,
+        {f"for the transaction: {name}": case for name, case in _FOR_THE_TRANSACTION.items()},
+        behind=True,
+    ),
+    *rows(
+        _BEHIND,
+        {
+            # What a request does itself is not held where it runs code, nor where it brings back what that did.
+            "ROLLBACK TO and a sort in one text": ((f"{_RAISE}; savepoint a", f"rollback to a; {SORT}"), {"known": CODE}),
+            "ROLLBACK TO and a sort in one text, a function that exists": (
+                ("select raise_it(); savepoint a", f"rollback to a; {SORT}"),
+                {"known": EXISTING},
+            ),
         },
         behind=True,
     ),
