@@ -42,8 +42,9 @@ bool is_utf8(Bytes fingerprint) { return fingerprint.ends_with(" UTF8"); }
 
 constexpr unsigned kStringsDeep = 8;  // deeper than any honest code
 
+// Of what texts do that name nothing, whoever reads a sequence or takes something away is not looked for.
 bool does_something(const protocol::SqlChanges& changes) {
-  return changes.concern_session() || changes.set_locally();
+  return changes.leave_something() || changes.set_locally();
 }
 
 bool any_of_users(Bytes types) {
@@ -175,7 +176,7 @@ void RoutineBook::read(const Unread& body) {
   protocol::SqlChanges changes =
       body.code ? protocol::read_body(*body.code, protocol::body_language(body.language), tokens_left_)
                 : unseen();
-  if (!does_something(changes)) return;
+  if (!changes.concern_session() && !changes.set_locally()) return;
   if (roots_.size() == kNamesMost && !roots_.contains(body.key)) return overflow();
   roots_.insert(body.key);
   Deeds::add(upkeep_found_, changes);
