@@ -117,7 +117,7 @@ class Reader {
     if (text.starts_with('[')) {
       text.remove_prefix(1);
       if (text.find(']') == std::string_view::npos) return wrong("has a '[' before the host without its ']'");
-      host = take(text, ']');
+      if (auto good = keep(host, take(text, ']'), "the host"); !good) return good;
       if (!text.empty() && text[0] != ':') return wrong("has something between ']' and the port");
       if (host.find(':') == std::string::npos) return wrong("has no IPv6 address between '[' and ']'");
       text.remove_prefix(std::min<std::size_t>(1, text.size()));

@@ -48,6 +48,7 @@ using ReadFile = std::function<tl::expected<std::string, std::string>(const std:
 //                                    only in case and punctuation is meant; without one there will be `main`
 //   DATABASE_URL, DATABASE_URL_FILE  the backend `default`, a user with the same secret, a tenant for its
 //   database; POOL_MODE and its like (conf/platform.h) refine these
+//   PGWEIR_TIERS, PGWEIR_TIERS_FILE  the rows of `tiers` as YAML or JSON, over those of the file
 //   REDIS_URL, REDIS_URL_FILE        where tenant_store.kind is redis and nothing else names it
 //
 // Of tiers and tenants it checks the form, and that the tiers and backends they name exist; their fields are

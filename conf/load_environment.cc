@@ -14,6 +14,7 @@ namespace {
 constexpr std::string_view kPrefix = "PGWEIR_";
 // What DATABASE_URL makes.
 constexpr std::string_view kUrlBackend = "default";
+constexpr std::string_view kTiers = "PGWEIR_TIERS", kTiersFile = "PGWEIR_TIERS_FILE";
 
 std::string upper(std::string_view text) {
   std::string out(text);
@@ -51,7 +52,9 @@ void Loader::read_environment(const Environment& environment) {
     if (const auto tenant = take_database_url(*text)) take_platform_variables(environment, *tenant);
   }
   take_port(environment);
+  take_tiers(environment);
   for (const auto& [name, value] : environment) {
+    if (name == kTiers || name == kTiersFile) continue;
     if (name.starts_with(kPrefix) && !value.empty()) take_variable(environment, name, value);
   }
   take_redis_url(environment);  // last, when it is known whether there is use for one
@@ -78,6 +81,43 @@ void Loader::take_port(const Environment& environment) {
   if (auto done = assign(loaded_.config, setting, port->second); !done)
     return complain(of_environment(), "PORT", std::move(done.error()));
   loaded_.origins[std::string(setting.key)] = of_environment();
+}
+
+// Where no file can be put beside the program, tiers are still a table and not a hundred variables.
+void Loader::take_tiers(const Environment& environment) {
+  const auto value = [&environment](std::string_view name) {
+    const auto place = environment.find(name);
+    return place == environment.end() ? std::string() : place->second;
+  };
+  std::string text = value(kTiers), where = std::string(kEnvironment) + ": " + std::string(kTiers);
+  if (const std::string path = value(kTiersFile); !path.empty()) {
+    if (!text.empty())
+      return complain(of_environment(), std::string(kTiers),
+                      "set " + std::string(kTiers) + " or " + std::string(kTiersFile) + ", not both");
+    auto content = (*read_)(path);
+    if (!content) return complain(of_environment(), std::string(kTiersFile), std::move(content.error()));
+    text = std::move(*content);
+    where = path;
+  }
+  if (text.empty()) return;
+  auto tree = parse_yaml(text, where);
+  if (!tree) return problems_.push_back(std::move(tree.error()));
+  // As it stands in a file, the name of its section is in front.
+  const bool named = tree->kind == Node::Kind::Map && tree->children.size() == 2 &&
+                     tree->children[0].kind == Node::Kind::Scalar && tree->children[0].text == "tiers";
+  where_.swap(where);
+  std::vector<Row> rows;
+  walk_rows("tiers", named ? tree->children[1] : *tree, rows);
+  where_.swap(where);
+  for (Row& row : rows) {
+    Row* const known = find_row(loaded_.config.tiers, row.name);
+    if (!known) {
+      loaded_.config.tiers.push_back(std::move(row));
+      continue;
+    }
+    for (Field& field : row.fields)
+      set_field(*known, "tiers." + row.name, field.key, std::move(field.value), std::move(field.origin));
+  }
 }
 
 std::optional<std::string> Loader::take_database_url(const std::string& text) {
@@ -129,7 +169,12 @@ void Loader::take_platform_variables(const Environment& environment, const std::
     Row* const row = find_row(loaded_.config.tenants, tenant);
     if (!row) continue;  // a URL that names no database makes no tenant
     for (const std::string_view field : variable.fields) {
-      if (!field.empty()) set_field(*row, "tenants." + tenant, std::string(field), value, of_environment());
+      if (field.empty()) continue;
+      set_field(*row, "tenants." + tenant, std::string(field), value, of_environment());
+      // Who hears that it is wrong knows this name, and not the field's.
+      const auto set = std::find_if(row->fields.begin(), row->fields.end(),
+                                      [field](const Field& each) { return each.key == field; });
+      set->origin.where += ": " + std::string(variable.name);
     }
   }
 }

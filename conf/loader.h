@@ -104,6 +104,8 @@ class Loader {
   // The name of the tenant that it makes, empty if it makes none; nothing when it is wrong.
   std::optional<std::string> take_database_url(const std::string& text);
   void take_platform_variables(const Environment& environment, const std::string& tenant);
+  // A whole table of tiers: PGWEIR_TIERS, or the file that PGWEIR_TIERS_FILE names.
+  void take_tiers(const Environment& environment);
   void take_redis_url(const Environment& environment);
   void take_variable(const Environment& environment, const std::string& name, const std::string& value);
   // Names with one '_' too few are a mistake, and so are those of a whole section or of the file; others may

@@ -130,6 +130,8 @@ class Railway(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("tenant_store.kind = redis  # environment", done.stdout)
         self.assertIn("tenant_store.redis_url = ********  # environment", done.stdout)
+        for line in ("tiers.pro.statement_timeout = 5min", "tiers.gold.weight = 6"):
+            self.assertIn(f"{line}  # environment: PGWEIR_TIERS:1\n", done.stdout)
 
     def test_the_guide_names_every_variable(self):
         guide = (FOLDER / "README.md").read_text()

@@ -35,6 +35,7 @@ TEST_CASE("connection strings are read") {
       {"postgres://", "|||"},
       {"postgres://u:p@[2001:db8::1]:6000/d", "u|p|d| host=2001:db8::1 port=6000"},
       {"postgres://u:p@[::1]/d", "u|p|d| host=::1"},
+      {"postgres://u:p@[fe80::1%25eth0]/d", "u|p|d| host=fe80::1%eth0"},
       {"postgres://u%40x:p%40%2F%3a%25%20@h/d%2Fe", "u@x|p@/:% |d/e| host=h"},
       {"postgres://u:a:b#c@h/d", "u|a:b#c|d| host=h"},
       {"postgres://u:p@%2Frun%2Fpostgresql/d", "u|p|d| host=/run/postgresql"},

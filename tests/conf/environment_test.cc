@@ -83,10 +83,10 @@ TEST_CASE("mistakes in the environment name the variable") {
       {"PGWEIR_LISTEN_PORT", "1", "PGWEIR_LISTEN_PORT: is not read; did you mean PGWEIR_LISTEN__PORT?"},
       {"PGWEIR_CONFIG", "f", "PGWEIR_CONFIG: is not read; name the file by --config"},
       {"PGWEIR_CONFIG_FILE", "f", "PGWEIR_CONFIG_FILE: is not read; name the file by --config"},
-      {"PGWEIR_TIERS", "f",
-       "PGWEIR_TIERS: is not read; name a row and a field: PGWEIR_TIERS__<NAME>__<FIELD>"},
-      {"PGWEIR_TIERS_FILE", "f",
-       "PGWEIR_TIERS_FILE: is not read; name a row and a field: PGWEIR_TIERS__<NAME>__<FIELD>"},
+      {"PGWEIR_TENANTS", "f",
+       "PGWEIR_TENANTS: is not read; name a row and a field: PGWEIR_TENANTS__<NAME>__<FIELD>"},
+      {"PGWEIR_TENANTS_FILE", "f",
+       "PGWEIR_TENANTS_FILE: is not read; name a row and a field: PGWEIR_TENANTS__<NAME>__<FIELD>"},
       {"PGWEIR_LOG", "debug", "PGWEIR_LOG: is not read; name a setting: PGWEIR_LOG__<SETTING>"},
       {"PGWEIR_COLOUR__OF_THE__SKY", "1", "PGWEIR_COLOUR__OF_THE__SKY: unknown setting"},
       {"PGWEIR_BACKENDS__MAIN", "1",
@@ -227,8 +227,65 @@ TEST_CASE("a wrong value under a platform's name is told by that name") {
   };
   CHECK(with("MAX_CLIENT_CONN", "many") ==
         "environment: MAX_CLIENT_CONN: must be a whole number between 1 and 1000000, not 'many'");
+  // What the library that knows tenants will find wrong.
+  const auto session =
+      load("", {{"DATABASE_URL", "postgres://db/shop"}, {"POOL_MODE", "session"}}, reader({}));
+  CHECK(session->config.tenants[0].fields.back().origin.where == "environment: POOL_MODE");
+  CHECK(shown(*session, "tenants.shop.pool_mode") == "session from environment");
   CHECK(with("MAX_PREPARED_STATEMENTS", "-1") ==
         "environment: MAX_PREPARED_STATEMENTS: must be a whole number between 0 and 100000, not '-1'");
+}
+
+TEST_CASE("PGWEIR_TIERS is a whole table of tiers, over the file and under single variables") {
+  const std::string file =
+      "backends: {main: {}}\ntiers: {pro: {pool_size: 1, weight: 2}, own: {pool_size: 9}}\n";
+  const auto loaded =
+      load_text(file, {{"PGWEIR_TIERS", "pro: {pool_size: 3, max_clients: 4}\nnew: {weight: 5}"},
+                       {"PGWEIR_TIERS__PRO__MAX_CLIENTS", "6"}});
+  REQUIRE(problems(loaded) == "");
+  CHECK(shown(*loaded, "tiers.pro.pool_size") == "3 from environment: PGWEIR_TIERS:1");
+  CHECK(shown(*loaded, "tiers.pro.weight") == "2 from f:2");
+  CHECK(shown(*loaded, "tiers.pro.max_clients") == "6 from environment");
+  CHECK(shown(*loaded, "tiers.own.pool_size") == "9 from f:2");
+  CHECK(shown(*loaded, "tiers.new.weight") == "5 from environment: PGWEIR_TIERS:2");
+  CHECK(loaded->config.tiers.size() == 3);
+  // A tenant may be of a tier that only the variable has.
+  CHECK(problems(load_text(file + "tenants: {a: {tier: new}}\n", {{"PGWEIR_TIERS", "new: {}"}})) == "");
+}
+
+TEST_CASE("the table of tiers may be JSON, have its section's name, or stand in a file") {
+  for (const char* table : {R"({"pro": {"pool_size": 3}})", R"({"tiers": {"pro": {"pool_size": 3}}})",
+                            "tiers:\n  pro:\n    pool_size: 3\n"}) {
+    const auto given = load_text(kFile, {{"PGWEIR_TIERS", table}});
+    REQUIRE(problems(given) == "");
+    CHECK(shown(*given, "tiers.pro.pool_size").starts_with("3 from environment: PGWEIR_TIERS:"));
+    const auto named = load_text(kFile, {{"PGWEIR_TIERS_FILE", "t.yaml"}}, {{"t.yaml", table}});
+    REQUIRE(problems(named) == "");
+    CHECK(shown(*named, "tiers.pro.pool_size").starts_with("3 from t.yaml:"));
+  }
+  CHECK(problems(load_text(kFile, {{"PGWEIR_TIERS", ""}, {"PGWEIR_TIERS_FILE", ""}})) == "");
+}
+
+TEST_CASE("what is wrong with a table of tiers is told with its place") {
+  struct Row {
+    std::string table, problem;
+  };
+  const Row rows[] = {
+      {"pro", "environment: PGWEIR_TIERS:1:1: tiers: must be a map of rows, each with its name"},
+      {"{pro: 3}", "environment: PGWEIR_TIERS:1:7: tiers.pro: must be a map of fields"},
+      {"pro: {}\npro: {}", "environment: PGWEIR_TIERS:2:1: tiers.pro: is given twice; first in line 1"},
+      {"{pro: {pool_size: [3]}}",
+       "environment: PGWEIR_TIERS:1:19: tiers.pro.pool_size: must be a single value"},
+      {"tenants: {a: {tier: pro}}",
+       "environment: PGWEIR_TIERS:1:14: tiers.tenants.a: must be a single value"},
+  };
+  for (const Row& row : rows) CHECK(problems(load_text(kFile, {{"PGWEIR_TIERS", row.table}})) == row.problem);
+  CHECK(problems(load_text(kFile, {{"PGWEIR_TIERS", "{pro: "}})).starts_with("environment: PGWEIR_TIERS:1:"));
+  CHECK(
+      problems(load_text(kFile, {{"PGWEIR_TIERS", "a: {}"}, {"PGWEIR_TIERS_FILE", "t"}}, {{"t", "a: {}"}})) ==
+      "environment: PGWEIR_TIERS: set PGWEIR_TIERS or PGWEIR_TIERS_FILE, not both");
+  CHECK(problems(load_text(kFile, {{"PGWEIR_TIERS_FILE", "gone"}})) ==
+        "environment: PGWEIR_TIERS_FILE: cannot read gone: No such file or directory");
 }
 
 TEST_CASE("REDIS_URL serves a tenant store that has no other address") {
