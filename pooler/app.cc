@@ -185,6 +185,7 @@ void App::shutdown(Wait wait) {
   stopping_ = true;
   shared_->readiness.stop();
   shared_->log.info("shutting down");
+  on_stopping_();
   Worker& first = *workers_[0];
   if (wait == Wait::Transactions)
     first.loop().arm(deadline_, first.loop().now() + first.config().shutdown_timeout);

@@ -65,6 +65,8 @@ class App {
   // has been written to the new one by then.
   void move_tenant(const tiers::Tenant& record, const std::string& to,
                    std::function<void(const Changed&)> done);
+  // `told` is called when a shutdown begins, whoever has ordered it.
+  void tell_of_shutdown(std::function<void()> told) { on_stopping_ = std::move(told); }
   // Stops accepting, waits, then closes what is left. A second call closes at once.
   void shutdown(Wait wait = Wait::Transactions);
   Shared& shared() { return *shared_; }
@@ -95,6 +97,7 @@ class App {
   };
   std::map<std::string, Moved> moved_;  // tenants
   std::deque<Reading> readings_;        // the front one is under way
+  std::function<void()> on_stopping_ = [] {};
   std::function<void()> on_stopped_;
   net::Timer deadline_;
   bool stopping_ = false;

@@ -471,10 +471,10 @@ Exit serve(const std::string& path) {
 
   watchdog.emplace(threads.all(), watchdog_times(config), watchdog_reports(log));
 
+  app.tell_of_shutdown([&manager] { manager.stopping(); });
   int ends = 0;
   const auto end = [&](const char* name) {
     return [&, name] {
-      manager.stopping();
       log.info(++ends == 1 ? "signal: ends in order" : "signal: ends at once", {{"signal", name}});
       app.shutdown();
     };

@@ -47,7 +47,7 @@ class Manager:
 
 class Service(PgweirCase):
     def managed(self, env=None):
-        weir = self.pgweir(start=False)
+        weir = self.pgweir({"console": {"admins": ["admin"]}}, {"admin": "s3cret"}, start=False)
         manager = Manager(weir.dir)
         self.addCleanup(manager.close)
         weir.env = {"NOTIFY_SOCKET": manager.path, **(env or {})}
@@ -71,6 +71,13 @@ class Service(PgweirCase):
             self.assertLessEqual(int(usec) / 1e6, time.clock_gettime(time.CLOCK_MONOTONIC))
             self.assertEqual(manager.hears(), "READY=1", "also when the new file is bad")
         weir.signal(signal.SIGTERM)
+        self.assertEqual(manager.hears(), "STOPPING=1")
+        self.assertEqual(weir.wait_end(), 0)
+
+    def test_a_shutdown_from_the_console_is_told(self):
+        weir, manager = self.managed()
+        self.assertEqual(manager.hears(), "READY=1")
+        weir.console("SHUTDOWN WAIT_FOR_SERVERS")
         self.assertEqual(manager.hears(), "STOPPING=1")
         self.assertEqual(weir.wait_end(), 0)
 
