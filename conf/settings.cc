@@ -29,8 +29,9 @@ constexpr std::int64_t kTimeMax = 365 * kDayMs;
 
 constexpr std::array kSettings{
     // listen
-    ConfigRow{"listen.addresses", &Config::listen_addresses, Form::Address, 0, 64, kRestart,
-              "Addresses to listen on; `*` stands for all, IPv6 and IPv4. None: the unix socket alone."},
+    ConfigRow{
+        "listen.addresses", &Config::listen_addresses, Form::Address, 0, 64, kRestart,
+        "Addresses to listen on; `::` and `*` stand for all, IPv6 and IPv4. None: the unix socket alone."},
     ConfigRow{"listen.port", &Config::listen_port, Form::Plain, 1, 65535, kRestart,
               "Port, also in the name of the unix socket."},
     ConfigRow{"listen.unix_socket_dir", &Config::unix_socket_dir, Form::SocketDir, 0, kSocketDirMax, kRestart,

@@ -333,7 +333,7 @@ void Rounds::ports() {
     return origin != snapshot_->loaded.origins.end() && origin->second.where != "default";
   };
   const auto knock = [](net::Endpoint at) {
-    if (at.host == "*" || at.host == "::") at.host = "::1";
+    if (at.host == "*" || at.host == "::") at.host = net::machine_has("::1") ? "::1" : "127.0.0.1";
     if (at.host == "0.0.0.0") at.host = "127.0.0.1";
     return net::Visit::to(at, kKnockPatience);
   };

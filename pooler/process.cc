@@ -236,8 +236,7 @@ Expected<std::vector<int>> open_http(const Snapshot& snapshot, Log& log) {
   const conf::Config& config = snapshot.config();
   std::vector<int> fds;
   if (config.http_port == 0) return fds;
-  for (std::string address : config.http_addresses) {
-    if (!chosen(snapshot, "http.addresses") && !net::machine_has(address)) address = "0.0.0.0";
+  for (const std::string& address : config.http_addresses) {
     const auto fd = net::open_listener({address, config.http_port},
                                        {.shared = config.reuse_port, .port_setting = "http.port"});
     if (fd) {

@@ -109,22 +109,25 @@ Expected<int> open_unix(const Endpoint& where, const ListenOptions& options) {
   return socket.hand_out();
 }
 
+bool is_all(std::string_view host) { return host == "*" || host == "::"; }
+
 }  // namespace
 
 Expected<int> open_listener(const Endpoint& where, const ListenOptions& options) {
   if (where.is_unix()) return open_unix(where, options);
-  const bool star = where.host == "*";
-  const Endpoint named{star ? "::" : where.host, where.port};
+  const bool all = is_all(where.host);
+  const Endpoint named{all ? "::" : where.host, where.port};
   const auto address = literal(named);
   if (!address)
     return refuse(where, "not an IP address; use for example 127.0.0.1, ::1, * or the path of a socket");
-  if (star && Socket(AF_INET6).fd() < 0) {  // a kernel without IPv6
+  if (all && Socket(AF_INET6).fd() < 0) {  // a kernel without IPv6
     return open_tcp(where, *literal({"0.0.0.0", where.port}), false, options);
   }
-  return open_tcp(where, *address, named.host == "::", options);
+  return open_tcp(where, *address, all, options);
 }
 
 bool machine_has(const std::string& address) {
+  if (is_all(address)) return true;
   const auto name = literal({address, 0});
   if (!name) return true;
   const int fd = ::socket(name->ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);

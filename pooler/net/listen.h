@@ -18,10 +18,10 @@ struct ListenOptions {
   const char* port_setting = "listen.port";  // what to change where the port is taken
 };
 
-// Opens, binds and listens: TCP on an IPv4 or IPv6 address ("::" takes IPv4 as well, "*" means "::"), or a
-// unix socket, whose stale file (nobody answers there) is replaced and whose live one is an error. The
-// descriptor is the caller's. Errors name the address and what to do. Port 0 picks a free one; see
-// bound_port().
+// Opens, binds and listens: TCP on an IPv4 or IPv6 address ("::" and "*" are all of both families, those of
+// IPv4 where the kernel has no IPv6), or a unix socket, whose stale file (nobody answers there) is replaced
+// and whose live one is an error. The descriptor is the caller's. Errors name the address and what to do.
+// Port 0 picks a free one; see bound_port().
 Expected<int> open_listener(const Endpoint& where, const ListenOptions& options = {});
 std::uint16_t bound_port(int fd);
 // Whether a literal address is one of this machine's; true of all else, of which open_listener() says more.

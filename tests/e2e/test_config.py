@@ -2,12 +2,13 @@
 
 import base64
 import subprocess
+import sys
 import time
 import unittest
 
 import psycopg
 
-from harness import TRUST, Pgweir, PgweirCase, Postgres, Wire, wait_until
+from harness import TRUST, Pgweir, PgweirCase, Postgres, Wire, wait_until, without_ipv6
 from harness.machine import runs_as_root, write
 from harness.pgweir import binary, environment
 from harness.wire import query
@@ -167,6 +168,32 @@ class CommandLine(PgweirCase):
         done = second.command_line("--config", second.config_path)
         self.assertNotEqual(done.returncode, 0)
         self.assertIn(str(first.port), done.stderr + done.stdout)
+
+
+@unittest.skipUnless(without_ipv6.known(), "a filter of system calls for this machine")
+class WithoutIpv6(PgweirCase):
+    """A kernel that was started with ipv6.disable=1; containers listen on `::`."""
+
+    databases = ("app",)
+    WITHIN = [sys.executable, without_ipv6.__file__]
+
+    def test_all_addresses_are_those_that_there_are(self):
+        for address in ("::", "*"):
+            weir = self.pgweir({"listen": {"addresses": [address]}}, {"app": "s3cret"}, start=False)
+            weir.within = self.WITHIN
+            weir.write_files()
+            told = weir.command_line("doctor", "--config", weir.config_path)
+            self.assertRegex(told.stdout, rf"(?m)^port: clients +\| ok +\| .*:{weir.port} is free$")
+            weir.start()
+            with weir.connect("app", "app") as connection:
+                self.assertEqual(connection.execute("select 1").fetchone(), (1,))
+
+    def test_an_address_that_there_is_not(self):
+        weir = self.pgweir({"listen": {"addresses": ["::1"]}}, start=False)
+        weir.within = self.WITHIN
+        weir.start(wait=False)
+        self.assertEqual(weir.wait_end(), 1)
+        self.assertIn(f"listen on [::1]:{weir.port}: address family not supported", weir.log())
 
 
 class Trust(PgweirCase):

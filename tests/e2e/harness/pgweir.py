@@ -208,7 +208,7 @@ class Pgweir:
 
     def command_line(self, *arguments, env=None):
         """Runs the program to its end with these arguments."""
-        command = machine.as_system_user([binary(), *arguments])
+        command = [*self.within, *machine.as_system_user([binary(), *arguments])]
         return subprocess.run(
             command,
             cwd=self.dir,
