@@ -282,6 +282,23 @@ Finding judge_file(const std::string& check, const FileFacts& facts, std::string
           fmt::format("cannot open {} ({}): {}, or change {}", facts.path, facts.error, advice, setting)};
 }
 
+Finding judge_secret_file(const std::string& check, const std::string& path, std::uint32_t permissions) {
+  constexpr std::uint32_t kOthers = 07;
+  if ((permissions & kOthers) == 0) return {check, Health::Ok, path + " is closed to others"};
+  return {check, Health::Warn,
+          fmt::format("{} is open to every user of this machine (mode {:04o}): chmod o= {}", path,
+                      permissions & 07777, path)};
+}
+
+Finding judge_no_certificate(const std::string& check, const std::string& public_one) {
+  if (public_one.empty()) return {check, Health::Ok, "none is needed: only this machine can connect"};
+  return {
+      check, Health::Warn,
+      fmt::format("there is none, so what clients of other machines send to {} and hear goes in the clear: "
+                  "set client.tls_cert_file and client.tls_key_file",
+                  public_one)};
+}
+
 Findings judge_host(const HostFacts& facts) {
   Findings findings;
   const auto say = [&](const char* check, Health health, std::string text) {

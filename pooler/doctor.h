@@ -117,6 +117,12 @@ struct FileFacts {
 };
 Finding judge_file(const std::string& check, const FileFacts& facts, std::string_view setting);
 
+// A file that holds a secret and has these permissions.
+Finding judge_secret_file(const std::string& check, const std::string& path, std::uint32_t permissions);
+// Where no certificate is named: whether others than this machine can come, whose passwords and rows then
+// cross a network in the clear. `public_one`: an address that they reach; empty: none.
+Finding judge_no_certificate(const std::string& check, const std::string& public_one);
+
 struct HostFacts {
   std::uint64_t files_most = 0, files_needed = 0;
   std::optional<std::uint32_t> somaxconn;

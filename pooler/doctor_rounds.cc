@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,6 +16,7 @@
 #include <set>
 #include <tuple>
 
+#include "pooler/base/network.h"
 #include "pooler/descriptors.h"
 #include "pooler/load_snapshot.h"
 #include "pooler/net/address.h"
@@ -60,6 +62,13 @@ std::optional<std::uint32_t> kernel_number(const char* path, std::uint32_t* seco
   if (!(file >> value)) return {};
   if (second && !(file >> *second)) return {};
   return value;
+}
+
+// Empty: all are this machine's alone. Sockets of a service manager are not known here.
+std::string public_address(const conf::Config& config) {
+  for (const std::string& address : config.listen_addresses)
+    if (!is_loopback(address)) return net::text({address, config.listen_port});
+  return {};
 }
 
 // What the start would meet with, which makes the folders that are missing. Nothing is made here.
@@ -127,6 +136,7 @@ Findings Rounds::go() {
   redis();
   tenant_store();
   own_certificates();
+  secret_files();
   audit_file();
   ports();
   host();
@@ -314,10 +324,25 @@ void Rounds::own_certificates() {
   if (config.client_tls_mode != conf::TlsMode::Disable)
     say(judge_own_certificate("clients: certificate", net::certificate_in(config.client_tls_cert_file),
                               net::wall_clock_s()));
+  else
+    say(judge_no_certificate("clients: certificate", public_address(config)));
   for (const BackendView& view : snapshot_->backends)
     if (!view.settings.tls_cert_file.empty())
       say(judge_own_certificate("backend " + view.settings.name + ": our certificate",
                                 net::certificate_in(view.settings.tls_cert_file), net::wall_clock_s()));
+}
+
+void Rounds::secret_files() {
+  const conf::Config& config = snapshot_->config();
+  const auto look = [this](const std::string& check, const std::string& path) {
+    struct stat what {};
+    if (!path.empty() && ::stat(path.c_str(), &what) == 0)
+      say(judge_secret_file(check, path, what.st_mode & 07777U));
+  };
+  look("secrets: users", config.users_file);
+  look("secrets: TLS key", config.client_tls_key_file);
+  for (const BackendView& view : snapshot_->backends)
+    look(fmt::format("secrets: TLS key for {}", view.settings.name), view.settings.tls_key_file);
 }
 
 void Rounds::audit_file() {

@@ -27,6 +27,7 @@ class Rounds {
   void tenant_store();
   void redis();
   void own_certificates();
+  void secret_files();
   void audit_file();
   void ports();
   void host();

@@ -330,6 +330,19 @@ class Doctor(PgweirCase):
         self.expect(found, "port: http", "fail", "already in use", "change http.port")
         self.expect_no_start(weir, "already in use", "change http.port")
 
+    def test_files_of_secrets_that_everybody_reads(self):
+        open_to_all = machine.write(machine.scratch("secrets") / "users.txt", "", 0o644)
+        machine.own(open_to_all.parent, 0o755)
+        code, found, done = self.visit(self.weir(auth={"users_file": str(open_to_all)}))
+        self.assertEqual(code, WARN, done.stdout)
+        self.expect(found, "secrets: users", "warn", str(open_to_all), "mode 0644", "chmod o=")
+
+    def test_clients_of_other_machines_without_tls(self):
+        addresses = {"addresses": ["127.0.0.1", "0.0.0.0"]}
+        code, found, done = self.visit(self.weir(listen=addresses))
+        self.assertEqual(code, WARN, done.stdout)
+        self.expect(found, "clients: certificate", "warn", "0.0.0.0:", "in the clear", "client.tls_cert_file")
+
     def test_the_file_of_the_audit_stream(self):
         parent = machine.scratch("audit")
         machine.own(parent, 0o755)

@@ -275,6 +275,23 @@ TEST_CASE("a file that cannot be opened names what to do") {
   for (const Row& row : rows) CHECK(said(judge_file("c", row.facts, "x.y")) == row.said);
 }
 
+TEST_CASE("a file of secrets is for its owner and perhaps a group") {
+  for (const std::uint32_t good : {0400U, 0600U, 0640U, 0440U})
+    CHECK(said(doctor::judge_secret_file("c", "/k", good)) == "ok: /k is closed to others");
+  CHECK(said(doctor::judge_secret_file("c", "/k", 0644)) ==
+        "warn: /k is open to every user of this machine (mode 0644): chmod o= /k");
+  for (const std::uint32_t bad : {0602U, 0601U, 0777U})
+    CHECK(doctor::judge_secret_file("c", "/k", bad).health == Health::Warn);
+}
+
+TEST_CASE("clients of other machines want a certificate") {
+  CHECK(said(doctor::judge_no_certificate("c", "")) == "ok: none is needed: only this machine can connect");
+  CHECK(said(doctor::judge_no_certificate("c", "[::]:5432")) ==
+        "warn: there is none, so what clients of other machines send to [::]:5432 and hear goes in the "
+        "clear: set "
+        "client.tls_cert_file and client.tls_key_file");
+}
+
 TEST_CASE("what the machine allows is compared with what may be needed") {
   HostFacts facts;
   facts.files_most = 1000;
