@@ -19,7 +19,7 @@ enum class TlsMode : std::uint8_t { Disable, Allow, Prefer, Require, VerifyCa, V
 enum class AuthMethod : std::uint8_t { Trust, Password, Md5, ScramSha256 };
 enum class Rates : std::uint8_t { Local, Fleet };
 // Which of a backend's hosts will do. Auto: any where there is one host, read-write where there are several.
-enum class SessionAttrs : std::uint8_t { Auto, Any, ReadWrite, Primary, Standby, PreferStandby };
+enum class SessionAttrs : std::uint8_t { Auto, Any, ReadWrite, Primary, Standby, PreferStandby, ReadOnly };
 const char* name(SessionAttrs attrs);  // as it is written
 enum class StoreKind : std::uint8_t { File, Redis, Postgres };
 // What of a login names its tenant.

@@ -267,7 +267,8 @@ constexpr std::array kBackendSettings{
                "when it does not answer or does not fit any more."},
     BackendRow{"target_session_attrs", &Backend::target_session_attrs, Form::Plain, 0, 0, kReload,
                "Which of them fits, as with libpq: any; read-write (no standby, and "
-               "default_transaction_read_only is off), primary, standby; prefer-standby (any, where there is "
+               "default_transaction_read_only is off), read-only (what is not), primary, standby; "
+               "prefer-standby (any, where there is "
                "no standby). auto: any for one host, read-write for several."},
     BackendRow{"host_timeout", &Backend::host_timeout, Form::Plain, 100, kHourMs, kReload,
                "How long connecting and logging in to one of several hosts may take before the next one is "
@@ -339,6 +340,7 @@ constexpr std::array kRates{Choice<Rates>{"local", Rates::Local}, Choice<Rates>{
 constexpr std::array kSessionAttrs{Choice<SessionAttrs>{"auto", SessionAttrs::Auto},
                                    Choice<SessionAttrs>{"any", SessionAttrs::Any},
                                    Choice<SessionAttrs>{"read-write", SessionAttrs::ReadWrite},
+                                   Choice<SessionAttrs>{"read-only", SessionAttrs::ReadOnly},
                                    Choice<SessionAttrs>{"primary", SessionAttrs::Primary},
                                    Choice<SessionAttrs>{"standby", SessionAttrs::Standby},
                                    Choice<SessionAttrs>{"prefer-standby", SessionAttrs::PreferStandby}};

@@ -56,6 +56,7 @@ bool fits(SessionAttrs wanted, HostRole role) {
     case SessionAttrs::Auto:
     case SessionAttrs::Any: return true;
     case SessionAttrs::ReadWrite: return role == HostRole::Primary;
+    case SessionAttrs::ReadOnly: return role == HostRole::ReadOnly || role == HostRole::Standby;
     case SessionAttrs::Primary: return role == HostRole::Primary || role == HostRole::ReadOnly;
     case SessionAttrs::Standby:
     case SessionAttrs::PreferStandby: return role == HostRole::Standby;
@@ -69,6 +70,7 @@ bool wants_primary(SessionAttrs wanted) {
     case SessionAttrs::Primary: return true;
     case SessionAttrs::Auto:
     case SessionAttrs::Any:
+    case SessionAttrs::ReadOnly:
     case SessionAttrs::Standby:
     case SessionAttrs::PreferStandby: return false;
   }
@@ -95,6 +97,7 @@ HostRound::Failure HostRound::verdict() const {
       case SessionAttrs::Any:
       case SessionAttrs::PreferStandby: return "none of its hosts can be used: ";
       case SessionAttrs::ReadWrite: return "none of its hosts is read-write: ";
+      case SessionAttrs::ReadOnly: return "none of its hosts is read-only: ";
       case SessionAttrs::Primary: return "none of its hosts is a primary: ";
       case SessionAttrs::Standby: return "none of its hosts is a standby: ";
     }

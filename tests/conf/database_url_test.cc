@@ -46,6 +46,8 @@ TEST_CASE("connection strings are read") {
       {"postgres://h?user=u&password=p%26&dbname=d", "u|p&|d| host=h"},
       {"postgres://u:p@h/d?application_name=x&connect_timeout=5&pgbouncer=true", "u|p|d| host=h"},
       {"postgres://u:p@h/d?sslmode=&&", "u|p|d| host=h"},
+      {"postgres://u:p@h1,h2/d?target_session_attrs=read-only",
+       "u|p|d| hosts=h1,h2 target_session_attrs=read-only"},
       {"postgres://u:p@h/d?channel_binding=prefer", "u|p|d| host=h"},
   };
   for (const Row& row : rows) CHECK(parsed(row.text) == row.result);
@@ -93,8 +95,9 @@ TEST_CASE("broken connection strings are refused") {
       {"postgres://u:hunter2@h1:1,h2:0/d",
        "has no valid list of hosts: each is a name, an address or [an IPv6 address], perhaps with a port"},
       {"postgres://u:hunter2@h1%2Ch2,h3/d", "has no valid list of hosts"},
-      {"postgres://u:hunter2@h1,h2/d?target_session_attrs=read-only",
-       "has no valid target_session_attrs: auto, any, read-write, primary, standby, prefer-standby"},
+      {"postgres://u:hunter2@h1,h2/d?target_session_attrs=leader",
+       "has no valid target_session_attrs: auto, any, read-write, read-only, primary, standby, "
+       "prefer-standby"},
       {"postgres://u:hunter2@[::1/d", "has a '[' before the host without its ']'"},
       {"postgres://u:hunter2@[::1]x/d", "has something between ']' and the port"},
       {"postgres://u:hunter2@[host]/d", "has no IPv6 address between '[' and ']'"},

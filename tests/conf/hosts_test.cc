@@ -57,9 +57,9 @@ TEST_CASE("a backend has one host or several") {
       {"{hosts: ['a b:1']}",
        "f:1:23: backends.x.hosts: must be a name, an address or a directory without port or brackets, not 'a "
        "b'"},
-      {"{hosts: [a], target_session_attrs: read-only}",
-       "f:1:50: backends.x.target_session_attrs: must be one of auto, any, read-write, primary, standby, "
-       "prefer-standby, not 'read-only'"},
+      {"{hosts: [a], target_session_attrs: leader}",
+       "f:1:50: backends.x.target_session_attrs: must be one of auto, any, read-write, read-only, primary, "
+       "standby, prefer-standby, not 'leader'"},
   };
   for (const Row& row : rows) {
     CAPTURE(row.fields);

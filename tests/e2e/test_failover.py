@@ -336,6 +336,8 @@ class Roles(Pair):
         client = self.client(weir)
         self.assertEqual(client.value("select pg_is_in_recovery()"), "t")
         self.assertEqual(client.parameters["in_hot_standby"], "on")
+        reader = self.client(self.weir(backend={"target_session_attrs": "read-only"}))
+        self.assertEqual(self.port_of(reader), self.standby.port)
         prefers = self.weir(backend={"target_session_attrs": "prefer-standby"})
         other = self.client(prefers)
         self.assertEqual(self.port_of(other), self.standby.port)

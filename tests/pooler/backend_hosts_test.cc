@@ -67,6 +67,7 @@ TEST_CASE("which hosts fit") {
   const Row rows[] = {
       {SessionAttrs::Any, "unknown primary read-only standby "},
       {SessionAttrs::ReadWrite, "primary "},
+      {SessionAttrs::ReadOnly, "read-only standby "},
       {SessionAttrs::Primary, "primary read-only "},
       {SessionAttrs::Standby, "standby "},
       {SessionAttrs::PreferStandby, "standby "},
