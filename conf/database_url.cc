@@ -122,6 +122,8 @@ class Reader {
       if (host.find(':') == std::string::npos) return wrong("has no IPv6 address between '[' and ']'");
       text.remove_prefix(std::min<std::size_t>(1, text.size()));
       port = text;
+    } else if (std::count(text.begin(), text.end(), ':') > 1) {
+      return wrong("has more than one ':' behind the user; an IPv6 address stands in brackets: [::1]:5432");
     } else {
       if (auto good = keep(host, take(text, ':'), "the host"); !good) return good;
       port = text;
@@ -168,7 +170,7 @@ class Reader {
     }
     if (value.empty()) return {};
     switch (known->meaning) {
-      case Meaning::Backend: return set(known->key, value);
+      case Meaning::Backend: return set(known->key, value, name);
       case Meaning::User: url.user = value; break;
       case Meaning::Password: url.password = value; break;
       case Meaning::Database: url.database = value; break;
@@ -178,7 +180,8 @@ class Reader {
   }
 
   // The settings' own checks, without their words: those repeat the value.
-  Read set(std::string_view key, const std::string& value) {
+  // `shown` is what the address calls it, if it is not the key.
+  Read set(std::string_view key, const std::string& value, std::string_view shown = {}) {
     if (key == "tls_ca_file" && value == "system") {
       return wrong("asks for sslrootcert=system; give the path of the system's file of authorities instead");
     }
@@ -192,7 +195,7 @@ class Reader {
             "has no valid list of hosts: each is a name, an address or [an IPv6 address], perhaps with a "
             "port");
       if (key == "port") return wrong("has no valid port: " + allowed(setting));
-      return wrong("has no valid " + std::string(key) + ": " + allowed(setting));
+      return wrong("has no valid " + std::string(shown.empty() ? key : shown) + ": " + allowed(setting));
     }
     url.backend.emplace_back(key, value);
     return {};

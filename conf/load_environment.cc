@@ -173,7 +173,7 @@ void Loader::take_platform_variables(const Environment& environment, const std::
       set_field(*row, "tenants." + tenant, std::string(field), value, of_environment());
       // Who hears that it is wrong knows this name, and not the field's.
       const auto set = std::find_if(row->fields.begin(), row->fields.end(),
-                                      [field](const Field& each) { return each.key == field; });
+                                    [field](const Field& each) { return each.key == field; });
       set->origin.where += ": " + std::string(variable.name);
     }
   }

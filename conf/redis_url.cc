@@ -74,6 +74,12 @@ tl::expected<RedisUrl, std::string> parse_redis_url(std::string_view text) {
     return wrong("must begin with redis://, rediss://, redis+sentinel:// or rediss+sentinel://");
   url.tls = scheme->tls;
   text.remove_prefix(scheme->begins.size());
+  // What Railway's guides put there for clients that would look for IPv4 alone. We look for both.
+  for (const std::string_view each : {"?family=0", "?family=4", "?family=6"})
+    if (text.ends_with(each)) {
+      text.remove_suffix(each.size());
+      break;
+    }
   if (text.find_first_of("?#") != std::string_view::npos)
     return wrong("must have no '?' or '#'; in a user or password they are written %3F and %23");
   const auto ats = std::count(text.begin(), text.end(), '@');

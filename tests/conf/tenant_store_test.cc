@@ -35,6 +35,8 @@ TEST_CASE("the address of a Redis is read, and never repeated in an error") {
       {"rediss://cache.example:6380/3", "tls :@cache.example:6380/3"},
       {"redis://:s3cret@10.0.0.1", ":s3cret@10.0.0.1:6379/0"},
       {"redis://pool:a%40b%2Fc@[::1]:7000/", "pool:a@b/c@::1:7000/0"},
+      {"redis://default:p@redis.railway.internal:6379?family=0", "default:p@redis.railway.internal:6379/0"},
+      {"redis://h/1?family=6", ":@h:6379/1"},
       {"redis+sentinel://one,two:7000,[::1]/mymaster", ":@one:26379,two:7000,::1:26379/mymaster/0"},
       {"rediss+sentinel://u:p@one/my-master/3", "tls u:p@one:26379/my-master/3"},
   };
@@ -49,6 +51,8 @@ TEST_CASE("the address of a Redis is read, and never repeated in an error") {
                             "redis://:s3cret@h:70000",
                             "redis://:s3cret@h/s3cret",
                             "redis://:s3cret@h?a=b",
+                            "redis://:s3cret@h?family=s3cret",
+                            "redis://:s3cret@h?family=0?family=0",
                             "redis://[::1",
                             "redis://[::1]x",
                             "redis:///tmp/sock",
