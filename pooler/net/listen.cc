@@ -67,7 +67,7 @@ Expected<int> open_tcp(const Endpoint& where, const sockaddr_storage& address, b
   return socket.hand_out();
 }
 
-enum class Path { Free, Stale, Live, Foreign };
+enum class Path { Free, Stale, Live, Locked, Foreign };
 
 Path look_at(const std::string& path, const sockaddr_un& address) {
   struct stat what;
@@ -75,6 +75,7 @@ Path look_at(const std::string& path, const sockaddr_un& address) {
   if (!S_ISSOCK(what.st_mode)) return Path::Foreign;
   const Socket probe(AF_UNIX);
   if (connect(probe.fd(), generic(address), sizeof address) == 0) return Path::Live;
+  if (errno == EACCES) return Path::Locked;
   return errno == ECONNREFUSED ? Path::Stale : Path::Live;  // EAGAIN: its queue is full, so it lives
 }
 
@@ -86,7 +87,13 @@ Expected<int> open_unix(const Endpoint& where, const ListenOptions& options) {
   if (socket.fd() < 0) return refuse(where, advice(errno, options));
   switch (look_at(where.host, *address)) {
     case Path::Free: break;
-    case Path::Stale: ::unlink(where.host.c_str()); break;
+    case Path::Stale:
+      if (::unlink(where.host.c_str()) == 0) break;
+      return refuse(where,
+                    "nobody answers on the socket that is there, and this user may not remove it: remove "
+                    "it or change the path");
+    case Path::Locked:
+      return refuse(where, "this user may not use the socket that is there: remove it or change the path");
     case Path::Live:
       if (options.shared) {
         path += ".new";

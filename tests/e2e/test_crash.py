@@ -2,12 +2,13 @@
 
 import os
 import signal
+import socket
 import time
 import unittest
 
 import psycopg
 
-from harness import Ledger, PgweirCase, Wire, wait_until
+from harness import Ledger, PgweirCase, Wire, machine, wait_until
 from harness.wire import CANCEL_REQUEST, error_fields, first_error, kinds, query, special, startup
 
 RECOVERY_SECONDS = 2
@@ -264,6 +265,23 @@ class Stop(PgweirCase):
         for host in (weir.host, weir.socket_dir):
             with weir.connect("app", "app", host=host) as client:
                 self.assertEqual(client.execute("select 1").fetchone(), (1,))
+
+    @unittest.skipUnless(machine.runs_as_root(), "a socket of somebody else")
+    def test_a_socket_that_somebody_else_has_left(self):
+        weir = self.pgweir(start=False)
+        path = f"{weir.socket_dir}/.s.PGSQL.{weir.port}"
+        os.chown(weir.socket_dir, 0, 0)
+        os.chmod(weir.socket_dir, 0o1777)  # as /tmp
+        for mode, told in ((0o777, "nobody answers on the socket that is there"), (0o700, "may not use the socket")):
+            with socket.socket(socket.AF_UNIX) as left:
+                left.bind(path)
+                left.listen()
+            os.chmod(path, mode)
+            weir.write_files()
+            done = weir.command_line("--config", weir.config_path)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(told, done.stderr)
+            os.unlink(path)
 
     def test_the_port_is_free_again(self):
         weir = self.weir()
