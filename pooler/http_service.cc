@@ -60,7 +60,8 @@ Response readiness(const Shared& shared) {
 // Lives on the first worker's thread.
 class HttpService::Scraper : public std::enable_shared_from_this<HttpService::Scraper> {
  public:
-  explicit Scraper(Shared& shared) : shared_(shared) {}
+  Scraper(Shared& shared, DeploymentLabels deployment)
+      : shared_(shared), deployment_(std::move(deployment)) {}
 
   void handle(const Reply& reply) {
     asked_.push_back(reply);
@@ -98,7 +99,8 @@ class HttpService::Scraper : public std::enable_shared_from_this<HttpService::Sc
                                  first.snapshot().directory.tenants().size(),
                                  first.snapshot().users.size(),
                                  suspended_,
-                                 store_};
+                                 store_,
+                                 deployment_};
     first.loop().offload(
         [self = shared_from_this(), samples, text, most, around = std::move(around)] {
           *text = metrics::text(metrics::unite(std::move(*samples), most), around, self->rest_);
@@ -109,6 +111,7 @@ class HttpService::Scraper : public std::enable_shared_from_this<HttpService::Sc
   }
 
   Shared& shared_;
+  const DeploymentLabels deployment_;
   std::vector<Reply> asked_;                // not empty: a scrape is under way
   std::optional<console::StoreRow> store_;  // as it was when that began
   std::size_t suspended_ = 0;               // as well
@@ -200,10 +203,11 @@ class HttpService::Api : public std::enable_shared_from_this<HttpService::Api> {
 
 HttpService::~HttpService() = default;
 
-Expected<std::unique_ptr<HttpService>> HttpService::start(const std::vector<int>& fds, Shared& shared) {
+Expected<std::unique_ptr<HttpService>> HttpService::start(const std::vector<int>& fds, Shared& shared,
+                                                          DeploymentLabels deployment) {
   std::unique_ptr<HttpService> service(new HttpService);
   Worker& first = *shared.workers[0];
-  service->scraper_ = std::make_shared<Scraper>(shared);
+  service->scraper_ = std::make_shared<Scraper>(shared, std::move(deployment));
   service->api_ = std::make_shared<Api>(first);
   if (!fds.empty()) first.loop().post([api = service->api_] { api->start(); });
   const auto guarded = [&first, gate = std::make_shared<HttpGate>(first)](const Request& request, Page page,

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "pooler/base/error.h"
+#include "pooler/deployment.h"
 #include "pooler/http_server.h"
 
 namespace pgweir {
@@ -18,7 +19,8 @@ class HttpService {
  public:
   // Takes over sockets that listen already. Goes before the workers and their loops do, and when these no
   // longer run.
-  static Expected<std::unique_ptr<HttpService>> start(const std::vector<int>& fds, Shared& shared);
+  static Expected<std::unique_ptr<HttpService>> start(const std::vector<int>& fds, Shared& shared,
+                                                      DeploymentLabels deployment = {});
   ~HttpService();
   HttpService(const HttpService&) = delete;
   HttpService& operator=(const HttpService&) = delete;

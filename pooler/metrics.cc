@@ -327,6 +327,12 @@ Sample unite(std::vector<Sample> parts, std::size_t most) {
 std::string text(const Sample& sample, const Surroundings& around, Rest& rest) {
   Families out;
   out.gauge("pgweir_build_info", "The version, and always 1.", {{"version", std::string(kVersion)}}, 1);
+  if (!around.deployment.empty()) {
+    Labels where;
+    for (const auto& [name, value] : around.deployment) where.push_back({name, label(value)});
+    out.gauge("pgweir_deployment_info", "Where the platform says that this process runs, and always 1.",
+              std::move(where), 1);
+  }
   out.gauge("pgbouncer_up", "Always 1: the pooler answers.", {}, 1);
   out.gauge("pgbouncer_version_info", "The version, and always 1.", {{"version", std::string(kVersion)}}, 1);
 

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "pooler/console_tables.h"
+#include "pooler/deployment.h"
 #include "pooler/login_refusal.h"
 #include "pooler/tier_meter.h"
 #include "pooler/traffic.h"
@@ -70,6 +71,7 @@ struct Surroundings {
   std::uint64_t users = 0;                 // as well
   std::uint64_t suspended = 0;             // tenants that are known
   std::optional<console::StoreRow> store;  // nothing: tenants come from the configuration alone
+  DeploymentLabels deployment;
 };
 
 // The names of the tenants with most load, at most a number of them, whatever the order in which they come.

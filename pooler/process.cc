@@ -456,7 +456,7 @@ Exit serve(const std::string& path) {
   }
   if (tiers) app.use(*tiers);
   app.listen(*sockets);
-  const auto http = HttpService::start(*http_sockets, app.shared());
+  const auto http = HttpService::start(*http_sockets, app.shared(), deployment_labels(environment));
   if (!http) {
     fmt::print(stderr, "pgweir: {}\n", http.error().message);
     return Exit::StartFailed;

@@ -416,6 +416,15 @@ class Http(HttpCase):
         self.pgweir({"http": {"port": None}}, self.users, env={"PORT": str(port)})
         self.assertEqual(self.ask("/healthz", port)[0], 200)
 
+    def test_the_platform_says_where_it_runs(self):
+        self.assertNotIn("pgweir_deployment_info", self.metrics())
+        port = free_port()
+        told = {"RAILWAY_REPLICA_ID": "r1", "RAILWAY_ENVIRONMENT_NAME": 'a "b"', "RAILWAY_DEPLOYMENT_ID": "d2"}
+        self.pgweir({"http": {"port": port}}, self.users, env=told)
+        self.assertIn(
+            'pgweir_deployment_info{replica="r1",environment="a \\"b\\"",deployment="d2"} 1\n', self.metrics(port)
+        )
+
     def test_a_port_that_is_taken(self):
         weir = self.pgweir({"http": {"port": self.port}}, self.users, start=False)
         weir.start(wait=False)
