@@ -10,6 +10,7 @@
 #include "conf/hosts.h"
 #include "conf/redis_url.h"
 #include "conf/settings.h"
+#include "pooler/console.h"
 
 namespace pgweir {
 
@@ -36,6 +37,14 @@ void add_tiers(Snapshot& snapshot, const std::vector<conf::Row>& rows, Problems&
 
 void add_tenant(Snapshot& snapshot, const conf::Row& row, Problems& problems) {
   const std::string at = "tenants." + row.name;
+  const auto& named_by = snapshot.config().tenant_named_by;
+  if (is_console_database(row.name) && named_by.size() == 1 &&
+      conf::named_by(named_by[0]) == conf::NamedBy::Database)
+    return complain(
+        problems, row.origin, at,
+        "is the console's name, where its clients would come to; name the tenant otherwise and give it "
+        "the field database: " +
+            row.name);
   tiers::Tenant tenant;
   tenant.name = row.name;
   std::string tier_name = snapshot.config().default_tier;

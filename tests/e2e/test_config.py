@@ -43,6 +43,7 @@ MISTAKES = [
     ("  method: trust", "  method: scram", 5, ["auth.method", "scram-sha-256"]),
     ("auth:", "authh:", 4, ["authh", "auth"]),
     ("    tier: pro", "    tier: prro", 14, ["prro", "pro"]),
+    ("  acme:", "  pgbouncer:", 13, ["pgbouncer", "console"]),
     ("    backend: main", "    backend: mian", 15, ["mian", "main"]),
     ("    host: 127.0.0.1", "    hots: 127.0.0.1", 10, ["hots", "host"]),
     ("  addresses: [", "  addresses: [[", 2, []),
