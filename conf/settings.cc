@@ -442,6 +442,16 @@ Checked check_host(std::string_view text, std::string_view what) {
   return wrong("must be " + std::string(what) + " without port or brackets, not " + quoted(text));
 }
 
+// To listen on.
+Checked check_address(std::string_view text) {
+  if (auto host = check_host(text, "an address such as 127.0.0.1, ::1 or *"); !host) return host;
+  const std::size_t zone = text.find('%');  // of IPv6: an interface
+  if (text == "*" || (parse_network(text.substr(0, zone)) &&
+                      (zone == std::string_view::npos || text.find(':') != std::string_view::npos)))
+    return {};
+  return wrong("must be an IP address or *, not " + quoted(text) + ": names are not looked up here");
+}
+
 Checked check_text(std::string_view text, Form form) {
   if (has_control(text)) return wrong("must not hold control characters");
   switch (form) {
@@ -456,7 +466,7 @@ Checked check_text(std::string_view text, Form form) {
       if (text.size() <= kNameMax) return {};
       return wrong("must have at most " + std::to_string(kNameMax) + " bytes, not " +
                    std::to_string(text.size()));
-    case Form::Address: return check_host(text, "an address such as 127.0.0.1, ::1 or *");
+    case Form::Address: return check_address(text);
     case Form::Network:
       if (parse_network(text)) return {};
       return wrong("must be a network such as 10.0.0.0/8 or fd00::/8, with no bits behind the prefix, not " +

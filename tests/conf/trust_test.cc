@@ -35,7 +35,7 @@ TEST_CASE("trust is refused where others than this machine can connect, unless s
     return text.replace(text.find('%'), 1, address);
   };
   CHECK(tried("auth: {method: trust}").empty());
-  CHECK(tried("auth: {method: trust}\nlisten: {addresses: [127.0.0.1, \"::1\", localhost]}").empty());
+  CHECK(tried("auth: {method: trust}\nlisten: {addresses: [127.0.0.1, \"::1\", 127.8.9.1]}").empty());
   CHECK(tried("auth: {method: trust}\nlisten: {addresses: [], unix_socket_dir: /run/pgweir}").empty());
   for (const char* address : {"0.0.0.0", "::", "*", "10.1.2.3"})
     CHECK(tried("auth: {method: trust}\nlisten: {addresses: [127.0.0.1, \"" + std::string(address) +
