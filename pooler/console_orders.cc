@@ -378,6 +378,14 @@ void ConsoleSession::State::order_breaker(const Request& request) {
   if (!tenant.empty())
     return look_up(tenant, [backend, order](State& state, const tiers::Tenant& record, bool) {
       if (record.backend == backend) return state.order_breakers_of(record, order);
+      const std::string& database = record.database.empty() ? record.name : record.database;
+      const auto& orders = state.worker.breaker_orders();
+      // What was ordered before a MOVE stays where it was ordered, and can be ended there.
+      if (order == Breaker::Order::Auto && orders.of(backend, database) != Breaker::Order::Auto) {
+        tiers::Tenant before = record;
+        before.backend = backend;
+        return state.order_breakers_of(before, order);
+      }
       state.failed({sqlstate::kInvalidParameterValue,
                     fmt::format("tenant {} is on backend {}, not on {}", quoted(record.name),
                                 quoted(record.backend), quoted(backend)),

@@ -334,6 +334,25 @@ class Breaker(PgweirCase):
             weir.console("RELOAD")
             weir.console("BREAKER OPEN spare TENANT app")
 
+    def test_an_order_for_a_tenant_that_has_moved_away_can_be_ended(self):
+        weir = self.weir()
+        weir.config["backends"]["spare"] = {"host": "127.0.0.1", "port": self.postgres.port}
+        weir.write_files()
+        weir.console("RELOAD")
+        client = self.client(weir)
+        self.assertEqual(client.value("select 1"), "1")
+        weir.console("BREAKER OPEN main TENANT app")
+        weir.console("MOVE app TO spare")
+        self.assertEqual(client.value("select 2"), "2")
+        self.assertEqual(self.breakers(weir)["main", "app"]["mode"], "ordered")
+        for order in ("OPEN", "CLOSE"):
+            with self.assertRaisesRegex(Exception, "tenant 'app' is on backend 'spare', not on 'main'"):
+                weir.console(f"BREAKER {order} main TENANT app")
+        weir.console("BREAKER AUTO main TENANT app")
+        self.assertNotIn(("main", "app"), self.breakers(weir))
+        with self.assertRaisesRegex(Exception, "tenant 'app' is on backend 'spare', not on 'main'"):
+            weir.console("BREAKER AUTO main TENANT app")
+
     def test_who_queues_waits_until_the_order_for_a_tenant_ends(self):
         weir = self.weir(at_breaker="queue")
         weir.console("BREAKER OPEN main TENANT app")
