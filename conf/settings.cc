@@ -92,7 +92,7 @@ constexpr std::array kSettings{
               "while the answer to a request is awaited, before its connection is given up "
               "(TCP_USER_TIMEOUT, which is told 500 ms less, or half of it, since the kernel counts from "
               "when it sends something again; and keepalive in whole seconds for requests that have run "
-              "for a second). "
+              "for a second, and for the connection that listens for clients). "
               "It may be silent for as long as it works: its kernel answers. Only in a login, before our "
               "password is out, "
               "is it not waited for longer: for its first word, in the TLS handshake, for the way that it "

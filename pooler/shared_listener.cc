@@ -72,6 +72,8 @@ void SharedListener::started() {
                                            {"user", group_.key().user},
                                            {"server", server_->id},
                                            {"pid", server_->cancel_pid()}});
+  // What its clients wait for may come at any time.
+  server_->watch(true);
   ask();
   plan();
 }

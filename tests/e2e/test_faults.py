@@ -179,6 +179,20 @@ class HalfOpen(PgweirCase):
         client.send(query("select 2"))
         self.expect_notice(client, begun)
 
+    def test_whoever_listens_notices(self):
+        """Nobody asks on that connection, and notifications that are sent meanwhile are lost."""
+        weir, [client] = self.clients(1)
+        client.query("listen news")
+        weir.has_logged("listener connected")
+        wait_until(lambda: [row for row in weir.console("SHOW SERVERS")[1] if "idle" in row], what="it is handed over")
+        time.sleep(WATCHED_AFTER)
+        begun = time.monotonic()
+        self.silence()
+        wait_until(lambda: '"message":"listener lost"' in weir.log(), seconds=60, what="the listener is lost")
+        noticed = time.monotonic() - begun
+        print(f"\n  noticed {noticed:.1f} s after the last packet", flush=True)
+        self.assertLess(noticed, NOTICED_SECONDS)
+
     def expect_notice(self, client, begun):
         error = first_error(client.until_closed())
         noticed = time.monotonic() - begun
