@@ -190,7 +190,7 @@ void Session::settle(Actions& out, Bytes in) {
     }
     begin_to_wait();
   }
-  note_time(out);
+  if (out.counts()) note_time(out);
   if (!in.empty() || !held_.empty()) keep(in);
   if (group_.books.listener.changed()) group_.listener().tend();
   if (notifications_ && core_.may_hear() && !suspended_) tell_notifications();

@@ -20,6 +20,12 @@ constexpr std::chrono::seconds kSilent{1};  // of a server that is asked; most a
 
 std::string in_seconds(Duration d) { return fmt::format("{:g}s", static_cast<double>(d.count()) / 1e6); }
 Time after(Time since, Duration limit) { return limit.count() > 0 ? since + limit : kNever; }
+
+// Whether any of those that due() asks for is set.
+bool limits_time(const conf::Config& config) {
+  return (config.client_idle_timeout.count() | config.query_timeout.count() |
+          config.transaction_timeout.count() | config.idle_transaction_timeout.count()) != 0;
+}
 }  // namespace
 
 void Session::follow_slow(Duration waited) {
@@ -73,6 +79,9 @@ void Session::note_time(const Actions& out) {
 // The timer is armed for the earliest deadline that was ever known and asks again when it fires: a
 // transaction that begins and ends touches no timer.
 void Session::arm() {
+  // Nearly always nothing has an end.
+  const bool unending = tenant_.nearest_alarm == Duration::max() && !limits_time(worker_.config());
+  if (unending && !more_ && core_.state() != State::Waiting) return;
   const Time due = deadline();
   if (due == kNever) return;
   if (!timer_.armed() || timer_.at() > due) worker_.loop().arm(timer_, due);

@@ -62,7 +62,7 @@ void SessionCore::client_bytes(Bytes in, Actions& out) {
                        must_catch_up(frame, in, out))
         return;
       relay(in, out);
-      return after_step(out);
+      return after_relay(out);
     case State::Closed: out.consumed = in.size(); return;
   }
 }
@@ -151,7 +151,7 @@ void SessionCore::granted(ServerCore& server, Bytes held, Actions& out) {
   if (mode_ == tiers::PoolMode::Session && !proving_) set_pins(pin::kSession);
   if (introducing_) return void(out.stalled = true);
   if (!proving_) relay(held, out);
-  after_step(out);
+  after_relay(out);
 }
 
 // Whether it may refuse to take back what another client has set, because the role may not.

@@ -108,6 +108,10 @@ struct Decisions {
   unsigned statements = 0;    // ended in this step
   // Of named statements: the client's Parses, the Parses for the server, the client's Binds.
   unsigned client_parses = 0, server_parses = 0, binds = 0;
+
+  bool counts() const {
+    return (queries | transactions | statements | client_parses | server_parses | binds) != 0;
+  }
 };
 
 struct Actions : Decisions {
@@ -424,6 +428,10 @@ class SessionCore final : private ServerCore::Audience {
   void violation(const char* what, Actions& out);
   void end(const Error& error, Actions& out);
   void after_step(Actions& out);
+  // The step is over only if nothing was sent, or all is answered.
+  void after_relay(Actions& out) {
+    if (state_ == State::Linked && (auditing_ || server_->quiet())) after_step(out);
+  }
   Actions::Server left_behind(Actions& out) const;
   void unlink(Actions::Server how, Actions& out);
 

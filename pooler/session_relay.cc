@@ -78,7 +78,7 @@ void SessionCore::relay(Bytes in, Actions& out) {
     if (channels_ && must_hear_first(frame, rest, out)) return;
     if (block_canceled_ && refuse_canceled(frame, rest, out)) continue;
     if (relay_message(frame, rest, out) != Step::Next) return;
-    if (server_ && !server_->pipeline.empty()) worked_ = true;
+    if (!worked_ && server_) worked_ = !server_->pipeline.empty();
   }
 }
 
