@@ -17,8 +17,6 @@ using protocol::Pipeline;
 using Whose = Pipeline::Whose;
 
 namespace {
-// No statement: Postgres refuses it before it looks at anything else, and its log tells who sent it.
-
 // Nearly all texts have one, and no ';' but a last one.
 std::size_t statements_in(Bytes sql) {
   if (sql.find_first_not_of("; \t\r\n", std::min(sql.find(';'), sql.size())) == Bytes::npos) return 1;
