@@ -209,6 +209,18 @@ std::size_t ServerCore::pass_on(Bytes in, Outcome& outcome) {
   return end;
 }
 
+void ServerCore::bound(const StatementRef& statement) {
+  constexpr std::size_t kUsesMost = 1024;
+  const std::uint32_t bind = pipeline.binds();
+  if (pipeline.owed() == 0) {
+    if (uses.size() == 1 && uses[0].statement.get() == statement.get()) return void(uses[0].bind = bind);
+    uses.clear();
+  }
+  // Where answers never pause, the oldest have come by then.
+  if (uses.size() == kUsesMost) uses.erase(uses.begin(), uses.begin() + kUsesMost / 2);
+  uses.push_back({bind, statement});
+}
+
 bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience& audience, Outcome& outcome) {
   const bool asked = pipeline.owed() > 0;
   Pipeline::Reply reply = pipeline.reply(type);

@@ -134,6 +134,8 @@ class ServerCore {
     StatementRef statement;
   };
   std::vector<Use> uses;
+  // The next Bind is of this one.
+  void bound(const StatementRef& statement);
   std::deque<StatementOp> ops;  // of the pipeline's entries that have Op::Statement
   // What it was opened with, which RESET gives back; null: nothing.
   std::shared_ptr<const SettingsMap::Values> opened_with;

@@ -191,42 +191,17 @@ void Session::settle(Actions& out, Bytes in) {
     begin_to_wait();
   }
   if (out.counts()) note_time(out);
+  if (out.prepares()) {
+    tenant_.traffic.client_parses += out.client_parses;
+    tenant_.traffic.server_parses += out.server_parses;
+    tenant_.traffic.binds += out.binds;
+  }
   if (!in.empty() || !held_.empty()) keep(in);
   if (group_.books.listener.changed()) group_.listener().tend();
   if (notifications_ && core_.may_hear() && !suspended_) tell_notifications();
-  if (out.proven && !welcomed_) {
-    // A reload came in between: what the client is to be told only a fresh server says, so this one makes
-    // room.
-    if (!group_.books.settings.has_baseline())
-      server_->expires = {};
-    else
-      welcome(group_.books.settings.welcome(*core_.wanted()));
-  }
-  if (out.made_code) worker_.definitions_changed(group_.key());
-  if (out.new_starts != 0) worker_.renew_servers(group_.key(), out.new_starts);
-  if (out.close_client || out.reset_client) {
-    if (!welcomed_)
-      worker_.login_refused(tenant_.record.limits.name, worker_.closed_to_new() ? LoginRefusal::Shutdown
-                                                        : tenant_.ended()
-                                                            ? LoginRefusal::Ordered
-                                                            : refused_behind_password(out.sqlstate));
-    tell_login(AuditOutcome::Failure, out.reason, out.sqlstate);
-    if (!out.reason.empty()) {
-      const protocol::TraceContext traced = trace();
-      worker_.log().info("client closed", {{"tenant", tenant_.record.name},
-                                           {"user", user()},
-                                           {"client", id_},
-                                           {"reason", out.reason},
-                                           LogField::ours("trace.id", traced.trace_id),
-                                           LogField::ours("span.id", traced.span_id)});
-    }
-    closing_ = true;
-    held_ = {};
-    worker_.loop().disarm(timer_);
-    if (out.reset_client)
-      stream_->reset();
-    else
-      stream_->close();
+  if (out.has_news()) take_news(out);
+  if (out.ends_client()) {
+    end_as_decided(out);
   } else {
     if (out.server == Actions::Server::Keep) update_flow();
     arm();
@@ -245,6 +220,45 @@ void Session::settle(Actions& out, Bytes in) {
     if (!welcomed_) return prove();
     if (held_.size() >= protocol::kHeaderBytes) pump(held_);
   }
+}
+
+// What is not of this session alone.
+void Session::take_news(const Actions& out) {
+  if (out.proven && !welcomed_) {
+    // A reload came in between: what the client is to be told only a fresh server says, so this one makes
+    // room.
+    if (!group_.books.settings.has_baseline())
+      server_->expires = {};
+    else
+      welcome(group_.books.settings.welcome(*core_.wanted()));
+  }
+  if (out.made_code) worker_.definitions_changed(group_.key());
+  if (out.new_starts != 0) worker_.renew_servers(group_.key(), out.new_starts);
+}
+
+void Session::end_as_decided(const Actions& out) {
+  if (!welcomed_)
+    worker_.login_refused(tenant_.record.limits.name, worker_.closed_to_new() ? LoginRefusal::Shutdown
+                                                      : tenant_.ended()
+                                                          ? LoginRefusal::Ordered
+                                                          : refused_behind_password(out.sqlstate));
+  tell_login(AuditOutcome::Failure, out.reason, out.sqlstate);
+  if (!out.reason.empty()) {
+    const protocol::TraceContext traced = trace();
+    worker_.log().info("client closed", {{"tenant", tenant_.record.name},
+                                         {"user", user()},
+                                         {"client", id_},
+                                         {"reason", out.reason},
+                                         LogField::ours("trace.id", traced.trace_id),
+                                         LogField::ours("span.id", traced.span_id)});
+  }
+  closing_ = true;
+  held_ = {};
+  worker_.loop().disarm(timer_);
+  if (out.reset_client)
+    stream_->reset();
+  else
+    stream_->close();
 }
 
 // A server at once, or nothing: then it waits, or its timer will refuse it. Not refused here, since a client

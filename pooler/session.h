@@ -127,6 +127,8 @@ class Session final : public net::Handler,
   // Logs in by a server: whether the settings that the client asks for can be had is for Postgres to say.
   void prove();
   void settle(Actions& out, Bytes in);
+  void take_news(const Actions& out);
+  void end_as_decided(const Actions& out);
   void link(Server& server);
   void follow_slow(Duration waited);
   void tell_slow(const char* outcome);

@@ -48,11 +48,6 @@ void Session::tell_slow(const char* outcome) {
 void Session::note_time(const Actions& out) {
   Traffic& traffic = tenant_.traffic;
   traffic.queries += out.queries;
-  if (out.client_parses + out.server_parses + out.binds > 0) {
-    traffic.client_parses += out.client_parses;
-    traffic.server_parses += out.server_parses;
-    traffic.binds += out.binds;
-  }
   if (out.queries == 0 && out.transactions == 0) {
     if (out.statements > 0) statement_since_ = worker_.loop().now();
     return;

@@ -109,9 +109,10 @@ struct Decisions {
   // Of named statements: the client's Parses, the Parses for the server, the client's Binds.
   unsigned client_parses = 0, server_parses = 0, binds = 0;
 
-  bool counts() const {
-    return (queries | transactions | statements | client_parses | server_parses | binds) != 0;
-  }
+  bool ends_client() const { return close_client | reset_client; }
+  bool has_news() const { return (proven | made_code | new_starts) != 0; }
+  bool counts() const { return (queries | transactions | statements) != 0; }
+  bool prepares() const { return (client_parses | server_parses | binds) != 0; }
 };
 
 struct Actions : Decisions {
@@ -237,6 +238,8 @@ class SessionCore final : private ServerCore::Audience {
   Step relay_query(const protocol::Frame& frame, Bytes rest, Actions& out);
   struct Draft;
   Step draft_unread(const protocol::Frame& frame, Draft& draft, Actions& out);
+  bool is_ordinary(Bytes text);
+  void query_sent(Bytes text, bool all_here, std::size_t statements);
   Step draft_query(Bytes text, Draft& draft, Actions& out);
   bool has_own_sequences(Draft& draft, Actions& out);
   bool recover(Bytes sql, Actions& out);
@@ -383,7 +386,8 @@ class SessionCore final : private ServerCore::Audience {
     RunningTold,  // and the client is told its columns in the same batch
     Describing,
   };
-  Name find_statement(Bytes name, For use, Bytes& server_name, Actions& out);
+  // `held`: what the client has by that name, or null; it may be another one then.
+  Name find_statement(Bytes name, For use, const StatementRef*& held, Bytes& server_name, Actions& out);
   Name renew(Bytes name, For use, Actions& out);
   bool may_have_changed(const Statement& statement);
   bool asks_columns(const Statement& statement) const;

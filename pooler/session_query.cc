@@ -53,10 +53,7 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
   if (!unnamed_sure() && may_have_unnamed()) return stall(out);
   const bool all_here = whole(frame, rest);
   const Bytes text = rest.substr(kHeaderBytes, frame.size - kHeaderBytes);
-  Draft draft;
-  if (!all_here) {
-    if (const Step step = draft_unread(frame, draft, out); step != Step::Next) return step;
-  } else {
+  if (all_here) {
     // Outside of a transaction no server is needed, inside of one not for a name that it does not know: what
     // it is to be depends on the answers to what came before.
     if (begins_like_local(text) && !server_->pipeline.batch_open() && needs_no_server(text)) {
@@ -67,21 +64,26 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
         return Step::Next;
       }
     }
-    if (const Step step = draft_query(text, draft, out); step != Step::Next) return step;
-    if (asks_sequence_ && !has_own_sequences(draft, out)) return stall(out);
+    if (is_ordinary(text)) {
+      forget_sequences(out);
+      const bool runs = server_->pipeline.push(Owed::Query);
+      query_sent(text, true, 1);
+      forward(frame, rest, out);
+      if (runs) drop_unnamed();
+      return Step::Next;
+    }
   }
+  Draft draft;
+  const Step step = all_here ? draft_query(text, draft, out) : draft_unread(frame, draft, out);
+  if (step != Step::Next) return step;
+  if (all_here && asks_sequence_ && !has_own_sequences(draft, out)) return stall(out);
   if (walsender()) draft.ruling = refuse_unwatched(std::move(draft.ruling));
   // An error in an open batch may make the server skip this, too: then only the Sync may be followed by us.
   const bool in_batch = server_->pipeline.batch_open();
   forget_sequences(out);
   const bool runs = draft.plain() ? server_->pipeline.push(Owed::Query)
                                   : push_query(all_here ? sql_of(text) : Bytes(), draft, out);
-  if (trail_) {
-    trail_->runs(sql_of(text), all_here);
-    trail_->sent();
-  }
-  expect_statements(draft.statements);
-  end_batch();
+  query_sent(text, all_here, draft.statements);
   if (!draft.renamed.empty()) {
     out.to_server.own([&](std::string& bytes) { protocol::put_query(bytes, draft.renamed); });
     skip(frame, rest, out);
@@ -93,6 +95,26 @@ SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actio
   }
   if (channels_ && runs && !in_batch) mark_unlistens(out);
   return Step::Next;
+}
+
+// Of a client that holds nothing and may do nothing that a text without such words could concern, as nearly
+// all are: draft_query() would find nothing to note.
+bool SessionCore::is_ordinary(Bytes text) {
+  if (names_ || suspicion_ || channels_ || pins_ != 0 || was_odd_ || reading_unsure_ || walsender())
+    return false;
+  if (server_->apart || !books_->routines.empty() || !books_->settings.plain_sql(*wanted_)) return false;
+  if (!text.ends_with('\0') || !books_->texts.knows_ordinary(text.substr(0, text.size() - 1))) return false;
+  resets_all_ = asks_sequence_ = commanding_ = false;
+  return true;
+}
+
+void SessionCore::query_sent(Bytes text, bool all_here, std::size_t statements) {
+  if (trail_) {
+    trail_->runs(sql_of(text), all_here);
+    trail_->sent();
+  }
+  expect_statements(statements);
+  end_batch();
 }
 
 // Of a text that is too long to be read.

@@ -202,7 +202,7 @@ SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Action
     case Name::Refused: refuse_statement(others_sequence(), out); return skip(frame, rest, out), Step::Next;
     case Name::Later: return stall(out);
   }
-  switch (find_statement(name, use, server_name, out)) {
+  switch (find_statement(name, use, held, server_name, out)) {
     case Name::Ready: break;
     case Name::Refused: return skip(frame, rest, out), Step::Next;
     case Name::Later: return stall(out);
@@ -218,14 +218,10 @@ SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Action
   }
   bound_ = true;
   if (portal_size == 0) reset_bound_ = resets_all_;
-  const StatementRef* const used = names_ && !name.empty() ? names_->find(name) : nullptr;
+  const StatementRef* const used = name.empty() ? nullptr : held;
   Bytes sql;  // if it may be a DEALLOCATE
   if (used) {
-    // Where answers never pause, the oldest have come by then.
-    if (server_->pipeline.owed() == 0) server_->uses.clear();
-    if (server_->uses.size() == kOpsMax)
-      server_->uses.erase(server_->uses.begin(), server_->uses.begin() + kOpsMax / 2);
-    server_->uses.push_back({server_->pipeline.binds(), *used});
+    server_->bound(*used);
     ++(*used)->binds;
     if ((*used)->words == protocol::SqlWords::State && ClientText(**used).has(TextWord::Deallocate))
       sql = (*used)->sql;
@@ -245,10 +241,12 @@ SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Action
   ++out.binds;
   const std::size_t head = kHeaderBytes + name_at + name_size;  // up to the end of the statement's name
   out.to_server.own([&](std::string& bytes) {
-    char header[kHeaderBytes] = {'B'};
+    char header[kHeaderBytes + 1] = {'B'};  // and the end of the portal's name, which is nearly always empty
     protocol::store_u32(header + 1,
                         static_cast<std::uint32_t>(frame.size - 1 - name_size + server_name.size()));
-    bytes.append(header, kHeaderBytes).append(body.substr(0, name_at)).append(server_name);
+    bytes.append(header, kHeaderBytes + (unnamed_portal ? 1 : 0));
+    if (!unnamed_portal) bytes.append(body.substr(0, name_at));
+    bytes.append(server_name);
   });
   const Bytes tail = rest.substr(head, frame.size - head);
   out.to_server.borrow(tail);
@@ -275,12 +273,12 @@ SessionCore::Step SessionCore::relay_describe_or_close(const Frame& frame, Bytes
   }
   if (kind == Owed::Describe) {
     Bytes server_name;
-    switch (find_statement(name, For::Describing, server_name, out)) {
+    const StatementRef* held = names_ && !name.empty() ? names_->find(name) : nullptr;
+    switch (find_statement(name, For::Describing, held, server_name, out)) {
       case Name::Ready: break;
       case Name::Refused: return skip(frame, rest, out), Step::Next;
       case Name::Later: return stall(out);
     }
-    const StatementRef* const held = names_ && !name.empty() ? names_->find(name) : nullptr;
     if (held && (*held)->columns == 0 && names_settled())
       push_op(kind, Whose::Clients, {StatementOp::Kind::Columns, 0, 0, {}, *held});
     else
@@ -369,10 +367,10 @@ bool SessionCore::coming(const Statement& statement) const {
   return last != server_->ops.rend() && last->kind != StatementOp::Kind::Evict;
 }
 
-SessionCore::Name SessionCore::find_statement(Bytes name, For use, Bytes& server_name, Actions& out) {
+SessionCore::Name SessionCore::find_statement(Bytes name, For use, const StatementRef*& held,
+                                              Bytes& server_name, Actions& out) {
   if (name.empty()) return find_unnamed(use, out);
   if (names_unsure()) return Name::Later;
-  const StatementRef* held = names_ ? names_->find(name) : nullptr;
   if (!server_->ops.empty() && pending_elsewhere(name, held ? (*held)->id : 0)) return Name::Later;
   if (!held) {
     // It may have been prepared by SQL in this transaction; but a name like ours must not reach another
@@ -389,7 +387,7 @@ SessionCore::Name SessionCore::find_statement(Bytes name, For use, Bytes& server
   bool known = server_->statements.use((*held)->id);
   if (!known && (*held)->columns != 0) {
     if (const Name renewed = renew(name, use, out); renewed != Name::Ready) return renewed;
-    held = names_->find(name);  // it may mean another one now
+    held = names_->find(name);
     known = server_->statements.use((*held)->id);
   }
   const StatementRef kept = known ? *held : learnable(name);
@@ -401,8 +399,10 @@ SessionCore::Name SessionCore::find_statement(Bytes name, For use, Bytes& server
                           server_->apart || (!books_->routines.empty() && may_run_routines(statement)) ||
                           !can_read(ClientText(statement));
   bool lent = false;
-  if (statement.words == protocol::SqlWords::State || noteworthy)
+  if (statement.words == protocol::SqlWords::State || noteworthy) {
     if (const Name lending = lend(ClientText(statement), lent, out); lending != Name::Ready) return lending;
+    held = names_->find(name);
+  }
   // What it was made of here may have been another client's.
   if (lent && server_->statements.take(statement.id)) evict(statement.id, out);
   if (use != For::Describing && noteworthy)

@@ -159,9 +159,10 @@ class StatementBook {
 // What one server has prepared, least recently used first.
 class ServerStatements {
  public:
-  bool knows(StatementId id) const { return places_.contains(id); }
+  bool knows(StatementId id) const { return is_last(id) || places_.contains(id); }
   // Notes a use; false when the server does not know it.
   bool use(StatementId id) {
+    if (is_last(id)) return true;
     const auto place = places_.find(id);
     if (place == places_.end()) return false;
     order_.splice(order_.end(), order_, place->second);
@@ -192,7 +193,9 @@ class ServerStatements {
   }
 
  private:
-  std::list<StatementId> order_;
+  bool is_last(StatementId id) const { return !order_.empty() && order_.back() == id; }
+
+  std::list<StatementId> order_;  // the oldest use first
   std::unordered_map<StatementId, std::list<StatementId>::iterator> places_;
 };
 

@@ -13,19 +13,17 @@ namespace pgweir::protocol {
 
 class Gather {
  public:
-  bool empty() const { return pieces_.empty(); }
+  bool empty() const { return size_ == 0; }
   std::size_t size() const { return size_; }
 
   // Borrows: the bytes must live until the slices were used.
   void borrow(Bytes bytes) {
     if (bytes.empty()) return;
+    if (last_.data && last_.data + last_.size == bytes.data())
+      last_.size += bytes.size();
+    else
+      begin({bytes.data(), 0, bytes.size()});
     size_ += bytes.size();
-    if (!pieces_.empty() && pieces_.back().data &&
-        pieces_.back().data + pieces_.back().size == bytes.data()) {
-      pieces_.back().size += bytes.size();
-      return;
-    }
-    pieces_.push_back({bytes.data(), 0, bytes.size()});
   }
   void copy(Bytes bytes) {
     own([bytes](std::string& out) { out.append(bytes); });
@@ -37,19 +35,18 @@ class Gather {
     build(owned_);
     const std::size_t added = owned_.size() - start;
     if (added == 0) return;
+    if (size_ > 0 && !last_.data)
+      last_.size += added;
+    else
+      begin({nullptr, start, added});
     size_ += added;
-    if (!pieces_.empty() && !pieces_.back().data) {
-      pieces_.back().size += added;
-      return;
-    }
-    pieces_.push_back({nullptr, start, added});
   }
 
   // Valid until the next change of this Gather.
   std::span<const Bytes> slices() {
-    if (pieces_.size() != 1 || !pieces_[0].data) return many();
-    only_ = Bytes(pieces_[0].data, pieces_[0].size);  // nearly always
-    return {&only_, 1};
+    if (!before_.empty()) return many();
+    only_ = bytes_of(last_);  // nearly always
+    return {&only_, std::size_t{size_ > 0}};
   }
   std::string text() {
     std::string all;
@@ -57,8 +54,9 @@ class Gather {
     return all;
   }
   void clear() {
-    if (pieces_.empty()) return;
-    pieces_.clear();
+    if (size_ == 0) return;
+    before_.clear();
+    last_ = {};
     size_ = 0;
     if (owned_.capacity() > kKeptCapacity) owned_ = {};
     owned_.clear();
@@ -66,19 +64,27 @@ class Gather {
 
  private:
   static constexpr std::size_t kKeptCapacity = 256 << 10;
+  struct Piece {
+    const char* data = nullptr;  // null: in owned_ at offset
+    std::size_t offset = 0;
+    std::size_t size = 0;
+  };
+  void begin(const Piece& piece) {
+    if (size_ > 0) put_behind();
+    last_ = piece;
+  }
+  [[gnu::noinline]] void put_behind() { before_.push_back(last_); }
+  Bytes bytes_of(const Piece& piece) const {
+    return {piece.data ? piece.data : owned_.data() + piece.offset, piece.size};
+  }
   std::span<const Bytes> many() {
     slices_.clear();
-    for (const Piece& piece : pieces_)
-      slices_.push_back(piece.data ? Bytes(piece.data, piece.size)
-                                   : Bytes(owned_).substr(piece.offset, piece.size));
+    for (const Piece& piece : before_) slices_.push_back(bytes_of(piece));
+    slices_.push_back(bytes_of(last_));
     return slices_;
   }
-  struct Piece {
-    const char* data;  // null: in owned_ at offset
-    std::size_t offset;
-    std::size_t size;
-  };
-  std::vector<Piece> pieces_;
+  std::vector<Piece> before_;
+  Piece last_;  // in use when there are any bytes
   std::string owned_;
   std::vector<Bytes> slices_;
   Bytes only_;

@@ -56,7 +56,7 @@ SqlWords SqlCache::words_of(Bytes text) {
   if (harmless_.has(text)) return SqlWords::Harmless;
   worked(text.size());
   const SqlWords words = sql_words(text);
-  if (words == SqlWords::Harmless) harmless_.add(text);
+  if (words == SqlWords::Harmless && text.find(';') >= text.size() - 1) harmless_.add(text);
   return words;
 }
 

@@ -40,6 +40,14 @@ class SqlCache {
   // The same for whoever keeps it. Never null.
   const std::shared_ptr<const SqlEffects>& share(Bytes text);
 
+  // Of a short text, without its being looked through: true means one that was seen lately, is a single
+  // statement and is Plain for both.
+  bool knows_ordinary(Bytes text) {
+    const bool known = harmless_.has(text);
+    counts_.filtered += known ? 1 : 0;
+    return known;
+  }
+
   // How much was looked through for all answers so far, in bytes; to parse one counts as many, by the time
   // that it takes. Whoever looks through texts himself adds that.
   std::uint64_t work() const { return work_; }
@@ -81,7 +89,7 @@ class SqlCache {
   std::string too_big_text_;
   std::shared_ptr<const SqlEffects> too_big_;
   std::uint64_t work_ = 0;
-  RecentTexts harmless_;
+  RecentTexts harmless_;  // and of one statement each
 };
 
 }  // namespace pgweir::protocol

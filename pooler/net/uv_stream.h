@@ -116,6 +116,7 @@ class UvStream final : public Stream {
   // Writing, in uv_stream_write.cc.
   [[gnu::noinline]] void write_early(std::span<const Bytes> slices);
   [[gnu::noinline]] std::size_t count_unsent() const;
+  int fd();
   void send(std::span<const Bytes> slices);
   [[gnu::noinline]] void send_in_order(std::span<const Bytes> slices);
   void send_now(std::span<const Bytes> slices);
@@ -141,6 +142,7 @@ class UvStream final : public Stream {
   bool paused_ = false;
   bool gathers_ = false;
   bool gathered_ = false;  // the loop has bytes of ours that it will send at the end of its turn
+  int fd_ = -1;            // of socket_, once something was sent
 };
 
 }  // namespace pgweir::net

@@ -88,10 +88,15 @@ void UvStream::send_in_order(std::span<const Bytes> slices) {
   send_now(slices);
 }
 
+int UvStream::fd() {
+  if (fd_ < 0) fd_ = socket_->fd();
+  return fd_;
+}
+
 void UvStream::send_gathered(Bytes bytes) {
   gathered_ = false;
   if (outbox_ != nullptr || state_ != State::Open || write_error_ != 0) return send_now({&bytes, 1});
-  const ssize_t rc = offer(socket_->fd(), bytes);
+  const ssize_t rc = offer(fd(), bytes);
   if (rc < 0) return write_failed(static_cast<int>(rc));
   const auto taken = static_cast<std::size_t>(rc);
   if (taken < bytes.size()) put_out({&bytes, 1}, taken);
@@ -106,7 +111,7 @@ void UvStream::send_now(std::span<const Bytes> slices) {
     const std::span<const Bytes> first = slices.first(std::min(slices.size(), kGatherMax));
     std::size_t offered = 0;
     for (const Bytes slice : first) offered += slice.size();
-    const ssize_t rc = offered > 0 ? offer(socket_->fd(), first) : 0;
+    const ssize_t rc = offered > 0 ? offer(fd(), first) : 0;
     if (rc < 0) return write_failed(static_cast<int>(rc));
     taken = static_cast<std::size_t>(rc);
     if (taken == offered) {

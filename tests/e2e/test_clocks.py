@@ -32,7 +32,9 @@ TIER = {
     "idle_in_transaction_session_timeout": "1s",
     "transaction_timeout": "4s",
 }
-STUBBORN = """do $$ begin loop begin perform pg_sleep(60);
+# The outer loop is for a cancel that comes right behind another one, before the inner block has begun anew.
+STUBBORN = """do $$ begin loop begin
+    loop begin perform pg_sleep(60); exception when query_canceled then null; end; end loop;
   exception when query_canceled then null; end; end loop; end $$"""
 SCHEMA = """
 create function sleep_on_commit() returns trigger language plpgsql as

@@ -695,3 +695,135 @@ TEST_CASE("a text that needs no server is skipped like others behind an error of
   CHECK(client.hears(ready()) == "release");
   CHECK(client.seen() == "1 2 E:22012 Z:I");
 }
+
+// --- texts that were seen lately
+
+TEST_CASE("a text that was seen lately does what it did when it was seen first") {
+  struct Circumstance {
+    const char* what;
+    SettingsMap::Values settings;
+    void (*begin)(Place&, Client&);
+  };
+  const Circumstance circumstances[] = {
+      {"nothing", {}, [](Place&, Client&) {}},
+      {"a prepared statement",
+       {},
+       [](Place&, Client& client) {
+         client.says(parse("touched", "select 2") + sync_message());
+         client.hears(parsed() + ready('T'));
+       }},
+      {"a prepared DEALLOCATE that has not ended",
+       {},
+       [](Place&, Client& client) {
+         client.says(parse("touched", "select 2") + parse("d", "deallocate touched") + bind("d") + execute() +
+                     sync_message());
+       }},
+      {"a DEALLOCATE among others that has not ended",
+       {},
+       [](Place&, Client& client) {
+         client.says(parse("touched", "select 2") + sync_message());
+         client.hears(parsed() + ready('T'));
+         client.says(query("deallocate touched; select 1"));
+       }},
+      {"an unnamed statement", {}, [](Place&, Client& client) { client.says(parse("", "select 2")); }},
+      {"other strings", {{"standard_conforming_strings", "off"}}, [](Place&, Client&) {}},
+      {"strings that are changed",
+       {},
+       [](Place&, Client& client) {
+         client.says(query("set standard_conforming_strings = off"));
+         client.hears(done("SET") + parameter("standard_conforming_strings", "off") + ready('T'));
+       }},
+      {"functions that nobody has read",
+       {},
+       [](Place& place, Client&) { place.books.routines.follow(true); }},
+      {"a temporary table",
+       {},
+       [](Place&, Client& client) {
+         client.says(query("create temp table t (i int)"));
+         client.hears(done("CREATE TABLE") + ready('T'));
+       }},
+      {"a temporary table from before",
+       {},
+       [](Place&, Client& client) {
+         client.says(query("create temp table t (i int)"));
+         client.hears(done("CREATE TABLE") + ready('T'));
+         client.says(query("commit"));
+         client.hears(done("COMMIT") + ready());
+         client.hears(parsed() + answered(row()));
+         REQUIRE(client.core.pins() == pin::kTemp);
+         client.says(query("begin"));
+         client.hears(done("BEGIN") + ready('T'));
+       }},
+      {"code under ceilings",
+       {},
+       [](Place& place, Client& client) {
+         REQUIRE(tiers::set_tier_field(place.tenant.limits, "work_mem", "4MB"));
+         place.guard.renew();
+         client.says(query("do $$ begin end $$"));
+         client.hears(done("DO") + ready('T'));
+         REQUIRE(client.says(query("select 2")) == "stalled");
+         client.hears(parsed() + bound() + row("4MB") + done() + ready('T'));
+         client.again();
+         REQUIRE(client.hears(rows('T')).empty());
+       }},
+      {"channels",
+       {},
+       [](Place& place, Client& client) {
+         place.books.listener.name_fence("f");
+         client.says(query("listen a"));
+         client.hears(done("LISTEN") + ready('T'));
+       }},
+      {"a sequence",
+       {},
+       [](Place& place, Client& client) {
+         place.server.others_sequences = true;
+         client.says(query("select lastval()"));
+         client.hears(rows('T'));
+       }},
+      {"ceilings",
+       {},
+       [](Place& place, Client&) {
+         REQUIRE(tiers::set_tier_field(place.tenant.limits, "work_mem", "4MB"));
+         place.guard.renew();
+       }},
+  };
+  const char* const texts[] = {
+      "select 1 from t",        "close all   ",       "drop table touched",
+      "select touched()",       "select 1; select 2", "rollback to a",
+      R"(select '\'' as a)",    "fetch all in c",     "update t set a = 'execute touched'",
+      "delete from t; commit;", "commit work",        "rollback work"};
+  for (const Circumstance& each : circumstances)
+    for (const char* const text : texts) {
+      CAPTURE(each.what, text);
+      std::string did[2];
+      for (const bool seen : {false, true}) {
+        Place place;
+        place.server.applied = place.books.settings.intern(each.settings);
+        Client client(place, each.settings);
+        client.says(query("begin"));
+        client.granted(place.server);
+        client.hears(done("BEGIN") + ready('T'));
+        each.begin(place, client);
+        if (seen) place.texts.read_settings(text);
+        std::string& all = did[seen ? 1 : 0];
+        const auto note = [&](const std::string& step) {
+          all += step + " [" + client.sent() + "] " + std::to_string(client.core.statements_left()) +
+                 (place.server.dirty ? " dirty" : "") + (place.server.temp_used ? " temp" : "") + " pins " +
+                 std::to_string(client.core.pins()) + "; ";
+        };
+        client.sent();
+        const auto hears = [&](const std::string& answer) {
+          return client.core.state() == SessionCore::State::Linked ? client.hears(answer) : "closed";
+        };
+        note(client.says(query(text) + query("select 3")));
+        note(hears(done("DONE") + ready('T')));
+        note(hears(rows('T')));
+        note(client.says(query("commit")));
+        note(hears(done("COMMIT") + ready()));
+        client.core.leave_channels();
+        if (client.core.state() == SessionCore::State::Linked)
+          client.step([&] { client.core.server_gone("x", client.out); });
+      }
+      CHECK(did[0] == did[1]);
+    }
+}

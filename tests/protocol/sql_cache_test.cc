@@ -56,6 +56,35 @@ TEST_CASE("short texts that were harmless are known again, and no others") {
   }
 }
 
+TEST_CASE("an ordinary text is known once it was looked at") {
+  struct Row {
+    const char* text;
+    bool known;
+  };
+  const Row rows[] = {
+      {"select 1 from t", true},
+      {"select 1 from t;", true},
+      {"update t set a = 1", true},
+      {"select 1; select 2", false},
+      {"select 1;  ", false},
+      {";select 1", false},
+      {"set local work_mem = '1MB'", false},
+      {"listen to_this", false},
+      {"select 1", true},
+      {"begin", false},  // too short
+      {"", false},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.text);
+    SqlCache cache(64UL * 1024);
+    CHECK_FALSE(cache.knows_ordinary(row.text));
+    cache.read_settings(row.text);
+    const auto filtered = cache.counts().filtered;
+    CHECK(cache.knows_ordinary(row.text) == row.known);
+    CHECK(cache.counts().filtered == filtered + (row.known ? 1 : 0));
+  }
+}
+
 TEST_CASE("a text keeps its place among the recent ones until another one takes it") {
   RecentTexts texts;
   CHECK_FALSE(texts.has("select 1"));
