@@ -80,11 +80,21 @@ void FairQueue::leave(Share& share) {
 void FairQueue::update(Share& share, Rank rank) {
   PGWEIR_CHECK(share.queued());
   const std::int64_t turn = share.bill() + share.late_;
-  if ((*share.place_)->rank == rank && (*share.place_)->turn == turn) return;
-  auto node = places_.extract(*share.place_);
-  node.value().rank = rank;
-  node.value().turn = turn;
-  share.place_ = places_.insert(std::move(node)).position;
+  const auto place = *share.place_;
+  if (place->rank == rank && place->turn == turn) return;
+  // Often it stays where it is, and alone it does so always.
+  const Share::Place moved{rank, turn, place->order, &share};
+  const auto next = std::next(place);
+  const bool stays =
+      (next == places_.end() || moved < *next) && (place == places_.begin() || *std::prev(place) < moved);
+  if (!stays) {
+    auto node = places_.extract(place);
+    node.value() = moved;
+    share.place_ = places_.insert(std::move(node)).position;
+    return;
+  }
+  place->rank = rank;
+  place->turn = turn;
 }
 
 Share* FairQueue::at(std::set<Share::Place>::iterator place) const {

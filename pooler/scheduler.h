@@ -48,8 +48,9 @@ class Share {
  private:
   friend class FairQueue;
   struct Place {
-    Rank rank;
-    std::int64_t turn;  // the virtual time, and what has been gained by waiting taken from it
+    // These change only where the order stays: see FairQueue::update.
+    mutable Rank rank;
+    mutable std::int64_t turn;  // the virtual time, and what has been gained by waiting taken from it
     std::uint64_t order;
     Share* share;
     bool operator<(const Place& other) const;

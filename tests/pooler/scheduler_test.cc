@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <deque>
 #include <map>
@@ -130,6 +131,31 @@ TEST_CASE("equals are served in order of arrival") {
   CHECK(queue.first() == &b);
   CHECK(queue.after(b) == &a);
   for (Share* share : {&a, &b, &c}) queue.leave(*share);
+}
+
+TEST_CASE("whoever moves in line stands where his rank and use put him") {
+  FairQueue queue;
+  std::array<Share, 5> shares;
+  std::array<Rank, 5> ranks{};
+  std::mt19937_64 random(1);
+  const auto below = [&](std::uint64_t n) { return random() % n; };
+  for (Share& share : shares) queue.enter(share, Rank::BelowFloor);
+  for (int round = 0; round < 20'000; ++round) {
+    const std::size_t who = below(shares.size());
+    // Mostly a little, so that many stay where they are.
+    shares[who].use(Duration(static_cast<std::int64_t>(below(round % 10 == 0 ? 1000 : 3))));
+    if (below(4) == 0) ranks[who] = static_cast<Rank>(below(3));
+    queue.update(shares[who], ranks[who]);
+    std::size_t served = 0;
+    for (Share* share = queue.first(); share; share = queue.after(*share)) {
+      ++served;
+      if (const Share* const next = queue.after(*share); next)
+        REQUIRE(std::pair(share->rank(), share->turn()) <= std::pair(next->rank(), next->turn()));
+    }
+    const auto at_ceiling = std::count(ranks.begin(), ranks.end(), Rank::AtCeiling);
+    REQUIRE(served == shares.size() - static_cast<std::size_t>(at_ceiling));
+    REQUIRE(shares[who].rank() == ranks[who]);
+  }
 }
 
 TEST_CASE("what was used before a change of weight is billed by the old one") {
