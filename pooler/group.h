@@ -180,7 +180,8 @@ class Group : public ListLink<Group> {
   // No server is connected, and one is tried: whoever waits, waits for Postgres to come up and not for
   // others.
   bool waking() const;
-  Time awake_since() const { return awake_since_; }
+  // How much of the time since then nobody could be served because the first server was still to come.
+  Duration woken_since(Time since) const;
   // Why a session that waits has no server, for its error and its notice.
   Error why_waiting(const Tenant& tenant, Duration waited) const;
 
@@ -213,6 +214,10 @@ class Group : public ListLink<Group> {
     std::uint64_t server = 0;  // that logs in for it; 0: none yet
   };
   bool own_wanted() const;  // somebody who may have one has none yet
+  struct Wake {
+    Time from, until;
+  };
+  void note_wake(Wake wake);
   void start_own();
   void open_own();
   bool leave_own(const Session& session);
@@ -331,7 +336,7 @@ class Group : public ListLink<Group> {
   Time down_since_{};              // the first of those failures
   Time renewed_at_ = Time::min();  // those that began before may have begun otherwise than sessions do now
   Time waking_since_ = kNever;     // somebody waits, no server is connected
-  Time awake_since_{};             // the first server was connected then
+  std::vector<Wake> wakes_;        // the last ones
   Time buffers_minded_until_{};    // see minds_buffers()
   Duration tiers_idle_limit_{};    // strictest server_idle_timeout of its tenants; 0: never
   std::uint64_t reader_ = 0;       // the server that is asked for functions; 0: none

@@ -90,7 +90,7 @@ void Group::move(GroupKey to) {
   failures_ = 0;
   last_error_.reset();
   retry_at_ = {};
-  awake_since_ = {};
+  wakes_.clear();
   waking_since_ = kNever;
   // Another database may report other settings and have other functions.
   books.settings.forget_baseline();

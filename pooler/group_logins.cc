@@ -199,6 +199,7 @@ void Group::start_one(StartupRef startup) {
 
 void Group::server_started(Server& server, const SettingsMap::Values& parameters) {
   PGWEIR_CHECK(server.place == Server::Place::Starting);
+  const bool was_away = failures_ > 0 || backing_->gate.rationed();
   backing_->gate.login_worked();
   if (server.role == Server::Role::Listener) return listener_.started();
   if (const auto version = parameters.find("server_version"); version != parameters.end())
@@ -211,7 +212,10 @@ void Group::server_started(Server& server, const SettingsMap::Values& parameters
   if (server.role == Server::Role::Walsender) return own_started(server, parameters);
   const Time now = worker_.loop().now();
   const bool first = !connected();
-  if (first) awake_since_ = now;
+  if (first && was_away)
+    note_wake({Time{}, now});
+  else if (waking_since_ != kNever)
+    note_wake({waking_since_, now});
   const Duration woke_after = waking_since_ == kNever ? Duration{} : now - waking_since_;
   if (waking_since_ != kNever && !waiters_.empty())
     waiters_.front()->tenant().meter->wake.add(static_cast<std::uint64_t>(woke_after.count()));
@@ -235,6 +239,18 @@ void Group::server_started(Server& server, const SettingsMap::Values& parameters
   serve();
   if (first) look_at_deadlines(waiters_);
   grow();
+}
+
+void Group::note_wake(Wake wake) {
+  constexpr std::size_t kWakesMost = 16;
+  if (wakes_.size() == kWakesMost) wakes_.erase(wakes_.begin());
+  wakes_.push_back(wake);
+}
+
+Duration Group::woken_since(Time since) const {
+  Duration all{};
+  for (const Wake& each : wakes_) all += std::max(each.until - std::max(each.from, since), Duration{});
+  return all;
 }
 
 void Group::server_login_failed(Server& server, const HostRound::Failure& why) {

@@ -209,6 +209,13 @@ std::size_t ServerCore::pass_on(Bytes in, Outcome& outcome) {
   return end;
 }
 
+// The batch of ours that is being answered changes settings, of which the client is not to hear.
+bool ServerCore::sets_itself() const {
+  if (errands_.empty()) return false;
+  const Errand::Kind kind = errands_.front().kind;
+  return kind == Errand::Kind::Settings || kind == Errand::Kind::Introduce || kind == Errand::Kind::Clean;
+}
+
 void ServerCore::bound(const StatementRef& statement) {
   constexpr std::size_t kUsesMost = 1024;
   const std::uint32_t bind = pipeline.binds();
@@ -238,10 +245,10 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
   if (type == 'A' && whole.size() > kHeaderBytes && !audience.on_notification(whole.substr(kHeaderBytes)))
     reply.verdict = Verdict::Swallow;
   if (reply.verdict == Verdict::Swallow && !errands_.empty() &&
-      errands_.front().kind == Errand::Kind::Recover) {
+      errands_.front().kind == Errand::Kind::Recover)
     outcome.undone = true;
-    if (type == 'S') reply.verdict = Verdict::Forward;
-  }
+  // A request of ours that fails inside the client's transaction takes back what that has set.
+  if (type == 'S' && reply.verdict == Verdict::Swallow && !sets_itself()) reply.verdict = Verdict::Forward;
   if (type == 'S' && reply.verdict == Verdict::Forward &&
       tell_parameter(whole.substr(kHeaderBytes), to_client, audience))
     return true;

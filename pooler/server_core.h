@@ -168,6 +168,7 @@ class ServerCore {
   // What is done with one message. `whole` is the message if it is all here, else only its header.
   bool on_message(char type, Bytes whole, protocol::Gather& to_client, Audience& audience, Outcome& outcome);
   std::size_t pass_on(Bytes in, Outcome& outcome);
+  bool sets_itself() const;
   void note_deallocated(Bytes tag);
   void on_whole(char type, Bytes body, const protocol::Pipeline::Reply& reply, Audience& audience);
   bool tell_parameter(Bytes body, protocol::Gather& to_client, Audience& audience);

@@ -165,6 +165,7 @@ void ServerCore::apply_settings(const SettingsRef& wanted, Gather& to_server) {
     const auto give = [&](const std::string& name, const std::string& value) {
       const auto has = applied->values.find(name);
       if (has == applied->values.end() || has->second != value || taken_back(name)) {
+        if (has != applied->values.end() && may_be_partial(name)) put_set(out, name, std::nullopt, errand);
         put_set(out, name, value, errand);
       } else if (const auto spelt = applied->reported.find(name); spelt != applied->reported.end()) {
         wanted->reported[name] = spelt->second;  // it will not be told again

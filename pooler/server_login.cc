@@ -177,7 +177,7 @@ void ServerLogin::auth_request(Bytes body, Out& out) {
   const auto not_pinned = [&](const char* method) {
     failed(sqlstate::kInvalidAuthorization,
            std::string("server asks for authentication by ") + method +
-               ", which is not among this backend's auth_methods or would show the password to the network",
+               ", which is not among this backend's auth_methods",
            out);
   };
   switch (static_cast<AuthRequest>(code)) {
@@ -194,7 +194,13 @@ void ServerLogin::auth_request(Bytes body, Out& out) {
       return;
     case AuthRequest::CleartextPassword:
       if (state_ != State::Auth || !in.empty()) break;
-      if (!policy_.password || !policy_.clear_password) return not_pinned("password");
+      if (!policy_.password) return not_pinned("password");
+      if (!policy_.clear_password)
+        return failed(
+            sqlstate::kInvalidAuthorization,
+            "server asks for a plain password, which would show it to the network: use scram-sha-256 "
+            "there, or this backend's tls_mode verify-full",
+            out);
       if (!plain)
         return failed(sqlstate::kInvalidPassword, "no plain password known for the server's user", out);
       protocol::put_password(out.send, plain->password);

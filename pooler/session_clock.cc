@@ -19,6 +19,9 @@ namespace {
 constexpr std::chrono::seconds kSilent{1};  // of a server that is asked; most answers are there before
 
 std::string in_seconds(Duration d) { return fmt::format("{:g}s", static_cast<double>(d.count()) / 1e6); }
+std::string was_allowed(const char* did, Duration took, Duration limit) {
+  return fmt::format("{} {}; {} are allowed.", did, in_seconds(took), in_seconds(limit));
+}
 Time after(Time since, Duration limit) { return limit.count() > 0 ? since + limit : kNever; }
 
 // Whether any of those that due() asks for is set.
@@ -175,7 +178,7 @@ Time Session::queue_end() const {
   const Duration queue_timeout = tenant_.record.limits.queue_timeout;
   const Time own = throttled_        ? after(since_, queue_timeout)
                    : group_.waking() ? after(since_, config.wake_timeout)
-                                     : after(std::max(since_, group_.awake_since()), queue_timeout);
+                                     : after(since_ + group_.woken_since(since_), queue_timeout);
   return std::min(after(since_, config.query_wait_timeout), own);
 }
 
@@ -194,7 +197,7 @@ void Session::on_timer() {
   switch (core_.resting() ? State::Idle : core_.state()) {
     case State::Idle:
       return end({sqlstate::kIdleSessionTimeout, "terminating connection due to client.idle_timeout",
-                  "The session was idle for " + in_seconds(now - since_) + ".",
+                  was_allowed("The session was idle for", now - since_, config.client_idle_timeout),
                   "Connect again when it is needed, or raise client.idle_timeout."});
     case State::Waiting: {
       const Time full = queue_end();
@@ -221,16 +224,17 @@ void Session::on_timer() {
       const ServerCore& server = *core_.server();
       if (now >= after(since_, config.transaction_timeout))
         return end({sqlstate::kTransactionTimeout, "terminating connection due to client.transaction_timeout",
-                    "The transaction ran for " + in_seconds(now - since_) + ".",
+                    was_allowed("The transaction ran for", now - since_, config.transaction_timeout),
                     "Make transactions shorter, or raise client.transaction_timeout."});
       if (!server.pipeline.empty())
         return end({sqlstate::kQueryCanceled, "terminating connection due to client.query_timeout",
-                    "The request ran for " + in_seconds(now - busy_since_) + ".",
+                    was_allowed("The request ran for", now - busy_since_, config.query_timeout),
                     "Make the query faster, or raise client.query_timeout."});
-      return end({sqlstate::kIdleInTransactionTimeout,
-                  "terminating connection due to client.idle_transaction_timeout",
-                  "The transaction was idle for " + in_seconds(now - busy_since_) + ".",
-                  "End transactions before waiting, or raise client.idle_transaction_timeout."});
+      return end(
+          {sqlstate::kIdleInTransactionTimeout,
+           "terminating connection due to client.idle_transaction_timeout",
+           was_allowed("The transaction was idle for", now - busy_since_, config.idle_transaction_timeout),
+           "End transactions before waiting, or raise client.idle_transaction_timeout."});
     }
     case State::Closed: return;
   }

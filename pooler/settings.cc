@@ -115,6 +115,8 @@ std::chrono::milliseconds idle_timeout(Bytes value) {
   return std::chrono::milliseconds(static_cast<std::int64_t>(std::max(ms, 0.0)));
 }
 
+bool may_be_partial(Bytes name) { return name == kDateStyle; }
+
 bool decides_who(Bytes name) {
   return std::find(kWhoSpeaks.begin(), kWhoSpeaks.end(), name) != kWhoSpeaks.end();
 }

@@ -67,6 +67,9 @@ inline constexpr Bytes kClientEncoding = "client_encoding";
 inline constexpr Bytes kIdleTimeout = "idle_session_timeout";
 std::chrono::milliseconds idle_timeout(Bytes value);
 
+// Of which a value may say a part only ("DMY"): the rest stays as it was.
+bool may_be_partial(Bytes name);
+
 // Whose session it is. Taking back the session's user takes back its role, too.
 inline constexpr std::array<Bytes, 2> kWhoSpeaks = {"role", "session_authorization"};
 bool decides_who(Bytes name);

@@ -269,7 +269,10 @@ Expected<std::size_t> first_packet_size(Bytes in) {
   if (in.size() < 4) return 0;
   const std::uint32_t length = load_u32(in.data());
   if (length < 8 || length > kMaxStartupPacket)
-    return fail(sqlstate::kProtocolViolation, "invalid length of startup packet");
+    return fail(sqlstate::kProtocolViolation, "invalid length of startup packet",
+                "It is " + std::to_string(length) + " bytes long, at most " +
+                    std::to_string(kMaxStartupPacket) +
+                    " are taken. This port speaks the Postgres protocol only.");
   return length;
 }
 

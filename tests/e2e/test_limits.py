@@ -126,6 +126,20 @@ class Limits(PgweirCase):
         self.assertLess(waited, 6)
         self.assertEqual(kinds(holder.query("commit")), "CZ")
 
+    def test_the_queue_while_servers_are_replaced(self):
+        """Each client in front ends with its server, and the next one has to log in: that is no outage."""
+        row = {"pool_size": 1, "max_server_connections": 1, "queue_timeout": "3s"}
+        weir = self.weir({**row, "idle_in_transaction_session_timeout": "1s"})
+        for _ in range(7):
+            self.wire(weir).send(query("begin"))
+        late = self.wire(weir)
+        begun = time.monotonic()
+        late.send(query("select 1"))
+        self.assert_answered(self.next_error(late), "53300", "57014", "57P03")
+        waited = time.monotonic() - begun
+        self.assertGreater(waited, 2.9)
+        self.assertLess(waited, 6)
+
     def test_the_length_of_the_queue(self):
         weir = self.weir({"pool_size": 1, "max_server_connections": 1, "max_waiting_clients": 2})
         holder, late = self.wire(weir), self.wire(weir)

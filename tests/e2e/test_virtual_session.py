@@ -147,6 +147,40 @@ class Settings(VirtualSession):
                 self.assertEqual(self.value(connection, "show lock_timeout"), "0")
                 connection.commit()
 
+    def test_what_a_failed_execute_takes_back_is_told(self):
+        """A statement that servers cannot learn any more ends the transaction, and what that has set with it."""
+        with self.connect() as one:
+            one.execute("create table gone (a int)")
+            one.execute("prepare of_gone as select * from gone")
+            one.execute("drop table gone")
+            for name, value in (("timezone", "Asia/Tokyo"), ("default_transaction_read_only", "on")):
+                before = self.value(one, f"show {name}")
+                for scope in ("local", "session"):
+                    with self.subTest(name, scope=scope):
+                        one.execute("begin")
+                        one.execute(f"set {scope} {name} = '{value}'")
+                        with self.assertRaises(psycopg.errors.UndefinedTable):
+                            one.execute("execute of_gone")
+                        one.execute("rollback")
+                        told = one.info.parameter_status(
+                            {"timezone": "TimeZone"}.get(name, name),
+                        )
+                        self.assertEqual(told, before)
+                        self.assertEqual({self.value(one, f"show {name}") for _ in range(12)}, {before})
+
+    def test_a_part_of_the_date_style_has_nothing_of_another_clients(self):
+        with self.connect() as one, self.connect() as reader:
+            began = self.value(reader, "show datestyle")
+            style, order = began.split(", ")
+            one.execute("set datestyle = 'German, YMD'")
+            for said, means in (("DMY", f"{style}, DMY"), ("SQL", f"SQL, {order}"), ("German", "German, DMY")):
+                with self.subTest(said):
+                    with self.connect(options=f"-c datestyle={said}") as other:
+                        for _ in range(8):
+                            self.value(one, "select 1")
+                            self.assertEqual(self.value(other, "show datestyle"), means)
+                        self.assertEqual(other.info.parameter_status("DateStyle"), means)
+
     def test_set_local_is_over_with_its_transaction(self):
         with self.connect() as connection:
             connection.execute("begin; set local work_mem = '9MB'")

@@ -157,6 +157,19 @@ TEST_CASE("settings are applied in one batch and count when it has succeeded") {
   CHECK(server.to_client.empty());
 }
 
+TEST_CASE("a date style that says a part only is given to what sessions begin with") {
+  Server server;
+  server.core.applied = server.book.intern({{"DateStyle", "German, DMY"}});
+  Gather out;
+  server.core.apply_settings(server.book.intern({{"datestyle", "MDY"}}), out);
+  // Else it would stay German, which is another client's.
+  CHECK(told_to_server(out.text()) == "P:pgweir_set B:pgweir_set E B:pgweir_set E S");
+  const std::vector<std::string> sent = split(out.text());
+  CHECK(sent[1].find("DateStyle") != std::string::npos);
+  CHECK(sent[1].find("MDY") == std::string::npos);
+  CHECK(sent[3].find("MDY") != std::string::npos);
+}
+
 TEST_CASE("an error is fatal when nobody asked or when it says so") {
   struct Row {
     bool asked;

@@ -157,6 +157,26 @@ TEST_CASE("to a text that is not that simple statements are lent by their own na
   }
 }
 
+TEST_CASE("what a transaction has set is the client's no more when what is lent to it fails") {
+  Place place;
+  place.reports({{"application_name", ""}});
+  Prepared client(place);
+  client.asks(query("begin"), place.other);
+  client.hears(done("BEGIN") + ready('T'));
+  client.says(query("set local application_name = 'one'"));
+  client.hears(done("SET") + parameter("application_name", "one") + ready('T'));
+  client.seen();
+  client.sent();
+  client.says(query("execute p(1)"));
+  CHECK(client.sent() == "P:pgweir_1 S Q:execute pgweir_1(1)");
+  // The Parse is ours, and Postgres says behind it what the end of the transaction has taken back.
+  client.hears(error("42P01") + parameter("application_name", "") + ready('E') + error("25P02") + ready('E'));
+  CHECK(client.seen() == "S:application_name E:42P01 Z:E");
+  CHECK(client.says(query("rollback")).empty());
+  CHECK(client.hears(done("ROLLBACK") + ready()) == "release");
+  CHECK_FALSE(client.core.wanted()->values.contains("application_name"));
+}
+
 TEST_CASE("in a batch they are lent, too") {
   Place place;
   Prepared client(place);
