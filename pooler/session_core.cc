@@ -99,6 +99,8 @@ SessionCore::Step SessionCore::idle_message(const Frame& frame, Bytes rest, Acti
     out.consumed += frame.size;
     return Step::Next;
   }
+  if (frame.type == 'H' && !skip_to_sync_ && frame.size != kHeaderBytes)
+    return violation("invalid message format", out), Step::Stop;
   // Postgres ignores COPY messages outside of COPY (a client may still send some after an error), and
   // everything between an error and the next Sync.
   if (skip_to_sync_ || frame.type == 'H' || frame.type == 'd' || frame.type == 'c' || frame.type == 'f') {

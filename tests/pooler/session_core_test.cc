@@ -135,6 +135,19 @@ TEST_CASE("Sync, Flush and stray COPY messages of an idle client need no server"
   CHECK(client.seen() == "E:08P01:FATAL");
 }
 
+TEST_CASE("a Flush with a body ends the session, but not where everything up to the Sync is skipped") {
+  Place place;
+  Client client(place), skipping(place);
+  CHECK(client.says(message('H', "x")) == "close");
+  skipping.says(parse("", "select 1"));
+  skipping.step([&] {
+    skipping.core.refused({sqlstate::kCannotConnectNow, "no server", {}, {}}, skipping.held, skipping.out);
+  });
+  CHECK(skipping.says(message('H', "x")).empty());
+  CHECK(skipping.says(sync_message()).empty());
+  CHECK(skipping.seen() == "E:57P03 Z:I");
+}
+
 TEST_CASE("a request of ordinary size asks for a server when it is whole, a long one when it has begun") {
   Place place;
   Client client(place);
