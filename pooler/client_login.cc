@@ -31,9 +31,9 @@ LoginCore::TlsPolicy tls_policy(const Snapshot& snapshot, bool is_unix) {
     case conf::TlsMode::Disable: return LoginCore::TlsPolicy::Off;
     case conf::TlsMode::Allow:
     case conf::TlsMode::Prefer: return LoginCore::TlsPolicy::Offered;
-    case conf::TlsMode::Require:
+    case conf::TlsMode::Require: return LoginCore::TlsPolicy::Required;
     case conf::TlsMode::VerifyCa:
-    case conf::TlsMode::VerifyFull: return LoginCore::TlsPolicy::Required;
+    case conf::TlsMode::VerifyFull: return LoginCore::TlsPolicy::RequiredWithCertificate;
   }
   return LoginCore::TlsPolicy::Off;
 }

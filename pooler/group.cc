@@ -586,7 +586,7 @@ Error Group::why_waiting(const Tenant& tenant, Duration waited) const {
             fmt::format("no server connection within {}: {}", seconds, last_error_->message),
             fmt::format("backend \"{}\", database \"{}\": {} login attempts failed in a row.", key_.backend,
                         key_.database, failures_),
-            kKeepsTrying};
+            last_error_->hint.empty() ? kKeepsTrying : last_error_->hint};
   if (backing_->gate.rationed()) {
     const Error refusal = backing_->gate.refusal();
     return {sqlstate::kCannotConnectNow,

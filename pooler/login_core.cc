@@ -41,7 +41,12 @@ void LoginCore::bytes(Bytes in, bool secured, Out& out) {
   if (in.size() < protocol::kHeaderBytes) return;
   const std::uint32_t length = protocol::load_u32(in.data() + 1);
   if (length < 4 || length > kMessageMax)
-    return stop(LoginRefusal::Protocol, malformed("invalid password packet size"), out);
+    return stop(LoginRefusal::Protocol,
+                {sqlstate::kProtocolViolation,
+                 "invalid password packet size: " + std::to_string(length) + " bytes",
+                 {},
+                 "From 4 to " + std::to_string(kMessageMax) + " are allowed."},
+                out);
   if (in.size() < std::size_t{length} + 1) return;
   out.consumed = std::size_t{length} + 1;
   auth_message(in.substr(protocol::kHeaderBytes, length - 4), out);
@@ -99,11 +104,15 @@ void LoginCore::first_packet(Bytes in, bool secured, Out& out) {
     out.want = Want::Cancel;
     return;
   }
-  if (tls_ == TlsPolicy::Required && !secured)
-    return stop(
-        LoginRefusal::Tls,
-        {sqlstate::kInvalidAuthorization, "connection requires TLS", {}, "Connect with sslmode=require."},
-        out);
+  if (tls_ >= TlsPolicy::Required && !secured)
+    return stop(LoginRefusal::Tls,
+                {sqlstate::kInvalidAuthorization,
+                 "connection requires TLS",
+                 {},
+                 tls_ == TlsPolicy::Required
+                     ? "Connect with sslmode=require."
+                     : "Connect with sslmode=require, and with a certificate (sslcert, sslkey)."},
+                out);
   startup_ = std::move(std::get<protocol::Startup>(*packet));
   state_ = State::Naming;
   out.want = Want::Name;

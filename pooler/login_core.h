@@ -24,7 +24,7 @@ namespace pgweir {
 
 class LoginCore {
  public:
-  enum class TlsPolicy : std::uint8_t { Off, Offered, Required };
+  enum class TlsPolicy : std::uint8_t { Off, Offered, Required, RequiredWithCertificate };
   enum class Method : std::uint8_t { Trust, Password, Md5, Scram };
 
   struct Out {

@@ -104,7 +104,10 @@ void ServerLogin::tls_answer(Bytes in, Out& out) {
   } else if (one && in[0] == 'N' && policy_.tls == Tls::IfOffered) {
     start_up(out);
   } else if (one && in[0] == 'N') {
-    failed(sqlstate::kConnectionFailure, "server does not offer TLS, which this backend's tls_mode asks for",
+    failed({sqlstate::kConnectionFailure,
+            "server does not offer TLS, which this backend's tls_mode asks for",
+            {},
+            "Let Postgres offer it (ssl = on), or set the backend's tls_mode to prefer."},
            out);
   } else if (!in.empty() && in[0] == 'E') {
     // What it says is anybody's word.
@@ -175,20 +178,29 @@ void ServerLogin::auth_request(Bytes body, Out& out) {
   const auto* plain = secret ? std::get_if<protocol::PlainSecret>(secret) : nullptr;
   const auto* md5 = secret ? std::get_if<protocol::Md5Secret>(secret) : nullptr;
   const auto not_pinned = [&](const char* method) {
-    failed(sqlstate::kInvalidAuthorization,
-           std::string("server asks for authentication by ") + method +
-               ", which is not among this backend's auth_methods",
+    failed({sqlstate::kInvalidAuthorization,
+            std::string("server asks for authentication by ") + method +
+                ", which is not among this backend's auth_methods",
+            {},
+            "Let pg_hba.conf ask for one of them, or add this one to the backend's auth_methods."},
            out);
   };
   switch (static_cast<AuthRequest>(code)) {
     case AuthRequest::Ok:
       if (!in.empty()) break;
       if (state_ == State::Auth && !policy_.trust)
-        return failed(sqlstate::kInvalidAuthorization,
-                      "server asks for no authentication, and trust is not among this backend's auth_methods",
-                      out);
+        return failed(
+            {sqlstate::kInvalidAuthorization,
+             "server asks for no authentication, and trust is not among this backend's auth_methods",
+             {},
+             "Let pg_hba.conf ask for one of them, or add trust to the backend's auth_methods."},
+            out);
       if (state_ == State::SaslFirst || state_ == State::SaslFinal)
-        return failed(sqlstate::kInvalidAuthorization, "server did not prove that it knows the key", out);
+        return failed({sqlstate::kInvalidAuthorization,
+                       "server did not prove that it knows the key",
+                       {},
+                       "Check that the pooler reached the right server, and nobody between them."},
+                      out);
       state_ = State::Params;
       stage_ = Stage::Authenticated;
       return;
@@ -202,7 +214,11 @@ void ServerLogin::auth_request(Bytes body, Out& out) {
             "there, or this backend's tls_mode verify-full",
             out);
       if (!plain)
-        return failed(sqlstate::kInvalidPassword, "no plain password known for the server's user", out);
+        return failed({sqlstate::kInvalidPassword,
+                       "no plain password known for the server's user",
+                       {},
+                       "Write it into the user list, or let pg_hba.conf ask for scram-sha-256."},
+                      out);
       protocol::put_password(out.send, plain->password);
       state_ = State::Answered;
       return;
@@ -212,7 +228,10 @@ void ServerLogin::auth_request(Bytes body, Out& out) {
       if (salt.size() != 4) break;
       if (!policy_.md5) return not_pinned("md5");
       if (!plain && !md5)
-        return failed(sqlstate::kInvalidPassword, "no password or MD5 secret known for the server's user",
+        return failed({sqlstate::kInvalidPassword,
+                       "no password or MD5 secret known for the server's user",
+                       {},
+                       "Write one into the user list, or let pg_hba.conf ask for scram-sha-256."},
                       out);
       const std::string hex = md5 ? md5->hex : protocol::md5_hash_user(plain->password, credentials_.user);
       protocol::put_password(out.send, protocol::md5_response(hex, salt));
@@ -261,7 +280,12 @@ void ServerLogin::sasl_start(Bytes mechanisms, Out& out) {
     if (mechanism.empty()) break;
     offered = offered || mechanism == kMechanism;
   }
-  if (!offered) return failed(sqlstate::kInvalidAuthorization, "server does not offer SCRAM-SHA-256", out);
+  if (!offered)
+    return failed({sqlstate::kInvalidAuthorization,
+                   "server does not offer SCRAM-SHA-256",
+                   {},
+                   "Let pg_hba.conf ask for scram-sha-256."},
+                  out);
   const protocol::Secret* secret = credentials_.secret ? &*credentials_.secret : nullptr;
   // A key that was learnt before the secret changed opens nothing.
   const auto* verifier = secret ? std::get_if<protocol::ScramVerifier>(secret) : nullptr;
@@ -269,9 +293,11 @@ void ServerLogin::sasl_start(Bytes mechanisms, Out& out) {
                             protocol::scram_stored_key(*credentials_.client_key) == verifier->stored_key;
   if (!pass_through && !(secret && std::holds_alternative<protocol::PlainSecret>(*secret)))
     return failed(
-        sqlstate::kInvalidPassword,
-        "the server asks for SCRAM, and neither a plain password nor a SCRAM secret whose owner has logged "
-        "in here by SCRAM is known for its user",
+        {sqlstate::kInvalidPassword,
+         "the server asks for SCRAM, and neither a plain password nor a SCRAM secret whose owner has logged "
+         "in here by SCRAM is known for its user",
+         {},
+         "Write the password into the user list, or let clients log in by scram-sha-256."},
         out);
   scram_.emplace(nonce_);
   protocol::put_sasl_initial(out.send, kMechanism, scram_->client_first());

@@ -188,6 +188,9 @@ TEST_CASE("where TLS is required nobody logs in without it, and a cancel needs n
   Login login(Tls::Required);
   CHECK(login.says(startup()) == "E:28000:FATAL close");
   CHECK(login.error_text() == "connection requires TLS");
+  Login without_certificate(Tls::RequiredWithCertificate);
+  CHECK(without_certificate.says(startup()) == "E:28000:FATAL close");
+  CHECK(without_certificate.error().hint.find("sslcert") != std::string::npos);
   Login after_gss(Tls::Required);
   CHECK(after_gss.says(gss_request()) == "N");
   CHECK(after_gss.says(startup()) == "E:28000:FATAL close");

@@ -93,11 +93,12 @@ struct Login {
     if (!words.empty() && !more.empty()) words += ' ';
     words += more;
   }
-  std::string error_text() const {
+  protocol::ErrorFields error() const {
     for (const std::string& one : split(last))
-      if (one[0] == 'E') return protocol::parse_error(Bytes(one).substr(5)).message;
+      if (one[0] == 'E') return protocol::parse_error(Bytes(one).substr(5));
     return {};
   }
+  std::string error_text() const { return error().message; }
   // The data of the last authentication request.
   std::string auth_data() const {
     for (const std::string& one : split(last))
