@@ -8,11 +8,13 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "pooler/base/bytes.h"
+#include "pooler/statements.h"
 
 namespace pgweir {
 
@@ -109,6 +111,8 @@ struct Suspicion {
   std::vector<std::string> hidden;       // those that only a superuser may ask for
   std::vector<Findings::Setting> above;  // found in the open transaction: what they are to be instead
   Pins pins = 0;                         // what may have come or gone
+  std::map<std::string, StatementRef> lent;  // the client's statements that the server was given by its names
+  bool occupied = false;                     // under some of the others it may have one that does nothing
 
   // More names than a client may have settings pin it instead.
   void add_setting(const std::string& name);

@@ -96,6 +96,8 @@ class ServerCore {
   // Sends what leads out of a failed transaction, in front of a request of the client's, which hears of it
   // only what it means for its settings.
   void recover(Bytes sql, protocol::Gather& to_server);
+  // Sends `sql`, which fails, behind that: the client's request is to find its transaction as it was.
+  void fail_again(Bytes sql, protocol::Gather& to_server);
   // Sends a query of ours; ends in on_rows_end().
   void ask(Bytes sql, protocol::Gather& to_server);
   // Sends what lets the requests of a client that has vanished come to their end.
@@ -184,6 +186,7 @@ class ServerCore {
   const Use* use_of(const protocol::Pipeline::Reply& reply) const;
   void drop_ops(std::size_t count, Audience& audience);
   void doubt_ours();
+  void put_recovery(Bytes sql, protocol::Gather& to_server);
   void put_patience(std::string& out);
   void prepare_set(std::string& out);
   void put_set(std::string& out, Bytes name, std::optional<Bytes> value, Errand& errand);

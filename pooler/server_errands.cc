@@ -312,6 +312,12 @@ void ServerCore::forget_unused_sequences(Gather& to_server) {
 
 void ServerCore::recover(Bytes sql, Gather& to_server) {
   PGWEIR_CHECK(settled() && tx_status == 'E');
+  put_recovery(sql, to_server);
+}
+
+void ServerCore::fail_again(Bytes sql, Gather& to_server) { put_recovery(sql, to_server); }
+
+void ServerCore::put_recovery(Bytes sql, Gather& to_server) {
   to_server.own([&](std::string& out) { protocol::put_query(out, sql); });
   pipeline.push(Owed::Query, Pipeline::Whose::Ours);
   errands_.push_back({Errand::Kind::Recover});

@@ -242,7 +242,7 @@ class SessionCore final : private ServerCore::Audience {
   void query_sent(Bytes text, bool all_here, std::size_t statements);
   Step draft_query(Bytes text, Draft& draft, Actions& out);
   bool has_own_sequences(Draft& draft, Actions& out);
-  bool recover(Bytes sql, Actions& out);
+  bool recover(Bytes sql, Draft& draft, Actions& out);
   bool push_query(Bytes sql, Draft& draft, Actions& out);
   bool push_execute(const protocol::Frame& frame, Bytes rest, Actions& out);
   Step relay_unnamed_parse(const protocol::Frame& frame, Bytes rest, Actions& out);
@@ -349,8 +349,10 @@ class SessionCore final : private ServerCore::Audience {
   // What a text needs of them.
   struct Needs {
     std::vector<std::string> names;
-    bool unlent = false;  // it may need any of them, and they are too many
-    bool any() const { return unlent || !names.empty(); }
+    std::vector<std::string> occupied = {};  // it only prepares under them, which must fail
+    bool unlent = false;                     // it may need any of them, and they are too many
+    bool lends() const { return unlent || !names.empty(); }
+    bool any() const { return lends() || !occupied.empty(); }
   };
   Needs names_used(const ClientText& text) const;
   Needs all_names() const;
@@ -363,6 +365,9 @@ class SessionCore final : private ServerCore::Audience {
   StatementOp supply(const std::vector<std::string>& names, Bytes sql, std::string& text, Actions& out);
   Name lend(const ClientText& text, bool& lent, Actions& out);
   void lend_all(const std::vector<std::string>& names, StatementOp::Kind kind, std::string& bytes);
+  StatementRef lent_as(const Findings::Statement& found) const;
+  void occupy(const std::vector<std::string>& names, bool in_batch, Actions& out);
+  bool occupied() const { return suspicion_ && suspicion_->occupied; }
   void note_lent(Statement& statement);
   void try_name(Bytes name, Bytes content, Actions& out);
   bool must_catch_up(const protocol::Frame& frame, Bytes rest, Actions& out);
@@ -413,7 +418,7 @@ class SessionCore final : private ServerCore::Audience {
   Bytes parsing_here(const Statement& statement);
   StatementRef learnable(Bytes name);  // null: the book has no room
   std::vector<Reading> readings_of(const Statement& statement) const;
-  void put_parse_of(const Statement& statement, StatementOp op, std::string& bytes);
+  bool put_parse_of(const Statement& statement, Bytes name, StatementOp op, std::string& bytes);
   void put_readings(const std::vector<Reading>& readings, const std::string Reading::*value,
                     std::string& bytes);
   // What names mean is as the client's settings say: no text of an open transaction may have changed that.

@@ -11,10 +11,6 @@ using protocol::Owed;
 using protocol::Pipeline;
 using Whose = Pipeline::Whose;
 
-namespace {
-constexpr Bytes kEmptyContent{"\0\0\0", 3};
-}  // namespace
-
 // What the DEALLOCATEs of the text, which stands among other statements, will find: of each name, one made
 // for it.
 void SessionCore::make_deallocated(Bytes text, std::vector<StatementOp::Taken>& taken, Actions& out) {
@@ -24,7 +20,7 @@ void SessionCore::make_deallocated(Bytes text, std::vector<StatementOp::Taken>& 
       if (each.kind != protocol::SqlStatement::Kind::Deallocate) continue;
       StatementOp::Taken& one = taken.emplace_back();
       const StatementRef* const held = names_->find(each.name);
-      if (!held || each.name.starts_with(kOurPrefix)) continue;
+      if (!held || is_like_ours(each.name)) continue;
       if (!put_gone(each.name, kEmptyContent, bytes)) continue;
       one = {each.name, *held, names_->made(each.name)};
       names_->erase(each.name);
@@ -37,6 +33,7 @@ void SessionCore::make_deallocated(Bytes text, std::vector<StatementOp::Taken>& 
 void SessionCore::give_back(StatementOp::Taken& taken) {
   if (!taken.statement) return;
   suspicion().pins |= pin::kStatement;
+  suspicion().occupied = true;
   if (!names_) names_ = std::make_unique<ClientStatements>(books_->statements);
   names_->set(taken.name, std::move(taken.statement), taken.made);
 }
@@ -53,7 +50,7 @@ void SessionCore::note_portal(Bytes portal, Bytes sql) {
   if (deallocating_portals_)
     if (const auto place = deallocating_portals_->find(portal); place != deallocating_portals_->end())
       deallocating_portals_->erase(place);
-  if (!one || one->name.starts_with(kOurPrefix)) return;
+  if (!one || is_like_ours(one->name)) return;
   if (!deallocating_portals_)
     deallocating_portals_ = std::make_unique<decltype(deallocating_portals_)::element_type>();
   if (deallocating_portals_->size() < kPortalsNoted) deallocating_portals_->emplace(portal, one->name);

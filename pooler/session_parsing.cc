@@ -182,7 +182,8 @@ std::vector<Reading> SessionCore::readings_of(const Statement& statement) const 
   return readings(statement.parsing(), *wanted_, *server_->fresh);
 }
 
-void SessionCore::put_parse_of(const Statement& statement, StatementOp op, std::string& bytes) {
+// Under `name`. False when the server will skip it.
+bool SessionCore::put_parse_of(const Statement& statement, Bytes name, StatementOp op, std::string& bytes) {
   const std::vector<Reading> readings = readings_of(statement);
   if (!readings.empty()) {
     protocol::put_close_statement(bytes, kReadStatement);
@@ -190,12 +191,13 @@ void SessionCore::put_parse_of(const Statement& statement, StatementOp op, std::
     for (const Owed each : {Owed::Close, Owed::Parse}) server_->pipeline.push(each, Whose::Ours);
     put_readings(readings, &Reading::then, bytes);
   }
-  protocol::put_parse(bytes, statement.server_name, statement.content);
-  push_op(Owed::Parse, Whose::Ours, std::move(op));
-  if (readings.empty()) return;
+  protocol::put_parse(bytes, name, statement.content);
+  const bool runs = push_op(Owed::Parse, Whose::Ours, std::move(op));
+  if (readings.empty()) return runs;
   put_readings(readings, &Reading::now, bytes);
   protocol::put_close_statement(bytes, kReadStatement);
   server_->pipeline.push(Owed::Close, Whose::Ours);
+  return runs;
 }
 
 void SessionCore::put_readings(const std::vector<Reading>& readings, const std::string Reading::*value,

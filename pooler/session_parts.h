@@ -22,8 +22,10 @@ inline constexpr std::size_t kUnnamedKeptMax = 256 << 10;
 inline constexpr std::size_t kUnnamedOwedMax = 4 << 10;
 // Of the names of all statements that we prepare on servers.
 inline constexpr Bytes kOurPrefix = "pgweir_";
+inline bool is_like_ours(Bytes name) { return name.starts_with(kOurPrefix); }
 inline constexpr Bytes kNoQuery =
     "refused_by_pgweir";                            // the text that is sent for one of which nothing may run
+inline constexpr Bytes kEmptyContent{"\0\0\0", 3};  // of a statement that does nothing
 inline constexpr std::size_t kPortalsNoted = 1000;  // what more of them DEALLOCATE is not found
 inline constexpr std::size_t kOpsMax = 1024;        // changes of statements that a server owes
 

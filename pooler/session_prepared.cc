@@ -54,7 +54,8 @@ void SessionCore::add_others(Bytes sql, Needs& needs) const {
   books_->texts.worked(names_->size() * sql.size() / 8);
   std::vector<std::string> others = names_->others_in(sql);
   if (needs.names.size() + others.size() > kLentMost) return;
-  for (std::string& name : others) needs.names.push_back(std::move(name));
+  for (std::string& name : others)
+    if (!is_like_ours(name)) needs.names.push_back(std::move(name));
 }
 
 // The client's statements that the text may use, by names of their own.
@@ -72,14 +73,18 @@ SessionCore::Needs SessionCore::names_used(const ClientText& text) const {
   }
   Needs needs = by_sql && opaque ? all_names() : Needs{};
   if (effects.changes.opaque && !needs.unlent) add_others(text.sql(), needs);
-  const auto add = [&](std::initializer_list<Kind> kinds) {
-    for (const protocol::SqlStatement& each : effects.statements)
-      if (std::find(kinds.begin(), kinds.end(), each.kind) != kinds.end() && names_->find(each.name) &&
-          std::find(needs.names.begin(), needs.names.end(), each.name) == needs.names.end())
-        needs.names.push_back(each.name);
+  const auto has = [](const std::vector<std::string>& names, const std::string& name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
   };
-  add({Kind::Prepare, Kind::Execute});
-  if (!needs.names.empty()) add({Kind::Deallocate});
+  const auto add = [&](Kind kind, std::vector<std::string>& names) {
+    for (const protocol::SqlStatement& each : effects.statements)
+      if (each.kind == kind && !is_like_ours(each.name) && names_->find(each.name) &&
+          !has(needs.names, each.name) && !has(names, each.name))
+        names.push_back(each.name);
+  };
+  add(Kind::Execute, needs.names);
+  if (!needs.names.empty()) add(Kind::Deallocate, needs.names);
+  add(Kind::Prepare, needs.occupied);
   return needs;
 }
 
@@ -114,6 +119,16 @@ bool SessionCore::can_adopt(const protocol::SqlEffects& effects) const {
   return books_->statements.make_room(bytes);
 }
 
+// What was found may be what was lent: it means what it did, whatever its transaction has set since.
+StatementRef SessionCore::lent_as(const Findings::Statement& found) const {
+  const auto lent = suspicion_->lent.find(found.name);
+#ifdef PGWEIR_PLANT_REREAD_LENT
+  return {};
+#endif
+  if (found.from_sql || lent == suspicion_->lent.end() || lent->second->sql != Bytes(found.text)) return {};
+  return lent->second;
+}
+
 // What cannot be taken over stays on its server, and the client with it.
 void SessionCore::adopt(Findings& findings) {
   const bool plain = books_->settings.plain_sql(*wanted_);
@@ -122,12 +137,12 @@ void SessionCore::adopt(Findings& findings) {
       server_->adopted.push_back(found.name);  // made for a DEALLOCATE that has not run
       continue;
     }
-    std::string content = found.text.size() > kAdoptedTextMax ? std::string() : found.text;
+    StatementRef statement = lent_as(found);
+    std::string content = statement || found.text.size() > kAdoptedTextMax ? std::string() : found.text;
     if (found.from_sql && !content.empty())
       content = plain || reads_alike(found.text)
                     ? body_in(books_->texts.read(found.text), found.text, found.name)
                     : "";
-    StatementRef statement;
     if (!content.empty()) {
       content.push_back('\0');
       char number[4];
@@ -158,14 +173,12 @@ bool SessionCore::give_up_adopted(Actions& out) {
   return auditing_ = true;
 }
 
-// What the statements that the text executes will do, and those that its PREPAREs find there: these are on
-// the server then, and whatever executes them next is not asked.
+// What the statements that the text executes will do.
 void SessionCore::note_executed(const ClientText& text, std::unique_ptr<Ruling>& ruling) {
   if (!can_read(text)) return;
   std::set<std::string> names;
   for (const protocol::SqlStatement& each : effects_of(text, Also::Nothing).statements)
-    if ((each.kind == Kind::Execute || each.kind == Kind::Prepare) && names_->find(each.name))
-      names.insert(each.name);
+    if (each.kind == Kind::Execute && names_->find(each.name)) names.insert(each.name);
   for (const std::string& name : names) {
     const StatementRef held = *names_->find(name);
     std::unique_ptr<Ruling> of_body = note_text(ClientText(*held));
@@ -214,7 +227,8 @@ StatementOp SessionCore::supply(const std::vector<std::string>& names, Bytes sql
   ++out.server_parses;
   make_room_on_server(out);
   out.to_server.own([&](std::string& bytes) {
-    put_parse_of(statement, {StatementOp::Kind::Supply, 0, statement.id, {}, query.statement}, bytes);
+    put_parse_of(statement, statement.server_name,
+                 {StatementOp::Kind::Supply, 0, statement.id, {}, query.statement}, bytes);
     server_->end_batch(bytes);
   });
   return query;
@@ -225,9 +239,10 @@ SessionCore::Name SessionCore::lend(const ClientText& text, bool& lent, Actions&
   if (names_ && may_give_back_names(text.sql()) && server_->pipeline.owes_client()) return Name::Later;
   const Needs needs = names_used(text);
   const std::vector<std::string>& names = needs.names;
-  if (names.empty() && (!needs.unlent || unlent_)) return Name::Ready;
+  if (names.empty() && needs.occupied.empty() && (!needs.unlent || unlent_)) return Name::Ready;
   if (server_->pipeline.owes_client()) return Name::Later;
   if (needs.unlent && server_->tx_status != 'E') unlent_ = true;
+  if (server_->tx_status != 'E') occupy(needs.occupied, true, out);
   if (names.empty()) return Name::Ready;
   std::unique_ptr<Ruling> ruling;
   asks_sequence_ = false;
@@ -245,10 +260,29 @@ void SessionCore::lend_all(const std::vector<std::string>& names, StatementOp::K
   for (const std::string& name : names) {
     const StatementRef held = *names_->find(name);
     note_lent(*held);
-    protocol::put_parse(bytes, name, held->content);
-    if (push_op(Owed::Parse, Whose::Ours, {kind, 0, 0, name, held})) names_->erase(name);
+#ifndef PGWEIR_PLANT_KEEP_OCCUPIED
+    if (occupied()) {
+      protocol::put_close_statement(bytes, name);
+      server_->pipeline.push(Owed::Close, Whose::Ours);
+    }
+#endif
+    if (put_parse_of(*held, name, {kind, 0, 0, name, held}, bytes)) names_->erase(name);
+    suspicion().lent[name] = held;
   }
   suspicion().pins |= pin::kStatement;
+}
+
+// A PREPARE of what the client has finds a statement of that name: one that does nothing, since the client's
+// own may not be one that this server could learn. `in_batch`: it is in one of the client's, which comes.
+void SessionCore::occupy(const std::vector<std::string>& names, bool in_batch, Actions& out) {
+  if (names.empty()) return;
+  const bool own_batch = !in_batch && !server_->pipeline.batch_open();
+  out.to_server.own([&](std::string& bytes) {
+    for (const std::string& name : names) put_gone(name, kEmptyContent, bytes);
+    if (own_batch) server_->end_batch(bytes);
+  });
+  suspicion().pins |= pin::kStatement;
+  suspicion().occupied = true;
 }
 
 // Until the transaction ends only the server knows the name: a later EXECUTE of it is not asked what it does.

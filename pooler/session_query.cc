@@ -41,9 +41,10 @@ struct SessionCore::Draft {
   std::string renamed;  // the text, if it is to be another one
   Needs needs;          // statements that the server must have for it
   std::vector<StatementOp::Taken> taken;
+  bool fails_again = false;  // its transaction, which it leaves, in front of it
   std::size_t statements = kStatementsCounted;
 
-  bool plain() const { return !ruling && !needs.any() && taken.empty(); }
+  bool plain() const { return !ruling && !needs.lends() && taken.empty() && !fails_again; }
 };
 
 SessionCore::Step SessionCore::relay_query(const Frame& frame, Bytes rest, Actions& out) {
@@ -133,11 +134,15 @@ SessionCore::Step SessionCore::draft_query(Bytes text, Draft& draft, Actions& ou
     if ((takes_names() || may_give_back_names(said.sql())) && server_->pipeline.owes_client())
       return stall(out);
     draft.needs = names_used(said);
-    if (draft.needs.any() && server_->pipeline.owes_client()) return stall(out);
-    if (server_->tx_status == 'E' && draft.needs.any() && !recover(said.sql(), out)) draft.needs = {};
-    if (draft.needs.names.empty() && deallocates_ours_among(said)) {
+    const bool takes = draft.needs.names.empty() && deallocates_ours_among(said);
+    if (draft.needs.any() || takes) {
       if (server_->pipeline.owes_client()) return stall(out);
-      if (server_->tx_status != 'E') make_deallocated(text, draft.taken, out);
+      if (server_->tx_status == 'E' && !recover(said.sql(), draft, out)) {
+        draft.needs = {};
+      } else {
+        occupy(draft.needs.occupied, false, out);
+        if (takes) make_deallocated(text, draft.taken, out);
+      }
     }
   }
   draft.statements = statements_in(said.sql());
@@ -165,19 +170,22 @@ bool SessionCore::has_own_sequences(Draft& draft, Actions& out) {
 }
 
 // In a failed transaction nothing can be prepared. Where the text begins by leaving it, it is left before:
-// the text will find an empty one, or does again what has been done. False where it does not begin so.
-bool SessionCore::recover(Bytes sql, Actions& out) {
+// the text will find an empty one of the same kind, or does again what has been done. False where it does not
+// begin so.
+bool SessionCore::recover(Bytes sql, Draft& draft, Actions& out) {
+  using Kind = protocol::SqlStatement::Kind;
   if (!can_read(sql) || !server_->settled()) return false;
   const auto& statements = books_->texts.read(sql).statements;
   if (statements.empty()) return false;
   const protocol::SqlStatement& first = statements.front();
-  const Bytes text = sql.substr(first.at, first.size);
-  if (first.kind == protocol::SqlStatement::Kind::RollbackTo)
-    server_->recover(text, out.to_server);
-  else if (first.kind == protocol::SqlStatement::Kind::Rollback && !mentions(text, "chain"))
-    server_->recover("ROLLBACK; BEGIN", out.to_server);
-  else
-    return false;
+  switch (first.kind) {
+    case Kind::RollbackTo: server_->recover(sql.substr(first.at, first.size), out.to_server); break;
+    case Kind::Commit:
+      draft.fails_again = true;  // or it would not say ROLLBACK
+      [[fallthrough]];
+    case Kind::Rollback: server_->recover("ROLLBACK AND CHAIN", out.to_server); break;
+    default: return false;
+  }
   lose_unnamed();
   return true;
 }
@@ -185,24 +193,26 @@ bool SessionCore::recover(Bytes sql, Actions& out) {
 // `sql`: empty where it is not known. Answers whether the server will run it.
 bool SessionCore::push_query(Bytes sql, Draft& draft, Actions& out) {
   std::unique_ptr<Ruling>& ruling = draft.ruling;
-  const std::vector<std::string>& names = draft.needs.names;
+  const Needs& needs = draft.needs;
   if (ruling && ruling->refused) {
     draft.renamed = kNoQuery;
     for (StatementOp::Taken& each : draft.taken) give_back(each);
     return push_refusal(Owed::Query, *ruling->refused);
   }
-  if (ruling || !names.empty() || !draft.taken.empty()) {
-    StatementOp op{StatementOp::Kind::Tell, 0, 0, {}, {}};
-    if (ruling && !ruling->text.empty()) draft.renamed = std::move(ruling->text);
-    if (!names.empty()) op = supply(names, sql, draft.renamed, out);
-    if (ruling) op.name = std::move(*notices_of(*ruling));
-    const bool takes = !draft.taken.empty();
-    op.taken = std::move(draft.taken);
-    const bool runs = push_op(Owed::Query, Whose::Clients, std::move(op));
-    deallocating_ = runs && takes;
-    return runs;
+  if (!ruling && draft.taken.empty() && needs.unlent && needs.names.empty()) {
+    if (draft.fails_again) server_->fail_again(kNoQuery, out.to_server);
+    return push_op(Owed::Query, Whose::Clients, unlent());
   }
-  return push_op(Owed::Query, Whose::Clients, unlent());
+  StatementOp op{StatementOp::Kind::Tell, 0, 0, {}, {}};
+  if (ruling && !ruling->text.empty()) draft.renamed = std::move(ruling->text);
+  if (!needs.names.empty()) op = supply(needs.names, sql, draft.renamed, out);
+  if (draft.fails_again) server_->fail_again(kNoQuery, out.to_server);
+  if (ruling) op.name = std::move(*notices_of(*ruling));
+  const bool takes = !draft.taken.empty();
+  op.taken = std::move(draft.taken);
+  const bool runs = push_op(Owed::Query, Whose::Clients, std::move(op));
+  deallocating_ = runs && takes;
+  return runs;
 }
 
 }  // namespace pgweir

@@ -298,7 +298,7 @@ SessionCore::Step SessionCore::relay_describe_or_close(const Frame& frame, Bytes
       server_->pipeline.push(kind);
     }
     const Pins may_have = pins_ | (suspicion_ ? suspicion_->pins : Pins{0});
-    const bool by_sql = (may_have & (pin::kStatement | pin::kSession)) && !name.starts_with(kOurPrefix);
+    const bool by_sql = (may_have & (pin::kStatement | pin::kSession)) && !is_like_ours(name);
     out.to_server.own(
         [&](std::string& bytes) { protocol::put_close_statement(bytes, by_sql ? name : kNoStatement); });
   }
@@ -376,7 +376,7 @@ SessionCore::Name SessionCore::find_statement(Bytes name, For use, const Stateme
     // It may have been prepared by SQL in this transaction; but a name like ours must not reach another
     // client's statement.
     server_name = name;
-    if (name.substr(0, kOurPrefix.size()) != kOurPrefix) return Name::Ready;
+    if (!is_like_ours(name)) return Name::Ready;
     refuse_statement({sqlstate::kInvalidStatementName,
                       "prepared statement \"" + std::string(name) + "\" does not exist",
                       {},
@@ -502,7 +502,8 @@ void SessionCore::inject(const StatementRef& statement, Actions& out) {
   ++out.server_parses;
   make_room_on_server(out);
   out.to_server.own([&](std::string& bytes) {
-    put_parse_of(*statement, {StatementOp::Kind::Inject, 0, statement->id, {}, statement}, bytes);
+    put_parse_of(*statement, statement->server_name,
+                 {StatementOp::Kind::Inject, 0, statement->id, {}, statement}, bytes);
   });
 }
 

@@ -72,9 +72,6 @@ bool sets_to_default(Bytes statement) {
   });
 }
 
-bool is_ours(const protocol::SqlStatement& statement) {
-  return statement.name.substr(0, kOurPrefix.size()) == kOurPrefix;
-}
 // What clients prepare by the protocol has a number.
 bool may_go(const protocol::SqlStatement& statement) {
   const Bytes own = Bytes(statement.name).substr(kOurPrefix.size());
@@ -85,7 +82,7 @@ bool may_go(const protocol::SqlStatement& statement) {
 // them.
 std::unique_ptr<Ruling> refuse_ours(const protocol::SqlEffects& effects) {
   for (const protocol::SqlStatement& statement : effects.statements) {
-    if (!is_ours(statement)) continue;
+    if (!is_like_ours(statement.name)) continue;
     switch (statement.kind) {
       case Kind::Prepare:
         return refusal({sqlstate::kInsufficientPrivilege,
@@ -216,9 +213,9 @@ const protocol::SqlStatement* SessionCore::lone_deallocate(Bytes sql) const {
 }
 
 // Whether the text is one DEALLOCATE of a statement that the client prepared by the protocol: the server
-// knows it by another name.
+// knows it by another name, and has nothing by this one.
 bool SessionCore::deallocates_ours(Bytes text) const {
-  if (!names_ || !may_be_local(text)) return false;
+  if (!names_ || occupied() || !may_be_local(text)) return false;
   const protocol::SqlStatement* const one = lone_deallocate(sql_of(text));
   return one && names_->find(one->name);
 }
@@ -514,7 +511,7 @@ void SessionCore::note_effects(const protocol::SqlEffects& effects, const Client
         break;
       case Kind::Deallocate:
         // The client's own, or another one's.
-        if (is_ours(statement)) server_->dirty = dirty_batch_ = true;
+        if (is_like_ours(statement.name)) server_->dirty = dirty_batch_ = true;
         suspicion().pins |= pins_ & pin::kStatement;
         break;
       case Kind::DeallocateAll:

@@ -128,7 +128,6 @@ TEST_CASE("to a text that is not that simple statements are lent by their own na
     Bytes sql, sent;
   };
   for (const Row& each : {Row{"select 1; execute p(1)", "P:p S Q:select 1; execute p(1)"},
-                          Row{"prepare p as select 2", "P:p S Q:prepare p as select 2"},
                           Row{"execute p(1); deallocate p", "P:p S Q:execute p(1); deallocate p"},
                           Row{"do $$ begin execute a; end $$", "P:p S Q:do $$ begin execute a; end $$"},
                           Row{"call f()", "P:p S Q:call f()"}}) {
@@ -248,17 +247,116 @@ TEST_CASE("what code that names any statement is given is followed when a later 
   CHECK(client.sent().starts_with("P:pgweir_origin B:pgweir_origin E"));
 }
 
-TEST_CASE("what a PREPARE has found under its name is followed when the next request executes it") {
+TEST_CASE("a PREPARE of what the client has finds a statement of that name, which does nothing") {
   Place place;
-  Client client(place);
-  client.runs(parse("s", "select set_config('app.a', 'x', false)") + sync_message(), parsed() + ready(),
-              place.server);
+  Prepared client(place);
+  const std::string again = "prepare p as select 2", made = closed() + parsed();
+  const std::string refused = error("42P05") + ready('E');
+  const auto rolls_back = [&client] {
+    client.says(query("rollback to a"));
+    client.hears(done("ROLLBACK") + ready('T'));
+    client.sent();
+  };
+  client.asks(query("begin; savepoint a"), place.other);
+  client.hears(done("BEGIN") + done("SAVEPOINT") + ready('T'));
   client.sent();
-  REQUIRE(client.says(query("prepare s as select 1") + query("execute s")) == "ask");
-  REQUIRE(client.granted(place.other).empty());
-  CHECK(client.sent() == "P:s S Q:prepare s as select 1 Q:execute s");
-  CHECK(client.hears(parsed() + ready() + error("42P05") + ready() + rows()).empty());
-  CHECK(client.sent().starts_with("P:pgweir_origin B:pgweir_origin E"));
+  SECTION("in a simple query") {
+    client.says(query(again));
+    CHECK(client.sent() == "C:p P:p S Q:" + again);
+    client.hears(made + ready('T') + refused);
+    CHECK(client.core.statement_count() == 1);
+    rolls_back();
+    client.says(query("select 1; execute p(1)"));
+    CHECK(client.sent() == "C:p P:p S Q:select 1; execute p(1)");
+  }
+  SECTION("in a batch") {
+    client.says(parse("", again) + sync_message());
+    CHECK(client.sent() == "C:p P:p P S");
+    client.hears(made + parsed() + ready('T'));
+    client.says(bind() + execute() + sync_message());
+    CHECK(client.sent() == "C:p P:p B E S");
+    client.hears(made + bound() + refused);
+    CHECK(client.core.statement_count() == 1);
+    rolls_back();
+    client.says(query("execute p(1)"));
+    CHECK(client.sent() == "P:pgweir_1 S Q:execute pgweir_1(1)");
+  }
+  SECTION("of which nothing stays") {
+    client.says(query(again) + query("rollback to a") + query("deallocate p"));
+    CHECK(client.sent() == "C:p P:p S Q:" + again + " Q:rollback to a");
+    client.hears(made + ready('T') + refused + done("ROLLBACK") + ready('T'));
+    client.again();
+    // The server has something of that name, too.
+    CHECK(client.sent() == "C:p P:p S Q:deallocate p");
+    client.hears(made + ready('T') + done("DEALLOCATE") + ready('T'));
+    CHECK(client.core.statement_count() == 0);
+    client.says(query(again));
+    CHECK(client.sent() == "Q:" + again);
+  }
+  SECTION("which goes with its transaction") {
+    client.says(query(again));
+    client.hears(made + ready('T') + refused);
+    client.says(query("commit"));
+    client.sent();
+    client.hears(done("COMMIT") + ready());
+    CHECK(client.sent() == "P:pgweir_statements B:pgweir_statements E S");
+    CHECK(client.hears(parsed() + answered(statement_row("p", "{}", "", "f"))).empty());
+    CHECK(client.sent() == "C:p S");
+    CHECK(client.hears(closed() + ready()) == "release");
+    CHECK(client.core.statement_count() == 1);
+    return;
+  }
+  client.step([&] { client.core.server_gone("x", client.out); });
+}
+
+TEST_CASE("a statement that is lent is read as its PREPARE was, and means the same behind it") {
+  const std::string text = "select '1.2.2026'::date", spaces(13, ' ');
+  Place place;
+  place.reports({{"DateStyle", "ISO, MDY"}});
+  Prepared client(place, "prepare p as " + text, "{}");
+  const std::string dmy = done("SET") + parameter("DateStyle", "ISO, DMY") + ready();
+  SECTION("by other settings in front of it") {
+    client.runs(query("set datestyle = 'ISO, DMY'"), dmy, place.server);
+    client.sent();
+    client.asks(query("select 1; execute p"), place.other);
+    CHECK(client.sent() ==
+          "P:pgweir_set B:pgweir_set E S C:pgweir_read P:pgweir_read B:pgweir_read E P:p B:pgweir_read E "
+          "C:pgweir_read S Q:select 1; execute p");
+    const std::string reading = bound() + row() + done();
+    client.hears(parsed() + bound() + row("ISO, DMY") + done() + ready());
+    client.hears(closed() + parsed() + reading + parsed() + reading + closed() + ready());
+    client.hears(row() + done() + row() + done() + ready());
+  }
+  SECTION("by other settings behind it") {
+    client.asks(query("execute p; set datestyle = 'ISO, DMY'"), place.other);
+    CHECK(client.sent() == "P:p S Q:execute p; set datestyle = 'ISO, DMY'");
+    client.hears(parsed() + ready() + row() + done() + dmy);
+  }
+  client.sent();
+  client.hears(parsed() + answered(statement_row("p", "{}", spaces + text, "f")));
+  CHECK(client.sent() == "C:p S");
+  CHECK(client.hears(closed() + ready()) == "release");
+  // One statement, and what the server knows of it is what the client means.
+  CHECK(place.books.statements.size() == 1);
+  client.asks(query("execute p"), place.other);
+  const std::string sent = client.sent();
+  CHECK((sent.find("P:pgweir_1 ") != std::string::npos && sent.ends_with("Q:execute pgweir_1")));
+  client.step([&] { client.core.server_gone("x", client.out); });
+}
+
+TEST_CASE("what a query has not deallocated is lent in place of what was made for that") {
+  Place place;
+  Prepared client(place);
+  client.asks(query("begin; savepoint a"), place.other);
+  client.hears(done("BEGIN") + done("SAVEPOINT") + ready('T'));
+  client.says(query("select 1/0; deallocate p"));
+  client.hears(closed() + parsed() + ready('T') + error("22012") + ready('E'));
+  client.says(query("rollback to a"));
+  client.hears(done("ROLLBACK") + ready('T'));
+  client.sent();
+  client.says(query("execute p(1); select 1"));
+  CHECK(client.sent() == "C:p P:p S Q:execute p(1); select 1");
+  client.step([&] { client.core.server_gone("x", client.out); });
 }
 
 TEST_CASE("what cannot be taken over stays where it is") {
@@ -356,7 +454,7 @@ TEST_CASE("what is closed in a batch that fails is still there for the SQL behin
   CHECK(client.again() == "ask");
   client.granted(place.server);
   const std::string sent = client.sent();
-  CHECK((sent.find("P:s ") == 0 || sent == "Q:execute pgweir_1"));
+  CHECK((sent.find("P:s ") != std::string::npos || sent == "Q:execute pgweir_1"));
   client.step([&] { client.core.server_gone("x", client.out); });
 }
 
@@ -372,16 +470,37 @@ TEST_CASE("code is lent what the protocol has prepared where its text has the na
   client.step([&] { client.core.server_gone("x", client.out); });
 }
 
+TEST_CASE("a name of the client's that is like ours is never given to a server") {
+  const char* const text =
+      GENERATE("execute pgweir_9", "prepare pgweir_9 as select 2", "deallocate pgweir_9; select 1",
+               "do $$ begin execute 'execute pgweir_9'; end $$");
+  CAPTURE(text);
+  Place place;
+  Client client(place);
+  client.runs(parse("pgweir_9", "select 1") + sync_message(), parsed() + ready(), place.server);
+  const bool extended = GENERATE(false, true);
+  CAPTURE(extended);
+  client.to_server.clear();
+  client.says(extended ? parse("", text) + bind() + execute() + sync_message() : query(text));
+  client.granted(place.other);
+  CHECK(client.sent().find(":pgweir_9") == std::string::npos);
+  client.step([&] { client.core.server_gone("x", client.out); });
+}
+
 TEST_CASE("a text that leaves a failed transaction first finds the client's statements") {
   struct Row {
     Bytes sql, before;
   };
-  const Row each = GENERATE(Row{"rollback; execute p(1)", "Q:ROLLBACK; BEGIN P:p S "},
-                            Row{"abort; prepare p as select 2", "Q:ROLLBACK; BEGIN P:p S "},
-                            Row{"rollback to a; execute p(1)", "Q:rollback to a P:p S "},
-                            // The transaction that comes would be another one, or none.
-                            Row{"rollback and chain; execute p(1)", ""}, Row{"commit; execute p(1)", ""},
-                            Row{"execute p(1)", ""});
+  const Row each = GENERATE(
+      Row{"rollback; execute p(1)", "Q:ROLLBACK AND CHAIN P:p S "},
+      Row{"abort; prepare p as select 2", "Q:ROLLBACK AND CHAIN C:p P:p S "},
+      Row{"rollback; deallocate p", "Q:ROLLBACK AND CHAIN C:p P:p S "},
+      Row{"rollback and chain; execute p(1)", "Q:ROLLBACK AND CHAIN P:p S "},
+      // It says that it is one only where its transaction has failed.
+      Row{"commit; execute p(1)", "Q:ROLLBACK AND CHAIN P:p S Q:refused_by_pgweir "},
+      Row{"end and chain; prepare p as select 2", "Q:ROLLBACK AND CHAIN C:p P:p S Q:refused_by_pgweir "},
+      Row{"rollback to a; execute p(1)", "Q:rollback to a P:p S "}, Row{"execute p(1)", ""},
+      Row{"deallocate p", ""}, Row{"prepare p as select 2", ""});
   CAPTURE(each.sql);
   Place place;
   place.reports({{"TimeZone", "GMT"}});
@@ -396,10 +515,11 @@ TEST_CASE("a text that leaves a failed transaction first finds the client's stat
   client.sent();
   CHECK(client.says(query(each.sql)).empty());
   CHECK(client.sent() == std::string(each.before) + "Q:" + std::string(each.sql));
-  if (each.before.starts_with("Q:ROLLBACK;")) {
+  if (each.before.starts_with("Q:ROLLBACK ")) {
     // What it takes back is the client's to hear.
-    client.hears(done("ROLLBACK") + done("BEGIN") + parameter("TimeZone", "GMT") + ready('T') + parsed() +
-                 ready('T'));
+    client.hears(done("ROLLBACK") + parameter("TimeZone", "GMT") + ready('T') +
+                 (each.before.find("C:p ") == Bytes::npos ? "" : closed()) + parsed() + ready('T'));
+    if (each.before.find("refused") != Bytes::npos) client.hears(error("42601") + ready('E'));
     CHECK(client.seen() == "S:TimeZone");
     CHECK(client.core.wanted()->values.empty());
     client.hears(done("ROLLBACK") + row_description() + row() + done() + ready());

@@ -166,7 +166,8 @@ bool PgSession::asked_by_pooler(const std::string& sql, const std::vector<std::s
   return true;
 }
 
-void PgSession::run(const std::string& asked, const std::vector<std::string>& bound, From from) {
+void PgSession::run(const std::string& asked, const std::vector<std::string>& bound, From from,
+                    std::string zone) {
   std::vector<std::string> words = words_of(asked);
   if (words.empty()) return put(bare_message('I'));
   std::string sql = asked;
@@ -176,8 +177,10 @@ void PgSession::run(const std::string& asked, const std::vector<std::string>& bo
     if (prepared == statements_.end())
       return fail("26000", "prepared statement \"" + name_in(words[1]) + "\" does not exist");
     sql = prepared->second.sql;
+    zone = prepared->second.zone;
     values.clear();
-    if (asked.find('\'') != std::string::npos) values.push_back(quoted_in(asked));
+    const bool takes = sql.find("$1") != std::string::npos;
+    if (takes && asked.find('\'') != std::string::npos) values.push_back(quoted_in(asked));
     words = words_of(sql);
   }
   for (std::string& word : words)
@@ -199,11 +202,15 @@ void PgSession::run(const std::string& asked, const std::vector<std::string>& bo
     implicit_ = false;
     complete("BEGIN");
     return;
-  } else if (verb == "commit" || verb == "rollback") {
+  } else if (verb == "commit" || verb == "rollback" || verb == "ROLLBACK") {
     const bool good = verb == "commit" && tx_ != 'E';
     good ? commit() : abort();
     tx_ = 'I';
     implicit_ = false;
+    if (word == "chain" || word == "CHAIN") {
+      begin_block();
+      tx_ = 'T';
+    }
     complete(good ? "COMMIT" : "ROLLBACK");
     return;
   } else if (verb == "error") {
@@ -283,7 +290,8 @@ void PgSession::run(const std::string& asked, const std::vector<std::string>& bo
     const bool parameter = words[2] == "(text)";
     if (statements_.contains(words[1]))
       return fail("42P05", "prepared statement \"" + words[1] + "\" already exists");
-    statements_[words[1]] = {sql.substr(sql.find(" as ") + 4), parameter ? "{25}" : "{}", sql, "v"};
+    statements_[words[1]] = {sql.substr(sql.find(" as ") + 4), parameter ? "{25}" : "{}", sql, "v",
+                             settings_["TimeZone"]};
     complete("PREPARE");
   } else if (verb == "table") {
     row(column_of(sql) + " of " + word);
@@ -293,7 +301,7 @@ void PgSession::run(const std::string& asked, const std::vector<std::string>& bo
     (*tables_)[words[2]] = word;
     complete("ALTER TABLE");
   } else if (verb == "values") {
-    row(values.empty() ? Bytes(quoted_in(sql)) : Bytes(values[0]));
+    row(values.empty() ? quoted_in(sql) + " in " + zone : values[0]);
     complete("SELECT 1");
   } else if (verb == "deallocate" || verb == "DEALLOCATE") {
     if (word == "all")

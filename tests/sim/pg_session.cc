@@ -255,7 +255,7 @@ void PgSession::run_simple() {
     }
     const std::string command = std::move(commands_.front());
     commands_.pop_front();
-    run(command, {}, From::Simple);
+    run(command, {}, From::Simple, settings_["TimeZone"]);
   }
 }
 
@@ -300,14 +300,14 @@ void PgSession::extended(char type, Bytes body) {
     const std::string name(in.c_string());
     const std::string sql(in.c_string());
     if (name.empty()) statements_.erase("");
-    if (tx_ == 'E' && !ends_block(sql) && !sql.empty()) return run(sql, {}, From::Extended);
+    if (tx_ == 'E' && !ends_block(sql) && !sql.empty()) return run(sql, {}, From::Extended, {});
     if (sql.substr(0, 8) == "badparse") return fail("42601", "syntax error in " + sql);
     if (!name.empty() && statements_.contains(name))
       return fail("42P05", "prepared statement \"" + name + "\" already exists");
     std::string types;
     for (std::uint16_t count = in.u16(); count > 0; --count)
       types += (types.empty() ? "" : ",") + std::to_string(in.u32());
-    statements_[name] = {sql, '{' + types + '}', {}, column_of(sql)};
+    statements_[name] = {sql, '{' + types + '}', {}, column_of(sql), settings_["TimeZone"]};
     put(bare_message('1'));
   } else if (type == 'B') {
     const std::string portal(in.c_string());
@@ -317,9 +317,9 @@ void PgSession::extended(char type, Bytes body) {
       return fail("26000", name.empty() ? "unnamed prepared statement does not exist"
                                         : "prepared statement \"" + name + "\" does not exist");
     if (tx_ == 'E' && !ends_block(statement->second.sql))
-      return run(statement->second.sql, {}, From::Extended);
+      return run(statement->second.sql, {}, From::Extended, {});
     if (statement->second.column != column_of(statement->second.sql)) return fail_stale();
-    Portal made{statement->second.sql, {}, 0};
+    Portal made{statement->second.sql, {}, 0, statement->second.zone};
     for (std::uint16_t formats = in.u16(); formats > 0; --formats) in.u16();
     for (std::uint16_t count = in.u16(); count > 0; --count) {
       const std::uint32_t size = in.u32();
@@ -354,7 +354,7 @@ void PgSession::extended(char type, Bytes body) {
       busy_portal_ = &portal->second;
       rows_limit_ = limit;
     }
-    run(held.sql, held.values, From::Extended);
+    run(held.sql, held.values, From::Extended, held.zone);
   } else if (type == 'C') {
     const char what = static_cast<char>(in.u8());
     const Bytes name = in.c_string();

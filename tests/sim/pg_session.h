@@ -106,11 +106,13 @@ class PgSession {
     std::string sql;
     std::vector<std::string> values;
     std::uint64_t rows_done = 0;
+    std::string zone = {};  // as of Prepared
   };
   enum class From : std::uint8_t { Simple, Extended };
 
   void run_simple();
-  void run(const std::string& asked, const std::vector<std::string>& bound, From from);
+  // `zone`: the TimeZone when it was parsed, by which literals are read.
+  void run(const std::string& asked, const std::vector<std::string>& bound, From from, std::string zone);
   void extended(char type, Bytes body);
   void copy_message(char type, Bytes body);
   void set(const std::string& name, std::string value);
@@ -161,6 +163,7 @@ class PgSession {
     std::string types = "{}";  // as Postgres writes them
     std::string text = {};     // of the whole PREPARE; empty: by Parse
     std::string column = {};   // of its result, as it was when it was prepared
+    std::string zone = {};     // the TimeZone then
   };
   std::map<std::string, Prepared, std::less<>> statements_;
   std::map<std::string, Portal, std::less<>> portals_;

@@ -30,7 +30,9 @@ inline bool returns_rows(Bytes sql) {
          verb == "table";
 }
 
-inline bool ends_block(Bytes sql) { return sql == "commit" || sql == "rollback"; }
+inline bool ends_block(Bytes sql) {
+  return sql.starts_with("commit") || sql.starts_with("rollback") || sql.starts_with("ROLLBACK");
+}
 
 inline std::string copy_start(char type) {
   std::string out;

@@ -338,7 +338,7 @@ std::vector<Phase> Script::prepared() {
     return await(world_.chance(25) ? unnamed(sql, false, true) : query(sql));
   };
   std::vector<Phase> phases;
-  switch (world_.rng().below(5)) {
+  switch (world_.rng().below(7)) {
     case 0: {
       const std::string first = prepared_command(), second = prepared_command();
       return {await(query(first + ";" + second + "; " + prepared_command()))};
@@ -347,7 +347,30 @@ std::vector<Phase> Script::prepared() {
       // In a text that nobody can read, of a statement that the protocol knows nothing of.
       return {await(query("prepare own as values ('" + token() + "')")), await(query(command())),
               await(query("set mark " + token() + "; execute own")), await(query("discard all"))};
-    case 2:
+    case 2: {
+      // Behind the end of a transaction that has failed.
+      constexpr const char* kWays[] = {"commit", "rollback", "commit and chain", "rollback and chain"};
+      phases.push_back(send("begin"));
+      if (world_.chance(50)) phases.push_back(send(prepared_command()));
+      phases.push_back(send("error 22012 " + token()));
+      const std::string way = kWays[world_.rng().below(std::size(kWays))];
+      phases.push_back(await(query(way + "; " + prepared_command() + "; " + prepared_command())));
+      phases.push_back(await(query("rollback")));
+      return phases;
+    }
+    case 3: {
+      // What it is of is read once, whatever is set around its use.
+      phases.push_back(await(query("prepare own as values ('" + token() + "')")));
+      const std::string uses = "execute own";
+      for (std::uint64_t left = world_.between(1, 3); left > 0; --left) {
+        const std::string sets = set_zone();
+        phases.push_back(await(query(world_.chance(50) ? uses + "; " + sets : sets + "; " + uses)));
+        phases.push_back(send(uses));
+      }
+      phases.push_back(await(query("deallocate own")));
+      return phases;
+    }
+    case 4:
       phases.push_back(send("begin"));
       for (std::uint64_t left = world_.between(1, 4); left > 0; --left)
         phases.push_back(send(world_.chance(80) ? prepared_command() : command()));
@@ -450,8 +473,12 @@ std::vector<Phase> Script::bulk() {
   return phases;
 }
 
+std::string Script::set_zone() {
+  return fmt::format("set TimeZone = '{}'", kZones[world_.rng().below(std::size(kZones))]);
+}
+
 std::vector<Phase> Script::settings() {
-  const std::string zone = fmt::format("set TimeZone = '{}'", kZones[world_.rng().below(std::size(kZones))]);
+  const std::string zone = set_zone();
   switch (world_.rng().below(7)) {
     case 0: return {await(query(zone)), await(query("show TimeZone"))};
     case 1:

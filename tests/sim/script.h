@@ -90,6 +90,7 @@ class Script {
   std::string prepared_command();
   std::vector<Phase> copy();
   std::vector<Phase> bulk();
+  std::string set_zone();
   std::vector<Phase> settings();
   std::vector<Phase> privileges();
   std::vector<Phase> traces();

@@ -1,0 +1,119 @@
+"""Scenes that a client plays, step by step: pgweir must answer each request as Postgres itself does."""
+
+import unittest
+
+from harness import PgweirCase
+from harness.postgres import TRUST
+from harness.wire import Wire, bind, error_fields, execute, parse, query, sync
+
+SERVERS = 4
+TIER = {"pool_size": SERVERS, "max_server_connections": SERVERS, "max_clients": 100, "max_pinned_clients": 100}
+DMY, MDY = "set datestyle = 'ISO, DMY'", "set datestyle = 'ISO, MDY'"
+DAY = "prepare w as select '01/02/2026'::date"
+
+
+def by_protocol(sql, name):
+    return parse(sql, name) + sync()
+
+
+def runs(name):
+    return bind(name) + execute() + sync()
+
+
+def told(messages):
+    """What counts of the answers: of errors not the line of Postgres' source."""
+    answers = []
+    for kind, payload in messages:
+        fields = error_fields(payload) if kind in b"EN" else {}
+        answers.append((kind, {key: fields[key] for key in fields if key not in "FLR"} if fields else payload))
+    return answers
+
+
+class SameAnswers(PgweirCase):
+    databases = ("app", "direct")
+    postgres_options = {"hba": TRUST}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.weir = cls.class_pgweir(
+            {
+                "server": {"rotation": True},
+                "auth": {"method": "trust"},
+                "tiers": {"rotating": TIER},
+                "tenants": {"app": {"tier": "rotating", "backend": "main", "database": "app"}},
+            },
+            users={"app": "s3cret", "admin": "adm1n"},
+        )
+        clients = [Wire(cls.weir.port).login("app", "app") for _ in range(SERVERS)]
+        for sql in ("begin", "commit"):
+            for client in clients:
+                client.query(sql)
+        for client in clients:
+            client.close()
+
+    def play(self, *steps):
+        """Each step is a query, or messages up to one Sync."""
+        with (
+            Wire(self.postgres.port).login("app", "direct") as direct,
+            Wire(self.weir.port).login("app", "app") as through,
+        ):
+            for number, step in enumerate(steps):
+                answers = []
+                for client in (direct, through):
+                    client.send(query(step) if isinstance(step, str) else step)
+                    answers.append(told(client.until_ready()))
+                self.assertEqual(answers[1], answers[0], f"step {number}: {step}")
+
+
+class PreparedBySql(SameAnswers):
+    def test_a_name_that_is_taken(self):
+        self.play("prepare w as select 7", "prepare w as select 8", "execute w", "deallocate w", "execute w")
+        self.play("prepare w as select 7", "prepare w as select * from nope", "prepare w as select from from", "execute w")
+        self.play("prepare w as select 7", "begin", "select 1/0", "prepare w as select 8", "rollback", "execute w")
+        self.play("prepare w as select 7", "set lc_messages = 'C'; prepare w as select 8", "execute w")
+        self.play(by_protocol("select 5", "w"), "prepare w as select 6", runs("w"), "execute w")
+        again = by_protocol("prepare w as select 8", "x")
+        self.play("prepare w as select 7", again, runs("x"), "execute w", "deallocate w", runs("x"), "execute w")
+
+    def test_a_name_that_is_taken_by_what_no_server_can_learn_any_more(self):
+        begins = ("create table gone (a int)", "prepare w as select * from gone", "drop table gone")
+        self.play(*begins, "prepare w as select 2", "execute w", "deallocate w", "prepare w as select 3", "execute w")
+        self.play(*begins, "deallocate w; prepare w as select 3", "execute w")
+
+    def test_in_a_transaction_that_goes_on(self):
+        taken = ("prepare w as select 7", "begin", "savepoint a", "prepare w as select 2", "rollback to a")
+        self.play(*taken, "execute w; select 1", "execute w", "deallocate w", "prepare w as select 3", "commit", "execute w")
+        self.play(*taken, "deallocate w", "execute w", "rollback to a", "prepare w as select 8", "commit", "execute w")
+        self.play(*taken, "prepare w as select 8", "rollback", "execute w")
+        self.play(by_protocol("select 5", "w"), *taken[1:], runs("w"), "commit", "execute w")
+
+    def test_deallocate_beside_it(self):
+        self.play("prepare w as select 7", "deallocate w; prepare w as select 8", "execute w")
+        self.play("prepare w as select 7", "prepare w as select 9; deallocate w", "execute w")
+        self.play("prepare w as select 7", "deallocate all; prepare w as select 8", "execute w", "discard all", "execute w")
+        both = "begin; deallocate w; savepoint a; prepare w as select 11; prepare w as select 12"
+        self.play("prepare w as select 7", both, "rollback", "execute w")
+        kept = ("prepare w as select 7", "begin", "savepoint a", "select 1/0; deallocate w", "rollback to a")
+        self.play(*kept, "execute w; select 1", "deallocate w", "prepare w as select 8", "commit", "execute w")
+
+    def test_behind_a_transaction_that_has_failed(self):
+        for level in ("", " isolation level serializable"):
+            failed = ("prepare w as select 7", f"begin{level}", "select 1/0")
+            for way in ("rollback", "commit", "end", "abort", "rollback and chain", "commit and chain", "end and no chain"):
+                with self.subTest(way=way, level=level):
+                    ends = ("show transaction_isolation", "rollback")
+                    self.play(*failed, f"{way}; execute w; show transaction_isolation", *ends, "execute w")
+                    self.play(*failed, f"{way}; deallocate w", *ends, "execute w")
+                    self.play(*failed, f"{way}; prepare w as select 8", *ends, "execute w")
+                    self.play(*failed, f"{way}; deallocate w; prepare w as select 8; execute w", *ends, "execute w")
+
+    def test_literals_mean_what_they_did(self):
+        self.play(DMY, DAY, MDY, "prepare w as select 1", "execute w", "execute w")
+        self.play(DMY, DAY, f"execute w; {MDY}", "execute w", "execute w; select 1", "execute w")
+        self.play(DMY, DAY, MDY, "execute w; select 1", "begin; execute w; commit", "execute w")
+        self.play(DMY, DAY, MDY, "begin", "execute w; select 1", "do $$ begin execute 'execute w'; end $$", "commit", "execute w")
+
+
+if __name__ == "__main__":
+    unittest.main()
