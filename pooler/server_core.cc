@@ -397,6 +397,14 @@ const ServerCore::Use* ServerCore::use_of(const Pipeline::Reply& reply) const {
   return use == uses.end() ? nullptr : &*use;
 }
 
+// What the client calls it, or has called it until a Close that is skipped now.
+std::string ServerCore::name_of(const Statement& statement, Audience& audience) const {
+  const auto closed = std::find_if(ops.begin(), ops.end(), [&](const StatementOp& op) {
+    return op.kind == StatementOp::Kind::Forget && op.statement.get() == &statement;
+  });
+  return closed != ops.end() ? closed->name : audience.name_of(statement);
+}
+
 // Where a Bind fails for what is wrong with its statement.
 bool ServerCore::tell_bound(Bytes error, const Pipeline::Reply& reply, Gather& to_client,
                             Audience& audience) {
@@ -411,7 +419,7 @@ bool ServerCore::tell_bound(Bytes error, const Pipeline::Reply& reply, Gather& t
   }
   const Bytes server_name = statement.server_name;
   if (error.find(server_name) == Bytes::npos) return false;
-  const std::string name = audience.name_of(statement);
+  const std::string name = name_of(statement, audience);
   if (name.empty()) return false;
   to_client.own([&](std::string& out) {
     protocol::put_renamed_error(out, error.substr(kHeaderBytes),

@@ -184,6 +184,7 @@ class ServerCore {
   bool tell_bound(Bytes error, const protocol::Pipeline::Reply& reply, protocol::Gather& to_client,
                   Audience& audience);
   const Use* use_of(const protocol::Pipeline::Reply& reply) const;
+  std::string name_of(const Statement& statement, Audience& audience) const;
   void drop_ops(std::size_t count, Audience& audience);
   void doubt_ours();
   void put_recovery(Bytes sql, protocol::Gather& to_server);

@@ -13,7 +13,7 @@ namespace pgweir {
 
 void SessionCore::end_batch() {
   names_unsure_ = names_unsure_ || (dirty_batch_ && server_->pipeline.owed() > 0);
-  dirty_batch_ = drops_names_ = unlent_ = bound_ = reset_ran_ = false;
+  dirty_batch_ = drops_names_ = unlent_ = bound_ = reset_ran_ = recovered_ = false;
 }
 
 // What the client sets, another role may have allowed.

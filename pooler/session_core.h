@@ -417,10 +417,9 @@ class SessionCore final : private ServerCore::Audience {
   bool may_read_as_then() const;
   Bytes parsing_here(const Statement& statement);
   StatementRef learnable(Bytes name);  // null: the book has no room
-  std::vector<Reading> readings_of(const Statement& statement) const;
+  std::vector<Reading> readings_of(const Statement& statement);
   bool put_parse_of(const Statement& statement, Bytes name, StatementOp op, std::string& bytes);
-  void put_readings(const std::vector<Reading>& readings, const std::string Reading::*value,
-                    std::string& bytes);
+  void put_readings(const std::vector<Reading>& readings, bool then, std::string& bytes);
   // What names mean is as the client's settings say: no text of an open transaction may have changed that.
   bool names_settled() const {
     return server_->tx_status == 'I' && statements_left_ == 0 && !suspicion_ && pins_ == 0;
@@ -513,6 +512,7 @@ class SessionCore final : private ServerCore::Audience {
   bool names_unsure_ : 1 = false;   // the same, of a batch that is not yet answered
   bool deallocating_ : 1 = false;   // the request that runs decides which names remain: the next ones wait
   bool drops_names_ : 1 = false;    // a text of the open batch drops statements of the client's
+  bool recovered_ : 1 = false;      // in front of this query, its failed transaction was left
   bool asks_sequence_ : 1 = false;  // the text that was looked at last calls lastval() or currval()
   bool sequences_checked_ : 1 = false;  // what these say is the client's own, in the open transaction
   bool misread_ : 1 = false;            // the server reads texts otherwise than we do

@@ -20,9 +20,15 @@ using Kind = protocol::SqlStatement::Kind;
 using Whose = protocol::Pipeline::Whose;
 
 namespace {
-// Reads literals otherwise, until the transaction ends.
+// Reads literals otherwise, until it is run without a value: then as before, which the server keeps
+// meanwhile.
 constexpr Bytes kReadStatement = "pgweir_read";
-constexpr char kReadText[] = "SELECT pg_catalog.set_config($1,$2,true)\0\0";  // text, NUL, no parameter types
+constexpr char kReadText[] =
+    "SELECT pg_catalog.set_config(was,CASE WHEN $2::pg_catalog.text IS NULL THEN "
+    "pg_catalog.current_setting(was)"
+    " ELSE pg_catalog.current_setting($1) END,true),"
+    "pg_catalog.set_config($1,COALESCE($2,pg_catalog.current_setting(was)),true)"
+    " FROM (VALUES ('pgweir_was.' OPERATOR(pg_catalog.||) $1)) v(was)\0\0";  // text, NUL, no parameter types
 constexpr Bytes kReadContent{kReadText, sizeof kReadText};
 
 // What Postgres does with its literals before it is run. Of others, some must be the first of a transaction.
@@ -68,7 +74,7 @@ void SessionCore::note_parsing_end(const ClientText& text) {
   if (was_odd_ && may_end_block(text)) doubt_reading();
   if (!server_->apart || !may_end_block(text)) return;
   if (server_->apart->differs()) return lose_parsing();
-  server_->apart->doubt(++books_->apart);
+  server_->apart->doubt_literals(++books_->apart);
 }
 
 // What a server has changed of it is known when it is Ready. Under ceilings nobody changes it: see misread_.
@@ -138,15 +144,14 @@ void SessionCore::note_parsing(const protocol::SqlEffects& effects) {
   const bool in_block =
       server_->tx_status == 'T' && !server_->pipeline.owes_client() && !server_->pipeline.batch_open();
   if (!told && (!one || !in_block || apart().lost())) return lose_parsing();
-  if (!told) apart().set(setting_key(reach.assignments[0].name), *reach.assignments[0].value);
+  if (told) return apart().doubt_literals(++books_->apart);
+  apart().set(setting_key(reach.assignments[0].name), *reach.assignments[0].value);
   apart().doubt(++books_->apart);
 }
 
-// Whether what is set is known, and a request of ours may set it otherwise for a moment: in an open batch it
-// is not known what a text of it has set, nor what the end of its transaction has taken back.
+// Whether a request of ours may set it otherwise for a moment.
 bool SessionCore::may_read_as_then() const {
-  if (wanted_->hasty || server_->tx_status == 'E') return false;
-  return !server_->pipeline.batch_open() || (!suspicion_ && server_->tx_status != 'T');
+  return !wanted_->hasty && (server_->tx_status != 'E' || recovered_);
 }
 
 // Under which settings this server would learn the statement: those of its key, or where these cannot be had
@@ -155,7 +160,7 @@ Bytes SessionCore::parsing_here(const Statement& statement) {
   const Bytes then = statement.parsing(), now = parsing();
   if (then == now) return now;
   const bool may_be_had = may_read_as_then() || !reads_literals(statement.sql);
-  return may_be_had && differ_in_literals_only(then, now) ? then : now;
+  return may_be_had && may_be_read_as(then, now) ? then : now;
 }
 
 // The statement that the client calls so, or in its place one of the same text that this server can learn.
@@ -175,11 +180,12 @@ StatementRef SessionCore::learnable(Bytes name) {
   return fresh;
 }
 
-// Literals are read when a statement is parsed: under the settings of then, which may be others now. In an
-// open batch, what a text of it has set is not known yet, nor what the end of its transaction has taken back.
-std::vector<Reading> SessionCore::readings_of(const Statement& statement) const {
+// Literals are read when a statement is parsed: under the settings of then, which may be others now.
+std::vector<Reading> SessionCore::readings_of(const Statement& statement) {
   if (!may_read_as_then() || !reads_literals(statement.sql)) return {};
-  return readings(statement.parsing(), *wanted_, *server_->fresh);
+  // What the end of a failed transaction takes back is not known before it is answered.
+  if (recovered_ && server_->apart) server_->apart->doubt_literals(++books_->apart);
+  return readings(statement.parsing(), parsing(), *server_->fresh);
 }
 
 // Under `name`. False when the server will skip it.
@@ -189,21 +195,22 @@ bool SessionCore::put_parse_of(const Statement& statement, Bytes name, Statement
     protocol::put_close_statement(bytes, kReadStatement);
     protocol::put_parse(bytes, kReadStatement, kReadContent);
     for (const Owed each : {Owed::Close, Owed::Parse}) server_->pipeline.push(each, Whose::Ours);
-    put_readings(readings, &Reading::then, bytes);
+    put_readings(readings, true, bytes);
   }
   protocol::put_parse(bytes, name, statement.content);
   const bool runs = push_op(Owed::Parse, Whose::Ours, std::move(op));
   if (readings.empty()) return runs;
-  put_readings(readings, &Reading::now, bytes);
+  put_readings(readings, false, bytes);
   protocol::put_close_statement(bytes, kReadStatement);
   server_->pipeline.push(Owed::Close, Whose::Ours);
   return runs;
 }
 
-void SessionCore::put_readings(const std::vector<Reading>& readings, const std::string Reading::*value,
-                               std::string& bytes) {
+// `then`: as the readings say, or as it was before.
+void SessionCore::put_readings(const std::vector<Reading>& readings, bool then, std::string& bytes) {
   for (const Reading& each : readings) {
-    protocol::put_bind_text(bytes, kReadStatement, {Bytes(each.name), Bytes(each.*value)});
+    const auto value = then ? std::optional<Bytes>(each.value) : std::nullopt;
+    protocol::put_bind_text(bytes, kReadStatement, {Bytes(each.name), value});
     protocol::put_execute(bytes);
     for (const Owed owed : {Owed::Bind, Owed::Execute}) server_->pipeline.push(owed, Whose::Ours);
   }

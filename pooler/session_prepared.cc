@@ -242,7 +242,7 @@ SessionCore::Name SessionCore::lend(const ClientText& text, bool& lent, Actions&
   if (names.empty() && needs.occupied.empty() && (!needs.unlent || unlent_)) return Name::Ready;
   if (server_->pipeline.owes_client()) return Name::Later;
   if (needs.unlent && server_->tx_status != 'E') unlent_ = true;
-  if (server_->tx_status != 'E') occupy(needs.occupied, true, out);
+  occupy(needs.occupied, true, out);
   if (names.empty()) return Name::Ready;
   std::unique_ptr<Ruling> ruling;
   asks_sequence_ = false;

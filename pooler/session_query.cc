@@ -183,7 +183,10 @@ bool SessionCore::recover(Bytes sql, Draft& draft, Actions& out) {
     case Kind::Commit:
       draft.fails_again = true;  // or it would not say ROLLBACK
       [[fallthrough]];
-    case Kind::Rollback: server_->recover("ROLLBACK AND CHAIN", out.to_server); break;
+    case Kind::Rollback:
+      server_->recover("ROLLBACK AND CHAIN", out.to_server);
+      recovered_ = true;
+      break;
     default: return false;
   }
   lose_unnamed();

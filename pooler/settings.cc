@@ -41,7 +41,8 @@ bool all_read_plainly(const SettingsMap::Values& values) {
 }
 
 // Of those that decide parsing, what names mean, and what literals do. The latter are reported.
-constexpr Bytes kMark = "pgweir apart";  // see ParsingApart::lose
+constexpr Bytes kMark = "pgweir apart";            // see ParsingApart::lose
+constexpr Bytes kReadingMark = "pgweir literals";  // see ParsingApart::doubt_literals
 constexpr Bytes kPath[] = {"search_path", "role", "session_authorization", kMark};
 constexpr Bytes kDateStyle = "DateStyle";
 constexpr Bytes kReadings[] = {kDateStyle, "IntervalStyle", "TimeZone", "client_encoding",
@@ -62,7 +63,7 @@ std::optional<Bytes> value_in(Bytes parsing, Bytes name) {
 std::string parsing_of(const SettingsMap::Values& values) {
   std::string parsing;
   for (const auto& [name, value] : values)
-    if (decides_parsing(name) || name == kMark)
+    if (decides_parsing(name) || name == kMark || name == kReadingMark)
       parsing.append(name).append(1, '\0').append(value).append(1, '\0');
   return parsing;
 }
@@ -145,9 +146,15 @@ void ParsingApart::doubt(std::uint64_t mark) {
   of_ = nullptr;
 }
 
+void ParsingApart::doubt_literals(std::uint64_t mark) {
+  literals_doubt_ = std::to_string(mark);
+  of_ = nullptr;
+}
+
 void ParsingApart::answered() {
-  if (doubt_.empty()) return;
+  if (doubt_.empty() && literals_doubt_.empty()) return;
   doubt_.clear();
+  literals_doubt_.clear();
   of_ = nullptr;
 }
 
@@ -163,19 +170,22 @@ Bytes ParsingApart::parsing(const SettingsRef& map) {
     if (!first && name == kDateStyle) place->second.append(1, ' ').append(value);
   }
   if (!doubt_.empty()) all[std::string(kMark)] += '/' + doubt_;
+  if (!literals_doubt_.empty()) all[std::string(kReadingMark)] = literals_doubt_;
   parsing_ = parsing_of(all);
   of_ = map;
   return parsing_;
 }
 
-bool differ_in_literals_only(Bytes parsing, Bytes other) {
+bool tells_literals(Bytes parsing) { return !value_in(parsing, kReadingMark); }
+
+bool may_be_read_as(Bytes then, Bytes now) {
   const auto same = [&](Bytes name) {
-    return is_reading(name) || value_in(parsing, name) == value_in(other, name);
+    return is_reading(name) || value_in(then, name) == value_in(now, name);
   };
   const auto& all = protocol::kParsingSettings;
-  return parsing == other || (same(kMark) && std::all_of(all.begin(), all.end(), [&](Bytes name) {
-                                return same(setting_key(name));
-                              }));
+  return then == now ||
+         (tells_literals(then) && same(kMark) &&
+          std::all_of(all.begin(), all.end(), [&](Bytes name) { return same(setting_key(name)); }));
 }
 
 bool same_path(Bytes parsing, Bytes other) {
@@ -196,15 +206,14 @@ bool is_tracked_setting(Bytes name) {
   return std::find(std::begin(kTracked), std::end(kTracked), name) != std::end(kTracked);
 }
 
-std::vector<Reading> readings(Bytes parsing, const SettingsMap& map, const SettingsMap::Values& fresh) {
+std::vector<Reading> readings(Bytes then, Bytes now, const SettingsMap::Values& fresh) {
   std::vector<Reading> all;
-  if (parsing == map.parsing) return all;
+  if (then == now || !tells_literals(then)) return all;
   for (const Bytes name : kReadings) {
-    const auto then = value_in(parsing, name), now = value_in(map.parsing, name);
+    const auto value = value_in(then, name);
     const auto began = fresh.find(name);
-    if (then == now || began == fresh.end()) continue;
-    all.push_back(
-        {std::string(name), std::string(then.value_or(began->second)), now ? map.told(name) : began->second});
+    if ((tells_literals(now) && value == value_in(now, name)) || began == fresh.end()) continue;
+    all.push_back({std::string(name), std::string(value.value_or(began->second))});
   }
   return all;
 }

@@ -80,8 +80,11 @@ bool decides_parsing(Bytes name);
 bool is_reading(Bytes name);
 // Whether names of tables and functions mean the same under both, of SettingsMap::parsing.
 bool same_path(Bytes parsing, Bytes other);
-// Whether all does, but perhaps for what readings() tells.
-bool differ_in_literals_only(Bytes parsing, Bytes other);
+// Whether it is known how literals are read under it.
+bool tells_literals(Bytes parsing);
+// Whether a text that was parsed under `then` means the same under `now`, when its literals are read by what
+// readings() tells.
+bool may_be_read_as(Bytes then, Bytes now);
 
 // What SettingsMap::parsing would be in a transaction that has set some of it, perhaps for itself alone, and
 // has not ended.
@@ -93,6 +96,8 @@ class ParsingApart {
   void lose(std::uint64_t mark);
   // The same until the server has answered: what it reports is known then.
   void doubt(std::uint64_t mark);
+  // The same, and nothing but how literals are read is in doubt.
+  void doubt_literals(std::uint64_t mark);
   void answered();
   // Something of it that is not reported was set, or nobody knows.
   bool differs() const { return !values_.empty(); }
@@ -102,17 +107,17 @@ class ParsingApart {
 
  private:
   SettingsMap::Values values_;
-  std::string doubt_;  // its mark; empty: none
+  std::string doubt_, literals_doubt_;  // their marks; empty: none
   std::string parsing_;
   SettingsRef of_;  // parsing_ was made with this one; null: not made
 };
-// A setting that decides how the literals of a text are read when it is parsed, and two values of it.
+// A setting that decides how the literals of a text are read when it is parsed, and its value then.
 struct Reading {
-  std::string name, then, now;
+  std::string name, value;
 };
-// Where literals were read otherwise under `parsing` than they are with `map`, on a server that began with
-// `fresh`.
-std::vector<Reading> readings(Bytes parsing, const SettingsMap& map, const SettingsMap::Values& fresh);
+// Those by which literals were read otherwise under `then` than they are, or may be, under `now`, on a server
+// that began with `fresh`.
+std::vector<Reading> readings(Bytes then, Bytes now, const SettingsMap::Values& fresh);
 
 // What a client is told that asks for another value.
 Error misread(Bytes name, Bytes value);

@@ -4,7 +4,7 @@ import unittest
 
 from harness import PgweirCase
 from harness.postgres import TRUST
-from harness.wire import Wire, bind, error_fields, execute, parse, query, sync
+from harness.wire import Wire, bind, error_fields, execute, message, parse, query, sync
 
 SERVERS = 4
 TIER = {"pool_size": SERVERS, "max_server_connections": SERVERS, "max_clients": 100, "max_pinned_clients": 100}
@@ -113,6 +113,23 @@ class PreparedBySql(SameAnswers):
         self.play(DMY, DAY, f"execute w; {MDY}", "execute w", "execute w; select 1", "execute w")
         self.play(DMY, DAY, MDY, "execute w; select 1", "begin; execute w; commit", "execute w")
         self.play(DMY, DAY, MDY, "begin", "execute w; select 1", "do $$ begin execute 'execute w'; end $$", "commit", "execute w")
+        for _ in range(SERVERS):
+            self.play(DAY, "set datestyle = 'YMD'", "begin", "select 1/0", "end and chain; execute w", "rollback", runs("w"))
+            self.play(DAY, parse("set datestyle = 'German'") + bind() + execute() + bind("w") + execute() + sync(), runs("w"))
+            begins = (parse(text) + bind() + execute() for text in ("commit", "begin", DMY, "set intervalstyle = 'iso_8601'"))
+            self.play(DAY, "begin; set local datestyle = 'YMD'", b"".join(begins) + runs("w"), "rollback", "execute w", runs("w"))
+
+    def test_leaving_a_failed_transaction_in_a_batch(self):
+        for way in ("rollback", "commit", "commit and chain"):
+            begins = ("prepare w as select 7", "begin", "select 1/0")
+            leaves = parse(way) + bind() + execute()
+            self.play(*begins, leaves + parse("prepare w as select 8") + runs(""), "rollback", "execute w")
+            self.play(*begins, leaves + parse("execute w") + runs(""), "rollback", "execute w")
+            self.play(*begins, leaves + runs("w"), "rollback", "execute w")
+
+    def test_errors_tell_the_clients_names(self):
+        closes = message(b"C", b"Sw\0")
+        self.play(by_protocol("select $1::int", "w"), bind("w") + closes + sync(), bind("w") + execute() + sync())
 
 
 if __name__ == "__main__":

@@ -281,7 +281,13 @@ TEST_CASE("behind what may have ended the transaction nobody knows which setting
   const std::string asked = bind("s") + execute() + sync_message();
   SECTION("whose TimeZone would be the client's until its end") {
     client.says(parse("", "commit") + bind() + execute() + parse("", "begin") + bind() + execute() + asked);
-    CHECK(client.sent() == "P B E P B E P:pgweir_2 B:pgweir_2 E S");
+    CHECK(client.sent() == "P B E P B E H");
+    client.hears(parsed() + bound() + done("COMMIT") + parsed() + bound() + done("BEGIN"));
+    client.again();
+    // All of them, and the server keeps what they were.
+    const std::string read = "B:pgweir_read E B:pgweir_read E ";
+    CHECK(client.sent() ==
+          "C:pgweir_read P:pgweir_read " + read + "P:pgweir_1 " + read + "C:pgweir_read B:pgweir_1 E S");
   }
   SECTION("first in its batch it is known") {
     client.says(asked);

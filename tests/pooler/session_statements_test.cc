@@ -469,9 +469,10 @@ TEST_CASE("what is wrong with a Bind is told by the client's name for its statem
               parsed() + parsed() + ready(), place.server);
   client.seen();
   const std::string told = "bind message supplies 0 parameters, but prepared statement \"";
-  REQUIRE(client.says(bind("my s") + sync_message()) == "ask");
+  const bool closes = GENERATE(false, true);
+  REQUIRE(client.says(bind("my s") + (closes ? close('S', "my s") : "") + sync_message()) == "ask");
   REQUIRE(client.granted(place.server).empty());
-  SECTION("") {
+  SECTION("also when it closes it behind that") {
     client.hears(error("08P01", told + "pgweir_1\" requires 1"));
     CHECK(client.error_text() == told + "my s\" requires 1");
   }

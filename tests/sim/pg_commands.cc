@@ -124,6 +124,13 @@ bool PgSession::asked_by_pooler(const std::string& sql, const std::vector<std::s
     put(std::move(out));
   } else if (says("set_config('statement_timeout', NULL, true)")) {
     row(initial_["statement_timeout"]);  // for the transaction only, in which no time passes
+  } else if (says("pgweir_was")) {
+    // For a moment in its transaction, and back.
+    if (!values[1].empty())
+      was_[values[0]] = std::exchange(settings_[values[0]], values[1]);
+    else
+      settings_[values[0]] = was_[values[0]];
+    row(settings_[values[0]]);
   } else if (says("set_config")) {
     if (values.size() < 2) return fail("42601", "wrong parameters"), false;
     if (values[0] == kGuarded) return refuse_setting(), false;

@@ -135,6 +135,7 @@ class PgSession {
 
   Identity identity_;
   Values settings_, initial_, told_;
+  Values was_;                              // of settings that are otherwise for a moment
   Values traces_;                           // what is there only once: temp, listen
   Values settings_before_, traces_before_;  // of the transaction
   Values channels_, channels_before_;       // and who has made it listen
