@@ -189,7 +189,7 @@ std::string format_audit(AuditEvent event, AuditOutcome outcome, std::int64_t ti
       continue;
     }
     if (field.key == AuditKey::Address && is_ip(field.value)) put(line, "source.ip", field.value, Kind::Text);
-    put(line, key.name, masked(std::string_view(field.value).substr(0, log_text::kValueMax)), key.kind);
+    put(line, key.name, masked(field.value, log_text::kValueMax), key.kind);
   }
   return line += '}';
 }

@@ -153,8 +153,24 @@ Found named_secret(std::string_view text, std::size_t at) {
   return size == 0 ? Found{} : Found{end + size - at, end - at, 0};
 }
 
+bool is_hex(char c) { return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
+
+// As Postgres stores them.
+Found stored_secret(std::string_view text, std::size_t at) {
+  constexpr std::string_view kScram = "scram-sha-256$", kMd5 = "md5";
+  constexpr std::size_t kMd5Digits = 32;
+  if (begins(text, at, kScram)) {
+    const std::size_t size = run(text, at + kScram.size(), [](char c) { return !ends_value(c); });
+    return size == 0 ? Found{} : Found{kScram.size() + size, kScram.size(), 0};
+  }
+  if (!begins(text, at, kMd5) || run(text, at + kMd5.size(), is_hex) != kMd5Digits) return {};
+  const std::size_t size = kMd5.size() + kMd5Digits;
+  return at + size < text.size() && is_word(text[at + size]) ? Found{} : Found{size, kMd5.size(), 0};
+}
+
 // What services give out as keys.
 Found token(std::string_view text, std::size_t at) {
+  if (const Found found = stored_secret(text, at); found.size > 0) return found;
   constexpr std::array<std::string_view, 32> kPrefixes{
       "eyj",   "sk_live_", "sk_test_", "rk_live_", "rk_test_", "sk-",         "ghp_",   "gho_",
       "ghu_",  "ghs_",     "ghr_",     "akia",     "aiza",     "github_pat_", "glpat-", "xoxa-",
@@ -235,7 +251,7 @@ Found find(std::string_view text, std::size_t at) {
   if (!is_local(text[at])) return {};
   const char before = at > 0 ? text[at - 1] : ' ';
   if (is_local(before)) {
-    if (is_digit(text[at]) && (is_letter(before) || before == '_')) return card(text, at);
+    if (is_digit(text[at]) && !is_digit(before)) return card(text, at);
     const bool parted = before == '-' || before == '_' || before == '.';
     return parted ? token(text, at) : Found{};
   }
@@ -262,6 +278,13 @@ std::string masked(std::string_view text) {
     out.append(text.substr(at + found.size - found.tail, found.tail));
     at += found.size;
   }
+  return out;
+}
+
+std::string masked(std::string_view text, std::size_t most) {
+  constexpr std::size_t kKnownBehind = 512;
+  std::string out = masked(text.substr(0, most + kKnownBehind));
+  if (out.size() > most) out.resize(most);
   return out;
 }
 

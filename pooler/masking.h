@@ -12,5 +12,7 @@ namespace pgweir {
 // Domains of addresses and the last four digits of cards stay, so that a person can still tell one from
 // another.
 std::string masked(std::string_view text);
+// The same, cut to `most` bytes: what is cut is known by what stands behind the cut, too.
+std::string masked(std::string_view text, std::size_t most);
 
 }  // namespace pgweir

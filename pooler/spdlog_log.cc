@@ -60,7 +60,7 @@ bool is_plain(std::string_view value) {
 // Fields may hold what a client has said.
 std::string shown(const LogField& field) {
   if (field.number || field.exact) return field.value;
-  return masked(std::string_view(field.value).substr(0, kValueMax));
+  return masked(field.value, kValueMax);
 }
 
 bool is_ecs(const LogField& field) { return field.key.find('.') != std::string_view::npos; }
