@@ -30,10 +30,28 @@ std::uint64_t id_of(const Worker& worker, const Server& server) { return server.
 
 bool waits(const Session& session) { return session.core().state() == ClientState::Waiting; }
 
-std::string application_name(const SettingsRef& settings) {
-  if (!settings) return {};
-  const auto place = settings->values.find("application_name");
-  return place == settings->values.end() ? std::string() : place->second;
+constexpr std::string_view kApplicationName = "application_name";
+
+std::string application_name(const SettingsMap::Values& values) {
+  const auto place = values.find(kApplicationName);
+  return place == values.end() ? std::string() : place->second;
+}
+
+// One that the tier injects is nobody's own; one that it gives as a default is whoever's has none.
+std::string application_name(const Session& session) {
+  const tiers::Tenant& tenant = session.tenant().record;
+  const std::string own = application_name(session.core().wanted()->values);
+  const tiers::Ceilings& tier = *tenant.limits.ceilings;
+  const auto given = [&](tiers::Ceilings::Values tiers::Ceilings::*which) {
+    return application_name(tiers::for_tenant(tier, tenant.name, tenant.limits.name).*which);
+  };
+  if (tier.injected.contains(kApplicationName)) return given(&tiers::Ceilings::injected);
+  return own.empty() && tier.defaults.contains(kApplicationName) ? given(&tiers::Ceilings::defaults) : own;
+}
+
+std::string application_name(const Server& server) {
+  const std::string given = server.core.applied ? application_name(server.core.applied->values) : "";
+  return given.empty() && server.core.opened_with ? application_name(*server.core.opened_with) : given;
 }
 
 void put_addresses(ConnectionRow& row, const net::Stream& stream) {
@@ -346,7 +364,7 @@ class Collection : public std::enable_shared_from_this<Collection> {
     row.requested = now - session.since();
     if (waits(session)) row.wait = row.requested;
     if (const Server* server = session.server()) row.link = id_of(worker_, *server);
-    row.application_name = application_name(session.core().wanted());
+    row.application_name = application_name(session);
     row.prepared_statements = session.core().statement_count();
     row.pins = static_cast<Pins>(session.core().pins() & ~pin::kSharing);
     row.replication = replication_of(session.core());
@@ -382,7 +400,7 @@ class Collection : public std::enable_shared_from_this<Collection> {
     }
     row.remote_pid = server.cancel_pid();
     row.unsent = server.unsent();
-    row.application_name = application_name(server.core.applied);
+    row.application_name = application_name(server);
     row.prepared_statements = server.core.statements.size();
     row.id = id_of(worker_, server);
   }

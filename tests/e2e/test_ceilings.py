@@ -398,6 +398,10 @@ class Ceilings(PgweirCase):
             with self.subTest(attempt=attempt):
                 small.execute(attempt)
                 self.assertEqual(small.execute(shown).fetchone()[0], "small/small")
+        for command in ("SHOW CLIENTS", "SHOW SERVERS"):
+            columns, rows = weir.console(command)
+            names = {row[columns.index("application_name")] for row in rows if row[columns.index("database")] == "small"}
+            self.assertEqual(names, {"small/small"}, command)
         self.assertEqual(notices, ["application_name stays small/small, which tier small sets"])
         self.assertEqual(self.run_text(small, "set row_security = off"), "42501")
         self.assertIsNone(self.run_text(small, "set row_security = on"))

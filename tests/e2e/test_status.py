@@ -380,6 +380,19 @@ class Page(HttpCase):
         self.assertIn("Circuit breakers", page)
         self.assertIn('<td class="words">open</td><td class="words">ordered</td>', page)
 
+    def test_an_open_breaker_comes_first_however_many_there_are(self):
+        port = free_port()
+        where = {"host": self.postgres.host, "port": self.postgres.port}
+        backends = {f"b{number:04}": where for number in range(1, 1102)}
+        weir = self.pgweir({"http": {"port": port}, "backends": backends}, self.users)
+        weir.console("BREAKER OPEN b1101")
+        page, said = self.browse(port=port)
+        self.assertEqual(said, [])
+        (table,) = re.findall(r'<div class="wide" id="breakers".*?</table>', page, re.DOTALL)
+        rows = re.findall(r'<th scope="row">(\w+)</th><td class="words">(\w+)</td>', table)
+        self.assertEqual(rows[:2], [("b1101", "open"), ("b0001", "closed")])
+        self.assertRegex(page, r'id="breakers-more">[\d,.]+ more have met less\.<')
+
     def test_a_tenant_that_is_not_there(self):
         page, said = self.browse("#tenant=%3Cimg%20src=x%3E")
         self.assertIn("Nobody knows a tenant '&lt;img src=x&gt;' now.", page)
