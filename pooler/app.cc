@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "conf/change.h"
+#include "pooler/audit_stream.h"
 #include "pooler/base/check.h"
 #include "pooler/shared.h"
 #include "pooler/tier_control.h"
@@ -40,15 +41,18 @@ App::~App() = default;
 void App::use(TierControl& tiers) {
   shared_->tiers = &tiers;
   shared_->readiness.require(Readiness::Need::TierStore);
-  tiers.start(
-      [this](const tiers::Tenant& record) {
-        for (auto& worker : workers_)
-          worker->loop().post([&w = *worker, record] { w.tenant_changed(record); });
-      },
-      [this] { shared_->readiness.met(Readiness::Need::TierStore); },
-      [this](const TierControl::Tiers& known) {
-        for (auto& worker : workers_) worker->loop().post([&w = *worker, known] { w.take_tiers(known); });
-      });
+  tiers.start({.changed =
+                   [this](const tiers::Tenant& record) {
+                     for (auto& worker : workers_)
+                       worker->loop().post([&w = *worker, record] { w.tenant_changed(record); });
+                   },
+               .answered = [this] { shared_->readiness.met(Readiness::Need::TierStore); },
+               .tiers =
+                   [this](const TierControl::Tiers& known) {
+                     for (auto& worker : workers_)
+                       worker->loop().post([&w = *worker, known] { w.take_tiers(known); });
+                   },
+               .differs = [this](const tiers::Difference& one) { tell_difference(one); }});
 }
 
 void App::listen(const std::vector<std::vector<int>>& fds) {
@@ -133,13 +137,32 @@ void App::read(Reading reading) {
 }
 
 void App::read_next() {
-  const auto fresh = std::make_shared<Fresh>();
+  struct Made {
+    Fresh fresh;
+    std::vector<tiers::Difference> differences;  // for the audit stream, if there is one
+  };
+  const auto made = std::make_shared<Made>();
   workers_[0]->loop().offload(
-      [fresh, make = readings_.front().make, now = workers_[0]->snapshot_ref()] { *fresh = make(*now); },
-      [this, fresh] { put_in_force(*fresh); });
+      [made, make = readings_.front().make, now = workers_[0]->snapshot_ref(),
+       told = shared_->audit != nullptr] {
+        made->fresh = make(*now);
+        if (told && made->fresh)
+          made->differences = tiers::differences(now->directory, (*made->fresh)->directory);
+      },
+      [this, made] { put_in_force(made->fresh, made->differences); });
 }
 
-void App::put_in_force(const Fresh& fresh) {
+void App::tell_difference(const tiers::Difference& one) {
+  if (!shared_->audit) return;
+  if (one.of == tiers::Of::Tenant)
+    shared_->audit->record(AuditEvent::TenantChanged, AuditOutcome::Success,
+                           {{AuditKey::Tenant, one.name}, {AuditKey::Changed, one.what}});
+  else
+    shared_->audit->record(AuditEvent::TierChanged, AuditOutcome::Success,
+                           {{AuditKey::Tier, one.name}, {AuditKey::Changed, one.what}});
+}
+
+void App::put_in_force(const Fresh& fresh, const std::vector<tiers::Difference>& differences) {
   if (!fresh) {
     if (readings_.front().whole)
       shared_->log.error("reload failed, the old configuration stays", {{"error", fresh.error()}});
@@ -150,6 +173,7 @@ void App::put_in_force(const Fresh& fresh) {
     shared_->log.warn("setting changes at the next start only", {{"setting", key}});
   shared_->log.set_level(config.log_level);
   set_budgets(**fresh);
+  for (const tiers::Difference& one : differences) tell_difference(one);
   if (shared_->tiers) shared_->tiers->take_snapshot(*fresh);
   // Counted on the first worker's thread only.
   auto left = std::make_shared<std::size_t>(workers_.size());

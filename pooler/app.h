@@ -16,6 +16,7 @@
 #include "pooler/base/rng.h"
 #include "pooler/net/loop.h"
 #include "pooler/snapshot.h"
+#include "tiers/difference.h"
 
 namespace pgweir {
 
@@ -83,7 +84,8 @@ class App {
   void remember_move(const std::string& tenant, const std::string& from, const std::string& to);
   void read(Reading reading);
   void read_next();
-  void put_in_force(const Fresh& fresh);
+  void tell_difference(const tiers::Difference& one);
+  void put_in_force(const Fresh& fresh, const std::vector<tiers::Difference>& differences);
   void answer(const Changed& changed);
   void close_all();
   void set_budgets(const Snapshot& snapshot);

@@ -92,7 +92,7 @@ void with_store(const std::shared_ptr<const Snapshot>& snapshot, LastWarning& lo
   TierControl control(*loop, log, snapshot, [&](TierStore::Listener& listener) {
     return make_store(*snapshot, *loop, rng, log, listener);
   });
-  control.start([](const tiers::Tenant&) {});
+  control.start({});
   ask(control, *loop);
   loop->arm(deadline, loop->now() + snapshot->config().store_timeout + kStorePatience);
   loop->run();

@@ -61,12 +61,9 @@ TierControl::TierControl(net::Loop& loop, Log& log, std::shared_ptr<const Snapsh
 
 TierControl::~TierControl() = default;
 
-void TierControl::start(std::function<void(const tiers::Tenant&)> changed, std::function<void()> answered,
-                        std::function<void(const Tiers&)> tiers) {
-  loop_.post([this, changed = std::move(changed), answered = std::move(answered), tiers = std::move(tiers)] {
-    changed_ = changed;
-    answered_ = answered;
-    tiers_changed_ = tiers;
+void TierControl::start(News news) {
+  loop_.post([this, news = std::move(news)] {
+    news_ = news;
     store_->start();
     tick();
   });
@@ -204,7 +201,7 @@ void TierControl::figures(net::Loop& asker, std::function<void(const Figures&)> 
 }
 
 void TierControl::on_row(TierStore::Of of, const std::string& name, const Expected<tiers::Fields>& fields) {
-  if (answered_) std::exchange(answered_, nullptr)();
+  if (news_.answered) std::exchange(news_.answered, nullptr)();
   catalog_.row(of, name, fields, loop_.now());
   orders_.on_row(of, name, fields, loop_.now());
   obey();
@@ -244,7 +241,12 @@ void TierControl::obey() {
       switch (action.kind) {
         case tiers::Catalog::Action::Kind::Fetch: store_->fetch(action.of, action.name); break;
         case tiers::Catalog::Action::Kind::Settled: settle(action.name, action.answer); break;
-        case tiers::Catalog::Action::Kind::Changed: changed_(*action.answer.record); break;
+        case tiers::Catalog::Action::Kind::Changed:
+          if (news_.changed) news_.changed(*action.answer.record);
+          break;
+        case tiers::Catalog::Action::Kind::Differs:
+          if (news_.differs) news_.differs({action.of, action.name, action.reason});
+          break;
         case tiers::Catalog::Action::Kind::Refused:
           log_.warn("row of the tenant store refused",
                     {{action.of == TierStore::Of::Tier ? "tier" : "tenant", quoted(action.name)},
@@ -270,8 +272,8 @@ void TierControl::obey() {
 
 // In front of records that follow them: who explains a record has the tiers that it was made of.
 void TierControl::tell_tiers() {
-  if (std::exchange(tiers_told_, catalog_.tiers_version()) != catalog_.tiers_version() && tiers_changed_)
-    tiers_changed_(catalog_.tiers(loop_.now()));
+  if (std::exchange(tiers_told_, catalog_.tiers_version()) != catalog_.tiers_version() && news_.tiers)
+    news_.tiers(catalog_.tiers(loop_.now()));
 }
 
 void TierControl::settle(const std::string& tenant, const Answer& answer) {

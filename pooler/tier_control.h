@@ -19,6 +19,7 @@
 #include "pooler/tier_store.h"
 #include "pooler/usage.h"
 #include "tiers/catalog.h"
+#include "tiers/difference.h"
 
 namespace pgweir {
 
@@ -31,12 +32,15 @@ class TierControl final : TierStore::Listener, public Throttle::Fleet {
   TierControl(net::Loop& loop, Log& log, std::shared_ptr<const Snapshot> snapshot, const MakeStore& make);
   ~TierControl() override;
 
-  // `changed` is called on the control loop, with every new record of a watched tenant; `answered` there,
-  // once, when the store has answered for the first time.
-  // `tiers` there, too, whenever Catalog::tiers() may be different.
   using Tiers = std::shared_ptr<const tiers::Directory>;
-  void start(std::function<void(const tiers::Tenant&)> changed, std::function<void()> answered = {},
-             std::function<void(const Tiers&)> tiers = {});
+  // All are called on the control loop; an empty one is not.
+  struct News {
+    std::function<void(const tiers::Tenant&)> changed{};      // every new record of a watched tenant
+    std::function<void()> answered{};                         // once: the store has, for the first time
+    std::function<void(const Tiers&)> tiers{};                // whenever Catalog::tiers() may be different
+    std::function<void(const tiers::Difference&)> differs{};  // of rows that were known, watched or not
+  };
+  void start(News news);
 
   // `done` runs on `asker`, with anything but Pending.
   void ask(net::Loop& asker, std::string tenant, std::function<void(const Answer&)> done);
@@ -99,9 +103,7 @@ class TierControl final : TierStore::Listener, public Throttle::Fleet {
   std::unique_ptr<TierStore> store_;
   TenantOrders orders_;
   std::unordered_map<std::string, std::vector<Asker>> asking_;  // by tenant
-  std::function<void(const tiers::Tenant&)> changed_;
-  std::function<void()> answered_;  // empty: has been called
-  std::function<void(const Tiers&)> tiers_changed_;
+  News news_;
   std::uint64_t tiers_told_ = 0;  // the catalog's version of them
   std::optional<UsageBook> usage_;
   std::size_t usage_asked_ = 0;  // rows that the store has not answered

@@ -5,6 +5,7 @@
 
 #include "pooler/base/check.h"
 #include "pooler/base/quoted.h"
+#include "tiers/difference.h"
 
 namespace pgweir::tiers {
 
@@ -327,7 +328,7 @@ void Catalog::tenant_row(Entry& one, const Expected<Fields>& fields, Time now) {
 }
 
 void Catalog::tier_row(const std::string& name, TierEntry& one, const Expected<Fields>& fields, Time now) {
-  one.answered = true;
+  const bool was_answered = std::exchange(one.answered, true);
   one.next_at = now + rules_.ttl;
   const auto complain = [&](const std::string& reason) {
     ++totals_.refused;
@@ -341,6 +342,7 @@ void Catalog::tier_row(const std::string& name, TierEntry& one, const Expected<F
     // The tier of the configuration holds again, once it is sure that the store was not just emptied.
     if (!one.row.empty()) ++totals_.vanished;
     if (!one.row.empty() && is_gone(one.good_at, now)) {
+      tell_difference(Of::Tier, name, one.row, Row());
       one.row = Row();
       differs = true;
     }
@@ -351,6 +353,7 @@ void Catalog::tier_row(const std::string& name, TierEntry& one, const Expected<F
   } else {
     if (row->unknown_fields() > 0) note_strange(Of::Tier, name, *fields);
     differs = !(one.row == *row) || stale(one.good_at, now);
+    if (was_answered) tell_difference(Of::Tier, name, one.row, *row);
     one.row = std::move(*row);
     one.good_at = now;
     one.complained = false;
@@ -378,7 +381,10 @@ void Catalog::serve_waiting(TierEntry& tier, Time now) {
 void Catalog::accept(Entry& one, Row row, Time now) {
   if (auto good = fits(*one.name, row, now); !good) return refuse(one, good.error().message, now);
   const bool was_asked = one.state == State::Asked;
-  if (!(one.row == row)) one.row = std::move(row);
+  if (!(one.row == row)) {
+    if (one.state == State::Known) tell_difference(Of::Tenant, *one.name, one.row, row);
+    one.row = std::move(row);
+  }
   one.good_at = now;
   one.next_at = now + rules_.ttl;
   one.deleted = false;
@@ -396,6 +402,7 @@ void Catalog::nothing(Entry& one, Time now) {
     ++totals_.vanished;
     if (!is_gone(one.good_at, now)) return;
     one.deleted = rules_.vanished == Vanished::Believed;
+    tell_difference(Of::Tenant, *one.name, one.row, Row());
     one.row = Row();
   }
   set_state(one, State::Absent);
@@ -534,6 +541,11 @@ Catalog::Answer Catalog::answer(Entry& one, Time now) {
   if (!record.stale) tell_lowered(Of::Tenant, *one.name, record.lowered, record.limits, one.lowered_told);
   record.revision = ++revision_;
   return {Answer::Kind::Known, std::move(record), refused};
+}
+
+void Catalog::tell_difference(Of of, const std::string& name, const Row& was, const Row& is) {
+  if (std::string what = difference(was.fields(), is.fields()); !what.empty())
+    actions_.push_back({Action::Kind::Differs, of, name, {}, std::move(what)});
 }
 
 // Once, until it is over.

@@ -83,12 +83,13 @@ class Catalog {
         refused{};  // why the store's newest row of it is not followed; empty: it is, or there is none
   };
 
-  enum class Of : std::uint8_t { Tenant, Tier };
+  using Of = tiers::Of;
   struct Action {
     enum class Kind : std::uint8_t {
       Fetch,    // row(), no_row() or failed() must follow
       Settled,  // `answer`, for all who wait for this tenant
       Changed,  // the record of a watched tenant; `answer` is never Pending
+      Differs,  // a row that was known, watched or not; `reason` says in what, see difference()
       Refused,  // a row is garbage: to be logged, `reason` says why
       Lowered,  // a row contradicts what it lies over: to be logged, `reason` says what was lowered
       Strange,  // a row has a field of a name that nobody knows, `reason`: to be logged, once for each name
@@ -218,6 +219,7 @@ class Catalog {
   Expected<void> fits(const std::string& tenant, const Row& row, Time now) const;
   Expected<void> fits(const std::string& tier, const Row& row) const;
   Answer answer(Entry& entry, Time now);
+  void tell_difference(Of of, const std::string& name, const Row& was, const Row& is);
   void tell_lowered(Of of, const std::string& name, const std::vector<Lowered>& lowered, const Tier& limits,
                     bool& told);
   void note_strange(Of of, const std::string& name, const Fields& fields);

@@ -23,6 +23,8 @@ using Fields = std::vector<std::pair<std::string, std::string>>;
 inline constexpr std::size_t kRowFieldsMax = 128;
 inline constexpr std::size_t kRowBytesMax = 16 << 10;  // keys and values together
 
+enum class Of : std::uint8_t { Tenant, Tier };
+
 // A row whose known fields are right, each by itself and those of a pair together. 100,000 of them are kept,
 // so it is one string.
 class Row {

@@ -154,6 +154,29 @@ class Audit(PgweirCase):
         self.assertEqual(self.waited(weir, "tenant_resumed")[0]["pgweir.tenant"], "app")
         self.assertEqual(self.waited(weir, "login_refused")[0]["error.code"], "28000")
 
+    def test_rows_that_change(self):
+        """Those of the configuration, by a reload and by commands, whether anybody is connected or not."""
+        weir = self.weir()
+        weir.config["tenants"]["app"] = {"tier": "small", "max_clients": 1, "user": "app", "password": "hunter2"}
+        weir.config["tenants"]["new"] = {"tier": "large"}
+        weir.config["tiers"] = {**TIERS, "large": {**TIERS["large"], "max_clients": 8}}
+        weir.write_files()
+        weir.console("RELOAD")
+        weir.console("SET OVERRIDE new max_clients 3")
+        tenants = self.waited(weir, "tenant_changed", 3)
+        self.assertEqual(
+            [(line["pgweir.tenant"], line["pgweir.changed"]) for line in tenants],
+            [
+                ("app", "max_clients from none to '1', password, tier from 'large' to 'small', user from none to 'app'"),
+                ("new", "new: backend 'main', tier 'large'"),
+                ("new", "max_clients from none to '3'"),
+            ],
+        )
+        (tier,) = self.waited(weir, "tier_changed")
+        self.assertEqual((tier["pgweir.tier"], tier["pgweir.changed"]), ("large", "max_clients from '9' to '8'"))
+        self.assertEqual((tier["event.category"], tier["event.outcome"]), (["configuration"], "success"))
+        self.assertNotIn("hunter2", weir.audit_path.read_text())
+
     def test_ceilings_and_clocks(self):
         weir = self.weir()
         with weir.connect("app", "app") as client:

@@ -129,8 +129,9 @@ TEST_CASE("workers ask about tenants and hear of changes, each on its own thread
   std::vector<tiers::Tenant> changes;
   std::atomic<int> answered = 0;
   on.control->start(
-      [&](const tiers::Tenant& record) { on.worker->post([&, record] { changes.push_back(record); }); },
-      [&] { ++answered; });
+      {.changed =
+           [&](const tiers::Tenant& record) { on.worker->post([&, record] { changes.push_back(record); }); },
+       .answered = [&] { ++answered; }});
   on.run();
 
   std::map<std::string, Kind> answers;
@@ -186,14 +187,15 @@ TEST_CASE("tiers are told in front of the records that follow them") {
   const auto hear = [&](const char* what, std::uint32_t max_clients) {
     heard.push_back(what + std::to_string(max_clients));
   };
-  on.control->start(
-      [&](const tiers::Tenant& record) {
-        on.worker->post([&, most = record.limits.max_clients] { hear("record ", most); });
-      },
-      {},
-      [&](const TierControl::Tiers& known) {
-        on.worker->post([&, most = known->tier("pro")->max_clients] { hear("tier ", most); });
-      });
+  on.control->start({.changed =
+                         [&](const tiers::Tenant& record) {
+                           on.worker->post([&, most = record.limits.max_clients] { hear("record ", most); });
+                         },
+                     .tiers =
+                         [&](const TierControl::Tiers& known) {
+                           on.worker->post(
+                               [&, most = known->tier("pro")->max_clients] { hear("tier ", most); });
+                         }});
   on.run();
   on.control->ask(*on.worker, "acme", [&](const TierControl::Answer& answer) {
     hear("answer ", answer.record->limits.max_clients);
@@ -218,7 +220,7 @@ TEST_CASE("tiers are told in front of the records that follow them") {
 TEST_CASE("a name that no row can have is not the store's first answer") {
   Control on([](Table& table) { table.mute = true; });
   std::atomic<int> answered = 0;
-  on.control->start([](const tiers::Tenant&) {}, [&] { ++answered; });
+  on.control->start({.answered = [&] { ++answered; }});
   on.run();
   std::optional<Kind> told;
   on.control->ask(*on.worker, "impossible", [&](const TierControl::Answer& answer) { told = answer.kind; });
@@ -236,7 +238,7 @@ TEST_CASE("a name that no row can have is not the store's first answer") {
 TEST_CASE("a store that takes no usage is told of, and counted, until it does") {
   Control on([](Table& table) { table.usage_error = "NOPERM"; });
   on.control->keep_usage("run");
-  on.control->start([](const tiers::Tenant&) {});
+  on.control->start({});
   on.run();
   std::optional<std::string> tried;
   on.control->try_usage(*on.worker, [&](const std::string& error) { tried = error; });

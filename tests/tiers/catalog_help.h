@@ -21,6 +21,7 @@ struct Stand {
   bool serves_unknown = true, serves_unreachable = true;
   Time now{1000s};
   Catalog catalog{rules()};
+  std::string differs;  // that actions() has seen
 
   Catalog::Rules rules() {
     Tier free, pro;
@@ -75,12 +76,13 @@ struct Stand {
   std::string actions() {
     std::string all;
     for (const auto& action : catalog.take_actions()) {
-      if (!all.empty()) all += "; ";
+      if (!all.empty() && action.kind != Catalog::Action::Kind::Differs) all += "; ";
       const std::string name = (action.of == Catalog::Of::Tier ? "tier:" : "") + action.name;
       switch (action.kind) {
         case Catalog::Action::Kind::Fetch: all += "fetch " + name; break;
         case Catalog::Action::Kind::Settled: all += "settled " + name + " " + text(action.answer); break;
         case Catalog::Action::Kind::Changed: all += "changed " + name + " " + text(action.answer); break;
+        case Catalog::Action::Kind::Differs: differs += name + ": " + action.reason + "; "; break;
         case Catalog::Action::Kind::Lowered: all += "lowered " + name + ": " + action.reason; break;
         case Catalog::Action::Kind::Strange: all += "strange " + name + ": " + action.reason; break;
         case Catalog::Action::Kind::Refused: all += "refused " + name + ": " + action.reason; break;

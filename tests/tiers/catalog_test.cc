@@ -272,10 +272,11 @@ TEST_CASE("a row that somebody deleted is gone at once") {
   believe();
   s.row("acme", {});
   const auto actions = s.catalog.take_actions();
-  REQUIRE(actions.size() == 1);
-  REQUIRE(actions[0].answer.record);
-  CHECK(actions[0].answer.record->state == TenantState::Suspended);
-  CHECK(actions[0].answer.record->reason == "it is not in the tenant store any more");
+  REQUIRE(actions.size() == 2);
+  CHECK(actions[0].kind == Catalog::Action::Kind::Differs);
+  REQUIRE(actions[1].answer.record);
+  CHECK(actions[1].answer.record->state == TenantState::Suspended);
+  CHECK(actions[1].answer.record->reason == "it is not in the tenant store any more");
   CHECK(s.ask("acme") == "unknown none");
   s.row("acme", {});
   CHECK(s.actions().empty());
@@ -385,10 +386,10 @@ TEST_CASE("changes reach watched tenants, once each") {
   s.catalog.changed("acme", s.now);
   s.row("acme", {{"tier", "pro"}, {"state", "suspended"}, {"reason", "unpaid"}});
   const auto actions = s.catalog.take_actions();
-  REQUIRE(actions.size() == 2);
-  REQUIRE(actions[1].answer.record);
-  CHECK(actions[1].answer.record->state == TenantState::Suspended);
-  CHECK(actions[1].answer.record->revision > first.revision);
+  REQUIRE(actions.size() == 3);  // a fetch, what differs, and the record
+  REQUIRE(actions[2].answer.record);
+  CHECK(actions[2].answer.record->state == TenantState::Suspended);
+  CHECK(actions[2].answer.record->revision > first.revision);
   s.catalog.unwatch("acme");
   s.row("acme", {{"tier", "pro"}});
   CHECK(s.actions().empty());

@@ -161,6 +161,7 @@ class Weather {
           watched_[action.name].told = *action.answer.record;
           break;
         }
+        case Catalog::Action::Kind::Differs:
         case Catalog::Action::Kind::Strange:
         case Catalog::Action::Kind::Refused:
         case Catalog::Action::Kind::Lowered: break;
