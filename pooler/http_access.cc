@@ -24,12 +24,17 @@ constexpr std::array<std::string_view, 13> kOfProxies{
     "x-remote-ip", "x-remote-addr", "true-client-ip", "client-ip",   "proxy-connection",
     "cdn-loop",    "x-varnish",     "x-request-start"};
 
+// `small` in whatever letters.
+bool is_same(std::string_view text, std::string_view small) {
+  return std::equal(text.begin(), text.end(), small.begin(), small.end(),
+                    [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a | 0x20 : a) == b; });
+}
+
 // What stands behind the scheme, if the header has this one.
 std::optional<std::string_view> credentials(std::string_view header, std::string_view scheme) {
   if (header.size() <= scheme.size() || header[scheme.size()] != ' ') return std::nullopt;
-  const bool same = std::equal(scheme.begin(), scheme.end(), header.begin(),
-                               [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? b | 0x20 : b); });
-  return same ? std::optional(header.substr(scheme.size() + 1)) : std::nullopt;
+  return is_same(header.substr(0, scheme.size()), scheme) ? std::optional(header.substr(scheme.size() + 1))
+                                                          : std::nullopt;
 }
 
 std::optional<Login> login_of(std::string_view header) {
@@ -42,6 +47,7 @@ std::optional<Login> login_of(std::string_view header) {
 }
 
 bool is_neighbour(const Request& request, const conf::Config& config) {
+  if (is_loopback(request.from) && !is_of_this_host(request.host)) return false;
   return std::any_of(config.http_allow.begin(), config.http_allow.end(), [&](const std::string& text) {
     const auto network = parse_network(text);
     return network && network->has(request.from);
@@ -78,6 +84,15 @@ bool is_of_proxy(std::string_view header) {
   return std::any_of(kFamilies.begin(), kFamilies.end(),
                      [&](std::string_view front) { return name.starts_with(front); }) ||
          std::find(kOfProxies.begin(), kOfProxies.end(), name) != kOfProxies.end();
+}
+
+bool is_of_this_host(std::string_view host) {
+  if (host.starts_with('[')) return true;  // an IPv6 address
+  host = host.substr(0, host.find(':'));
+  if (host.ends_with('.')) host.remove_suffix(1);
+  constexpr std::string_view kLocal = ".localhost";
+  const bool local = host.size() > kLocal.size() && is_same(host.substr(host.size() - kLocal.size()), kLocal);
+  return local || host.find('.') == std::string_view::npos || parse_network(host).has_value();
 }
 
 std::string address_text(const HostAddress& host) {

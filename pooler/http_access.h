@@ -30,6 +30,11 @@ std::variant<Access, Login> access(const Request& request, const Snapshot& snaps
 // cannot be told from a program on its host.
 bool is_of_proxy(std::string_view header);
 
+// Whether the header Host is a name that no stranger can give to this host in the DNS: an address, a name
+// without a dot, or one under localhost. Else a page that a browser here has open may ask by a name of its
+// own (DNS rebinding), or a proxy here may pass on what it was asked.
+bool is_of_this_host(std::string_view host);
+
 // 192.0.2.1, 2001:db8::1
 std::string address_text(const HostAddress& host);
 

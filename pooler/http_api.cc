@@ -98,7 +98,8 @@ std::variant<Call, Response> parse_call(const Request& request) {
     refused.headers = {{"Allow", "GET, HEAD"}};
     return refused;
   }
-  const std::string_view path = std::string_view(request.path).substr(kBase.size());
+  const std::string_view path =
+      std::string_view(request.path).substr(std::min(kBase.size(), request.path.size()));
   Call call;
   Takes allowed = Takes::Nothing;
   const auto* const named = std::find_if(kNamed.begin(), kNamed.end(), [&](const Named& one) {
@@ -119,6 +120,8 @@ std::variant<Call, Response> parse_call(const Request& request) {
   for (const auto& [name, value] : request.parameters) {
     if (!takes(allowed, name))
       return bad_parameter("There is no parameter " + pgweir::quoted(name) + " here.");
+    if (request.parameters.count(name) > 1)
+      return bad_parameter("The parameter " + pgweir::quoted(name) + " is given twice.");
     if (name == "like") {
       call.like = value;
     } else if (name == "cursor") {

@@ -29,9 +29,13 @@ Response not_to_be_read() {
       .status = 405, .body = "Only GET and HEAD are answered here.\n", .headers = {{"Allow", "GET, HEAD"}}};
 }
 
+bool is_of_api(std::string_view path) {
+  return path.starts_with(kApi) || path == kApi.substr(0, kApi.size() - 1);
+}
+
 // For the path that it asks for: programs read the API.
 Response as_read(const Request& request, const Response& response) {
-  return request.path.starts_with(kApi) ? as_problem(response) : response;
+  return is_of_api(request.path) ? as_problem(response) : response;
 }
 
 }  // namespace
@@ -75,7 +79,7 @@ std::optional<Response> refuse_size(const Request& request, std::size_t line, st
 }
 
 std::variant<Page, Response> route(const Request& request) {
-  if (request.path.starts_with(kApi)) return Page::Api;
+  if (is_of_api(request.path)) return Page::Api;
   const auto* const found = std::find_if(kRoutes.begin(), kRoutes.end(),
                                          [&](const Route& one) { return one.path == request.path; });
   if (found == kRoutes.end()) {
@@ -94,7 +98,8 @@ Response unauthorized(Page page) {
   return {.status = 401,
           .body =
               "Show the token of http.metrics_token (Authorization: Bearer <token>), or the name and "
-              "password of a user of the console. Without a token, hosts of http.allow need neither.\n",
+              "password of a user of the console. Without a token, hosts of http.allow need neither, "
+              "unless a proxy asks for them, or, on this host, by a name with a dot.\n",
           .headers = {{"WWW-Authenticate", way}}};
 }
 

@@ -17,12 +17,13 @@
 
 namespace pgweir::http {
 
-using Parameters = std::map<std::string, std::string, std::less<>>;
+using Parameters = std::multimap<std::string, std::string, std::less<>>;
 
 struct Request {
   std::string method;
   std::string path;             // without what stands behind '?'
   std::string authorization{};  // the header; empty: none
+  std::string host{};           // the same
   HostAddress from{};
   std::uint16_t port = 0;   // ... which it came from
   bool forwarded = false;   // a proxy says that it asks for somebody else

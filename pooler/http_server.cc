@@ -61,7 +61,7 @@ void read_address(MHD_Connection* connection, Request& request) {
 }
 
 MHD_Result add_parameter(void* parameters, MHD_ValueKind /*kind*/, const char* name, const char* value) {
-  static_cast<Parameters*>(parameters)->insert_or_assign(name, value ? value : "");
+  static_cast<Parameters*>(parameters)->emplace(name, value ? value : "");
   return MHD_YES;
 }
 
@@ -76,6 +76,7 @@ Request read_request(MHD_Connection* connection, const char* url, const char* me
   };
   Request request{.method = method, .path = std::string(path_of(url))};
   if (const char* text = header(MHD_HTTP_HEADER_AUTHORIZATION)) request.authorization = text;
+  if (const char* text = header(MHD_HTTP_HEADER_HOST)) request.host = text;
   read_address(connection, request);
   MHD_get_connection_values(connection, MHD_HEADER_KIND, &note_proxy, &request.forwarded);
   MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, &add_parameter, &request.parameters);

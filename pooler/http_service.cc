@@ -5,6 +5,7 @@
 #include <utility>
 #include <variant>
 
+#include "pooler/console.h"
 #include "pooler/console_report.h"
 #include "pooler/console_show.h"
 #include "pooler/http_api.h"
@@ -174,6 +175,8 @@ class HttpService::Api : public std::enable_shared_from_this<HttpService::Api> {
     return true;
   }
   void limits(const std::string& tenant, const Reply& reply) {
+    if (is_console_database(tenant))
+      return reply(http::problem(404, "Not found", "That is the console, no tenant."));
     if (!begin_to_gather(reply)) return;
     console::gather_limits(
         first_, tenant,

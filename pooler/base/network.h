@@ -64,12 +64,15 @@ inline std::optional<Network> parse_network(std::string_view text) {
   return network;
 }
 
+inline bool is_loopback(const HostAddress& host) {
+  return parse_network("127.0.0.0/8")->has(host) || parse_network("::1")->has(host);
+}
+
 // Whether only this machine reaches a socket that listens there.
 inline bool is_loopback(std::string_view address) {
   if (address == "localhost") return true;
   const auto given = parse_network(address);
-  if (!given || given->bits != 128) return false;
-  return parse_network("127.0.0.0/8")->has(given->first) || parse_network("::1")->has(given->first);
+  return given && given->bits == 128 && is_loopback(given->first);
 }
 
 }  // namespace pgweir

@@ -58,6 +58,33 @@ TEST_CASE("without a token neighbours may read, unless a proxy asks") {
   CHECK(verdict(from("127.0.0.1"), wider) == "unproven");
 }
 
+TEST_CASE("on this host nobody may read by a name that a stranger can give to it") {
+  const auto asks = [](const char* from_host, const char* host) {
+    Request request = from(from_host);
+    request.host = host;
+    return verdict(request, configured());
+  };
+  for (const char* host : {"", "localhost", "localhost:9127", "LocalHost.", "app.LOCALHOST:80", "127.0.0.1",
+                           "127.0.0.1:9127", "[::1]:9127", "[::1]", "myhost:9127", "10.1.2.3:80"}) {
+    INFO(host);
+    CHECK(asks("127.0.0.1", host) == "allowed");
+    CHECK(asks("::1", host) == "allowed");
+  }
+  for (const char* host :
+       {"evil.example.com", "evil.example.com:9127", "evil.example.com.", "localhost.evil.com",
+        "127.0.0.1.evil.com", "evillocalhost.com", "1.2.3.4.5", "metrics.local"}) {
+    INFO(host);
+    CHECK(asks("127.0.0.1", host) == "unproven");
+    CHECK(asks("::1", host) == "unproven");
+  }
+  // Other hosts are let in by configuration, and have a name for this one.
+  Snapshot wider = configured();
+  wider.loaded.config.http_allow = {"10.0.0.0/8"};
+  Request request = from("10.9.9.9");
+  request.host = "pgweir.internal.example.com:9127";
+  CHECK(verdict(request, wider) == "allowed");
+}
+
 TEST_CASE("a proxy is known by the headers that it adds, however they are spelt") {
   for (const char* name : {"X-Forwarded-For",  "x-forwarded-proto",
                            "X-FORWARDED-HOST", "X-Forwarded",

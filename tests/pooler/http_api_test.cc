@@ -67,7 +67,8 @@ std::string walk(const std::string& list, Parameters parameters, const std::stri
     std::string cursor = link.substr(begin, link.find_first_of("&>", begin) - begin);
     for (std::size_t at = 0; (at = cursor.find('%')) != std::string::npos;)
       cursor.replace(at, 3, 1, static_cast<char>(std::stoi(cursor.substr(at + 1, 2), nullptr, 16)));
-    parameters["cursor"] = cursor;
+    parameters.erase("cursor");
+    parameters.emplace("cursor", cursor);
   }
   return names + "no end";
 }
@@ -90,12 +91,19 @@ TEST_CASE("paths and parameters are those of the description, all else is a prob
   CHECK(status(call("tiers/free")) == 404);
   CHECK(status(call("tiers", {}, "POST")) == 405);
   CHECK(status(call("tiers", {{"limit", "1"}})) == 400);
+  CHECK(status(call("tenants", {{"limit", "1"}, {"limit", "1"}})) == 400);
   CHECK(status(call("pools", {{"like", "x"}})) == 400);
   for (const char* wrong : {"0", "1001", "-1", "", "1x", "99999999999"}) {
     INFO(wrong);
     CHECK(status(call("tenants", {{"limit", wrong}})) == 400);
   }
   CHECK(status(call("tenants", {{"cursor", "!"}})) == 400);
+}
+
+TEST_CASE("the API without what it is asked for is a problem, too") {
+  const auto routed = route({.method = "GET", .path = "/api/v1"});
+  REQUIRE(std::get<Page>(routed) == Page::Api);
+  CHECK(status(parse_call({.method = "GET", .path = "/api/v1"})) == 404);
 }
 
 TEST_CASE("the pages of a list have every row once, in order") {
