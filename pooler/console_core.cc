@@ -6,6 +6,7 @@
 #include <array>
 #include <charconv>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "pooler/base/check.h"
@@ -407,8 +408,11 @@ std::string pages_of(const Command& command) {
 }
 
 Expected<void> parse_page(const Command& command, Tokens rest, Page& page) {
+  std::set<std::string> given;
   for (page.limit = command.keys.limit; !rest.empty(); rest = rest.subspan(2)) {
     const std::string word = upper(rest[0].text);
+    if (!given.insert(word).second && rest.size() > 1)
+      return syntax_error(fmt::format("{} is given twice", word), pages_of(command));
     const bool value = rest.size() > 1 && rest[0].kind == Token::Kind::Word;
     const bool text = value && rest[1].kind != Token::Kind::Symbol;
     if (word == "LIKE" && text) {

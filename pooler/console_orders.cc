@@ -16,6 +16,7 @@
 #include "pooler/console_report.h"
 #include "pooler/console_state.h"
 #include "pooler/limit_report.h"
+#include "pooler/setting_hint.h"
 #include "pooler/side_connection.h"
 #include "pooler/tenant_lookup.h"
 #include "pooler/tier_control.h"
@@ -588,7 +589,9 @@ void ConsoleSession::State::set(const Request& request) {
   Shared& shared = worker.shared();
   auto answer = if_here([](State& state, const tl::expected<void, std::string>& changed) {
     const Request& asked = state.requests.front();
-    if (!changed) return state.failed({sqlstate::kInvalidParameterValue, changed.error(), {}, {}});
+    if (!changed)
+      return state.failed(
+          {sqlstate::kInvalidParameterValue, changed.error(), {}, console::setting_hint(asked.argument)});
     std::string out;
     protocol::put_notice(out, fmt::format("{} is changed in memory: RELOAD or the next start takes it from "
                                           "the configuration again",

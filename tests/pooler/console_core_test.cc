@@ -173,6 +173,7 @@ TEST_CASE("what is not a command is refused with what was probably meant") {
        "! 42601 SHOW BREAKERS takes names of columns, LIKE 'pattern', LIMIT count "
        "and AFTER 'key'"},
       {"SHOW CLIENTS LIKE 'a%'", "! 42601 SHOW CLIENTS takes no argument such as 'a%'"},
+      {"SHOW TENANTS LIMIT 1 LIKE 'a' LIMIT 2", "! 42601 LIMIT is given twice"},
       {"SHOW TENANTS LIMIT x", "! 42601 LIMIT takes a whole number, not 'x'"},
       {"SHOW TENANTS LIMIT -1", "! 42601 LIMIT takes a whole number, not '-1'"},
       {"PAUSE a b", "! 42601 PAUSE takes the name of one database"},
