@@ -111,6 +111,9 @@ class Api(HttpCase):
         self.get("/limits/app?limit=1", 400)
         self.get("/tenants?limit=0", 400)
         self.get("/tenants?colour=red", 400)
+        self.get("/tenants?limit=1&limit=2", 400)
+        self.get("/limits/pgweir", 404)
+        self.assertEqual(self.ask("/api/v1")[2]["Content-Type"], "application/problem+json")
         status, body, headers = self.ask("/api/v1/none")
         self.assertEqual((status, headers["Content-Type"]), (404, "application/problem+json"))
         self.assertEqual(self.ask("/api/v1/tiers", method="POST")[0], 405)
@@ -193,6 +196,10 @@ class Api(HttpCase):
         self.assertEqual(self.ask("/", port, headers=basic("reader", "other"))[0], 200)
         weir.has_logged("http_login_refused")
         self.assertNotIn("n0tmine", weir.log())
+        # Neither is who asks by a name that a stranger may have given to this host.
+        for path in ("/api/v1/tiers", "/metrics", "/"):
+            self.assertEqual(self.ask(path, headers={"Host": "rebound.example.com"})[0], 401, path)
+            self.assertEqual(self.ask(path, headers={"Host": "localhost:1"})[0], 200, path)
         # Behind a proxy nobody is a neighbour.
         self.assertEqual(self.ask("/api/v1/tiers")[0], 200)
         for header in ("X-Forwarded-For", "x-forwarded-host", "Forwarded", "VIA", "X-Real-IP", "x-client-ip",
@@ -346,7 +353,6 @@ class Page(HttpCase):
                     live = "document.getElementById('news')?.textContent.startsWith('Live')"
                     wait_until(lambda: browser.ask(live), seconds=60, what="figures on the page")
                     if fragment:
-                        browser.ask("location.reload()")  # a fragment alone loads nothing anew
                         found = "document.getElementById('limits') && " + live
                         wait_until(lambda: browser.ask(found), seconds=60, what="the tenant's limits")
                     self.assertEqual(browser.ask("innerWidth"), 360)
@@ -370,6 +376,81 @@ class Page(HttpCase):
             for thread, other in zip(waiting, others):
                 thread.join(60)
                 other.close()
+
+    def test_by_keyboard_alone(self):
+        """To a tenant's limits, whose figures go on then, and are read aloud once."""
+        port = free_port()
+        weir = self.pgweir({"http": {"port": port}}, self.users)
+        with weir.connect("app", "app") as client, Browser() as browser:
+            client.execute("select 1")
+            browser.open(f"http://127.0.0.1:{port}/", 1200)
+            live = "document.getElementById('news')?.textContent.startsWith('Live')"
+            wait_until(lambda: browser.ask(live), seconds=60, what="figures on the page")
+            focus = lambda: browser.ask("document.activeElement.id || document.activeElement.className")  # noqa: E731
+            browser.press("Tab", 9)
+            self.assertEqual(focus(), "skip")
+            self.assertGreaterEqual(browser.ask("document.activeElement.getBoundingClientRect().left"), 0)
+            browser.press("Tab", 9)
+            self.assertEqual(focus(), "name")
+            browser.write("app")
+            browser.press("Enter", 13)
+            news = "document.getElementById('found-news').textContent"
+            wait_until(lambda: browser.ask(news) == "Tenant app, every 10 seconds.", seconds=20, what="the tenant")
+            self.assertEqual(browser.ask("location.hash"), "#tenant=app")
+            told = browser.ask("document.querySelector('#limits').innerText")
+            self.assertIn("max server connections", told)
+            reached = set()
+            for _ in range(20):
+                browser.press("Tab", 9)
+                reached.add(focus())
+            self.assertLessEqual({"limits", "tiers", "tenants", "all-pools", "backends", "breakers", "workers"}, reached)
+            # It changes without a further word, and only what was asked for is announced.
+            browser.ask("document.activeElement.blur()")
+            browser.ask("window.said = 0, new MutationObserver(() => ++window.said).observe("
+                        "document.getElementById('found-news'), {childList: true, characterData: true, subtree: true})")
+            clients = ("[...document.querySelectorAll('#limits tr')].find("
+                       "row => row.cells[0].textContent === 'max clients').cells[2].textContent")
+            self.assertEqual(browser.ask(clients), "1")
+            with weir.connect("app", "app"):
+                wait_until(lambda: browser.ask(clients) == "2", seconds=30, what="the other client on the page")
+            self.assertEqual(browser.ask("window.said"), 0)
+            self.assertEqual(browser.ask("document.querySelectorAll('#found [aria-live], [aria-live] #limits').length"), 0)
+
+    def test_light_and_dark(self):
+        """The colours follow the user's, and words are to be read on both (WCAG 2.1, 1.4.3: 4.5 to 1)."""
+        contrast = """(() => {
+          const light = text => {
+            const [r, g, b] = text.match(/[0-9.]+/g).slice(0, 3).map(Number).map(
+              one => (one /= 255) <= 0.03928 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4);
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+          };
+          const bad = document.createElement('p');
+          bad.className = 'bad';
+          document.querySelector('main section').append(bad);
+          const pairs = [['body', 'body'], ['#news', 'body'], ['h2', 'section'], ['dt', 'section'],
+                         ['.bad', 'section'], ['button', 'button'], ['#name', '#name'], ['th', 'section']];
+          const found = pairs.map(([text, ground]) => {
+            const style = place => getComputedStyle(document.querySelector(place));
+            const [a, b] = [light(style(text).color), light(style(ground).backgroundColor)];
+            return [text, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)];
+          });
+          bad.remove();
+          return found;
+        })()"""
+        port = free_port()
+        weir = self.pgweir({"http": {"port": port}}, self.users)
+        with weir.connect("app", "app") as client, Browser() as browser:
+            client.execute("select 1")
+            grounds = []
+            for scheme in ("light", "dark"):
+                browser.scheme(scheme)
+                browser.open(f"http://127.0.0.1:{port}/", 1200)
+                ready = "document.querySelector('#tiers th') && document.querySelector('#sums dt')"
+                wait_until(lambda: browser.ask(f"!!({ready})"), seconds=60, what="figures on the page")
+                for of, ratio in browser.ask(contrast):
+                    self.assertGreaterEqual(ratio, 4.5, (scheme, of))
+                grounds.append(browser.ask("getComputedStyle(document.body).backgroundColor"))
+            self.assertEqual(len(set(grounds)), 2, grounds)
 
     def test_an_open_breaker_is_on_the_page(self):
         port = free_port()

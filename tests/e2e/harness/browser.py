@@ -83,6 +83,20 @@ class Browser:
         self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         self._call("Page.navigate", url=url)
 
+    def scheme(self, name):
+        """`light` or `dark`, as its user prefers."""
+        self._call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": name}])
+
+    def press(self, key, code):
+        """A key that writes nothing, by its name and its number: ("Tab", 9)."""
+        text = {"text": "\r"} if key == "Enter" else {}
+        for kind in ("keyDown", "keyUp"):
+            self._call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **text)
+
+    def write(self, text):
+        """Where the focus is."""
+        self._call("Input.insertText", text=text)
+
     def ask(self, expression):
         """The value of a JavaScript expression in the page."""
         done = self._call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
