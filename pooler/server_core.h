@@ -10,6 +10,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -145,6 +146,7 @@ class ServerCore {
   SharedValues fresh = no_values();
   std::string refused_name;          // of the setting that an audit failed at; empty: it was no such question
   std::vector<std::string> adopted;  // names of statements that are still to be closed
+  std::set<std::string> unread;      // its client's statements of which nobody knows how they were parsed
   SettingsRef applied;
   // For whom it is to work from now on, and what it was told of that; see pooler/tenant_token.h.
   std::unique_ptr<Introduction> introduction;

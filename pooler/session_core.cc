@@ -412,6 +412,7 @@ void SessionCore::unlink(Actions::Server how, Actions& out) {
   }
   server_->introduction.reset();
   server_->apart.reset();
+  server_->unread.clear();
   if (outgrown_) forget_outgrown();
   shrink_unnamed();
   const bool lower = server_->temp_used && guard_->inspects() && !walsender();
@@ -463,14 +464,13 @@ std::optional<Bytes> SessionCore::on_parameter(Bytes name, Bytes value) {
     if (!fresh) guard_->enforce(found);
     if (found.value != value) return value;
   }
-  if (!set_back(name)) {
-    wanted_ = book.changed(wanted_, name, value);
-    return value;
-  }
   // The default of a server is not what the client connected with. It has that again as soon as the
   // transaction has ended, and is told so now, when Postgres would.
+  const bool back = set_back(name);
   const SettingsRef before = wanted_;
-  wanted_ = fresh ? book.taken_back(wanted_, name, *started_) : book.changed(wanted_, name, value);
+  wanted_ = back && fresh ? book.taken_back(wanted_, name, *started_) : book.changed(wanted_, name, value);
+  if (before != wanted_ && suspicion_ && is_reading(name)) suspicion_->rereads = true;
+  if (!back) return value;
   if (before == wanted_) return std::nullopt;
   return wanted_->values.contains(name) ? Bytes(wanted_->told(name)) : value;
 }

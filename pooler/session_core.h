@@ -415,7 +415,9 @@ class SessionCore final : private ServerCore::Audience {
   bool decides_reading(const protocol::SqlEffects& effects) const;
   void doubt_reading();
   bool may_read_as_then() const;
-  Bytes parsing_here(const Statement& statement);
+  std::string parsing_here(const Statement& statement);
+  void note_prepared(const protocol::SqlEffects& effects, Bytes under);
+  std::optional<std::string> parsed_under(const Findings::Statement& found, Bytes sql);
   StatementRef learnable(Bytes name);  // null: the book has no room
   std::vector<Reading> readings_of(const Statement& statement);
   bool put_parse_of(const Statement& statement, Bytes name, StatementOp op, std::string& bytes);
@@ -516,6 +518,7 @@ class SessionCore final : private ServerCore::Audience {
   bool asks_sequence_ : 1 = false;  // the text that was looked at last calls lastval() or currval()
   bool sequences_checked_ : 1 = false;  // what these say is the client's own, in the open transaction
   bool misread_ : 1 = false;            // the server reads texts otherwise than we do
+  bool rereads_ : 1 = false;            // the text that was noted last may change how literals are read
   bool reading_unsure_ : 1 = false;     // what is not answered yet decides how it reads them
   bool was_odd_ : 1 = false;            // ... and did before the open transaction changed that
   // What was sent last may take away what the client connected with, or leave more than its ceilings allow.

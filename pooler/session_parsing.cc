@@ -42,6 +42,18 @@ bool reads_literals(Bytes sql) {
          });
 }
 
+bool has_strings(Bytes sql) {
+  using protocol::SqlToken;
+  protocol::SqlLexer lexer(sql);
+  for (SqlToken token = lexer.next(); token.kind != SqlToken::Kind::End; token = lexer.next())
+    if (token.kind == SqlToken::Kind::String || token.kind == SqlToken::Kind::Unicode) return true;
+  return false;
+}
+
+bool is_ascii(Bytes text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+}
+
 // Whether the text may set something back that its transaction has set, or is the last of it.
 bool may_end_block(const ClientText& text) {
   constexpr std::array<TextWord, 5> kWords = {TextWord::Abort, TextWord::Commit, TextWord::End,
@@ -67,7 +79,11 @@ ParsingApart& SessionCore::apart() {
   return *server_->apart;
 }
 
-void SessionCore::lose_parsing() { apart().lose(++books_->apart); }
+void SessionCore::lose_parsing() {
+  rereads_ = true;
+  apart().lose(++books_->apart);
+  apart().doubt_literals(books_->apart);
+}
 
 // By any text, before it is sent.
 void SessionCore::note_parsing_end(const ClientText& text) {
@@ -118,12 +134,13 @@ void SessionCore::note_parsing(const protocol::SqlEffects& effects) {
   using Where = protocol::SqlAssignment::Where;
   const protocol::SqlChanges& changes = effects.changes;
   const protocol::SqlReach& reach = effects.reach;
-  bool decides = false, told = true;
+  bool decides = false, told = true, rereads = false;
   const auto add = [&](const std::string& name) {
     const std::string key = setting_key(name);
     const bool all = name.empty();
     decides = decides || all || decides_parsing(key);
     told = told && !all && (is_reading(key) || !decides_parsing(key));
+    rereads = rereads || all || is_reading(key);
   };
   for (const auto* list : {&reach.assignments, &reach.taken_back})
     for (const protocol::SqlAssignment& each : *list)
@@ -144,6 +161,7 @@ void SessionCore::note_parsing(const protocol::SqlEffects& effects) {
   const bool in_block =
       server_->tx_status == 'T' && !server_->pipeline.owes_client() && !server_->pipeline.batch_open();
   if (!told && (!one || !in_block || apart().lost())) return lose_parsing();
+  rereads_ = rereads_ || rereads;
   if (told) return apart().doubt_literals(++books_->apart);
   apart().set(setting_key(reach.assignments[0].name), *reach.assignments[0].value);
   apart().doubt(++books_->apart);
@@ -155,19 +173,49 @@ bool SessionCore::may_read_as_then() const {
 }
 
 // Under which settings this server would learn the statement: those of its key, or where these cannot be had
-// for a moment those of now. Valid until the next change of either.
-Bytes SessionCore::parsing_here(const Statement& statement) {
+// for a moment those of now.
+std::string SessionCore::parsing_here(const Statement& statement) {
   const Bytes then = statement.parsing(), now = parsing();
-  if (then == now) return now;
-  const bool may_be_had = may_read_as_then() || !reads_literals(statement.sql);
-  return may_be_had && may_be_read_as(then, now) ? then : now;
+  if (then == now || (!may_read_as_then() && reads_literals(statement.sql))) return std::string(now);
+  if (may_be_read_as(then, now)) return std::string(then);
+  // Postgres reads it anew where it looks for names elsewhere, which another role alone does not make.
+  if (!tells_literals(then) || !differ_in_speaker(then, now)) return std::string(now);
+  return with_literals_of(now, then);
+}
+
+// By texts that were noted, which may have changed themselves how their literals are read.
+void SessionCore::note_prepared(const protocol::SqlEffects& effects, Bytes under) {
+  const auto known = rereads_ || !tells_literals(under) ? std::nullopt : std::optional<std::string>(under);
+  for (const protocol::SqlStatement& each : effects.statements) {
+    if (each.kind != Kind::Prepare) continue;
+    const auto [place, first] = suspicion().prepared_under.try_emplace(each.name, known);
+    if (!first && place->second != known) place->second.reset();  // it is one of the two
+  }
+}
+
+// Under what the server has parsed it, its names as now. Nothing: nobody knows how its literals were read.
+std::optional<std::string> SessionCore::parsed_under(const Findings::Statement& found, Bytes sql) {
+  const Bytes now = parsing();
+#ifdef PGWEIR_PLANT_READ_AS_LEFT
+  return std::string(now);
+#endif
+  if (!has_strings(sql)) return std::string(now);
+  if (server_->unread.contains(found.name)) return std::nullopt;
+  const Suspicion& seen = *suspicion_;
+  const auto noted = seen.prepared_under.find(found.name);
+  if (noted == seen.prepared_under.end())  // by code
+    return seen.rereads ? std::nullopt : std::optional<std::string>(now);
+  const auto& then = noted->second;
+  // What the server tells of it comes in the encoding of now.
+  if (!then || !(same_encoding(*then, now) || is_ascii(sql))) return std::nullopt;
+  return with_literals_of(now, *then);
 }
 
 // The statement that the client calls so, or in its place one of the same text that this server can learn.
 StatementRef SessionCore::learnable(Bytes name) {
   const StatementRef held = *names_->find(name);
   if (server_->statements.knows(held->id) || coming(*held)) return held;
-  const Bytes here = parsing_here(*held);
+  const std::string here = parsing_here(*held);
   const bool as_told = !held->told_types.empty() && may_have_changed(*held);
   if (here == held->parsing() && !as_told) return held;
   StatementRef fresh =

@@ -132,6 +132,12 @@ StatementRef SessionCore::lent_as(const Findings::Statement& found) const {
 // What cannot be taken over stays on its server, and the client with it.
 void SessionCore::adopt(Findings& findings) {
   const bool plain = books_->settings.plain_sql(*wanted_);
+  const auto was_plain = [&](const std::string& name) {
+    const auto noted = suspicion_->prepared_under.find(name);
+    return noted == suspicion_->prepared_under.end() ||
+           (noted->second && books_->settings.plain_parsing(*noted->second));
+  };
+  std::set<std::string> unread;
   for (const Findings::Statement& found : findings.statements) {
     if (found.text.empty() && names_ && names_->find(found.name)) {
       server_->adopted.push_back(found.name);  // made for a DEALLOCATE that has not run
@@ -140,9 +146,14 @@ void SessionCore::adopt(Findings& findings) {
     StatementRef statement = lent_as(found);
     std::string content = statement || found.text.size() > kAdoptedTextMax ? std::string() : found.text;
     if (found.from_sql && !content.empty())
-      content = plain || reads_alike(found.text)
+      content = (plain && was_plain(found.name)) || reads_alike(found.text)
                     ? body_in(books_->texts.read(found.text), found.text, found.name)
                     : "";
+    const auto under = content.empty() ? std::nullopt : parsed_under(found, content);
+    if (!content.empty() && !under) {
+      unread.insert(found.name);
+      content.clear();
+    }
     if (!content.empty()) {
       content.push_back('\0');
       char number[4];
@@ -152,7 +163,7 @@ void SessionCore::adopt(Findings& findings) {
         protocol::store_u32(number, type);
         content.append(number, 4);
       }
-      statement = books_->statements.intern(content, parsing());
+      statement = books_->statements.intern(content, *under);
     }
     if (!names_) names_ = std::make_unique<ClientStatements>(books_->statements);
     if (!statement || refuse_statement_beyond(found.name.size() + content.size()) ||
@@ -165,6 +176,7 @@ void SessionCore::adopt(Findings& findings) {
 #endif
     server_->adopted.push_back(found.name);
   }
+  server_->unread = std::move(unread);
 }
 
 bool SessionCore::give_up_adopted(Actions& out) {

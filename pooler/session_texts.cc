@@ -260,7 +260,9 @@ std::unique_ptr<Ruling> SessionCore::note_text(const ClientText& text) {
   if (!text.looked_through()) books_->texts.worked(sql.size());
   note_resumed(text);
   note_parsing_end(text);
-  resets_all_ = false;
+  resets_all_ = rereads_ = false;
+  const bool prepares = text.has(TextWord::Prepare);
+  const std::string under(prepares ? parsing() : Bytes());
   if (!can_read(text)) return note_misread(text);
   // What holds a pinned client to its server may go by words that are harmless for all others.
   if ((pins_ & pin::kProvable) && (text.has(TextWord::Drop) || text.has(TextWord::Close)))
@@ -287,6 +289,7 @@ std::unique_ptr<Ruling> SessionCore::note_text(const ClientText& text) {
       if (const Pins no_room = find_room(effects)) return refusal(pin_book_->refuse(no_room, sql));
       if (const Pins no_room = note_routines(effects, text)) return refusal(pin_book_->refuse(no_room, sql));
       note_effects(effects, text);
+      if (prepares) note_prepared(effects, under);
       break;
     case protocol::SqlEffects::Read::Unknown:
       if (inspects) {
@@ -305,6 +308,7 @@ std::unique_ptr<Ruling> SessionCore::note_text(const ClientText& text) {
       suspicion().pins |= pin::kProvable;
       break;
   }
+  if (rereads_ && suspicion_) suspicion_->rereads = true;
   return ruling;
 }
 

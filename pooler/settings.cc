@@ -48,14 +48,18 @@ constexpr Bytes kDateStyle = "DateStyle";
 constexpr Bytes kReadings[] = {kDateStyle, "IntervalStyle", "TimeZone", "client_encoding",
                                "standard_conforming_strings"};
 
+// The first of what SettingsMap::parsing has, which goes on behind it.
+std::pair<Bytes, Bytes> take_value(Bytes& parsing) {
+  const Bytes name = parsing.substr(0, parsing.find('\0'));
+  parsing.remove_prefix(name.size() + 1);
+  const Bytes value = parsing.substr(0, parsing.find('\0'));
+  parsing.remove_prefix(value.size() + 1);
+  return {name, value};
+}
+
 std::optional<Bytes> value_in(Bytes parsing, Bytes name) {
-  while (!parsing.empty()) {
-    const Bytes key = parsing.substr(0, parsing.find('\0'));
-    parsing.remove_prefix(key.size() + 1);
-    const Bytes value = parsing.substr(0, parsing.find('\0'));
-    parsing.remove_prefix(value.size() + 1);
-    if (key == name) return value;
-  }
+  while (!parsing.empty())
+    if (const auto [key, value] = take_value(parsing); key == name) return value;
   return {};
 }
 
@@ -178,14 +182,40 @@ Bytes ParsingApart::parsing(const SettingsRef& map) {
 
 bool tells_literals(Bytes parsing) { return !value_in(parsing, kReadingMark); }
 
-bool may_be_read_as(Bytes then, Bytes now) {
+namespace {
+// But for literals, and for what is left out.
+template <class LeftOut>
+bool same_parsing(Bytes then, Bytes now, LeftOut left_out) {
   const auto same = [&](Bytes name) {
-    return is_reading(name) || value_in(then, name) == value_in(now, name);
+    return is_reading(name) || left_out(name) || value_in(then, name) == value_in(now, name);
   };
   const auto& all = protocol::kParsingSettings;
-  return then == now ||
-         (tells_literals(then) && same(kMark) &&
-          std::all_of(all.begin(), all.end(), [&](Bytes name) { return same(setting_key(name)); }));
+  return same(kMark) &&
+         std::all_of(all.begin(), all.end(), [&](Bytes name) { return same(setting_key(name)); });
+}
+}  // namespace
+
+bool may_be_read_as(Bytes then, Bytes now) {
+  return then == now || (tells_literals(then) && same_parsing(then, now, [](Bytes) { return false; }));
+}
+
+bool same_encoding(Bytes parsing, Bytes other) {
+  return value_in(parsing, kClientEncoding) == value_in(other, kClientEncoding);
+}
+
+bool differ_in_speaker(Bytes then, Bytes now) { return same_parsing(then, now, decides_who); }
+
+std::string with_literals_of(Bytes names, Bytes literals) {
+  SettingsMap::Values values;
+  const auto take = [&values](Bytes from, bool of_literals) {
+    while (!from.empty())
+      if (const auto [name, value] = take_value(from);
+          (is_reading(name) || name == kReadingMark) == of_literals)
+        values.emplace(name, value);
+  };
+  take(names, false);
+  take(literals, true);
+  return parsing_of(values);
 }
 
 bool same_path(Bytes parsing, Bytes other) {

@@ -309,6 +309,101 @@ TEST_CASE("a PREPARE of what the client has finds a statement of that name, whic
   client.step([&] { client.core.server_gone("x", client.out); });
 }
 
+TEST_CASE("a statement means what its PREPARE has read, whatever is set around that") {
+  const std::string text = "prepare p as select '1.2.2026'::date";
+  Place place;
+  place.reports({{"DateStyle", "ISO, MDY"}});
+  Client client(place);
+  const auto styled = [](const char* style, char status) {
+    return done("SET") + parameter("DateStyle", style) + ready(status);
+  };
+  const auto ask = [&](const std::string& sql) {
+    REQUIRE(client.says(query(sql)) == "ask");
+    REQUIRE(client.granted(place.server).empty());
+  };
+  // What is asked behind it, and whether the client keeps its server for it.
+  const auto prepared = [&](const std::string& as, const char* happens) {
+    client.sent();
+    const bool pinned = Bytes(happens) == "pinned";
+    client.hears(parsed() + answered(statement_row("p", "{}", as)));
+    CHECK(client.sent() == (pinned ? "" : "C:p S"));
+    if (!pinned) CHECK(client.hears(closed() + ready()) == "release");
+    CHECK(client.core.pins() == (pinned ? pin::kStatement : 0));
+  };
+  // Read by another server, under settings of now that are others.
+  const auto read_as = [&](const char* style) {
+    REQUIRE(client.says(query("execute p")) == "ask");
+    REQUIRE(client.granted(place.other).empty());
+    const std::string bytes = client.to_server;
+    client.sent();
+    CHECK(bytes.find(std::string("DateStyle") + std::string("\0\0\0", 3) + char(std::string(style).size()) +
+                     style) != std::string::npos);
+  };
+  SECTION("in the open transaction") {
+    ask("begin");
+    client.hears(done("BEGIN") + ready('T'));
+    client.says(query("set local datestyle = 'ISO, DMY'"));
+    client.hears(styled("ISO, DMY", 'T'));
+    client.says(query(text));
+    client.hears(done("PREPARE") + ready('T'));
+    client.says(query("commit"));
+    client.hears(done("COMMIT") + parameter("DateStyle", "ISO, MDY") + ready());
+    prepared(text, "");
+    read_as("ISO, DMY");
+  }
+  SECTION("behind it, and the transaction is taken back") {
+    ask("begin");
+    client.hears(done("BEGIN") + ready('T'));
+    client.says(query(text));
+    client.hears(done("PREPARE") + ready('T'));
+    client.says(query("set datestyle = 'ISO, DMY'"));
+    client.hears(styled("ISO, DMY", 'T'));
+    client.says(query("commit"));
+    client.hears(done("COMMIT") + ready());
+    prepared(text, "");
+    read_as("ISO, MDY");
+  }
+  SECTION("in the same text, where nobody knows which came first") {
+    const std::string both = text + "; set datestyle = 'ISO, DMY'";
+    ask(both);
+    client.hears(done("PREPARE") + styled("ISO, DMY", 'I'));
+    prepared(both, "pinned");
+    // So it stays, also when all else of it is known.
+    client.says(query("prepare q as select 1"));
+    client.hears(done("PREPARE") + ready());
+    client.sent();
+    client.hears(bound() + statement_row("p", "{}", both) +
+                 statement_row("q", "{}", "prepare q as select 1") + done() + ready());
+    CHECK(client.sent() == "C:q S");
+    client.hears(closed() + ready());
+    CHECK(client.core.pins() == pin::kStatement);
+    client.says(query("deallocate p"));
+    client.hears(done("DEALLOCATE") + ready());
+    client.sent();
+    CHECK(client.hears(bound() + done() + ready()) == "release");
+    CHECK(client.core.pins() == 0);
+  }
+  SECTION("in the same text, of a statement without a string") {
+    const std::string both = "prepare p as select 1; set datestyle = 'ISO, DMY'";
+    ask(both);
+    client.hears(done("PREPARE") + styled("ISO, DMY", 'I'));
+    prepared(both, "");
+  }
+  SECTION("twice, of which one was refused") {
+    ask("begin");
+    client.hears(done("BEGIN") + ready('T'));
+    for (const char* style : {"ISO, DMY", "ISO, YMD"}) {
+      client.says(query(text));
+      client.hears(done("PREPARE") + ready('T'));
+      client.says(query("set datestyle = '" + std::string(style) + "'"));
+      client.hears(styled(style, 'T'));
+    }
+    client.says(query("commit"));
+    client.hears(done("COMMIT") + ready());
+    prepared(text, "pinned");
+  }
+}
+
 TEST_CASE("a statement that is lent is read as its PREPARE was, and means the same behind it") {
   const std::string text = "select '1.2.2026'::date", spaces(13, ' ');
   Place place;

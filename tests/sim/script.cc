@@ -359,13 +359,28 @@ std::vector<Phase> Script::prepared() {
       return phases;
     }
     case 3: {
-      // What it is of is read once, whatever is set around its use.
-      phases.push_back(await(query("prepare own as values ('" + token() + "')")));
+      // What it is of is read once, whatever is set around it and its use.
+      const std::string makes = "prepare own as values ('" + token() + "')";
+      const bool apart = world_.chance(40);
+      if (apart) phases.push_back(send("begin"));
+      if (apart && world_.chance(50)) phases.push_back(send(set_zone()));
+      switch (world_.rng().below(3)) {
+        case 0: phases.push_back(await(query(makes + "; " + set_zone()))); break;
+        case 1: phases.push_back(await(query(set_zone() + "; " + makes))); break;
+        default: phases.push_back(send(makes));
+      }
+      if (apart && world_.chance(50)) phases.push_back(send(set_zone()));
+      if (apart) phases.push_back(await(query(world_.chance(60) ? "commit" : "rollback")));
       const std::string uses = "execute own";
-      for (std::uint64_t left = world_.between(1, 3); left > 0; --left) {
+      for (std::uint64_t left = world_.between(1, 5); left > 0; --left) {
         const std::string sets = set_zone();
-        phases.push_back(await(query(world_.chance(50) ? uses + "; " + sets : sets + "; " + uses)));
-        phases.push_back(send(uses));
+        switch (world_.rng().below(5)) {
+          case 0: phases.push_back(await(query(uses + "; " + sets))); break;
+          case 1: phases.push_back(await(query(sets + "; " + uses))); break;
+          case 2: phases.push_back(send(sets)); break;
+          case 3: phases.push_back(await(query(uses + "; show TimeZone"))); break;
+          default: phases.push_back(send(uses));
+        }
       }
       phases.push_back(await(query("deallocate own")));
       return phases;
