@@ -106,7 +106,7 @@ struct Suspicion {
   bool all_set_back = false;             // all of the client's may have been
   std::vector<std::string> doubted;      // those of `settings` that others than plain SETs may have set
   bool any_set = false;                  // any setting may have been, by what nobody has read
-  bool rereads = false;                  // how literals are read may have changed
+  bool readings_changed = false;         // how literals are read may have
   bool undone = false;                   // some of it has failed or was rolled back
   bool held = false;                     // those that have ceilings may have been set, whatever was named
   std::vector<std::string> hidden;       // those that only a superuser may ask for
@@ -114,7 +114,8 @@ struct Suspicion {
   Pins pins = 0;                         // what may have come or gone
   std::map<std::string, StatementRef> lent;  // the client's statements that the server was given by its names
   bool occupied = false;                     // under some of the others it may have one that does nothing
-  // Under what the texts have prepared those names, as SettingsMap::parsing has it; none: nobody knows.
+  // How the literals of what the texts have prepared by those names were read, as SettingsMap::parsing has
+  // it; none: nobody knows. Of kStatementsRead names at most: of others nobody knows it then.
   std::map<std::string, std::optional<std::string>> prepared_under;
 
   // More names than a client may have settings pin it instead.

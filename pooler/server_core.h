@@ -146,7 +146,8 @@ class ServerCore {
   SharedValues fresh = no_values();
   std::string refused_name;          // of the setting that an audit failed at; empty: it was no such question
   std::vector<std::string> adopted;  // names of statements that are still to be closed
-  std::set<std::string> unread;      // its client's statements of which nobody knows how they were parsed
+  std::set<std::string> kept;        // of its client's statements, those that were found and stay here
+  bool keeps_more = false;           // and others, which were too many to be looked at
   SettingsRef applied;
   // For whom it is to work from now on, and what it was told of that; see pooler/tenant_token.h.
   std::unique_ptr<Introduction> introduction;

@@ -229,13 +229,13 @@ void SessionCore::on_audited(Findings& findings, protocol::Gather& to_client) {
     findings.pins |= found_channels(findings);
     asked |= pin::kSharing;
   }
-  if (asked & pin::kStatement) adopt(findings);
+  if ((asked & pin::kStatement) && !(pins_ & pin::kSession)) adopt(findings);
 #ifdef PGWEIR_PLANT_FORGET_UNPIN
   asked = 0;
 #endif
   const auto pins = static_cast<Pins>((pins_ & ~asked) | findings.pins | (suspicion_->pins & pin::kSettings));
   // For what a text does not show to keep its client there was asked for no room.
-  constexpr auto kUnasked = static_cast<Pins>(pin::kSettings | pin::kListen);
+  constexpr auto kUnasked = static_cast<Pins>(pin::kSettings | pin::kListen | pin::kStatement);
   constexpr auto kCounted = static_cast<Pins>(~pin::kSharing);
   const bool asked_for = claimed_ || (pins_ & kCounted) != 0 || (pins & kCounted & ~kUnasked) != 0;
   if (!asked_for && (pins & kUnasked) != 0 && !pin_book_->has_room())

@@ -412,7 +412,8 @@ void SessionCore::unlink(Actions::Server how, Actions& out) {
   }
   server_->introduction.reset();
   server_->apart.reset();
-  server_->unread.clear();
+  server_->kept.clear();
+  server_->keeps_more = false;
   if (outgrown_) forget_outgrown();
   shrink_unnamed();
   const bool lower = server_->temp_used && guard_->inspects() && !walsender();
@@ -469,7 +470,10 @@ std::optional<Bytes> SessionCore::on_parameter(Bytes name, Bytes value) {
   const bool back = set_back(name);
   const SettingsRef before = wanted_;
   wanted_ = back && fresh ? book.taken_back(wanted_, name, *started_) : book.changed(wanted_, name, value);
-  if (before != wanted_ && suspicion_ && is_reading(name)) suspicion_->rereads = true;
+  if (before != wanted_ && suspicion_ && is_reading(name)) {
+    if (!rereads_) forget_prepared();  // no text has shown it
+    suspicion_->readings_changed = true;
+  }
   if (!back) return value;
   if (before == wanted_) return std::nullopt;
   return wanted_->values.contains(name) ? Bytes(wanted_->told(name)) : value;

@@ -410,6 +410,7 @@ class SessionCore final : private ServerCore::Audience {
   void note_parsing(const protocol::SqlEffects& effects);
   void note_parsing_end(const ClientText& text);
   void lose_parsing();
+  void lose_literals();
   // Postgres reads the text as we do.
   bool can_read(const ClientText& text) const;
   bool decides_reading(const protocol::SqlEffects& effects) const;
@@ -417,6 +418,7 @@ class SessionCore final : private ServerCore::Audience {
   bool may_read_as_then() const;
   std::string parsing_here(const Statement& statement);
   void note_prepared(const protocol::SqlEffects& effects, Bytes under);
+  void forget_prepared();
   std::optional<std::string> parsed_under(const Findings::Statement& found, Bytes sql);
   StatementRef learnable(Bytes name);  // null: the book has no room
   std::vector<Reading> readings_of(const Statement& statement);

@@ -54,12 +54,14 @@ bool is_ascii(Bytes text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; });
 }
 
-// Whether the text may set something back that its transaction has set, or is the last of it.
-bool may_end_block(const ClientText& text) {
-  constexpr std::array<TextWord, 5> kWords = {TextWord::Abort, TextWord::Commit, TextWord::End,
-                                              TextWord::Prepare, TextWord::Rollback};
+bool may_leave_block(const ClientText& text) {
+  constexpr std::array<TextWord, 4> kWords = {TextWord::Abort, TextWord::Commit, TextWord::End,
+                                              TextWord::Rollback};
   return std::any_of(kWords.begin(), kWords.end(), [&text](TextWord word) { return text.has(word); });
 }
+
+// Whether the text may set something back that its transaction has set, or is the last of it.
+bool may_end_block(const ClientText& text) { return may_leave_block(text) || text.has(TextWord::Prepare); }
 }  // namespace
 
 // Settings that decide parsing, as they are in the open transaction.
@@ -79,14 +81,17 @@ ParsingApart& SessionCore::apart() {
   return *server_->apart;
 }
 
-void SessionCore::lose_parsing() {
+void SessionCore::lose_parsing() { apart().lose(++books_->apart); }
+
+// Before it is sent: by what nobody has read.
+void SessionCore::lose_literals() {
   rereads_ = true;
-  apart().lose(++books_->apart);
-  apart().doubt_literals(books_->apart);
+  apart().doubt_literals(++books_->apart);
 }
 
 // By any text, before it is sent.
 void SessionCore::note_parsing_end(const ClientText& text) {
+  if (server_->apart && may_leave_block(text)) rereads_ = true;
   if (was_odd_ && may_end_block(text)) doubt_reading();
   if (!server_->apart || !may_end_block(text)) return;
   if (server_->apart->differs()) return lose_parsing();
@@ -130,17 +135,29 @@ bool SessionCore::decides_reading(const protocol::SqlEffects& effects) const {
   return std::any_of(settings.begin(), settings.end(), by_code);
 }
 
+bool sets_readings(const protocol::SqlEffects& effects) {
+  const auto reads = [](const std::string& name) { return name.empty() || is_reading(setting_key(name)); };
+  const auto sets = [&reads](const protocol::SqlAssignment& each) {
+    return each.where != protocol::SqlAssignment::Where::Stored && reads(each.name);
+  };
+  const auto& assignments = effects.reach.assignments;
+  const auto& taken_back = effects.reach.taken_back;
+  const auto& settings = effects.changes.settings;
+  return std::any_of(assignments.begin(), assignments.end(), sets) ||
+         std::any_of(taken_back.begin(), taken_back.end(), sets) ||
+         std::any_of(settings.begin(), settings.end(), reads);
+}
+
 void SessionCore::note_parsing(const protocol::SqlEffects& effects) {
   using Where = protocol::SqlAssignment::Where;
   const protocol::SqlChanges& changes = effects.changes;
   const protocol::SqlReach& reach = effects.reach;
-  bool decides = false, told = true, rereads = false;
+  bool decides = false, told = true;
   const auto add = [&](const std::string& name) {
     const std::string key = setting_key(name);
     const bool all = name.empty();
     decides = decides || all || decides_parsing(key);
     told = told && !all && (is_reading(key) || !decides_parsing(key));
-    rereads = rereads || all || is_reading(key);
   };
   for (const auto* list : {&reach.assignments, &reach.taken_back})
     for (const protocol::SqlAssignment& each : *list)
@@ -149,9 +166,12 @@ void SessionCore::note_parsing(const protocol::SqlEffects& effects) {
   if (changes.opaque || changes.any_setting || changes.temp_path || reach.hidden_setting ||
       reach.hidden_sql || reach.code) {
     doubt_reading();
+    lose_literals();
+    if (changes.opaque || reach.code) forget_prepared();
     return lose_parsing();
   }
   if (!decides) return;
+  if (sets_readings(effects)) lose_literals();
   if (decides_reading(effects)) doubt_reading();
   // Of what is not reported it is known what one SET does in a block, whose end it is when it fails.
   const bool one =
@@ -161,8 +181,7 @@ void SessionCore::note_parsing(const protocol::SqlEffects& effects) {
   const bool in_block =
       server_->tx_status == 'T' && !server_->pipeline.owes_client() && !server_->pipeline.batch_open();
   if (!told && (!one || !in_block || apart().lost())) return lose_parsing();
-  rereads_ = rereads_ || rereads;
-  if (told) return apart().doubt_literals(++books_->apart);
+  if (told) return;
   apart().set(setting_key(reach.assignments[0].name), *reach.assignments[0].value);
   apart().doubt(++books_->apart);
 }
@@ -178,19 +197,36 @@ std::string SessionCore::parsing_here(const Statement& statement) {
   const Bytes then = statement.parsing(), now = parsing();
   if (then == now || (!may_read_as_then() && reads_literals(statement.sql))) return std::string(now);
   if (may_be_read_as(then, now)) return std::string(then);
-  // Postgres reads it anew where it looks for names elsewhere, which another role alone does not make.
-  if (!tells_literals(then) || !differ_in_speaker(then, now)) return std::string(now);
+  // Postgres reads it anew where it looks for names elsewhere, which another role alone hardly ever makes.
+  if (!tells_literals(then) || !same_but_for_speaker(then, now)) return std::string(now);
   return with_literals_of(now, then);
 }
 
-// By texts that were noted, which may have changed themselves how their literals are read.
+// Of a text that has been noted, and is sent under `under`. What it does before it prepares something,
+// or behind that, may decide how the literals of that are read.
 void SessionCore::note_prepared(const protocol::SqlEffects& effects, Bytes under) {
-  const auto known = rereads_ || !tells_literals(under) ? std::nullopt : std::optional<std::string>(under);
+  const auto takes_back = [this](const protocol::SqlStatement& each) {
+    return server_->apart && (each.kind == Kind::Commit || each.kind == Kind::Rollback ||
+                              each.kind == Kind::RollbackTo || each.kind == Kind::PrepareTransaction);
+  };
+  const bool alone =
+      !effects.in_part && std::none_of(effects.statements.begin(), effects.statements.end(), takes_back);
+  std::optional<std::string> known;
+  if (alone && !rereads_ && tells_literals(under)) known = with_literals_of({}, under);
+  auto& prepared = suspicion().prepared_under;
   for (const protocol::SqlStatement& each : effects.statements) {
     if (each.kind != Kind::Prepare) continue;
-    const auto [place, first] = suspicion().prepared_under.try_emplace(each.name, known);
+    if (prepared.size() == Findings::kStatementsRead && !prepared.contains(each.name)) continue;
+    const auto [place, first] = prepared.try_emplace(each.name, known);
     if (!first && place->second != known) place->second.reset();  // it is one of the two
   }
+}
+
+// What runs with it may have prepared those names, too, or prepares them only later.
+void SessionCore::forget_prepared() {
+  if (!suspicion_) return;
+  suspicion_->readings_changed = true;
+  for (auto& [name, under] : suspicion_->prepared_under) under.reset();
 }
 
 // Under what the server has parsed it, its names as now. Nothing: nobody knows how its literals were read.
@@ -200,11 +236,14 @@ std::optional<std::string> SessionCore::parsed_under(const Findings::Statement& 
   return std::string(now);
 #endif
   if (!has_strings(sql)) return std::string(now);
-  if (server_->unread.contains(found.name)) return std::nullopt;
+  if (server_->kept.contains(found.name)) return std::nullopt;
   const Suspicion& seen = *suspicion_;
   const auto noted = seen.prepared_under.find(found.name);
-  if (noted == seen.prepared_under.end())  // by code
-    return seen.rereads ? std::nullopt : std::optional<std::string>(now);
+  if (noted == seen.prepared_under.end()) {  // by code, or it is one of too many
+    const bool unsure = seen.readings_changed || server_->keeps_more ||
+                        seen.prepared_under.size() == Findings::kStatementsRead;
+    return unsure ? std::nullopt : std::optional<std::string>(now);
+  }
   const auto& then = noted->second;
   // What the server tells of it comes in the encoding of now.
   if (!then || !(same_encoding(*then, now) || is_ascii(sql))) return std::nullopt;

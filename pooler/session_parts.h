@@ -9,8 +9,12 @@
 #include "pooler/base/error.h"
 #include "pooler/routines.h"
 #include "protocol/frame.h"
+#include "protocol/sql.h"
 
 namespace pgweir {
+
+// Whether literals are read otherwise behind such a text, as far as it names what it sets.
+bool sets_readings(const protocol::SqlEffects& effects);
 
 // A client that is slow to finish a message of ordinary size does not hold a server meanwhile.
 inline constexpr std::size_t kWholeBeforeServer = 16 << 10;

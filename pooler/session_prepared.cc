@@ -109,7 +109,7 @@ StatementOp SessionCore::unlent() const {
 }
 
 bool SessionCore::can_adopt(const protocol::SqlEffects& effects) const {
-  if (effects.changes.opaque || mode_ != tiers::PoolMode::Transaction) return false;
+  if (effects.changes.opaque || mode_ != tiers::PoolMode::Transaction || sets_readings(effects)) return false;
   std::size_t bytes = 0;
   for (const protocol::SqlStatement& each : effects.statements) {
     if (each.kind != Kind::Prepare) continue;
@@ -134,27 +134,24 @@ void SessionCore::adopt(Findings& findings) {
   const bool plain = books_->settings.plain_sql(*wanted_);
   const auto was_plain = [&](const std::string& name) {
     const auto noted = suspicion_->prepared_under.find(name);
-    return noted == suspicion_->prepared_under.end() ||
-           (noted->second && books_->settings.plain_parsing(*noted->second));
+    if (noted == suspicion_->prepared_under.end()) return !suspicion_->readings_changed;
+    return noted->second && books_->settings.plain_parsing(*noted->second);
   };
-  std::set<std::string> unread;
+  std::set<std::string> kept;
+  if (findings.pins & pin::kStatement) server_->keeps_more = true;
   for (const Findings::Statement& found : findings.statements) {
     if (found.text.empty() && names_ && names_->find(found.name)) {
       server_->adopted.push_back(found.name);  // made for a DEALLOCATE that has not run
       continue;
     }
-    StatementRef statement = lent_as(found);
+    StatementRef statement = server_->kept.contains(found.name) ? StatementRef() : lent_as(found);
     std::string content = statement || found.text.size() > kAdoptedTextMax ? std::string() : found.text;
     if (found.from_sql && !content.empty())
       content = (plain && was_plain(found.name)) || reads_alike(found.text)
                     ? body_in(books_->texts.read(found.text), found.text, found.name)
                     : "";
     const auto under = content.empty() ? std::nullopt : parsed_under(found, content);
-    if (!content.empty() && !under) {
-      unread.insert(found.name);
-      content.clear();
-    }
-    if (!content.empty()) {
+    if (under) {
       content.push_back('\0');
       char number[4];
       protocol::store_u32(number, static_cast<std::uint32_t>(found.types.size()));
@@ -169,6 +166,7 @@ void SessionCore::adopt(Findings& findings) {
     if (!statement || refuse_statement_beyond(found.name.size() + content.size()) ||
         !names_->room_for(found.name)) {
       findings.pins |= pin::kStatement;
+      kept.insert(found.name);
       continue;
     }
 #ifndef PGWEIR_PLANT_FORGET_PREPARED
@@ -176,7 +174,7 @@ void SessionCore::adopt(Findings& findings) {
 #endif
     server_->adopted.push_back(found.name);
   }
-  server_->unread = std::move(unread);
+  server_->kept = std::move(kept);
 }
 
 bool SessionCore::give_up_adopted(Actions& out) {
@@ -194,6 +192,7 @@ void SessionCore::note_executed(const ClientText& text, std::unique_ptr<Ruling>&
   for (const std::string& name : names) {
     const StatementRef held = *names_->find(name);
     std::unique_ptr<Ruling> of_body = note_text(ClientText(*held));
+    if (rereads_) forget_prepared();
     if (!of_body) continue;
     if (!of_body->refused) {
       if (StatementRef lowered = lowered_statement(name, *of_body))

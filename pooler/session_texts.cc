@@ -259,10 +259,10 @@ std::unique_ptr<Ruling> SessionCore::note_text(const ClientText& text) {
   const bool inspects = guard_->inspects();
   if (!text.looked_through()) books_->texts.worked(sql.size());
   note_resumed(text);
-  note_parsing_end(text);
   resets_all_ = rereads_ = false;
   const bool prepares = text.has(TextWord::Prepare);
   const std::string under(prepares ? parsing() : Bytes());
+  note_parsing_end(text);
   if (!can_read(text)) return note_misread(text);
   // What holds a pinned client to its server may go by words that are harmless for all others.
   if ((pins_ & pin::kProvable) && (text.has(TextWord::Drop) || text.has(TextWord::Close)))
@@ -298,7 +298,9 @@ std::unique_ptr<Ruling> SessionCore::note_text(const ClientText& text) {
         if (!protocol::may_leave_state(sql)) break;
       }
       doubt_reading();
+      lose_literals();
       lose_parsing();
+      forget_prepared();
 #ifndef PGWEIR_PLANT_KEEP_DIRTY
       server_->dirty = dirty_batch_ = true;
 #endif
@@ -308,7 +310,9 @@ std::unique_ptr<Ruling> SessionCore::note_text(const ClientText& text) {
       suspicion().pins |= pin::kProvable;
       break;
   }
-  if (rereads_ && suspicion_) suspicion_->rereads = true;
+  if (!rereads_ || !suspicion_) return ruling;
+  suspicion_->readings_changed = true;
+  if (server_->pipeline.owes_client() || server_->pipeline.batch_open()) forget_prepared();
   return ruling;
 }
 
@@ -322,7 +326,9 @@ std::unique_ptr<Ruling> SessionCore::note_unnamed() {
 std::unique_ptr<Ruling> SessionCore::note_misread(const ClientText& text) {
   const SettingsBook& book = books_->settings;
   doubt_reading();
+  lose_literals();
   lose_parsing();
+  forget_prepared();
   if (guard_->inspects())
     return guard_->rule_misread(
         text.sql(), book.plain_sql(*wanted_) ? std::nullopt : std::optional(book.odd_setting(*wanted_)));
@@ -338,7 +344,9 @@ std::unique_ptr<Ruling> SessionCore::note_unread(std::size_t size) {
     look_behind();
   }
   doubt_reading();
+  lose_literals();
   lose_parsing();
+  forget_prepared();
   server_->dirty = dirty_batch_ = server_->temp_used = true;
   suspicion().any_set = suspicion().all_set_back = true;
   suspicion().pins |= pin::kProvable;
@@ -405,6 +413,9 @@ Pins SessionCore::note_routines(const protocol::SqlEffects& effects, const Clien
                       std::any_of(held.begin(), held.end(), [&](const std::string& name) {
                         return has(changes->settings, name) || has(changes->local_settings, name);
                       });
+  const auto& local = changes->local_settings;
+  const auto reads = [](const std::string& name) { return is_reading(setting_key(name)); };
+  if (changes->any_local || std::any_of(local.begin(), local.end(), reads)) lose_literals();
   if (!changes->concern_session()) {
     if (raises && guard_->inspects()) look_behind();
     return 0;
@@ -412,7 +423,10 @@ Pins SessionCore::note_routines(const protocol::SqlEffects& effects, const Clien
   // Settings that are named at run time are the transaction's only, as those of a DO.
   const bool prepares = std::any_of(effects.statements.begin(), effects.statements.end(),
                                     [](const auto& each) { return each.kind == Kind::Prepare; });
-  if (changes->any_setting) lose_parsing();
+  if (changes->any_setting) {
+    lose_literals();
+    lose_parsing();
+  }
   if (std::exchange(changes->any_setting, changes->opaque) || prepares) server_->dirty = true;
   protocol::SqlEffects through;
   through.changes = std::move(*changes);

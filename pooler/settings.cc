@@ -203,7 +203,7 @@ bool same_encoding(Bytes parsing, Bytes other) {
   return value_in(parsing, kClientEncoding) == value_in(other, kClientEncoding);
 }
 
-bool differ_in_speaker(Bytes then, Bytes now) { return same_parsing(then, now, decides_who); }
+bool same_but_for_speaker(Bytes parsing, Bytes other) { return same_parsing(parsing, other, decides_who); }
 
 std::string with_literals_of(Bytes names, Bytes literals) {
   SettingsMap::Values values;

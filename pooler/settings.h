@@ -89,8 +89,8 @@ bool may_be_read_as(Bytes then, Bytes now);
 // Names under one, literals under the other.
 std::string with_literals_of(Bytes names, Bytes literals);
 bool same_encoding(Bytes parsing, Bytes other);
-// Whether the two differ in who speaks, and else in how literals are read at most.
-bool differ_in_speaker(Bytes then, Bytes now);
+// But for how literals are read and who speaks.
+bool same_but_for_speaker(Bytes parsing, Bytes other);
 
 // What SettingsMap::parsing would be in a transaction that has set some of it, perhaps for itself alone, and
 // has not ended.

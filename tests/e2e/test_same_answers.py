@@ -119,6 +119,39 @@ class PreparedBySql(SameAnswers):
             begins = (parse(text) + bind() + execute() for text in ("commit", "begin", DMY, "set intervalstyle = 'iso_8601'"))
             self.play(DAY, "begin; set local datestyle = 'YMD'", b"".join(begins) + runs("w"), "rollback", "execute w", runs("w"))
 
+    def test_literals_of_a_prepare_that_others_stand_around(self):
+        moment = "select '2020-01-01 10:00'::timestamptz"
+        makes, zone = f"prepare w as {moment}", "set timezone = 'Asia/Tokyo'"
+        local, code = "set local timezone = 'Asia/Tokyo'", f"execute 'prepare w as {moment.replace(chr(39), chr(39) * 2)}'"
+        uses = (runs("w"), "execute w", "execute w; select 1", "deallocate w", "execute w")
+
+        def run(text):
+            return parse(text) + bind() + execute()
+
+        scenes = (
+            (f"{makes}; {zone}",),
+            (f"{zone}; {makes}", "set timezone = 'UTC'"),
+            (f"set timezone = 'America/New_York'; {makes}; {zone}",),
+            (run(makes) + run(zone) + sync(),),
+            (run(zone) + run(makes) + sync(), "set timezone = 'UTC'"),
+            ("begin", makes, zone, "commit"),
+            ("begin", makes, zone, "rollback"),
+            ("begin", local, makes, "commit"),
+            ("begin", local, run(makes) + sync(), "commit"),
+            (f"begin; {local}; {makes}; commit",),
+            (run("begin") + run(local) + run(makes) + run("commit") + sync(),),
+            ("begin", local, f"commit; {makes}"),
+            ("begin", f"savepoint s; {zone}", f"rollback to s; {makes}", "commit"),
+            ("prepare s as select set_config('timezone', 'Asia/Tokyo', false)", f"execute s; {makes}", "set timezone = 'UTC'"),
+            (f"do $$ begin {code}; {zone}; end $$",),
+            ("begin", makes, zone, f"do $$ begin execute 'deallocate w'; {code}; end $$", "commit", "set timezone = 'UTC'"),
+            (f"{makes}, 'é'; {zone}", "prepare other as select 1", "drop table if exists nothing", "deallocate other"),
+            (makes, zone, "set role none"),
+            ("set role none", makes, zone, "reset role"),
+        )
+        for scene in scenes:
+            self.play(*scene, *uses)
+
     def test_leaving_a_failed_transaction_in_a_batch(self):
         for way in ("rollback", "commit", "commit and chain"):
             begins = ("prepare w as select 7", "begin", "select 1/0")

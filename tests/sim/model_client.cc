@@ -304,8 +304,9 @@ void ModelClient::expect_more(char type, Bytes message) {
     pending_.pop_front();
     // Postgres itself has refused what might have pinned the client, wherever that was.
     const bool no_room = state == "53400" && !plan_.pace && (asked == 'Q' || asked == 'B' || asked == 'D');
-    if (asked == 'Q' && no_room && !plan_.session_mode && body.find("temp") == Bytes::npos &&
-        body.find("listen") == Bytes::npos)
+    const auto has = [&body = body](Bytes word) { return body.find(word) != Bytes::npos; };
+    const bool may_pin = has("temp") || has("listen") || (has("prepare") && has("TimeZone"));
+    if (asked == 'Q' && no_room && !plan_.session_mode && !may_pin)
       violation("had no room for a pin by " + printable(body));
     // Where its batch tells the columns, a statement may be prepared anew.
     const bool told = !pending_.empty() && pending_.front().first == 'D' && pending_.front().second[0] == 'P';
