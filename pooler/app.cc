@@ -1,5 +1,8 @@
 #include "pooler/app.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <utility>
 
 #include "conf/change.h"
@@ -17,6 +20,21 @@ Error shutting_down() {
           "terminating connection: the pooler is shutting down",
           {},
           "Connect again; another instance may already serve."};
+}
+
+void tell(AuditStream& audit, const tiers::Difference& one) {
+  const bool tenant = one.of == tiers::Of::Tenant;
+  audit.record(tenant ? AuditEvent::TenantChanged : AuditEvent::TierChanged, AuditOutcome::Success,
+               {{tenant ? AuditKey::Tenant : AuditKey::Tier, one.name}, {AuditKey::Changed, one.what}});
+}
+
+// The stream has room for some thousand lines, also those of others.
+void tell(AuditStream& audit, const std::vector<tiers::Difference>& all) {
+  constexpr std::size_t kMost = 1000;
+  for (std::size_t i = 0; i < std::min(all.size(), kMost); ++i) tell(audit, all[i]);
+  if (all.size() > kMost)
+    tell(audit, tiers::Difference{tiers::Of::Tenant, "*",
+                                  fmt::format("{} more rows have changed", all.size() - kMost)});
 }
 }  // namespace
 
@@ -52,7 +70,10 @@ void App::use(TierControl& tiers) {
                      for (auto& worker : workers_)
                        worker->loop().post([&w = *worker, known] { w.take_tiers(known); });
                    },
-               .differs = [this](const tiers::Difference& one) { tell_difference(one); }});
+               .differs =
+                   [this](const tiers::Difference& one) {
+                     if (shared_->audit) tell(*shared_->audit, one);
+                   }});
 }
 
 void App::listen(const std::vector<std::vector<int>>& fds) {
@@ -149,20 +170,10 @@ void App::read_next() {
         if (told && made->fresh)
           made->differences = tiers::differences(now->directory, (*made->fresh)->directory);
       },
-      [this, made] { put_in_force(made->fresh, made->differences); });
+      [this, made] { put_in_force(made->fresh, std::move(made->differences)); });
 }
 
-void App::tell_difference(const tiers::Difference& one) {
-  if (!shared_->audit) return;
-  if (one.of == tiers::Of::Tenant)
-    shared_->audit->record(AuditEvent::TenantChanged, AuditOutcome::Success,
-                           {{AuditKey::Tenant, one.name}, {AuditKey::Changed, one.what}});
-  else
-    shared_->audit->record(AuditEvent::TierChanged, AuditOutcome::Success,
-                           {{AuditKey::Tier, one.name}, {AuditKey::Changed, one.what}});
-}
-
-void App::put_in_force(const Fresh& fresh, const std::vector<tiers::Difference>& differences) {
+void App::put_in_force(const Fresh& fresh, std::vector<tiers::Difference> differences) {
   if (!fresh) {
     if (readings_.front().whole)
       shared_->log.error("reload failed, the old configuration stays", {{"error", fresh.error()}});
@@ -173,7 +184,9 @@ void App::put_in_force(const Fresh& fresh, const std::vector<tiers::Difference>&
     shared_->log.warn("setting changes at the next start only", {{"setting", key}});
   shared_->log.set_level(config.log_level);
   set_budgets(**fresh);
-  for (const tiers::Difference& one : differences) tell_difference(one);
+  if (!differences.empty())
+    workers_[0]->loop().offload(
+        [audit = shared_->audit, differences = std::move(differences)] { tell(*audit, differences); }, [] {});
   if (shared_->tiers) shared_->tiers->take_snapshot(*fresh);
   // Counted on the first worker's thread only.
   auto left = std::make_shared<std::size_t>(workers_.size());

@@ -84,8 +84,7 @@ class App {
   void remember_move(const std::string& tenant, const std::string& from, const std::string& to);
   void read(Reading reading);
   void read_next();
-  void tell_difference(const tiers::Difference& one);
-  void put_in_force(const Fresh& fresh, const std::vector<tiers::Difference>& differences);
+  void put_in_force(const Fresh& fresh, std::vector<tiers::Difference> differences);
   void answer(const Changed& changed);
   void close_all();
   void set_budgets(const Snapshot& snapshot);

@@ -353,7 +353,7 @@ void Catalog::tier_row(const std::string& name, TierEntry& one, const Expected<F
   } else {
     if (row->unknown_fields() > 0) note_strange(Of::Tier, name, *fields);
     differs = !(one.row == *row) || stale(one.good_at, now);
-    if (was_answered) tell_difference(Of::Tier, name, one.row, *row);
+    if (was_answered && !(one.row == *row)) tell_difference(Of::Tier, name, one.row, *row);
     one.row = std::move(*row);
     one.good_at = now;
     one.complained = false;
