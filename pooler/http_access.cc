@@ -91,6 +91,7 @@ bool is_of_this_host(std::string_view host) {
   host = host.substr(0, host.find(':'));
   if (host.ends_with('.')) host.remove_suffix(1);
   constexpr std::string_view kLocal = ".localhost";
+  if (is_same(host, "localhost.localdomain")) return true;
   const bool local = host.size() > kLocal.size() && is_same(host.substr(host.size() - kLocal.size()), kLocal);
   return local || host.find('.') == std::string_view::npos || parse_network(host).has_value();
 }

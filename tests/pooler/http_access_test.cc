@@ -64,8 +64,9 @@ TEST_CASE("on this host nobody may read by a name that a stranger can give to it
     request.host = host;
     return verdict(request, configured());
   };
-  for (const char* host : {"", "localhost", "localhost:9127", "LocalHost.", "app.LOCALHOST:80", "127.0.0.1",
-                           "127.0.0.1:9127", "[::1]:9127", "[::1]", "myhost:9127", "10.1.2.3:80"}) {
+  for (const char* host :
+       {"", "localhost", "localhost:9127", "LocalHost.", "app.LOCALHOST:80", "localhost.localdomain",
+        "127.0.0.1", "127.0.0.1:9127", "[::1]:9127", "[::1]", "myhost:9127", "10.1.2.3:80"}) {
     INFO(host);
     CHECK(asks("127.0.0.1", host) == "allowed");
     CHECK(asks("::1", host) == "allowed");
