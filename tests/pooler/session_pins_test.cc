@@ -209,6 +209,35 @@ TEST_CASE("a request that might pin is not run where there is no room for it") {
   }
 }
 
+TEST_CASE("a statement of which nobody would know how it was read needs room") {
+  Place place;
+  place.reports({{"DateStyle", "ISO, MDY"}});
+  place.tenant.limits.max_pinned_clients = 0;
+  const std::string makes = "prepare p as select '1.2.2026'::date";
+  SECTION("and is refused where its text shows that") {
+    Client client(place);
+    client.says(query(makes + "; set datestyle = 'ISO, DMY'"));
+    client.granted(place.server);
+    CHECK(client.sent() == "Q:refused_by_pgweir");
+    client.hears(error("42601") + ready());
+    CHECK(client.seen() == "E:53400 Z:I");
+  }
+  SECTION("and ends its client where none does") {
+    Linked client(place);
+    for (const char* style : {"ISO, DMY", "ISO, YMD"}) {
+      client.says(query(makes));
+      client.hears(done("PREPARE") + ready('T'));
+      client.says(query("set datestyle = '" + std::string(style) + "'"));
+      client.hears(done("SET") + parameter("DateStyle", style) + ready('T'));
+    }
+    client.says(query("commit"));
+    client.hears(done("COMMIT") + ready());
+    CHECK(client.hears(parsed() + answered(statement_row("p", "{}", makes))) == "close release");
+    CHECK_THAT(client.to_client, Catch::Contains("53400"));
+    CHECK(place.server.dirty);
+  }
+}
+
 TEST_CASE("what ends with its transaction needs no room") {
   for (const Bytes sql :
        {"create temp table t (i int) on commit drop", "select pg_advisory_xact_lock(1)",
