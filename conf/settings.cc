@@ -217,10 +217,9 @@ constexpr std::array kSettings{
               "Addresses on which they are served; `::` and `*` stand for all, IPv6 and IPv4."},
     ConfigRow{"http.allow", &Config::http_allow, Form::Network, 0, 64, kReload,
               "Networks whose hosts may read /metrics, the status page and /api/v1 without proving who they "
-              "are, unless a proxy asks for them, on this host by a name with a dot (Host: "
-              "rebound.example.com), or "
-              "http.metrics_token is set. Users of the console may from "
-              "everywhere (HTTP Basic)."},
+              "are, unless http.metrics_token is set, a proxy asks for them, or, on this host, they ask by a "
+              "name with a dot (`Host: app.example.com`). Users of the console may from everywhere (HTTP "
+              "Basic)."},
     ConfigRow{"http.metrics_token", &Config::metrics_token, Form::Plain, 0, 1000, kReload,
               "Who shows it as `Authorization: Bearer` may read them from everywhere, and then http.allow "
               "counts no more; empty: there is none.",
