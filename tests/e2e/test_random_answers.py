@@ -11,6 +11,7 @@ import struct
 import unittest
 
 from harness import PgweirCase
+from harness.pgweir import rotating
 from harness.postgres import TRUST
 from harness.wire import Closed, Wire, bind, describe, error_fields, execute, message, parse, query, sync
 
@@ -202,15 +203,7 @@ class RandomAnswers(PgweirCase):
         with cls.postgres.connect("app") as owner:
             owner.execute("create role reader; grant reader to app; set role app; " + SCHEMA)
         cls.postgres.sql("create database direct template app owner app")  # with the same numbers of tables
-        cls.weir = cls.class_pgweir(
-            {
-                "server": {"rotation": True},
-                "auth": {"method": "trust"},
-                "tiers": {"rotating": TIER},
-                "tenants": {"app": {"tier": "rotating", "backend": "main", "database": "app"}},
-            },
-            users={"app": "s3cret", "admin": "adm1n"},
-        )
+        cls.weir = cls.class_pgweir(rotating(TIER), users={"app": "s3cret", "admin": "adm1n"})
         cls.others = [Wire(cls.weir.port).login("app", "app") for _ in range(3)]
         for number, other in enumerate(cls.others):
             cls.addClassCleanup(other.close)

@@ -3,6 +3,7 @@
 import unittest
 
 from harness import PgweirCase
+from harness.pgweir import rotating
 from harness.postgres import TRUST
 from harness.wire import Wire, bind, error_fields, execute, message, parse, query, sync
 
@@ -36,15 +37,7 @@ class SameAnswers(PgweirCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.weir = cls.class_pgweir(
-            {
-                "server": {"rotation": True},
-                "auth": {"method": "trust"},
-                "tiers": {"rotating": TIER},
-                "tenants": {"app": {"tier": "rotating", "backend": "main", "database": "app"}},
-            },
-            users={"app": "s3cret", "admin": "adm1n"},
-        )
+        cls.weir = cls.class_pgweir(rotating(TIER), users={"app": "s3cret", "admin": "adm1n"})
         clients = [Wire(cls.weir.port).login("app", "app") for _ in range(SERVERS)]
         for sql in ("begin", "commit"):
             for client in clients:

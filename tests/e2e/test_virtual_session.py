@@ -12,6 +12,7 @@ from contextlib import suppress
 import psycopg
 
 from harness import PgweirCase, wait_until
+from harness.pgweir import rotating
 from harness.wire import Wire, bind, execute, first_error, flush, kinds, message, parse, query, sync
 
 SERVERS = 4
@@ -27,15 +28,7 @@ class VirtualSession(PgweirCase):
         cls.postgres.create_user("boss", "b0ss", options="superuser")
         with cls.postgres.connect("app") as connection:
             connection.execute("create role reader; grant reader to app")
-        cls.weir = cls.class_pgweir(
-            {
-                "server": {"rotation": True},
-                "auth": {"method": "trust"},
-                "tiers": {"rotating": TIER},
-                "tenants": {"app": {"tier": "rotating", "backend": "main", "database": "app"}},
-            },
-            users={"app": "s3cret", "boss": "b0ss", "admin": "adm1n"},
-        )
+        cls.weir = cls.class_pgweir(rotating(TIER), users={"app": "s3cret", "boss": "b0ss", "admin": "adm1n"})
         clients = [cls.connect() for _ in range(SERVERS)]
         for client in clients:
             client.execute("begin")

@@ -39,6 +39,16 @@ def merge(base, extra):
     return merged
 
 
+def rotating(tier):
+    """A configuration whose one tenant, `app`, takes its servers in turn, so that clients meet what others have left."""
+    return {
+        "server": {"rotation": True},
+        "auth": {"method": "trust"},
+        "tiers": {"rotating": tier},
+        "tenants": {"app": {"tier": "rotating", "backend": "main", "database": "app"}},
+    }
+
+
 def environment(extra=None):
     """This process's environment without anything that would configure pgweir or libpq."""
     kept = {
