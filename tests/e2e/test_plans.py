@@ -612,6 +612,8 @@ class Plans(PgweirCase):
         first.query("create temporary table pins_me (i int)")
         beta = self.wire(weir, "beta")
         beta.query("select 1")
+        # The client has its answer before it is known what it has left.
+        wait_until(lambda: int(self.usage(weir)["acme"]["pins"]) == 1, what="the pin")
         used = self.usage(weir)
         passed = time.monotonic() - begun
         acme = used["acme"]
