@@ -117,17 +117,38 @@ void read_discard(PgQuery__DiscardMode mode, SqlStatement& out) {
 }
 
 void read_do(const PgQuery__DoStmt& statement, unsigned depth, ParserLeft& left, SqlChanges& changes) {
+  Bytes code;
+  BodyLanguage language = BodyLanguage::PlPgsql;
   for (std::size_t i = 0; i < statement.n_args; ++i) {
     const auto* argument = PGWEIR_AS(DefElem, def_elem, inside(statement.args[i]));
     const PgQuery__String* const value = argument == nullptr ? nullptr : string_in(argument->arg);
     if (value == nullptr) {
       become_opaque(changes);
     } else if (text_of(argument->defname) == "as") {
-      add_code(text_of(value->sval), depth, left, changes);
+      code = text_of(value->sval);
     } else if (lower(text_of(value->sval)) != "plpgsql") {
       become_opaque(changes);
+      language = BodyLanguage::Other;
     }
   }
+  if (language == BodyLanguage::PlPgsql)
+    add_code(code, depth, left, changes);
+  else if (read_nested_body(code, language, depth, left).unfollowable)
+    changes.unfollowable = true;
+}
+
+// The value of an option; null: it is not among them.
+const PgQuery__Node* option(PgQuery__Node* const* options, std::size_t count, Bytes name) {
+  for (std::size_t i = 0; i < count; ++i) {
+    const auto* const each = PGWEIR_AS(DefElem, def_elem, inside(options[i]));
+    if (each != nullptr && text_of(each->defname) == name) return each->arg;
+  }
+  return nullptr;
+}
+
+void take_database(Bytes name, SqlStatement& out) {
+  out.kind = Kind::EmptyDatabase;
+  out.name = name;
 }
 
 void read_statement(Bytes sql, const PgQuery__Node* node, unsigned depth, ParserLeft& left, SqlStatement& out,
@@ -212,6 +233,23 @@ void read_statement(Bytes sql, const PgQuery__Node* node, unsigned depth, Parser
     case PG_QUERY__NODE__NODE_CALL_STMT:
       out.kind = Kind::Call;
       become_opaque(out.changes);
+      break;
+    case PG_QUERY__NODE__NODE_DROPDB_STMT: take_database(text_of(node->dropdb_stmt->dbname), out); return;
+    case PG_QUERY__NODE__NODE_CREATEDB_STMT: {
+      const auto& made = *node->createdb_stmt;
+      const PgQuery__String* const from = string_in(option(made.options, made.n_options, "template"));
+      take_database(from == nullptr ? Bytes("template1") : text_of(from->sval), out);
+      return;
+    }
+    case PG_QUERY__NODE__NODE_ALTER_DATABASE_STMT: {
+      const auto& altered = *node->alter_database_stmt;
+      if (option(altered.options, altered.n_options, "tablespace") != nullptr)
+        take_database(text_of(altered.dbname), out);
+      return;
+    }
+    case PG_QUERY__NODE__NODE_RENAME_STMT:
+      if (node->rename_stmt->rename_type == PG_QUERY__OBJECT_TYPE__OBJECT_DATABASE)
+        take_database(text_of(node->rename_stmt->subname), out);
       break;
     case PG_QUERY__NODE__NODE_DROP_STMT:
     case PG_QUERY__NODE__NODE_DROP_OWNED_STMT:

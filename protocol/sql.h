@@ -91,13 +91,16 @@ struct SqlStatement {
     DiscardTemp,
     CreateTemp,
     Drop,
+    EmptyDatabase,  // takes a database that nobody is connected to: DROP, RENAME, a copy of it, another
+                    // tablespace
     Load,
     Do,
     Call,
   };
   Kind kind = Kind::Other;
   // Of the setting (the first one, see changes.settings), savepoint, global transaction, prepared statement,
-  // channel or cursor, as the server knows it: without quotes, folded to lower case, cut to 63 bytes.
+  // channel, cursor or database, as the server knows it: without quotes, folded to lower case, cut to 63
+  // bytes.
   std::string name;
   // Where it stands, of Prepare, Execute and Deallocate, quotes and all; else, and of U&"...", 0 and 0.
   std::uint32_t name_at = 0;

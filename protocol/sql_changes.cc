@@ -88,6 +88,7 @@ const char* name(SqlStatement::Kind kind) {
     case Kind::DiscardTemp: return "DiscardTemp";
     case Kind::CreateTemp: return "CreateTemp";
     case Kind::Drop: return "Drop";
+    case Kind::EmptyDatabase: return "EmptyDatabase";
     case Kind::Load: return "Load";
     case Kind::Do: return "Do";
     case Kind::Call: return "Call";

@@ -75,7 +75,8 @@ constexpr std::array<Bytes, 14> kBeginnings = {
     "database_to_xml", "pg_input_",
 };
 // ... behind certain words.
-constexpr std::array<Bytes, 3> kBehind = {"temp", "temporary", "execute"};
+constexpr std::array<Bytes, 4> kBehind = {"temp", "temporary", "execute", "database"};
+constexpr std::array<Bytes, 3> kBeforeDatabase = {"create", "alter", "drop"};
 constexpr std::array<Bytes, 5> kBeforeTemp = {"create", "replace", "local", "global", "into"};
 // Few words but those of Postgres itself have an underscore for a third letter.
 constexpr auto kLooks = Looks<2>().add(kAnywhere).add(kBehind).add(kBeginnings, 31);
@@ -154,6 +155,7 @@ class Scanner {
     for (const Bytes beginning : kBeginnings)
       if (starts(word, beginning)) return true;
     if (equals(word, "execute")) return equals(previous_, "as");  // CREATE TABLE t AS EXECUTE s
+    if (equals(word, "database")) return is_one_of(previous_, kBeforeDatabase);
     return (equals(word, "temp") || equals(word, "temporary")) && is_one_of(previous_, kBeforeTemp);
   }
   bool name_is_trouble(Bytes quoted) {

@@ -191,6 +191,53 @@ SHOW_COLUMNS = {
 SHOW_COLUMNS["SERVERS"] = SHOW_COLUMNS["CLIENTS"]
 
 
+class Databases(PgweirCase):
+    """Who makes and drops databases meets no connection that only pgweir keeps."""
+
+    databases = ("app",)
+
+    def setUp(self):
+        self.postgres.sql("alter role app createdb")
+        tenants = {"*": {"backend": "main"}}
+        self.weir = self.pgweir({"process": {"threads": 2}, "tenants": tenants}, {"app": "s3cret"})
+
+    def connected_to(self, database):
+        count = f"select count(*) from pg_stat_activity where datname = '{database}'"
+        return self.postgres.sql(count)[0][0]
+
+    def visit(self, database):
+        with self.weir.connect(database, "app") as client:
+            self.assertEqual(client.execute("select current_database()").fetchone(), (database,))
+        self.assertGreater(self.connected_to(database), 0, "it keeps the server")
+
+    def test_idle_servers_leave_what_is_dropped_copied_or_renamed(self):
+        with self.weir.connect("app", "app") as client:
+            client.execute("create database fresh")
+            self.visit("fresh")
+            client.execute("create database copied template fresh")
+            self.visit("copied")
+            client.execute('alter database copied rename to "Re named"')
+            self.visit("Re named")
+            client.execute('drop database "Re named"')
+        self.visit("fresh")
+        for arguments in (["dropdb"], ["createdb", "-T", "app"], ["dropdb"]):
+            done = run(
+                [pg_program(arguments[0]), *arguments[1:], "-h", "127.0.0.1", "-p", self.weir.port, "-U", "app", "fresh"],
+                env={"PGPASSWORD": "s3cret"},
+            )
+            self.assertEqual((done.returncode, done.stderr), (0, ""), arguments)
+
+    def test_a_database_with_clients_is_in_use(self):
+        with self.weir.connect("app", "app") as client:
+            client.execute("create database busy")
+            with self.weir.connect("busy", "app") as other:
+                other.execute("select 1")
+                with self.assertRaises(psycopg.errors.ObjectInUse):
+                    client.execute("drop database busy")
+                self.assertEqual(other.execute("select 1").fetchone(), (1,))
+            client.execute("drop database busy")
+
+
 class Console(PgweirCase):
     databases = ("app",)
 

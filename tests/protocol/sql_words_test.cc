@@ -52,6 +52,10 @@ TEST_CASE("texts that may leave something behind in the session are recognized")
       "select * into temporary table t from u",
       "create table pg_temp.t (a int)",
       "create function pg_temp.f() returns int return 1",
+      "drop database d",
+      "DROP /* x */ DATABASE IF EXISTS d",
+      "create database d",
+      "alter database d rename to e",
       "select pg_advisory_lock(1)",
       "select pg_catalog.pg_try_advisory_lock_shared(1, 2)",
       "select PG_ADVISORY_UNLOCK_ALL()",
@@ -209,13 +213,15 @@ TEST_CASE("texts that give settings values, or make code, are recognized where t
   for (const Bytes text :
        {"set local work_mem = '1GB'", "SET LOCAL \"work_mem\" = 1",
         "begin; set local lock_timeout = 0; commit", "set transaction read only",
-        "alter role r set work_mem = '1GB'", "alter database d set jit = on",
+        "alter role r set work_mem = '1GB'", "alter role d set jit = on",
         "create or replace function f() returns int language sql set work_mem = '1GB' as 'select 1'",
         "create aggregate a (int) (sfunc = f, stype = int)",
         "/* c */ alter function f() set work_mem = '1GB'"})
     CHECK(sql_words(text) == SqlWords::Values);
-  for (const Bytes text : {"select 1", "update t set local = 1", "select 'set local work_mem = 1'",
-                           "select created from t -- alter", "insert into alter_log values ('create')"})
+  for (const Bytes text :
+       {"select 1", "update t set local = 1", "select 'set local work_mem = 1'",
+        "select created from t -- alter", "comment on database d is 'drop'", "select database from drop_log",
+        "grant connect on database d to r", "insert into alter_log values ('create')"})
     CHECK(sql_words(text) == SqlWords::Harmless);
   CHECK(sql_words("set local work_mem = 1; reset all") == SqlWords::State);
 }
