@@ -194,14 +194,39 @@ class Pieces {
   SqlChanges changes_;
 };
 
-// How the other languages call the server: plpy.execute, spi_exec, plv8.execute, plan ...
-bool may_run_sql(Bytes code) {
-  constexpr std::array<Bytes, 4> kTraces = {"exec", "spi", "prepare", "plan"};
+std::string in_lower_case(Bytes code) {
   std::string lower(code);
   for (char& c : lower)
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c | 0x20);
+  return lower;
+}
+
+// How the other languages call the server: plpy.execute, spi_exec, plv8.execute, plan ...
+bool may_run_sql(Bytes lower_code) {
+  constexpr std::array<Bytes, 4> kTraces = {"exec", "spi", "prepare", "plan"};
   return std::any_of(kTraces.begin(), kTraces.end(),
-                     [&lower](Bytes each) { return lower.find(each) != std::string::npos; });
+                     [=](Bytes each) { return lower_code.find(each) != Bytes::npos; });
+}
+
+// How they keep something in the interpreter, which no DISCARD reaches: %_SHARED and package variables of
+// Perl, GD, SD and globals of Python and Tcl, JavaScript's global object.
+bool may_keep_something(Bytes lower_code) {
+  constexpr std::array<Bytes, 8> kWords = {"_shared", "our",  "gd",    "sd",
+                                           "global",  "this", "upvar", "globalthis"};
+  constexpr std::array<Bytes, 2> kTraces = {"main::", " ::"};
+  const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; };
+  const auto has_word = [&](Bytes word) {
+    for (std::size_t at = lower_code.find(word); at != Bytes::npos; at = lower_code.find(word, at + 1)) {
+      const std::size_t end = at + word.size();
+      if ((at == 0 || !is_letter(lower_code[at - 1])) &&
+          (end == lower_code.size() || !is_letter(lower_code[end])))
+        return true;
+    }
+    return false;
+  };
+  return std::any_of(kWords.begin(), kWords.end(), has_word) ||
+         std::any_of(kTraces.begin(), kTraces.end(),
+                     [=](Bytes each) { return lower_code.find(each) != Bytes::npos; });
 }
 
 }  // namespace
@@ -221,7 +246,12 @@ SqlChanges read_nested_body(Bytes code, BodyLanguage language, unsigned depth, P
       return changes_of(read_nested_sql(code, depth + 1, left), words);
     }
     case BodyLanguage::PlPgsql: return Pieces(code, depth + 1, left).read();
-    case BodyLanguage::Other: return may_run_sql(code) ? opaque() : SqlChanges{};
+    case BodyLanguage::Other: {
+      const std::string lower = in_lower_case(code);
+      SqlChanges changes = may_run_sql(lower) ? opaque() : SqlChanges{};
+      changes.unfollowable = changes.unfollowable || may_keep_something(lower);
+      return changes;
+    }
   }
   return opaque();
 }

@@ -249,6 +249,17 @@ TEST_CASE("a template that names its argument often makes no long text") {
   CHECK(plpgsql(("begin " + code + "; end").c_str()).opaque);
 }
 
+TEST_CASE("what code of other languages keeps for the next call, of whatever client") {
+  for (const char* code : {"$_SHARED{who} = shift; return 1;", "our $seen; $seen++", "$main::seen = 1",
+                           "GD['who'] = who", "return SD.get('n')", "global n\nn = 1", "globalThis.who = 1",
+                           "this.who = 1", "upvar #0 who w", "set ::who 1"})
+    CHECK(read_body(code, BodyLanguage::Other).unfollowable);
+  for (const char* code :
+       {"return a + b", "my $x = $_[0] * 2; return $x;", "var x = y; return x", "return [expr $1 + $2]",
+        "return is_gd(x) + sdate", "import json\nreturn json.loads(a)"})
+    CHECK_FALSE(read_body(code, BodyLanguage::Other).unfollowable);
+}
+
 TEST_CASE("the languages that are read") {
   CHECK(body_language("sql") == BodyLanguage::Sql);
   CHECK(body_language("plpgsql") == BodyLanguage::PlPgsql);
