@@ -452,7 +452,7 @@ void ClientLogin::finish() {
   if (tenant.clients == 0 && !shared.claim_home(record_->name, worker_->index()))
     return refuse(LoginRefusal::Reload, just_changed);
   if (!shared.take_session(config.max_clients)) {
-    if (tenant.clients == 0) shared.leave_home(record_->name);
+    worker_->leave_home(record_->name);
     return refuse(LoginRefusal::MaxClients,
                   {sqlstate::kTooManyConnections, "sorry, too many clients already",
                    fmt::format("client.max allows {} connections.", config.max_clients),

@@ -34,7 +34,7 @@ void kill(Worker& worker, const tiers::Tenant* record) {
   for (Session* session : sessions) session->end(killed());
   // Groups that other tenants of the same database use go on.
   for (const auto& [key, group] : worker.groups())
-    if (concerns(worker, *group, record) && group->paused()) group->close_unused();
+    if (concerns(worker, *group, record) && group->paused()) group->close_unused("KILL");
 }
 
 bool kill_client(Worker& worker, std::uint32_t id) {

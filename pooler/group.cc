@@ -40,6 +40,9 @@ Group::Group(Worker& worker, GroupKey key, ServerCredentials credentials)
   std::string fence = "pgweir_fence_";
   for (int i = 0; i < 24; ++i) fence.push_back(static_cast<char>('a' + worker.rng().below(26)));
   books.listener.name_fence(std::move(fence));
+  books.on_database_taken = [this](const std::string& database) {
+    worker_.leave_database(key_.backend, database);
+  };
   renew_tokens();
 }
 
@@ -71,6 +74,8 @@ Rank Group::rank(const Member& member) const {
 
 void Group::enqueue(Session& session) {
   Member& member = session.member();
+  if (const Time now = worker_.loop().now(); !uses(member, now)) in_use_until_ = Time::min();
+  member.used_at = worker_.loop().now();
   waiters_.push_back(session);
   member.waiters.push_back(session);
   if (!member.queued()) queue_.enter(member, rank(member));
@@ -236,7 +241,9 @@ Tenant& Group::take_back(Server& server) {
   if (server.watched()) server.watch(false);
   Tenant& tenant = session.tenant();
   --tenant.lent;
-  session.member().give_back(server.charged, worker_.loop().now() - server.since);
+  const Time now = worker_.loop().now();
+  session.member().give_back(server.charged, now - server.since);
+  session.member().used_at = now;
   if (!waiters_.empty() || tenant.groups.size() > 1) standing_changed(tenant);
   return tenant;
 }
@@ -259,7 +266,7 @@ void Group::release(Server& server) {
   if (server.unsent() > 0)
     drop(server, "a request was half sent");
   else
-    settle(server);
+    put_back(server);
   if (tenant.groups.size() > 1) serve_elsewhere(tenant);
 }
 
@@ -268,11 +275,16 @@ void Group::abandon(Server& server) {
   Tenant& tenant = take_back(server);
   server.place = Server::Place::Settling;
   server.abandon();
-  settle(server);
+  put_back(server);
   if (tenant.groups.size() > 1) serve_elsewhere(tenant);
 }
 
 void Group::settle(Server& server) {
+  put_back(server);
+  if (!idle_.empty() && waiters_.empty()) tell_other_users();
+}
+
+void Group::put_back(Server& server) {
   if (server.place != Server::Place::Settling || !server.core.settled() || server.reads_routines()) return;
 #ifndef PGWEIR_PLANT_RELEASE_LEASED
   if (server.leases > 0) return;

@@ -76,6 +76,7 @@ struct Member : Share {
   Tenant& tenant;
   Wishes counted;  // in those of the group
   std::uint32_t sessions = 0;
+  Time used_at = Time::min();       // when it asked for a server, or gave one back, last
   List<Session, OfTenant> waiters;  // in order of arrival
 };
 
@@ -135,7 +136,7 @@ class Group : public ListLink<Group> {
   // Those of one that answers nothing are given up, whatever they are at.
   void lose_host(const net::Endpoint& lost);
   bool awaits(const net::Endpoint& host) const;  // an answer of some server there, for long
-  void close_unused();  // also those that log in or are being cleaned: the end has come
+  void close_unused(const char* why);  // also those that log in or are being cleaned: the end has come
   // The worker has a new snapshot. Servers that would be made differently now, or are too old or too many by
   // the new settings, are replaced or closed: idle ones now, others as they come free.
   void reloaded(const Snapshot& before);
@@ -241,6 +242,7 @@ class Group : public ListLink<Group> {
   void refuse_own(const Error& error);
   void count_lent(Tenant& tenant);
   void lend(Server& server, Session& session);
+  void put_back(Server& server);
   void charge(Server& server);
   void to_idle(Server& server);
   void serve();
@@ -297,6 +299,8 @@ class Group : public ListLink<Group> {
   // Of all tenants, of which there may be thousands.
   const Wishes& wishes() const;
   static Wishes wishes_of(const Tenant& tenant);
+  static bool uses(const Member& member, Time now);
+  const Wishes& wishes_in_use() const;
   Claimant::Entitled entitled() const;
 
   Worker& worker_;
@@ -323,6 +327,8 @@ class Group : public ListLink<Group> {
   };
   Heritage heritage_;
   mutable std::optional<Wishes> wishes_;  // empty: to be counted anew
+  mutable Wishes in_use_;
+  mutable Time in_use_until_ = Time::min();  // to be counted anew then
   std::string shown_tenant_;
   std::map<std::uint64_t, std::unique_ptr<Server>> servers_;
   List<Server> idle_;

@@ -1,5 +1,6 @@
 // pooler/group_changes.cc - Group: what a reload, a plan change, PAUSE, MOVE or another host does to it.
 #include <algorithm>
+#include <set>
 #include <tuple>
 
 #include "pooler/base/check.h"
@@ -155,11 +156,9 @@ void Group::startup_changed() {
   if (tenants_.empty())
     if (const auto record = worker_.snapshot().tenant(shown_tenant_)) last = worker_.startup_of(*record);
   if (last && *last != key_.startup) last.reset();
-  const auto usable = [&](const Server& server) {
-    return server.startup == last || std::any_of(tenants_.begin(), tenants_.end(), [&](const auto& entry) {
-             return entry.first->startup == server.startup;
-           });
-  };
+  std::set<StartupRef> wanted{last};
+  for (const auto& [tenant, member] : tenants_) wanted.insert(tenant->startup);
+  const auto usable = [&](const Server& server) { return wanted.contains(server.startup); };
   bool changed = false;
   const Time now = worker_.loop().now();
   for (auto& [id, server] : servers_) {
@@ -253,10 +252,10 @@ void Group::resumed() {
   grow();
 }
 
-void Group::close_unused() {
+void Group::close_unused(const char* why) {
   listener_.close();
   for (auto& [id, server] : servers_)
-    if (server->place != Server::Place::Lent) drop(*server, "shutting down");
+    if (server->place != Server::Place::Lent) drop(*server, why);
 }
 
 }  // namespace pgweir

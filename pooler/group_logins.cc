@@ -12,6 +12,9 @@ namespace pgweir {
 
 namespace {
 constexpr std::chrono::milliseconds kLookAgain{10};
+// A tenant counts among those who use a group for so long behind its last transaction.
+constexpr std::chrono::seconds kInUse{1};
+constexpr std::chrono::milliseconds kCountUsersEvery{20};
 constexpr std::uint32_t kLoginsAtOnce = 8;  // of one group; those of a backend are max_logins_at_once
 
 // They have been waiting for Postgres to come up; it has, and now their tiers' queue_timeout holds.
@@ -44,10 +47,28 @@ const Wishes& Group::wishes() const {
   return *wishes_;
 }
 
+bool Group::uses(const Member& member, Time now) {
+  return member.queued() || member.tenant.lent > 0 || member.used_at > now - kInUse;
+}
+
+// Among groups, tenants that are connected and do nothing must not weigh for others that share theirs.
+const Wishes& Group::wishes_in_use() const {
+  const Wishes& all = wishes();
+  if (tenants_.size() <= 1) return all;
+  const Time now = worker_.loop().now();
+  if (now < in_use_until_) return in_use_;
+  in_use_until_ = now + kCountUsersEvery;
+  in_use_ = {};
+  for (const auto& [tenant, member] : tenants_)
+    if (uses(member, now)) in_use_ += member.counted;
+  return in_use_;
+}
+
 Claimant::Entitled Group::entitled() const {
   const auto count = static_cast<Duration::rep>(idle_.size());
   const Duration idle = backing_->idle + (worker_.loop().now() - backing_->counted_at) * count;
-  return {beside_others(wishes().floor), std::max(wishes().weight, 1U), idle};
+  const Wishes& wanted = wishes_in_use();
+  return {beside_others(wanted.floor), std::max(wanted.weight, 1U), idle};
 }
 
 std::uint32_t Group::capacity() const {
@@ -319,6 +340,7 @@ void Group::server_lost(Server& server) {
   if (backing_->gate.rationed()) refuse_impatient();  // the probe for which one was spared may be over
   tell_heirs();
   tell_other_users();
+  if (tenants_.empty()) worker_.leave_home(shown_tenant_);
   if (unused()) worker_.group_index().unused(*this);
   worker_.after_change();
 }

@@ -50,7 +50,7 @@ void Group::make_room_elsewhere() {
       return group->drop(*group->idle_.front(), "another user of its tenant needs one");
 }
 
-// A server is gone. Where nobody is left, it was of whoever was last.
+// A server is gone, or idle and nobody here wants it. Where nobody is left, it was of whoever was last.
 void Group::tell_other_users() {
   Tenant* const tenant = tenants_.empty() ? worker_.tenants().find(shown_tenant_) : sole_tenant();
   if (!tenant) return;

@@ -56,16 +56,18 @@ struct Shared {
     return false;
   }
 
-  // A tenant is held to its limits by one worker: that of its first client, for as long as one is there,
-  // whatever its record says of a backend and a database from then on. False: another one has it.
+  // A tenant is held to its limits by one worker: that of its first client, for as long as one is there, or a
+  // server that was for it, whatever its record says of a backend and a database from then on. False: another
+  // one has it.
   bool claim_home(const std::string& tenant, std::uint32_t worker) {
     const std::lock_guard<std::mutex> lock(homes_mutex_);
     return homes_.try_emplace(tenant, Home{worker}).first->second.worker == worker;
   }
-  // Its last client has gone.
-  void leave_home(const std::string& tenant) {
+  // By the worker that has claimed it; else nothing.
+  void leave_home(const std::string& tenant, std::uint32_t worker) {
     const std::lock_guard<std::mutex> lock(homes_mutex_);
-    if (const auto home = homes_.find(tenant); home != homes_.end() && !home->second.kept) homes_.erase(home);
+    const auto home = homes_.find(tenant);
+    if (home != homes_.end() && home->second.worker == worker && !home->second.kept) homes_.erase(home);
   }
   // One that was moved stays also without clients.
   void keep_home(const std::string& tenant, std::uint32_t worker) {

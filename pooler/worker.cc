@@ -53,15 +53,16 @@ void Worker::take_snapshot(std::shared_ptr<const Snapshot> snapshot) {
   const std::shared_ptr<const Snapshot> before = std::exchange(snapshot_, std::move(snapshot));
   verifiers_.clear();
   asked_for_.clear();
-  std::unordered_set<const Tenant*> held_anew;
+  std::unordered_set<const Tenant*> held_anew, suspended;
   for (auto& [name, tenant] : tenants_)
     if (tenant->record.revision == 0)  // otherwise the tenant store tells
       if (const auto record = snapshot_->tenant(name)) {
-        follow(*tenant, *record);
+        if (follow(*tenant, *record)) suspended.insert(tenant.get());
         tenant->startup = startups_.of(tenant->record);  // Group::reloaded does the rest
         if (renew_guard(*tenant)) held_anew.insert(tenant.get());
       }
   ceilings_changed(held_anew);
+  end_suspended(suspended);
   for (auto& [key, group] : groups_.by_key()) group->reloaded(*before);
   for (auto& [name, tenant] : tenants_) rate_changed(*tenant);
   for (auto& [name, tenant] : tenants_) give_places(*tenant);
@@ -207,9 +208,8 @@ void Worker::session_ended(Session& session) {
   sessions_.erase(session.id());
   tenants_.settle(tenant);
   if (tenant.clients == 0) {
-    shared_.leave_home(tenant.record.name);
     if (shared_.tiers) shared_.tiers->unwatch(tenant.record.name);
-    forget_where_strange(tenant);
+    leave_home(tenant.record.name);
   }
   --shared_.sessions;
 #ifndef PGWEIR_PLANT_FORGET_PLACES
@@ -528,7 +528,7 @@ void Worker::close_all(const Error& why) {
   std::vector<Session*> all;
   for (auto& [id, session] : sessions_) all.push_back(session.get());
   for (Session* session : all) session->end(why);
-  for (auto& [key, group] : groups_.by_key()) group->close_unused();
+  for (auto& [key, group] : groups_.by_key()) group->close_unused("shutting down");
   after_change();
 }
 

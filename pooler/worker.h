@@ -3,14 +3,17 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <list>
 #include <map>
 #include <memory>
 #include <set>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "pooler/base/log.h"
@@ -87,6 +90,10 @@ class Worker final : public net::Acceptor {
   Worker& home_of(const tiers::Tenant& tenant) const;
   // No other worker has clients of it.
   bool may_be_home(const std::string& tenant) const;
+  // It may be at home elsewhere from now on, if no client and no server of it is here.
+  void leave_home(const std::string& tenant);
+  // Connections to it that no client needs are closed, on all workers.
+  void leave_database(const std::string& backend, const std::string& database);
   Tenant& tenant(const tiers::Tenant& record);
   // The tenant store has a newer record: it holds from now on, for connected clients, too.
   void tenant_changed(const tiers::Tenant& record);
@@ -290,7 +297,12 @@ class Worker final : public net::Acceptor {
   std::vector<std::unique_ptr<HostSeek>> seeks_;  // those that are over tell when the next one may begin
   void look_for_spare(Reclaim reclaim);
   void take_spare(Reclaim reclaim);
-  void follow(Tenant& tenant, const tiers::Tenant& record);
+  void take_changes();
+  void follow_all(std::span<const tiers::Tenant> records);
+  bool follow(Tenant& tenant, const tiers::Tenant& record);  // true: it is suspended from now on
+  bool renew_startup(Tenant& tenant);                        // true: it has other startup settings now
+  void startups_changed(const std::set<std::pair<std::string, std::string>>& where);  // backend, database
+  void end_suspended(const std::unordered_set<const Tenant*>& tenants);
   // Without clients, and at home elsewhere since its record has changed: its next ones come there.
   void forget_where_strange(const Tenant& tenant);
   void limits_changed(Tenant& tenant);  // of its groups, its rate and its logins that wait
@@ -298,7 +310,7 @@ class Worker final : public net::Acceptor {
   void give_places(Tenant& tenant);
   void watch_grace(Tenant& tenant);
   void end_graces();
-  void close_surplus(Tenant& tenant);
+  void close_surplus(const Tenant& tenant, const std::vector<Session*>& sessions);
   void make_room();
   void end_logins(const Error& why);
   // Who has not said what it wants may want a cancel, and is heard for a moment.
@@ -309,7 +321,8 @@ class Worker final : public net::Acceptor {
   bool all_paused_ = false;
   std::optional<Time> suspended_since_;
   net::Timer period_timer_;
-  std::set<std::string> graces_;  // tenants that may have one
+  std::deque<tiers::Tenant> changes_;  // records that are to be followed
+  std::set<std::string> graces_;       // tenants that may have one
   net::Timer grace_timer_;
   std::uint64_t period_assignments_ = 0;  // of all tenants, when the period began
   bool sweep_posted_ = false;

@@ -27,6 +27,19 @@ bool Worker::may_be_home(const std::string& tenant) const {
   return !claimed || *claimed == index_;
 }
 
+void Worker::leave_home(const std::string& name) {
+  Tenant* const tenant = tenants_.find(name);
+  const auto has_servers = [this](std::uint64_t id) {
+    const Group* const group = groups_.find(id);
+    return group && group->tenants().empty() && !group->servers().empty();
+  };
+  if (tenant && (tenant->clients > 0 ||
+                 std::any_of(tenant->left_groups.begin(), tenant->left_groups.end(), has_servers)))
+    return;
+  shared_.leave_home(name, index_);
+  if (tenant) forget_where_strange(*tenant);
+}
+
 void Worker::forget_where_strange(const Tenant& tenant) {
   if (tenant.clients > 0 || &home_of(tenant.record) == this) return;
   loop_.post([this, name = tenant.record.name] {
@@ -38,7 +51,7 @@ void Worker::forget_where_strange(const Tenant& tenant) {
 Tenant& Worker::tenant(const tiers::Tenant& record) {
   Tenant* const known = tenants_.find(record.name);
   // A login may come before the same news of the store does.
-  if (known && known->clients > 0) tenant_changed(record);
+  if (known && known->clients > 0) follow_all({&record, 1});
   const bool changes = !known || known->record.limits != record.limits;
   Tenant& tenant = tenants_.get(record, loop_.now(), all_paused_);
   record_changed(tenant);
@@ -147,23 +160,66 @@ void Worker::ceilings_changed(const std::unordered_set<const Tenant*>& of) {
     if (of.contains(&session->tenant())) session->ceilings_changed();
 }
 
+bool Worker::renew_startup(Tenant& tenant) {
+  const StartupRef before = std::exchange(tenant.startup, startups_.of(tenant.record));
+  return before && before != tenant.startup;
+}
+
+void Worker::startups_changed(const std::set<std::pair<std::string, std::string>>& where) {
+  if (where.empty()) return;
+  for (auto& [key, group] : groups_.by_key())
+    if (where.contains({key.backend, key.database})) group->startup_changed();
+}
+
 void Worker::record_changed(Tenant& tenant) {
   if (renew_guard(tenant)) ceilings_changed({&tenant});
-  StartupRef before = std::exchange(tenant.startup, startups_.of(tenant.record));
-  if (!before || before == tenant.startup) return;
-  for (auto& [key, group] : groups_.by_key())
-    if (group->serves(tenant)) group->startup_changed();
+  if (renew_startup(tenant)) startups_changed({{tenant.record.backend, tenant.record.database}});
 }
 
+// A tier that changes is news of all its tenants at once: what looks at all sessions or groups is done once
+// for many of them, and the loop serves clients between those.
 void Worker::tenant_changed(const tiers::Tenant& record) {
-  Tenant* const tenant = tenants_.find(record.name);
-  if (!tenant || tenant->record.revision >= record.revision) return;
-  follow(*tenant, record);
-  record_changed(*tenant);
-  limits_changed(*tenant);
+  changes_.push_back(record);
+  if (changes_.size() == 1) loop_.post([this] { take_changes(); });
 }
 
-void Worker::follow(Tenant& tenant, const tiers::Tenant& record) {
+void Worker::take_changes() {
+  constexpr std::size_t kAtOnce = 500;
+  const auto end = changes_.begin() + static_cast<std::ptrdiff_t>(std::min(changes_.size(), kAtOnce));
+  const std::vector<tiers::Tenant> records(std::make_move_iterator(changes_.begin()),
+                                           std::make_move_iterator(end));
+  changes_.erase(changes_.begin(), end);
+  if (!changes_.empty()) loop_.post([this] { take_changes(); });
+  follow_all(records);
+}
+
+void Worker::follow_all(std::span<const tiers::Tenant> records) {
+  std::vector<Tenant*> changed;
+  std::vector<Group*> groups;
+  std::unordered_set<const Tenant*> held_anew, suspended;
+  std::unordered_set<const Group*> noted;
+  std::set<std::pair<std::string, std::string>> begun_anew;
+  for (const tiers::Tenant& record : records) {
+    Tenant* const tenant = tenants_.find(record.name);
+    if (!tenant || tenant->record.revision >= record.revision) continue;
+    if (follow(*tenant, record)) suspended.insert(tenant);
+    if (renew_guard(*tenant)) held_anew.insert(tenant);
+    if (renew_startup(*tenant)) begun_anew.emplace(tenant->record.backend, tenant->record.database);
+    for (Group* group : tenant->groups)
+      if (noted.insert(group).second) groups.push_back(group);
+    changed.push_back(tenant);
+  }
+  ceilings_changed(held_anew);
+  startups_changed(begun_anew);
+  for (Group* group : groups) group->limits_changed();
+  for (Tenant* tenant : changed) {
+    rate_changed(*tenant);
+    give_places(*tenant);
+  }
+  end_suspended(suspended);
+}
+
+bool Worker::follow(Tenant& tenant, const tiers::Tenant& record) {
   const tiers::Tenant before = tenant.record;
   tiers::follow(tenant.record, record);
   tenants_.change(tenant, tenant.record.limits);
@@ -187,23 +243,28 @@ void Worker::follow(Tenant& tenant, const tiers::Tenant& record) {
   }
   watch_grace(tenant);
   forget_where_strange(tenant);
-  if (record.state == before.state) return;
+  if (record.state == before.state) return false;
   log().info(suspended ? "tenant_suspended" : "tenant_resumed",
              {{"tenant", record.name}, {"reason", record.reason}, {"version", record.version}});
   if (AuditStream* trail = audit())
     trail->record(suspended ? AuditEvent::TenantSuspended : AuditEvent::TenantResumed, AuditOutcome::Success,
                   {{AuditKey::Tenant, record.name}, {AuditKey::Reason, record.reason}});
-  if (!suspended) return;
-  ++tenant.meter->suspensions;
-  // Whoever is in a transaction ends with it.
+  if (suspended) ++tenant.meter->suspensions;
+  return suspended;
+}
+
+// Whoever is in a transaction ends with it.
+void Worker::end_suspended(const std::unordered_set<const Tenant*>& tenants) {
+  if (tenants.empty()) return;
   std::vector<Session*> idle;
   for (auto& [id, session] : sessions_)
 #ifdef PGWEIR_PLANT_CUT_SUSPENDED
-    if (&session->tenant() == &tenant) idle.push_back(session.get());
+    if (tenants.contains(&session->tenant())) idle.push_back(session.get());
 #else
-    if (&session->tenant() == &tenant && session->between_transactions()) idle.push_back(session.get());
+    if (tenants.contains(&session->tenant()) && session->between_transactions())
+      idle.push_back(session.get());
 #endif
-  for (Session* session : idle) session->end(tenant.why_ended());
+  for (Session* session : idle) session->end(session->tenant().why_ended());
 }
 
 // A silent store closes nobody: whose grace ends meanwhile is looked at again when it speaks.
@@ -216,6 +277,7 @@ void Worker::watch_grace(Tenant& tenant) {
 
 void Worker::end_graces() {
   Time next = kNever;
+  std::vector<Tenant*> over;
   for (auto place = graces_.begin(); place != graces_.end();) {
     Tenant* const tenant = tenants_.find(*place);
     const Time until = tenant && !tenant->record.stale ? tenant->grace.until() : kNever;
@@ -225,20 +287,26 @@ void Worker::end_graces() {
       continue;
     }
     tenant->grace.end();
-    close_surplus(*tenant);
+    over.push_back(tenant);
     place = graces_.erase(place);
   }
   if (next != kNever) loop_.arm(grace_timer_, next);
+  if (over.empty()) return;
+  std::unordered_map<const Tenant*, std::vector<Session*>> sessions;
+  for (const Tenant* tenant : over) sessions[tenant];
+  for (auto& [id, session] : sessions_)
+    if (const auto of = sessions.find(&session->tenant()); of != sessions.end())
+      of->second.push_back(session.get());
+  for (const Tenant* tenant : over) close_surplus(*tenant, sessions[tenant]);
 }
 
 // Of clients those that came last, of transactions those that began last.
-void Worker::close_surplus(Tenant& tenant) {
+void Worker::close_surplus(const Tenant& tenant, const std::vector<Session*>& sessions) {
   const auto close_newest = [&](tiers::Limit limit, auto concerns, auto when) {
     const std::uint32_t allowed = tenant.record.limits.*tiers::row_of(limit).member;
     std::vector<Session*> all;
-    for (auto& [id, session] : sessions_)
-      if (&session->tenant() == &tenant && !session->closing() && concerns(*session))
-        all.push_back(session.get());
+    for (Session* session : sessions)
+      if (!session->closing() && concerns(*session)) all.push_back(session);
     if (all.size() <= allowed) return;
     const Error why = tenant.why_surplus(limit, static_cast<std::uint32_t>(all.size()));
     std::sort(all.begin(), all.end(),
@@ -262,6 +330,16 @@ void Worker::definitions_changed(const GroupKey& where) {
   for (auto& [key, group] : groups_.by_key())
     if (key.backend == where.backend && key.database == where.database)
       group->definitions_changed(key.user == where.user ? RoutineBook::By::Own : RoutineBook::By::Others);
+}
+
+void Worker::leave_database(const std::string& backend, const std::string& database) {
+  for (Worker* each : shared_.workers)
+    each->loop().post([each, backend, database] {
+      for (auto& [key, group] : each->groups_.by_key())
+        if (key.backend == backend && key.database == database && group->tenants().empty())
+          group->close_unused("its database is to be dropped, renamed or copied");
+      each->after_change();
+    });
 }
 
 void Worker::routines_read(const Group& by) {

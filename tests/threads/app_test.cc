@@ -186,11 +186,13 @@ TEST_CASE("the home of a tenant is claimed by one worker, until its clients have
   CHECK(homes == 1);
   const std::uint32_t home = shared.home_claimed("acme").value();
   CHECK(shared.claim_home("acme", home));
-  shared.leave_home("acme");
+  shared.leave_home("acme", home + 1);
+  CHECK(shared.home_claimed("acme") == home);
+  shared.leave_home("acme", home);
   CHECK_FALSE(shared.home_claimed("acme"));
   CHECK(shared.claim_home("acme", 7));
   shared.keep_home("acme", 7);
-  shared.leave_home("acme");
+  shared.leave_home("acme", 7);
   CHECK(shared.home_claimed("acme") == 7);
 }
 
