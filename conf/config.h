@@ -103,12 +103,12 @@ struct Config {
   milliseconds server_connect_timeout{15'000};
   milliseconds server_silence_max{5'000};  // of its machine, while something is expected of it
   milliseconds server_keepalive{30'000};
-  milliseconds server_lifetime{3'600'000};  // less up to 10 % jitter
-  milliseconds server_idle_timeout{600'000};
-  milliseconds server_login_retry{100};              // first pause after a failed login; jittered
-  bool server_rotation = false;                      // test setting: hand out the least recently used server
-  std::uint32_t max_prepared_statements = 200;       // per server
-  std::uint32_t prepared_statement_bytes = 8 << 20;  // named statements of one tenant's clients
+  milliseconds server_lifetime{3'600'000};            // less up to 10 % jitter
+  milliseconds server_idle_timeout{0};                // never: tiers say it
+  milliseconds server_login_retry{100};               // first pause after a failed login; jittered
+  bool server_rotation = false;                       // test setting: hand out the least recently used server
+  std::uint32_t max_prepared_statements = 200;        // per server
+  std::uint32_t prepared_statement_bytes = 64 << 20;  // named statements of one server group's clients
   std::uint32_t buffer_high_water = 64 << 10;
   // pool (values of tenants whose tier or record does not say otherwise)
   std::string default_tier = "free";

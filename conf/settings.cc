@@ -105,7 +105,8 @@ constexpr std::array kSettings{
     ConfigRow{"server.lifetime", &Config::server_lifetime, Form::Plain, 0, kTimeMax, kReload,
               "Age at which a server connection is replaced when it is free, less up to 10 % by chance."},
     ConfigRow{"server.idle_timeout", &Config::server_idle_timeout, Form::Plain, 0, kTimeMax, kReload,
-              "How long a server connection may be idle before it is closed; a tier may say otherwise."},
+              "How long a server connection may be idle before it is closed, at most: a tier's "
+              "server_idle_timeout may be shorter."},
     ConfigRow{
         "server.login_retry", &Config::server_login_retry, Form::Plain, 10, kMinuteMs, kReload,
         "Shortest pause after a failed login to Postgres. While it goes on failing, the pause is a tenth "
@@ -116,7 +117,7 @@ constexpr std::array kSettings{
               kReload, "Named statements kept prepared on one server connection."},
     // pool
     ConfigRow{"pool.prepared_statement_bytes", &Config::prepared_statement_bytes, Form::Size, 64 * kKilobyte,
-              kGigabyte, kReload, "Memory for the named statements of one tenant's clients."},
+              kGigabyte, kReload, "Memory for the named statements of the clients of one database and user."},
     ConfigRow{"pool.buffer_high_water", &Config::buffer_high_water, Form::Size, 4 * kKilobyte, 64 * kMegabyte,
               kReload, "Bytes waiting for one side at which reading from the other side stops."},
     ConfigRow{"pool.default_tier", &Config::default_tier, Form::Name, 1, kNameMax, kReload,

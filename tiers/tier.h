@@ -44,7 +44,7 @@ struct Tier {
   std::uint32_t min_server_connections = 0;  // kept open while the tenant has clients
   std::uint32_t max_clients = 20;
   std::uint32_t weight = 1;                      // share of servers that many tenants want
-  milliseconds server_idle_timeout{0};           // 0: never; otherwise closes even the last idle server
+  milliseconds server_idle_timeout{600'000};     // 0: never; otherwise closes even the last idle server
   milliseconds queue_timeout{0};                 // wait at a full pool; 0: client.query_wait_timeout alone
   std::uint32_t max_pinned_clients = 2;          // that keep a server between transactions
   std::uint32_t max_waiting_clients = 0;         // for a server; 0: as many as there are
