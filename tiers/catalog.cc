@@ -38,16 +38,16 @@ Catalog::Entry& Catalog::entry(std::string_view tenant) {
 }
 
 void Catalog::set_state(Entry& one, State state) {
-  if (one.state == State::Asked) --asked_count_;
-  if (one.state == State::Known) --known_count_;
+  if (is_waited_for(one)) --asked_count_;
+  if (is_known(one)) --known_count_;
   one.state = state;
-  if (one.state == State::Asked) ++asked_count_;
-  if (one.state == State::Known) ++known_count_;
+  if (is_waited_for(one)) ++asked_count_;
+  if (is_known(one)) ++known_count_;
 }
 
 // Its row or its state has been set.
 void Catalog::note_suspension(const Entry& one) {
-  if (one.state == State::Known && one.row.get("state") == name(TenantState::Suspended))
+  if (is_known(one) && one.row.get("state") == name(TenantState::Suspended))
     suspended_.insert(*one.name);
   else
     suspended_.erase(*one.name);
@@ -56,7 +56,7 @@ void Catalog::note_suspension(const Entry& one) {
 // Null: the store has no row of it that is known.
 const Catalog::Entry* Catalog::known_entry(const std::string& tenant) const {
   const auto at = entries_.find(tenant);
-  return at != entries_.end() && at->second.state == State::Known ? &at->second : nullptr;
+  return at != entries_.end() && is_known(at->second) ? &at->second : nullptr;
 }
 
 std::size_t Catalog::suspended() const {
@@ -77,7 +77,7 @@ std::vector<Tenant> Catalog::suspensions(std::string_view after, std::size_t mos
     if (by_store) ++stored;
     if (named != configured.end() && *named == tenant) ++named;
     const Entry* const one = known_entry(tenant);
-    found.push_back(one ? resolve(tenant, one->row, stale(one->good_at, now), now)
+    found.push_back(one ? resolve(tenant, one->row, is_stale(*one, now), now)
                         : *rules_.directory->find(tenant));
   }
   return found;
@@ -93,7 +93,8 @@ void Catalog::place(Entry& one) {
     list.push_back(one);
   };
   switch (one.state) {
-    case State::Asked: return;  // until it is settled
+    case State::Asked:
+    case State::Awaited: return;  // until it is settled
     case State::Known: return keep(known_, rules_.known_max);
     case State::Absent: return keep(absent_, kAbsentMax);
   }
@@ -104,6 +105,7 @@ void Catalog::forget(Entry& one) {
   suspended_.erase(*one.name);
   for (List<Entry>* list : {&known_, &absent_})
     if (list->has(one)) list->remove(one);
+  PGWEIR_CHECK(one.state != State::Awaited);
   if (one.state == State::Asked) --asked_count_;
   if (one.state == State::Known) --known_count_;
   entries_.erase(entries_.find(*one.name));
@@ -115,6 +117,16 @@ void Catalog::fetch(Thing& thing, Of of, const std::string& name) {
   thing.fetching = true;
   ++totals_.fetched;
   actions_.push_back({Action::Kind::Fetch, of, name, {}, {}});
+}
+
+// Whether who asks for a known one has to wait for its lookup: of a row that is as old because nobody asked,
+// nobody can say whether it holds. Where the store would not answer, it is as if it had been asked.
+bool Catalog::await(Entry& one, Time now) {
+  if (one.state == State::Awaited) return one.watchers == 0;
+  if (one.watchers > 0 || one.next_at > now || !too_old(one.good_at, now)) return false;
+  if (silent(now) < kRetry && asked_count_ < kAskedMax) return true;
+  one.in_vain = true;
+  return false;
 }
 
 Catalog::Answer Catalog::ask(std::string_view tenant, Time now) {
@@ -132,6 +144,12 @@ Catalog::Answer Catalog::ask(std::string_view tenant, Time now) {
   }
   Entry& one = at->second;
   if (one.state == State::Asked) {
+    fetch(one, Of::Tenant, *one.name);
+    return {};
+  }
+  if (is_known(one) && await(one, now)) {
+    set_state(one, State::Awaited);
+    place(one);
     fetch(one, Of::Tenant, *one.name);
     return {};
   }
@@ -249,7 +267,13 @@ void Catalog::failed(Of of, std::string_view name, Time now) {
   Entry& one = at->second;
   one.fetching = one.again = false;
   one.next_at = now + kRetry;
-  if (one.state != State::Asked) return;
+  one.in_vain = true;
+  switch (one.state) {
+    case State::Known:
+    case State::Absent: return;
+    case State::Awaited: set_state(one, State::Known); return settle(one, true, now);
+    case State::Asked: break;
+  }
   actions_.push_back({Action::Kind::Settled,
                       of,
                       *one.name,
@@ -299,7 +323,7 @@ void Catalog::tick(Time now) {
     if (tier.next_at <= now) fetch(tier, Of::Tier, name);
   for (Entry* one = watched_.front(); one != nullptr; one = List<Entry>::next(*one)) {
     if (one->next_at <= now) fetch(*one, Of::Tenant, *one->name);
-    if (one->state == State::Known && !one->stale && stale(one->good_at, now)) update(*one, now);
+    if (!one->stale && is_stale(*one, now)) update(*one, now);
   }
 }
 
@@ -352,7 +376,7 @@ void Catalog::tier_row(const std::string& name, TierEntry& one, const Expected<F
     complain(good.error().message);
   } else {
     if (row->unknown_fields() > 0) note_strange(Of::Tier, name, *fields);
-    differs = !(one.row == *row) || stale(one.good_at, now);
+    differs = !(one.row == *row) || too_old(one.good_at, now);
     if (was_answered && !(one.row == *row)) tell_difference(Of::Tier, name, one.row, *row);
     one.row = std::move(*row);
     one.good_at = now;
@@ -380,34 +404,39 @@ void Catalog::serve_waiting(TierEntry& tier, Time now) {
 
 void Catalog::accept(Entry& one, Row row, Time now) {
   if (auto good = fits(*one.name, row, now); !good) return refuse(one, good.error().message, now);
-  const bool was_asked = one.state == State::Asked;
+  const bool was_waited_for = is_waited_for(one);
   if (!(one.row == row)) {
-    if (one.state == State::Known) tell_difference(Of::Tenant, *one.name, one.row, row);
+    if (is_known(one)) tell_difference(Of::Tenant, *one.name, one.row, row);
     one.row = std::move(row);
   }
   one.good_at = now;
   one.next_at = now + rules_.ttl;
-  one.deleted = false;
+  one.deleted = one.in_vain = false;
   one.refused.reset();
   set_state(one, State::Known);
   note_suspension(one);
-  settle(one, was_asked, now);
+  settle(one, was_waited_for, now);
 }
 
 void Catalog::nothing(Entry& one, Time now) {
-  const bool was_asked = one.state == State::Asked;
+  const bool was_waited_for = is_waited_for(one);
   one.next_at = now + rules_.negative_ttl;
   one.refused.reset();
-  if (one.state == State::Known) {
+  one.in_vain = true;
+  if (is_known(one)) {
     ++totals_.vanished;
-    if (!is_gone(one.good_at, now)) return;
+    if (!is_gone(one.good_at, now)) {
+      set_state(one, State::Known);
+      if (was_waited_for) settle(one, true, now);
+      return;
+    }
     one.deleted = rules_.vanished == Vanished::Believed;
     tell_difference(Of::Tenant, *one.name, one.row, Row());
     one.row = Row();
   }
   set_state(one, State::Absent);
   note_suspension(one);
-  settle(one, was_asked, now);
+  settle(one, was_waited_for, now);
 }
 
 void Catalog::refuse(Entry& one, const std::string& reason, Time now) {
@@ -415,21 +444,23 @@ void Catalog::refuse(Entry& one, const std::string& reason, Time now) {
   if (!one.refused) actions_.push_back({Action::Kind::Refused, Of::Tenant, *one.name, {}, reason});
   one.refused = std::make_unique<std::string>(reason);
   one.next_at = now + rules_.negative_ttl;
-  if (one.state != State::Asked) return;
-  set_state(one, State::Absent);
+  one.in_vain = true;
+  if (!is_waited_for(one)) return;
+  set_state(one, is_known(one) ? State::Known : State::Absent);
   settle(one, true, now);
 }
 
 // Its state has been set.
-void Catalog::settle(Entry& one, bool was_asked, Time now) {
+void Catalog::settle(Entry& one, bool was_waited_for, Time now) {
   place(one);
-  if (was_asked) actions_.push_back({Action::Kind::Settled, Of::Tenant, *one.name, answer(one, now), {}});
+  if (was_waited_for)
+    actions_.push_back({Action::Kind::Settled, Of::Tenant, *one.name, answer(one, now), {}});
   update(one, now);
 }
 
 void Catalog::update(Entry& one, Time now) {
   if (one.watchers == 0 || one.state == State::Asked) return;
-  one.stale = one.state == State::Known && stale(one.good_at, now);
+  one.stale = is_stale(one, now);
   Answer is = answer(one, now);
   // Without a record new clients are refused; those that are here stay what they are, unless it was deleted.
   if (!is.record && !one.deleted) return;
@@ -466,7 +497,7 @@ std::string_view Catalog::tier_of(const Row& row) const {
 
 const Row* Catalog::row_of_tier(std::string_view name, Time now) const {
   const auto at = tiers_.find(name);
-  const bool holds = at != tiers_.end() && !at->second.row.empty() && !stale(at->second.good_at, now);
+  const bool holds = at != tiers_.end() && !at->second.row.empty() && !too_old(at->second.good_at, now);
   return holds ? &at->second.row : nullptr;
 }
 
@@ -537,7 +568,7 @@ Catalog::Answer Catalog::answer(Entry& one, Time now) {
   const std::string refused = one.refused ? *one.refused : "";
   if (one.state == State::Absent)
     return {Answer::Kind::Unknown, from(rules_.unknown, *one.name, now), refused};
-  Tenant record = resolve(*one.name, one.row, stale(one.good_at, now), now);
+  Tenant record = resolve(*one.name, one.row, is_stale(one, now), now);
   if (!record.stale) tell_lowered(Of::Tenant, *one.name, record.lowered, record.limits, one.lowered_told);
   record.revision = ++revision_;
   return {Answer::Kind::Known, std::move(record), refused};

@@ -1,14 +1,17 @@
 // tiers/catalog.h - the tenants and tiers that a store has told us of: what is known, for how long, and what
 // must be asked for.
 //
-// The store is advice (R14). Whoever was known once never waits for it: his last good row answers while a
-// fresh one is fetched, for at most `stale_max`; then he is held to the default tier, or to his own where
-// that is lower. Garbage never replaces a good row. A row that has vanished is doubted or believed
-// (Vanished): of a cache that was emptied it is treated as silence, of a table it is news.
+// The store is advice (R14). Whoever is known does not wait for it: his last good row answers while a fresh
+// one is fetched. A row is stale when it is older than `stale_max` and was asked for in vain since: then he
+// is held to the default tier, or to his own where that is lower. One that is as old because nobody asked is
+// looked up first, which only who has no clients here waits for, and nobody while the store is known to be
+// silent. Garbage never replaces a good row. A row that has vanished is doubted or believed (Vanished): of a
+// cache that was emptied it is treated as silence, of a table it is news.
 //
 // Pure: the time is passed in, what must be done comes out as actions. One row per 250 bytes or so:
 //
 //   (none) --ask--> Asked --row--> Known <--garbage, nothing, failure--> Known
+//                     |             |--ask, too old--> Awaited --row, garbage, nothing, failure--> Known
 //                     |---nothing, garbage--> Absent (until negative_ttl)
 //                     |---failure--> (none)
 //
@@ -151,7 +154,7 @@ class Catalog {
   const Totals& totals() const { return totals_; }
   std::size_t known() const { return known_count_; }
   std::size_t watched() const { return watched_.size(); }
-  // Of the watched: whose row is older than stale_max. Looks at each.
+  // Of the watched: whose row is older than stale_max, and was asked for in vain. Looks at each.
   std::size_t stale() const;
   // Suspended ones that are known: by their rows; by the configuration, where the store has none of them.
   std::size_t suspended() const;
@@ -163,9 +166,9 @@ class Catalog {
   std::size_t size() const { return entries_.size(); }
 
  private:
-  enum class State : std::uint8_t { Asked, Known, Absent };
+  enum class State : std::uint8_t { Asked, Known, Awaited, Absent };
   struct Entry : ListLink<Entry> {
-    Row row;                       // Known
+    Row row;                       // Known, Awaited
     Time good_at{};                // when the store said so last
     Time next_at{};                // when it is to be asked again
     std::unique_ptr<Tenant> told;  // watched: what its clients are held to
@@ -174,6 +177,7 @@ class Catalog {
     State state = State::Asked;
     bool fetching = false;
     bool again = false;                    // it changed while it was fetched
+    bool in_vain = false;                  // it was asked for since good_at, and there was no good row
     bool lowered_told = false;             // that its floors are
     std::unique_ptr<std::string> refused;  // why the newest row is: it is garbage, which has been told
     bool stale = false;                    // the watchers know
@@ -191,6 +195,10 @@ class Catalog {
     std::vector<std::pair<std::string, Row>> waiting;  // tenants' rows that name it
   };
 
+  static bool is_known(const Entry& one) { return one.state == State::Known || one.state == State::Awaited; }
+  static bool is_waited_for(const Entry& one) {
+    return one.state == State::Asked || one.state == State::Awaited;
+  }
   Entry& entry(std::string_view tenant);
   void place(Entry& entry);
   void forget(Entry& entry);
@@ -205,7 +213,8 @@ class Catalog {
   void accept(Entry& entry, Row row, Time now);
   void nothing(Entry& entry, Time now);
   void refuse(Entry& entry, const std::string& reason, Time now);
-  void settle(Entry& entry, bool was_asked, Time now);
+  void settle(Entry& entry, bool was_waited_for, Time now);
+  bool await(Entry& entry, Time now);
   void update(Entry& entry, Time now);
   void update_all(Time now);
   void all_due(Time now);
@@ -225,9 +234,12 @@ class Catalog {
   void note_strange(Of of, const std::string& name, const Fields& fields);
   using Elsewhere = std::function<std::optional<Tenant>(std::string_view)>;
   std::optional<Tenant> from(const Elsewhere& elsewhere, const std::string& name, Time now);
-  bool stale(Time good_at, Time now) const { return now - good_at > rules_.stale_max; }
+  bool too_old(Time good_at, Time now) const { return now - good_at > rules_.stale_max; }
+  bool is_stale(const Entry& one, Time now) const {
+    return is_known(one) && one.in_vain && too_old(one.good_at, now);
+  }
   bool is_gone(Time good_at, Time now) const {
-    return rules_.vanished == Vanished::Believed || stale(good_at, now);
+    return rules_.vanished == Vanished::Believed || too_old(good_at, now);
   }
 
   Rules rules_;

@@ -92,6 +92,118 @@ TEST_CASE("while the store is down the last good row holds up to stale_max, then
   CHECK(s.actions().find("changed acme known 200") != std::string::npos);
 }
 
+TEST_CASE("a row that nobody asked for does not age: who comes back waits for one lookup, and has his tier") {
+  Stand s;
+  for (const char* name : {"acme", "beta", "gamma", "delta"}) s.know(name);
+  s.now += 16min;  // nobody came; the store is well
+  CHECK(s.ask("acme") == "pending");
+  CHECK(s.ask("acme") == "pending");
+  CHECK(s.actions() == "fetch acme");
+  CHECK(s.catalog.known() == 4);
+  s.row("acme", {{"tier", "pro"}, {"max_clients", "150"}});
+  CHECK(s.actions() == "settled acme known 150");
+  CHECK_FALSE(s.catalog.ask("acme", s.now).record->stale);
+  // What it was is told as a change, as of any row.
+  CHECK(s.differs.find("acme: ") == 0);
+  // The store fails: his old row holds, lowered. Nobody waits for one that has failed for a while.
+  CHECK(s.ask("beta") == "pending");
+  s.actions();
+  s.fail_tenant("beta");
+  CHECK(s.actions() == "settled beta known 20");
+  CHECK(s.ask("beta") == "known 20");
+  CHECK(s.catalog.ask("beta", s.now).record->stale);
+  s.now += 3s;
+  CHECK(s.ask("beta") == "known 20");
+  CHECK(s.actions() == "fetch beta");
+  s.fail_tenant("beta");
+  CHECK(s.actions().empty());
+  // Once it has answered anybody, it is asked again, and waited for.
+  s.row("nobody", {});
+  s.now += 3s;
+  CHECK(s.ask("beta") == "pending");
+  s.row("beta", {{"tier", "pro"}});
+  CHECK(s.actions() == "fetch beta; settled beta known 200");
+  // It has nonsense.
+  CHECK(s.ask("gamma") == "pending");
+  s.row("gamma", {{"max_clients", "-1"}});
+  CHECK_THAT(s.actions(), Catch::Contains("fetch gamma; refused gamma: max_clients") &&
+                              Catch::EndsWith("settled gamma known 20"));
+  CHECK(s.ask("gamma") == "known 20");
+  CHECK(s.actions().empty());
+  s.fail_tenant("gamma");
+  s.now += 2s;
+  CHECK(s.ask("delta") == "known 20");
+  CHECK(s.actions() == "fetch delta");
+}
+
+TEST_CASE("an old row with clients is too old only when it was asked for in vain") {
+  Stand s;
+  s.know("acme");
+  s.now += 15min;
+  const Tenant first = s.watch("acme");  // its lookup is under way
+  CHECK_FALSE(first.stale);
+  s.now += 1s;
+  s.catalog.tick(s.now);
+  CHECK(s.catalog.stale() == 0);
+  CHECK(s.ask("acme") == "known 200");  // who has clients never waits
+  s.actions();
+  SECTION("the store answers") {
+    s.row("acme", {{"tier", "pro"}});
+    CHECK(s.actions().empty());
+  }
+  SECTION("it fails") {
+    s.fail_tenant("acme");
+    s.catalog.tick(s.now);
+    CHECK_THAT(s.actions(), Catch::Contains("changed acme known 20"));
+    CHECK(s.catalog.stale() == 1);
+  }
+  s.catalog.unwatch("acme");
+}
+
+TEST_CASE("who waits for a row that is too old is answered whatever happens meanwhile") {
+  Stand s;
+  s.know("acme", {{"tier", "pro"}, {"state", "suspended"}});
+  s.now += 16min;
+  CHECK(s.ask("acme") == "pending");
+  CHECK(s.catalog.suspended() == 1);
+  CHECK(s.catalog.suspensions("", 10, s.now).size() == 1);
+  SECTION("others push him out of what is remembered") {
+    for (int i = 0; i < 1500; ++i) s.know("t" + std::to_string(i));
+    s.row("acme", {{"tier", "pro"}});
+    CHECK(s.actions() == "settled acme known 200");
+    CHECK(s.catalog.known() == 1000);
+  }
+  SECTION("his first client comes") {
+    Tenant record;
+    record.name = "acme";
+    s.catalog.watch(record, s.now);
+    CHECK(s.ask("acme") == "known 200");
+    s.actions();
+    s.row("acme", {{"tier", "pro"}});
+    CHECK_THAT(s.actions(), Catch::Contains("settled acme known 200"));
+    s.catalog.unwatch("acme");
+  }
+  SECTION("his row is gone") {
+    auto rules = s.rules();
+    rules.vanished = Catalog::Vanished::Believed;
+    s.catalog.set_rules(std::move(rules), s.now);
+    s.actions();
+    s.row("acme", {});
+    CHECK(s.actions() == "settled acme unknown 20");
+    CHECK(s.catalog.suspended() == 0);
+  }
+  SECTION("too many wait") {
+    for (std::size_t i = 0; i < Catalog::kAskedMax; ++i) s.ask("q" + std::to_string(i));
+    s.actions();
+    s.row("acme", {{"tier", "pro"}});
+    CHECK(s.actions() == "settled acme known 200");
+    s.know("late");
+    s.now += 16min;
+    s.ask("one more");
+    CHECK(s.ask("late") == "known 20");  // as of a silent store
+  }
+}
+
 TEST_CASE("how long the store has been silent, and who is held to less because of it, is known") {
   Stand s;
   CHECK(s.catalog.silent(s.now) == Duration{});

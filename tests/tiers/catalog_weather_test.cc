@@ -48,6 +48,19 @@ class Weather {
     for (const auto& [name, watched] : watched_)
       for (int i = 0; i < watched.count; ++i) s_.catalog.unwatch(name);
     CHECK(s_.catalog.watched() == 0);
+    // Whoever comes back after a long time, to a store that is well, is no worse off for it.
+    watched_.clear();
+    s_.now += 1h;
+    for (const auto& [name, fields] : rows_) {
+      if (!is_good(fields)) continue;
+      s_.catalog.ask(name, s_.now);
+      obey();
+      while (!fetches_.empty()) answer(0, Mood::Honest);
+      const auto now_is = s_.catalog.ask(name, s_.now);
+      REQUIRE(now_is.record);
+      CHECK_FALSE(now_is.record->stale);
+    }
+    CHECK(pending_.empty());
   }
 
  private:
@@ -99,6 +112,12 @@ class Weather {
     CHECK(answer.record->revision > last_revision_);
     last_revision_ = answer.record->revision;
     CHECK(check_tier(answer.record->limits));
+    if (answer.record->stale) {
+      // Nobody is held to less only because he was away.
+      CHECK((vain_.contains(who) || s_.catalog.silent(s_.now) >= Catalog::kRetry));
+      const auto good = good_at_.find(who);
+      CHECK((good == good_at_.end() || s_.now - good->second > 15min));
+    }
     if (dice(2) == 0) return;
     Watched& place = watched_[who];
     if (place.count++ == 0) place.told = *answer.record;
@@ -130,6 +149,7 @@ class Weather {
     const Fetch fetch = fetches_[which];
     fetches_.erase(fetches_.begin() + static_cast<std::ptrdiff_t>(which));
     const auto& [of, who] = fetch;
+    vain_.insert(who);  // unless it is good
     if (mood == Mood::Any && dice(4) == 0) {
       s_.catalog.failed(of, who, s_.now);
     } else {
@@ -139,7 +159,7 @@ class Weather {
       // Of a tier that the configuration has, and that nobody waits for.
       const bool waits = std::count(fetches_.begin(), fetches_.end(), Fetch{Catalog::Of::Tier, "free"}) > 0;
       if (of == Catalog::Of::Tenant && is_good(fields) && fields[0].second == "free" && !waits)
-        good_at_[who] = s_.now;
+        good_at_[who] = s_.now, vain_.erase(who);
     }
     obey();
   }
@@ -153,7 +173,10 @@ class Weather {
           fetches_.push_back(fetch);
           break;
         }
-        case Catalog::Action::Kind::Settled: pending_.erase(action.name); break;
+        case Catalog::Action::Kind::Settled:
+          CHECK(action.answer.kind != Kind::Pending);
+          pending_.erase(action.name);
+          break;
         case Catalog::Action::Kind::Changed: {
           REQUIRE(watched_.contains(action.name));
           REQUIRE(action.answer.record);
@@ -176,6 +199,7 @@ class Weather {
   std::map<std::string, bool> pending_;
   std::map<std::string, Watched> watched_;
   std::map<std::string, Time> good_at_;
+  std::set<std::string> vain_;  // who was asked for since, and nothing good came
   std::uint64_t last_revision_ = 0;
 };
 
