@@ -173,8 +173,9 @@ constexpr std::array kSettings{
         "tenant_store.stale_max", &Config::store_stale_max, Form::Plain, 1000, 30 * kDayMs, kReload,
         "How long a tenant's last good record holds while the store is down or tells nonsense, or while its "
         "Redis does not have it any more; then he is held to pool.default_tier, or to his own tier where "
-        "that is "
-        "lower. A row that is deleted in Postgres is gone at once."},
+        "that is lower. His database, his user and that he is suspended stay as they were. A record that is "
+        "as old because nobody asked for it is looked up first. A row that is deleted in Postgres is gone "
+        "at once."},
     ConfigRow{
         "tenant_store.serve_unreachable", &Config::store_serve_unreachable, Form::Plain, 0, 0, kReload,
         "Whether a tenant of whom nothing is known yet is served as pool.unknown_tenants says while the "

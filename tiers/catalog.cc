@@ -363,13 +363,16 @@ void Catalog::tier_row(const std::string& name, TierEntry& one, const Expected<F
   if (!fields) {
     complain(fields.error().message);
   } else if (fields->empty()) {
-    // The tier of the configuration holds again, once it is sure that the store was not just emptied.
+    // The tier of the configuration holds again, once it is sure that the store was not just emptied; those
+    // whose own rows are gone, too, get no more by that.
+    const bool believed = rules_.vanished == Vanished::Believed;
     if (!one.row.empty()) ++totals_.vanished;
-    if (!one.row.empty() && is_gone(one.good_at, now)) {
+    if (!one.row.empty() && (believed || too_old(one.good_at, now))) {
       tell_difference(Of::Tier, name, one.row, Row());
-      one.row = Row();
+      one.last = std::exchange(one.row, Row());
       differs = true;
     }
+    if (believed) one.last = Row();
   } else if (auto row = Row::of_tier(*fields); !row) {
     complain(row.error().message);
   } else if (auto good = fits(name, *row); !good) {
@@ -379,6 +382,7 @@ void Catalog::tier_row(const std::string& name, TierEntry& one, const Expected<F
     differs = !(one.row == *row) || too_old(one.good_at, now);
     if (was_answered && !(one.row == *row)) tell_difference(Of::Tier, name, one.row, *row);
     one.row = std::move(*row);
+    one.last = Row();
     one.good_at = now;
     one.complained = false;
     std::vector<Lowered> lowered;
@@ -423,14 +427,14 @@ void Catalog::nothing(Entry& one, Time now) {
   one.next_at = now + rules_.negative_ttl;
   one.refused.reset();
   one.in_vain = true;
+  if (is_known(one)) ++totals_.vanished;
+  if (is_known(one) && rules_.vanished == Vanished::Doubted) {
+    set_state(one, State::Known);
+    if (was_waited_for) settle(one, true, now);
+    return;
+  }
   if (is_known(one)) {
-    ++totals_.vanished;
-    if (!is_gone(one.good_at, now)) {
-      set_state(one, State::Known);
-      if (was_waited_for) settle(one, true, now);
-      return;
-    }
-    one.deleted = rules_.vanished == Vanished::Believed;
+    one.deleted = true;
     tell_difference(Of::Tenant, *one.name, one.row, Row());
     one.row = Row();
   }
@@ -516,6 +520,17 @@ std::optional<Tier> Catalog::tier(std::string_view name, Time now) const {
   return configured ? std::optional(*configured) : std::nullopt;
 }
 
+std::optional<Tier> Catalog::lowest_tier(std::string_view name, Time now) const {
+  const std::optional<Tier> is = tier(name, now);
+  const auto at = tiers_.find(name);
+  if (at == tiers_.end()) return is;
+  const Row& last = at->second.row.empty() ? at->second.last : at->second.row;
+  if (last.empty()) return is;
+  std::vector<Lowered> lowered;
+  const Tier was = over_configured(name, last, lowered);
+  return is ? lower_of(*is, was) : was;
+}
+
 // With the tier that it names.
 Expected<void> Catalog::fits(const std::string& tenant, const Row& row, Time now) const {
   const std::optional<Tier> base = tier(tier_of(row), now);
@@ -539,8 +554,11 @@ Expected<void> Catalog::fits(const std::string& name, const Row& row) const {
 
 Tenant Catalog::resolve(const std::string& name, const Row& row, bool stale, Time now) const {
   Tenant record;
-  const std::optional<Tier> own = tier(tier_of(row), now);
-  const std::optional<Tier> fallback = own && !stale ? std::nullopt : tier(rules_.default_tier, now);
+  const auto as_it_is = [&](std::string_view tier_name) {
+    return stale ? lowest_tier(tier_name, now) : tier(tier_name, now);
+  };
+  const std::optional<Tier> own = as_it_is(tier_of(row));
+  const std::optional<Tier> fallback = own && !stale ? std::nullopt : as_it_is(rules_.default_tier);
   record.limits = own ? *own : *fallback;
   (void)row.apply(record);  // see fits()
   // Ceilings never rise because a store is silent.
@@ -557,8 +575,12 @@ std::optional<Tenant> Catalog::from(const Elsewhere& elsewhere, const std::strin
   std::optional<Tenant> record = elsewhere(name);
   if (!record) return {};
   // Without values of its own, it follows the tier as the store has it.
-  if (record->overrides.empty())
-    if (const auto now_is = tier(record->limits.name, now)) record->limits = *now_is;
+  if (record->overrides.empty()) {
+    const auto at = tiers_.find(record->limits.name);
+    const bool silent = at != tiers_.end() && !at->second.row.empty() && too_old(at->second.good_at, now);
+    const auto now_is = silent ? lowest_tier(record->limits.name, now) : tier(record->limits.name, now);
+    if (now_is) record->limits = *now_is;
+  }
   record->revision = ++revision_;
   return record;
 }

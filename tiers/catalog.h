@@ -49,7 +49,7 @@ class Catalog {
 
   // What it means that the store has no row any more of a tenant or tier that it had.
   enum class Vanished : std::uint8_t {
-    Doubted,   // nothing, for stale_max: it may have been emptied. To stop a tenant, suspend him
+    Doubted,   // nothing: it may have been emptied. To stop a tenant, suspend him. Of a tier: for stale_max
     Believed,  // somebody deleted it: at once. Clients that nothing else serves end as those of a suspended
                // one
   };
@@ -185,6 +185,7 @@ class Catalog {
   };
   struct TierEntry {
     Row row;
+    Row last;  // what it was until it was gone: who is held to less gets no more than that
     Time good_at{};
     Time next_at{};
     bool answered = false;
@@ -221,6 +222,8 @@ class Catalog {
   TierEntry* tier_entry(const std::string& name);
   void serve_waiting(TierEntry& tier, Time now);
   std::optional<Tier> tier(std::string_view name, Time now) const;
+  // Of those who are held to less: the lower of what it is and what the store said last.
+  std::optional<Tier> lowest_tier(std::string_view name, Time now) const;
   // Null: the configuration's holds.
   const Row* row_of_tier(std::string_view name, Time now) const;
   Tier over_configured(std::string_view name, const Row& row, std::vector<Lowered>& lowered) const;
@@ -237,9 +240,6 @@ class Catalog {
   bool too_old(Time good_at, Time now) const { return now - good_at > rules_.stale_max; }
   bool is_stale(const Entry& one, Time now) const {
     return is_known(one) && one.in_vain && too_old(one.good_at, now);
-  }
-  bool is_gone(Time good_at, Time now) const {
-    return rules_.vanished == Vanished::Believed || too_old(good_at, now);
   }
 
   Rules rules_;

@@ -579,6 +579,50 @@ class Trouble(TierCase):
         for client in clients:
             self.assertEqual(client.execute("select current_database()").fetchone(), ("shared",))
 
+    # Rows are too old after a second.
+    FORGETFUL = {**STORE, "stale_max": "1s"}
+
+    def limit(self, weir, tenant, name):
+        """Its value and the rule."""
+        columns, rows = weir.console(f"SHOW LIMIT {tenant}")
+        return next((row[columns.index("value")], row[columns.index("rule")]) for row in rows if row[columns.index("limit")] == name)
+
+    def test_who_was_away_for_long_has_his_plan_at_once(self):
+        redis = self.redis()
+        redis.tenant("acme", tier="large", database="shared")
+        redis.tenant("beta", tier="large", database="shared")
+        weir = self.weir(redis, store=self.FORGETFUL, tiers={"free": {"max_clients": 1}, "large": {"max_clients": 7}}, pool={"default_tier": "free"})
+        kept = self.client(weir, "beta")
+        self.assertEqual(self.serves(weir, "acme"), "shared")
+        time.sleep(2)
+        back = self.client(weir, "acme")
+        self.assertEqual(self.limit(weir, "acme", "max_clients"), ("7", "tier large"))
+        self.assertEqual(back.execute("select current_database()").fetchone(), ("shared",))
+        self.assertEqual(kept.execute("select 1").fetchone(), (1,))
+        for event in ("tier_upgrade", "tier_downgrade"):
+            self.assertNotIn(event, weir.log())
+
+    def test_an_emptied_redis_changes_who_somebody_is_in_nothing(self):
+        redis = self.redis()
+        redis.tenant("acme", tier="pro", database="shared", max_clients=3)
+        redis.tenant("away", tier="pro", database="shared")
+        redis.tenant("gone", tier="pro", database="shared", state="suspended", reason="invoice 7 is open")
+        # Without the rows they would be let into the databases of their names.
+        weir = self.weir(redis, store=self.FORGETFUL, pool={"default_tier": "free", "unknown_tenants": True})
+        client = self.client(weir, "acme")
+        self.assertEqual(self.serves(weir, "away"), "shared")
+        self.assertIn("suspended: invoice 7 is open", self.refusal(weir, "gone"))
+        redis("FLUSHALL")
+        wait_until(lambda: "silent" in self.limit(weir, "acme", "max_clients")[1], seconds=15, what="the default tier")
+        time.sleep(2)
+        self.assertEqual(self.limit(weir, "acme", "max_clients")[0], "3")
+        self.assertEqual(client.execute("select current_database()").fetchone(), ("shared",))
+        for tenant in ("acme", "away"):
+            self.assertEqual(self.serves(weir, tenant), "shared")
+        self.assertIn("suspended: invoice 7 is open", self.refusal(weir, "gone"))
+        redis.tenant("acme", tier="pro", database="shared")
+        wait_until(lambda: self.limit(weir, "acme", "max_clients")[0] == "200", seconds=SOON, what="the plan again")
+
 
 if __name__ == "__main__":
     unittest.main()

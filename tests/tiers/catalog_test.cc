@@ -277,7 +277,7 @@ TEST_CASE("why a row is refused can be asked, until there is another") {
   is.row("acme", {});
   is.now += 16min;
   is.row("acme", {});
-  CHECK(is.ask("acme") == "unknown none");
+  CHECK(is.ask("acme") == "known 20");  // the row that is gone is no garbage any more
   CHECK(refused("acme").empty());
 }
 
@@ -349,9 +349,12 @@ TEST_CASE("a configured tenant with a value of its own stays with the configurat
   }
 }
 
-TEST_CASE("a store that was emptied takes nobody's tier away before stale_max") {
+TEST_CASE("a store that was emptied takes nobody's tier away before stale_max, and nothing else ever") {
   Stand s;
-  s.know("acme");
+  s.serves_unknown = false;
+  s.know("acme", {{"tier", "pro"}, {"database", "acme_prod"}, {"user", "acme_user"}});
+  s.know("tiny", {{"tier", "pro"}, {"max_clients", "3"}});
+  s.know("away", {{"tier", "pro"}, {"state", "suspended"}, {"reason", "unpaid"}});
   s.watch("acme");
   s.row("acme", {});
   CHECK(s.actions().empty());
@@ -359,7 +362,70 @@ TEST_CASE("a store that was emptied takes nobody's tier away before stale_max") 
   CHECK(s.catalog.totals().vanished == 1);
   s.now += 16min;
   s.row("acme", {});
-  CHECK(s.actions().find("changed acme unknown 20") != std::string::npos);
+  s.catalog.tick(s.now);
+  CHECK_THAT(s.actions(), Catch::Contains("changed acme known 20"));
+  CHECK(s.catalog.stale() == 1);
+  const auto acme = s.catalog.ask("acme", s.now).record;
+  REQUIRE(acme);
+  CHECK(acme->stale);
+  CHECK(acme->database == "acme_prod");
+  CHECK(acme->user == "acme_user");
+  // Those who had no clients: one lookup, and then what was known, lowered.
+  CHECK(s.ask("tiny") == "pending");
+  s.row("tiny", {});
+  CHECK_THAT(s.actions(), Catch::EndsWith("settled tiny known 3"));
+  s.ask("away");
+  s.row("away", {});
+  CHECK(s.catalog.ask("away", s.now).record->state == TenantState::Suspended);
+  CHECK(s.catalog.ask("away", s.now).record->reason == "unpaid");
+  CHECK(s.catalog.suspended() == 1);
+  CHECK(s.catalog.known() == 3);
+  CHECK(s.differs.empty());  // nobody has written anything
+  // And when it is back, all of it.
+  s.actions();
+  s.row("acme", {{"tier", "pro"}});
+  CHECK_THAT(s.actions(), Catch::Contains("changed acme known 200"));
+  CHECK(s.catalog.stale() == 0);
+  s.catalog.unwatch("acme");
+}
+
+TEST_CASE("who is held to less is held to the least that his tiers were and are") {
+  Stand s;
+  s.know("acme");
+  s.know("plain", {{"tier", "free"}});
+  s.know("rich", {{"tier", "gold"}});
+  s.tier("gold", {{"max_clients", "9"}});
+  s.row("rich", {{"tier", "gold"}});
+  s.tier("pro", {{"max_clients", "12"}});
+  s.tier("free", {{"max_clients", "15"}});
+  for (const char* name : {"acme", "plain", "rich"}) s.watch(name);
+  CHECK(s.ask("acme") == "known 12");
+  CHECK(s.ask("plain") == "known 15");
+  CHECK(s.ask("rich") == "known 9");
+  s.now += 16min;
+  const auto all_lowered = [&s] {
+    s.catalog.tick(s.now);
+    CHECK(s.ask("acme") == "known 12");  // not 20, as the configuration has of free
+    CHECK(s.ask("plain") == "known 15");
+    CHECK(s.ask("rich") == "known 9");
+    CHECK_THAT(s.actions(), !Catch::Contains("200"));
+  };
+  SECTION("of a store that was emptied") {
+    for (const char* name : {"acme", "plain", "rich"}) s.row(name, {});
+    for (const char* name : {"free", "pro", "gold"}) s.tier(name, {});
+    all_lowered();
+    // With rows of their own they follow what the tiers are now.
+    s.row("acme", {{"tier", "pro"}});
+    s.row("plain", {{"tier", "free"}});
+    CHECK(s.ask("acme") == "known 200");
+    CHECK(s.ask("plain") == "known 20");
+  }
+  SECTION("of one that is silent") {
+    for (const char* name : {"acme", "plain", "rich"}) s.fail_tenant(name);
+    for (const char* name : {"free", "pro", "gold"}) s.catalog.failed(Catalog::Of::Tier, name, s.now);
+    all_lowered();
+  }
+  for (const char* name : {"acme", "plain", "rich"}) s.catalog.unwatch(name);
 }
 
 TEST_CASE("a row that somebody deleted is gone at once") {
@@ -444,8 +510,14 @@ TEST_CASE("who is suspended is known by the rows, and by the configuration where
   is.row("d", Fields{{"state", "nonsense"}});  // the last good row holds
   CHECK(all() == "b suspended by the file; d suspended unpaid; e suspended unpaid; g suspended by the file");
   CHECK(is.catalog.suspended() == 4);
-  // A row that is gone for so long is believed to be.
+  // However long a row is gone, it suspends.
   is.now += 16min;
+  is.row("d", {});
+  CHECK(all() == "b suspended by the file; d suspended unpaid; e suspended unpaid; g suspended by the file");
+  // It does not where somebody has deleted it.
+  auto believing = is.rules();
+  believing.vanished = Catalog::Vanished::Believed;
+  is.catalog.set_rules(believing, is.now);
   is.row("d", {});
   is.row("e", {});
   CHECK(all() == "b suspended by the file; e suspended by the file; g suspended by the file");
@@ -554,6 +626,14 @@ TEST_CASE("a tier of the store lies over the configuration's, and changing it ch
   s.tick(0s);
   s.tier("free", {{"max_clients", "2"}});
   CHECK(s.ask("nobody") == "unknown 2");
+  // Which is no more again only because the store is silent.
+  s.watch("nobody");
+  s.now += 16min;
+  s.catalog.failed(Catalog::Of::Tier, "free", s.now);
+  CHECK(s.ask("nobody") == "unknown 2");
+  s.tier("free", {{"max_clients", "30"}});
+  CHECK(s.ask("nobody") == "unknown 30");
+  s.catalog.unwatch("nobody");
 }
 
 TEST_CASE("a tier that only the store has serves its tenants; one that nobody has refuses the row") {

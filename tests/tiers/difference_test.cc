@@ -120,7 +120,15 @@ TEST_CASE("rows of a store are told where they differ from what was known, in us
   CHECK(on.differs == "tier:pro: max_clients from '50' to '51'; ");
   on.differs.clear();
   on.now += 16min;
-  on.row("acme", {});  // for so long that it is believed
+  on.row("acme", {});  // perhaps the store was emptied
+  on.tier("pro", {});  // that of the configuration holds again
+  on.actions();
+  CHECK(on.differs == "tier:pro: gone; ");
+  on.differs.clear();
+  auto believing = on.rules();
+  believing.vanished = Catalog::Vanished::Believed;
+  on.catalog.set_rules(believing, on.now);
+  on.row("acme", {});
   on.actions();
   CHECK(on.differs == "acme: gone; ");
 }
