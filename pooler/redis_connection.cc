@@ -107,6 +107,7 @@ void RedisConnection::on_bytes(Bytes in) {
 void RedisConnection::answer(tiers::RedisReply reply) {
   if (subscribe_) {
     if (const auto message = tiers::redis_message(reply)) return user_.on_redis_message(*message);
+    if (reply.kind == tiers::RedisReply::Kind::TooMuch) return;  // a message that names nobody
   }
   if (asked_.empty()) return give_up("an answer that nothing asked for");
   const Asked what = asked_.front().what;
@@ -118,7 +119,7 @@ void RedisConnection::answer(tiers::RedisReply reply) {
         return give_up("it does not say that it is a master: " + quoted(reply.text));
       break;
     case Asked::Login:
-      if (reply.kind == tiers::RedisReply::Kind::Failure)
+      if (reply.kind == tiers::RedisReply::Kind::Failure || reply.kind == tiers::RedisReply::Kind::TooMuch)
         return give_up("login refused: " + quoted(reply.text));
       break;
     case Asked::Ping:

@@ -2,6 +2,7 @@
 
 #include <hiredis/hiredis.h>
 
+#include <algorithm>
 #include <charconv>
 #include <utility>
 
@@ -75,26 +76,101 @@ RedisReader::RedisReader() : keeper_(std::make_unique<Keeper>()) {
 RedisReader::~RedisReader() = default;
 
 Error RedisReader::broken() const {
-  const char* why = keeper_->refused ? keeper_->refused : reader_->errstr;
-  return {sqlstate::kProtocolViolation, std::string("Redis: ") + why, {}, {}};
+  return {sqlstate::kProtocolViolation, std::string("Redis: ") + keeper_->refused, {}, {}};
 }
 
 Expected<void> RedisReader::feed(Bytes in) {
-  // Whole replies have been taken out before: what is left is the beginning of one.
-  if (reader_->len - reader_->pos + in.size() > 2 * kReplyBytesMax) keeper_->refused = "a reply is too long";
-  if (keeper_->refused || redisReaderFeed(reader_.get(), in.data(), in.size()) != REDIS_OK)
-    return tl::unexpected(broken());
+  if (keeper_->refused) return tl::unexpected(broken());
+  fed_.erase(0, std::exchange(at_, 0));
+  fed_ += in;
   return {};
 }
 
-Expected<std::optional<RedisReply>> RedisReader::next() {
-  if (keeper_->refused) return tl::unexpected(broken());
+// Takes the next bytes of what was fed; those of a text that is too much are not kept.
+void RedisReader::keep(std::size_t size) {
+  bytes_ += size;
+  if (bytes_ > kPassedOverMax) keeper_->refused = "a reply is too long";
+  if (text_left_ == 0 || !too_much_) held_.append(fed_, at_, size);
+  at_ += size;
+  if (held_.size() <= kReplyBytesMax) return;
+  too_much_ = true;
+  held_.erase(0, std::exchange(line_at_, 0));
+  if (held_.size() > kReplyBytesMax) keeper_->refused = "a reply is too long";  // this one line
+}
+
+// A line has come to its end: what it says of what follows. The value in it is for hiredis to judge.
+void RedisReader::head() {
+  constexpr std::int64_t kMost = kPassedOverMax;
+  const std::string_view line(held_.data() + line_at_, held_.size() - line_at_ - 2);
+  const char type = line.empty() ? '\0' : line[0];
+  std::int64_t size = 0;
+  if (type == '$' || type == '*') {
+    const auto read = std::from_chars(line.data() + 1, line.data() + line.size(), size);
+    if (read.ec != std::errc() || read.ptr != line.data() + line.size())
+      keeper_->refused = "Protocol error, wrong length";
+    else if (size < -1)
+      keeper_->refused = "length out of range";
+    else if (size > kMost / (type == '*' ? 4 : 1))  // no value has fewer bytes
+      keeper_->refused = "a reply is too long";
+    else if (type == '*' && in_array_ && size >= 0)
+      keeper_->refused = "a reply is nested";
+  } else if (type != '+' && type != '-' && type != ':') {
+    keeper_->refused = "Protocol error, no such type of a reply";
+  }
+  if (keeper_->refused) return;
+  if (type == '*' && !in_array_) {
+    in_array_ = true;
+    values_left_ = size > 0 ? static_cast<std::size_t>(size) : 0;
+    too_much_ = too_much_ || values_left_ > kElementsMax;
+  } else if (type == '$' && size >= 0) {
+    text_left_ = static_cast<std::size_t>(size) + 2;
+    too_much_ = too_much_ || held_.size() + text_left_ > kReplyBytesMax;
+  } else {
+    --values_left_;
+  }
+  if (too_much_) held_.clear();
+  line_at_ = held_.size();
+}
+
+// All of a reply has come. One that is too much holds nothing; of any other hiredis makes it.
+RedisReply RedisReader::whole() {
+  RedisReply made;
   void* reply = nullptr;
-  if (redisReaderGetReply(reader_.get(), &reply) != REDIS_OK) return tl::unexpected(broken());
-  if (reply == nullptr) return std::optional<RedisReply>();
-  PGWEIR_CHECK(reply == &keeper_->root);
+  if (too_much_)
+    made.kind = RedisReply::Kind::TooMuch;
+  else if (redisReaderFeed(reader_.get(), held_.data(), held_.size()) != REDIS_OK ||
+           redisReaderGetReply(reader_.get(), &reply) != REDIS_OK || reply == nullptr)
+    keeper_->refused = reader_->err != 0 ? reader_->errstr : "Protocol error";
+  else
+    made = std::exchange(keeper_->root, {});
   keeper_->bytes = 0;
-  return std::optional(std::exchange(keeper_->root, {}));
+  held_.clear();
+  line_at_ = bytes_ = 0;
+  values_left_ = 1;
+  in_array_ = too_much_ = false;
+  return made;
+}
+
+Expected<std::optional<RedisReply>> RedisReader::next() {
+  std::optional<RedisReply> reply;
+  while (!reply && !keeper_->refused && at_ < fed_.size()) {
+    if (text_left_ > 0) {
+      const std::size_t size = std::min(text_left_, fed_.size() - at_);
+      keep(size);
+      text_left_ -= size;
+      if (text_left_ > 0) continue;
+      --values_left_;
+      line_at_ = held_.size();
+    } else {
+      const std::size_t end = fed_.find('\n', at_);
+      keep(end == std::string::npos ? fed_.size() - at_ : end + 1 - at_);
+      if (keeper_->refused || !std::string_view(held_).substr(line_at_).ends_with("\r\n")) continue;
+      head();
+    }
+    if (values_left_ == 0 && !keeper_->refused) reply = whole();
+  }
+  if (keeper_->refused) return tl::unexpected(broken());
+  return reply;
 }
 
 void put_redis(std::string& out, std::initializer_list<std::string_view> words) {
@@ -203,6 +279,9 @@ bool redis_refuses(const RedisReply& reply) {
 Expected<Fields> redis_fields(RedisReply reply) {
   if (reply.kind == RedisReply::Kind::Failure)
     return fail(sqlstate::kConfigFileError, "is not to be read: " + quoted(reply.text));
+  if (reply.kind == RedisReply::Kind::TooMuch)
+    return fail(sqlstate::kConfigFileError, "must be a hash of at most " + std::to_string(kRowFieldsMax) +
+                                                " fields and " + std::to_string(kRowBytesMax) + " bytes");
   if (reply.kind != RedisReply::Kind::Array || reply.elements.size() % 2 != 0)
     return fail(sqlstate::kConfigFileError, "must be a hash of texts");
   Fields fields;

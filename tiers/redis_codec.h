@@ -1,7 +1,8 @@
 // tiers/redis_codec.h - what we say to Redis, and what it answers, as bytes.
 //
 // hiredis reads and writes the protocol; the limits are ours, because a Redis that lies must cost nothing
-// (R14): a reply is bounded in depth, elements and bytes before anything is kept of it.
+// (R14): a reply is bounded in depth, elements and bytes before anything is kept of it. One that is too much
+// is passed over to its end, as anybody may have written a large value, and those behind it are others'.
 #pragma once
 
 #include <cstddef>
@@ -26,7 +27,7 @@ namespace pgweir::tiers {
 
 // A reply of protocol 2. Elements of an array hold no arrays themselves: nothing that we ask is answered so.
 struct RedisReply {
-  enum class Kind : std::uint8_t { Nil, Integer, Text, Failure, Array };
+  enum class Kind : std::uint8_t { Nil, Integer, Text, Failure, Array, TooMuch };
   Kind kind = Kind::Nil;
   std::int64_t integer = 0;
   std::string text;  // Text; what Redis says of a Failure
@@ -37,6 +38,8 @@ class RedisReader {
  public:
   static constexpr std::size_t kReplyBytesMax = 64 << 10;  // of one reply, as it is sent
   static constexpr std::size_t kElementsMax = 512;         // of its one array
+  static constexpr std::size_t kPassedOverMax = 64
+                                                << 20;  // of one that is too much; with more it is an error
 
   RedisReader();
   ~RedisReader();
@@ -45,8 +48,10 @@ class RedisReader {
 
   // All of `in` is taken. After an error the reader is dead: the connection has to go.
   Expected<void> feed(Bytes in);
-  // The next whole reply that was fed; empty: more bytes are needed.
+  // The next whole reply that was fed; empty: more bytes are needed. To be called until it is empty.
   Expected<std::optional<RedisReply>> next();
+  // What is kept of what was fed.
+  std::size_t held_bytes() const { return held_.size() + fed_.size() - at_; }
 
  private:
   struct Keeper;  // what hiredis' callbacks make
@@ -54,9 +59,22 @@ class RedisReader {
     void operator()(redisReader* reader) const;
   };
   Error broken() const;
+  void keep(std::size_t size);
+  void head();
+  RedisReply whole();
 
   std::unique_ptr<Keeper> keeper_;
   std::unique_ptr<redisReader, Free> reader_;
+  std::string fed_;  // of it, all before at_ has been seen
+  std::size_t at_ = 0;
+  // The reply that is on its way.
+  std::string held_;           // all of it; of one that is too much, the line that is on its way
+  std::size_t line_at_ = 0;    // where that begins
+  std::size_t bytes_ = 0;      // that have come
+  std::size_t text_left_ = 0;  // of a text, with the line's end behind it
+  std::size_t values_left_ = 1;
+  bool in_array_ = false;
+  bool too_much_ = false;
 };
 
 // Appends one command.

@@ -471,6 +471,28 @@ class Trouble(TierCase):
         log = weir.log()
         self.assertEqual(log.count('"tenant":"\'t1\'"') + log.count("tenant='t1'"), 1, "logged more than once")
 
+    def test_a_row_that_is_too_much_is_nobody_elses_trouble(self):
+        redis = self.redis()
+        weir = self.weir(redis, store=self.STORE)
+        names = self.known(redis, weir)
+        finish = self.load(weir, names, 0.5)
+        redis("EVAL", "return redis.call('HSET', KEYS[1], 'database', string.rep('x', 5000000))", 1, "pgweir:tenant:t0")
+        for key in ("pgweir:tenant:t1", "pgweir:tier:pro"):
+            redis("HSET", key, *[word for i in range(600) for word in (f"field{i}", "value")])
+        redis("PUBLISH", "pgweir:changed", "*")
+        for row in ("'t0'", "'t1'", "'pro'"):
+            wait_until(lambda: row in "".join(line for line in weir.log().splitlines() if "row of the tenant store refused" in line), what=f"{row} named")
+        # While those are asked for again all the time, since they are in use.
+        for i in range(10):
+            redis.tenant(f"cold{i}", tier="pro", database="shared")
+            self.assertEqual(self.serves(weir, f"cold{i}"), "shared")
+        finish()
+        log = weir.log()
+        self.assertEqual(log.count('"message":"row of the tenant store refused"'), 3, "logged more than once")
+        self.assertIn("must be a hash of at most 128 fields and 16384 bytes", log)
+        self.assertEqual(log.count('"message":"tenant store connected"'), 2)
+        self.assertNotIn("tenant store lost", log)
+
     def test_garbage_instead_of_redis(self):
         redis = self.redis()
         weir = self.weir(redis, store=self.STORE)

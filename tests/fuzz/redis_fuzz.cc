@@ -70,6 +70,7 @@ std::string read(Bytes in, std::size_t step) {
     const Bytes part = in.substr(0, step);
     in.remove_prefix(part.size());
     if (!reader.feed(part)) return all + "error";
+    PGWEIR_CHECK(reader.held_bytes() <= RedisReader::kReplyBytesMax + part.size());
     for (;;) {
       const auto reply = reader.next();
       if (!reply) return all + "error";

@@ -16,6 +16,7 @@ std::string text(const RedisReply& reply) {
     case RedisReply::Kind::Integer: return std::to_string(reply.integer);
     case RedisReply::Kind::Text: return "'" + reply.text + "'";
     case RedisReply::Kind::Failure: return "!" + reply.text;
+    case RedisReply::Kind::TooMuch: return "too much";
     case RedisReply::Kind::Array: break;
   }
   std::string all = "[";
@@ -30,6 +31,7 @@ std::string read(Bytes in, std::size_t step) {
   while (!in.empty()) {
     const Bytes part = in.substr(0, step);
     in.remove_prefix(part.size());
+    CHECK(reader.held_bytes() <= RedisReader::kReplyBytesMax);
     if (auto fed = reader.feed(part); !fed) return all + "error: " + fed.error().message;
     for (;;) {
       auto reply = reader.next();
@@ -114,21 +116,46 @@ TEST_CASE("a grant is two numbers, and no more than was asked for") {
   CHECK_FALSE(redis_grant({RedisReply::Kind::Failure, 0, "ERR unknown command", {}}, ask));
 }
 
-TEST_CASE("a reply that is too much ends the connection before anything is kept") {
+TEST_CASE("a reply that is more than anything we ask for is passed over, and those behind it are read") {
   const std::string long_text(RedisReader::kReplyBytesMax + 1, 'x');
-  std::string many;
-  for (int i = 0; i < 500; ++i) many += bulk(std::string(200, 'x'));
+  std::string many, lists;
+  for (int i = 0; i < 513; ++i) many += bulk("\r\n$7"), lists += ":1\r\n";
+  for (const std::string& in : {
+           bulk(long_text),
+           "*2\r\n" + bulk("a") + bulk(long_text),
+           "*4\r\n" + bulk(long_text) + "$-1\r\n:7\r\n" + bulk("a"),
+           "*2\r\n" + bulk(std::string(40'000, '*')) + bulk(std::string(40'000, '\n')),
+           "*513\r\n" + many,
+           "*513\r\n" + lists,
+       })
+    for (const std::size_t step : {std::size_t{1}, std::size_t{999}, std::size_t{64 << 10}})
+      CHECK(read("+OK\r\n" + in + in + ":1\r\n", step) == "'OK'\ntoo much\ntoo much\n1\n");
+  // As much as is passed over at most; what is on its way is not kept.
+  std::string most = "*3\r\n$8\r\npassword\r\n$" + std::to_string(60 << 20) + "\r\n";
+  most += std::string(60 << 20, 'x') + "\r\n$1\r\ny\r\n:2\r\n";
+  CHECK(read(most, 64 << 10) == "too much\n2\n");
+}
+
+TEST_CASE("a reply that has no end in sight, or is none, ends the connection before anything is kept") {
+  const std::string long_text(RedisReader::kReplyBytesMax + 1, 'x');
+  std::string endless = "*10000000\r\n";
+  for (int i = 0; i < 900; ++i) endless += bulk(std::string(99'999, 'x'));
   const struct {
     std::string in;
     const char* says;
   } rows[] = {
-      {"*1000000\r\n", "too many elements"},
-      {"*513\r\n", "too many elements"},
+      {"*100000000\r\n", "too long"},
+      {endless, "too long"},
       {"*-7\r\n", "out of range"},
+      {"$-2\r\n", "out of range"},
       {"*1\r\n*1\r\n$1\r\na\r\n", "nested"},
-      {bulk(long_text), "too long"},
-      {"*500\r\n" + many, "too long"},
+      {"*600\r\n*0\r\n", "nested"},
       {"$999999999999\r\n" + long_text + long_text, "too long"},
+      {"$99999999999999999999999\r\n", "Protocol error"},
+      {"$ 1\r\n", "Protocol error"},
+      {"$05\r\nhello\r\n", "Bad bulk string length"},
+      {"*x\r\n", "Protocol error"},
+      {":1x\r\n", "Bad integer value"},
       {"+" + long_text + long_text, "too long"},
       {"hello\r\n", "Protocol error"},
       {"%1\r\n+a\r\n+b\r\n", "Protocol error"},
@@ -171,6 +198,8 @@ TEST_CASE("a hash becomes fields, anything else is refused") {
   for (const char* wrong :
        {"*1\r\n$1\r\na\r\n", "*2\r\n:1\r\n:2\r\n", "*2\r\n$1\r\na\r\n$-1\r\n", "+OK\r\n", "$-1\r\n"})
     CHECK(fields(wrong).error().message == "must be a hash of texts");
+  CHECK_THAT(fields(bulk(std::string(RedisReader::kReplyBytesMax, 'x'))).error().message,
+             Contains("must be a hash of at most 128 fields and 16384 bytes"));
   CHECK_THAT(fields("-WRONGTYPE Operation\r\n").error().message, Contains("WRONGTYPE"));
 }
 
