@@ -107,9 +107,13 @@ void Loader::check_store() {
   if (config.store_rates == Rates::Fleet && config.redis_url.empty())
     complain(origin("tenant_store.rates"), "tenant_store.rates",
              "must be local, because tenant_store.redis_url names no Redis");
-  if (config.store_stale_max < config.store_ttl)
+  // A lookup may be late or fail once.
+  const auto least = 2 * config.store_ttl + config.store_timeout;
+  if (config.store_stale_max < least)
     complain(origin("tenant_store.stale_max"), "tenant_store.stale_max",
-             "must be at least tenant_store.ttl, which is " + format_duration(config.store_ttl));
+             "must be at least " + format_duration(least) +
+                 ", twice tenant_store.ttl and tenant_store.timeout, or records would be too old before they "
+                 "are looked up again");
 }
 
 bool Loader::verifies(TlsMode mode) { return mode == TlsMode::VerifyCa || mode == TlsMode::VerifyFull; }

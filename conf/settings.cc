@@ -175,7 +175,7 @@ constexpr std::array kSettings{
         "Redis does not have it any more; then he is held to pool.default_tier, or to his own tier where "
         "that is lower. His database, his user and that he is suspended stay as they were. A record that is "
         "as old because nobody asked for it is looked up first. A row that is deleted in Postgres is gone "
-        "at once."},
+        "at once. Must be at least twice tenant_store.ttl and tenant_store.timeout."},
     ConfigRow{
         "tenant_store.serve_unreachable", &Config::store_serve_unreachable, Form::Plain, 0, 0, kReload,
         "Whether a tenant of whom nothing is known yet is served as pool.unknown_tenants says while the "

@@ -72,6 +72,7 @@ TEST_CASE("the address of a Redis is read, and never repeated in an error") {
 
 TEST_CASE("a store's settings are checked together") {
   CHECK(load_with("tenant_store: {kind: redis, redis_url: 'redis://cache'}").empty());
+  CHECK(load_with("tenant_store: {ttl: 5s, timeout: 6s, stale_max: 16s}").empty());
   CHECK(load_with("tenant_store: {kind: redis}", {{"PGWEIR_TENANT_STORE__REDIS_URL_FILE", "u"}},
                   {{"u", "redis://:s3cret@cache\n"}})
             .empty());
@@ -98,7 +99,12 @@ TEST_CASE("a store's settings are checked together") {
       {"tenant_store: {kind: redis, redis_url: 'redis://x', postgres_url: 'postgres://u@h/d'}",
        "would not be used, because tenant_store.kind is not postgres"},
       {"tenant_store: {rates: fleet}", "must be local, because tenant_store.redis_url names no Redis"},
-      {"tenant_store: {ttl: 1h}", "tenant_store.stale_max: must be at least tenant_store.ttl, which is 1h"},
+      {"tenant_store: {ttl: 1h}",
+       "tenant_store.stale_max: must be at least 7201s, twice tenant_store.ttl and tenant_store.timeout, or "
+       "records would be too old before they are looked up again"},
+      {"tenant_store: {ttl: 8s, stale_max: 15s}", "tenant_store.stale_max: must be at least 17s"},
+      {"tenant_store: {ttl: 5s, timeout: 6s, stale_max: 15s}",
+       "tenant_store.stale_max: must be at least 16s"},
       {"tenant_store: {ttl: never}", "tenant_store.ttl"},
       {"tenant_store: {kind: redis, redis_url: 'redis://x', redis_url_file: u}", "not both"},
       {"tenant_store: {kind: redis, redis_url_file: u, redis_url: 'redis://x'}", "not both"},
