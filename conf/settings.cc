@@ -166,7 +166,8 @@ constexpr std::array kSettings{
         "tenant_store.timeout", &Config::store_timeout, Form::Plain, 10, kMinuteMs, kRestart,
         "How long the store may take to connect or to answer. Only tenants that are not known yet wait."},
     ConfigRow{"tenant_store.ttl", &Config::store_ttl, Form::Plain, 100, kDayMs, kReload,
-              "Age at which what is known of a tenant is looked up again, without waiting."},
+              "Age at which what is known of a tenant is looked up again, without waiting; up to a quarter "
+              "earlier, each at a time of its own, so that a store is not asked for all of them at once."},
     ConfigRow{"tenant_store.negative_ttl", &Config::store_negative_ttl, Form::Plain, 100, kDayMs, kReload,
               "How long it is remembered that the store does not know a tenant."},
     ConfigRow{

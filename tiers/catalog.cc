@@ -108,15 +108,67 @@ void Catalog::forget(Entry& one) {
   PGWEIR_CHECK(one.state != State::Awaited);
   if (one.state == State::Asked) --asked_count_;
   if (one.state == State::Known) --known_count_;
+  end_fetch(one.fetching);
   entries_.erase(entries_.find(*one.name));
 }
 
+// For somebody who waits for it.
 template <class Thing>
 void Catalog::fetch(Thing& thing, Of of, const std::string& name) {
-  if (thing.fetching) return;
-  thing.fetching = true;
+  if (std::exchange(thing.fetching.now, true)) return;
   ++totals_.fetched;
   actions_.push_back({Action::Kind::Fetch, of, name, {}, {}});
+}
+
+// Now, or as soon as others have been answered.
+template <class Thing>
+void Catalog::refresh(Thing& thing, Of of, const std::string& name, Why why) {
+  Fetching& fetching = thing.fetching;
+  if (fetching.now) return;
+  if (refreshes_ < kRefreshesMax) {
+    ++refreshes_;
+    fetching.refresh = true;
+    return fetch(thing, of, name);
+  }
+  if (std::exchange(why == Why::Old ? fetching.queued : fetching.hurried, true)) return;
+  if (why == Why::Old)
+    due_.push_back({of, name, why});
+  else
+    due_.push_front({of, name, why});
+}
+
+// One that was only old may have been looked up since.
+template <class Thing>
+void Catalog::begin_due(Thing& thing, const Due& due, Time now) {
+  (due.why == Why::Old ? thing.fetching.queued : thing.fetching.hurried) = false;
+  if (due.why == Why::Changed || thing.next_at <= now) refresh(thing, due.of, due.name, due.why);
+}
+
+// Whether it changed meanwhile.
+bool Catalog::end_fetch(Fetching& fetching) {
+  if (std::exchange(fetching.refresh, false)) --refreshes_;
+  fetching.now = false;
+  return std::exchange(fetching.again, false);
+}
+
+void Catalog::refresh_next(Time now) {
+  while (refreshes_ < kRefreshesMax && !due_.empty()) {
+    const Due due = std::move(due_.front());
+    due_.pop_front();
+    if (due.of == Of::Tier) {
+      if (const auto at = tiers_.find(due.name); at != tiers_.end()) begin_due(at->second, due, now);
+    } else if (const auto at = entries_.find(due.name); at != entries_.end()) {
+      begin_due(at->second, due, now);
+    }
+  }
+}
+
+// When a row that is good now is to be looked up again: each after a time of its own, so that those which
+// came together do not stay together.
+Time Catalog::old_at(std::string_view name, Time now) const {
+  constexpr std::size_t kParts = 1024;
+  const auto part = static_cast<std::int64_t>(std::hash<std::string_view>()(name) % kParts);
+  return now + rules_.ttl - rules_.ttl / (4 * kParts) * part;
 }
 
 // Whether who asks for a known one has to wait for its lookup: of a row that is as old because nobody asked,
@@ -133,7 +185,7 @@ Catalog::Answer Catalog::ask(std::string_view tenant, Time now) {
   ++totals_.asked;
   const auto at = entries_.find(std::string(tenant));
   if (at == entries_.end() || (at->second.state == State::Absent && at->second.watchers == 0 &&
-                               at->second.next_at <= now && !at->second.fetching)) {
+                               at->second.next_at <= now && !at->second.fetching.now)) {
     if (at != entries_.end()) forget(at->second);
     // A flood of names must not grow; whoever comes behind it is as one whom the store cannot tell about.
     if (asked_count_ >= kAskedMax)
@@ -154,7 +206,7 @@ Catalog::Answer Catalog::ask(std::string_view tenant, Time now) {
     return {};
   }
   ++totals_.known;
-  if (one.next_at <= now) fetch(one, Of::Tenant, *one.name);
+  if (one.next_at <= now) refresh(one, Of::Tenant, *one.name, Why::Old);
   place(one);
   return answer(one, now);
 }
@@ -230,42 +282,52 @@ std::size_t Catalog::stale() const {
 void Catalog::row(Of of, std::string_view name, const Expected<Fields>& fields, Time now) {
   failing_since_.reset();
   take(of, name, fields, now);
+  refresh_next(now);
 }
 
-void Catalog::no_row(Of of, std::string_view name, Time now) { take(of, name, Fields(), now); }
-
-void Catalog::take(Of of, std::string_view name, const Expected<Fields>& fields, Time now) {
-  if (of == Of::Tier) {
-    const auto at = tiers_.find(name);
-    if (at == tiers_.end()) return;
-    at->second.fetching = false;
-    tier_row(at->first, at->second, fields, now);
-    if (std::exchange(at->second.again, false)) fetch(at->second, of, at->first);
-    return;
-  }
-  const auto at = entries_.find(std::string(name));
-  if (at == entries_.end()) return;  // forgotten meanwhile
-  Entry& one = at->second;
-  one.fetching = false;
-  const bool again = std::exchange(one.again, false);
-  tenant_row(one, fields, now);
-  if (again) fetch(one, of, *one.name);
+void Catalog::no_row(Of of, std::string_view name, Time now) {
+  take(of, name, Fields(), now);
+  refresh_next(now);
 }
 
 void Catalog::failed(Of of, std::string_view name, Time now) {
   ++totals_.failed;
   if (!failing_since_) failing_since_ = now;
+  lose(of, name, now);
+  refresh_next(now);
+}
+
+void Catalog::take(Of of, std::string_view name, const Expected<Fields>& fields, Time now) {
   if (of == Of::Tier) {
     const auto at = tiers_.find(name);
     if (at == tiers_.end()) return;
-    at->second.fetching = at->second.again = false;
+    const bool again = end_fetch(at->second.fetching);
+    tier_row(at->first, at->second, fields, now);
+    if (again) refresh(at->second, of, at->first, Why::Changed);
+    return;
+  }
+  const auto at = entries_.find(std::string(name));
+  if (at == entries_.end()) return;  // forgotten meanwhile
+  Entry& one = at->second;
+  const bool again = end_fetch(one.fetching);
+  tenant_row(one, fields, now);
+  if (!again) return;
+  one.fetching.again = one.fetching.now;  // it waits for its tier
+  refresh(one, of, *one.name, Why::Changed);
+}
+
+void Catalog::lose(Of of, std::string_view name, Time now) {
+  if (of == Of::Tier) {
+    const auto at = tiers_.find(name);
+    if (at == tiers_.end()) return;
+    end_fetch(at->second.fetching);
     at->second.next_at = now + kRetry;
     return serve_waiting(at->second, now);
   }
   const auto at = entries_.find(std::string(name));
   if (at == entries_.end()) return;
   Entry& one = at->second;
-  one.fetching = one.again = false;
+  end_fetch(one.fetching);
   one.next_at = now + kRetry;
   one.in_vain = true;
   switch (one.state) {
@@ -293,13 +355,13 @@ void Catalog::changed(std::string_view what, Time now) {
   if (what.starts_with(kTierPrefix)) {
     const auto tier = tiers_.find(what.substr(kTierPrefix.size()));
     if (tier == tiers_.end()) return;
-    tier->second.again = tier->second.fetching;
-    return fetch(tier->second, Of::Tier, tier->first);
+    tier->second.fetching.again = tier->second.fetching.now;
+    return refresh(tier->second, Of::Tier, tier->first, Why::Changed);
   }
   const auto at = entries_.find(std::string(what));
   if (at == entries_.end()) return;
-  at->second.again = at->second.fetching;
-  fetch(at->second, Of::Tenant, at->first);
+  at->second.fetching.again = at->second.fetching.now;
+  refresh(at->second, Of::Tenant, at->first, Why::Changed);
 }
 
 void Catalog::all_due(Time now) {
@@ -307,11 +369,11 @@ void Catalog::all_due(Time now) {
   all_asked_ = false;
   for (auto& [name, one] : entries_) {
     one.next_at = now;
-    one.again = one.fetching;
+    one.fetching.again = one.fetching.now;
   }
   for (auto& [name, tier] : tiers_) {
     tier.next_at = now;
-    tier.again = tier.fetching;
+    tier.fetching.again = tier.fetching.now;
   }
   tick(now);
 }
@@ -320,9 +382,9 @@ void Catalog::tick(Time now) {
   if (all_asked_ && now - *all_at_ >= kAllAtMost) return all_due(now);
   tier_entry(rules_.default_tier);
   for (auto& [name, tier] : tiers_)
-    if (tier.next_at <= now) fetch(tier, Of::Tier, name);
+    if (tier.next_at <= now) refresh(tier, Of::Tier, name, Why::Old);
   for (Entry* one = watched_.front(); one != nullptr; one = List<Entry>::next(*one)) {
-    if (one->next_at <= now) fetch(*one, Of::Tenant, *one->name);
+    if (one->next_at <= now) refresh(*one, Of::Tenant, *one->name, Why::Old);
     if (!one->stale && is_stale(*one, now)) update(*one, now);
   }
 }
@@ -347,13 +409,13 @@ void Catalog::tenant_row(Entry& one, const Expected<Fields>& fields, Time now) {
   if (!tier) return refuse(one, "tier must be one of at most " + std::to_string(kTiersMax) + " tiers", now);
   if (tier->answered || tier->next_at > now) return accept(one, std::move(*row), now);
   fetch(*tier, Of::Tier, name);
-  one.fetching = true;  // not settled yet
+  one.fetching.now = true;  // not settled yet
   tier->waiting.emplace_back(*one.name, std::move(*row));
 }
 
 void Catalog::tier_row(const std::string& name, TierEntry& one, const Expected<Fields>& fields, Time now) {
   const bool was_answered = std::exchange(one.answered, true);
-  one.next_at = now + rules_.ttl;
+  one.next_at = old_at(name, now);
   const auto complain = [&](const std::string& reason) {
     ++totals_.refused;
     if (!std::exchange(one.complained, true))
@@ -399,10 +461,9 @@ void Catalog::serve_waiting(TierEntry& tier, Time now) {
   for (auto& [name, row] : std::exchange(tier.waiting, {})) {
     const auto at = entries_.find(name);
     if (at == entries_.end()) continue;
-    at->second.fetching = false;
-    const bool again = std::exchange(at->second.again, false);
+    const bool again = end_fetch(at->second.fetching);
     accept(at->second, std::move(row), now);
-    if (again) fetch(at->second, Of::Tenant, name);
+    if (again) refresh(at->second, Of::Tenant, name, Why::Changed);
   }
 }
 
@@ -414,7 +475,7 @@ void Catalog::accept(Entry& one, Row row, Time now) {
     one.row = std::move(row);
   }
   one.good_at = now;
-  one.next_at = now + rules_.ttl;
+  one.next_at = old_at(*one.name, now);
   one.deleted = one.in_vain = false;
   one.refused.reset();
   set_state(one, State::Known);
@@ -489,7 +550,7 @@ Catalog::TierEntry* Catalog::tier_entry(const std::string& name) {
   if (const auto at = tiers_.find(name); at != tiers_.end()) return &at->second;
   if (tiers_.size() >= kTiersMax)
     std::erase_if(tiers_, [](const auto& each) {
-      return each.second.row.empty() && !each.second.fetching && each.second.waiting.empty();
+      return each.second.row.empty() && !each.second.fetching.now && each.second.waiting.empty();
     });
   return tiers_.size() >= kTiersMax ? nullptr : &tiers_[name];
 }

@@ -16,10 +16,14 @@
 //                     |---failure--> (none)
 //
 // A tenant that has clients is watched: it is never forgotten, and every change of its record is told.
+//
+// Of lookups that nobody waits for only some are under way at a time, however many are due at once, so that
+// one that somebody waits for stands behind few of them; what has changed comes before what is only old.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -44,6 +48,7 @@ class Catalog {
   static constexpr std::size_t kAbsentMax = 10'000;     // names that the store does not know
   static constexpr std::size_t kStrangeMax = 64;        // names of unknown fields that are told
   static constexpr std::size_t kAskedMax = 10'000;      // lookups that somebody waits for
+  static constexpr std::size_t kRefreshesMax = 32;      // lookups under way that nobody waits for
   static constexpr std::chrono::seconds kRetry{2};      // after a lookup that failed
   static constexpr std::chrono::seconds kAllAtMost{1};  // pause between two times that all is asked for anew
 
@@ -56,7 +61,7 @@ class Catalog {
 
   // What the configuration says.
   struct Rules {
-    Duration ttl = std::chrono::minutes(1);            // of a row that is known
+    Duration ttl = std::chrono::minutes(1);            // of a row that is known, at most
     Duration negative_ttl = std::chrono::seconds(10);  // of a name that is not
     Duration stale_max = std::chrono::minutes(15);
     std::size_t known_max = 100'000;
@@ -167,6 +172,19 @@ class Catalog {
 
  private:
   enum class State : std::uint8_t { Asked, Known, Awaited, Absent };
+  // What is looked up, or is to be.
+  struct Fetching {
+    bool now = false;
+    bool again = false;                    // it changed meanwhile
+    bool refresh = false;                  // nobody waited when it began: one of refreshes_
+    bool queued = false, hurried = false;  // in due_, as one that is old, as one that has changed
+  };
+  enum class Why : std::uint8_t { Old, Changed };
+  struct Due {
+    Of of;
+    std::string name;
+    Why why;
+  };
   struct Entry : ListLink<Entry> {
     Row row;                       // Known, Awaited
     Time good_at{};                // when the store said so last
@@ -175,8 +193,7 @@ class Catalog {
     const std::string* name = nullptr;
     std::uint32_t watchers = 0;
     State state = State::Asked;
-    bool fetching = false;
-    bool again = false;                    // it changed while it was fetched
+    Fetching fetching;
     bool in_vain = false;                  // it was asked for since good_at, and there was no good row
     bool lowered_told = false;             // that its floors are
     std::unique_ptr<std::string> refused;  // why the newest row is: it is garbage, which has been told
@@ -188,9 +205,8 @@ class Catalog {
     Row last;  // what it was until it was gone: who is held to less gets no more than that
     Time good_at{};
     Time next_at{};
+    Fetching fetching;
     bool answered = false;
-    bool fetching = false;
-    bool again = false;
     bool complained = false;
     bool lowered_told = false;
     std::vector<std::pair<std::string, Row>> waiting;  // tenants' rows that name it
@@ -208,6 +224,14 @@ class Catalog {
   const Entry* known_entry(const std::string& tenant) const;
   template <class Thing>
   void fetch(Thing& thing, Of of, const std::string& name);
+  template <class Thing>
+  void refresh(Thing& thing, Of of, const std::string& name, Why why);
+  template <class Thing>
+  void begin_due(Thing& thing, const Due& due, Time now);
+  bool end_fetch(Fetching& fetching);
+  void refresh_next(Time now);
+  Time old_at(std::string_view name, Time now) const;
+  void lose(Of of, std::string_view name, Time now);
   void take(Of of, std::string_view name, const Expected<Fields>& fields, Time now);
   void tenant_row(Entry& entry, const Expected<Fields>& fields, Time now);
   void tier_row(const std::string& name, TierEntry& tier, const Expected<Fields>& fields, Time now);
@@ -248,7 +272,9 @@ class Catalog {
   std::size_t known_count_ = 0, asked_count_ = 0;
   std::set<std::string_view> suspended_;  // Known, by their rows; keys of entries_
   std::map<std::string, TierEntry, std::less<>> tiers_;
-  bool all_asked_ = false;  // "*" came too soon after another
+  std::size_t refreshes_ = 0;  // under way
+  std::deque<Due> due_;        // each at most twice: as old, as changed
+  bool all_asked_ = false;     // "*" came too soon after another
   std::optional<Time> all_at_;
   std::optional<Time> failing_since_;
   std::uint64_t revision_ = 0, tiers_version_ = 0;

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <deque>
+#include <set>
 
 #include "tests/tiers/catalog_help.h"
 
@@ -579,6 +581,18 @@ TEST_CASE("changes reach watched tenants, once each") {
   CHECK(s.actions().empty());
 }
 
+TEST_CASE("what changed while it was looked up is looked up again, if its tier had to be, too") {
+  Stand s;
+  s.ask("acme");
+  s.catalog.changed("acme", s.now);
+  s.row("acme", {{"tier", "pro"}});
+  CHECK(s.actions() == "fetch acme; fetch tier:pro");
+  s.tier("pro", {});
+  CHECK(s.actions() == "settled acme known 200; fetch acme");
+  s.row("acme", {{"tier", "pro"}, {"max_clients", "7"}});
+  CHECK(s.ask("acme") == "known 7");
+}
+
 TEST_CASE("what changed between the answer and the first client is told to it") {
   Stand s;
   s.know("acme");
@@ -674,6 +688,148 @@ TEST_CASE("'*' asks for all that is watched, at most once a second") {
   CHECK(s.actions() == "fetch tier:free; fetch tier:pro; fetch a; fetch b");
   CHECK(s.ask("c") == "known 200");
   CHECK(s.actions() == "fetch c");
+}
+
+namespace {
+
+// Many that are watched, all of which are to be asked for anew.
+struct Crowd : Stand {
+  static constexpr int kMany = 200;
+  Crowd() {
+    for (int i = 0; i < kMany; ++i) {
+      know("t" + std::to_string(i));
+      watch("t" + std::to_string(i));
+    }
+    tick(0s);
+    tier("free", {});
+    actions();
+    catalog.changed("*", now);
+    obey();
+  }
+  ~Crowd() {
+    for (int i = 0; i < kMany; ++i) catalog.unwatch("t" + std::to_string(i));
+  }
+  // How many lookups that makes.
+  std::size_t obey() {
+    std::size_t fetches = 0;
+    for (const auto& action : catalog.take_actions()) {
+      if (action.kind != Catalog::Action::Kind::Fetch) continue;
+      asked.emplace_back(action.of, action.name);
+      ++fetches;
+    }
+    return fetches;
+  }
+  void answer() {
+    const auto [of, name] = asked.front();
+    asked.pop_front();
+    if (of == Of::Tier)
+      tier(name, {});
+    else
+      row(name, {{"tier", "pro"}});
+  }
+  bool asks_for(const std::string& name) const {
+    return !asked.empty() && asked.back() == std::pair(Of::Tenant, name);
+  }
+  std::deque<std::pair<Of, std::string>> asked;
+};
+
+}  // namespace
+
+TEST_CASE("what nobody waits for is asked for some at a time, and whoever is waited for passes it by") {
+  Crowd s;
+  CHECK(s.asked.size() == Catalog::kRefreshesMax);
+  CHECK(s.ask("cold") == "pending");
+  CHECK(s.obey() == 1);
+  CHECK(s.asks_for("cold"));
+  // With each answer the next one, until all have had theirs, once.
+  std::set<std::string> told;
+  std::size_t answers = 0;
+  SECTION("as they are answered") {
+    for (; !s.asked.empty(); ++answers) {
+      told.insert(s.asked.front().second);
+      s.answer();
+      CHECK(s.obey() <= 1);
+      CHECK(s.asked.size() <= Catalog::kRefreshesMax + 1);
+    }
+    CHECK(answers == Crowd::kMany + 3);  // and two tiers, and the cold one
+    CHECK(told.size() == answers);
+  }
+  SECTION("as they fail") {
+    for (; !s.asked.empty(); ++answers) {
+      const auto [of, name] = s.asked.front();
+      s.asked.pop_front();
+      told.insert(name);
+      s.catalog.failed(of, name, s.now);
+      s.obey();
+    }
+    CHECK(answers == Crowd::kMany + 3);
+    CHECK(told.size() == answers);
+  }
+  s.now += 1min;
+  s.catalog.tick(s.now);
+  CHECK(s.obey() == Catalog::kRefreshesMax);
+}
+
+TEST_CASE("of what nobody waits for, that which has changed comes first") {
+  Crowd s;
+  for (int i = 0; i < 1000; ++i) s.catalog.changed("t150", s.now);
+  CHECK(s.obey() == 0);
+  s.answer();
+  CHECK(s.obey() == 1);
+  CHECK(s.asks_for("t150"));
+  // Once; and again where it changes while it is asked for.
+  s.catalog.changed("t150", s.now);
+  s.row("t150", {{"tier", "pro"}});
+  s.asked.pop_back();
+  CHECK(s.obey() == 1);
+  CHECK(s.asks_for("t150"));
+  std::size_t more = 0;
+  while (!s.asked.empty()) {
+    s.answer();
+    s.obey();
+    more += s.asks_for("t150") ? 1 : 0;
+  }
+  CHECK(more <= 1);
+}
+
+TEST_CASE("whoever is forgotten while he is asked for holds up nobody") {
+  Stand s;
+  for (std::size_t i = 0; i < Catalog::kRefreshesMax; ++i) s.know("t" + std::to_string(i));
+  s.now += 61s;
+  for (std::size_t i = 0; i < Catalog::kRefreshesMax; ++i) s.ask("t" + std::to_string(i));
+  CHECK(s.actions().find("fetch t31") != std::string::npos);
+  for (int i = 0; i < 1000; ++i) s.know("x" + std::to_string(i));  // by lookups that he waits for
+  CHECK(s.catalog.known() == 1000);
+  s.now += 61s;
+  CHECK(s.ask("x999") == "known 200");
+  CHECK(s.actions() == "fetch x999");
+  for (std::size_t i = 0; i < Catalog::kRefreshesMax; ++i) s.row("t" + std::to_string(i), {{"tier", "pro"}});
+  CHECK(s.ask("x998") == "known 200");
+  CHECK(s.actions() == "fetch x998");
+}
+
+TEST_CASE("rows that came together are not all looked up together again") {
+  Crowd s;
+  while (!s.asked.empty()) {
+    s.answer();
+    s.obey();
+  }
+  std::size_t all = 0, most = 0, turns = 0;
+  for (Duration passed{}; passed <= 60s; passed += 250ms) {
+    s.tick(250ms);
+    const std::size_t these = s.obey();
+    while (!s.asked.empty()) {
+      s.answer();
+      s.obey();
+    }
+    all += these;
+    most = std::max(most, these);
+    turns += these > 0 ? 1 : 0;
+    if (passed < 44s) CHECK(all == 0);
+  }
+  CHECK(all >= Crowd::kMany);
+  CHECK(most <= 20);
+  CHECK(turns >= 40);
 }
 
 TEST_CASE("what nobody uses is forgotten beyond a bound, the longest unused first; who is watched stays") {
