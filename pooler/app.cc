@@ -246,6 +246,7 @@ void App::shutdown(Wait wait) {
 }
 
 void App::close_all() {
+  if (shared_->tiers) shared_->tiers->hurry_usage();
   for (auto& worker : workers_) worker->loop().post([&w = *worker] { w.close_all(shutting_down()); });
 }
 

@@ -32,6 +32,7 @@ class CachedStore final : public TierStore {
   void set(const std::string& tenant, const tiers::Change& change, const tiers::Fields& whole,
            Done done) override;
   void put_usage(const std::string& key, const tiers::Fields& fields, Done done) override;
+  std::size_t usage_at_once() const override { return source_->usage_at_once(); }
   void try_usage(Done done) override;
   void take_rate(const std::string& tenant, const tiers::FleetAsk& ask, Granted done) override;
   void flush() override;

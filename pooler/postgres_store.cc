@@ -1,6 +1,7 @@
 #include "pooler/postgres_store.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "pooler/base/quoted.h"
@@ -36,7 +37,8 @@ void PostgresStore::set(const std::string& tenant, const tiers::Change& change,
 
 void PostgresStore::put_usage(const std::string& key, const tiers::Fields& fields, Done done) {
   if (!tiers::is_postgres_text(key)) return done({});  // of a tenant whose name no table can have
-  order(tiers::postgres_put_usage(key, fields), false, std::move(done));
+  if (connection_.down()) return done("Postgres does not answer");
+  usage_.push_back({{key, fields}, loop_.now(), std::move(done)});
 }
 
 void PostgresStore::try_usage(Done done) { order(tiers::postgres_try_usage(), false, std::move(done)); }
@@ -49,11 +51,49 @@ void PostgresStore::order(tiers::PostgresQuery query, bool must_find, Done done)
 
 void PostgresStore::flush() {
   if (!connection_.free()) return;
-  if (!waiting_.empty()) return ask_for_rows();
-  if (orders_.empty()) return;
-  ordered_ = std::move(orders_.front());
-  orders_.pop_front();
-  connection_.ask(ordered_->query);
+  const bool usage_first = usage_is_late() && !usage_went_;
+  usage_went_ = false;
+  if (!usage_first && !waiting_.empty()) return ask_for_rows();
+  if (!usage_first && !orders_.empty()) {
+    ordered_ = std::move(orders_.front());
+    orders_.pop_front();
+    return connection_.ask(ordered_->query);
+  }
+  if (!usage_.empty()) write_usage();
+}
+
+bool PostgresStore::usage_is_late() const {
+  return !usage_.empty() && loop_.now() - usage_.front().since >= settings_.timeout;
+}
+
+// No row waits for ever: each question has a deadline, and who is not connected in time is down.
+void PostgresStore::write_usage() {
+  usage_went_ = true;
+  std::vector<tiers::PostgresUsage> rows;
+  while (!usage_.empty() && rows.size() < usage_most_) {
+    rows.push_back(usage_.front().row);
+    writing_.push_back(std::move(usage_.front()));
+    usage_.pop_front();
+  }
+  connection_.ask(tiers::postgres_put_usage(rows));
+}
+
+void PostgresStore::usage_written(std::vector<Usage> rows, const PostgresAnswer& answer) {
+  const bool good = answer.sqlstate.empty();
+  if (good) {
+    order_refused_ = false;
+    usage_most_ = std::min(usage_most_ * 2, kUsageTogether);
+  } else if (rows.size() > 1) {
+    usage_most_ = rows.size() / 2;
+    if (tiers::postgres_refuses_row(answer.sqlstate)) {
+      usage_.insert(usage_.begin(), std::make_move_iterator(rows.begin()),
+                    std::make_move_iterator(rows.end()));
+      return;
+    }
+  }
+  if (!good) complain("tenant store refuses to be changed", order_refused_, answer);
+  const std::string error = good ? std::string() : quoted(answer.error);
+  for (const Usage& one : rows) one.done(error);
 }
 
 // The oldest, and what can go with it.
@@ -79,6 +119,8 @@ void PostgresStore::on_postgres_up() {
 void PostgresStore::on_postgres_answer(PostgresAnswer answer) {
   if (!asked_.empty()) {
     fetched(std::exchange(asked_, {}), std::move(answer));
+  } else if (!writing_.empty()) {
+    usage_written(std::exchange(writing_, {}), answer);
   } else {
     const Order done = *std::exchange(ordered_, {});
     if (answer.sqlstate.empty()) {
@@ -130,8 +172,12 @@ void PostgresStore::on_postgres_down() {
   for (Fetch& one : std::exchange(waiting_, {})) fetches.push_back(std::move(one));
   std::deque<Order> orders = std::exchange(orders_, {});
   if (ordered_) orders.push_front(*std::exchange(ordered_, {}));
+  std::vector<Usage> usage = std::exchange(writing_, {});
+  if (usage.size() > 1) usage_most_ = usage.size() / 2;  // they may have been too many for the time
+  for (Usage& one : std::exchange(usage_, {})) usage.push_back(std::move(one));
   for (const Fetch& one : fetches) listener_.on_failed(one.of, one.name);
   for (const Order& one : orders) one.done("Postgres does not answer");
+  for (const Usage& one : usage) one.done("Postgres does not answer");
 }
 
 void PostgresStore::arm() {

@@ -1,5 +1,9 @@
 // pooler/postgres_store.h - rows from a platform's Postgres: what is asked for while one question is under
 // way goes into the next one together.
+//
+// Rows that are asked for go first, since clients wait for them; then orders; then usage, many rows by one
+// statement, which is not put off by the others for longer than the timeout. Where one row of usage is
+// refused, ever fewer are written together until it is known which.
 #pragma once
 
 #include <deque>
@@ -13,7 +17,8 @@ namespace pgweir {
 
 class PostgresStore final : public TierStore, private PostgresConnection::User {
  public:
-  static constexpr std::size_t kAtOnceMax = 64;  // rows of one question
+  static constexpr std::size_t kAtOnceMax = 64;       // rows of one question
+  static constexpr std::size_t kUsageTogether = 500;  // rows of one statement
 
   PostgresStore(net::UvLoop& loop, Rng& rng, Log& log, PostgresSettings settings, Listener& listener);
 
@@ -22,6 +27,7 @@ class PostgresStore final : public TierStore, private PostgresConnection::User {
   void set(const std::string& tenant, const tiers::Change& change, const tiers::Fields& whole,
            Done done) override;
   void put_usage(const std::string& key, const tiers::Fields& fields, Done done) override;
+  std::size_t usage_at_once() const override { return 2 * kUsageTogether; }  // the next are at hand
   void try_usage(Done done) override;
   void flush() override;
 
@@ -38,6 +44,11 @@ class PostgresStore final : public TierStore, private PostgresConnection::User {
     bool must_find = false;  // a row
     Done done;
   };
+  struct Usage {
+    tiers::PostgresUsage row;
+    Time since;
+    Done done;
+  };
 
   void on_postgres_up() override;
   void on_postgres_answer(PostgresAnswer answer) override;
@@ -48,6 +59,9 @@ class PostgresStore final : public TierStore, private PostgresConnection::User {
   void ask_for_rows();
   void fetched(std::vector<Fetch> asked, PostgresAnswer answer);
   void order(tiers::PostgresQuery query, bool must_find, Done done);
+  bool usage_is_late() const;
+  void write_usage();
+  void usage_written(std::vector<Usage> rows, const PostgresAnswer& answer);
   void complain(const char* event, bool& complained, const PostgresAnswer& answer);
   void expire();
   void arm();
@@ -59,11 +73,16 @@ class PostgresStore final : public TierStore, private PostgresConnection::User {
   PostgresConnection connection_;
   std::deque<Fetch> waiting_;
   std::deque<Order> orders_;
-  std::vector<Fetch> asked_;  // under way; if none, `ordered_` may be
+  std::deque<Usage> usage_;
+  // Under way is one of:
+  std::vector<Fetch> asked_;
   std::optional<Order> ordered_;
-  bool refused_ = false;        // has been logged since the last good answer
-  bool order_refused_ = false;  // the same of orders
-  net::Timer timer_;            // for what waits
+  std::vector<Usage> writing_;
+  std::size_t usage_most_ = kUsageTogether;  // together; fewer where that did not work
+  bool usage_went_ = false;                  // as the last thing
+  bool refused_ = false;                     // has been logged since the last good answer
+  bool order_refused_ = false;               // the same of orders
+  net::Timer timer_;                         // for what waits
 };
 
 }  // namespace pgweir

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "pooler/base/check.h"
@@ -130,31 +131,50 @@ void TierControl::finish_usage(net::Loop& asker, std::function<void()> done) {
   loop_.post([this, &asker, done = std::move(done)] {
     usage_done_ = [&asker, done] { asker.post(done); };
     usage_end_at_ = loop_.now() + kUsageWait;
+    usage_end_most_ = usage_hurried_ ? usage_end_at_ : loop_.now() + kUsageWaitMost;
     usage_retry_at_ = {};
     put_usage();
+  });
+}
+
+void TierControl::hurry_usage() {
+  loop_.post([this] {
+    usage_hurried_ = true;
+    usage_end_most_ = std::min(usage_end_most_, loop_.now() + kUsageWait);
   });
 }
 
 // Some rows at a time; each answer asks for the next.
 void TierControl::put_usage() {
   if (usage_ && loop_.now() >= usage_retry_at_) {
-    while (usage_asked_ < kUsageAtOnce && loop_.now() >= usage_retry_at_) {
+    const std::size_t at_once = store_->usage_at_once();
+    while (usage_asked_ < at_once && loop_.now() >= usage_retry_at_) {
       const auto row = usage_->next();
       if (!row) break;
       ++usage_asked_;
       store_->put_usage(row->key, row->fields, [this, key = row->key](const std::string& error) {
         --usage_asked_;
         usage_written(key, error);
-        loop_.post([this] { put_usage(); });
+        put_usage_soon();
       });
     }
     store_->flush();
   }
-  if (!usage_done_ || (usage_ && !usage_->clean() && loop_.now() < usage_end_at_)) return;
+  const Time end = std::min(usage_end_at_, usage_end_most_);
+  if (!usage_done_ || (usage_ && !usage_->clean() && loop_.now() < end)) return;
   if (usage_ && !usage_->clean())
     log_.warn("usage is lost",
               {{"of_the_last", seconds(usage_->behind(loop_.now()))}, {"error", usage_error_}});
   std::exchange(usage_done_, nullptr)();
+}
+
+// Once for all that are answered together.
+void TierControl::put_usage_soon() {
+  if (std::exchange(usage_posted_, true)) return;
+  loop_.post([this] {
+    usage_posted_ = false;
+    put_usage();
+  });
 }
 
 void TierControl::usage_written(const std::string& key, const std::string& error) {
@@ -167,9 +187,12 @@ void TierControl::usage_written(const std::string& key, const std::string& error
       break;
     case UsageBook::News::Taken: log_.info("usage is kept again", {{"late", seconds(late)}}); break;
   }
-  if (error.empty()) return;
+  if (error.empty()) {
+    usage_end_at_ = loop_.now() + kUsageWait;
+    return;
+  }
   usage_error_ = error;
-  usage_retry_at_ = loop_.now() + kUsageRetry;
+  usage_retry_at_ = loop_.now() + (usage_done_ ? Duration(kUsageRetryAtEnd) : Duration(kUsageRetry));
 }
 
 void TierControl::take_rate(net::Loop& asker, std::string tenant, const tiers::FleetAsk& ask,

@@ -55,8 +55,11 @@ class TierControl final : TierStore::Listener, public Throttle::Fleet {
   // `done` runs on `asker`, with what went wrong; empty: the store takes usage.
   void try_usage(net::Loop& asker, TierStore::Done done);
   void add_usage(std::vector<UsageDelta> deltas);
-  // `done` runs on `asker` when the store has been told all, or has not answered for kUsageWait.
+  // `done` runs on `asker` when the store has been told all; or when it has taken nothing for kUsageWait, or
+  // not all in kUsageWaitMost.
   void finish_usage(net::Loop& asker, std::function<void()> done);
+  // Somebody is impatient: kUsageWait is all that there is, now or when it begins.
+  void hurry_usage();
   void take_rate(net::Loop& asker, std::string tenant, const tiers::FleetAsk& ask,
                  TierStore::Granted done) override;
   struct Figures {
@@ -77,15 +80,17 @@ class TierControl final : TierStore::Listener, public Throttle::Fleet {
 
  private:
   static constexpr std::chrono::milliseconds kTick{250};
-  static constexpr std::size_t kUsageAtOnce = 100;
   static constexpr std::chrono::seconds kUsageRetry{5};
+  static constexpr std::chrono::milliseconds kUsageRetryAtEnd{500};
   static constexpr std::chrono::seconds kUsageWait{3};
+  static constexpr std::chrono::seconds kUsageWaitMost{30};
 
   void on_row(TierStore::Of of, const std::string& name, const Expected<tiers::Fields>& fields) override;
   void on_no_row(TierStore::Of of, const std::string& name) override;
   void on_failed(TierStore::Of of, const std::string& name) override;
   void on_changed(const std::string& what) override;
   void put_usage();
+  void put_usage_soon();
   void usage_written(const std::string& key, const std::string& error);
   void obey();
   void tell_tiers();
@@ -107,10 +112,13 @@ class TierControl final : TierStore::Listener, public Throttle::Fleet {
   std::uint64_t tiers_told_ = 0;  // the catalog's version of them
   std::optional<UsageBook> usage_;
   std::size_t usage_asked_ = 0;  // rows that the store has not answered
+  bool usage_posted_ = false;    // put_usage()
   bool usage_full_ = false;      // has been logged
   Time usage_retry_at_{};
-  std::string usage_error_;  // of the last row that the store did not take
-  Time usage_end_at_ = kNever;
+  std::string usage_error_;       // of the last row that the store did not take
+  Time usage_end_at_ = kNever;    // unless it takes something,
+  Time usage_end_most_ = kNever;  // and in any case
+  bool usage_hurried_ = false;
   std::function<void()> usage_done_;
   bool obeying_ = false;
   net::Timer timer_;

@@ -36,8 +36,10 @@ class TierStore {
   using Done = std::function<void(const std::string& error)>;
   virtual void set(const std::string& tenant, const tiers::Change& change, const tiers::Fields& whole,
                    Done done) = 0;
-  // Sets a row of usage, whole.
+  // Sets a row of usage, whole. Of two with the same key the first is answered before the second is given.
   virtual void put_usage(const std::string& key, const tiers::Fields& fields, Done done) = 0;
+  // How many of them it should be given before it has answered: as it writes them together.
+  virtual std::size_t usage_at_once() const { return 100; }
   // Whether it would take one, by something that is in nobody's sums and does not stay.
   virtual void try_usage(Done done) = 0;
   // Asks the bucket of a tenant that a fleet has in common. `done` is called once, maybe before this returns;

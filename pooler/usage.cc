@@ -46,6 +46,7 @@ bool UsageBook::add(const UsageDelta& delta, std::int64_t day, Time now) {
     case State::Clean:
       ++dirty_;
       entry.state = State::Dirty;
+      due_.push_back(place);
       break;
     case State::Writing: entry.state = State::WritingAndDirty; break;
     case State::Dirty:
@@ -55,15 +56,10 @@ bool UsageBook::add(const UsageDelta& delta, std::int64_t day, Time now) {
 }
 
 std::optional<UsageBook::Row> UsageBook::next() {
-  if (dirty_ == 0) return {};
-  const auto is_dirty = [](const auto& row) { return row.second.state == State::Dirty; };
-  const auto from = rows_.upper_bound(after_);
-  auto place = std::find_if(from, rows_.end(), is_dirty);
-  if (place == rows_.end()) {
-    place = std::find_if(rows_.begin(), from, is_dirty);
-    if (place == from) return {};
-  }
-  after_ = place->first;
+  if (due_.empty()) return {};
+  const auto place = due_.front();
+  due_.pop_front();
+  PGWEIR_CHECK(place->second.state == State::Dirty);
   place->second.state = State::Writing;
   return Row{place->first, console::usage_fields(place->second.total)};
 }
@@ -80,6 +76,7 @@ UsageBook::News UsageBook::written(const std::string& key, bool good, std::int64
   const News news = (failing_ == 0) == (failed_before == 0) ? News::None : good ? News::Taken : News::Refused;
   if (!good || entry.state == State::WritingAndDirty) {
     entry.state = State::Dirty;
+    due_.push_back(place);
     return news;
   }
   entry.state = State::Clean;

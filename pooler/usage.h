@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <string>
@@ -38,6 +39,8 @@ class UsageBook {
   // `instance`: no other run of any process has the same. `began`: nothing was counted before.
   explicit UsageBook(std::string instance, Time began = {})
       : instance_(std::move(instance)), complete_until_(began) {}
+  UsageBook(const UsageBook&) = delete;
+  UsageBook& operator=(const UsageBook&) = delete;
 
   // What was counted since it was told last, a TrafficPeriod ago at most. `day`: since 1970. False: there is
   // no room for another tenant.
@@ -69,13 +72,14 @@ class UsageBook {
     State state = State::Clean;
     bool failing = false;
   };
+  using Rows = std::map<std::string, Entry>;
   std::string instance_;
-  std::map<std::string, Entry> rows_;
-  std::size_t dirty_ = 0;  // rows that are not Clean
+  Rows rows_;
+  std::deque<Rows::iterator> due_;  // those that are Dirty; what fails goes behind the others
+  std::size_t dirty_ = 0;           // rows that are not Clean
   std::size_t failing_ = 0;
   std::uint64_t failures_ = 0;
   Time complete_until_;  // what was counted before is in the store
-  std::string after_;    // next() goes round
 };
 
 }  // namespace pgweir

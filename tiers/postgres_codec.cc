@@ -71,20 +71,29 @@ PostgresQuery postgres_set(std::string_view tenant, const Change& change) {
   return query;
 }
 
-PostgresQuery postgres_put_usage(std::string_view key, const Fields& fields) {
-  const std::size_t day = key.find(':'), run = key.find(':', day + 1);
-  PGWEIR_CHECK(run != std::string_view::npos);
-  std::vector<std::string> names, values;
-  for (const auto& [name, value] : fields) {
-    names.push_back(name);
-    values.push_back(value);
+// The figures of each row are an array of names and values in turn, itself as text: so arrays of arrays need
+// not have the same size.
+PostgresQuery postgres_put_usage(std::span<const PostgresUsage> rows) {
+  std::vector<std::string> days, runs, tenants, figures;
+  for (const auto& [key, fields] : rows) {
+    const std::size_t day = key.find(':'), run = key.find(':', day + 1);
+    PGWEIR_CHECK(run != std::string_view::npos);
+    days.push_back(key.substr(0, day));
+    runs.push_back(key.substr(day + 1, run - day - 1));
+    tenants.push_back(key.substr(run + 1));
+    std::vector<std::string> pairs;
+    for (const auto& [name, value] : fields) {
+      pairs.push_back(name);
+      pairs.push_back(value);
+    }
+    figures.push_back(postgres_array(pairs));
   }
   return {
       "insert into pgweir.usage (day, run, tenant, figures) "
-      "values ($1::date, $2, $3, jsonb_object($4::text[], $5::text[])) "
+      "select r.day, r.run, r.tenant, jsonb_object(r.figures::text[]) "
+      "from unnest($1::date[], $2::text[], $3::text[], $4::text[]) as r (day, run, tenant, figures) "
       "on conflict (day, run, tenant) do update set figures = excluded.figures",
-      {std::string(key.substr(0, day)), std::string(key.substr(day + 1, run - day - 1)),
-       std::string(key.substr(run + 1)), postgres_array(names), postgres_array(values)}};
+      {postgres_array(days), postgres_array(runs), postgres_array(tenants), postgres_array(figures)}};
 }
 
 PostgresQuery postgres_try_usage() {
@@ -160,6 +169,9 @@ std::vector<Expected<Fields>> postgres_fields(std::span<const std::string> names
 }
 
 bool postgres_blames_row(std::string_view sqlstate) { return sqlstate.starts_with("22"); }
+bool postgres_refuses_row(std::string_view sqlstate) {
+  return postgres_blames_row(sqlstate) || sqlstate.starts_with("23") || sqlstate.starts_with("P0");
+}
 
 std::string_view postgres_hint(std::string_view sqlstate) {
   if (sqlstate == "42P01" || sqlstate == "3F000" || sqlstate == "42703")

@@ -33,8 +33,13 @@ PostgresQuery postgres_fetch(PostgresTable table, std::span<const std::string> n
 // Changes one tenant: its columns, and fields of a tier in `limits`. Its answer has a row if there is such a
 // tenant.
 PostgresQuery postgres_set(std::string_view tenant, const Change& change);
-// Sets a row of usage, whole. `key`: "<day>:<run>:<tenant>".
-PostgresQuery postgres_put_usage(std::string_view key, const Fields& fields);
+// A row of usage. `key`: "<day>:<run>:<tenant>".
+struct PostgresUsage {
+  std::string key;
+  Fields fields;
+};
+// Sets these rows, whole. No two of them have the same key.
+PostgresQuery postgres_put_usage(std::span<const PostgresUsage> rows);
 // Fails as that one does where a role or a server may not write, and sets nothing.
 PostgresQuery postgres_try_usage();
 // Fails where the tables are not there or not to be read; then listens.
@@ -56,6 +61,8 @@ std::vector<Expected<Fields>> postgres_fields(std::span<const std::string> names
 // The error is about the values of the rows that were asked for, not about us: one by one, others may be
 // good.
 bool postgres_blames_row(std::string_view sqlstate);
+// The same of rows that were to be written: a check or a trigger of the table's owner may refuse one, too.
+bool postgres_refuses_row(std::string_view sqlstate);
 // What to do about an error, for whoever runs pgweir; empty: nothing that we know.
 std::string_view postgres_hint(std::string_view sqlstate);
 

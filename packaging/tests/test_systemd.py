@@ -62,7 +62,8 @@ class Units(unittest.TestCase):
             r"`process\.shutdown_timeout` \| `\w+` \| `(\d+)s`", (ROOT / "conf/reference.md").read_text()
         )[1]
         stop = self.setting("pgweir.service", "Service", "TimeoutStopSec")[0]
-        self.assertGreater(int(stop.removesuffix("s")), int(default))
+        usage = re.search(r"kUsageWaitMost\{(\d+)\}", (ROOT / "pooler/tier_control.h").read_text())[1]
+        self.assertGreaterEqual(int(stop.removesuffix("s")), int(default) + int(usage) + 5)
 
     def test_sockets_are_those_of_the_shipped_configuration(self):
         text = (ROOT / "conf/pgweir.yaml").read_text()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psycopg
 
-from harness import TRUST, PgweirCase, Postgres, Redis, machine, wait_until
+from harness import TRUST, PgweirCase, Postgres, Redis, Wire, machine, wait_until
 
 PLATFORM = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
 SOON = 5  # a change has to hold within a second; a busy machine gets more
@@ -258,6 +258,74 @@ class Changes(StoreCase):
             return False
         except psycopg.OperationalError:
             return True
+
+
+class Usage(StoreCase):
+    """What many tenants have used, where a commit takes its time."""
+
+    TENANTS = 5000
+    # Statements that write usage take 0.5 s each; the second one fails, and the fourth loses its connection.
+    SLOW = """
+        create sequence if not exists pgweir.statements;
+        grant usage on sequence pgweir.statements to pooler;
+        alter sequence pgweir.statements restart;
+        create or replace function pgweir.slow() returns trigger language plpgsql as $$
+        declare
+          number bigint := nextval('pgweir.statements');
+        begin
+          perform pg_sleep(0.5);
+          if number = 2 then
+            raise exception 'not now' using errcode = 'disk_full';
+          elsif number = 4 then
+            perform pg_terminate_backend(pg_backend_pid());
+          end if;
+          return null;
+        end $$;
+        create or replace trigger slow after insert on pgweir.usage for each statement execute function pgweir.slow();
+    """
+
+    def setUp(self):
+        super().setUp()
+        self.platform(
+            f"insert into pgweir.tenants (id, tier, database) select 't' || i, 'pro', 'shared' from generate_series(1, {self.TENANTS}) i"
+        )
+        self.addCleanup(self.platform, "drop trigger if exists slow on pgweir.usage")
+
+    def visited(self, names):
+        """A pgweir that has let in a client of each of these tenants."""
+        weir = self.weir(store={"timeout": "5s"})
+
+        def visit(mine):
+            for name in mine:
+                with Wire(weir.port) as wire:
+                    wire.login("app", name)
+
+        names = list(names)
+        workers = [threading.Thread(target=visit, args=(names[i::8],), daemon=True) for i in range(8)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(120)
+        return weir
+
+    def written(self):
+        return self.platform("select count(*), count(distinct tenant), sum((figures->>'connections')::int) from pgweir.usage")
+
+    def test_an_orderly_end_loses_nothing_of_many_and_counts_none_twice(self):
+        self.platform(self.SLOW)
+        weir = self.visited(f"t{i}" for i in range(1, self.TENANTS + 1))
+        weir.stop()
+        self.assertEqual(self.written(), [(self.TENANTS,) * 3])
+        weir.has_logged('"message":"usage is not kept"')  # for a moment, twice
+        self.assertNotIn("usage is lost", weir.log())
+
+    def test_a_row_that_is_refused_costs_no_other(self):
+        self.platform("alter table pgweir.usage add constraint picky check (tenant not in ('t7', 't300'))")
+        self.addCleanup(self.platform, "alter table pgweir.usage drop constraint picky")
+        weir = self.visited(f"t{i}" for i in range(1, 401))
+        weir.stop()
+        self.assertEqual(self.written(), [(398,) * 3])
+        weir.has_logged('"message":"usage is lost"', times=1)
 
 
 class Trouble(StoreCase):

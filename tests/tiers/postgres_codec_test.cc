@@ -74,9 +74,12 @@ TEST_CASE("names are values, never text of a statement") {
   CHECK(own.values ==
         std::vector<std::string>{"a", "x", R"({"max_clients"})", R"({"work_mem"})", R"({"1'MB"})"});
 
-  const PostgresQuery usage = postgres_put_usage("2026-01-31:run-7:a:b", {{"queries", "5"}, {"busy", "0.5"}});
-  CHECK(usage.values ==
-        std::vector<std::string>{"2026-01-31", "run-7", "a:b", R"({"queries","busy"})", R"({"5","0.5"})"});
+  const PostgresUsage rows[] = {{"2026-01-31:run-7:a:b", {{"queries", "5"}, {"busy", "0.5"}}},
+                                {"2026-02-01:run-7:c\"d", {{"queries", "6"}}}};
+  const PostgresQuery usage = postgres_put_usage(rows);
+  CHECK(usage.values == std::vector<std::string>{
+                            R"({"2026-01-31","2026-02-01"})", R"({"run-7","run-7"})", R"({"a:b","c\"d"})",
+                            R"({"{\"queries\",\"5\",\"busy\",\"0.5\"}","{\"queries\",\"6\"}"})"});
 }
 
 TEST_CASE("names that no Postgres can have are known") {
@@ -97,6 +100,8 @@ TEST_CASE("names that no Postgres can have are known") {
 TEST_CASE("errors say whose fault they are and what to do") {
   CHECK(postgres_blames_row("22012"));
   CHECK_FALSE(postgres_blames_row("42P01"));
+  for (const char* row : {"22P05", "23514", "P0001"}) CHECK(postgres_refuses_row(row));
+  for (const char* all : {"42501", "25006", "57014", "53100"}) CHECK_FALSE(postgres_refuses_row(all));
   CHECK_THAT(std::string(postgres_hint("42P01")), Contains("tenant_store.sql"));
   CHECK_THAT(std::string(postgres_hint("42501")), Contains("grant"));
   CHECK(postgres_hint("XX000").empty());
