@@ -181,7 +181,7 @@ void Session::settle(Actions& out, Bytes in) {
   if (out.leave_queue) leave_queue();
   if (out.ask_server) {
     since_ = worker_.loop().now();
-    noticed_ = throttled_ = refuse_ = crowded_ = paid_ = false;
+    noticed_ = throttled_ = refuse_ = crowded_ = pressed_ = paid_ = false;
     if (Server* server = ask()) {
       link(*server);
       out.clear();
@@ -278,11 +278,24 @@ Server* Session::ask() {
 }
 
 void Session::begin_to_wait() {
+  crowded_ = !refuse_ && !tenant_.may_wait();
+  if (crowded_) {
+    refuse_ = true;
+    ++tenant_.traffic.waiting_hits;
+    return;
+  }
+  if (!throttled_ && !core_.walsender()) count_ceiling();
   if (refuse_) return;
-  crowded_ = refuse_ = !tenant_.may_wait();
-  if (crowded_) return void(++tenant_.traffic.waiting_hits);
   counted_ = true;
   ++tenant_.waiting;
+}
+
+// It waits, or is refused, because its tenant has all the servers that it may have: once, whatever comes of
+// it.
+void Session::count_ceiling() {
+  if (pressed_ || tenant_.halted() || !tenant_.at_ceiling()) return;
+  pressed_ = true;
+  ++tenant_.traffic.server_hits;
 }
 
 // With or without a server.
@@ -295,6 +308,7 @@ void Session::end_waiting() {
 Server* Session::request() {
   if (core_.walsender()) {
     refuse_ = tenant_.record.limits.at_pool == tiers::AtCeiling::Reject && tenant_.at_ceiling();
+    if (refuse_ || tenant_.may_wait()) count_ceiling();  // before it counts among those servers itself
     group_.request_own(*this);
     return nullptr;
   }
@@ -316,6 +330,7 @@ void Session::on_token() {
   throttled_ = false;
   paid_ = true;
   if (Server* server = request()) return on_granted(*server);
+  count_ceiling();
   arm();
 }
 

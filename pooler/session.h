@@ -118,6 +118,7 @@ class Session final : public net::Handler,
   bool refuses() const { return refuse_ && !choked(); }
   Server* ask();
   void begin_to_wait();
+  void count_ceiling();
   void end_waiting();
   Server* request();
   void leave_queue();
@@ -183,6 +184,7 @@ class Session final : public net::Handler,
   bool refuse_ = false;     // the tier's answer is no: its timer says so
   bool counted_ = false;    // among its tenant's sessions that wait
   bool crowded_ = false;    // too many of them do
+  bool pressed_ = false;    // this wait is counted as a hit of its tenant's max_server_connections
   bool served_ = false;     // it has had a server, after its welcome
   bool paid_ = false;       // the transaction that comes first has had its token
 };

@@ -203,7 +203,7 @@ void Session::on_timer() {
       const Time full = queue_end();
       const Error why = why_waiting();
       if (now >= full || refuses()) {
-        if (!throttled_ && !crowded_ && tenant_.at_ceiling()) ++tenant_.traffic.server_hits;
+        if (!throttled_ && !crowded_ && !core_.walsender()) count_ceiling();  // reached while it waited
         leave_queue();
         return on_refused(why);
       }

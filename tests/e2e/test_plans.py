@@ -620,6 +620,7 @@ class Plans(PgweirCase):
         self.assertEqual((int(acme["connections"]), int(acme["transactions"]), int(acme["client_limit_hits"])),
                          (2, 13, 1))
         self.assertEqual((acme["peak_clients"], acme["peak_servers"], int(acme["pins"])), (2, 1, 1))
+        self.assertEqual(int(acme["server_limit_hits"]), 1)  # the one that waited, though it was served
         self.assertGreater(float(acme["busy_seconds"]), 1)
         self.assertGreater(float(acme["wait_seconds"]), 0.9)
         # One connection, open all the time and used by nobody else so far.
@@ -640,7 +641,48 @@ class Plans(PgweirCase):
         self.assertEqual(first_error(refused.until_ready())["C"], "53300")
         gone.close()
         wait_until(lambda: float(self.usage(weir)["beta"]["wait_seconds"]) > 0.9, what="the wait of one that left")
-        self.assertGreater(float(self.usage(weir)["acme"]["wait_seconds"]), 0.9)
+        used = self.usage(weir)
+        self.assertGreater(float(used["acme"]["wait_seconds"]), 0.9)
+        # Counted when it began, and not again when it was refused.
+        self.assertEqual([int(used[tenant]["server_limit_hits"]) for tenant in ("acme", "beta")], [1, 1])
+
+    def test_every_wait_at_the_ceiling_is_counted_once(self):
+        tiers = {"queues": {"pool_size": 1, "max_server_connections": 1, "queue_timeout": "30s"},
+                 "rejects": {"pool_size": 1, "max_server_connections": 1, "at_pool": "reject"},
+                 "short": {"pool_size": 1, "max_server_connections": 1, "max_waiting_clients": 1},
+                 "roomy": {"pool_size": 1, "max_server_connections": 4}}
+        weir = self.weir(tenants={name: {"tier": name, "database": "shared"} for name in tiers}, tiers=tiers,
+                         http={"port": free_port()})
+        metric = re.compile(r'^pgweir_limit_hits_total\{tier="(\w+)",limit="max_server_connections"\} (\d+)$', re.M)
+
+        def hits():
+            with urllib.request.urlopen(f"http://127.0.0.1:{weir.config['http']['port']}/metrics", timeout=20) as page:
+                told = {tier: int(count) for tier, count in metric.findall(page.read().decode()) if tier in tiers}
+            used = self.usage(weir)
+            self.assertEqual(told, {name: int(used[name]["server_limit_hits"]) for name in tiers})
+            return told
+
+        holders = {name: self.wire(weir, name) for name in tiers}
+        for holder in holders.values():
+            holder.query("begin")
+        self.assertEqual(hits(), dict.fromkeys(tiers, 0))
+        queued = [self.wire(weir, "queues") for _ in range(3)]
+        for wire in queued:
+            wire.send(query("select 1"))
+        for _ in range(2):
+            self.assertEqual(first_error(self.wire(weir, "rejects").query("select 1"))["C"], "53300")
+        short = [self.wire(weir, "short") for _ in range(2)]
+        short[0].send(query("select 1"))
+        wait_until(lambda: hits()["short"] == 1, what="one that waits")
+        self.assertIn("max_waiting_clients", first_error(short[1].query("select 1"))["D"])
+        for _ in range(2):
+            self.wire(weir, "roomy").query("select 1")
+        wait_until(lambda: hits()["queues"] == 3, what="all that wait")
+        for name in ("queues", "short"):
+            holders[name].query("commit")
+        for wire in (*queued, short[0]):
+            wire.until_ready()
+        self.assertEqual(hits(), {"queues": 3, "rejects": 2, "short": 1, "roomy": 0})
 
 
 if __name__ == "__main__":
