@@ -253,7 +253,7 @@ class Collection : public std::enable_shared_from_this<Collection> {
       database.disabled = tenant->disabled;
       tenant->settle_accounts();
       part_->stats.push_back({name, tenant->traffic, tenant->period.view(tenant->traffic, now),
-                              tenant->peak_clients, tenant->peak_lent});
+                              tenant->peak_clients.ever(), tenant->peak_lent.ever()});
       const PinBook& pins = tenant->pins;
       const tiers::Tier& tier = tenant->record.limits;
       if (pins.totals() != PinBook::Totals{})

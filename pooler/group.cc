@@ -219,7 +219,7 @@ void Group::lend(Server& server, Session& session) {
 
 void Group::count_lent(Tenant& tenant) {
   ++tenant.lent;
-  tenant.peak_lent = std::max(tenant.peak_lent, tenant.lent);
+  tenant.peak_lent.saw(tenant.lent);
   if (!waiters_.empty() || tenant.groups.size() > 1) standing_changed(tenant);
 }
 

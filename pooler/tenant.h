@@ -13,6 +13,7 @@
 #include "pooler/base/time.h"
 #include "pooler/ceiling_guard.h"
 #include "pooler/clocks.h"
+#include "pooler/peak.h"
 #include "pooler/pins.h"
 #include "pooler/startup_settings.h"
 #include "pooler/throttle.h"
@@ -32,8 +33,8 @@ struct Tenant : ListLink<Tenant> {
   // Ids of those that they have left: servers may be there yet.
   std::vector<std::uint64_t> left_groups;
   std::uint32_t clients = 0;
-  std::uint32_t peak_clients = 0;
-  std::uint32_t peak_lent = 0;
+  Peak peak_clients;  // recent: since its usage was told last, or since the day began
+  Peak peak_lent;
   std::uint32_t lent = 0;     // servers that its sessions hold
   std::uint32_t waiting = 0;  // sessions that wait for one, or for its rate
   tiers::Grace grace;         // of what is beyond a lower plan

@@ -78,6 +78,25 @@ void Tenants::forget_oldest() {
   for (; surplus > 0 && !unused_.empty(); --surplus) forget(*unused_.front());
 }
 
+// No client comes and no server is lent that `passed` does not show. So in a silent period no peak rises, and
+// what was the most before it still is, but for that a new day begins with what is there then.
+std::vector<UsageDelta> Tenants::end_period(std::int64_t day, Time now) {
+  const bool new_day = std::exchange(day_, day) != day;
+  std::vector<UsageDelta> used = std::exchange(forgotten_usage_, {});
+  for (auto& [name, each] : tenants_) {
+    each->settle_accounts();
+    const Traffic passed = each->traffic - each->period.begin();
+    const bool silent = passed == Traffic{};
+    if (!silent) used.push_back({name, passed, each->peak_clients.recent(), each->peak_lent.recent()});
+    if (!silent || new_day) {
+      each->peak_clients.begin(each->clients);
+      each->peak_lent.begin(each->lent);
+    }
+    each->period.roll(each->traffic, now);
+  }
+  return used;
+}
+
 void Tenants::forget(Tenant& tenant) {
   PGWEIR_CHECK(tenant.clients == 0 && tenant.lent == 0 && tenant.pins.pinned() == 0);
   unused_.remove(tenant);
@@ -87,7 +106,8 @@ void Tenants::forget(Tenant& tenant) {
   }
   tenant.settle_accounts();
   if (const Traffic passed = tenant.traffic - tenant.period.begin(); passed != Traffic{})
-    forgotten_usage_.push_back({tenant.record.name, passed, tenant.peak_clients, tenant.peak_lent});
+    forgotten_usage_.push_back(
+        {tenant.record.name, passed, tenant.peak_clients.recent(), tenant.peak_lent.recent()});
   forgotten_ += tenant.traffic;
   forgotten_pins_ += tenant.pins.totals();
   tenants_.erase(tenants_.find(tenant.record.name));

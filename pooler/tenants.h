@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -46,8 +47,9 @@ class Tenants {
   std::size_t size() const { return tenants_.size(); }
   // By name, of all tiers that tenants had since the start.
   const std::map<std::string, TierMeter>& meters() const { return meters_; }
-  // Of those that were forgotten since the last call: what they had done since their last period began.
-  std::vector<UsageDelta> take_forgotten_usage() { return std::exchange(forgotten_usage_, {}); }
+  // The period of all ends. What those have done in it that have done something, tenants that were forgotten
+  // meanwhile among them. `day`: on which it ends, since 1970.
+  std::vector<UsageDelta> end_period(std::int64_t day, Time now);
   const Traffic& forgotten() const { return forgotten_; }
   const PinBook::Totals& forgotten_pins() const { return forgotten_pins_; }
   const Map& map() const { return tenants_; }
@@ -61,6 +63,7 @@ class Tenants {
   List<Tenant> unused_;  // longest unused first
   Traffic forgotten_;
   std::vector<UsageDelta> forgotten_usage_;
+  std::int64_t day_ = 0;  // on which the last period ended
   PinBook::Totals forgotten_pins_;
 };
 

@@ -42,8 +42,6 @@ tiers::Catalog::Rules rules_of(const std::shared_ptr<const Snapshot>& snapshot) 
   return rules;
 }
 
-std::int64_t today() { return net::wall_clock_s() / (24 * 60 * 60); }
-
 std::string seconds(Duration d) {
   return fmt::format("{}s", std::chrono::duration_cast<std::chrono::seconds>(d).count());
 }
@@ -113,7 +111,7 @@ void TierControl::add_usage(std::vector<UsageDelta> deltas) {
   loop_.post([this, deltas = std::move(deltas)] {
     if (!usage_) return;
     for (const UsageDelta& delta : deltas)
-      if (!usage_->add(delta, today(), loop_.now()) && !std::exchange(usage_full_, true))
+      if (!usage_->add(delta, net::today(), loop_.now()) && !std::exchange(usage_full_, true))
         log_.warn("usage of further tenants is not kept", {{"rows", usage_->size()}});
     put_usage();
   });
@@ -179,7 +177,7 @@ void TierControl::put_usage_soon() {
 
 void TierControl::usage_written(const std::string& key, const std::string& error) {
   const Duration late = usage_->behind(loop_.now());
-  switch (usage_->written(key, error.empty(), today(), loop_.now())) {
+  switch (usage_->written(key, error.empty(), net::today(), loop_.now())) {
     case UsageBook::News::None: break;
     case UsageBook::News::Refused:
       log_.warn("usage is not kept",

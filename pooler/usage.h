@@ -22,7 +22,7 @@
 
 namespace pgweir {
 
-// What one tenant has done since it was told last. Peaks are of the whole run.
+// What one tenant has done since it was told last. Peaks are since then, too, or since the day began.
 struct UsageDelta {
   std::string tenant;
   Traffic passed;

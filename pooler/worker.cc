@@ -10,6 +10,7 @@
 #include "pooler/client_login.h"
 #include "pooler/console.h"
 #include "pooler/net/address.h"
+#include "pooler/net/wall_clock.h"
 #include "pooler/tier_control.h"
 #include "protocol/base64.h"
 #include "protocol/digest.h"
@@ -196,7 +197,7 @@ void Worker::own_session(std::unique_ptr<Session> session) {
   Tenant& tenant = session->tenant();
   tenants_.settle(tenant);
   ++tenant.traffic.connections;
-  tenant.peak_clients = std::max(tenant.peak_clients, tenant.clients);
+  tenant.peak_clients.saw(tenant.clients);
   if (session->tenant().clients == 1 && shared_.tiers) shared_.tiers->watch(session->tenant().record);
   const std::uint32_t id = session->id();
   sessions_[id] = std::move(session);
@@ -613,16 +614,10 @@ bool Worker::pause_settled(const std::string* name) const {
 
 // Goes on as long as anybody is here, and once more, so that the figures of a silent minute are zero.
 void Worker::roll_periods() {
-  std::uint64_t assignments = tenants_.forgotten().assignments;
   charge_servers();
-  std::vector<UsageDelta> used = tenants_.take_forgotten_usage();
-  for (auto& [name, each] : tenants_) {
-    each->settle_accounts();
-    const Traffic passed = each->traffic - each->period.begin();
-    if (passed != Traffic{}) used.push_back({name, passed, each->peak_clients, each->peak_lent});
-    each->period.roll(each->traffic, loop_.now());
-    assignments += each->traffic.assignments;
-  }
+  std::vector<UsageDelta> used = tenants_.end_period(net::today(), loop_.now());
+  std::uint64_t assignments = tenants_.forgotten().assignments;
+  for (const auto& [name, each] : tenants_) assignments += each->traffic.assignments;
   if (shared_.tiers && !used.empty()) shared_.tiers->add_usage(std::move(used));
   const bool silent = std::exchange(period_assignments_, assignments) == assignments;
   if (!sessions_.empty() || !groups_.empty() || !silent)

@@ -113,3 +113,59 @@ TEST_CASE("a tier's total counts everything once, and keeps it when a tenant mov
   CHECK(total("pro") == 11);
   CHECK(total("") == 7);
 }
+
+TEST_CASE("peaks of usage are those of its day") {
+  Register all;
+  std::int64_t day = 20'000;
+  UsageBook book("run");
+  // Ends a minute: the peaks that the row of "a" has then, "none" if there is none that is new.
+  const auto minute = [&] {
+    for (const UsageDelta& delta : all.tenants.end_period(day, Time{})) book.add(delta, day, Time{});
+    const auto row = book.next();
+    if (!row) return std::string("none");
+    book.written(row->key, true, day, Time{});
+    std::string peaks = row->key.substr(0, row->key.find(':'));
+    for (const auto& [name, value] : row->fields)
+      if (name.starts_with("peak_")) peaks += ' ' + value;
+    return peaks;
+  };
+  // As workers and groups do.
+  const auto have = [&](std::uint32_t clients, std::uint32_t lent) {
+    Tenant& tenant = all.get("a");
+    if (clients > tenant.clients) tenant.traffic.connections += clients - tenant.clients;
+    if (lent > tenant.lent) tenant.traffic.assignments += lent - tenant.lent;
+    tenant.clients = clients;
+    tenant.lent = lent;
+    tenant.peak_clients.saw(clients);
+    tenant.peak_lent.saw(lent);
+    all.tenants.settle(tenant);
+  };
+  have(9, 4);
+  have(3, 1);
+  CHECK(minute() == "2024-10-04 9 4");
+  have(5, 2);
+  have(2, 0);
+  CHECK(minute() == "2024-10-04 9 4");
+  CHECK(minute() == "none");
+  ++day;
+  have(1, 0);
+  CHECK(minute() == "none");  // only who does something has a row
+  have(3, 1);
+  have(2, 0);
+  CHECK(minute() == "2024-10-05 3 1");
+  ++day;
+  have(4, 3);
+  have(0, 0);
+  CHECK(minute() == "2024-10-06 4 3");
+  have(6, 0);
+  CHECK(minute() == "2024-10-06 6 3");
+  // Those who are there when a day begins count, though they leave before anything is done on it.
+  ++day;
+  CHECK(minute() == "none");
+  have(1, 0);
+  CHECK(minute() == "none");
+  have(1, 1);
+  CHECK(minute() == "2024-10-07 6 1");
+  CHECK(all.get("a").peak_clients.ever() == 9);
+  CHECK(all.get("a").peak_lent.ever() == 4);
+}
