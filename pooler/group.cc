@@ -223,11 +223,18 @@ void Group::count_lent(Tenant& tenant) {
   if (!waiters_.empty() || tenant.groups.size() > 1) standing_changed(tenant);
 }
 
+// Where nobody has used it yet it is kept for who is alone here; of several none has asked for it.
+Tenant* Group::payer_of(const Server& server) const {
+  if (server.payer) return server.payer;
+  if (!server.payer_left.empty()) return worker_.tenants().find(server.payer_left);
+  return tenants_.size() > 1 ? nullptr : worker_.tenants().find(shown_tenant_);
+}
+
 void Group::charge(Server& server) {
   if (server.place == Server::Place::Starting || server.place == Server::Place::Closing) return;
-  Tenant* const payer = server.payer ? server.payer : worker_.tenants().find(shown_tenant_);
   const Time now = worker_.loop().now();
-  if (payer) payer->traffic.server_us += static_cast<std::uint64_t>((now - server.paid_until).count());
+  if (Tenant* const payer = payer_of(server))
+    payer->traffic.server_us += static_cast<std::uint64_t>((now - server.paid_until).count());
   server.paid_until = now;
 }
 
@@ -473,6 +480,7 @@ void Group::part(Tenant& tenant) {
     if (server->payer != &tenant) continue;
     charge(*server);
     server->payer = nullptr;
+    server->payer_left = tenant.record.name;
   }
   if (wishes_) *wishes_ -= place->second.counted;
   tenants_.erase(place);

@@ -243,6 +243,7 @@ class Group : public ListLink<Group> {
   void count_lent(Tenant& tenant);
   void lend(Server& server, Session& session);
   void put_back(Server& server);
+  Tenant* payer_of(const Server& server) const;
   void charge(Server& server);
   void to_idle(Server& server);
   void serve();

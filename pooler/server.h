@@ -76,6 +76,7 @@ class Server final : public net::Handler, public ListLink<Server> {
   Place place = Place::Starting;
   Session* session = nullptr;  // while Lent
   Tenant* payer = nullptr;     // used it last, and has clients in the group
+  std::string payer_left;      // its name, when it has none any more
   Time paid_until{};           // by whoever had it until then
   std::uint32_t leases = 0;    // cancel connections under way; not lent again before they are closed (R6)
   std::uint64_t id;

@@ -684,6 +684,29 @@ class Plans(PgweirCase):
             wire.until_ready()
         self.assertEqual(hits(), {"queues": 3, "rejects": 2, "short": 1, "roomy": 0})
 
+    def test_an_idle_connection_is_billed_to_who_used_it_last(self):
+        weir = self.weir(tenants={name: {"tier": "large", "database": "shared"} for name in ("acme", "beta", "idle")})
+        for name in ("idle", "beta"):
+            self.wire(weir, name)
+        with Wire(weir.port) as acme:
+            acme.login("app", "acme").query("select 1")
+        wait_until(lambda: not self.clients_of(weir, "acme"), what="its client gone")
+        before = self.usage(weir)
+        begun = time.monotonic()
+        time.sleep(2)
+        after = self.usage(weir)
+        passed = time.monotonic() - begun
+
+        def billed(tenant):
+            column = "server_connection_seconds"
+            return float(after[tenant][column]) - float(before[tenant][column])
+
+        self.assertEqual([billed("idle"), billed("beta")], [0, 0])
+        self.assertTrue(1.9 < billed("acme") < passed + 1, billed("acme"))
+
+    def clients_of(self, weir, tenant):
+        return dict(weir.console("SHOW TENANTS tenant, clients")[1])[tenant]
+
 
 if __name__ == "__main__":
     unittest.main()
