@@ -127,6 +127,7 @@ struct Config {
   milliseconds store_ttl{60'000};
   milliseconds store_negative_ttl{10'000};
   milliseconds store_stale_max{900'000};
+  milliseconds store_usage_kept{35LL * 24 * 3600 * 1000};
   std::uint32_t store_known_max = 100'000;
   // auth
   AuthMethod auth_method = AuthMethod::ScramSha256;

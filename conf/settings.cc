@@ -188,6 +188,10 @@ constexpr std::array kSettings{
         "`pgweir:rate:<tenant>`, asked for a tenth of a second of tokens at a time. Beyond the rate they "
         "may have those, and what begins before the first answer. `local`, and while Redis is silent: each "
         "for itself."},
+    ConfigRow{"tenant_store.usage_kept", &Config::store_usage_kept, Form::Plain, 2 * kDayMs, 400 * kDayMs,
+              kRestart,
+              "How long a tenant's usage of a day stays in Redis after it was written last, where `kind` is "
+              "`redis`. In Postgres it stays until you delete it."},
     ConfigRow{"tenant_store.known_max", &Config::store_known_max, Form::Plain, 100, 10'000'000, kReload,
               "Tenants without clients that are remembered, the last used ones."},
     // auth

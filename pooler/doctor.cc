@@ -258,6 +258,21 @@ Finding judge_store(const std::string& check, bool answered, const std::string& 
   return {check, Health::Ok, "answers"};
 }
 
+std::optional<Finding> judge_eviction(const std::string& check, std::string_view info) {
+  const auto value = [info](std::string_view name) -> std::string_view {
+    const std::size_t at = info.find(name);
+    if (at == std::string_view::npos || (at > 0 && info[at - 1] != '\n')) return {};
+    const std::string_view rest = info.substr(at + name.size());
+    return rest.substr(0, rest.find_first_of("\r\n"));
+  };
+  const std::string_view most = value("maxmemory:"), policy = value("maxmemory_policy:");
+  if (most.empty() || most == "0" || policy.empty() || policy == "noeviction") return {};
+  return Finding{check, Health::Warn,
+                 fmt::format("maxmemory-policy is {}: when it is full it forgets {}usage that is not billed "
+                             "yet; set it to noeviction",
+                             policy, policy.starts_with("allkeys") ? "tenants, and " : "")};
+}
+
 Finding judge_usage(const std::string& check, const std::string& error, std::string_view advice) {
   if (error.empty()) return {check, Health::Ok, "is kept"};
   return {check, Health::Warn, fmt::format("usage is not kept ({}): {}", error, advice)};

@@ -104,6 +104,10 @@ Finding judge_clock(const std::string& check, const ClockFacts& facts);
 Finding judge_store(const std::string& check, bool answered, const std::string& complaint,
                     const std::string& advice);
 
+// What a Redis that has rows of its own does when it is full, by its INFO memory; nothing: it keeps them, or
+// does not say.
+std::optional<Finding> judge_eviction(const std::string& check, std::string_view info);
+
 // What a store said when it was to take usage; empty: it does.
 Finding judge_usage(const std::string& check, const std::string& error, std::string_view advice);
 

@@ -88,7 +88,7 @@ FileFacts look_at_file(const std::string& name) {
   return seen(::access(folder.c_str(), W_OK | X_OK) == 0 ? 0 : errno, missing);
 }
 
-// Asks a Redis for its time.
+// Asks a Redis for its time, and what it does when it is full, which it need not say.
 class RedisVisit final : public RedisConnection::User {
  public:
   RedisVisit(const RedisSettings& settings)
@@ -106,16 +106,22 @@ class RedisVisit final : public RedisConnection::User {
     if (!reply_ || reply_->elements.empty()) return {};
     return std::strtoll(reply_->elements[0].text.c_str(), nullptr, 10);
   }
+  // Empty: it may not be asked.
+  const std::string& memory() const { return memory_; }
 
  private:
   void on_redis_up() override {
     std::string out;
     tiers::put_redis(out, {"TIME"});
     connection_.send(out);
+    out.clear();
+    tiers::put_redis(out, {"INFO", "memory"});
+    connection_.send(out);
     connection_.write();
   }
   void on_redis_reply(tiers::RedisReply reply) override {
-    reply_ = std::move(reply);
+    if (!reply_) return void(reply_ = std::move(reply));
+    if (reply.kind != tiers::RedisReply::Kind::Failure) memory_ = std::move(reply.text);
     loop_->stop();
   }
   void on_redis_message(const std::string&) override {}
@@ -126,7 +132,8 @@ class RedisVisit final : public RedisConnection::User {
   LastWarning log_;
   net::Timer deadline_;
   RedisConnection connection_;
-  std::optional<tiers::RedisReply> reply_;
+  std::optional<tiers::RedisReply> reply_;  // to the first
+  std::string memory_;
 };
 
 }  // namespace
@@ -303,6 +310,9 @@ void Rounds::redis() {
   say(judge_store("redis: login", visit.answered(), visit.complaint(),
                   "look at user, password and number in tenant_store.redis_url"));
   if (const auto time_s = visit.time_s()) say(judge_clock("redis: clock", {*time_s, before_s, after_s, {}}));
+  // Of a cache rows may go at any time.
+  if (snapshot_->config().store_kind == conf::StoreKind::Redis)
+    if (const auto evicts = judge_eviction("redis: eviction", visit.memory())) say(*evicts);
 }
 
 void Rounds::tenant_store() {

@@ -19,6 +19,7 @@ struct RedisSettings {
   std::string user, password;
   std::uint32_t database = 0;
   Duration timeout{};
+  Duration usage_kept{};  // a row of it, after it was written last
 };
 
 }  // namespace pgweir

@@ -73,7 +73,7 @@ void RedisStore::set(const std::string& tenant, const tiers::Change& change, con
 
 void RedisStore::put_usage(const std::string& key, const tiers::Fields& fields, Done done) {
   put_hash(std::string(tiers::kRedisUsageKey) + key, fields,
-           std::chrono::duration_cast<std::chrono::seconds>(kUsageKept), std::move(done));
+           std::chrono::duration_cast<std::chrono::seconds>(settings_.usage_kept), std::move(done));
 }
 
 void RedisStore::try_usage(Done done) {

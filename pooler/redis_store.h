@@ -13,7 +13,6 @@ namespace pgweir {
 class RedisStore final : public TierStore {
  public:
   static constexpr std::size_t kInFlightMax = 256;
-  static constexpr std::chrono::hours kUsageKept{24 * 400};  // after its last change
 
   // Whose rows: those that their owner writes, or copies from another store.
   enum class Keys : std::uint8_t { Own, Cached };

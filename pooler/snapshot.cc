@@ -196,6 +196,7 @@ void add_redis(Snapshot& snapshot, Problems& problems) {
   redis.password = url->password;
   redis.database = url->database;
   redis.timeout = config.store_timeout;
+  redis.usage_kept = config.store_usage_kept;
   redis.master = url->master;
   if (url->master.empty())
     redis.endpoint = {url->hosts[0].name, url->hosts[0].port};

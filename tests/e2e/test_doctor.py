@@ -217,6 +217,33 @@ class Doctor(PgweirCase):
         self.expect(found, "tenant store: usage", "ok")
         machine.wait_until(lambda: redis("KEYS", "pgweir:usage:*") == "", what="what the doctor wrote gone")
 
+    def test_a_redis_that_forgets_when_it_is_full(self):
+        redis = Redis()
+        self.addCleanup(redis.stop)
+        store = {"kind": "redis", "redis_url": redis.url(), "timeout": STORE_TIMEOUT}
+        weir = self.weir(tenant_store=store)
+
+        def found(policy, memory="100mb"):
+            redis("CONFIG", "SET", "maxmemory", memory)
+            redis("CONFIG", "SET", "maxmemory-policy", policy)
+            code, found, _ = self.visit(weir)
+            return code, found
+
+        code, lines = found("volatile-lru")
+        self.assertEqual(code, WARN)
+        self.expect(lines, "redis: eviction", "warn", "volatile-lru", "noeviction")
+        for policy, memory in (("noeviction", "100mb"), ("allkeys-lru", "0")):
+            code, lines = found(policy, memory)
+            self.assertEqual(code, OK)
+            self.assertNotIn("redis: eviction", lines)
+        # Who may not ask says nothing.
+        found("allkeys-lru")
+        redis("ACL", "SETUSER", "weir", "on", ">r3dis", "~pgweir:*", "&pgweir:*", "+@all", "-info")
+        store["redis_url"] = f"redis://weir:r3dis@127.0.0.1:{redis.port}/0"
+        code, lines, _ = self.visit(self.weir(tenant_store=store))
+        self.assertEqual(code, OK)
+        self.assertNotIn("redis: eviction", lines)
+
     def test_redis_is_down_or_refuses(self):
         redis = Redis(password="r3dis")
         store = {"kind": "redis", "redis_url": redis.url().replace("r3dis", "wr0ng")}

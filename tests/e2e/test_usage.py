@@ -17,11 +17,11 @@ class Usage(PgweirCase):
         for tenant in ("acme", "beta"):
             self.redis.tenant(tenant, tier="pro", database="shared")
 
-    def weir(self, url=None):
+    def weir(self, url=None, **store):
         return self.pgweir(
             {
                 "auth": {"method": "trust"},
-                "tenant_store": {"kind": "redis", "redis_url": url or self.redis.url()},
+                "tenant_store": {"kind": "redis", "redis_url": url or self.redis.url(), **store},
                 "pool": {"unknown_tenants": False},
             },
             {"app": "s3cret"},
@@ -73,6 +73,16 @@ class Usage(PgweirCase):
         weir.stop()
         self.assertEqual(self.total("acme"), 7)
         self.assertEqual(len(self.rows("acme")), 2)
+
+    def test_it_is_kept_as_long_as_the_configuration_says(self):
+        day = 24 * 3600
+        for days, store in ((35, {}), (3, {"usage_kept": "3d"})):
+            weir = self.weir(**store)
+            self.work(weir, "acme", 1)
+            weir.stop()
+            key, = self.redis("KEYS", "pgweir:usage:*:acme").split()
+            self.assertTrue((days - 1) * day < int(self.redis("TTL", key)) <= days * day)
+            self.redis("DEL", key)
 
     def test_a_redis_that_takes_no_usage_is_told_of(self):
         self.redis("ACL", "SETUSER", "weir", "on", ">r3dis", "~pgweir:*", "&pgweir:*", "+@all", "-expire")

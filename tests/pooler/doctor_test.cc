@@ -251,6 +251,22 @@ TEST_CASE("connections, clocks, stores and ports") {
   CHECK(said(judge_store("c", false, "", "look")) == "fail: it does not answer: look");
   CHECK(said(judge_store("c", false, "refused", "look")) == "fail: it does not answer (refused): look");
   CHECK(said(judge_store("c", true, "cache lost", "look")) == "warn: cache lost: look");
+  const auto evicts = [](const char* info) {
+    const auto found = judge_eviction("c", info);
+    return found ? said(*found) : "";
+  };
+  CHECK(
+      evicts("# Memory\r\nmaxmemory:1000\r\nmaxmemory_human:1K\r\nmaxmemory_policy:allkeys-lru\r\nx:1\r\n") ==
+      "warn: maxmemory-policy is allkeys-lru: when it is full it forgets tenants, and usage that is not "
+      "billed yet; set it to noeviction");
+  CHECK(
+      evicts("maxmemory:1000\r\nmaxmemory_policy:volatile-ttl\r\n") ==
+      "warn: maxmemory-policy is volatile-ttl: when it is full it forgets usage that is not billed yet; set "
+      "it to noeviction");
+  CHECK(evicts("maxmemory:1000\r\nmaxmemory_policy:noeviction\r\n").empty());
+  CHECK(evicts("maxmemory:0\r\nmaxmemory_policy:allkeys-lru\r\n").empty());
+  CHECK(evicts("NOPERM this user has no permissions").empty());
+  CHECK(judge_eviction("c", "").has_value() == false);
   CHECK(said(judge_usage("c", "", "x")) == "ok: is kept");
   CHECK(said(judge_usage("c", "NOPERM", "give it HSET")) == "warn: usage is not kept (NOPERM): give it HSET");
 
