@@ -221,6 +221,8 @@ std::vector<Cell> cells(const LimitView& row);
 
 // The columns of SHOW USAGE but for the tenant.
 tiers::Fields usage_fields(const StatsRow& row);
+// What they are, as pooler/usage.md has it.
+std::string usage_reference();
 
 // Each appends a RowDescription and the DataRows. `now_s` is the time of day, in seconds since 1970.
 void put_pools(std::string& out, std::span<const PoolRow> rows);

@@ -30,41 +30,103 @@ constexpr Metric limit_hits(tiers::Limit limit) {
           tiers::row_of(limit).key.data()};
 }
 using tiers::Limit;
-using Used = Figure<StatsRow>;
-constexpr std::array kUsage{
-    Used{"tenant", kS, &StatsRow::database},
-    Used{"connections", kN, &total_of<&Traffic::connections>},
-    Used{"server_connection_seconds",
-         kN,
-         &seconds_of<&Traffic::server_us>,
-         {kCounter, "server_connection_seconds",
-          "Time that connections to Postgres were open, each as long as it was.", "", kMicro},
-         &number_of<&Traffic::server_us>},
-    Used{"busy_seconds", kN, &seconds_of<&Traffic::transaction_us>},
-    Used{"wait_seconds", kN, &seconds_of<&Traffic::wait_us>},
-    Used{"transactions", kN, &total_of<&Traffic::transactions>},
-    Used{"queries", kN, &total_of<&Traffic::queries>},
-    Used{"errors", kN, &total_of<&Traffic::errors>},
-    Used{"bytes_in", kN, &total_of<&Traffic::received>},
-    Used{"bytes_out", kN, &total_of<&Traffic::sent>},
-    Used{"pins", kN, &total_of<&Traffic::pinned>},
-    Used{"client_limit_hits", kN, &total_of<&Traffic::client_hits>, limit_hits(Limit::Clients),
-         &number_of<&Traffic::client_hits>},
-    Used{"server_limit_hits", kN, &total_of<&Traffic::server_hits>, limit_hits(Limit::Servers),
-         &number_of<&Traffic::server_hits>},
-    Used{"rate_limit_hits", kN, &total_of<&Traffic::rate_hits>, limit_hits(Limit::Rate),
-         &number_of<&Traffic::rate_hits>},
-    Used{"pin_limit_hits", kN, &total_of<&Traffic::pin_hits>, limit_hits(Limit::Pins),
-         &number_of<&Traffic::pin_hits>},
-    Used{"peak_clients", kI, &StatsRow::peak_clients},
-    Used{"peak_servers", kI, &StatsRow::peak_servers},
-    Used{"waiting_limit_hits", kN, &total_of<&Traffic::waiting_hits>, limit_hits(Limit::Waiting),
-         &number_of<&Traffic::waiting_hits>},
-    Used{"statement_limit_hits", kN, &total_of<&Traffic::statement_hits>, limit_hits(Limit::Statements),
-         &number_of<&Traffic::statement_hits>},
-    Used{"statement_byte_limit_hits", kN, &total_of<&Traffic::statement_byte_hits>,
-         limit_hits(Limit::StatementBytes), &number_of<&Traffic::statement_byte_hits>},
+// Of the rows of usage that a day has, one for each run of a pgweir, a bill takes the sum or the most.
+enum class Over : std::uint8_t { Rows, Sum, Most };
+struct Used {
+  Figure<StatsRow> figure;
+  Over over;
+  const char* unit;
+  const char* meaning;
 };
+constexpr std::array kUsed{
+    Used{{"tenant", kS, &StatsRow::database}, Over::Rows, "", "whose"},
+    Used{{"connections", kN, &total_of<&Traffic::connections>},
+         Over::Sum,
+         "",
+         "logins of clients that were let in"},
+    Used{{"server_connection_seconds",
+          kN,
+          &seconds_of<&Traffic::server_us>,
+          {kCounter, "server_connection_seconds",
+           "Time that connections to Postgres were open, each as long as it was.", "", kMicro},
+          &number_of<&Traffic::server_us>},
+         Over::Sum,
+         "s",
+         "time that connections to Postgres were open, each as long as it was, idle or not; one that tenants "
+         "share is that of the tenant who used it last"},
+    Used{{"busy_seconds", kN, &seconds_of<&Traffic::transaction_us>},
+         Over::Sum,
+         "s",
+         "time that clients held connections to Postgres, counted when a transaction ends"},
+    Used{{"wait_seconds", kN, &seconds_of<&Traffic::wait_us>},
+         Over::Sum,
+         "s",
+         "time that clients waited for a connection to Postgres, or for their rate, counted when the wait "
+         "ends"},
+    Used{{"transactions", kN, &total_of<&Traffic::transactions>},
+         Over::Sum,
+         "",
+         "transactions that have ended"},
+    Used{{"queries", kN, &total_of<&Traffic::queries>},
+         Over::Sum,
+         "",
+         "requests that have been answered: a simple query, or all up to a Sync"},
+    Used{{"errors", kN, &total_of<&Traffic::errors>},
+         Over::Sum,
+         "",
+         "requests that pgweir itself has refused or ended"},
+    Used{{"bytes_in", kN, &total_of<&Traffic::received>}, Over::Sum, "bytes", "from clients"},
+    Used{{"bytes_out", kN, &total_of<&Traffic::sent>}, Over::Sum, "bytes", "to clients"},
+    Used{{"pins", kN, &total_of<&Traffic::pinned>},
+         Over::Sum,
+         "",
+         "times that a client came to keep its connection to Postgres between transactions"},
+    Used{{"client_limit_hits", kN, &total_of<&Traffic::client_hits>, limit_hits(Limit::Clients),
+          &number_of<&Traffic::client_hits>},
+         Over::Sum,
+         "",
+         "logins that waited or were refused at `max_clients`"},
+    Used{{"server_limit_hits", kN, &total_of<&Traffic::server_hits>, limit_hits(Limit::Servers),
+          &number_of<&Traffic::server_hits>},
+         Over::Sum,
+         "",
+         "times that a client waited or was refused because all of `max_server_connections` were in use"},
+    Used{{"rate_limit_hits", kN, &total_of<&Traffic::rate_hits>, limit_hits(Limit::Rate),
+          &number_of<&Traffic::rate_hits>},
+         Over::Sum,
+         "",
+         "transactions that waited or were refused at `transactions_per_minute`"},
+    Used{{"pin_limit_hits", kN, &total_of<&Traffic::pin_hits>, limit_hits(Limit::Pins),
+          &number_of<&Traffic::pin_hits>},
+         Over::Sum,
+         "",
+         "requests that were refused at `max_pinned_clients`"},
+    Used{{"peak_clients", kI, &StatsRow::peak_clients}, Over::Most, "", "clients at once"},
+    Used{{"peak_servers", kI, &StatsRow::peak_servers},
+         Over::Most,
+         "",
+         "connections to Postgres that its clients held at once"},
+    Used{{"waiting_limit_hits", kN, &total_of<&Traffic::waiting_hits>, limit_hits(Limit::Waiting),
+          &number_of<&Traffic::waiting_hits>},
+         Over::Sum,
+         "",
+         "requests that were refused at `max_waiting_clients`"},
+    Used{{"statement_limit_hits", kN, &total_of<&Traffic::statement_hits>, limit_hits(Limit::Statements),
+          &number_of<&Traffic::statement_hits>},
+         Over::Sum,
+         "",
+         "statements that were refused at `max_client_statements`"},
+    Used{{"statement_byte_limit_hits", kN, &total_of<&Traffic::statement_byte_hits>,
+          limit_hits(Limit::StatementBytes), &number_of<&Traffic::statement_byte_hits>},
+         Over::Sum,
+         "",
+         "statements that were refused at `max_client_statement_bytes`"},
+};
+constexpr auto kUsage = [] {
+  std::array<Figure<StatsRow>, kUsed.size()> figures{};
+  for (std::size_t i = 0; i < figures.size(); ++i) figures[i] = kUsed[i].figure;
+  return figures;
+}();
 
 // One quantity gives a total_ and an avg_ column of SHOW STATS, and its columns and rows under other names
 // elsewhere. An average is per second, or of what `per` counts.
@@ -255,6 +317,36 @@ tiers::Fields usage_fields(const StatsRow& row) {
   for (const auto& figure : std::span(kUsage).subspan(1))
     fields.emplace_back(figure.column, *value(row, figure));
   return fields;
+}
+
+std::string usage_reference() {
+  std::string out =
+      "# Usage\n\n"
+      "Made from the table in `pooler/console_traffic.cc`; edit that, not this page.\n\n"
+      "With a tenant store of kind `redis` or `postgres`, what tenants use is written to it every minute, "
+      "and "
+      "when pgweir ends: one row for each tenant, day and run of a pgweir. In Redis that is a hash "
+      "`pgweir:usage:<day>:<run>:<tenant>`, which goes `tenant_store.usage_kept` after it was written last; "
+      "in Postgres a row of `pgweir.usage` with the figures in `figures`, which stays until you delete it. "
+      "`<day>` is like `2026-01-31`, `<run>` the second since 1970 in which that pgweir began and a random "
+      "number. A row is written whole each time, with all that the run has counted on that day, so one that "
+      "is written twice counts once; and a tenant that did nothing on a day has none.\n\n"
+      "The day is that of UTC in which a minute of the run ends: what passes in the minute that midnight is "
+      "in "
+      "belongs to the day that begins.\n\n"
+      "A day's bill is, over the rows of a tenant and day, the sum of what is a sum below. Of a peak the "
+      "most "
+      "is what one pgweir had at once on that day; where several serve a tenant at once, the tenant had at "
+      "most "
+      "the sum of theirs. All values are decimal numbers, written as text.\n\n"
+      "`SHOW USAGE` has the same columns of what a pgweir has counted since it began.\n\n"
+      "| figure | unit | of several rows | what |\n|---|---|---|---|\n";
+  for (const Used& used : kUsed) {
+    if (used.over == Over::Rows) continue;
+    out += fmt::format("| `{}` | {} | {} | {} |\n", used.figure.column, *used.unit ? used.unit : "count",
+                       used.over == Over::Sum ? "sum" : "most", used.meaning);
+  }
+  return out;
 }
 
 void put_usage(std::string& out, std::span<const StatsRow> rows) { put_table(out, kUsage, rows); }

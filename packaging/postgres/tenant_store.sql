@@ -33,7 +33,8 @@ create table if not exists pgweir.tenants (
   limits     jsonb not null default '{}' check (jsonb_typeof(limits) = 'object')
 );
 
--- Written by pgweir: totals of one tenant, day (UTC) and run of a pgweir. Their sum over runs is a day's bill:
+-- Written by pgweir: totals of one tenant, day (UTC) and run of a pgweir, whose names and units are in
+-- pooler/usage.md. Their sum over runs is a day's bill (of peaks the most):
 --   select tenant, sum((figures->>'queries')::numeric) from pgweir.usage where day = '2026-01-31' group by 1;
 create table if not exists pgweir.usage (
   day     date not null,

@@ -30,7 +30,7 @@ PREFIXES = {
     "kStore": ("pgweir_",),
     "pin_figures": ("pgweir_",),
     "limit_hits": ("pgweir_", "pgweir_tenant_"),
-    "kUsage": ("pgweir_", "pgweir_tenant_"),
+    "kUsed": ("pgweir_", "pgweir_tenant_"),
 }
 
 

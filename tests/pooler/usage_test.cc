@@ -1,6 +1,9 @@
 #include "pooler/usage.h"
 
 #include <catch2/catch.hpp>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
 
 using namespace pgweir;
 
@@ -143,4 +146,15 @@ TEST_CASE("a store that does not take rows is told of once, and again when it ha
   CHECK(book.behind(at(120)) == std::chrono::seconds(20));  // since the last good one, which is nearer
   CHECK(told(true, at(120)) == News::None);
   CHECK(book.failures() == 3);
+}
+
+TEST_CASE("pooler/usage.md is what the table says, and the table what a row has") {
+  const std::string path = PGWEIR_SOURCE_DIR "/pooler/usage.md", made = console::usage_reference();
+  // To bring it up to date: PGWEIR_WRITE_REFERENCE=1 test_pooler
+  if (std::getenv("PGWEIR_WRITE_REFERENCE") != nullptr) std::ofstream(path) << made;
+  std::stringstream text;
+  text << std::ifstream(path).rdbuf();
+  CHECK(text.str() == made);
+  for (const auto& [name, value] : console::usage_fields({}))
+    CHECK_THAT(made, Catch::Contains("\n| `" + name + "` | "));
 }
