@@ -123,8 +123,21 @@ class Wake(PgweirCase):
         columns, rows = weir.console("SHOW POOLS")
         return sum(row[columns.index("cl_waiting")] for row in rows)
 
+    def wakes(self, weir):
+        """Of the tier: how many there were, how long they took together, and how many took more than a second."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{weir.http_port}/metrics", timeout=10) as page:
+            text = page.read().decode()
+
+        def value(end, label=""):
+            name = "pgweir_wake_duration_seconds_" + end
+            return float(re.search(rf'^{name}\{{tier="test"{label}\}} (\S+)$', text, re.M)[1])
+
+        return value("count"), value("sum"), value("bucket", ',le="\\+Inf"') - value("bucket", ',le="1"')
+
     def answers_after(self, weir, client, start):
         answer = []
+        counted, took, long = self.wakes(weir)
+        asked = time.monotonic()
         asking = threading.Thread(target=lambda: answer.append(client.value("select 3")), daemon=True)
         asking.start()
         time.sleep(DOWN_SECONDS)
@@ -133,8 +146,12 @@ class Wake(PgweirCase):
         begun = time.monotonic()
         asking.join(20)
         self.assertEqual(answer, ["3"])
-        self.assertLess(time.monotonic() - begun, 5)
+        answered = time.monotonic()
+        self.assertLess(answered - begun, 5)
         weir.has_logged(re.compile(r"woke_after_ms\W+[23456789]\d{3}\b"))
+        now_counted, now_took, now_long = self.wakes(weir)
+        self.assertEqual((now_counted - counted, now_long - long), (1, 1))
+        self.assertTrue(DOWN_SECONDS - 1 < now_took - took <= answered - asked, now_took - took)
 
     def test_a_query_waits_for_a_postgres_that_is_started(self):
         weir = self.weir()
