@@ -39,13 +39,47 @@ def merge(base, extra):
     return merged
 
 
+# Ceilings that nothing comes near: texts are read and judged as in the shipped tiers, and no client may notice. Of times
+# no limit would be beyond them, so sessions of the Postgres itself begin with them, too.
+LOFTY_TIMES = {
+    "statement_timeout": "20d",
+    "lock_timeout": "20d",
+    "idle_in_transaction_session_timeout": "20d",
+    "idle_session_timeout": "20d",
+}
+LOFTY = {
+    **LOFTY_TIMES,
+    "transaction_timeout": "20d",
+    "request_timeout": "20h",
+    "work_mem": "1TB",
+    "default.work_mem": "4MB",
+    "hash_mem_multiplier": "1000",
+    "default.hash_mem_multiplier": "2",
+    "maintenance_work_mem": "1TB",
+    "default.maintenance_work_mem": "64MB",
+    "temp_buffers": "1TB",
+    "default.temp_buffers": "8MB",
+    "max_parallel_workers_per_gather": "1024",
+    "default.max_parallel_workers_per_gather": "2",
+    "max_parallel_maintenance_workers": "1024",
+    "default.max_parallel_maintenance_workers": "2",
+    "effective_io_concurrency": "1000",
+    "default.effective_io_concurrency": "1",
+    "inspection": "standard",
+}
+
+
 def rotating(tier):
-    """A configuration whose one tenant, `app`, takes its servers in turn, so that clients meet what others have left."""
+    """A configuration whose tenants, `app` and `lofty`, which has ceilings, take their servers in turn, so that clients
+    meet what others have left."""
     return {
         "server": {"rotation": True},
         "auth": {"method": "trust"},
-        "tiers": {"rotating": tier},
-        "tenants": {"app": {"tier": "rotating", "backend": "main", "database": "app"}},
+        "tiers": {"rotating": tier, "lofty": {**tier, **LOFTY}},
+        "tenants": {
+            "app": {"tier": "rotating", "backend": "main", "database": "app"},
+            "lofty": {"tier": "lofty", "backend": "main", "database": "lofty"},
+        },
     }
 
 
