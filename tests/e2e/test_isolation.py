@@ -1,5 +1,6 @@
 """Forty clients over six servers that take turns, each with whatever a session can hold; nobody sees another's.
 
+Half of the time they have ceilings, under which their texts are read and judged.
 Each client says the same to pgweir and to a Postgres session of its own, and both must answer the same, byte for
 byte; nothing that it reads may hold another client's token. See isolation/__init__.py.
 
@@ -8,6 +9,7 @@ _HISTORY (30) how many messages a violation shows, _KEEP_GOING (0) how many viol
 which known bugs to run into all the same (isolation/crowd.py). By hand:
 
     PGWEIR_BINARY=... /usr/bin/python3 test_isolation.py --seconds 600 --seed 7
+    /usr/bin/python3 test_isolation.py --ceilings         # as the shipped tiers have them
     /usr/bin/python3 test_isolation.py --direct           # Postgres against Postgres: are the expectations right?
 """
 
@@ -21,6 +23,7 @@ import unittest
 import psycopg
 
 from harness import TRUST, PgweirCase, wait_until
+from harness.pgweir import LOFTY, LOFTY_TIMES
 from isolation.crowd import KNOWN, Crowd, prepare, prepare_users
 
 CLIENTS = int(os.environ.get("PGWEIR_ISOLATION_CLIENTS") or 40)
@@ -29,6 +32,8 @@ SECONDS = float(os.environ.get("PGWEIR_ISOLATION_SECONDS") or 60)
 SEED = os.environ.get("PGWEIR_ISOLATION_SEED") or "21"
 KEEP_GOING = int(os.environ.get("PGWEIR_ISOLATION_KEEP_GOING") or 0)  # violations after which it goes on
 DIRECT_SHARE = 0.1  # of the seconds
+POOLED_SHARE = 0.4  # and as much with ceilings; the rest goes into looking at what is left
+CEILINGS = "pgweir with ceilings"
 
 # What a server must not have when nobody uses it. Its own process number first.
 LEFT = """
@@ -46,7 +51,7 @@ select pg_backend_pid(),
 
 
 class Isolation(PgweirCase):
-    postgres_options = {"hba": TRUST, "settings": {"max_connections": "250", "autovacuum": "off"}}
+    postgres_options = {"hba": TRUST, "settings": {"max_connections": "250", "autovacuum": "off", **LOFTY_TIMES}}
 
     @classmethod
     def setUpClass(cls):
@@ -57,7 +62,9 @@ class Isolation(PgweirCase):
 
     def crowd(self, seconds, port, what):
         known = os.environ.get("PGWEIR_ISOLATION_KNOWN", "").split(",")
-        without = () if "all" in known or what == "Postgres" else set(KNOWN) - set(known)
+        without = set() if "all" in known or what == "Postgres" else set(KNOWN) - set(known)
+        if what == CEILINGS:
+            without.add("beyond_ceilings")
 
         async def run():
             crowd = Crowd(
@@ -87,6 +94,12 @@ class Isolation(PgweirCase):
         self.crowd(max(3, SECONDS * DIRECT_SHARE), self.postgres.port, "Postgres")
 
     def test_2_pooled(self):
+        self.pooled("pgweir", {})
+
+    def test_3_ceilings(self):
+        self.pooled(CEILINGS, LOFTY)
+
+    def pooled(self, what, ceilings):
         weir = self.pgweir(
             {
                 "auth": {"method": "trust"},
@@ -99,13 +112,14 @@ class Isolation(PgweirCase):
                         "max_pinned_clients": CLIENTS * 4,
                         "min_server_connections": SERVERS,
                         "max_clients": CLIENTS * 4,
+                        **ceilings,
                     }
                 },
                 "tenants": {"pooled": {"tier": "crowd", "backend": "main", "database": "pooled"}},
             },
             users={"app": "s3cret", "admin": "adm1n"},
         )
-        self.crowd(SECONDS * (1 - DIRECT_SHARE), weir.port, "pgweir")
+        self.crowd(SECONDS * POOLED_SHARE, weir.port, what)
         self.assertTrue(weir.alive)
         self.nothing_is_left(weir)
 
@@ -136,12 +150,13 @@ def main():
     global SEED, SECONDS
     arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arguments.add_argument("--direct", action="store_true", help="Postgres against itself")
+    arguments.add_argument("--ceilings", action="store_true", help="in a tier with ceilings")
     arguments.add_argument("--seconds", type=float, default=SECONDS)
     arguments.add_argument("--seed", default=SEED)
     given = arguments.parse_args()
-    share = DIRECT_SHARE if given.direct else 1 - DIRECT_SHARE
+    share = DIRECT_SHARE if given.direct else POOLED_SHARE
     SEED, SECONDS = given.seed, given.seconds / share
-    name = "test_1_direct" if given.direct else "test_2_pooled"
+    name = "test_1_direct" if given.direct else "test_3_ceilings" if given.ceilings else "test_2_pooled"
     result = unittest.TextTestRunner(verbosity=2).run(unittest.TestSuite([Isolation(name)]))
     sys.exit(not result.wasSuccessful())
 

@@ -7,6 +7,7 @@ another client.
 SCHEMAS = ("sa", "sb", "sc")
 ROLES = ("reader", "writer")
 CUSTOM = ("app.token", "app.other", '"App"."Third"')
+LIMITED = ("work_mem", "statement_timeout", "lock_timeout")  # where there are ceilings
 SHOWN = (
     "work_mem statement_timeout lock_timeout search_path TimeZone DateStyle IntervalStyle application_name"
     " extra_float_digits bytea_output client_min_messages default_transaction_read_only client_encoding role"
@@ -123,7 +124,7 @@ class Texts:
             ("application_name", self.pick("''", "'wéir'" if self.allowed("constants") else "'weir'", "plain")),
             ("work_mem", self.pick(f"'{self.client + 1}MB'", f"{self.client * 64 + 64}", "'1 GB'")),
             ("statement_timeout", str(200_000 + self.client)),
-            ("statement_timeout", self.pick("'9 min'", "0")),
+            ("statement_timeout", self.pick("'9 min'", "0" if self.allowed("beyond_ceilings") else "'8 min'")),
             ("lock_timeout", str(100_000 + self.client)),
             ("search_path", self.path()),
             ("search_path", self.path()),
@@ -137,13 +138,15 @@ class Texts:
             ("default_transaction_isolation", self.pick("'repeatable read'", "'read committed'")),
             ("default_transaction_read_only", self.pick("on", "off", "off")),
             ("client_encoding", self.pick("'LATIN1'", "'UTF8'", "'utf-8'", "'SQL_ASCII'")),
-            ("work_mem", "'much'"),
+            ("work_mem" if self.allowed("beyond_ceilings") else "TimeZone", "'much'"),
             ("no_such_setting", "1"),
             ("role", self.pick(*ROLES, "none", "nobody_like_this")),
         )
         if name.startswith("default") and not self.allowed("resets"):
             name, value = "work_mem", "'3MB'"
         quoted = name.strip('"').replace('"."', ".")
+        if name in LIMITED and not self.allowed("beyond_ceilings"):
+            quoted = "app.token"
         return self.weighted(
             (6, lambda: f"set {name} = {value}"),
             (2, lambda: f"set session {name} to {value}"),
@@ -244,7 +247,7 @@ class Texts:
             (4, self.lock),
             (3, self.listen),
             (4, self.sql_prepare),
-            (1, self.unnamed_setting),
+            (1 * self.allowed("beyond_ceilings"), self.unnamed_setting),
         )
 
     def unnamed_setting(self):
