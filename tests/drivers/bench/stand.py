@@ -1,7 +1,8 @@
 """Where drivers run: one Postgres, one pgweir in rotation, and a database per driver and phase.
 
-A phase is `direct`, `single` (one client through pgweir) or `crowd` (eight at once). Each gets a new database, so
-that no driver finds what another one, or its own last phase, has left.
+A phase is `direct`, `single` (one client through pgweir) or `crowd` (eight at once, in a tier with ceilings, under which
+texts are read and judged). Each gets a new database, so that no driver finds what another one, or its own last phase,
+has left.
 """
 
 import os
@@ -12,6 +13,7 @@ import time
 from dataclasses import dataclass, field
 
 from harness import Pgweir, Postgres, machine
+from harness.pgweir import LOFTY, LOFTY_TIMES
 
 from . import builds
 
@@ -44,14 +46,15 @@ class Outcome:
 
 class Stand:
     def __enter__(self):
-        self.postgres = Postgres(settings={"max_connections": "300", "max_prepared_transactions": "10"})
+        self.postgres = Postgres(settings={"max_connections": "300", "max_prepared_transactions": "10", **LOFTY_TIMES})
         self.postgres.create_user(USER, PASSWORD)
         self.postgres.create_user(SUPERUSER, PASSWORD, options="superuser")
         self.weir = Pgweir(
             self.postgres,
             {
                 "server": {"rotation": True},
-                "tiers": {"drivers": TIER},
+                "tiers": {"drivers": TIER, "ceilings": {**TIER, **LOFTY}},
+                "tenants": {"*_crowd": {"tier": "ceilings"}},
                 "pool": {"default_tier": "drivers"},
                 "backends": {"main": {"max_server_connections": 200}},
             },

@@ -84,7 +84,7 @@ def after_a_dump_all_is_as_before(_):
     """pg_dump empties search_path, pg_restore sets more than ten other settings."""
     for _ in range(10):
         got = psql("show search_path; show row_security; show statement_timeout; show default_table_access_method; show check_function_bodies").split("\n")
-        equal(got, ['"$user", public', "on", "0", "heap", "on", ""])
+        equal(got, ['"$user", public', "on", "20d", "heap", "on", ""])
         call("pg_dump", "-s", "-n", SCHEMA)
 
 
