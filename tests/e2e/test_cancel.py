@@ -9,7 +9,7 @@ import unittest
 import psycopg
 
 from harness import TRUST, PgweirCase, Wire, wait_until
-from harness.wire import CANCEL_REQUEST, query, special
+from harness.wire import CANCEL_REQUEST, VERSION_3_2, first_error, query, special
 
 
 class Cancel(PgweirCase):
@@ -147,6 +147,41 @@ class Cancel(PgweirCase):
                 wire.login("app", "many")
                 keys.add(wire.key)
         self.assertEqual(len(keys), 20)
+
+    def test_long_keys(self):
+        """Those of protocol 3.2, whose secrets have more than the four bytes of 3.0."""
+        with Wire(self.weir.port) as client, Wire(self.weir.port) as holder:
+            client.login("app", "one", version=VERSION_3_2)
+            holder.login("app", "one")
+            self.assertEqual(len(holder.key), 4 + 4)
+            key = client.key
+            self.assertEqual(len(key), 4 + 32)
+
+            client.send(query("select pg_sleep(60)"))
+            self.busy("one")
+            self.cancel_request(key)
+            self.assertEqual(first_error(client.until_ready())["C"], "57014")
+
+            holder.query("begin")
+            client.send(query("select 'queued'"))
+            wait_until(lambda: self.waiting("one") == 1, what="a client in the queue")
+            self.cancel_request(key)
+            self.assertEqual(first_error(client.until_ready())["C"], "57014")
+            self.assertEqual(holder.query("commit")[-1], (b"Z", b"I"))
+            self.assertEqual(client.value("select 2"), "2")
+
+            client.send(query("select pg_sleep(1.5)"))
+            self.busy("one")
+            cut = [key[:size] for size in (8, 20, 35)]
+            wrong = [key[:at] + bytes([key[at] ^ 1]) + key[at + 1 :] for at in range(len(key))]
+            for other in (*cut, *wrong, key + b"\0", key + key[4:], key[:4] + bytes(32), key[:4] + bytes(256)):
+                self.cancel_request(other)
+            self.assertIsNone(first_error(client.until_ready()))
+
+    def waiting(self, database):
+        columns, rows = self.weir.console("show pools")
+        pools = (dict(zip(columns, row)) for row in rows)
+        return sum(int(pool["cl_waiting"]) for pool in pools if pool["database"] == database)
 
     def test_a_cancel_that_comes_before_the_query_was_read(self):
         """Sent in the same moment on two connections, in any order: 57014 or the answer, and never a hang."""
