@@ -4,7 +4,8 @@ Half of the time they have ceilings, under which their texts are read and judged
 Each client says the same to pgweir and to a Postgres session of its own, and both must answer the same, byte for
 byte; nothing that it reads may hold another client's token. See isolation/__init__.py.
 
-PGWEIR_ISOLATION_SECONDS (60) and PGWEIR_ISOLATION_SEED (21) say how long and what, _CLIENTS (40) how many,
+PGWEIR_ISOLATION_SECONDS (60) and PGWEIR_ISOLATION_SEED (21; with ceilings the number of the UTC day, which a
+violation prints) say how long and what, _CLIENTS (40) how many,
 _HISTORY (30) how many messages a violation shows, _KEEP_GOING (0) how many violations do not end the run, _KNOWN
 which known bugs to run into all the same (isolation/crowd.py). By hand:
 
@@ -30,6 +31,7 @@ CLIENTS = int(os.environ.get("PGWEIR_ISOLATION_CLIENTS") or 40)
 SERVERS = 6
 SECONDS = float(os.environ.get("PGWEIR_ISOLATION_SECONDS") or 60)
 SEED = os.environ.get("PGWEIR_ISOLATION_SEED") or "21"
+SEED_OF_THE_DAY = os.environ.get("PGWEIR_ISOLATION_SEED") or str(int(time.time() // 86400))
 KEEP_GOING = int(os.environ.get("PGWEIR_ISOLATION_KEEP_GOING") or 0)  # violations after which it goes on
 DIRECT_SHARE = 0.1  # of the seconds
 POOLED_SHARE = 0.4  # and as much with ceilings; the rest goes into looking at what is left
@@ -63,12 +65,14 @@ class Isolation(PgweirCase):
     def crowd(self, seconds, port, what):
         known = os.environ.get("PGWEIR_ISOLATION_KNOWN", "").split(",")
         without = set() if "all" in known or what == "Postgres" else set(KNOWN) - set(known)
+        seed = SEED
         if what == CEILINGS:
             without.add("beyond_ceilings")
+            seed = SEED_OF_THE_DAY
 
         async def run():
             crowd = Crowd(
-                seed=SEED,
+                seed=seed,
                 seconds=seconds,
                 clients=CLIENTS,
                 port=port,
@@ -84,7 +88,7 @@ class Isolation(PgweirCase):
         begun = time.monotonic()
         crowd = asyncio.run(run())
         took = time.monotonic() - begun
-        print(f"{what}: seed {SEED}, {took:.0f} s, {crowd.answers} messages checked", file=sys.stderr)
+        print(f"{what}: seed {seed}, {took:.0f} s, {crowd.answers} messages checked", file=sys.stderr)
         for report in crowd.reports:
             print(report, file=sys.stderr)
         self.assertEqual(len(crowd.reports), 0, crowd.reports[:1] and crowd.reports[0].split("\n  last")[0])
@@ -147,15 +151,17 @@ class Isolation(PgweirCase):
 
 
 def main():
-    global SEED, SECONDS
+    global SEED, SEED_OF_THE_DAY, SECONDS
     arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arguments.add_argument("--direct", action="store_true", help="Postgres against itself")
     arguments.add_argument("--ceilings", action="store_true", help="in a tier with ceilings")
     arguments.add_argument("--seconds", type=float, default=SECONDS)
-    arguments.add_argument("--seed", default=SEED)
+    arguments.add_argument("--seed", default=None)
     given = arguments.parse_args()
     share = DIRECT_SHARE if given.direct else POOLED_SHARE
-    SEED, SECONDS = given.seed, given.seconds / share
+    if given.seed:
+        SEED = SEED_OF_THE_DAY = given.seed
+    SECONDS = given.seconds / share
     name = "test_1_direct" if given.direct else "test_3_ceilings" if given.ceilings else "test_2_pooled"
     result = unittest.TextTestRunner(verbosity=2).run(unittest.TestSuite([Isolation(name)]))
     sys.exit(not result.wasSuccessful())

@@ -24,6 +24,8 @@ KNOWN = {
     " it; to Postgres by what it meant when it was parsed, whatever it will run",
     "sequences": "lastval() and currval() in another transaction than their nextval() are 55000 where the server was used"
     " by others since, and the first ones of all clients where it was before",
+    "backslash_behind_code": "a text with a backslash that is sent behind a DO before that is answered is not read, since it"
+    " could be read otherwise by then; what else it sets is lost",
     "resets_to_startup": "what was asked for at startup is given back behind the text, batch or SET LOCAL that took it"
     " away, not inside of it, and not for a set_config to NULL",
     # Looks.

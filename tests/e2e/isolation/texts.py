@@ -88,7 +88,7 @@ class Texts:
             f"select repeat('{self.token()} ', {self.pick(10, 1000, 10000, 30000)})",
             f"do $$ begin raise notice '{self.token()}'; end $$",
             f"values ('{self.token()}', null), (null, '{self.token()}')",
-            f"select '\\x{self.client:04x}'::bytea, 1.5::float8 / 7, interval '1 day 2 hours', now() is not null",
+            f"select {self.bytes()}, 1.5::float8 / 7, interval '1 day 2 hours', now() is not null",
             f"select count(*), '{self.token()}' from public.shared",
             f"explain (costs off) select g, '{self.token()}' from generate_series(1, {self.client}) g",
             "select null::text",
@@ -98,6 +98,10 @@ class Texts:
             f"with x as (select '{self.token()}'::text t) select t, current_user from x",
             f"select query_to_xml('select ''{self.token()}'' as t', true, false, '')",
         )
+
+    def bytes(self):
+        number = f"{self.client:04x}"
+        return f"'\\x{number}'::bytea" if self.allowed("backslash_behind_code") else f"decode('{number}', 'hex')"
 
     def own_table(self):
         table = f"public.own{self.client}"
