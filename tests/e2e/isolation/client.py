@@ -244,13 +244,7 @@ class Client:
         return said + m.sync()
 
     def several(self):
-        texts = [self.texts.statement() for _ in range(self.rng.randrange(2, 5))]
-        if not self.crowd.allowed("deallocate_behind_rollback"):
-            ended = next((at for at, text in enumerate(texts) if text.lower().startswith(("rollback", "commit"))), 9)
-            for at in range(ended, len(texts)):
-                if texts[at].lower().startswith("deallocate"):
-                    texts[at] = self.texts.plain()
-        return texts
+        return [self.texts.statement() for _ in range(self.rng.randrange(2, 5))]
 
     def portion(self):
         return self.unnamed() if self.rng.random() < 0.5 else self.named_request()

@@ -18,8 +18,6 @@ KNOWN = {
     " its batch asks for them, and in a transaction on a server that learns it now; Postgres says 0A000",
     "readings_in_batch": "where a server learns a statement in the batch that asks for it, and must read its constants"
     " under other settings for it, DISCARD ALL and isolation levels come behind a query there and are 25001",
-    "deallocate_behind_rollback": "in a failed transaction a simple query that ends it and deallocates a statement of"
-    " the protocol's is told 26000",
     "named_executes": "a named statement that is an EXECUTE is described by what the name means when its server learns"
     " it; to Postgres by what it meant when it was parsed, whatever it will run",
     "sequences": "lastval() and currval() in another transaction than their nextval() are 55000 where the server was used"
