@@ -43,7 +43,7 @@ App::App(const std::vector<WorkerParts>& workers, Log& log, std::shared_ptr<cons
     : shared_(std::make_unique<Shared>(log)),
       reload_(std::make_shared<const Reload>(std::move(reload))),
       on_stopped_(std::move(on_stopped)),
-      deadline_(this, [](void* self) { static_cast<App*>(self)->close_all(); }) {
+      deadline_(this, [](void* self) { static_cast<App*>(self)->out_of_time(); }) {
   PGWEIR_CHECK(!workers.empty() && workers.size() <= 256);
   shared_->app = this;
   workers[0].rng.fill(shared_->process_secret.data(), shared_->process_secret.size());
@@ -245,9 +245,28 @@ void App::shutdown(Wait wait) {
     });
 }
 
+void App::out_of_time() {
+  shared_->log.warn("shutdown_timeout is over");
+  close_all();
+}
+
+// A worker tells its count before it can tell that it is empty.
 void App::close_all() {
   if (shared_->tiers) shared_->tiers->hurry_usage();
-  for (auto& worker : workers_) worker->loop().post([&w = *worker] { w.close_all(shutting_down()); });
+  struct Round {
+    std::size_t left, cut_off = 0;
+  };
+  const auto round = std::make_shared<Round>(Round{workers_.size()});
+  for (auto& worker : workers_)
+    worker->loop().post([this, &w = *worker, round] {
+      const std::size_t cut_off = w.close_all(shutting_down());
+      workers_[0]->loop().post([this, round, cut_off] {
+        round->cut_off += cut_off;
+        if (--round->left > 0 || round->cut_off == 0) return;
+        cut_off_ += round->cut_off;
+        shared_->log.warn("transactions cut off", {{"count", round->cut_off}});
+      });
+    });
 }
 
 }  // namespace pgweir

@@ -4,6 +4,7 @@
 // is made on the first worker's thread.
 #pragma once
 
+#include <cstddef>
 #include <deque>
 #include <functional>
 #include <map>
@@ -70,6 +71,9 @@ class App {
   void tell_of_shutdown(std::function<void()> told) { on_stopping_ = std::move(told); }
   // Stops accepting, waits, then closes what is left. A second call closes at once.
   void shutdown(Wait wait = Wait::Transactions);
+  bool stopping() const { return stopping_; }
+  // Transactions that ran when a shutdown could wait no longer.
+  std::size_t cut_off() const { return cut_off_; }
   Shared& shared() { return *shared_; }
 
  private:
@@ -86,6 +90,7 @@ class App {
   void read_next();
   void put_in_force(const Fresh& fresh, std::vector<tiers::Difference> differences);
   void answer(const Changed& changed);
+  void out_of_time();
   void close_all();
   void set_budgets(const Snapshot& snapshot);
 
@@ -102,6 +107,7 @@ class App {
   std::function<void()> on_stopped_;
   net::Timer deadline_;
   bool stopping_ = false;
+  std::size_t cut_off_ = 0;
 };
 
 }  // namespace pgweir

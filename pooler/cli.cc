@@ -55,7 +55,8 @@ constexpr std::array kCodes{
          "--check-backend: a setting or a role is to be changed; doctor: something does not work"},
     Code{Exit::Usage, "the command line is wrong, or names a backend or tenant that nobody knows"},
     Code{Exit::Unavailable, "--check-backend: a backend or the tenant store could not be asked"},
-    Code{Exit::CutOff, "a second signal cut off transactions that were still running"},
+    Code{Exit::CutOff,
+         "told to stop, it cut off transactions that still ran: by a second signal, or the time was over"},
     Code{Exit::Root, "started as root, which it refuses"},
     Code{Exit::Config, "the configuration is wrong"},
 };
@@ -64,7 +65,7 @@ constexpr std::string_view kSignals =
     "Signals:\n"
     "  SIGHUP           reload the configuration; a bad one is reported and leaves the old one in force\n"
     "  SIGTERM, SIGINT  stop accepting, let transactions end within process.shutdown_timeout, and exit;\n"
-    "                   a second one cuts off what is left\n";
+    "                   a second one, or one after the console's SHUTDOWN, cuts off what is left\n";
 
 tl::unexpected<std::string> unknown(std::string_view argument) {
   std::array<std::string_view, kOptions.size()> names;

@@ -13,7 +13,7 @@ enum class Exit : int {
   Fine = 0,         // stopped in order, or did what was asked
   StartFailed = 1,  // an address is taken, a file cannot be opened
   Usage = 64,
-  CutOff = 70,       // a second signal ended it before its transactions had ended
+  CutOff = 70,       // told to stop, it could not wait for all transactions to end
   Weak = 2,          // --check-backend: a ceiling is weaker than it could be; doctor: a warning
   Wrong = 3,         // --check-backend: something is to be changed; doctor: something does not work
   Unavailable = 69,  // --check-backend: a backend could not be asked

@@ -471,10 +471,9 @@ Exit serve(const std::string& path) {
   watchdog.emplace(threads.all(), watchdog_times(config), watchdog_reports(log));
 
   app.tell_of_shutdown([&manager] { manager.stopping(); });
-  int ends = 0;
   const auto end = [&](const char* name) {
     return [&, name] {
-      log.info(++ends == 1 ? "signal: ends in order" : "signal: ends at once", {{"signal", name}});
+      log.info(app.stopping() ? "signal: ends at once" : "signal: ends in order", {{"signal", name}});
       app.shutdown();
     };
   };
@@ -497,7 +496,7 @@ Exit serve(const std::string& path) {
   manager.ready();
   threads.run();
   log.info("pgweir stopped");
-  return ends > 1 ? Exit::CutOff : Exit::Fine;
+  return app.cut_off() > 0 ? Exit::CutOff : Exit::Fine;
 }
 
 }  // namespace pgweir::process

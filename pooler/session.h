@@ -72,6 +72,7 @@ class Session final : public net::Handler,
   // Ends the session; between transactions for shutdown and for KILL alike.
   void end(const Error& error);
   bool between_transactions() const;
+  bool in_transaction() const { return welcomed_ && !closing_ && !between_transactions(); }
   bool queues() const {
     return welcomed_ && !core_.walsender() && core_.state() == SessionCore::State::Waiting;
   }

@@ -519,7 +519,7 @@ void Worker::let_clients_leave(const Error& why) {
   after_change();
 }
 
-void Worker::close_all(const Error& why) {
+std::size_t Worker::close_all(const Error& why) {
   loop_.hurry();
   set_suspended(false);
   draining_ = why;
@@ -528,9 +528,12 @@ void Worker::close_all(const Error& why) {
   for (auto& [raw, console] : consoles_) console->end();
   std::vector<Session*> all;
   for (auto& [id, session] : sessions_) all.push_back(session.get());
+  const auto cut_off =
+      std::count_if(all.begin(), all.end(), [](const Session* session) { return session->in_transaction(); });
   for (Session* session : all) session->end(why);
   for (auto& [key, group] : groups_.by_key()) group->close_unused("shutting down");
   after_change();
+  return static_cast<std::size_t>(cut_off);
 }
 
 void Worker::set_paused(const tiers::Tenant* record, bool paused) {

@@ -48,9 +48,10 @@ class Worker final : public net::Acceptor {
   void stop_listening();
   // A reload, which holds for the clients and servers that there are, too.
   void take_snapshot(std::shared_ptr<const Snapshot> snapshot);
-  // Ends sessions as they come between two transactions, or all of them at once.
+  // Ends sessions as they come between two transactions, or all of them at once; then it answers how many
+  // were in one.
   void drain(const Error& why);
-  void close_all(const Error& why);
+  std::size_t close_all(const Error& why);
   // Accepts nobody any more, and drains when the last client has gone by itself.
   void let_clients_leave(const Error& why);
   // No client, console or login is left, and no server.

@@ -49,12 +49,15 @@ class Units(unittest.TestCase):
         ours = [line for line in done.stderr.splitlines() if "pgweir" in line]
         self.assertEqual(ours, [], done.stderr)
 
-    def test_a_bad_configuration_is_not_tried_again(self):
+    def test_what_starting_again_does_not_mend(self):
         told = subprocess.run(
             [os.environ["PGWEIR_BINARY"], "--help"], capture_output=True, text=True, check=True
         ).stdout
-        code = re.search(r"^  (\d+) +the configuration is wrong", told, re.M)[1]
-        self.assertEqual(self.setting("pgweir.service", "Service", "RestartPreventExitStatus"), [code])
+        codes = [
+            re.search(rf"^  (\d+) +{meaning}", told, re.M)[1]
+            for meaning in ("told to stop", "the configuration is wrong")
+        ]
+        self.assertEqual(self.setting("pgweir.service", "Service", "RestartPreventExitStatus"), [" ".join(codes)])
         self.assertEqual(self.setting("pgweir.service", "Service", "Type"), ["notify"])
 
     def test_transactions_may_end_before_it_is_killed(self):

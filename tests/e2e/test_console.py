@@ -710,7 +710,9 @@ class Settings(ConsoleCase):
         weir.signal()
         with self.assertRaises(psycopg.OperationalError):
             client.execute("select pg_sleep(15)")
-        self.assertEqual(weir.wait_end(), 0)
+        self.assertEqual(weir.wait_end(), 70)
+        weir.has_logged('"message":"signal: ends at once"', 1)
+        weir.has_logged('"message":"transactions cut off"', 1)
 
     def test_shutdown_that_waits_for_clients(self):
         weir = self.pgweir({"process": {"shutdown_timeout": "1s"}}, self.users)

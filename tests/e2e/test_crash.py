@@ -1,5 +1,6 @@
 """Postgres dies under load, pgweir is told to stop: no acknowledged commit is lost or doubled."""
 
+import json
 import os
 import signal
 import socket
@@ -175,6 +176,24 @@ class Stop(PgweirCase):
         self.assertEqual(self.postgres.sql("select count(*) from drained", "app"), [(2,)])
         self.postgres.sql("drop table drained", "app")
 
+    def assert_cut_off(self, weir, transactions):
+        told = [line for line in weir.log().splitlines() if '"message":"transactions cut off"' in line]
+        self.assertEqual([json.loads(line)["pgweir"]["count"] for line in told], [transactions] if transactions else [])
+
+    def test_a_second_signal_that_meets_no_transaction(self):
+        weir = self.pgweir({"auth": {"method": "trust"}, "process": {"shutdown_timeout": "20s"}}, {"app": "s3cret"})
+        silent = [Wire(weir.port).login("app", "app") for _ in range(3)]  # the first signal waits 5 s for them
+        for wire in silent:
+            self.addCleanup(wire.close)
+        silent[0].query("begin")
+        silent[0].query("commit")
+        weir.signal()
+        wait_until(lambda: self.refuses(weir), what="no more logins")
+        weir.signal()
+        self.assertEqual(weir.wait_end(), 0)
+        weir.has_logged('"message":"signal: ends at once"', 1)
+        self.assert_cut_off(weir, 0)
+
     def test_a_second_signal_ends_at_once(self):
         weir = self.weir()
         client = self.in_transaction(weir)
@@ -183,10 +202,11 @@ class Stop(PgweirCase):
         self.assertTrue(weir.alive)
         begun = time.monotonic()
         weir.signal()
-        weir.wait_end()
+        self.assertEqual(weir.wait_end(), 70)
         self.assertLess(time.monotonic() - begun, 10)
         with self.assertRaises(psycopg.Error):
             client.execute("commit")
+        self.assert_cut_off(weir, 1)
 
     def test_a_second_signal_waits_for_no_client_that_keeps_its_side_open(self):
         weir = self.pgweir({"auth": {"method": "trust"}, "process": {"shutdown_timeout": "20s"}}, {"app": "s3cret"})
@@ -209,8 +229,10 @@ class Stop(PgweirCase):
         client = self.in_transaction(weir)
         begun = time.monotonic()
         weir.signal()
-        weir.wait_end()
+        self.assertEqual(weir.wait_end(), 70)
         self.assertGreater(time.monotonic() - begun, 0.8)
+        weir.has_logged('"message":"shutdown_timeout is over"', 1)
+        self.assert_cut_off(weir, 1)
         with self.assertRaises(psycopg.Error):
             client.execute("commit")
         self.assertEqual(self.postgres.sql("select to_regclass('drained') is null", "app"), [(True,)])
