@@ -237,7 +237,8 @@ constexpr std::array kSettings{
     ConfigRow{"process.threads", &Config::threads, Form::Plain, 0, 256, kRestart,
               "Worker threads; 0: one per core."},
     ConfigRow{"process.shutdown_timeout", &Config::shutdown_timeout, Form::Plain, 0, kHourMs, kReload,
-              "How long transactions may go on after a request to stop; never: not at all."},
+              "How long transactions may go on after a request to stop; 1ms: not at all, 0 or never: as long "
+              "as they take."},
     ConfigRow{
         "process.watchdog", &Config::watchdog, Form::Plain, 0, kHourMs, kRestart,
         "How long a thread's loop may stand still before the process aborts, so that it is started anew; "

@@ -224,8 +224,9 @@ void App::shutdown(Wait wait) {
   shared_->log.info("shutting down");
   on_stopping_();
   Worker& first = *workers_[0];
-  if (wait == Wait::Transactions)
-    first.loop().arm(deadline_, first.loop().now() + first.config().shutdown_timeout);
+  const Duration patience = first.config().shutdown_timeout;
+  if (wait == Wait::Transactions && patience > Duration(0))
+    first.loop().arm(deadline_, first.loop().now() + patience);
   auto left = std::make_shared<std::size_t>(workers_.size());
   for (auto& worker : workers_)
     worker->loop().post([this, &w = *worker, &first, left, wait] {

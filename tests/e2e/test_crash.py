@@ -237,6 +237,21 @@ class Stop(PgweirCase):
             client.execute("commit")
         self.assertEqual(self.postgres.sql("select to_regclass('drained') is null", "app"), [(True,)])
 
+    def test_a_drain_without_an_end_waits_as_long_as_it_takes(self):
+        for timeout in ("never", "0"):
+            with self.subTest(timeout):
+                weir = self.weir(timeout)
+                client = self.in_transaction(weir)
+                weir.signal()
+                wait_until(lambda weir=weir: self.refuses(weir), what="no more logins")
+                time.sleep(0.5)  # of no timeout, it would be over by now
+                client.execute("insert into drained values (1)")
+                client.execute("commit")
+                self.assertEqual(weir.wait_end(), 0)
+                self.assert_cut_off(weir, 0)
+        self.assertEqual(self.postgres.sql("select count(*) from drained", "app"), [(2,)])
+        self.postgres.sql("drop table drained", "app")
+
     def test_a_stop_under_load(self):
         """Clients at work when the signal comes: every acknowledged entry is there."""
         self.postgres.create_database("bank", owner="app")
