@@ -40,7 +40,7 @@ Error name_too_long() {
           "name of a prepared statement or portal too long: at most " + std::to_string(kStatementNameMax) +
               " bytes are allowed",
           {},
-          {}};
+          "Use a shorter name."};
 }
 }  // namespace
 

@@ -82,7 +82,10 @@ void Worker::on_accept(std::unique_ptr<net::Stream> stream) {
 // Room is made by those who have taken longest: an honest client is through in no time. Who was told to go
 // before goes now, whether he has read it or not.
 void Worker::make_room() {
-  const Error full{sqlstate::kTooManyConnections, "sorry, too many clients are logging in", {}, {}};
+  const Error full{sqlstate::kTooManyConnections, "sorry, too many clients are logging in",
+                   fmt::format("client.max allows {} connections, and {} more may be logging in.",
+                               config().max_clients, Shared::kSpareLogins),
+                   "Connect again, and log in without delay; or raise client.max."};
   if (ClientLogin* told = login_of(last_told_)) told->end(LoginRefusal::MaxClients, full);
   const auto oldest = tickets_.upper_bound(last_told_);
   if (oldest == tickets_.end() || oldest->first == last_ticket_) return;

@@ -103,6 +103,10 @@ class Limits(PgweirCase):
         # 64 more may be about to log in; each of two workers has the newest and one that was told to go.
         wait_until(lambda: connections() <= 4 + 64 + 4, what="the oldest logins ended")
         self.assertGreater(connections(), 60)
+        error = first_error(silent[0].until_closed())
+        self.assert_answered(error, "53300")
+        self.assertEqual(error["D"], "client.max allows 4 connections, and 64 more may be logging in.")
+        self.assertIn("raise client.max", error["H"])
         self.assert_answered(self.refused_login(weir), "53300")
         for client in clients:
             self.assertEqual(client.value("select 1"), "1")

@@ -600,6 +600,8 @@ TEST_CASE("a name of more than 8191 bytes is refused, whatever of its message ha
     client.granted(place.server);
     CHECK(client.sent() == "B:pgweir_none S");
     CHECK(client.hears(error("26000") + ready()) == "release");
+    CHECK(client.to_client.find("at most 8191 bytes") != std::string::npos);
+    CHECK(client.to_client.find("HUse a shorter name.") != std::string::npos);
     CHECK(client.seen() == "E:54000 Z:I");
     CHECK(client.runs(query("select 1"), rows(), place.server) == "Q:select 1");
   }
