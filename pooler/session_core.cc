@@ -227,7 +227,12 @@ void SessionCore::server_bytes(Bytes in, Actions& out) {
                out);
   }
   if (outcome.broken) {
-    fail({sqlstate::kConnectionFailure, "server connection broke the protocol", {}, {}}, out);
+    // 08P01 would blame the client.
+    fail({sqlstate::kConnectionFailure, "server connection broke the protocol",
+          std::string("The server ") + outcome.broken + ".",
+          "The transaction was not committed unless its COMMIT was answered. Connect again and retry it; if "
+          "that does not help, something else than Postgres may answer at its address."},
+         out);
     out.reason = std::string("server ") + outcome.broken;
     return;
   }

@@ -731,17 +731,38 @@ class LyingServers(Hostile):
             "random bytes": random.Random(3).randbytes(500),
             "parse completes": message(b"1") + end,
         }
+        # Of legal form, as far as a pooler can see: what is in such a message is for the client to read.
+        passes = {
+            "an error without any field",
+            "an error without sqlstate",
+            "an error without an end",
+            "a setting without a value",
+        }
 
-        def tell(lane, lie):
+        def tell(lane, named):
+            name, lie = named
             self.behave(fake.answering(lie), lane)
             with self.logged_in(lane) as wire:
-                wire.send(query("select x"), message(b"X"))
-                self.raw_answer_or_quiet(wire)
+                wire.send(query("select x"))
+                if name in passes:
+                    wire.until_ready()
+                else:
+                    self.assert_blames_the_server(wire.until_closed())
             self.behave(fake.honest("7"), lane)
             with self.logged_in(lane) as wire:
                 self.assertEqual(wire.value("select x"), "7")
 
-        self.each(lies, tell)
+        self.each({name: (name, lie) for name, lie in lies.items()}, tell)
+
+    def assert_blames_the_server(self, messages):
+        """Not the client, as 08P01 would."""
+        self.assertEqual(kinds(messages).count("E"), 1)
+        error = error_fields(messages[-1][1])
+        self.assertEqual(
+            (error["S"], error["C"], error["M"]), ("FATAL", "08006", "server connection broke the protocol")
+        )
+        self.assertRegex(error["D"], r"^The server (sent|answered) .*\.$")
+        self.assertIn("Connect again", error["H"])
 
     def raw_answer_or_quiet(self, wire):
         """A lie of legal form may pass; a lie that promises more bytes leaves the client waiting for them."""

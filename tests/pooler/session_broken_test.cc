@@ -96,6 +96,16 @@ TEST_CASE("what a server may not say ends both connections with 08006") {
   }
 }
 
+TEST_CASE("who is ended because its server broke the protocol is told what the server did, and what to do") {
+  Place place;
+  Linked client(place, query("select 1"));
+  client.hears(bound());
+  const protocol::ErrorFields told = protocol::parse_error(Bytes(client.to_client).substr(5));
+  CHECK(told.message == "server connection broke the protocol");
+  CHECK(told.detail == "The server sent a message that answers nothing.");
+  CHECK(told.hint.find("Connect again") != std::string::npos);
+}
+
 TEST_CASE("a server's impossible length ends the session at the boundary before it") {
   for (const Bytes header : {Bytes("T\0\0\0\3", 5), Bytes("D\xff\xff\xff\xff", 5), Bytes("Z\0\2\0\0", 5)}) {
     Place place;
