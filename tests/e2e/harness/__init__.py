@@ -11,7 +11,7 @@ from .fault_case import FaultCase
 from .fault_proxy import FaultProxy
 from .ledger import Ledger
 from .machine import free_port, pg_program, run, scratch, wait_until
-from .pgweir import Pgweir
+from .pgweir import FREES_AT_ONCE, Pgweir
 from .postgres import TRUST, Postgres
 from .recorder import Recorder
 from .redis import Redis
@@ -22,6 +22,7 @@ from .sniffer import Sniffer
 from .wire import Wire
 
 __all__ = [
+    "FREES_AT_ONCE",
     "TRUST",
     "Authority",
     "Bystander",
