@@ -67,9 +67,16 @@ class Limits(PgweirCase):
             if kind == b"E":
                 return error_fields(payload)
 
-    def assert_answered(self, error, *codes):
-        self.assertIn(error["C"], codes, error)
+    def assert_answered(self, error, code):
+        self.assertEqual(error["C"], code, error)
         self.assertTrue(error["M"])
+
+    def assert_timed(self, error, code, setting, did, limit):
+        """How long it took is told, which limit that was, and its value."""
+        self.assert_answered(error, code)
+        self.assertEqual((error["S"], error["M"]), ("FATAL", f"terminating connection due to {setting}"))
+        self.assertRegex(error["D"], rf"^{did} \d+(\.\d+)?s; {limit} are allowed\.$")
+        self.assertRegex(error["H"], rf", or raise {setting}\.$")
 
     def test_clients_of_a_tenant(self):
         weir = self.weir({"max_clients": 3})
@@ -96,7 +103,8 @@ class Limits(PgweirCase):
         clients = [self.wire(weir, database) for database in ("app", "other", "app", "other")]
         error = self.refused_login(weir)
         self.assert_answered(error, "53300")
-        self.assertIn("H", error)
+        self.assertEqual(error["D"], "client.max allows 4 connections.")
+        self.assertIn("raise client.max", error["H"])
         for client in clients:
             self.assertEqual(client.value("select 1"), "1")
 
@@ -135,11 +143,19 @@ class Limits(PgweirCase):
         queued.send(query("select 1"))
         error = self.next_error(queued)
         waited = time.monotonic() - begun
-        self.assert_answered(error, "53300", "57014", "57P03")
-        self.assertIn("H", error)
+        self.assert_full(error, waiting=1)
         self.assertGreater(waited, 0.9)
         self.assertLess(waited, 6)
         self.assertEqual(kinds(holder.query("commit")), "CZ")
+
+    def assert_full(self, error, waiting):
+        self.assert_answered(error, "53300")
+        self.assertIn("no server connection became free within", error["M"])
+        self.assertEqual(
+            error["D"],
+            f'tenant "app" (tier test): 1 of max_server_connections 1 are in use, {waiting} clients wait.',
+        )
+        self.assertRegex(error["H"], "^Shorten transactions, or choose a tier that allows more")
 
     def test_the_queue_while_servers_are_replaced(self):
         """Each client in front ends with its server, and the next one has to log in: that is no outage."""
@@ -150,7 +166,7 @@ class Limits(PgweirCase):
         late = self.wire(weir)
         begun = time.monotonic()
         late.send(query("select 1"))
-        self.assert_answered(self.next_error(late), "53300", "57014", "57P03")
+        self.assert_answered(self.next_error(late), "53300")
         waited = time.monotonic() - begun
         self.assertGreater(waited, 2.9)
         self.assertLess(waited, 6)
@@ -252,7 +268,7 @@ class Limits(PgweirCase):
         client = self.wire(weir)
         self.assertEqual(client.value("select 1"), "1")
         client.send(query("select pg_sleep(60)"))
-        self.assert_answered(self.next_error(client), "57014")
+        self.assert_timed(self.next_error(client), "57014", "client.query_timeout", "The request ran for", "1s")
         wait_until(lambda: self.sleeping() == 0, what="the query ended in Postgres, too")
         self.assertEqual(self.wire(weir).value("select 2"), "2")
 
@@ -261,11 +277,15 @@ class Limits(PgweirCase):
         client = self.wire(weir)
         client.query("begin")
         client.query("lock table pg_description in access exclusive mode")
-        self.assert_answered(self.next_error(client), "25P03")
+        self.assert_idle_in_transaction(self.next_error(client))
         wait_until(lambda: self.open_transactions() == 0, what="its transaction is rolled back")
         idle = self.wire(weir)
         time.sleep(1.5)
         self.assertEqual(idle.value("select 1"), "1", "outside a transaction nothing is timed")
+
+    def assert_idle_in_transaction(self, error):
+        setting = "client.idle_transaction_timeout"
+        self.assert_timed(error, "25P03", setting, "The transaction was idle for", "1s")
 
     def open_transactions(self):
         return self.servers("state like 'idle in transaction%'")
@@ -275,7 +295,7 @@ class Limits(PgweirCase):
         client = self.wire(weir)
         client.query("begin")
         client.send(b"H\0\0\0\4")
-        self.assert_answered(self.next_error(client), "25P03")
+        self.assert_idle_in_transaction(self.next_error(client))
 
     def test_transaction_timeout(self):
         weir = self.weir(client={"transaction_timeout": "1500ms"})
@@ -291,7 +311,7 @@ class Limits(PgweirCase):
                 error = error_fields(payload)
                 break
         self.assertIsNotNone(error, "ten seconds passed")
-        self.assert_answered(error, "25P04")
+        self.assert_timed(error, "25P04", "client.transaction_timeout", "The transaction ran for", "1.5s")
         wait_until(lambda: self.open_transactions() == 0, what="its transaction is rolled back")
 
     def test_servers_kept_while_a_tenant_has_clients(self):
@@ -315,8 +335,7 @@ class Limits(PgweirCase):
         client = self.wire(weir)
         self.assertEqual(client.value("select 1"), "1")
         error = self.next_error(client)
-        self.assert_answered(error, "57P05")
-        self.assertIn("raise client.idle_timeout", error["H"])
+        self.assert_timed(error, "57P05", "client.idle_timeout", "The session was idle for", "1s")
         self.assertEqual(client.until_closed(), [])
 
     def test_who_never_says_who_he_is(self):
