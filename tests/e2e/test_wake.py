@@ -72,6 +72,25 @@ class Wake(PgweirCase):
         self.assertEqual(client.value("select 2"), "2")
         weir.has_logged(CONNECTED, connected + 1)
 
+    def test_a_login_wakes_nobody(self):
+        """What a server says at login is known; so a client comes in even while Postgres is stopped."""
+        weir = self.weir()
+        first = self.asleep(weir)
+        logins = self.postgres.log().count("connection authorized")
+        second = self.client(weir)
+        self.assertEqual(second.parameters, first.parameters)
+        self.assertIn("server_version", second.parameters)
+        self.assertEqual(self.servers(), 0)
+        self.assertEqual(self.postgres.log().count("connection authorized: user=app"), logins)
+        self.postgres.stop()
+        try:
+            third = self.client(weir)
+            self.assertEqual(third.parameters, first.parameters)
+        finally:
+            self.postgres.start()
+        for n, client in enumerate((first, second, third)):
+            self.assertEqual(client.value(f"select {n}"), str(n))
+
     def listens_to_idleness(self, weir):
         """Health checks ask all the time, and Postgres hears nothing of it."""
         time.sleep(SETTLE_SECONDS)
