@@ -1,7 +1,7 @@
 // tiers/catalog.h - the tenants and tiers that a store has told us of: what is known, for how long, and what
 // must be asked for.
 //
-// The store is advice (R14). Whoever is known does not wait for it: his last good row answers while a fresh
+// The store is advice (R4). Whoever is known does not wait for it: his last good row answers while a fresh
 // one is fetched. A row is stale when it is older than `stale_max` and was asked for in vain since: then he
 // is held to the default tier, or to his own where that is lower. One that is as old because nobody asked is
 // looked up first, which only who has no clients here waits for, and nobody while the store is known to be

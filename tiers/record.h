@@ -1,7 +1,7 @@
 // tiers/record.h - one row of a tenant store: fields as a Redis hash or a table has them, checked once and
 // kept small.
 //
-// Whoever fills the store is believed in nothing (R14): number of fields and bytes are bounded, a wrong value
+// Whoever fills the store is believed in nothing (R12): number of fields and bytes are bounded, a wrong value
 // refuses the whole row, unknown fields are counted and dropped. Reasons name the key and what is allowed,
 // never a secret.
 #pragma once

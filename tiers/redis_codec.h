@@ -1,7 +1,7 @@
 // tiers/redis_codec.h - what we say to Redis, and what it answers, as bytes.
 //
 // hiredis reads and writes the protocol; the limits are ours, because a Redis that lies must cost nothing
-// (R14): a reply is bounded in depth, elements and bytes before anything is kept of it. One that is too much
+// (R2): a reply is bounded in depth, elements and bytes before anything is kept of it. One that is too much
 // is passed over to its end, as anybody may have written a large value, and those behind it are others'.
 #pragma once
 
