@@ -67,9 +67,13 @@ bool LimitsInForce::led_to(unsigned tenant, const std::string& database, Time si
   return led;
 }
 
+std::string database_of(const Stage& stage, unsigned tenant) {
+  if (stage.shared_group) return "real";
+  return "real" + std::to_string(tenant < stage.tenants - stage.onlookers ? tenant : 0);
+}
+
 std::string where_of(const Stage& stage, unsigned tenant, const std::string& user) {
-  const std::string database = stage.shared_group ? "real" : "real" + std::to_string(tenant);
-  return database + "/" + user;
+  return database_of(stage, tenant) + "/" + user;
 }
 
 std::string elsewhere_of(const Stage& stage, unsigned tenant, const std::string& user) {

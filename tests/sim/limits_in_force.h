@@ -52,6 +52,7 @@ class LimitsInForce {
 };
 
 // "database/user", as Postgres knows it; and the other one, where tenants change their database.
+std::string database_of(const Stage& stage, unsigned tenant);
 std::string where_of(const Stage& stage, unsigned tenant, const std::string& user);
 std::string elsewhere_of(const Stage& stage, unsigned tenant, const std::string& user);
 

@@ -437,6 +437,8 @@ void ModelClient::next_phase() {
 // Steps are taken one after the other, until the plan is done and the client has shown signs of life.
 void ModelClient::finish_step() {
   canceling_ = false;
+  if (plan_.onlooker && steps_left_ == 0 && !winding_up_)
+    return later(std::chrono::milliseconds(200), &ModelClient::finish_step);
   const bool late = world_.now() >= plan_.alive_after;
   std::vector<Phase> more;
   if (steps_left_ > 0 || (!late && !winding_up_)) {

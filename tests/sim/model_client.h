@@ -51,6 +51,7 @@ class ModelClient final : public net::Handler {
     bool timed = false;                // its requests may be canceled for taking too long
     bool session_mode = false;         // it may be refused for any request
     bool may_lose = false;             // what a function has set is lost where functions cannot be read
+    bool onlooker = false;             // behind its steps it stays, and says nothing
     bool eager = false;                // its first request follows the startup packet at once
     std::function<bool(Time since)> suspended;  // its tenant was, all the time since then
     std::function<bool(const std::string& where, Time since)> led_to;  // set where databases change

@@ -11,7 +11,7 @@ constexpr milliseconds kSoon{3}, kLate{3'000};
 tiers::Fields place_of(const Stage& stage, unsigned tenant) {
   return {{"tier", "sim"},
           {"backend", "main"},
-          {"database", stage.shared_group ? "real" : "real" + std::to_string(tenant)},
+          {"database", database_of(stage, tenant)},
           {"user", "app"},
           {"password", "secret of app"}};
 }

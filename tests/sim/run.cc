@@ -120,7 +120,9 @@ ModelClient::Plan Run::plan(int id) {
   // One client of each of the others: it never waits for its own tenant's servers.
   if (stage_.mixed_tiers) tenant = static_cast<unsigned>(id) < stage_.tenants ? static_cast<unsigned>(id) : 0;
   if (stage_.load == Load::Weights || stage_.load == Load::Paced)
-    tenant = static_cast<unsigned>(id) % stage_.tenants;
+    tenant = static_cast<unsigned>(id) % (stage_.tenants - stage_.onlookers);
+  plan.onlooker = static_cast<unsigned>(id) < stage_.onlookers;
+  if (plan.onlooker) tenant = stage_.tenants - 1 - static_cast<unsigned>(id);
   if (stage_.load == Load::Alone || stage_.load == Load::Floors)
     tenant = static_cast<unsigned>(id) < stage_.tenants ? static_cast<unsigned>(id) : 0;
   plan.tenant = tenant;
@@ -147,7 +149,8 @@ ModelClient::Plan Run::plan(int id) {
     plan.manners.idle = visitor || stage_.refuses_rate ? 70 : 0;
     plan.manners.leave = visitor ? 25 : 0;
     if (visitor && pooled) plan.welcome_within = stage_.floor_within - kWork;
-    plan.steps = stage_.load == Load::Alone && tenant > 0 ? 1 : std::numeric_limits<unsigned>::max();
+    const bool once = plan.onlooker || (stage_.load == Load::Alone && tenant > 0);
+    plan.steps = once ? 1 : std::numeric_limits<unsigned>::max();
   }
   plan.alive_after = Time(stage_.faults_for);
   plan.may_lose = pooled && !stage_.faults.empty();

@@ -230,6 +230,15 @@ void weights(Stage& stage, World& world) {
   saturated(stage, world, Load::Weights, stage.backend_servers + 6);
 }
 
+// Who shares the database of one of them does not weigh for it while he only stands there.
+void onlookers(Stage& stage, World& world) {
+  weights(stage, world);
+  stage.shared_group = false;
+  stage.onlookers = static_cast<unsigned>(world.between(1, 20));
+  stage.tenants += stage.onlookers;
+  stage.clients += stage.onlookers;
+}
+
 void alone(Stage& stage, World& world) {
   saturated(stage, world, Load::Alone, 8);
   stage.max_servers = static_cast<unsigned>(world.between(3, 8));
@@ -432,6 +441,7 @@ const std::vector<Scene>& scenes() {
       {"tiers", "one tenant wants all, others are sure of a little", tiers},
       {"contest", "two tenants of different weight want more than there is", contest},
       {"weights", "tenants of different weights always want more than there is", weights},
+      {"onlookers", "the same, beside tenants that do nothing", onlookers},
       {"alone", "one tenant wants all, and nobody else is there", alone},
       {"floors", "one tenant always wants all, and others one server now and then", floors},
       {"places", "more clients than their tenants may have", places},

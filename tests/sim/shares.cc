@@ -34,9 +34,10 @@ void Shares::judge_weights() const {
   const double there_was = seconds_of(kUntil - kFrom) * stage_.backend_servers;
   if (all < kInUse * there_was)
     world_.violation(fmt::format("of {:.1f} s of servers {:.1f} s were used", there_was, all));
+  const unsigned tenants = stage_.tenants - stage_.onlookers;
   unsigned weights = 0;
-  for (unsigned i = 0; i < stage_.tenants; ++i) weights += weight_of(i);
-  for (unsigned i = 0; i < stage_.tenants; ++i) {
+  for (unsigned i = 0; i < tenants; ++i) weights += weight_of(i);
+  for (unsigned i = 0; i < tenants; ++i) {
     const double fair = all * weight_of(i) / weights, had = seconds_of(had_[i]);
     if (std::abs(had / fair - 1) > kOff)
       world_.violation(fmt::format("tenant{} of weight {} had {:.2f} s of servers instead of {:.2f} s", i,

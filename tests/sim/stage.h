@@ -46,6 +46,9 @@ struct Stage {
   unsigned hosts = 1;  // of the backend: a primary and its standbys
   unsigned tenants = 2;
   bool shared_group = false;  // all tenants are one database and role to Postgres
+  // Of the tenants the last so many: they share the first one's database, and have a client each that asks
+  // once and stays.
+  unsigned onlookers = 0;
   unsigned clients = 8;
   Duration arrive_within = std::chrono::milliseconds(400);
   unsigned steps = 8;

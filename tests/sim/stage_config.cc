@@ -55,12 +55,13 @@ std::string stage_yaml(const Stage& stage, const std::vector<net::Endpoint>& hos
           : "");
   text += stage.store ? "tenant_store: { ttl: 300ms }\ntenants: {}\n" : "tenants:\n";
   for (unsigned i = 0; i < stage.tenants && !stage.store; ++i) {
-    const std::string database = stage.shared_group ? "real" : "real" + std::to_string(i);
+    const std::string database = database_of(stage, i);
     const char* const login = stage.own_users ? "" : ", user: app, password: \"secret of app\"";
     std::string tier;
     if (stage.mixed_tiers) tier = i == 0 ? ", weight: 8, pool_size: 1" : ", weight: 1, pool_size: 1";
     if (stage.contest) tier = i == 1 ? ", weight: 8" : ", weight: 1";
-    if (stage.load == Load::Weights) tier = fmt::format(", weight: {}", weight_of(i));
+    if (stage.load == Load::Weights)
+      tier = fmt::format(", weight: {}", i < stage.tenants - stage.onlookers ? weight_of(i) : 8);
     if (stage.load == Load::Floors) tier = i == 0 ? ", weight: 8" : ", weight: 1";
     text += fmt::format("  tenant{}: {{ tier: sim, backend: main, database: {}{}{} }}\n", i, database, login,
                         tier);
