@@ -7,6 +7,7 @@ namespace pgweir::sim {
 namespace {
 using std::chrono::milliseconds;
 constexpr milliseconds kSoon{3}, kLate{3'000};
+constexpr const char* kTier = "sim";
 
 tiers::Fields place_of(const Stage& stage, unsigned tenant) {
   return {{"tier", "sim"},
@@ -44,10 +45,21 @@ void ModelStore::change_one() {
       if (key == "database") value.insert(0, "other_");
   rows_[name] = std::move(row);
   if (world_.chance(80)) listener_.on_changed(world_.chance(10) ? "*" : name);
+  if (world_.chance(25)) change_tier();
   if (world_.now() < Time(stage_.faults_for))
     world_.after(world_.between(Duration(10'000), Duration(400'000)), &loop_, [this] { change_one(); });
   else
     resume_all();
+}
+
+// Of all tenants; what their own rows say lies over it.
+void ModelStore::change_tier() {
+  const std::uint64_t most = world_.between(1, stage_.max_servers);
+  tier_ = {{"max_server_connections", std::to_string(most)},
+           {"pool_size", std::to_string(world_.between(1, most))},
+           {"lock_timeout", world_.chance(50) ? "5s" : "6s"}};
+  if (world_.chance(20)) tier_.clear();
+  if (world_.chance(80)) listener_.on_changed(std::string("tier:") + kTier);
 }
 
 // Who is suspended for good is never served again.
@@ -78,7 +90,9 @@ void ModelStore::flush() {
 void ModelStore::answer(const Asked& asked) {
   const auto& [of, name] = asked;
   const auto found = rows_.find(name);
-  const tiers::Fields truth = of == Of::Tenant && found != rows_.end() ? found->second : tiers::Fields{};
+  tiers::Fields truth;
+  if (of == Of::Tier && name == kTier) truth = tier_;
+  if (of == Of::Tenant && found != rows_.end()) truth = found->second;
   if (told_.insert(asked).second) return listener_.on_row(of, name, truth);
   switch (world_.rng().below(10)) {
     case 0: return listener_.on_failed(of, name);

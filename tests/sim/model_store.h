@@ -2,8 +2,9 @@
 // and loses them.
 //
 // It tells the truth when it is asked for a name for the first time: who is not known yet may be refused, who
-// is known must never notice. Rows that change keep their tenants within Stage::max_servers; now
-// and then one is suspended, until `faults_for` at most, or is at another database.
+// is known must never notice. Rows that change, of tenants and of their tier, keep them within
+// Stage::max_servers; now and then a tenant is suspended, until `faults_for` at most, or is at another
+// database. What is not told well for long is too old (stage_yaml): then they are held to less.
 #pragma once
 
 #include <map>
@@ -33,6 +34,7 @@ class ModelStore final : public TierStore {
   void flush() override;
   void answer(const Asked& asked);
   void change_one();
+  void change_tier();
   void resume_all();
 
   World& world_;
@@ -40,6 +42,7 @@ class ModelStore final : public TierStore {
   const Stage& stage_;
   Listener& listener_;
   std::map<std::string, tiers::Fields> rows_;
+  tiers::Fields tier_;
   std::vector<Asked> asked_;
   std::set<Asked> told_;
 };

@@ -29,7 +29,7 @@ std::string stage_yaml(const Stage& stage, const std::vector<net::Endpoint>& hos
   std::string text = fmt::format(
       "client: {{ query_wait_timeout: {}, max: {}, login_timeout: 100s }}\n"
       "server: {{ max_prepared_statements: {}, lifetime: {} }}\n"
-      "pool: {{ unknown_tenants: false }}\n"
+      "pool: {{ unknown_tenants: false, default_tier: sim }}\n"
       "auth: {{ method: {} }}\n"
       "process: {{ shutdown_timeout: 20s }}\n"
       "backends:\n  main: {{ {}, max_server_connections: {}, tls_mode: disable,"
@@ -53,7 +53,8 @@ std::string stage_yaml(const Stage& stage, const std::vector<net::Endpoint>& hos
           ? fmt::format(", transactions_per_minute: {}, burst: {}, at_rate: {}", stage.per_minute,
                         stage.burst, stage.refuses_rate ? "reject" : "throttle")
           : "");
-  text += stage.store ? "tenant_store: { ttl: 300ms }\ntenants: {}\n" : "tenants:\n";
+  text += stage.store ? "tenant_store: { ttl: 300ms, timeout: 400ms, stale_max: 1s }\ntenants: {}\n"
+                      : "tenants:\n";
   for (unsigned i = 0; i < stage.tenants && !stage.store; ++i) {
     const std::string database = database_of(stage, i);
     const char* const login = stage.own_users ? "" : ", user: app, password: \"secret of app\"";
