@@ -51,8 +51,8 @@ class LimitsInForce {
   std::vector<Held> held_;
 };
 
-// "database/user", as Postgres knows it; and the other one, where tenants change their database.
 std::string database_of(const Stage& stage, unsigned tenant);
+// "database/user", as Postgres knows it; and the other one, where tenants change their database.
 std::string where_of(const Stage& stage, unsigned tenant, const std::string& user);
 std::string elsewhere_of(const Stage& stage, unsigned tenant, const std::string& user);
 
