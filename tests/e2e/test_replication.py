@@ -185,16 +185,21 @@ class Refusals(Replication):
     def test_the_servers_of_the_tier(self):
         weir = self.weir({"max_server_connections": 2, "pool_size": 1, "queue_timeout": "1s"})
         held = [self.stream(weir) for _ in range(2)]
+        self.assertEqual(self.hits(weir), 0)  # each waited for its own connection only
         fields = self.refused(weir, replication="true")
         self.assertEqual(fields["C"], "53300")
         self.assertIn("2 of max_server_connections 2 are in use", fields["D"])
         self.assertEqual(self.refused(weir)["C"], "53300")  # an ordinary client has no server either
+        self.assertEqual(self.hits(weir), 2)
         waiting = []
         thread = threading.Thread(target=lambda: waiting.append(self.stream(weir)))
         thread.start()
         held.pop().close()
         thread.join(20)
         self.assertEqual(kinds(waiting[0].query("IDENTIFY_SYSTEM")), "TDCZ")
+
+    def hits(self, weir):
+        return sum(int(row[0]) for row in weir.console("SHOW USAGE server_limit_hits")[1])
 
     def test_idle_servers_make_room(self):
         weir = self.weir({"max_server_connections": 2, "pool_size": 2})
