@@ -101,7 +101,9 @@ Bytes content_of(Question::Kind kind) { return text_of(kind).content; }
 bool Findings::add(const Question& question, Bytes row) {
   if (question.kind == Question::Kind::Patience) return true;
   if (row.empty()) {  // longer than a row that is read
-    pins |= question.kind == Question::Kind::Statements ? pin::kStatement : pin::kSettings;
+    const bool statement = question.kind == Question::Kind::Statements;
+    pins |= statement ? pin::kStatement : pin::kSettings;
+    outsized = outsized || !statement;
     return true;
   }
   protocol::Reader in(row);
@@ -133,7 +135,9 @@ bool Findings::add(const Question& question, Bytes row) {
     std::optional<std::string> name, value, may;
     if (columns != 3 || !read_value(in, name) || !read_value(in, value) || !read_value(in, may) || !name)
       return false;
-    if (may == "f" || settings.size() >= kSettingsMost)
+    const bool full = settings.size() >= kSettingsMost;
+    outsized = outsized || full;
+    if (may == "f" || full)
       pins |= pin::kSettings;
     else
       settings.push_back({std::move(*name), std::move(value)});
@@ -163,10 +167,12 @@ void Suspicion::add_setting(const std::string& name) {
                                              "transaction_deferrable"};
   if (std::find(kNotKept.begin(), kNotKept.end(), name) != kNotKept.end()) return;
   if (std::find(settings.begin(), settings.end(), name) != settings.end()) return;
-  if (settings.size() < kSettingsMost)
+  if (settings.size() < kSettingsMost) {
     settings.push_back(name);
-  else
+  } else {
+    outsized = true;
     pins |= pin::kSettings;
+  }
 }
 
 void Suspicion::add_set_back(std::string key) {

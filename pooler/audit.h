@@ -87,6 +87,7 @@ struct Findings {
   // At most kStatementsRead of kStatementBytesRead, and not those that are too long: else the pin.
   std::vector<Statement> statements;
   std::size_t statement_bytes = 0;
+  bool outsized = false;  // more settings than are carried, or a value too long to be read: pinned, too
   Pins pins = 0;
 
   static constexpr std::size_t kChannelsRead = 1000;
@@ -107,6 +108,7 @@ struct Suspicion {
   std::vector<std::string> doubted;      // those of `settings` that others than plain SETs may have set
   bool any_set = false;                  // any setting may have been, by what nobody has read
   bool readings_changed = false;         // how literals are read may have
+  bool outsized = false;                 // more settings than are carried may have been: pinned, too
   bool undone = false;                   // some of it has failed or was rolled back
   bool held = false;                     // those that have ceilings may have been set, whatever was named
   std::vector<std::string> hidden;       // those that only a superuser may ask for

@@ -31,17 +31,27 @@ const char* way_out(Pins why) {
 }  // namespace
 
 Error PinBook::refuse(Pins why, Bytes sql) {
+  return no_room(
+      fmt::format("this request may make its client keep a server connection ({})", pin::names(why)),
+      way_out(why), sql);
+}
+
+Error PinBook::refuse_outsized() {
+  return no_room(fmt::format("this client has more settings than follow it to another server, at most {} "
+                             "of {} bytes together",
+                             kSettingsMost, kSettingsBytesMost),
+                 "Have fewer or shorter settings at a time, as by SET LOCAL", {});
+}
+
+Error PinBook::no_room(std::string_view because, std::string_view way_out, Bytes sql) {
   ++totals_.refused;
   const tiers::Tier& tier = record_->limits;
-  Error error{
-      sqlstate::kConfigurationLimit,
-      fmt::format("no room for another pinned client of tenant \"{}\": this request may make its client "
-                  "keep a server connection ({})",
-                  record_->name, pin::names(why)),
-      fmt::format("max_pinned_clients of tier {}: {} of {} clients keep a server connection between "
-                  "transactions, or will when theirs ends.",
-                  tier.name, pinned_ + claims_, tier.max_pinned_clients),
-      remedy(fmt::format("{}, let other clients close what they hold", way_out(why)), tiers::Limit::Pins)};
+  Error error{sqlstate::kConfigurationLimit,
+              fmt::format("no room for another pinned client of tenant \"{}\": {}", record_->name, because),
+              fmt::format("max_pinned_clients of tier {}: {} of {} clients keep a server connection between "
+                          "transactions, or will when theirs ends.",
+                          tier.name, pinned_ + claims_, tier.max_pinned_clients),
+              remedy(fmt::format("{}, let other clients close what they hold", way_out), tiers::Limit::Pins)};
   if (on_refused) on_refused(tiers::Limit::Pins, error, sql);
   return error;
 }

@@ -51,6 +51,8 @@ class PinBook {
   // What a client is told whose request might pin it for `why`. Counted. `sql`: its text, where that is at
   // hand.
   Error refuse(Pins why, Bytes sql = {});
+  // The same for a client that has more settings than are carried from server to server (kSettingsMost).
+  Error refuse_outsized();
   // A named statement is refused, of which its client has as many as it may have: not counted here.
   void refuse_statement(tiers::Limit limit, const Error& error, Bytes sql) const;
   // What to do at a limit of the tenant's tier, and which tier allows more.
@@ -69,6 +71,8 @@ class PinBook {
   const Totals& totals() const { return totals_; }
 
  private:
+  Error no_room(std::string_view because, std::string_view way_out, Bytes sql);
+
   const tiers::Tenant* record_;
   std::uint32_t pinned_ = 0;
   std::uint32_t claims_ = 0;

@@ -19,6 +19,8 @@ namespace {
 // Messages that must be here whole before anything is done with them; all of them are small.
 constexpr std::size_t kWholeErrorMax = 16 << 10;
 constexpr std::size_t kWholeTagMax = 80;
+// A row for us: what a client may have of settings, and what stands around it.
+constexpr std::size_t kWholeRowMax = kSettingsBytesMost + 64;
 bool needs_whole(const Frame& frame) {
   switch (frame.type) {
     case 'S':
@@ -158,9 +160,10 @@ ServerCore::Outcome ServerCore::read(Bytes in, Gather& to_client, Audience& audi
       if (!on_message(frame.type, whole, to_client, audience, outcome)) return outcome;
       continue;
     }
-    const bool read = (frame.type == 'D' && busy_with_ours()) ||
-                      ((frame.type == 'T' || frame.type == 't') && awaits_columns());
-    if (needs_whole(frame) || (read && frame.size > kHeaderBytes && frame.size <= kWholeErrorMax)) {
+    const bool row = frame.type == 'D' && frame.size <= kWholeRowMax && busy_with_ours();
+    const bool columns =
+        (frame.type == 'T' || frame.type == 't') && frame.size <= kWholeErrorMax && awaits_columns();
+    if (needs_whole(frame) || ((row || columns) && frame.size > kHeaderBytes)) {
       partial_size_ = frame.size;
       partial_.assign(header);
       if (!cut) in.remove_prefix(kHeaderBytes);

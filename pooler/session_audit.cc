@@ -218,6 +218,7 @@ void SessionCore::on_audited(Findings& findings, protocol::Gather& to_client) {
     if (before != wanted_) to_client.own([&](std::string& bytes) { put_news(*before, bytes); });
   } else {
     findings.pins |= pin::kSettings;
+    findings.outsized = true;
   }
   if (server_->tx_status != 'I') return;  // all is asked once more when it has ended
   if ((findings.pins | suspicion_->pins) & pin::kSettings) server_->dirty = true;
@@ -239,7 +240,7 @@ void SessionCore::on_audited(Findings& findings, protocol::Gather& to_client) {
   constexpr auto kCounted = static_cast<Pins>(~pin::kSharing);
   const bool asked_for = claimed_ || (pins_ & kCounted) != 0 || (pins & kCounted & ~kUnasked) != 0;
   if (!asked_for && (pins & kUnasked) != 0 && !pin_book_->has_room())
-    over_budget_ = static_cast<Pins>(pins & kUnasked);
+    over_budget_ = static_cast<Pins>(pins & kUnasked), outsized_ = findings.outsized || suspicion_->outsized;
   else
     set_pins(pins);
   suspicion_.reset();
@@ -247,7 +248,7 @@ void SessionCore::on_audited(Findings& findings, protocol::Gather& to_client) {
 
 // What the client has come to hold cannot be kept for it, nor can it do without.
 void SessionCore::end_over_budget(Actions& out) {
-  const Error error = pin_book_->refuse(over_budget_);
+  const Error error = outsized_ ? pin_book_->refuse_outsized() : pin_book_->refuse(over_budget_);
   server_->dirty = server_->temp_used = true;
   unlink(Actions::Server::Release, out);
   end(error, out);

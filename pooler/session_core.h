@@ -492,9 +492,10 @@ class SessionCore final : private ServerCore::Audience {
   State state_ = State::Idle;
   tiers::PoolMode mode_;
   const protocol::Replication replication_;
-  Pins pins_ = 0;         // set_pins() changes them
-  Pins over_budget_ = 0;  // it has come to need these, for which there is no room
-  bool claimed_ = false;  // a place in pin_book_, for what the open transaction will leave
+  Pins pins_ = 0;          // set_pins() changes them
+  Pins over_budget_ = 0;   // it has come to need these, for which there is no room
+  bool outsized_ = false;  // and that since it has more settings than are carried
+  bool claimed_ = false;   // a place in pin_book_, for what the open transaction will leave
   bool auditing_ = false;
   bool audit_canceled_ = false;      // it met a cancel that was meant for the client's request
   bool worked_ = false;              // requests were sent since the last end of a transaction

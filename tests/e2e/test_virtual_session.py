@@ -116,6 +116,14 @@ class Settings(VirtualSession):
             self.assertEqual({self.value(fresh, "show work_mem") for _ in range(8)}, {"4MB"})
             self.assertEqual({self.value(fresh, "show search_path") for _ in range(8)}, {'"$user", public'})
 
+    def test_long_values_follow(self):
+        with self.connect() as connection:
+            for size in (30_000, 60_000):
+                connection.execute(f"set app.long = '{'x' * size}'")
+                lengths = {self.value(connection, "select length(current_setting('app.long'))") for _ in range(8)}
+                self.assertEqual(lengths, {size})
+            self.assert_free(connection)
+
     def test_a_parameter_in_an_extended_query(self):
         with self.connect() as connection:
             self.value(connection, "select set_config('app.token', %s, false)", "mine")

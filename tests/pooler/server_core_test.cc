@@ -157,6 +157,35 @@ TEST_CASE("settings are applied in one batch and count when it has succeeded") {
   CHECK(server.to_client.empty());
 }
 
+TEST_CASE("a value of a setting is read however it arrives, up to what a client may have of all") {
+  constexpr std::size_t kMost = kSettingsBytesMost - 10;
+  for (const std::size_t size : {std::size_t{20}, std::size_t{17'000}, kMost, kMost + 2'000}) {
+    const std::string value(size, 'x');
+    const std::string answer = parsed() + bound() + row(value) + done() + ready();
+    const auto tells = [&](const std::vector<std::size_t>& cuts) {
+      Server server;
+      Gather out;
+      server.core.audit({{Question::Kind::Value, "app.long"}}, out);
+      std::size_t at = 0;
+      for (const std::size_t cut : cuts) server.says(answer.substr(at, cut - at)), at = cut;
+      server.says(answer.substr(at));
+      CHECK(server.to_client.empty());
+      return server.witness.heard;
+    };
+    const std::string read = "audited  app.long=" + value + ";", unread = "audited settings;";
+    const std::size_t step = size < 100 ? 1 : 211,
+                      row_ends = parsed().size() + bound().size() + row(value).size();
+    for (std::size_t cut = 1; cut < answer.size(); cut += step) {
+      CAPTURE(size, cut);
+      const bool whole = cut >= row_ends || cut <= parsed().size() + bound().size();
+      CHECK((tells({cut}) == (size <= kMost || whole ? read : unread)));
+    }
+    std::vector<std::size_t> all;
+    for (std::size_t cut = 1; cut < answer.size(); cut += step) all.push_back(cut);
+    CHECK((tells(all) == (size <= kMost ? read : unread)));
+  }
+}
+
 TEST_CASE("a date style that says a part only is given to what sessions begin with") {
   Server server;
   server.core.applied = server.book.intern({{"DateStyle", "German, DMY"}});

@@ -126,6 +126,47 @@ TEST_CASE("who comes to keep its server by what was asked for no room is ended w
   CHECK(place.pins.totals().refused == 1);
 }
 
+TEST_CASE("who has more settings than follow it is told how many do") {
+  enum class How { LongValue, LongerRow, OneMore, InOneTransaction };
+  const How how = GENERATE(How::LongValue, How::LongerRow, How::OneMore, How::InOneTransaction);
+  CAPTURE(static_cast<int>(how));
+  const auto name = [](std::size_t i) { return "a.b" + std::to_string(i); };
+  Place place;
+  place.tenant.limits.max_pinned_clients = 0;
+  Client client(place);
+  if (how == How::InOneTransaction || how == How::OneMore) {
+    const std::size_t count = kSettingsMost + (how == How::InOneTransaction ? 1 : 0);
+    client.says(query("begin"));
+    client.granted(place.server);
+    client.hears(done("BEGIN") + ready('T'));
+    for (std::size_t i = 0; i < count; ++i) {
+      client.says(query("set " + name(i) + " = 'x'"));
+      client.hears(done("SET") + ready('T'));
+    }
+    client.says(query("commit"));
+    client.hears(done("COMMIT") + ready());
+    std::string values = parsed();
+    for (std::size_t i = 0; i < kSettingsMost; ++i) values += bound() + row("x") + done();
+    client.hears(values + ready());
+    if (how == How::OneMore) {
+      CHECK(client.core.pins() == 0);
+      suspected(client, "set one.more = 'x'", "SET", place.server);
+      client.hears(answered(row("x")));
+    }
+  } else {
+    suspected(client, "set a.b = 'long'", "SET", place.server);
+    const std::string value(kSettingsBytesMost + (how == How::LongerRow ? 5'000 : 0), 'x');
+    const std::string answer = parsed() + answered(row(value));
+    client.hears(Bytes(answer).substr(0, 50'000));
+    client.hears(Bytes(answer).substr(50'000));
+  }
+  CHECK_THAT(client.to_client, Catch::Contains("53400"));
+  CHECK_THAT(client.to_client, Catch::Contains("more settings than follow it to another server"));
+  CHECK_THAT(client.to_client, Catch::Contains("256 of 65536 bytes together"));
+  CHECK_THAT(client.to_client, !Catch::Contains("write the setting's name"));
+  CHECK(place.pins.totals().refused == 1);
+}
+
 TEST_CASE("what cannot be read is looked for everywhere, and the server is cleaned") {
   Place place;
   Client client(place);
