@@ -43,7 +43,9 @@ std::string rule_of(const Worker& home, const tiers::Tenant& record, const tiers
   const std::string& name = record.limits.name;
   if (record.stale)
     return fmt::format(
-        "the lower of the tenant's own tier and pool.default_tier {}: the tenant store is silent", name);
+        "the lower of the tenant's own tier and pool.default_tier {}: the tenant store has told no good row "
+        "of it for tenant_store.stale_max",
+        name);
   // A configured tenant with values of its own has all others from the configuration's tier.
   const bool follows = stored || record.overrides.empty();
   const tiers::Directory& tiers = follows ? home.known_tiers() : home.snapshot().directory;

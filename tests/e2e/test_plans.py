@@ -399,7 +399,8 @@ class Plans(PgweirCase):
         redis.tenant("acme", tier="small")
         wait_until(lambda: "grace" in self.limits(weir), seconds=5, what="the downgrade")
         redis.stop()
-        silent = "the lower of the tenant's own tier and pool.default_tier free: the tenant store is silent"
+        rule = "the lower of the tenant's own tier and pool.default_tier free"
+        silent = f"{rule}: the tenant store has told no good row of it for tenant_store.stale_max"
         wait_until(lambda: self.limits(weir)["max_clients"][2] == silent, seconds=5, what="the silence")
         wait_until(lambda: self.limits(weir)["grace"][0] == "0s", seconds=20, what="the end of the grace")
         for wire in wires:
