@@ -2,6 +2,8 @@
 
 #include <chrono>
 
+#include "tests/sim/limits_in_force.h"
+
 namespace pgweir::sim {
 
 namespace {

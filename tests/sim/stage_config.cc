@@ -4,6 +4,7 @@
 
 #include "pooler/net/address.h"
 #include "protocol/scram.h"
+#include "tests/sim/limits_in_force.h"
 #include "tests/sim/shares.h"
 
 namespace pgweir::sim {
