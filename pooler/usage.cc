@@ -30,6 +30,11 @@ std::string_view usage_hint(conf::StoreKind kind) {
 }
 
 bool UsageBook::add(const UsageDelta& delta, std::int64_t day, Time now) {
+  if (day > newest_day_) {
+    newest_day_ = day;
+    std::erase_if(
+        rows_, [day](const auto& row) { return row.second.day < day && row.second.state == State::Clean; });
+  }
   const std::string key = fmt::format("{}:{}:{}", date(day), instance_, delta.tenant);
   auto place = rows_.find(key);
   if (place == rows_.end()) {

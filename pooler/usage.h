@@ -53,7 +53,7 @@ class UsageBook {
   std::optional<Row> next();
   // What somebody should hear of: the first row that the store does not take, and that it has taken all such.
   enum class News : std::uint8_t { None, Refused, Taken };
-  // Whether the store has it. Rows of days before `today` are forgotten when it does.
+  // Whether the store has it. Rows of former days are forgotten when it does.
   News written(const std::string& key, bool good, std::int64_t today, Time now);
   // The store has been told all.
   bool clean() const { return dirty_ == 0; }
@@ -77,6 +77,7 @@ class UsageBook {
   Rows rows_;
   std::deque<Rows::iterator> due_;  // those that are Dirty; what fails goes behind the others
   std::size_t dirty_ = 0;           // rows that are not Clean
+  std::int64_t newest_day_ = 0;
   std::size_t failing_ = 0;
   std::uint64_t failures_ = 0;
   Time complete_until_;  // what was counted before is in the store

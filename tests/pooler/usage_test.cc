@@ -99,6 +99,17 @@ TEST_CASE("a new day begins a new row, and the old one goes when the store has i
   CHECK(book.size() == 1);
 }
 
+TEST_CASE("rows that the store had on their own day go when the next one begins") {
+  UsageBook book("run1");
+  book.add(delta_of("acme", 1), kDay, kNow);
+  book.written(book.next()->key, true, kDay, kNow);
+  book.add(delta_of("late", 1), kDay, kNow);
+  book.add(delta_of("acme", 5), kDay + 1, kNow);
+  CHECK(book.size() == 2);  // what the store lacks stays
+  CHECK(book.next()->key == "2024-10-04:run1:late");
+  CHECK(book.next()->key == "2024-10-05:run1:acme");
+}
+
 TEST_CASE("every tenant has its turn, also while the first ones fail") {
   UsageBook book("run1");
   for (const char* tenant : {"a", "b", "c"}) book.add(delta_of(tenant, 1), kDay, kNow);
