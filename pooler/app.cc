@@ -218,7 +218,10 @@ void App::answer(const Changed& changed) {
 }
 
 void App::shutdown(Wait wait) {
-  if (stopping_) return close_all();
+  if (stopping_) {
+    if (shared_->tiers) shared_->tiers->hurry_usage();
+    return close_all();
+  }
   stopping_ = true;
   shared_->readiness.stop();
   shared_->log.info("shutting down");
@@ -253,7 +256,6 @@ void App::out_of_time() {
 
 // A worker tells its count before it can tell that it is empty.
 void App::close_all() {
-  if (shared_->tiers) shared_->tiers->hurry_usage();
   struct Round {
     std::size_t left, cut_off = 0;
   };
@@ -262,9 +264,9 @@ void App::close_all() {
     worker->loop().post([this, &w = *worker, round] {
       const std::size_t cut_off = w.close_all(shutting_down());
       workers_[0]->loop().post([this, round, cut_off] {
+        cut_off_ += cut_off;
         round->cut_off += cut_off;
         if (--round->left > 0 || round->cut_off == 0) return;
-        cut_off_ += round->cut_off;
         shared_->log.warn("transactions cut off", {{"count", round->cut_off}});
       });
     });
