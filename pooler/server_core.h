@@ -148,6 +148,7 @@ class ServerCore {
   std::vector<std::string> adopted;  // names of statements that are still to be closed
   std::set<std::string> kept;        // of its client's statements, those that were found and stay here
   bool keeps_more = false;           // and others, which were too many to be looked at
+  std::string database_taken;        // that its client's request wants to itself; empty: none
   SettingsRef applied;
   // For whom it is to work from now on, and what it was told of that; see pooler/tenant_token.h.
   std::unique_ptr<Introduction> introduction;

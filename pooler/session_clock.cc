@@ -16,6 +16,8 @@ namespace pgweir {
 using State = SessionCore::State;
 
 namespace {
+// A request that is not allowed to take its database is refused before; Postgres gives others 5 s to leave.
+constexpr std::chrono::milliseconds kTaking{300};
 constexpr std::chrono::seconds kSilent{1};  // of a server that is asked; most answers are there before
 
 std::string in_seconds(Duration d) { return fmt::format("{:g}s", static_cast<double>(d.count()) / 1e6); }
@@ -184,8 +186,11 @@ Time Session::queue_end() const {
 
 void Session::watch_server() {
   if (closing_ || suspended_ || core_.state() != State::Linked || core_.untimed()) return;
-  if (!server_->watched() && !server_->core.pipeline.empty() && worker_.loop().now() >= busy_since_ + kSilent)
-    server_->watch(true);
+  if (server_->core.pipeline.empty()) return;
+  const Duration busy = worker_.loop().now() - busy_since_;
+  if (busy >= kTaking && !server_->core.database_taken.empty())
+    worker_.leave_database(group_.key().backend, std::exchange(server_->core.database_taken, {}));
+  if (!server_->watched() && busy >= kSilent) server_->watch(true);
 }
 
 void Session::on_timer() {

@@ -419,6 +419,7 @@ void SessionCore::unlink(Actions::Server how, Actions& out) {
   server_->apart.reset();
   server_->kept.clear();
   server_->keeps_more = false;
+  server_->database_taken.clear();
   if (outgrown_) forget_outgrown();
   shrink_unnamed();
   const bool lower = server_->temp_used && guard_->inspects() && !walsender();

@@ -76,8 +76,6 @@ struct GroupBooks {
   std::uint64_t clients = 0;     // that there have been
   ListenerCore listener;
   std::size_t statements_per_server = 200;
-  // A request wants a database to itself. Postgres gives others some seconds to leave.
-  std::function<void(const std::string& database)> on_database_taken = [](const std::string&) {};
 };
 
 // Whose sessions begin with other settings from now on, by ALTER ROLE or ALTER DATABASE: a set of them.

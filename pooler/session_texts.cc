@@ -542,7 +542,7 @@ void SessionCore::note_effects(const protocol::SqlEffects& effects, const Client
           note_effects(of_body(statement), text);
         break;
       case Kind::CreateTemp: server_->temp_used = true; break;
-      case Kind::EmptyDatabase: books_->on_database_taken(statement.name); break;
+      case Kind::EmptyDatabase: server_->database_taken = statement.name; break;
       case Kind::DiscardTemp: suspicion().pins |= pins_ & pin::kTemp; break;
       default: break;
     }
