@@ -209,11 +209,12 @@ bool may_run_sql(Bytes lower_code) {
 }
 
 // How they keep something in the interpreter, which no DISCARD reaches: %_SHARED and package variables of
-// Perl, GD, SD and globals of Python and Tcl, JavaScript's global object.
+// Perl, GD, SD and globals of Python and Tcl, JavaScript's global object. A variable of Perl or JavaScript
+// that is not declared is global, too, and not seen.
 bool may_keep_something(Bytes lower_code) {
   constexpr std::array<Bytes, 8> kWords = {"_shared", "our",  "gd",    "sd",
                                            "global",  "this", "upvar", "globalthis"};
-  constexpr std::array<Bytes, 2> kTraces = {"main::", " ::"};
+  constexpr std::array<Bytes, 3> kTraces = {"main::", " ::", "$::"};
   const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; };
   const auto has_word = [&](Bytes word) {
     for (std::size_t at = lower_code.find(word); at != Bytes::npos; at = lower_code.find(word, at + 1)) {

@@ -251,8 +251,8 @@ TEST_CASE("a template that names its argument often makes no long text") {
 
 TEST_CASE("what code of other languages keeps for the next call, of whatever client") {
   for (const char* code : {"$_SHARED{who} = shift; return 1;", "our $seen; $seen++", "$main::seen = 1",
-                           "GD['who'] = who", "return SD.get('n')", "global n\nn = 1", "globalThis.who = 1",
-                           "this.who = 1", "upvar #0 who w", "set ::who 1"})
+                           "$::seen = 1", "GD['who'] = who", "return SD.get('n')", "global n\nn = 1",
+                           "globalThis.who = 1", "this.who = 1", "upvar #0 who w", "set ::who 1"})
     CHECK(read_body(code, BodyLanguage::Other).unfollowable);
   for (const char* code :
        {"return a + b", "my $x = $_[0] * 2; return $x;", "var x = y; return x", "return [expr $1 + $2]",
