@@ -40,9 +40,6 @@ Group::Group(Worker& worker, GroupKey key, ServerCredentials credentials)
   std::string fence = "pgweir_fence_";
   for (int i = 0; i < 24; ++i) fence.push_back(static_cast<char>('a' + worker.rng().below(26)));
   books.listener.name_fence(std::move(fence));
-  books.on_database_taken = [this](const std::string& database) {
-    worker_.leave_database(key_.backend, database);
-  };
   renew_tokens();
 }
 
@@ -74,8 +71,7 @@ Rank Group::rank(const Member& member) const {
 
 void Group::enqueue(Session& session) {
   Member& member = session.member();
-  if (const Time now = worker_.loop().now(); !uses(member, now)) in_use_until_ = Time::min();
-  member.used_at = worker_.loop().now();
+  note_use(member);
   waiters_.push_back(session);
   member.waiters.push_back(session);
   if (!member.queued()) queue_.enter(member, rank(member));
@@ -208,7 +204,7 @@ void Group::lend(Server& server, Session& session) {
   ++session.tenant().lent;
 #endif
   Tenant& tenant = session.tenant();
-  count_lent(tenant);
+  count_lent(session);
   ++tenant.traffic.assignments;
   if (!watch_.armed()) worker_.loop().arm(watch_, server.since + kWatchEvery);
   if (server.payer != &tenant) {
@@ -217,7 +213,9 @@ void Group::lend(Server& server, Session& session) {
   }
 }
 
-void Group::count_lent(Tenant& tenant) {
+void Group::count_lent(Session& session) {
+  Tenant& tenant = session.tenant();
+  ++session.member().lent;
   ++tenant.lent;
   tenant.peak_lent.saw(tenant.lent);
   if (!waiters_.empty() || tenant.groups.size() > 1) standing_changed(tenant);
@@ -248,6 +246,7 @@ Tenant& Group::take_back(Server& server) {
   if (server.watched()) server.watch(false);
   Tenant& tenant = session.tenant();
   --tenant.lent;
+  --session.member().lent;
   const Time now = worker_.loop().now();
   session.member().give_back(server.charged, now - server.since);
   session.member().used_at = now;
@@ -288,7 +287,7 @@ void Group::abandon(Server& server) {
 
 void Group::settle(Server& server) {
   put_back(server);
-  if (!idle_.empty() && waiters_.empty()) tell_other_users();
+  if (server.place == Server::Place::Idle && waiters_.empty()) offer_to_other_users();
 }
 
 void Group::put_back(Server& server) {
@@ -362,8 +361,9 @@ void Group::clean_all() {
   }
   for (Server* const server : idle) {
     unsettle(*server);
-    settle(*server);
+    put_back(*server);
   }
+  if (!idle_.empty() && waiters_.empty()) offer_to_other_users();
 }
 
 void Group::lease_ended(Server& server) {
@@ -466,9 +466,17 @@ Member& Group::join(Tenant& tenant) {
   member.set_weight(tenant.record.limits.weight);
   tenant.groups.push_back(this);
   if (wishes_) *wishes_ += member.counted = wishes_of(tenant);
-  if (tenants_.size() == 1) shown_tenant_ = tenant.record.name;
+  if (tenants_.size() == 1) {
+    shown_tenant_ = tenant.record.name;
+    left_last_.erase(tenant.record.name);
+    release_homes();  // the servers are this one's now
+  }
   come(tenant);
   return member;
+}
+
+void Group::release_homes() {
+  for (const std::string& tenant : std::exchange(left_last_, {})) worker_.leave_home(tenant);
 }
 
 void Group::part(Tenant& tenant) {
@@ -488,7 +496,10 @@ void Group::part(Tenant& tenant) {
   if (unused()) worker_.group_index().unused(*this);
   std::erase(tenant.groups, this);
   std::erase(tenant.left_groups, id_);
-  if (tenants_.empty() && !servers_.empty()) tenant.left_groups.push_back(id_);
+  if (tenants_.empty() && !servers_.empty()) {
+    tenant.left_groups.push_back(id_);
+    left_last_.insert(tenant.record.name);
+  }
   if (surplus() > 0) heritage_.left.insert(tenant.record.name);
   // Servers that were kept for it may grow old now.
   const Time soon = worker_.loop().now() + std::chrono::seconds(1);

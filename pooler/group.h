@@ -76,6 +76,7 @@ struct Member : Share {
   Tenant& tenant;
   Wishes counted;  // in those of the group
   std::uint32_t sessions = 0;
+  std::uint32_t lent = 0;           // servers that its sessions hold
   Time used_at = Time::min();       // when it asked for a server, or gave one back, last
   List<Session, OfTenant> waiters;  // in order of arrival
 };
@@ -230,7 +231,8 @@ class Group : public ListLink<Group> {
   std::vector<Group*> siblings() const;  // groups that differ in the secret or the startup settings only
   std::size_t surplus() const;           // servers beyond what its tenants may have
   void come(const Tenant& tenant);       // that is new here
-  std::size_t left_behind() const;       // by its tenants, in siblings
+  void release_homes();
+  std::size_t left_behind() const;  // by its tenants, in siblings
   void tell_heirs();
   // Servers that its tenant has by other users: pooler/group_users.cc.
   Tenant* sole_tenant() const;
@@ -239,8 +241,9 @@ class Group : public ListLink<Group> {
   std::uint32_t beside_others(std::uint32_t most) const;
   void make_room_elsewhere();
   void tell_other_users();
+  void offer_to_other_users();
   void refuse_own(const Error& error);
-  void count_lent(Tenant& tenant);
+  void count_lent(Session& session);
   void lend(Server& server, Session& session);
   void put_back(Server& server);
   Tenant* payer_of(const Server& server) const;
@@ -301,6 +304,7 @@ class Group : public ListLink<Group> {
   const Wishes& wishes() const;
   static Wishes wishes_of(const Tenant& tenant);
   static bool uses(const Member& member, Time now);
+  void note_use(Member& member);
   const Wishes& wishes_in_use() const;
   Claimant::Entitled entitled() const;
 
@@ -327,6 +331,7 @@ class Group : public ListLink<Group> {
     std::set<std::uint64_t> sources;  // siblings that had a tenant of this group in `left`
   };
   Heritage heritage_;
+  std::set<std::string> left_last_;       // tenants whose home is here because of servers that they left
   mutable std::optional<Wishes> wishes_;  // empty: to be counted anew
   mutable Wishes in_use_;
   mutable Time in_use_until_ = Time::min();  // to be counted anew then

@@ -48,7 +48,14 @@ const Wishes& Group::wishes() const {
 }
 
 bool Group::uses(const Member& member, Time now) {
-  return member.queued() || member.tenant.lent > 0 || member.used_at > now - kInUse;
+  return member.queued() || member.lent > 0 || member.used_at > now - kInUse;
+}
+
+// What was counted holds for a moment yet, and who comes meanwhile is added.
+void Group::note_use(Member& member) {
+  const Time now = worker_.loop().now();
+  if (now < in_use_until_ && !uses(member, now) && wishes_) in_use_ += member.counted;
+  member.used_at = now;
 }
 
 // Among groups, tenants that are connected and do nothing must not weigh for others that share theirs.
@@ -68,7 +75,8 @@ Claimant::Entitled Group::entitled() const {
   const auto count = static_cast<Duration::rep>(idle_.size());
   const Duration idle = backing_->idle + (worker_.loop().now() - backing_->counted_at) * count;
   const Wishes& wanted = wishes_in_use();
-  return {beside_others(wanted.floor), std::max(wanted.weight, 1U), idle};
+  // What it keeps open in any case must not be taken from it: it would only be opened again.
+  return {beside_others(std::max(wanted.floor, wishes().kept)), std::max(wanted.weight, 1U), idle};
 }
 
 std::uint32_t Group::capacity() const {
@@ -340,7 +348,7 @@ void Group::server_lost(Server& server) {
   if (backing_->gate.rationed()) refuse_impatient();  // the probe for which one was spared may be over
   tell_heirs();
   tell_other_users();
-  if (tenants_.empty()) worker_.leave_home(shown_tenant_);
+  if (servers_.empty()) release_homes();
   if (unused()) worker_.group_index().unused(*this);
   worker_.after_change();
 }

@@ -35,7 +35,7 @@ void Group::start_own() {
     Tenant& tenant = own.session->tenant();
     if (own.placed || !tenant.may_have_server()) continue;
     own.placed = true;
-    count_lent(tenant);
+    count_lent(*own.session);
   }
   while (own_wanted() && !claimed_) {
     if (!worker_.snapshot().backend(key_.backend)) return worker_.loop().arm(timer_, worker_.loop().now());
@@ -85,6 +85,7 @@ bool Group::leave_own(const Session& session) {
   if (!own.placed) return true;
   Tenant& tenant = own.session->tenant();
   --tenant.lent;
+  --own.session->member().lent;
   if (!waiters_.empty() || tenant.groups.size() > 1) standing_changed(tenant);
   if (own.server != 0)
     drop(*servers_.at(own.server), "its client has left");

@@ -50,7 +50,16 @@ void Group::make_room_elsewhere() {
       return group->drop(*group->idle_.front(), "another user of its tenant needs one");
 }
 
-// A server is gone, or idle and nobody here wants it. Where nobody is left, it was of whoever was last.
+// One is idle, and nobody here wants it. Behind each that was cleaned: most tenants have one user.
+void Group::offer_to_other_users() {
+  Tenant* const tenant = tenants_.empty() ? worker_.tenants().find(shown_tenant_) : sole_tenant();
+  if (!tenant || (tenant->groups.size() <= 1 && !tenants_.empty())) return;
+  const std::vector<Group*> groups = tenant->groups;
+  for (Group* group : groups)
+    if (group != this && (!group->waiters_.empty() || !group->own_.empty())) group->grow();
+}
+
+// A server is gone. Where nobody is left, it was of whoever was last.
 void Group::tell_other_users() {
   Tenant* const tenant = tenants_.empty() ? worker_.tenants().find(shown_tenant_) : sole_tenant();
   if (!tenant) return;

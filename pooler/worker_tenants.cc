@@ -194,7 +194,7 @@ void Worker::take_changes() {
 }
 
 void Worker::follow_all(std::span<const tiers::Tenant> records) {
-  std::vector<Tenant*> changed;
+  std::vector<std::string> changed;
   std::vector<Group*> groups;
   std::unordered_set<const Tenant*> held_anew, suspended;
   std::unordered_set<const Group*> noted;
@@ -207,16 +207,16 @@ void Worker::follow_all(std::span<const tiers::Tenant> records) {
     if (renew_startup(*tenant)) begun_anew.emplace(tenant->record.backend, tenant->record.database);
     for (Group* group : tenant->groups)
       if (noted.insert(group).second) groups.push_back(group);
-    changed.push_back(tenant);
+    rate_changed(*tenant);
+    changed.push_back(record.name);
   }
   ceilings_changed(held_anew);
   startups_changed(begun_anew);
   for (Group* group : groups) group->limits_changed();
-  for (Tenant* tenant : changed) {
-    rate_changed(*tenant);
-    give_places(*tenant);
-  }
   end_suspended(suspended);
+  // A login that is let in may make room among tenants.
+  for (const std::string& name : changed)
+    if (Tenant* const tenant = tenants_.find(name)) give_places(*tenant);
 }
 
 bool Worker::follow(Tenant& tenant, const tiers::Tenant& record) {
