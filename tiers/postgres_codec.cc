@@ -165,6 +165,9 @@ std::vector<Expected<Fields>> postgres_fields(std::span<const std::string> names
     else
       fields->emplace_back(std::move(*row[1]), std::move(*row[2]));
   }
+  // Whoever is named again has the same row.
+  for (std::size_t i = 0; i < names.size(); ++i)
+    if (const std::size_t first = places.at(names[i]); first != i) all[i] = all[first];
   return all;
 }
 

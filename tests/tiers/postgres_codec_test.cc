@@ -52,6 +52,18 @@ TEST_CASE("a row of a table and a hash of Redis make the same record") {
   CHECK_FALSE(Row::of_tenant(*fields[0]));
 }
 
+// The catalog and an order may ask for the same tenant at once; that one of them gets nothing would mean that
+// he was deleted.
+TEST_CASE("who is asked for twice in one question has his row both times") {
+  const std::vector<std::string> names{"acme", "gone", "acme", "bad", "gone", "bad", "acme"};
+  const auto fields =
+      postgres_fields(names, {{"acme", "tier", "pro"}, {"bad", "limits", ""}, {"acme", "max_clients", "7"}});
+  REQUIRE(fields.size() == names.size());
+  for (const std::size_t i : {0U, 2U, 6U}) CHECK(*fields[i] == Fields{{"tier", "pro"}, {"max_clients", "7"}});
+  for (const std::size_t i : {1U, 4U}) CHECK(fields[i]->empty());
+  for (const std::size_t i : {3U, 5U}) CHECK_FALSE(fields[i]);
+}
+
 TEST_CASE("names are values, never text of a statement") {
   const std::vector<std::string> hostile{"a\"b", "c\\d", "'); drop table x; --", "{e,f}", ""};
   CHECK(postgres_array(hostile) == R"({"a\"b","c\\d","'); drop table x; --","{e,f}",""})");
