@@ -131,10 +131,7 @@ void Catalog::refresh(Thing& thing, Of of, const std::string& name, Why why) {
     return fetch(thing, of, name);
   }
   if (std::exchange(why == Why::Old ? fetching.queued : fetching.hurried, true)) return;
-  if (why == Why::Old)
-    due_.push_back({of, name, why});
-  else
-    due_.push_front({of, name, why});
+  (why == Why::Old ? old_ : changed_).push_back({of, name, why});
 }
 
 // One that was only old may have been looked up since.
@@ -152,9 +149,10 @@ bool Catalog::end_fetch(Fetching& fetching) {
 }
 
 void Catalog::refresh_next(Time now) {
-  while (refreshes_ < kRefreshesMax && !due_.empty()) {
-    const Due due = std::move(due_.front());
-    due_.pop_front();
+  while (refreshes_ < kRefreshesMax && !(changed_.empty() && old_.empty())) {
+    std::deque<Due>& queue = changed_.empty() ? old_ : changed_;
+    const Due due = std::move(queue.front());
+    queue.pop_front();
     if (due.of == Of::Tier) {
       if (const auto at = tiers_.find(due.name); at != tiers_.end()) begin_due(at->second, due, now);
     } else if (const auto at = entries_.find(due.name); at != entries_.end()) {

@@ -177,7 +177,7 @@ class Catalog {
     bool now = false;
     bool again = false;                    // it changed meanwhile
     bool refresh = false;                  // nobody waited when it began: one of refreshes_
-    bool queued = false, hurried = false;  // in due_, as one that is old, as one that has changed
+    bool queued = false, hurried = false;  // in old_, in changed_
   };
   enum class Why : std::uint8_t { Old, Changed };
   struct Due {
@@ -273,8 +273,10 @@ class Catalog {
   std::set<std::string_view> suspended_;  // Known, by their rows; keys of entries_
   std::map<std::string, TierEntry, std::less<>> tiers_;
   std::size_t refreshes_ = 0;  // under way
-  std::deque<Due> due_;        // each at most twice: as old, as changed
-  bool all_asked_ = false;     // "*" came too soon after another
+  // Due, in the order in which they came. Each is at most once in each queue, and once more for every time
+  // that it was forgotten since.
+  std::deque<Due> changed_, old_;
+  bool all_asked_ = false;  // "*" came too soon after another
   std::optional<Time> all_at_;
   std::optional<Time> failing_since_;
   std::uint64_t revision_ = 0, tiers_version_ = 0;

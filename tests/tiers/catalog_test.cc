@@ -792,6 +792,22 @@ TEST_CASE("of what nobody waits for, that which has changed comes first") {
   CHECK(more <= 1);
 }
 
+TEST_CASE("what has changed is asked for in the order in which it changed") {
+  Crowd s;
+  while (s.asked.front().first == Of::Tier) {  // what is under way is asked for again at once
+    s.answer();
+    s.obey();
+  }
+  for (const char* name : {"t150", "t151", "tier:pro", "t152", "t150"}) s.catalog.changed(name, s.now);
+  std::string order;
+  for (int i = 0; i < 4; ++i) {
+    s.answer();
+    REQUIRE(s.obey() == 1);
+    order += s.asked.back().second + " ";
+  }
+  CHECK(order == "t150 t151 pro t152 ");
+}
+
 TEST_CASE("whoever is forgotten while he is asked for holds up nobody") {
   Stand s;
   for (std::size_t i = 0; i < Catalog::kRefreshesMax; ++i) s.know("t" + std::to_string(i));
