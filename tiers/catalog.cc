@@ -309,7 +309,7 @@ void Catalog::take(Of of, std::string_view name, const Expected<Fields>& fields,
   Entry& one = at->second;
   const bool again = end_fetch(one.fetching);
   tenant_row(one, fields, now);
-  if (!again) return;
+  if (!again || !entries_.contains(std::string(name))) return;
   one.fetching.again = one.fetching.now;  // it waits for its tier
   refresh(one, of, *one.name, Why::Changed);
 }
@@ -320,7 +320,10 @@ void Catalog::lose(Of of, std::string_view name, Time now) {
     if (at == tiers_.end()) return;
     end_fetch(at->second.fetching);
     at->second.next_at = now + kRetry;
-    return serve_waiting(at->second, now);
+    if (has_tier(name, now)) return serve_waiting(at->second, now);
+    // Whether their rows are good cannot be said.
+    for (const auto& [tenant, row] : std::exchange(at->second.waiting, {})) lose(Of::Tenant, tenant, now);
+    return;
   }
   const auto at = entries_.find(std::string(name));
   if (at == entries_.end()) return;
@@ -405,7 +408,9 @@ void Catalog::tenant_row(Entry& one, const Expected<Fields>& fields, Time now) {
   const std::string name(tier_of(*row));
   TierEntry* tier = tier_entry(name);
   if (!tier) return refuse(one, "tier must be one of at most " + std::to_string(kTiersMax) + " tiers", now);
-  if (tier->answered || tier->next_at > now) return accept(one, std::move(*row), now);
+  if (tier->answered || (tier->next_at > now && has_tier(name, now)))
+    return accept(one, std::move(*row), now);
+  if (tier->next_at > now) return lose(Of::Tenant, *one.name, now);  // as its tier was, just now
   fetch(*tier, Of::Tier, name);
   one.fetching.now = true;  // not settled yet
   tier->waiting.emplace_back(*one.name, std::move(*row));

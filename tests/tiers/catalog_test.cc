@@ -669,6 +669,47 @@ TEST_CASE("a tier that only the store has serves its tenants; one that nobody ha
   CHECK(s.actions() == "fetch gamma; fetch tier:pro; settled gamma known 200");
 }
 
+// Whether the row is garbage cannot be said as long as the store does not tell of its tier.
+TEST_CASE("a row whose tier could not be looked up is as one that could not, not garbage") {
+  Stand s;
+  const Fields suspended{{"tier", "gold"}, {"state", "suspended"}};
+  const auto silent = [&] { s.catalog.failed(Catalog::Of::Tier, "gold", s.now); };
+  s.serves_unreachable = false;
+  s.know("known");
+  s.watch("known");
+  s.ask("acme");
+  s.ask("beta");
+  s.actions();
+  s.row("acme", suspended);
+  s.row("beta", suspended);
+  s.catalog.changed("known", s.now);
+  s.row("known", {{"tier", "gold"}});
+  CHECK(s.actions() == "fetch tier:gold; fetch known");
+  s.catalog.changed("acme", s.now);  // which is looked up again, anyway
+  silent();
+  CHECK(s.actions() == "settled acme unreachable none; settled beta unreachable none");
+  CHECK(s.catalog.totals().refused == 0);
+  CHECK(s.ask("known") == "known 200");
+  // Nor while it is not asked again, so soon.
+  s.ask("acme");
+  s.catalog.changed("acme", s.now);
+  s.row("acme", suspended);
+  CHECK(s.actions() == "fetch acme; settled acme unreachable none");
+  s.catalog.changed("known", s.now);
+  s.row("known", {{"tier", "gold"}});
+  CHECK(s.actions() == "fetch known");
+  CHECK(s.ask("known") == "known 200");
+  // When it answers, all is as the row says.
+  s.now += Catalog::kRetry;
+  s.ask("acme");
+  s.row("acme", suspended);
+  s.tier("gold", {{"max_clients", "9"}});
+  CHECK(s.actions() == "fetch acme; fetch tier:gold; settled acme known 9");
+  CHECK(s.catalog.suspended() == 1);
+  CHECK(s.catalog.totals().refused == 0);
+  s.catalog.unwatch("known");
+}
+
 TEST_CASE("'*' asks for all that is watched, at most once a second") {
   Stand s;
   for (const char* name : {"a", "b", "c"}) {
