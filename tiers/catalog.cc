@@ -577,18 +577,22 @@ Tier Catalog::over_configured(std::string_view name, const Row& row, std::vector
   return made;
 }
 
+// Ceilings do not rise because nobody can say any more what a tier's row was.
 std::optional<Tier> Catalog::tier(std::string_view name, Time now) const {
-  std::vector<Lowered> lowered;
-  if (const Row* const row = row_of_tier(name, now)) return over_configured(name, *row, lowered);
   const Tier* const configured = rules_.directory->tier(name);
-  return configured ? std::optional(*configured) : std::nullopt;
+  const auto at = tiers_.find(name);
+  if (at == tiers_.end() || at->second.row.empty())
+    return configured ? std::optional(*configured) : std::nullopt;
+  std::vector<Lowered> lowered;
+  const Tier was = over_configured(name, at->second.row, lowered);
+  return configured && too_old(at->second.good_at, now) ? lower_of(*configured, was) : was;
 }
 
 std::optional<Tier> Catalog::lowest_tier(std::string_view name, Time now) const {
   const std::optional<Tier> is = tier(name, now);
   const auto at = tiers_.find(name);
   if (at == tiers_.end()) return is;
-  const Row& last = at->second.row.empty() ? at->second.last : at->second.row;
+  const Row& last = at->second.last;
   if (last.empty()) return is;
   std::vector<Lowered> lowered;
   const Tier was = over_configured(name, last, lowered);
@@ -640,10 +644,7 @@ std::optional<Tenant> Catalog::from(const Elsewhere& elsewhere, const std::strin
   if (!record) return {};
   // Without values of its own, it follows the tier as the store has it.
   if (record->overrides.empty()) {
-    const auto at = tiers_.find(record->limits.name);
-    const bool silent = at != tiers_.end() && !at->second.row.empty() && too_old(at->second.good_at, now);
-    const auto now_is = silent ? lowest_tier(record->limits.name, now) : tier(record->limits.name, now);
-    if (now_is) record->limits = *now_is;
+    if (const auto now_is = tier(record->limits.name, now)) record->limits = *now_is;
   }
   record->revision = ++revision_;
   return record;

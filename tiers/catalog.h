@@ -245,10 +245,11 @@ class Catalog {
   void all_due(Time now);
   TierEntry* tier_entry(const std::string& name);
   void serve_waiting(TierEntry& tier, Time now);
+  // Of a row that is too old: the lower of it and the configuration's.
   std::optional<Tier> tier(std::string_view name, Time now) const;
   // Of those who are held to less: the lower of what it is and what the store said last.
   std::optional<Tier> lowest_tier(std::string_view name, Time now) const;
-  // Null: the configuration's holds.
+  // Null: there is none, or it is too old.
   const Row* row_of_tier(std::string_view name, Time now) const;
   Tier over_configured(std::string_view name, const Row& row, std::vector<Lowered>& lowered) const;
   Tenant resolve(const std::string& name, const Row& row, bool stale, Time now) const;

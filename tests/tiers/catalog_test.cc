@@ -430,6 +430,40 @@ TEST_CASE("who is held to less is held to the least that his tiers were and are"
   for (const char* name : {"acme", "plain", "rich"}) s.catalog.unwatch(name);
 }
 
+TEST_CASE("no ceiling rises because a tier's row has been garbage for long") {
+  Stand s;
+  const auto follow = [&] {
+    s.row("acme", {{"tier", "pro"}});
+    s.row("rich", {{"tier", "gold"}});
+  };
+  s.know("acme");
+  s.know("rich", {{"tier", "gold"}});
+  s.tier("gold", {{"max_clients", "9"}});
+  s.tier("pro", {{"max_clients", "12"}});
+  for (const char* name : {"acme", "rich"}) s.watch(name);
+  s.now += 16min;
+  for (const char* tier : {"pro", "gold"}) s.tier(tier, {{"max_clients", "none"}});
+  s.actions();
+  follow();
+  CHECK(s.actions().empty());
+  CHECK(s.ask("acme") == "known 12");  // not 200, as the configuration has of pro
+  CHECK(s.ask("rich") == "known 9");   // not 20, as it has of free
+  CHECK(s.catalog.stale() == 0);
+  // Their rows are good, and followed.
+  s.row("rich", {{"tier", "gold"}, {"max_clients", "4"}, {"state", "suspended"}});
+  CHECK(s.ask("rich") == "known 4");
+  CHECK(s.catalog.suspended() == 1);
+  CHECK(s.catalog.has_tier("gold", s.now));
+  // What the configuration says still bounds the row.
+  s.tier("pro", {{"max_clients", "300"}});
+  CHECK(s.ask("acme") == "known 300");
+  s.now += 16min;
+  s.tier("pro", {{"max_clients", "none"}});
+  follow();
+  CHECK(s.ask("acme") == "known 200");
+  for (const char* name : {"acme", "rich"}) s.catalog.unwatch(name);
+}
+
 TEST_CASE("a row that somebody deleted is gone at once") {
   Stand s;
   const auto believe = [&] {
