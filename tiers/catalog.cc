@@ -486,9 +486,14 @@ void Catalog::accept(Entry& one, Row row, Time now) {
   settle(one, was_waited_for, now);
 }
 
+// One that is known must not grow too old because he was once not to be read.
+Duration Catalog::vain_ttl(const Entry& one) const {
+  return is_known(one) ? std::min(rules_.ttl, rules_.negative_ttl) : rules_.negative_ttl;
+}
+
 void Catalog::nothing(Entry& one, Time now) {
   const bool was_waited_for = is_waited_for(one);
-  one.next_at = now + rules_.negative_ttl;
+  one.next_at = now + vain_ttl(one);
   one.refused.reset();
   one.in_vain = true;
   if (is_known(one)) ++totals_.vanished;
@@ -511,7 +516,7 @@ void Catalog::refuse(Entry& one, const std::string& reason, Time now) {
   ++totals_.refused;
   if (!one.refused) actions_.push_back({Action::Kind::Refused, Of::Tenant, *one.name, {}, reason});
   one.refused = std::make_unique<std::string>(reason);
-  one.next_at = now + rules_.negative_ttl;
+  one.next_at = now + vain_ttl(one);
   one.in_vain = true;
   if (!is_waited_for(one)) return;
   set_state(one, is_known(one) ? State::Known : State::Absent);

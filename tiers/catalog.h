@@ -236,6 +236,7 @@ class Catalog {
   void tenant_row(Entry& entry, const Expected<Fields>& fields, Time now);
   void tier_row(const std::string& name, TierEntry& tier, const Expected<Fields>& fields, Time now);
   void accept(Entry& entry, Row row, Time now);
+  Duration vain_ttl(const Entry& entry) const;  // until it is asked again behind no good row
   void nothing(Entry& entry, Time now);
   void refuse(Entry& entry, const std::string& reason, Time now);
   void settle(Entry& entry, bool was_waited_for, Time now);

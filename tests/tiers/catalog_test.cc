@@ -259,6 +259,31 @@ TEST_CASE("garbage never replaces a good row, and is told once") {
       "fetch liar; refused liar: tier must be the name of a tier, of 1 to 63 bytes; settled liar unknown 20");
 }
 
+TEST_CASE("who is known is looked up again within the ttl, however long unknown names are remembered") {
+  Stand s;
+  auto rules = s.rules();
+  rules.negative_ttl = 24h;
+  s.catalog.set_rules(std::move(rules), s.now);
+  for (const Fields& once : {Fields{}, Fields{{"max_clients", "-1"}}}) {
+    const std::string name = once.empty() ? "empty" : "wrong";
+    s.know(name);
+    s.row(name, once);
+    s.actions();
+    s.now += 61s;
+    s.ask(name);
+    CHECK(s.actions() == "fetch " + name);
+    s.row(name, {{"tier", "pro"}});
+    // Who is not known may wait.
+    const std::string nobody = "no " + name;
+    s.ask(nobody);
+    s.row(nobody, once);
+    s.now += 23h;
+    s.actions();
+    CHECK(s.ask(nobody) == "unknown 20");
+    CHECK(s.actions().empty());
+  }
+}
+
 TEST_CASE("why a row is refused can be asked, until there is another") {
   Stand is;
   is.serves_unknown = false;
