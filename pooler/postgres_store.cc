@@ -70,7 +70,7 @@ bool PostgresStore::usage_is_late() const {
 void PostgresStore::write_usage() {
   usage_went_ = true;
   std::vector<tiers::PostgresUsage> rows;
-  while (!usage_.empty() && rows.size() < usage_most_) {
+  while (!usage_.empty() && rows.size() < usage_together_.is()) {
     rows.push_back(usage_.front().row);
     writing_.push_back(std::move(usage_.front()));
     usage_.pop_front();
@@ -82,9 +82,11 @@ void PostgresStore::usage_written(std::vector<Usage> rows, const PostgresAnswer&
   const bool good = answer.sqlstate.empty();
   if (good) {
     order_refused_ = false;
-    usage_most_ = std::min(usage_most_ * 2, kUsageTogether);
+    usage_together_.good(rows.size());
+  } else if (tiers::postgres_was_slow(answer.sqlstate)) {
+    usage_together_.too_slow(rows.size());
   } else if (rows.size() > 1) {
-    usage_most_ = rows.size() / 2;
+    usage_together_.refused(rows.size());
     if (tiers::postgres_refuses_row(answer.sqlstate)) {
       usage_.insert(usage_.begin(), std::make_move_iterator(rows.begin()),
                     std::make_move_iterator(rows.end()));
@@ -173,7 +175,7 @@ void PostgresStore::on_postgres_down() {
   std::deque<Order> orders = std::exchange(orders_, {});
   if (ordered_) orders.push_front(*std::exchange(ordered_, {}));
   std::vector<Usage> usage = std::exchange(writing_, {});
-  if (usage.size() > 1) usage_most_ = usage.size() / 2;  // they may have been too many for the time
+  if (!usage.empty()) usage_together_.too_slow(usage.size());  // they may have been
   for (Usage& one : std::exchange(usage_, {})) usage.push_back(std::move(one));
   for (const Fetch& one : fetches) listener_.on_failed(one.of, one.name);
   for (const Order& one : orders) one.done("Postgres does not answer");

@@ -3,13 +3,15 @@
 //
 // Rows that are asked for go first, since clients wait for them; then orders; then usage, many rows by one
 // statement, which is not put off by the others for longer than the timeout. Where one row of usage is
-// refused, ever fewer are written together until it is known which.
+// refused, ever fewer are written together until it is known which; where they took too long, fewer from then
+// on.
 #pragma once
 
 #include <deque>
 #include <string>
 #include <vector>
 
+#include "pooler/base/batch_size.h"
 #include "pooler/postgres_connection.h"
 #include "pooler/tier_store.h"
 
@@ -78,11 +80,11 @@ class PostgresStore final : public TierStore, private PostgresConnection::User {
   std::vector<Fetch> asked_;
   std::optional<Order> ordered_;
   std::vector<Usage> writing_;
-  std::size_t usage_most_ = kUsageTogether;  // together; fewer where that did not work
-  bool usage_went_ = false;                  // as the last thing
-  bool refused_ = false;                     // has been logged since the last good answer
-  bool order_refused_ = false;               // the same of orders
-  net::Timer timer_;                         // for what waits
+  BatchSize usage_together_{kUsageTogether};
+  bool usage_went_ = false;     // as the last thing
+  bool refused_ = false;        // has been logged since the last good answer
+  bool order_refused_ = false;  // the same of orders
+  net::Timer timer_;            // for what waits
 };
 
 }  // namespace pgweir

@@ -104,7 +104,9 @@ PostgresQuery postgres_try_usage() {
 }
 
 std::string postgres_setup(std::chrono::milliseconds timeout) {
-  return "set search_path = pg_catalog; set statement_timeout = " + std::to_string(timeout.count()) +
+  // None at all would be 0.
+  const auto most = std::max<std::chrono::milliseconds::rep>(timeout.count() * 3 / 4, 1);
+  return "set search_path = pg_catalog; set statement_timeout = " + std::to_string(most) +
          "; select from pgweir.tenants limit 0; select from pgweir.tiers limit 0; listen " +
          std::string(kPostgresChannel);
 }
@@ -175,6 +177,8 @@ bool postgres_blames_row(std::string_view sqlstate) { return sqlstate.starts_wit
 bool postgres_refuses_row(std::string_view sqlstate) {
   return postgres_blames_row(sqlstate) || sqlstate.starts_with("23") || sqlstate.starts_with("P0");
 }
+
+bool postgres_was_slow(std::string_view sqlstate) { return sqlstate == "57014"; }
 
 std::string_view postgres_hint(std::string_view sqlstate) {
   if (sqlstate == "42P01" || sqlstate == "3F000" || sqlstate == "42703")

@@ -42,7 +42,8 @@ struct PostgresUsage {
 PostgresQuery postgres_put_usage(std::span<const PostgresUsage> rows);
 // Fails as that one does where a role or a server may not write, and sets nothing.
 PostgresQuery postgres_try_usage();
-// Fails where the tables are not there or not to be read; then listens.
+// Fails where the tables are not there or not to be read; then listens. Statements of this connection end
+// before `timeout`, after which it is given up: the next may be faster.
 std::string postgres_setup(std::chrono::milliseconds timeout);
 
 // Whether Postgres can have such a name: others need not be asked for, and would fail all that are asked for
@@ -54,7 +55,8 @@ std::string postgres_array(std::span<const std::string> texts);
 
 // What Postgres answered to postgres_fetch(): a cell is nothing where it is null.
 using PostgresRow = std::vector<std::optional<std::string>>;
-// For each of `names` its fields, none if there is no such row, or why it is not to be used.
+// For each of `names`, which may have one twice, its fields, none if there is no such row, or why it is not
+// to be used.
 std::vector<Expected<Fields>> postgres_fields(std::span<const std::string> names,
                                               std::vector<PostgresRow> rows);
 
@@ -63,6 +65,8 @@ std::vector<Expected<Fields>> postgres_fields(std::span<const std::string> names
 bool postgres_blames_row(std::string_view sqlstate);
 // The same of rows that were to be written: a check or a trigger of the table's owner may refuse one, too.
 bool postgres_refuses_row(std::string_view sqlstate);
+// It took longer than postgres_setup() allows.
+bool postgres_was_slow(std::string_view sqlstate);
 // What to do about an error, for whoever runs pgweir; empty: nothing that we know.
 std::string_view postgres_hint(std::string_view sqlstate);
 

@@ -109,11 +109,19 @@ TEST_CASE("names that no Postgres can have are known") {
   }
 }
 
+TEST_CASE("a statement ends before its connection is given up") {
+  using namespace std::chrono_literals;
+  CHECK_THAT(postgres_setup(2000ms), Contains("set statement_timeout = 1500; "));
+  CHECK_THAT(postgres_setup(1ms), Contains("set statement_timeout = 1; "));
+}
+
 TEST_CASE("errors say whose fault they are and what to do") {
   CHECK(postgres_blames_row("22012"));
   CHECK_FALSE(postgres_blames_row("42P01"));
   for (const char* row : {"22P05", "23514", "P0001"}) CHECK(postgres_refuses_row(row));
   for (const char* all : {"42501", "25006", "57014", "53100"}) CHECK_FALSE(postgres_refuses_row(all));
+  CHECK(postgres_was_slow("57014"));
+  CHECK_FALSE(postgres_was_slow("23514"));
   CHECK_THAT(std::string(postgres_hint("42P01")), Contains("tenant_store.sql"));
   CHECK_THAT(std::string(postgres_hint("42501")), Contains("grant"));
   CHECK(postgres_hint("XX000").empty());
