@@ -9,10 +9,18 @@ namespace pgweir {
 
 namespace {
 
-// Of a command; empty: nothing.
+// Of a command, each of which is answered by a number; empty: nothing.
 std::string what_failed(const tiers::RedisReply* reply) {
   if (!reply) return "Redis does not answer";
-  return reply->kind == tiers::RedisReply::Kind::Failure ? quoted(reply->text) : std::string();
+  switch (reply->kind) {
+    case tiers::RedisReply::Kind::Integer: return {};
+    case tiers::RedisReply::Kind::Failure: return quoted(reply->text);
+    case tiers::RedisReply::Kind::Nil:
+    case tiers::RedisReply::Kind::Text:
+    case tiers::RedisReply::Kind::Array:
+    case tiers::RedisReply::Kind::TooMuch: break;
+  }
+  return "Redis answers something else than a number";
 }
 
 }  // namespace

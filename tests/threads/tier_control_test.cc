@@ -338,6 +338,37 @@ TEST_CASE("rows come in the order in which they were asked for, and garbage is t
   CHECK(redis.heard == std::vector<std::string>{"right:1", "wrong garbage", "loads failed", "last:1"});
 }
 
+TEST_CASE("a change is done when Redis says so, not when it says anything") {
+  struct Case {
+    std::string hset, expire, error;
+  };
+  const std::string much = "$70000\r\n" + std::string(70'000, 'x') + "\r\n";
+  const std::string strange = "Redis answers something else than a number";
+  const Case cases[] = {{":1\r\n", ":1\r\n", ""},
+                        {much, ":1\r\n", strange},
+                        {":1\r\n", much, strange},
+                        {"+OK\r\n", ":1\r\n", strange},
+                        {":1\r\n", "$-1\r\n", strange},
+                        {":1\r\n", "*1\r\n:1\r\n", strange},
+                        {"-OOM full\r\n", ":0\r\n", "OOM full"}};
+  for (const Case& one : cases) {
+    INFO(one.hset.substr(0, 9) << one.expire.substr(0, 9));
+    FakeRedis redis;
+    redis.says = [&one](const std::string& command, int) {
+      return FakeRedis::welcome(command) + (command.find("HSET") != std::string::npos ? one.hset : "") +
+             (command.find("EXPIRE") != std::string::npos ? one.expire : "");
+    };
+    RedisStore store(*redis.loop, redis.rng, redis.log, redis.settings(), redis.hears);
+    store.start();
+    std::optional<std::string> said;
+    store.put_usage("2026-01-31:run:acme", {{"queries", "5"}}, [&](const std::string& why) { said = why; });
+    store.flush();
+    CHECK(redis.until([&] { return said.has_value(); }));
+    CHECK((said ? *said : "nothing").find(one.error) != std::string::npos);
+    CHECK((said && said->empty()) == one.error.empty());
+  }
+}
+
 TEST_CASE("a Redis that does not answer in time is given up and tried again") {
   FakeRedis redis;
   bool silent = true;
