@@ -41,6 +41,7 @@ bool must_be_seen(Kind kind) {
     case Kind::DiscardSequences:
     case Kind::DiscardTemp:
     case Kind::CreateTemp:
+    case Kind::EmptyDatabase:
     case Kind::Load:
     case Kind::Do:
     case Kind::Call: return true;
