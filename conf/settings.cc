@@ -127,7 +127,10 @@ constexpr std::array kSettings{
               "instead of the tier's queue_timeout."},
     ConfigRow{
         "pool.unknown_tenants", &Config::unknown_tenants, Form::Plain, 0, 0, kReload,
-        "Whether a database that no tenant names is served, in the default tier, from the first backend."},
+        "Whether a database that no tenant names is served, in the default tier, from the first backend. One "
+        "that a tenant of the configuration has by another name is not; of those in a tenant store that is "
+        "not "
+        "known."},
     ConfigRow{
         "pool.read_functions", &Config::read_functions, Form::Plain, 0, 0, kReload,
         "Ask Postgres, when a pool is opened, when functions were made and about every 30s in use, which "

@@ -390,6 +390,12 @@ void ClientLogin::finish() {
                                           "tenant " + quoted(named_.tenant) + " cannot be looked up now",
                                           {},
                                           "Try again later; the tenant store does not answer."});
+    if (config.unknown_tenants && !named_.tenant.empty())
+      return refuse(
+          LoginRefusal::Name,
+          {sqlstate::kInvalidCatalogName, "no tenant is named " + quoted(named_.tenant),
+           "That is the database of a tenant by another name, to whom pool.unknown_tenants leaves it.",
+           "Connect by that tenant's name, or add one of this name to tenants."});
     if (named_.tenant == startup.database)
       return refuse(
           LoginRefusal::Name,

@@ -318,6 +318,10 @@ void Rounds::redis() {
 void Rounds::tenant_store() {
   const conf::Config& config = snapshot_->config();
   if (config.store_kind == conf::StoreKind::File) return;
+  if (config.unknown_tenants)
+    say({"tenant store: unknown tenants", Health::Warn,
+         "pool.unknown_tenants is on: who asks for a tenant's database by its own name is another tenant, "
+         "without that one's limits; set it to false"});
   const bool postgres = config.store_kind == conf::StoreKind::Postgres;
   std::string complaint;
   const auto answer = find_tenant(snapshot_, std::string(kAnybody), complaint);

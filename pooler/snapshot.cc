@@ -232,7 +232,9 @@ const BackendView* Snapshot::backend(std::string_view name) const {
 
 std::optional<tiers::Tenant> Snapshot::tenant(std::string_view database) const {
   if (auto named = directory.find(database)) return named;
-  if (!config().unknown_tenants) return std::nullopt;
+  // By a name that nobody has, a tenant's database would be served without its limits.
+  if (!config().unknown_tenants || directory.belongs_to_other(database, backends[0].settings.name))
+    return std::nullopt;
   tiers::Tenant unknown;
   unknown.name = unknown.database = database;
   unknown.limits = *directory.tier(config().default_tier);  // make_snapshot has looked

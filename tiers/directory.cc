@@ -64,6 +64,8 @@ Expected<void> Directory::add_tenant(Tenant tenant) {
     std::string name = tenant.name;
     suspended_.erase(name);
     if (tenant.state == TenantState::Suspended) suspended_.insert(name);
+    if (const auto former = exact_.find(name); former != exact_.end()) count_database(former->second, -1);
+    count_database(tenant, 1);
     exact_.insert_or_assign(std::move(name), std::move(tenant));
     return {};
   }
@@ -74,6 +76,19 @@ Expected<void> Directory::add_tenant(Tenant tenant) {
     patterns_.insert(at, std::move(tenant));
   }
   return {};
+}
+
+void Directory::count_database(const Tenant& tenant, int more) {
+  if (tenant.database.empty() || tenant.database == tenant.name) return;
+  auto& backends = databases_[tenant.database];
+  const auto place = backends.try_emplace(tenant.backend).first;
+  if ((place->second += more) == 0) backends.erase(place);
+  if (backends.empty()) databases_.erase(tenant.database);
+}
+
+bool Directory::belongs_to_other(std::string_view database, std::string_view backend) const {
+  const auto place = databases_.find(database);
+  return place != databases_.end() && place->second.contains(backend);
 }
 
 const Tier* Directory::tier(std::string_view name) const {

@@ -37,6 +37,8 @@ class Directory {
   // The record for this database name with '*' resolved (name and, unless the record has one, database are
   // the client's); empty when no tenant matches.
   std::optional<Tenant> find(std::string_view database) const;
+  // Whether a tenant by another name, no pattern, has this database of a backend.
+  bool belongs_to_other(std::string_view database, std::string_view backend) const;
   // The name of the row that find() answers from; empty: there is none.
   std::string row_name(std::string_view database) const;
   const std::map<std::string, Tier, std::less<>>& tiers() const { return tiers_; }
@@ -46,11 +48,15 @@ class Directory {
   const std::set<std::string, std::less<>>& suspended() const { return suspended_; }
 
  private:
+  void count_database(const Tenant& tenant, int more);
+
   std::map<std::string, Tier, std::less<>> tiers_;
   std::map<std::string, Stored, std::less<>> stored_;
   std::map<std::string, Tenant, std::less<>> exact_;
   std::vector<Tenant> patterns_;  // longest fixed part first
   std::set<std::string, std::less<>> suspended_;
+  // How many of exact_ have a database that is not of their name, by that and its backend.
+  std::map<std::string, std::map<std::string, int, std::less<>>, std::less<>> databases_;
 };
 
 // What to answer about a tier that nobody knows; names at most ten of those that there are.

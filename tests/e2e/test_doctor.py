@@ -50,6 +50,7 @@ class Doctor(PgweirCase):
             {
                 "listen": {"addresses": ["127.0.0.1"]},
                 "client": {"max": 200},
+                "pool": {"unknown_tenants": False},
                 "backends": {"main": {**good, **(backend or {})}},
                 "tenants": {"app": {"backend": "main", "user": "app", "password": "s3cret"}},
                 **config,
@@ -216,6 +217,16 @@ class Doctor(PgweirCase):
         self.assertEqual(code, OK, done.stdout)
         self.expect(found, "tenant store: usage", "ok")
         machine.wait_until(lambda: redis("KEYS", "pgweir:usage:*") == "", what="what the doctor wrote gone")
+
+    def test_a_store_beside_tenants_that_nobody_named(self):
+        redis = Redis()
+        self.addCleanup(redis.stop)
+        store = {"kind": "redis", "redis_url": redis.url(), "timeout": STORE_TIMEOUT}
+        code, found, _ = self.visit(self.weir(tenant_store=store, pool={"unknown_tenants": True}))
+        self.assertEqual(code, WARN)
+        self.expect(found, "tenant store: unknown tenants", "warn", "pool.unknown_tenants", "set it to false")
+        code, found, _ = self.visit(self.weir(pool={"unknown_tenants": True}))
+        self.assertEqual((code, "tenant store: unknown tenants" in found), (OK, False))
 
     def test_a_redis_that_forgets_when_it_is_full(self):
         redis = Redis()

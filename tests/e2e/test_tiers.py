@@ -104,6 +104,19 @@ class Rows(TierCase):
         self.assertEqual(client.execute("select current_database()").fetchone(), ("own",))
         self.assertIn("too many connections for tenant", self.refusal(weir, "own"))
 
+    def test_a_tenants_database_is_no_tenant_of_its_own(self):
+        redis = self.redis()
+        weir = self.weir(redis, pool={"unknown_tenants": True}, tenants={"acme": {"database": "shared"}})
+        said = self.refusal(weir, "shared")
+        self.assertIn("no tenant is named 'shared'", said)
+        self.assertIn("That is the database of a tenant by another name", said)
+        self.assertEqual(self.serves(weir, "acme"), "shared")
+        self.assertEqual(self.serves(weir, "own"), "own")
+        weir = self.weir(
+            redis, pool={"unknown_tenants": True}, tenants={"acme": {"database": "shared"}, "shared": {}}
+        )
+        self.assertEqual(self.serves(weir, "shared"), "shared")
+
     def test_the_configurations_tenants_stay(self):
         redis = self.redis()
         redis.tenant("acme", database="own")

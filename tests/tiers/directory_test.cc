@@ -87,6 +87,32 @@ TEST_CASE("adding again replaces") {
   CHECK(found(directory, "ab") == "ab/two@");
 }
 
+TEST_CASE(
+    "a database that belongs to a tenant by another name is known, and no more when that one has gone on") {
+  Directory directory;
+  const auto add = [&](const char* name, const char* database, const char* backend) {
+    Tenant tenant;
+    tenant.name = name;
+    tenant.database = database;
+    tenant.backend = backend;
+    REQUIRE(directory.add_tenant(std::move(tenant)));
+  };
+  add("acme", "acme_prod", "main");
+  add("beta", "acme_prod", "main");
+  add("self", "self", "main");
+  add("plain", "", "main");
+  add("t_*", "t_*", "main");
+  CHECK(directory.belongs_to_other("acme_prod", "main"));
+  CHECK_FALSE(directory.belongs_to_other("acme_prod", "second"));
+  for (const char* database : {"acme", "self", "plain", "t_*", ""})
+    CHECK_FALSE(directory.belongs_to_other(database, "main"));
+  add("acme", "acme", "main");
+  CHECK(directory.belongs_to_other("acme_prod", "main"));
+  add("beta", "acme_prod", "second");
+  CHECK_FALSE(directory.belongs_to_other("acme_prod", "main"));
+  CHECK(directory.belongs_to_other("acme_prod", "second"));
+}
+
 TEST_CASE("names and fields that cannot be are refused") {
   Directory directory;
   const auto message = [](const Expected<void>& done) {
