@@ -208,7 +208,10 @@ void SessionCore::server_bytes(Bytes in, Actions& out) {
   out.queries += outcome.readies;
   out.ends += outcome.ends;
   out.statements += outcome.statements;
-  if (outcome.readies > 0) canceled_as_.reset();
+  if (outcome.readies > 0) {
+    canceled_as_.reset();
+    server_->database_taken.clear();
+  }
   statements_left_ -= std::min(statements_left_, outcome.statements);
   if (server_->pipeline.empty()) {
     statements_left_ = 0;

@@ -542,7 +542,12 @@ void SessionCore::note_effects(const protocol::SqlEffects& effects, const Client
           note_effects(of_body(statement), text);
         break;
       case Kind::CreateTemp: server_->temp_used = true; break;
-      case Kind::EmptyDatabase: server_->database_taken = statement.name; break;
+      case Kind::EmptyDatabase:
+        // Beside others, in a block, or behind what still runs, that may be what takes long.
+        if (effects.statements.size() == 1 && server_->tx_status == 'I' &&
+            !server_->pipeline.owes_client_ready())
+          server_->database_taken = statement.name;
+        break;
       case Kind::DiscardTemp: suspicion().pins |= pins_ & pin::kTemp; break;
       default: break;
     }

@@ -43,6 +43,11 @@ bool Pipeline::owes_client() const {
                      [](Entry entry) { return !(entry & kOurs); });
 }
 
+bool Pipeline::owes_client_ready() const {
+  return std::any_of(entries_.begin() + static_cast<std::ptrdiff_t>(head_), entries_.end(),
+                     [](Entry entry) { return !(entry & kOurs) && !is_extended(kind_of(entry)); });
+}
+
 bool Pipeline::front_ours() const { return head_ < entries_.size() && (entries_[head_] & kOurs); }
 
 // Forgets what is answered, and ends of COPY that nobody has asked for.

@@ -105,6 +105,8 @@ class Pipeline {
   bool unfit() const { return unfit_; }
   // An answer is owed to a client, not only to us.
   bool owes_client() const;
+  // So is the end of a query or of a batch that a client has sent whole.
+  bool owes_client_ready() const;
   // The next answer belongs to a request of ours.
   bool front_ours() const;
   // Binds pushed so far.

@@ -227,6 +227,21 @@ class Databases(PgweirCase):
             )
             self.assertEqual((done.returncode, done.stderr), (0, ""), arguments)
 
+    def test_what_takes_long_beside_it_closes_nobodys_servers(self):
+        with self.weir.connect("app", "app") as client:
+            client.execute("create database kept")
+            self.visit("kept")
+            servers = self.connected_to("kept")
+            for before in ("", "begin;"):
+                with self.assertRaises(psycopg.errors.ActiveSqlTransaction):
+                    client.execute(f"{before} select pg_sleep(0.8); drop database kept".encode())
+                client.execute("rollback")
+            with self.assertRaises(psycopg.errors.UndefinedObject):
+                client.execute("alter database kept set tablespace nowhere")
+            client.execute("select pg_sleep(0.8)")
+            self.assertEqual(self.connected_to("kept"), servers)
+            client.execute("drop database kept")
+
     def test_a_database_with_clients_is_in_use(self):
         with self.weir.connect("app", "app") as client:
             client.execute("create database busy")
