@@ -273,6 +273,7 @@ Error Server::too_late() const {
 }
 
 void Server::on_bytes(Bytes in) {
+  if (core.body_left() > 0) pace_reads(core.body_left() - std::min(core.body_left(), in.size()));
   switch (place) {
     case Place::Starting: {
       dialling_->heard = true;
@@ -321,6 +322,13 @@ void Server::on_bytes(Bytes in) {
     case Place::Listening: return group_.listener().on_bytes(in);
     case Place::Closing: return;
   }
+}
+
+// Postgres sends a large row in pieces of 8 kB, each of which would be read and written by itself.
+void Server::pace_reads(std::size_t left) {
+  constexpr std::size_t kTogether = 64UL * 1024;
+  const bool together = left >= 2 * kTogether;
+  if (std::exchange(reads_together_, together) != together) stream_->read_at_least(together ? kTogether : 1);
 }
 
 void Server::on_drained() {

@@ -105,6 +105,7 @@ class Server final : public net::Handler, public ListLink<Server> {
   void on_connected() override;
   void on_secured() override;
   void on_bytes(Bytes in) override;
+  void pace_reads(std::size_t left);  // `left`: of a message that has begun
   void on_drained() override;
   void on_closed(const net::Closed& why) override;
   void dial();
@@ -150,6 +151,7 @@ class Server final : public net::Handler, public ListLink<Server> {
   net::Timer deadline_;
   bool watched_ = false;
   bool reads_routines_ = false;
+  bool reads_together_ = false;             // large pieces of a large message
   bool digests_ = false;                    // what it has told of functions is being read
   Time reading_since_{}, reading_until_{};  // the latter of its present query
   std::optional<bool> answered_;  // whether well: a question of ours, while a message behind it is cut

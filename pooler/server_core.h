@@ -119,6 +119,8 @@ class ServerCore {
   bool clean() const { return quiet() && !dirty && !pipeline.unfit() && errands_.empty(); }
   // Part of a message has been given to the client and the rest has not come.
   bool mid_message() const { return (body_left_ | head_size_ | partial_.size()) > 0; }
+  // That are still to come of a message that has begun.
+  std::size_t body_left() const { return body_left_; }
   bool mid_forward() const { return body_left_ > 0 && forward_body_; }
   // The next change of statements is none: it tells the columns of one.
   bool awaits_columns() const { return !ops.empty() && ops.front().kind == StatementOp::Kind::Columns; }

@@ -80,6 +80,9 @@ class Stream {
 
   virtual void pause_reads() = 0;
   virtual void resume_reads() = 0;
+  // From now on the loop need not wake for fewer bytes than these, unless they are the peer's last: somebody
+  // knows that as many come. 1, the default: for any. A system call; does nothing where the kernel cannot.
+  virtual void read_at_least(std::size_t /*bytes*/) {}
 
   // Sends what is unsent, says TLS's close_notify and FIN, and waits for the peer's FIN, so that the last
   // bytes arrive even if the peer is still sending (what it sends is dropped). All in at most 5 s (see

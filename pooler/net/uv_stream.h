@@ -46,6 +46,7 @@ class UvStream final : public Stream {
   std::size_t unsent() const override;
   void pause_reads() override;
   void resume_reads() override;
+  void read_at_least(std::size_t bytes) override;
   void close() override;
   void reset() override;
   void set_handler(Handler& handler) override { handler_ = &handler; }

@@ -2,6 +2,8 @@
 //
 // A handler may do anything in its calls, also detach and destroy this stream: after each call look at the
 // socket, which lives on, before touching a member.
+#include <sys/socket.h>
+
 #include "pooler/base/check.h"
 #include "pooler/net/uv_stream.h"
 
@@ -83,6 +85,13 @@ void UvStream::pause_reads() {
   if (write_error_ != 0)
     finish({Closed::By::Failure, uv_strerror(write_error_),
             write_error_ == UV_ETIMEDOUT});  // no read would tell
+}
+
+void UvStream::read_at_least(std::size_t bytes) {
+  if (state_ != State::Open) return;
+  const int least = static_cast<int>(bytes);
+  // Where it fails, more wakes.
+  setsockopt(socket_->fd(), SOL_SOCKET, SO_RCVLOWAT, &least, sizeof least);
 }
 
 void UvStream::resume_reads() {

@@ -65,6 +65,39 @@ TEST_CASE("a gathered write keeps the order of its slices") {
   }
 }
 
+TEST_CASE("who waits for many bytes is woken once for them, and for the last ones") {
+  Net net;
+  Ear client;
+  Ear& server = net.join(client);
+  std::vector<std::size_t> came;
+  server.when_bytes = [&](Bytes bytes) { came.push_back(bytes.size()); };
+  server.stream->read_at_least(1000);
+  client.stream->write(pattern(10));
+  net.until([&] { return !came.empty(); }, 50ms);
+  CHECK(came.empty());
+  client.stream->write(pattern(990));
+  REQUIRE(net.until([&] { return !came.empty(); }));
+  CHECK(came == std::vector<std::size_t>{1000});
+  SECTION("no more, when it says so") {
+    server.stream->read_at_least(1);
+    client.stream->write("x");
+    CHECK(net.until([&] { return came.size() == 2; }));
+  }
+  SECTION("what was there before counts") {
+    client.stream->write("x");
+    net.until([&] { return came.size() > 1; }, 50ms);
+    server.stream->read_at_least(1);
+    CHECK(net.until([&] { return came.size() == 2; }));
+  }
+  SECTION("the peer leaves") {
+    client.stream->write("bye");
+    client.stream->close();
+    REQUIRE(net.until([&] { return server.closed.size() == 1; }));
+    CHECK(server.in.ends_with("bye"));
+    CHECK(server.closed[0].error.empty());
+  }
+}
+
 TEST_CASE("back-pressure: what a slow reader does not take is unsent, and on_drained tells when it is gone") {
   Net net;
   Ear client;

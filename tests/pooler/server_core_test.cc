@@ -89,6 +89,7 @@ TEST_CASE("rows of any size are passed on as they come") {
   for (std::size_t at = 0; at < large.size(); at += 65'536) {
     server.says(Bytes(large).substr(at, 65'536));
     CHECK(server.to_client.size() == std::min(at + 65'536, large.size()));
+    CHECK(server.core.body_left() == large.size() - server.to_client.size());
   }
   CHECK(server.to_client == large);
 }
