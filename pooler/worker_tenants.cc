@@ -207,14 +207,15 @@ void Worker::follow_all(std::span<const tiers::Tenant> records) {
     if (renew_startup(*tenant)) begun_anew.emplace(tenant->record.backend, tenant->record.database);
     for (Group* group : tenant->groups)
       if (noted.insert(group).second) groups.push_back(group);
-    rate_changed(*tenant);
     changed.push_back(record.name);
   }
   ceilings_changed(held_anew);
   startups_changed(begun_anew);
   for (Group* group : groups) group->limits_changed();
   end_suspended(suspended);
-  // A login that is let in may make room among tenants.
+  // Transactions that may begin now, and a login that is let in, which may make room among tenants.
+  for (const std::string& name : changed)
+    if (Tenant* const tenant = tenants_.find(name)) rate_changed(*tenant);
   for (const std::string& name : changed)
     if (Tenant* const tenant = tenants_.find(name)) give_places(*tenant);
 }
