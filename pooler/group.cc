@@ -254,21 +254,12 @@ Tenant& Group::take_back(Server& server) {
   return tenant;
 }
 
-// A tenant that was at its limit may have sessions that wait in a group of another user.
-void Group::serve_elsewhere(Tenant& tenant) {
-  const std::vector<Group*> groups = tenant.groups;
-  for (Group* group : groups) {
-    if (group == this || (group->waiters_.empty() && group->own_.empty())) continue;
-    group->serve();
-    group->grow();
-  }
-}
-
 void Group::release(Server& server) {
   PGWEIR_CHECK(server.place == Server::Place::Lent && server.session != nullptr);
   PGWEIR_CHECK(server.core.quiet());  // pairs with SessionCore::after_step
   Tenant& tenant = take_back(server);
   server.place = Server::Place::Settling;
+  if (tenant.groups.size() > 1) serve_longer_waiting(tenant);
   if (server.unsent() > 0)
     drop(server, "a request was half sent");
   else
@@ -280,6 +271,7 @@ void Group::abandon(Server& server) {
   PGWEIR_CHECK(server.place == Server::Place::Lent && server.session != nullptr);
   Tenant& tenant = take_back(server);
   server.place = Server::Place::Settling;
+  if (tenant.groups.size() > 1) serve_longer_waiting(tenant);
   server.abandon();
   put_back(server);
   if (tenant.groups.size() > 1) serve_elsewhere(tenant);
@@ -363,7 +355,6 @@ void Group::clean_all() {
     unsettle(*server);
     put_back(*server);
   }
-  if (!idle_.empty() && waiters_.empty()) offer_to_other_users();
 }
 
 void Group::lease_ended(Server& server) {
@@ -380,11 +371,13 @@ void Group::unsettle(Server& server) {
 
 void Group::to_idle(Server& server) {
   const Time now = worker_.loop().now();
+  const bool owed = server.run.over(now) && owes_other_user();
   const bool yield = backing_->budget.starved() && gives_up(server, now);
   if (now >= server.expires) return drop(server, "server.lifetime, or made before a reload");
   if (heritage_.wanted && staying() > capacity()) return drop(server, "its tenant has other ceilings now");
   const bool ending = worker_.draining() && !queue_.first();  // latecomers may wait yet
   if (ending || yield || paused() || backing_->budget.shed()) return drop(server, "not needed now");
+  if (owed) return drop(server, "another user of its tenant needs one");
   const auto idle_most = server.core.applied->idle_most.value_or(server.idle_most);
   server.lent_until = idle_most.count() > 0 ? now + pooled_idle(idle_most) : kNever;
   books.temp_used |= server.core.temp_used;
@@ -467,16 +460,21 @@ Member& Group::join(Tenant& tenant) {
   tenant.groups.push_back(this);
   if (wishes_) *wishes_ += member.counted = wishes_of(tenant);
   if (tenants_.size() == 1) {
+    if (shown_tenant_ == tenant.record.name) holds_home_ = false;
+    release_home();  // the servers are this one's now
     shown_tenant_ = tenant.record.name;
-    left_last_.erase(tenant.record.name);
-    release_homes();  // the servers are this one's now
   }
+  if (tenants_.size() == 2)
+    for (const auto& [other, its] : tenants_)
+      if (other != &tenant) grow_elsewhere(*other);  // these servers do not count there any more
   come(tenant);
   return member;
 }
 
-void Group::release_homes() {
-  for (const std::string& tenant : std::exchange(left_last_, {})) worker_.leave_home(tenant);
+void Group::release_home() {
+  if (!std::exchange(holds_home_, false)) return;
+  if (Tenant* const left = worker_.tenants().find(shown_tenant_)) std::erase(left->left_groups, id_);
+  worker_.leave_home(shown_tenant_);
 }
 
 void Group::part(Tenant& tenant) {
@@ -498,7 +496,7 @@ void Group::part(Tenant& tenant) {
   std::erase(tenant.left_groups, id_);
   if (tenants_.empty() && !servers_.empty()) {
     tenant.left_groups.push_back(id_);
-    left_last_.insert(tenant.record.name);
+    holds_home_ = true;
   }
   if (surplus() > 0) heritage_.left.insert(tenant.record.name);
   // Servers that were kept for it may grow old now.

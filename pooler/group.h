@@ -77,7 +77,7 @@ struct Member : Share {
   Wishes counted;  // in those of the group
   std::uint32_t sessions = 0;
   std::uint32_t lent = 0;           // servers that its sessions hold
-  Time used_at = Time::min();       // when it asked for a server, or gave one back, last
+  Time used_at = Time::min();       // when it waited for a server, or gave one back, last
   List<Session, OfTenant> waiters;  // in order of arrival
 };
 
@@ -231,7 +231,7 @@ class Group : public ListLink<Group> {
   std::vector<Group*> siblings() const;  // groups that differ in the secret or the startup settings only
   std::size_t surplus() const;           // servers beyond what its tenants may have
   void come(const Tenant& tenant);       // that is new here
-  void release_homes();
+  void release_home();
   std::size_t left_behind() const;  // by its tenants, in siblings
   void tell_heirs();
   // Servers that its tenant has by other users: pooler/group_users.cc.
@@ -240,6 +240,12 @@ class Group : public ListLink<Group> {
   std::uint32_t elsewhere() const;
   std::uint32_t beside_others(std::uint32_t most) const;
   void make_room_elsewhere();
+  Time waits_since(Tenant& tenant) const;  // who of it waits here longest; kNever: nobody
+  void serve_elsewhere(Tenant& tenant, Time before = kNever);
+  void serve_longer_waiting(Tenant& tenant);
+  bool owes_other_user() const;
+  bool closes_one() const;
+  void grow_elsewhere(const Tenant& tenant);
   void tell_other_users();
   void offer_to_other_users();
   void refuse_own(const Error& error);
@@ -266,7 +272,6 @@ class Group : public ListLink<Group> {
   bool wants_server() const;
   void login_over(const Server& server);
   Tenant& take_back(Server& server);
-  void serve_elsewhere(Tenant& tenant);
   bool connected() const;  // at least one server is
   bool try_tls_instead();
   void refuse_all(const Error& error);
@@ -331,7 +336,7 @@ class Group : public ListLink<Group> {
     std::set<std::uint64_t> sources;  // siblings that had a tenant of this group in `left`
   };
   Heritage heritage_;
-  std::set<std::string> left_last_;       // tenants whose home is here because of servers that they left
+  bool holds_home_ = false;  // shown_tenant_ has left, and servers of it here hold it to its home
   mutable std::optional<Wishes> wishes_;  // empty: to be counted anew
   mutable Wishes in_use_;
   mutable Time in_use_until_ = Time::min();  // to be counted anew then

@@ -341,14 +341,20 @@ void Group::server_lost(Server& server) {
                                        {"database", key_.database},
                                        {"server", id},
                                        {"reason", server.why_closed}});
+  Tenant* const payer = payer_of(server);
+  const std::string used_by = payer ? payer->record.name : "";
   servers_.erase(id);
   backing_->budget.give_back(backing_->claimant, entitled(), worker_.loop().now());
+  // What has come free is theirs who have waited longer, before grow() takes it here.
+  if (payer) serve_elsewhere(*payer, waits_since(*payer));
   serve();
   grow();
+  // It may have been lent when it was given up.
+  if (Tenant* const user = worker_.tenants().find(used_by)) serve_elsewhere(*user);
   if (backing_->gate.rationed()) refuse_impatient();  // the probe for which one was spared may be over
   tell_heirs();
   tell_other_users();
-  if (servers_.empty()) release_homes();
+  if (servers_.empty()) release_home();
   if (unused()) worker_.group_index().unused(*this);
   worker_.after_change();
 }

@@ -50,7 +50,7 @@ Run::Run(std::uint64_t seed, const Scene& scene, Mode mode, World::Print print)
   }
   options.max_connections = mode_ == Mode::Direct ? 1000 : stage_.postgres_connections;
   options.allowed_total = mode_ == Mode::Direct ? 1000 : stage_.backend_servers;
-  for (const char* name : {"app", "own", "side"}) {
+  for (const char* name : {"app", "own", "other", "side"}) {
     const std::string password = "secret of " + std::string(name);
     options.users[name] = {password, protocol::make_scram_verifier(password, "salt of pg", 2)};
   }
@@ -58,8 +58,9 @@ Run::Run(std::uint64_t seed, const Scene& scene, Mode mode, World::Print print)
     // Tenants of one group share their servers, and their limits add up.
     for (unsigned i = 0; i < stage_.tenants; ++i)
       for (const auto place : {&where_of, &elsewhere_of})
-        options.allowed[place(stage_, i, stage_.own_users ? "own" : "app")] += stage_.max_servers;
-    if (stage_.store || stage_.reloads > 0) {
+        for (const char* user : {"app", "own", "other"})
+          options.allowed[place(stage_, i, user)] += stage_.max_servers;
+    if (stage_.store || stage_.reloads > 0 || stage_.two_users) {
       in_force_.emplace(stage_);
       options.in_force = &*in_force_;
       options.tenant_of = [this](int client) {
@@ -129,7 +130,8 @@ ModelClient::Plan Run::plan(int id) {
   const bool pooled = mode_ == Mode::Pooled;
   plan.to = pooled ? pooler_at_ : postgres_at_;
   // Clients of the pooler have their own names; what Postgres sees is the tenant's user.
-  const std::string server_user = pooled && stage_.own_users ? "own" : "app";
+  const char* const own = stage_.two_users && id % 3 == 0 ? "other" : "own";
+  const std::string server_user = pooled && stage_.own_users ? own : "app";
   plan.user = pooled && !stage_.own_users ? "web" : server_user;
   plan.password = "secret of " + plan.user;
   plan.where = where_of(stage_, tenant, server_user);

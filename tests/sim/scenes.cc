@@ -192,6 +192,22 @@ void busy(Stage& stage) {
   stage.manners.settings = stage.manners.idle = 0;
 }
 
+// All users of a tenant have its servers together, and none of them waits for another one's clients to go.
+void users(Stage& stage, World& world) {
+  busy(stage);
+  stage.own_users = stage.two_users = true;
+  stage.client_auth = "scram-sha-256";
+  stage.server_auth = ModelPostgres::Auth::Scram;
+  stage.shared_group = world.chance(40);
+  stage.tenants = stage.shared_group ? 2 : 1;
+  stage.pool_size = 1;
+  stage.max_servers = static_cast<unsigned>(world.between(1, 3));
+  stage.clients = static_cast<unsigned>(world.between(9, 18));
+  stage.steps = 60;
+  stage.manners.work = 20;
+  stage.answers_within = milliseconds(2'000);
+}
+
 // All but the first tenant are sure of the one server that they need, and the first takes whatever there is.
 void tiers(Stage& stage, World& world) {
   busy(stage);
@@ -438,6 +454,7 @@ const std::vector<Scene>& scenes() {
       {"logins", "passwords, right and wrong; unknown databases, bad settings", logins},
       {"scarce", "more tenants than server connections", scarce},
       {"shared", "tenants that share one server group", shared},
+      {"users", "tenants with two users each, which want more than they may have", users},
       {"tiers", "one tenant wants all, others are sure of a little", tiers},
       {"contest", "two tenants of different weight want more than there is", contest},
       {"weights", "tenants of different weights always want more than there is", weights},

@@ -78,6 +78,7 @@ struct Stage {
   std::string client_auth = "trust";
   ModelPostgres::Auth server_auth = ModelPostgres::Auth::Trust;
   bool own_users = false;  // tenants name no server user: the client's own is used, by SCRAM pass-through
+  bool two_users = false;  // ... and every third client is another one
   unsigned statements_per_server = 200;
   std::string query_wait = "60s";
   bool fails_fast = false;  // all tiers reject while a breaker is open

@@ -69,7 +69,8 @@ std::string stage_yaml(const Stage& stage, const std::vector<net::Endpoint>& hos
                         tier);
   }
   text += "users:\n";
-  for (const char* user : {"web", "own"}) text += fmt::format("  {}: \"{}\"\n", user, secret_of(stage, user));
+  for (const char* user : {"web", "own", "other"})
+    text += fmt::format("  {}: \"{}\"\n", user, secret_of(stage, user));
   return text + stage.more_settings;
 }
 
