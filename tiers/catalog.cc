@@ -268,6 +268,8 @@ void Catalog::unwatch(std::string_view tenant) {
   one.told.reset();
   one.stale = false;
   place(one);
+  // He was served without a row, and nobody is left for whom it would be asked for.
+  if (one.state == State::Asked && !one.fetching.now) forget(one);
 }
 
 std::size_t Catalog::stale() const {

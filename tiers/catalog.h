@@ -13,7 +13,7 @@
 //   (none) --ask--> Asked --row--> Known <--garbage, nothing, failure--> Known
 //                     |             |--ask, too old--> Awaited --row, garbage, nothing, failure--> Known
 //                     |---nothing, garbage--> Absent (until negative_ttl)
-//                     |---failure--> (none)
+//                     |---failure--> (none), or to be asked again while he has clients
 //
 // A tenant that has clients is watched: it is never forgotten, and every change of its record is told.
 //
@@ -169,6 +169,8 @@ class Catalog {
   // How long nothing that was asked for has been answered; zero when the last answer was one.
   Duration silent(Time now) const { return failing_since_ ? now - *failing_since_ : Duration{}; }
   std::size_t size() const { return entries_.size(); }
+  // Of whom nothing can be answered before the store does.
+  std::size_t asked() const { return asked_count_; }
 
  private:
   enum class State : std::uint8_t { Asked, Known, Awaited, Absent };

@@ -75,6 +75,44 @@ TEST_CASE("a store that cannot be asked is not the same as one that does not kno
   CHECK(s.ask("acme") == "pending");
 }
 
+TEST_CASE("who was served while the store was down leaves nothing behind") {
+  Stand s;
+  const auto serve_and_lose = [&s] {
+    CHECK(s.ask("acme") == "pending");
+    s.actions();
+    s.fail_tenant("acme");
+    auto actions = s.catalog.take_actions();
+    REQUIRE(actions.size() == 1);
+    REQUIRE(actions[0].answer.record);
+    s.catalog.watch(*actions[0].answer.record, s.now);
+    CHECK(s.actions() == "fetch acme");
+  };
+  SECTION("when he leaves behind the answer") {
+    serve_and_lose();
+    s.fail_tenant("acme");
+    CHECK(s.catalog.size() == 1);
+    s.catalog.unwatch("acme");
+  }
+  SECTION("when he leaves before it") {
+    serve_and_lose();
+    s.catalog.unwatch("acme");
+    CHECK(s.catalog.size() == 1);
+    s.fail_tenant("acme");
+  }
+  SECTION("when somebody else waits for it") {
+    serve_and_lose();
+    s.fail_tenant("acme");
+    CHECK(s.ask("acme") == "pending");
+    s.catalog.unwatch("acme");
+    CHECK(s.catalog.size() == 1);
+    s.actions();
+    s.fail_tenant("acme");
+    CHECK(s.actions() == "settled acme unreachable 20");
+  }
+  CHECK(s.catalog.asked() == 0);
+  CHECK(s.catalog.size() == 0);
+}
+
 TEST_CASE("while the store is down the last good row holds up to stale_max, then the lower tier") {
   Stand s;
   s.know("acme");

@@ -45,11 +45,8 @@ class Weather {
       CHECK(watched.told.state == now_is.record->state);
       if (rows_.contains(name) && is_good(rows_[name])) CHECK(now_is.kind == Kind::Known);
     }
-    for (const auto& [name, watched] : watched_)
-      for (int i = 0; i < watched.count; ++i) s_.catalog.unwatch(name);
-    CHECK(s_.catalog.watched() == 0);
+    all_leave();
     // Whoever comes back after a long time, to a store that is well, is no worse off for it.
-    watched_.clear();
     s_.now += 1h;
     for (const auto& [name, fields] : rows_) {
       if (!is_good(fields)) continue;
@@ -61,14 +58,25 @@ class Weather {
       CHECK_FALSE(now_is.record->stale);
     }
     CHECK(pending_.empty());
+    all_leave();
+    // Nor does it keep anything of those who come and go while it is down.
+    s_.now += 1h;
+    for (const char* who : {"a", "b", "new", "newer", "newest"}) {
+      ask(who);
+      obey();
+    }
+    while (!fetches_.empty()) answer(0, Mood::Silent);
+    CHECK(pending_.empty());
+    all_leave();
   }
 
  private:
-  enum class Mood { Honest, Any };
+  enum class Mood { Honest, Any, Silent };
   using Fetch = std::pair<Catalog::Of, std::string>;
   struct Watched {
     Tenant told;
     int count = 0;
+    bool known = false;  // there was an answer of the store
   };
 
   unsigned dice(unsigned sides) { return static_cast<unsigned>(random_() % sides); }
@@ -101,14 +109,14 @@ class Weather {
       // Whoever was good lately is known, and whoever has clients never waits.
       const auto good = good_at_.find(who);
       CHECK((good == good_at_.end() || s_.now - good->second > 15min));
-      CHECK_FALSE(watched_.contains(who));
+      CHECK_FALSE((watched_.contains(who) && watched_[who].known));
       return;
     }
     came(who, answer);
   }
 
   void came(const std::string& who, const Catalog::Answer& answer) {
-    if (answer.kind == Kind::Unreachable || !answer.record) return;
+    if (!answer.record) return;
     CHECK(answer.record->revision > last_revision_);
     last_revision_ = answer.record->revision;
     CHECK(check_tier(answer.record->limits));
@@ -121,7 +129,16 @@ class Weather {
     if (dice(2) == 0) return;
     Watched& place = watched_[who];
     if (place.count++ == 0) place.told = *answer.record;
+    place.known = place.known || answer.kind != Kind::Unreachable;
     s_.catalog.watch(*answer.record, s_.now);
+  }
+
+  void all_leave() {
+    for (const auto& [name, watched] : watched_)
+      for (int i = 0; i < watched.count; ++i) s_.catalog.unwatch(name);
+    watched_.clear();
+    CHECK(s_.catalog.watched() == 0);
+    CHECK(s_.catalog.asked() == 0);
   }
 
   void leave(const std::string& who) {
@@ -150,7 +167,7 @@ class Weather {
     fetches_.erase(fetches_.begin() + static_cast<std::ptrdiff_t>(which));
     const auto& [of, who] = fetch;
     vain_.insert(who);  // unless it is good
-    if (mood == Mood::Any && dice(4) == 0) {
+    if (mood == Mood::Silent || (mood == Mood::Any && dice(4) == 0)) {
       s_.catalog.failed(of, who, s_.now);
     } else {
       const Fields fields = of == Catalog::Of::Tier ? tiers_[who] : rows_[who];
@@ -165,7 +182,12 @@ class Weather {
   }
 
   void obey() {
-    for (const auto& action : s_.catalog.take_actions()) {
+    for (auto actions = s_.catalog.take_actions(); !actions.empty(); actions = s_.catalog.take_actions())
+      obey(actions);
+  }
+
+  void obey(const std::vector<Catalog::Action>& actions) {
+    for (const auto& action : actions) {
       switch (action.kind) {
         case Catalog::Action::Kind::Fetch: {
           const Fetch fetch{action.of, action.name};
@@ -176,12 +198,14 @@ class Weather {
         case Catalog::Action::Kind::Settled:
           CHECK(action.answer.kind != Kind::Pending);
           pending_.erase(action.name);
+          came(action.name, action.answer);
           break;
         case Catalog::Action::Kind::Changed: {
           REQUIRE(watched_.contains(action.name));
           REQUIRE(action.answer.record);
           CHECK(action.answer.record->revision > watched_[action.name].told.revision);
           watched_[action.name].told = *action.answer.record;
+          watched_[action.name].known = true;
           break;
         }
         case Catalog::Action::Kind::Differs:
