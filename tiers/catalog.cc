@@ -13,6 +13,21 @@ namespace {
 constexpr std::string_view kAll = "*";
 constexpr std::string_view kTierPrefix = "tier:";
 constexpr std::string_view kGone = "it is not in the tenant store any more";
+
+// Of a row that bounds the configuration's tier, and no more: what holds by it, and is not the
+// configuration's.
+void keep_lower(Directory::Stored& stored, const Tier& configured, const Tier& holds) {
+  for (const TierField& field : tier_fields()) {
+    const auto is_it = [&field](std::string_view name) { return name == field.key; };
+    if (tier_text(configured, field) == tier_text(holds, field)) {
+      std::erase_if(stored.fields, is_it);
+      std::erase_if(stored.lowered, [&](const Lowered& each) { return is_it(each.field); });
+    } else if (const auto* const count = std::get_if<std::uint32_t Tier::*>(&field.member)) {
+      for (Lowered& each : stored.lowered)
+        if (is_it(each.field)) each.wanted = std::min(each.wanted, configured.*(*count));
+    }
+  }
+}
 }  // namespace
 
 Catalog::Catalog(Rules rules) : rules_(std::move(rules)) {}
@@ -219,14 +234,18 @@ std::shared_ptr<const Directory> Catalog::tiers(Time now) const {
   const auto all = std::make_shared<Directory>();
   for (const auto& [name, configured] : rules_.directory->tiers()) (void)all->add_tier(configured);
   for (const auto& [name, one] : tiers_) {
-    const Row* const row = row_of_tier(name, now);
-    if (!row) continue;
+    if (one.row.empty()) continue;
     Directory::Stored stored;
-    // A row that does not fit to what the configuration says by now is left out.
-    if (!all->add_tier(over_configured(name, *row, stored.lowered))) continue;
-    for (const auto& [key, value] : row->fields()) stored.fields.push_back(field_name(key));
+    const Tier* const configured = rules_.directory->tier(name);
+    Tier holds = over_configured(name, one.row, stored.lowered);
+    for (const auto& [key, value] : one.row.fields()) stored.fields.push_back(field_name(key));
     std::sort(stored.fields.begin(), stored.fields.end());
-    all->note_stored(name, std::move(stored));
+    if (configured && too_old(one.good_at, now)) {
+      holds = lower_of(*configured, holds);
+      keep_lower(stored, *configured, holds);
+    }
+    // A row that does not fit to what the configuration says by now is left out.
+    if (all->add_tier(std::move(holds))) all->note_stored(name, std::move(stored));
   }
   return all;
 }
@@ -384,8 +403,13 @@ void Catalog::all_due(Time now) {
 void Catalog::tick(Time now) {
   if (all_asked_ && now - *all_at_ >= kAllAtMost) return all_due(now);
   tier_entry(rules_.default_tier);
-  for (auto& [name, tier] : tiers_)
+  for (auto& [name, tier] : tiers_) {
     if (tier.next_at <= now) refresh(tier, Of::Tier, name, Why::Old);
+    if (!tier.row.empty() && !tier.old_told && too_old(tier.good_at, now)) {
+      tier.old_told = true;
+      ++tiers_version_;
+    }
+  }
   for (Entry* one = watched_.front(); one != nullptr; one = List<Entry>::next(*one)) {
     if (one->next_at <= now) refresh(*one, Of::Tenant, *one->name, Why::Old);
     if (!one->stale && is_stale(*one, now)) update(*one, now);
@@ -451,7 +475,7 @@ void Catalog::tier_row(const std::string& name, TierEntry& one, const Expected<F
     one.row = std::move(*row);
     one.last = Row();
     one.good_at = now;
-    one.complained = false;
+    one.complained = one.old_told = false;
     std::vector<Lowered> lowered;
     const Tier made = over_configured(name, one.row, lowered);
     tell_lowered(Of::Tier, name, lowered, made, one.lowered_told);
@@ -568,12 +592,6 @@ Catalog::TierEntry* Catalog::tier_entry(const std::string& name) {
 std::string_view Catalog::tier_of(const Row& row) const {
   const std::string_view named = row.get("tier");
   return named.empty() ? std::string_view(rules_.default_tier) : named;
-}
-
-const Row* Catalog::row_of_tier(std::string_view name, Time now) const {
-  const auto at = tiers_.find(name);
-  const bool holds = at != tiers_.end() && !at->second.row.empty() && !too_old(at->second.good_at, now);
-  return holds ? &at->second.row : nullptr;
 }
 
 Tier Catalog::over_configured(std::string_view name, const Row& row, std::vector<Lowered>& lowered) const {

@@ -142,8 +142,8 @@ class Catalog {
   bool ask_tier(const std::string& name);
   // What to answer where has_tier() says no.
   Error no_tier(std::string_view name, Time now) const;
-  // The configuration's tiers as the store changes them, and those that it has told of. Another number
-  // tiers_version() says that they may be different.
+  // The configuration's tiers as the store changes them, and those that it has told of: as they hold for who
+  // follows them. Another number tiers_version() says that they may be different.
   std::shared_ptr<const Directory> tiers(Time now) const;
   std::uint64_t tiers_version() const { return tiers_version_; }
   // The tier that a tenant's row names.
@@ -211,6 +211,7 @@ class Catalog {
     bool answered = false;
     bool complained = false;
     bool lowered_told = false;
+    bool old_told = false;                             // by tiers_version(): its row is too old
     std::vector<std::pair<std::string, Row>> waiting;  // tenants' rows that name it
   };
 
@@ -252,8 +253,6 @@ class Catalog {
   std::optional<Tier> tier(std::string_view name, Time now) const;
   // Of those who are held to less: the lower of what it is and what the store said last.
   std::optional<Tier> lowest_tier(std::string_view name, Time now) const;
-  // Null: there is none, or it is too old.
-  const Row* row_of_tier(std::string_view name, Time now) const;
   Tier over_configured(std::string_view name, const Row& row, std::vector<Lowered>& lowered) const;
   Tenant resolve(const std::string& name, const Row& row, bool stale, Time now) const;
   Expected<void> fits(const std::string& tenant, const Row& row, Time now) const;

@@ -26,7 +26,7 @@ class Directory {
 
   // Where a tier's values come from, when a tenant store has a row of it; empty: the configuration alone.
   struct Stored {
-    std::vector<std::string> fields;  // that the row gives, by field_name(), in order
+    std::vector<std::string> fields;  // that hold by the row, by field_name(), in order
     std::vector<Lowered> lowered;
   };
   void note_stored(const std::string& tier, Stored stored) {

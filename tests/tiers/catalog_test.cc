@@ -386,8 +386,50 @@ TEST_CASE("of each tier it is known which values are the store's") {
   CHECK(pro.lowered == std::vector<Lowered>{{"pool_size", 2}});
   CHECK(tiers->stored("free").fields.empty());
   CHECK(tiers->tier("pro")->pool_size == 1);
-  is.now += 16min;  // and then the store has been silent for too long
-  CHECK(is.catalog.tiers(is.now)->stored("pro").fields.empty());
+}
+
+TEST_CASE(
+    "of a tier whose row is too old it is told what holds: the lower of the row and the configuration") {
+  Stand s;
+  s.know("acme");
+  s.know("rich", {{"tier", "gold"}});
+  s.tier("gold", {{"max_clients", "9"}});
+  s.tier("pro", {{"max_clients", "12"},
+                 {"weight", "7"},
+                 {"max_server_connections", "1"},
+                 {"min_server_connections", "1"},
+                 {"work_mem", "4MB"}});
+  for (const char* name : {"acme", "rich"}) s.watch(name);
+  const std::uint64_t version = s.catalog.tiers_version();
+  s.tick(16min);
+  CHECK(s.catalog.tiers_version() != version);
+  s.row("acme", {{"tier", "pro"}});
+  s.row("rich", {{"tier", "gold"}});
+  const auto tiers = s.catalog.tiers(s.now);
+  for (const char* name : {"acme", "rich"}) {
+    INFO(name);
+    const auto record = s.catalog.ask(name, s.now).record;
+    REQUIRE(record);
+    const Tier* const told = tiers->tier(record->limits.name);
+    REQUIRE(told);
+    CHECK(*told == record->limits);
+  }
+  CHECK(tiers->tier("pro")->max_clients == 12);
+  CHECK(tiers->tier("pro")->weight == 1);
+  const Directory::Stored& pro = tiers->stored("pro");
+  CHECK(pro.fields == std::vector<std::string>{"max_clients", "max_server_connections", "work_mem"});
+  CHECK(pro.lowered == std::vector<Lowered>{{"pool_size", 2}});
+  CHECK(tiers->stored("gold").fields == std::vector<std::string>{"max_clients"});
+  // Told once, until it has been good again.
+  const std::uint64_t old = s.catalog.tiers_version();
+  s.tick(1s);
+  CHECK(s.catalog.tiers_version() == old);
+  s.tier("pro", {{"max_clients", "300"}});
+  CHECK(s.catalog.tiers_version() != old);
+  CHECK(s.catalog.tiers(s.now)->tier("pro")->max_clients == 300);
+  s.catalog.tick(s.now + 16min);
+  CHECK(s.catalog.tiers(s.now + 16min)->tier("pro")->max_clients == 200);
+  for (const char* name : {"acme", "rich"}) s.catalog.unwatch(name);
 }
 
 TEST_CASE("a configured tenant with a value of its own stays with the configuration's tier") {
