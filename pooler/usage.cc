@@ -29,13 +29,19 @@ std::string_view usage_hint(conf::StoreKind kind) {
                                            : "its user needs HSET and EXPIRE on pgweir:usage:*, on a master";
 }
 
+// Of a day that was over its rows may be forgotten, and one that begins anew must not take their place.
+void UsageBook::begin(std::int64_t day) {
+  if (day == day_) return;
+  if (day < day_) ++set_back_;
+  day_ = day;
+  std::erase_if(rows_,
+                [day](const auto& row) { return row.second.day < day && row.second.state == State::Clean; });
+}
+
 bool UsageBook::add(const UsageDelta& delta, std::int64_t day, Time now) {
-  if (day > newest_day_) {
-    newest_day_ = day;
-    std::erase_if(
-        rows_, [day](const auto& row) { return row.second.day < day && row.second.state == State::Clean; });
-  }
-  const std::string key = fmt::format("{}:{}:{}", date(day), instance_, delta.tenant);
+  begin(day);
+  const std::string again = set_back_ > 0 ? fmt::format("~{}", set_back_ + 1) : std::string();
+  const std::string key = fmt::format("{}:{}{}:{}", date(day), instance_, again, delta.tenant);
   auto place = rows_.find(key);
   if (place == rows_.end()) {
     if (rows_.size() >= kRowsMax) return false;
@@ -87,7 +93,10 @@ UsageBook::News UsageBook::written(const std::string& key, bool good, std::int64
   entry.state = State::Clean;
   --dirty_;
   if (clean()) complete_until_ = now;
-  if (entry.day < today) rows_.erase(place);
+  if (today > day_)
+    begin(today);  // which forgets this row, too
+  else if (entry.day < day_)
+    rows_.erase(place);
   return news;
 }
 

@@ -3,7 +3,8 @@
 //
 // A row of the store belongs to one tenant, day (UTC) and run of a process, and holds totals, not
 // differences: written twice, after an answer that was lost, it says the same. A run that is killed leaves
-// what it wrote last, and the next run writes rows of its own. Pure.
+// what it wrote last, and the next run writes rows of its own; so does one whose clock is set back over
+// midnight, since it has forgotten what the store has of that day. Pure.
 #pragma once
 
 #include <cstddef>
@@ -46,7 +47,7 @@ class UsageBook {
   // no room for another tenant.
   bool add(const UsageDelta& delta, std::int64_t day, Time now);
   struct Row {
-    std::string key;  // "2026-01-31:<instance>:<tenant>"
+    std::string key;  // "2026-01-31:<instance>:<tenant>"; "<instance>~2" behind the first clock set back
     tiers::Fields fields;
   };
   // One that the store has not been told; written() must follow.
@@ -73,11 +74,14 @@ class UsageBook {
     bool failing = false;
   };
   using Rows = std::map<std::string, Entry>;
-  std::string instance_;
+  void begin(std::int64_t day);
+
+  const std::string instance_;
+  unsigned set_back_ = 0;  // so often the clock was, over midnight
   Rows rows_;
   std::deque<Rows::iterator> due_;  // those that are Dirty; what fails goes behind the others
   std::size_t dirty_ = 0;           // rows that are not Clean
-  std::int64_t newest_day_ = 0;
+  std::int64_t day_ = 0;            // that goes on
   std::size_t failing_ = 0;
   std::uint64_t failures_ = 0;
   Time complete_until_;  // what was counted before is in the store

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <fstream>
+#include <map>
 #include <sstream>
 
 using namespace pgweir;
@@ -108,6 +109,49 @@ TEST_CASE("rows that the store had on their own day go when the next one begins"
   CHECK(book.size() == 2);  // what the store lacks stays
   CHECK(book.next()->key == "2024-10-04:run1:late");
   CHECK(book.next()->key == "2024-10-05:run1:acme");
+}
+
+TEST_CASE("a clock that is set back over midnight takes nothing from a day that the store has") {
+  UsageBook book("run1");
+  std::map<std::string, std::uint64_t> store;
+  const auto use = [&](std::uint64_t queries, std::int64_t day, std::int64_t written_on) {
+    book.add(delta_of("acme", queries), day, kNow);
+    while (const auto row = book.next()) {
+      store[row->key] = std::stoull(value(*row, "queries"));
+      book.written(row->key, true, written_on, kNow);
+    }
+  };
+  const auto bill = [&](const std::string& date) {
+    std::uint64_t sum = 0;
+    for (const auto& [key, queries] : store)
+      if (key.starts_with(date)) sum += queries;
+    return sum;
+  };
+  use(1, kDay, kDay);
+  SECTION("when the next day had begun") {
+    use(2, kDay + 1, kDay + 1);
+    use(4, kDay, kDay);
+    use(8, kDay, kDay);
+    CHECK(bill("2024-10-04") == 13);
+    use(16, kDay + 1, kDay + 1);  // the same day again
+    CHECK(bill("2024-10-05") == 18);
+    CHECK(store.size() == 4);
+    CHECK(store["2024-10-04:run1~2:acme"] == 12);
+    use(32, kDay - 1, kDay - 1);
+    CHECK(store["2024-10-03:run1~3:acme"] == 32);
+  }
+  SECTION("when it had begun for what was written only") {
+    use(2, kDay, kDay + 1);
+    use(4, kDay, kDay);
+    CHECK(bill("2024-10-04") == 7);
+  }
+  SECTION("when the store was told late") {
+    book.add(delta_of("acme", 2), kDay + 1, kNow);
+    use(4, kDay, kDay);
+    use(8, kDay, kDay);
+    CHECK(bill("2024-10-04") == 13);
+    CHECK(bill("2024-10-05") == 2);
+  }
 }
 
 TEST_CASE("every tenant has its turn, also while the first ones fail") {
