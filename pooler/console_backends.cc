@@ -129,7 +129,9 @@ constexpr std::array kStore{
           0,
           &StoreRow::usage_failures,
           {kCounter, "tenant_store_usage_failures",
-           "Rows of usage that it was told and did not take; they are told again."}},
+           "Rows of usage that it was told and did not take, which are told again, and what was lost of "
+           "tenants "
+           "beyond 200,000 on a day."}},
     Store{nullptr,
           0,
           [](const StoreRow& row) -> Text { return whole_seconds(row.usage_late); },

@@ -111,7 +111,7 @@ void TierControl::add_usage(std::vector<UsageDelta> deltas) {
   loop_.post([this, deltas = std::move(deltas)] {
     if (!usage_) return;
     for (const UsageDelta& delta : deltas)
-      if (!usage_->add(delta, net::today(), loop_.now()) && !std::exchange(usage_full_, true))
+      if (!usage_->add(delta, net::today(), loop_.now()) && usage_->lost_today() == 1)
         log_.warn("usage of further tenants is not kept", {{"rows", usage_->size()}});
     put_usage();
   });

@@ -113,7 +113,6 @@ class TierControl final : TierStore::Listener, public Throttle::Fleet {
   std::optional<UsageBook> usage_;
   std::size_t usage_asked_ = 0;  // rows that the store has not answered
   bool usage_posted_ = false;    // put_usage()
-  bool usage_full_ = false;      // has been logged
   Time usage_retry_at_{};
   std::string usage_error_;       // of the last row that the store did not take
   Time usage_end_at_ = kNever;    // unless it takes something,

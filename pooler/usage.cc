@@ -34,6 +34,7 @@ void UsageBook::begin(std::int64_t day) {
   if (day == day_) return;
   if (day < day_) ++set_back_;
   day_ = day;
+  lost_today_ = 0;
   std::erase_if(rows_,
                 [day](const auto& row) { return row.second.day < day && row.second.state == State::Clean; });
 }
@@ -44,7 +45,11 @@ bool UsageBook::add(const UsageDelta& delta, std::int64_t day, Time now) {
   const std::string key = fmt::format("{}:{}{}:{}", date(day), instance_, again, delta.tenant);
   auto place = rows_.find(key);
   if (place == rows_.end()) {
-    if (rows_.size() >= kRowsMax) return false;
+    if (rows_.size() >= kRowsMax) {
+      ++failures_;
+      ++lost_today_;
+      return false;
+    }
     place = rows_.emplace(key, Entry{}).first;
     place->second.day = day;
   }

@@ -44,7 +44,7 @@ class UsageBook {
   UsageBook& operator=(const UsageBook&) = delete;
 
   // What was counted since it was told last, a TrafficPeriod ago at most. `day`: since 1970. False: there is
-  // no room for another tenant.
+  // no room for another tenant on that day, and it is lost.
   bool add(const UsageDelta& delta, std::int64_t day, Time now);
   struct Row {
     std::string key;  // "2026-01-31:<instance>:<tenant>"; "<instance>~2" behind the first clock set back
@@ -58,12 +58,16 @@ class UsageBook {
   News written(const std::string& key, bool good, std::int64_t today, Time now);
   // The store has been told all.
   bool clean() const { return dirty_ == 0; }
-  // Rows that it did not take when it was told them last, and how often it did not take one.
+  std::size_t unwritten() const { return dirty_; }  // rows of which it has not
+  // Rows that it did not take when it was told them last, and how often it did not take one, or there was no
+  // room.
   std::size_t failing() const { return failing_; }
   std::uint64_t failures() const { return failures_; }
   // From when on the store lacks something, until now; zero while it is clean().
   Duration behind(Time now) const { return clean() ? Duration{} : now - complete_until_; }
   std::size_t size() const { return rows_.size(); }
+  // How often there was no room on this day.
+  std::uint64_t lost_today() const { return lost_today_; }
 
  private:
   enum class State : std::uint8_t { Clean, Dirty, Writing, WritingAndDirty };
@@ -82,6 +86,7 @@ class UsageBook {
   std::deque<Rows::iterator> due_;  // those that are Dirty; what fails goes behind the others
   std::size_t dirty_ = 0;           // rows that are not Clean
   std::int64_t day_ = 0;            // that goes on
+  std::uint64_t lost_today_ = 0;
   std::size_t failing_ = 0;
   std::uint64_t failures_ = 0;
   Time complete_until_;  // what was counted before is in the store

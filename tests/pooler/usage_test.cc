@@ -154,6 +154,26 @@ TEST_CASE("a clock that is set back over midnight takes nothing from a day that 
   }
 }
 
+TEST_CASE("what there is no room for is counted, and told of once a day") {
+  UsageBook book("run1");
+  for (std::size_t i = 0; i < UsageBook::kRowsMax; ++i)
+    book.add(delta_of(std::to_string(i).c_str(), 1), kDay, kNow);
+  CHECK(book.lost_today() == 0);
+  CHECK(book.add(delta_of("0", 1), kDay, kNow));  // it has a row
+  CHECK_FALSE(book.add(delta_of("acme", 1), kDay, kNow));
+  CHECK_FALSE(book.add(delta_of("beta", 1), kDay, kNow));
+  CHECK(book.lost_today() == 2);
+  CHECK(book.failures() == 2);
+  // The store has taken none: there is no room on the next day either, which is told again.
+  CHECK_FALSE(book.add(delta_of("acme", 1), kDay + 1, kNow));
+  CHECK(book.lost_today() == 1);
+  CHECK(book.unwritten() == UsageBook::kRowsMax);
+  book.written(book.next()->key, true, kDay + 1, kNow);
+  CHECK(book.unwritten() == UsageBook::kRowsMax - 1);
+  CHECK(book.add(delta_of("acme", 1), kDay + 1, kNow));
+  CHECK(book.failures() == 3);
+}
+
 TEST_CASE("every tenant has its turn, also while the first ones fail") {
   UsageBook book("run1");
   for (const char* tenant : {"a", "b", "c"}) book.add(delta_of(tenant, 1), kDay, kNow);
