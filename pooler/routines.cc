@@ -173,9 +173,10 @@ bool RoutineBook::read_some() {
 }
 
 void RoutineBook::read(const Unread& body) {
+  const protocol::BodyLanguage language = protocol::body_language(body.language);
   protocol::SqlChanges changes =
-      body.code ? protocol::read_body(*body.code, protocol::body_language(body.language), tokens_left_)
-                : unseen();
+      body.code ? protocol::read_body(*body.code, language, tokens_left_) : unseen();
+  if (!body.code) changes.unfollowable = protocol::is_script(language);
   if (!changes.concern_session() && !changes.set_locally()) return;
   if (roots_.size() == kNamesMost && !roots_.contains(body.key)) return overflow();
   roots_.insert(body.key);

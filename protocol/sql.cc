@@ -126,9 +126,9 @@ void read_do(const PgQuery__DoStmt& statement, unsigned depth, ParserLeft& left,
       become_opaque(changes);
     } else if (text_of(argument->defname) == "as") {
       code = text_of(value->sval);
-    } else if (lower(text_of(value->sval)) != "plpgsql") {
+    } else if (const std::string name = lower(text_of(value->sval)); name != "plpgsql") {
       become_opaque(changes);
-      language = BodyLanguage::Other;
+      language = body_language(name);
     }
   }
   if (language == BodyLanguage::PlPgsql)

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "protocol/script_state.h"
 #include "protocol/sql_dynamic.h"
 #include "protocol/sql_lexer.h"
 #include "protocol/sql_nested.h"
@@ -208,36 +209,27 @@ bool may_run_sql(Bytes lower_code) {
                      [=](Bytes each) { return lower_code.find(each) != Bytes::npos; });
 }
 
-// How they keep something in the interpreter, which no DISCARD reaches: %_SHARED and package variables of
-// Perl, GD, SD and globals of Python and Tcl, JavaScript's global object. A variable of Perl or JavaScript
-// that is not declared is global, too, and not seen.
-bool may_keep_something(Bytes lower_code) {
-  constexpr std::array<Bytes, 8> kWords = {"_shared", "our",  "gd",    "sd",
-                                           "global",  "this", "upvar", "globalthis"};
-  constexpr std::array<Bytes, 3> kTraces = {"main::", " ::", "$::"};
-  const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; };
-  const auto has_word = [&](Bytes word) {
-    for (std::size_t at = lower_code.find(word); at != Bytes::npos; at = lower_code.find(word, at + 1)) {
-      const std::size_t end = at + word.size();
-      if ((at == 0 || !is_letter(lower_code[at - 1])) &&
-          (end == lower_code.size() || !is_letter(lower_code[end])))
-        return true;
-    }
-    return false;
-  };
-  return std::any_of(kWords.begin(), kWords.end(), has_word) ||
-         std::any_of(kTraces.begin(), kTraces.end(),
-                     [=](Bytes each) { return lower_code.find(each) != Bytes::npos; });
+// What code in another language may do. All of it is looked through, however much it is: no server can be
+// asked for what the interpreter keeps.
+SqlChanges read_script(Bytes code, BodyLanguage language) {
+  SqlChanges changes = may_run_sql(in_lower_case(code)) ? opaque() : SqlChanges{};
+  changes.unfollowable = may_keep_something(code, language);
+  return changes;
 }
 
 }  // namespace
 
 BodyLanguage body_language(Bytes name) {
   if (name == "sql") return BodyLanguage::Sql;
-  return name == "plpgsql" ? BodyLanguage::PlPgsql : BodyLanguage::Other;
+  if (name == "plpgsql") return BodyLanguage::PlPgsql;
+  if (name.starts_with("plperl")) return BodyLanguage::Perl;
+  if (name.starts_with("plpython")) return BodyLanguage::Python;
+  if (name.starts_with("pltcl")) return BodyLanguage::Tcl;
+  return name == "plv8" || name == "pljs" ? BodyLanguage::JavaScript : BodyLanguage::Other;
 }
 
 SqlChanges read_nested_body(Bytes code, BodyLanguage language, unsigned depth, ParserLeft& left) {
+  if (is_script(language)) return read_script(code, language);
   if (depth >= kBodiesDeep || code.size() > kSqlBodyMax) return unread(body_words(code));
   switch (language) {
     case BodyLanguage::Sql: {
@@ -247,12 +239,11 @@ SqlChanges read_nested_body(Bytes code, BodyLanguage language, unsigned depth, P
       return changes_of(read_nested_sql(code, depth + 1, left), words);
     }
     case BodyLanguage::PlPgsql: return Pieces(code, depth + 1, left).read();
-    case BodyLanguage::Other: {
-      const std::string lower = in_lower_case(code);
-      SqlChanges changes = may_run_sql(lower) ? opaque() : SqlChanges{};
-      changes.unfollowable = changes.unfollowable || may_keep_something(lower);
-      return changes;
-    }
+    case BodyLanguage::Perl:
+    case BodyLanguage::Python:
+    case BodyLanguage::Tcl:
+    case BodyLanguage::JavaScript:
+    case BodyLanguage::Other: break;
   }
   return opaque();
 }

@@ -357,4 +357,20 @@ TEST_CASE("rows that answer something else are refused") {
   CHECK(book.changes_of("select 1 + 1")->opaque);
 }
 
+TEST_CASE("code of another language that is too long to be read may keep something in its interpreter") {
+  RoutineBook book = followed();
+  read(book, "4 1",
+       {{"1255 20000", "script", "plperl", std::nullopt},
+        {"1255 20001", "commented", "plperl", "# this returns our total\nreturn 1"},
+        {"1255 20002", "shares", "plperl", "$_SHARED{who} = 1"},
+        {"1255 20003", "long", "plpgsql", std::nullopt}},
+       {{"1255 20000", "script", ""}, {"1255 20002", "shares", ""}, {"1255 20003", "long", ""}});
+  CHECK(book.changes_of("select script()")->opaque);
+  CHECK(book.changes_of("select script()")->unfollowable);
+  CHECK(book.changes_of("select shares()")->unfollowable);
+  CHECK_FALSE(book.changes_of("select commented()"));
+  CHECK(book.changes_of("select long()")->opaque);
+  CHECK_FALSE(book.changes_of("select long()")->unfollowable);
+}
+
 }  // namespace pgweir

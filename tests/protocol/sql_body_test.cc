@@ -260,10 +260,23 @@ TEST_CASE("what code of other languages keeps for the next call, of whatever cli
     CHECK_FALSE(read_body(code, BodyLanguage::Other).unfollowable);
 }
 
+TEST_CASE("code of other languages that keeps something is looked through however long it is") {
+  const std::string much(kSqlBodyMax + 1, ' ');
+  CHECK(read_body(much + "GD['who'] = who", BodyLanguage::Python).unfollowable);
+  CHECK_FALSE(read_body(much + "return who", BodyLanguage::Python).unfollowable);
+  CHECK(read_body(much + "plpy.execute(q)", BodyLanguage::Python).opaque);
+  CHECK(read_sql("do language plperl $$" + much + "$_SHARED{who} = 1 $$").changes.unfollowable);
+  CHECK_FALSE(read_sql("do language plperl $$" + much + "# this $$").changes.unfollowable);
+}
+
 TEST_CASE("the languages that are read") {
   CHECK(body_language("sql") == BodyLanguage::Sql);
   CHECK(body_language("plpgsql") == BodyLanguage::PlPgsql);
-  CHECK(body_language("plpython3u") == BodyLanguage::Other);
+  for (const char* name : {"plperl", "plperlu"}) CHECK(body_language(name) == BodyLanguage::Perl);
+  for (const char* name : {"plpython3u", "plpythonu"}) CHECK(body_language(name) == BodyLanguage::Python);
+  for (const char* name : {"pltcl", "pltclu"}) CHECK(body_language(name) == BodyLanguage::Tcl);
+  for (const char* name : {"plv8", "pljs"}) CHECK(body_language(name) == BodyLanguage::JavaScript);
+  for (const char* name : {"plr", "pllua", "plcoffee"}) CHECK(body_language(name) == BodyLanguage::Other);
 }
 
 }  // namespace

@@ -310,6 +310,8 @@ const Row kRows[] = {
     {"DO LANGUAGE plpgsql $$ BEGIN PERFORM pg_advisory_lock(1); END $$", "Do lock"},
     {"DO LANGUAGE plpython3u $$ pass $$", "Do opaque"},
     {"DO LANGUAGE plpython3u $$ GD['a'] = 1 $$", "Do opaque unfollowable"},
+    {"DO LANGUAGE plpython3u $$ # this is our global\npass $$", "Do opaque"},
+    {"DO LANGUAGE plr $$ this $$", "Do opaque unfollowable"},
     {"DO $$ $_SHARED{a} = 1 $$ LANGUAGE plperl", "Do opaque unfollowable"},
     {"DO 'begin perform setseed(0.1); end'", "Do unfollowable"},
     {"DO $$ BEGIN PERFORM set_config('a.b', v, false); CREATE TEMP TABLE t (a int); END $$", "Do =a.b temp"},
