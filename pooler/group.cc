@@ -231,8 +231,11 @@ Tenant* Group::payer_of(const Server& server) const {
 void Group::charge(Server& server) {
   if (server.place == Server::Place::Starting || server.place == Server::Place::Closing) return;
   const Time now = worker_.loop().now();
+  const auto passed = static_cast<std::uint64_t>((now - server.paid_until).count());
   if (Tenant* const payer = payer_of(server))
-    payer->traffic.server_us += static_cast<std::uint64_t>((now - server.paid_until).count());
+    payer->traffic.server_us += passed;
+  else if (!server.payer_left.empty() && passed > 0)
+    worker_.charge_forgotten(server.payer_left, passed);
   server.paid_until = now;
 }
 

@@ -113,4 +113,11 @@ void Tenants::forget(Tenant& tenant) {
   tenants_.erase(tenants_.find(tenant.record.name));
 }
 
+void Tenants::charge_forgotten(const std::string& name, std::uint64_t server_us) {
+  Traffic passed;
+  passed.server_us = server_us;
+  forgotten_usage_.push_back({name, passed, 0, 0});
+  forgotten_ += passed;
+}
+
 }  // namespace pgweir

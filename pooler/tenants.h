@@ -39,6 +39,8 @@ class Tenants {
   // Its first client has come or its last one has gone.
   void settle(Tenant& tenant);
 
+  // What one that is not here any more is still to pay for: the store is told of it, and no total lacks it.
+  void charge_forgotten(const std::string& name, std::uint64_t server_us);
   // One without clients; not where it is to be remembered that it was paused, disabled or is being moved.
   void forget(Tenant& tenant);
   Tenant* find(const std::string& name) const;

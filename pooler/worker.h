@@ -199,6 +199,9 @@ class Worker final : public net::Acceptor {
   // The time of server connections goes into their tenants' figures, until now.
   void charge_servers();
   const Tenants& tenants() const { return tenants_; }
+  void charge_forgotten(const std::string& tenant, std::uint64_t server_us) {
+    tenants_.charge_forgotten(tenant, server_us);
+  }
   const std::unordered_map<std::uint32_t, std::unique_ptr<Session>>& sessions() const { return sessions_; }
   const std::unordered_map<ConsoleSession*, std::unique_ptr<ConsoleSession>>& consoles() const {
     return consoles_;

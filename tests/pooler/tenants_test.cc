@@ -74,6 +74,32 @@ TEST_CASE("what forgotten tenants have done stays in one sum") {
   CHECK(all.get("a").traffic.queries == 0);
 }
 
+TEST_CASE("what a forgotten tenant's servers cost meanwhile is his") {
+  Register all;
+  all.get("a").traffic.server_us = 5'000;
+  for (const char* name : {"b", "c"}) all.get(name);
+  REQUIRE(all.tenants.find("a") == nullptr);
+  all.tenants.charge_forgotten("a", 7'000);
+  CHECK(all.tenants.forgotten().server_us == 12'000);
+  UsageBook book("run");
+  const auto told = [&] {
+    for (const UsageDelta& delta : all.tenants.end_period(20'000, Time{}))
+      CHECK(book.add(delta, 20'000, Time{}));
+    std::string rows;
+    while (const auto row = book.next()) {
+      rows += row->key;
+      for (const auto& [name, value] : row->fields)
+        if (name == "server_connection_seconds") rows += " " + value;
+      book.written(row->key, true, 20'000, Time{});
+    }
+    return rows;
+  };
+  CHECK(told() == "2024-10-04:run:a 0.012");
+  all.tenants.charge_forgotten("a", 1'000'000);
+  CHECK(told() == "2024-10-04:run:a 1.012");
+  CHECK(told().empty());
+}
+
 TEST_CASE("a pause is not forgotten") {
   Register all;
   all.get("a").paused = true;
