@@ -161,8 +161,9 @@ void TierControl::put_usage() {
   const Time end = std::min(usage_end_at_, usage_end_most_);
   if (!usage_done_ || (usage_ && !usage_->clean() && loop_.now() < end)) return;
   if (usage_ && !usage_->clean())
-    log_.warn("usage is lost",
-              {{"of_the_last", seconds(usage_->behind(loop_.now()))}, {"error", usage_error_}});
+    log_.warn("usage is lost", {{"rows", usage_->unwritten()},
+                                {"of_the_last", seconds(usage_->behind(loop_.now()))},
+                                {"error", usage_error_}});
   std::exchange(usage_done_, nullptr)();
 }
 
