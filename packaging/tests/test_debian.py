@@ -80,6 +80,14 @@ class DebianPackage(unittest.TestCase):
         self.assertRegex(listed, r"(?m)^-rw------- root/root .* \./etc/pgweir/users\.txt$")
         self.assertNotRegex(listed, r"(?m)^.{8}w", "nothing that everybody may write")
 
+    def test_pages_that_others_point_to(self):
+        folder = self.unpacked() / "usr/share/doc/pgweir"
+        for page in ("README.md", "examples/tenant_store.sql"):
+            pointed = re.findall(r"\bpooler/\w+\.md\b", (folder / page).read_text())
+            self.assertTrue(pointed, page)
+            for path in pointed:
+                self.assertTrue((folder / path).exists(), f"{page}: {path}")
+
     def test_manual_pages(self):
         folder = self.unpacked() / "usr/share/man"
         settings = re.findall(r"^\| `([a-z_.]+)` \| `PGWEIR", (ROOT / "conf/reference.md").read_text(), re.M)
