@@ -44,16 +44,20 @@ constexpr std::array kUsed{
          Over::Sum,
          "",
          "logins of clients that were let in"},
-    Used{{"server_connection_seconds",
-          kN,
-          &seconds_of<&Traffic::server_us>,
-          {kCounter, "server_connection_seconds",
-           "Time that connections to Postgres were open, each as long as it was.", "", kMicro},
-          &number_of<&Traffic::server_us>},
-         Over::Sum,
-         "s",
-         "time that connections to Postgres were open, each as long as it was, idle or not; one that tenants "
-         "share is that of the tenant who used it last"},
+    Used{
+        {"server_connection_seconds",
+         kN,
+         &seconds_of<&Traffic::server_us>,
+         {kCounter, "server_connection_seconds",
+          "Time that connections to Postgres were open, each as long as it was, from its login on, but for "
+          "those that pgweir has for itself.",
+          "", kMicro},
+         &number_of<&Traffic::server_us>},
+        Over::Sum,
+        "s",
+        "time that connections to Postgres were open, each as long as it was, idle or not; one that tenants "
+        "share is that of the tenant who used it last. Nobody's are the time that a login takes, connections "
+        "that tenants share and nobody has used yet, and those that pgweir has for itself, as to listen"},
     Used{{"busy_seconds", kN, &seconds_of<&Traffic::transaction_us>},
          Over::Sum,
          "s",
