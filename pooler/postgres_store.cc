@@ -50,7 +50,7 @@ void PostgresStore::order(tiers::PostgresQuery query, bool must_find, Done done)
 }
 
 void PostgresStore::flush() {
-  if (!connection_.free()) return;
+  if (answering_ || !connection_.free()) return;
   const bool usage_first = usage_is_late() && !usage_went_;
   usage_went_ = false;
   if (!usage_first && !waiting_.empty()) return ask_for_rows();
@@ -119,6 +119,7 @@ void PostgresStore::on_postgres_up() {
 }
 
 void PostgresStore::on_postgres_answer(PostgresAnswer answer) {
+  answering_ = true;
   if (!asked_.empty()) {
     fetched(std::exchange(asked_, {}), std::move(answer));
   } else if (!writing_.empty()) {
@@ -133,6 +134,7 @@ void PostgresStore::on_postgres_answer(PostgresAnswer answer) {
       done.done(quoted(answer.error));
     }
   }
+  answering_ = false;
   flush();
 }
 

@@ -81,6 +81,7 @@ class PostgresStore final : public TierStore, private PostgresConnection::User {
   std::optional<Order> ordered_;
   std::vector<Usage> writing_;
   BatchSize usage_together_{kUsageTogether};
+  bool answering_ = false;      // what an answer makes others ask for goes together
   bool usage_went_ = false;     // as the last thing
   bool refused_ = false;        // has been logged since the last good answer
   bool order_refused_ = false;  // the same of orders

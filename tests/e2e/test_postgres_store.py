@@ -122,6 +122,27 @@ class Rows(StoreCase):
             worker.join(60)
         self.assertEqual(missing, [])
 
+    def test_what_is_due_together_is_asked_for_together(self):
+        self.platform("alter role pooler set log_statement = 'all'")
+        self.addCleanup(self.platform, "alter role pooler reset log_statement")
+        self.platform(
+            "insert into pgweir.tenants (id, tier, database) select 't' || i, 'pro', 'shared' from generate_series(1, 80) i"
+        )
+        weir = self.weir(store={"ttl": "1h", "stale_max": "3h"})
+        for i in range(1, 81):
+            self.client(weir, f"t{i}")
+        before = len(self.platform.log())
+
+        def questions():
+            """The names of tenants that each question since has."""
+            log = self.platform.log()[before:]
+            asked = re.findall(r"from pgweir\.tenants t where.*\n.*arameters: \$1 = '\{([^}]*)\}'", log)
+            return [names.split(",") for names in asked]
+
+        self.platform("notify pgweir_changed, '*'")
+        wait_until(lambda: len({n for names in questions() for n in names}) == 80, seconds=SOON, what="all looked up")
+        self.assertLessEqual(len(questions()), 4, questions())
+
     def test_the_default_tier_and_tiers_of_the_table(self):
         self.platform("""insert into pgweir.tiers values ('free', '{"max_clients": 1}')""")
         self.platform("insert into pgweir.tenants (id, database) values ('acme', 'shared')")
