@@ -108,7 +108,7 @@ struct Config {
   milliseconds server_login_retry{100};               // first pause after a failed login; jittered
   bool server_rotation = false;                       // test setting: hand out the least recently used server
   std::uint32_t max_prepared_statements = 200;        // per server
-  std::uint32_t prepared_statement_bytes = 64 << 20;  // named statements of one server group's clients
+  std::uint32_t prepared_statement_bytes = 64 << 20;  // named statements of one tenant's clients
   std::uint32_t buffer_high_water = 64 << 10;
   // pool (values of tenants whose tier or record does not say otherwise)
   std::string default_tier = "free";

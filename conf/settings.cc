@@ -116,8 +116,13 @@ constexpr std::array kSettings{
     ConfigRow{"server.max_prepared_statements", &Config::max_prepared_statements, Form::Plain, 0, 100'000,
               kReload, "Named statements kept prepared on one server connection."},
     // pool
-    ConfigRow{"pool.prepared_statement_bytes", &Config::prepared_statement_bytes, Form::Size, 64 * kKilobyte,
-              kGigabyte, kReload, "Memory for the named statements of the clients of one database and user."},
+    ConfigRow{
+        "pool.prepared_statement_bytes", &Config::prepared_statement_bytes, Form::Size, 64 * kKilobyte,
+        kGigabyte, kReload,
+        "Memory that the named statements of one tenant's clients may take, each text counted once; more "
+        "are refused (53400). All tenants together may take as many times that. What nobody has "
+        "prepared any more is kept for whoever asks for it next, as long as all texts of its "
+        "database and user take no more than this."},
     ConfigRow{"pool.buffer_high_water", &Config::buffer_high_water, Form::Size, 4 * kKilobyte, 64 * kMegabyte,
               kReload, "Bytes waiting for one side at which reading from the other side stops."},
     ConfigRow{"pool.default_tier", &Config::default_tier, Form::Name, 1, kNameMax, kReload,

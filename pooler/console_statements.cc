@@ -79,7 +79,7 @@ void StatementWalk::keep(const Group& group, const Statement& statement, Rows& r
   row.user = group.key().user;
   row.statement = statement.server_name;
   row.text.keep(sql_of(statement.content), true);
-  row.bytes = statement.key.size() + StatementBook::kStatementCost;
+  row.bytes = StatementBook::cost(statement);
   row.names = statement.names;
   row.servers = static_cast<std::uint32_t>(
       std::count_if(group.servers().begin(), group.servers().end(),

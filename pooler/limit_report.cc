@@ -112,6 +112,9 @@ std::vector<LimitView> limits_of(Worker& home, const FoundTenant& found) {
   const BackendBudget& budget = home.shared().budget(holds.backend);
   rows.push_back({"backend", std::to_string(budget.limit()), std::to_string(budget.used()),
                   fmt::format("backends.{}.max_server_connections, of all its tenants", holds.backend)});
+  rows.push_back({"pool.prepared_statement_bytes", std::to_string(home.config().prepared_statement_bytes),
+                  std::to_string(tenant ? tenant->statements.bytes() : 0),
+                  "the configuration, for each tenant"});
   rows.push_back({"client.max", std::to_string(home.config().max_clients),
                   std::to_string(home.shared().sessions.load()), "the configuration, for all tenants"});
   if (!tenant) return rows;

@@ -219,16 +219,33 @@ bool ServerCore::sets_itself() const {
   return kind == Errand::Kind::Settings || kind == Errand::Kind::Introduce || kind == Errand::Kind::Clean;
 }
 
-void ServerCore::bound(const StatementRef& statement) {
+void ServerCore::bound(Statement& statement) {
   constexpr std::size_t kUsesMost = 1024;
   const std::uint32_t bind = pipeline.binds();
   if (pipeline.owed() == 0) {
-    if (uses.size() == 1 && uses[0].statement.get() == statement.get()) return void(uses[0].bind = bind);
+    if (uses.size() == 1 && uses[0].statement.get() == &statement) return void(uses[0].bind = bind);
     uses.clear();
   }
   // Where answers never pause, the oldest have come by then.
   if (uses.size() == kUsesMost) uses.erase(uses.begin(), uses.begin() + kUsesMost / 2);
-  uses.push_back({bind, statement});
+  uses.push_back({bind, KeptStatement(statement)});
+}
+
+// Of Binds that are answered only the last one may be asked for.
+void ServerCore::forget_uses() {
+  const auto answered = std::partition_point(uses.begin(), uses.end(), [this](const Use& each) {
+    return static_cast<std::int32_t>(each.bind - pipeline.binds_answered()) < 0;
+  });
+  if (answered != uses.begin()) uses.erase(uses.begin(), answered - (answered == uses.end() ? 1 : 0));
+}
+
+void ServerCore::disown() {
+  uses.clear();
+  for (StatementOp& op : ops) {
+    op.statement = {};
+    op.taken.clear();
+    if (op.kind == StatementOp::Kind::Columns) op.kind = StatementOp::Kind::Try;
+  }
 }
 
 bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience& audience, Outcome& outcome) {
@@ -304,6 +321,8 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
     if (op.id != 0 && reply.kind == Owed::Parse) statements.add(op.id);
     if (op.kind == StatementOp::Kind::Columns) op.statement->columns = columns_of(type, whole);
     if (!op.taken.empty()) audience.on_deallocated(op);
+    // Nobody pays for it: what used it is not to keep it.
+    if (op.statement && op.statement->names == 0) forget_uses();
   }
   const bool unnamed_failed = type == 'E' && reply.kind == Owed::Parse && reply.verdict == Verdict::Forward &&
                               (!reply.of_op || ops.front().kind == StatementOp::Kind::Unnamed);
@@ -312,6 +331,7 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
   if (type == 'E' && reply.kind == Owed::Bind && reply.verdict == Verdict::Forward && says_stale(whole)) {
     if (const Use* const use = use_of(reply)) audience.on_stale(*use->statement);
   }
+  if (reply.dropped_ops > 0) forget_uses();
   if (reply.ours_failed && !outcome.fatal && !on_ours_failed(whole.substr(kHeaderBytes), audience))
     return false;
   if (type == 'C' && reply.verdict == Verdict::Forward && whole.size() > kHeaderBytes + 1 &&

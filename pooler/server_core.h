@@ -101,7 +101,9 @@ class ServerCore {
   void fail_again(Bytes sql, protocol::Gather& to_server);
   // Sends a query of ours; ends in on_rows_end().
   void ask(Bytes sql, protocol::Gather& to_server);
-  // Sends what lets the requests of a client that has vanished come to their end.
+  // The client has vanished, and holds no statements any more.
+  void disown();
+  // Sends what lets its requests come to their end.
   void wind_up(protocol::Gather& to_server);
   // Sends ROLLBACK.
   void begin_rollback(protocol::Gather& to_server);
@@ -136,11 +138,11 @@ class ServerCore {
   // Binds of named statements, by their number in the pipeline; of those answered already some may remain.
   struct Use {
     std::uint32_t bind;
-    StatementRef statement;
+    KeptStatement statement;
   };
   std::vector<Use> uses;
   // The next Bind is of this one.
-  void bound(const StatementRef& statement);
+  void bound(Statement& statement);
   std::deque<StatementOp> ops;  // of the pipeline's entries that have Op::Statement
   // What it was opened with, which RESET gives back; null: nothing.
   std::shared_ptr<const SettingsMap::Values> opened_with;
@@ -190,6 +192,7 @@ class ServerCore {
   bool tell_bound(Bytes error, const protocol::Pipeline::Reply& reply, protocol::Gather& to_client,
                   Audience& audience);
   const Use* use_of(const protocol::Pipeline::Reply& reply) const;
+  void forget_uses();
   std::string name_of(const Statement& statement, Audience& audience) const;
   void drop_ops(std::size_t count, Audience& audience);
   void doubt_ours();

@@ -417,6 +417,8 @@ void SessionCore::unlink(Actions::Server how, Actions& out) {
     server_->ops.clear();
     server_->uses.clear();
     state_ = State::Closed;
+  } else if (how == Actions::Server::Abandon) {
+    server_->disown();
   }
   server_->introduction.reset();
   server_->apart.reset();

@@ -140,11 +140,13 @@ class SessionCore final : private ServerCore::Audience {
   // A step that has looked through so many bytes of texts, or has parsed for as long as that takes, is over.
   static constexpr std::size_t kWorkAtOnce = 1 << 20;
 
-  // `started`: the settings that the client asked for when it connected. The books outlive this.
-  SessionCore(GroupBooks& books, PinBook& pin_book, CeilingGuard& guard, SettingsRef started,
-              tiers::PoolMode mode = tiers::PoolMode::Transaction,
+  // `statements` and `pin_book`: its tenant's. `started`: the settings that the client asked for when it
+  // connected. The books outlive this.
+  SessionCore(GroupBooks& books, TenantStatements& statements, PinBook& pin_book, CeilingGuard& guard,
+              SettingsRef started, tiers::PoolMode mode = tiers::PoolMode::Transaction,
               protocol::Replication replication = protocol::Replication::None)
       : books_(&books),
+        tenant_statements_(&statements),
         pin_book_(&pin_book),
         guard_(&guard),
         started_(std::move(started)),
@@ -401,7 +403,15 @@ class SessionCore final : private ServerCore::Audience {
   // it is told anew.
   bool replace_stale(Bytes name, For use);
   StatementRef lowered_statement(Bytes name, const Ruling& ruling);
+  // What the tenant's budget has room for; empty, or false: it has none.
+  StatementRef intern(Bytes content, Bytes parsing) {
+    return books_->statements.intern(*tenant_statements_, content, parsing);
+  }
+  bool has_room(std::size_t bytes) const {
+    return tenant_statements_->has_room(bytes, books_->statements.bytes_max());
+  }
   Error no_room() const;
+  ClientStatements& names();  // made where the client had none
   Name put_lowered(Bytes name, const Ruling& ruling, Bytes& server_name, Actions& out);
   void inject(const StatementRef& statement, Actions& out);
   Bytes parsing();
@@ -420,7 +430,7 @@ class SessionCore final : private ServerCore::Audience {
   void note_prepared(const protocol::SqlEffects& effects, Bytes under);
   void forget_prepared();
   std::optional<std::string> parsed_under(const Findings::Statement& found, Bytes sql);
-  StatementRef learnable(Bytes name);  // null: the book has no room
+  StatementRef learnable(Bytes name);  // null: there is no room
   std::vector<Reading> readings_of(const Statement& statement);
   bool put_parse_of(const Statement& statement, Bytes name, StatementOp op, std::string& bytes);
   void put_readings(const std::vector<Reading>& readings, bool then, std::string& bytes);
@@ -467,6 +477,7 @@ class SessionCore final : private ServerCore::Audience {
   bool on_notification(Bytes body) override;
 
   GroupBooks* books_;
+  TenantStatements* tenant_statements_;
   PinBook* pin_book_;
   CeilingGuard* guard_;
   ServerCore* server_ = nullptr;

@@ -34,8 +34,7 @@ void SessionCore::give_back(StatementOp::Taken& taken) {
   if (!taken.statement) return;
   suspicion().pins |= pin::kStatement;
   suspicion().occupied = true;
-  if (!names_) names_ = std::make_unique<ClientStatements>(books_->statements);
-  names_->set(taken.name, std::move(taken.statement), taken.made);
+  names().set(taken.name, std::move(taken.statement), taken.made);
 }
 
 void SessionCore::on_deallocated(StatementOp& op) {

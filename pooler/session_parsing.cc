@@ -257,8 +257,7 @@ StatementRef SessionCore::learnable(Bytes name) {
   const std::string here = parsing_here(*held);
   const bool as_told = !held->told_types.empty() && may_have_changed(*held);
   if (here == held->parsing() && !as_told) return held;
-  StatementRef fresh =
-      books_->statements.intern(as_told ? held->content_as_told() : std::string(held->content), here);
+  StatementRef fresh = intern(as_told ? held->content_as_told() : std::string(held->content), here);
   if (!fresh) return {};
   fresh->unsure = fresh->unsure || held->unsure || reading_unsure_;
   if (fresh->columns == 0 && same_path(held->parsing(), here) && !books_->statements.outdated(*held))

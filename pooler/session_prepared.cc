@@ -116,7 +116,7 @@ bool SessionCore::can_adopt(const protocol::SqlEffects& effects) const {
     if (each.at + each.size > kAdoptedTextMax) return false;
     bytes += each.at + each.size + StatementBook::kStatementCost + StatementBook::kNameCost;
   }
-  return books_->statements.make_room(bytes);
+  return has_room(bytes);
 }
 
 // What was found may be what was lent: it means what it did, whatever its transaction has set since.
@@ -160,17 +160,16 @@ void SessionCore::adopt(Findings& findings) {
         protocol::store_u32(number, type);
         content.append(number, 4);
       }
-      statement = books_->statements.intern(content, *under);
+      statement = intern(content, *under);
     }
-    if (!names_) names_ = std::make_unique<ClientStatements>(books_->statements);
     if (!statement || refuse_statement_beyond(found.name.size() + content.size()) ||
-        !names_->room_for(found.name)) {
+        !has_room(ClientStatements::cost(found.name))) {
       findings.pins |= pin::kStatement;
       kept.insert(found.name);
       continue;
     }
 #ifndef PGWEIR_PLANT_FORGET_PREPARED
-    names_->set(found.name, std::move(statement), Made::BySql);
+    names().set(found.name, std::move(statement), Made::BySql);
 #endif
     server_->adopted.push_back(found.name);
   }

@@ -102,15 +102,14 @@ SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actio
     case Name::Refused: return skip(frame, rest, out), Step::Next;
     case Name::Later: return stall(out);
   }
-  StatementRef statement = books_->statements.intern(content, parsing());
+  StatementRef statement = intern(content, parsing());
   if (statement && reading_unsure_) statement->unsure = true;
   if (pending_elsewhere(name, statement ? statement->id : 0)) return stall(out);
   if (statement && coming(*statement)) return stall(out);
   if (statement && look_for_sequences(statement->words, ClientText(*statement), out) == Name::Later)
     return stall(out);
   out.consumed += frame.size;
-  if (!names_) names_ = std::make_unique<ClientStatements>(books_->statements);
-  if (names_->find(name)) {
+  if (names_ && names_->find(name)) {
     // What is wrong with the text, or with the transaction, comes first.
     out.to_server.own([&](std::string& bytes) { put_gone(kGoneStatement, content, bytes); });
     refuse_statement({sqlstate::kDuplicateStatement,
@@ -124,7 +123,7 @@ SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actio
     pin_book_->refuse_statement(beyond->limit, beyond->error, sql_of(content));
     return refuse_statement(beyond->error, out), Step::Next;
   }
-  if (!statement || !names_->room_for(name)) {
+  if (!statement || !has_room(ClientStatements::cost(name))) {
     refuse_statement(no_room(), out);
     return Step::Next;
   }
@@ -136,7 +135,7 @@ SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actio
     make_room_on_server(out);
   if (push_op(Owed::Parse, Whose::Clients,
               {StatementOp::Kind::Prepare, 0, statement->id, std::string(name), statement}))
-    names_->set(name, statement);
+    names().set(name, statement);
   ++statement->parses;
   ++out.client_parses;
   ++out.server_parses;
@@ -221,7 +220,7 @@ SessionCore::Step SessionCore::relay_bind(const Frame& frame, Bytes rest, Action
   const StatementRef* const used = name.empty() ? nullptr : held;
   Bytes sql;  // if it may be a DEALLOCATE
   if (used) {
-    server_->bound(*used);
+    server_->bound(**used);
     ++(*used)->binds;
     if ((*used)->words == protocol::SqlWords::State && ClientText(**used).has(TextWord::Deallocate))
       sql = (*used)->sql;
@@ -264,9 +263,9 @@ SessionCore::Step SessionCore::relay_describe_or_close(const Frame& frame, Bytes
   const Owed kind = frame.type == 'D' ? Owed::Describe : Owed::Close;
   if (body[0] != 'S') {
     const bool of_use = portal_used_ && name.empty() && !server_->uses.empty();
-    const StatementRef* const used = of_use ? &server_->uses.back().statement : nullptr;
-    if (kind == Owed::Describe && used && (*used)->columns == 0 && names_settled())
-      push_op(kind, Whose::Clients, {StatementOp::Kind::Columns, 0, 0, {}, *used});
+    Statement* const used = of_use ? server_->uses.back().statement.get() : nullptr;
+    if (kind == Owed::Describe && used && used->columns == 0 && names_settled())
+      push_op(kind, Whose::Clients, {StatementOp::Kind::Columns, 0, 0, {}, tenant_statements_->hold(*used)});
     else
       server_->pipeline.push(kind);
     return forward(frame, rest, out), Step::Next;
@@ -427,7 +426,7 @@ SessionCore::Name SessionCore::renew(Bytes name, For use, Actions& out) {
   if (!may_have_changed(*held) || coming(*held)) return Name::Ready;
   // What a text with EXECUTE answers depends on more than definitions.
   if (!names_settled() || held->words == protocol::SqlWords::State) return Name::Ready;
-  const StatementRef fresh = books_->statements.intern(held->content_as_told(), parsing_here(*held));
+  const StatementRef fresh = intern(held->content_as_told(), parsing_here(*held));
   if (!fresh) return Name::Ready;
   fresh->unsure = fresh->unsure || held->unsure || reading_unsure_;
   if (fresh->columns == 0) {
@@ -468,21 +467,26 @@ void SessionCore::refuse_stale(Actions& out) {
   out.to_server.own([](std::string& bytes) { protocol::put_bind_text(bytes, kNoStatement, {}); });
 }
 
+ClientStatements& SessionCore::names() {
+  if (!names_) names_ = std::make_unique<ClientStatements>(*tenant_statements_);
+  return *names_;
+}
+
 Error SessionCore::no_room() const {
   const tiers::Tenant& tenant = pin_book_->tenant();
   return {sqlstate::kConfigurationLimit,
           "no room for another prepared statement of tenant \"" + tenant.name + "\" (tier " +
               tenant.limits.name + ")",
-          "pool.prepared_statement_bytes: " + std::to_string(books_->statements.bytes()) + " of " +
+          "pool.prepared_statement_bytes: " + std::to_string(tenant_statements_->bytes()) + " of " +
               std::to_string(books_->statements.bytes_max()) +
-              " bytes are used by all clients of its database and user.",
+              " bytes are used by all clients of this tenant.",
           "Close statements that are not needed, or raise pool.prepared_statement_bytes."};
 }
 
 // Null when there is no room for it.
 StatementRef SessionCore::lowered_statement(Bytes name, const Ruling& ruling) {
   const Bytes content = (*names_->find(name))->content;
-  return books_->statements.intern(ruling.text + std::string(content.substr(content.find('\0'))), parsing());
+  return intern(ruling.text + std::string(content.substr(content.find('\0'))), parsing());
 }
 
 // The client's name means the lowered text from now on.
@@ -536,7 +540,7 @@ void SessionCore::evict(StatementId id, Actions& out) {
 
 bool SessionCore::replace_stale(Bytes name, For use) {
   if (use != For::RunningTold) return false;
-  StatementRef fresh = books_->statements.intern((*names_->find(name))->content_as_told(), parsing());
+  StatementRef fresh = intern((*names_->find(name))->content_as_told(), parsing());
   if (!fresh) return false;
   fresh->unsure = fresh->unsure || (*names_->find(name))->unsure || reading_unsure_;
   names_->replace(name, std::move(fresh));
@@ -550,10 +554,7 @@ void SessionCore::on_op_dropped(StatementOp& op) {
       if (names_) names_->erase(op.name);
 #endif
       break;
-    case StatementOp::Kind::Forget:
-      if (!names_) names_ = std::make_unique<ClientStatements>(books_->statements);
-      names_->set(op.name, std::move(op.statement));
-      break;
+    case StatementOp::Kind::Forget: names().set(op.name, std::move(op.statement)); break;
     case StatementOp::Kind::Inject:
       if (op.id == 0) unnamed_answered().here = false;
       break;
@@ -570,8 +571,7 @@ void SessionCore::on_op_dropped(StatementOp& op) {
     case StatementOp::Kind::Lend:
     case StatementOp::Kind::Supply:
       if (op.name.empty()) break;
-      if (!names_) names_ = std::make_unique<ClientStatements>(books_->statements);
-      names_->set(op.name, std::move(op.statement), ClientStatements::Made::BySql);
+      names().set(op.name, std::move(op.statement), ClientStatements::Made::BySql);
       break;
     case StatementOp::Kind::Try:
     case StatementOp::Kind::Evict:

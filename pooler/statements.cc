@@ -41,25 +41,29 @@ std::uint64_t columns_of(char type, Bytes message) {
 }
 
 void StatementRef::release() {
-  if (statement_ && --statement_->refs == 0) statement_->book->put_down(*statement_);
+  if (statement_ && --hold_->refs == 0) hold_->tenant->let_go(*statement_);
   statement_ = nullptr;
 }
 
-StatementBook::~StatementBook() { PGWEIR_CHECK(unused_.size() == statements_.size() && superseded_.empty()); }
+void KeptStatement::release() {
+  if (statement_) statement_->book->put_down(*statement_);
+  statement_ = nullptr;
+}
 
-StatementRef StatementBook::intern(Bytes content, Bytes parsing) {
+StatementBook::~StatementBook() {
+  PGWEIR_CHECK(unused_.size() == statements_.size() && superseded_.empty());
+  while (Statement* const unused = unused_.front()) unused_.remove(*unused);
+}
+
+StatementRef StatementBook::intern(TenantStatements& tenant, Bytes content, Bytes parsing) {
   std::string key;
   key.reserve(parsing.size() + 1 + content.size());
   key.append(parsing).append(1, '\0').append(content);
   const auto known = statements_.find(key);
-  if (known != statements_.end()) {
-    Statement& statement = *known->second;
-    if (statement.refs == 0) unused_.erase(statement.unused);
-    StatementRef found(&statement);
-    if (statement.definitions == definitions_) return found;
-    supersede(statement);
-  }
-  if (!make_room(key.size() + kStatementCost)) return {};
+  if (known != statements_.end() && !outdated(*known->second)) return tenant.hold(*known->second, bytes_max_);
+  if (!tenant.has_room(key.size() + kStatementCost, bytes_max_)) return {};
+  if (known != statements_.end()) supersede(*known->second);
+  make_room(key.size() + kStatementCost);
   auto statement = std::make_unique<Statement>();
   statement->key = std::move(key);
   statement->content = Bytes(statement->key).substr(parsing.size() + 1);
@@ -70,17 +74,17 @@ StatementRef StatementBook::intern(Bytes content, Bytes parsing) {
   statement->words = protocol::sql_words(statement->sql);
   statement->alike = reads_alike(statement->sql);
   statement->book = this;
-  bytes_ += cost(*statement);
+  bytes_ += size(*statement);
   Statement* raw = statement.get();
   statements_.emplace(raw->key, std::move(statement));
-  return StatementRef(raw);
+  return tenant.hold(*raw);
 }
 
 void StatementBook::remember(Statement& statement, std::shared_ptr<const protocol::SqlEffects> effects,
                              std::size_t bytes) {
   PGWEIR_CHECK(statement.refs > 0 && !statement.effects);
   const std::size_t most = bytes_max_ / kEffectsShare;
-  if (bytes > most || effects_bytes_ > most - bytes || bytes_ + bytes > bytes_max_ / 2) return;
+  if (bytes > most || effects_bytes_ > most - bytes) return;
   bytes_ += bytes;
   effects_bytes_ += bytes;
   statement.effects_bytes = bytes;
@@ -89,57 +93,84 @@ void StatementBook::remember(Statement& statement, std::shared_ptr<const protoco
 
 void StatementBook::tell_types(Statement& statement, Bytes types) {
   if (types == statement.types() || types == statement.told_types) return;
-  const std::size_t before = statement.told_types.size();
-  if (bytes_ - before + types.size() > bytes_max_ / 2) return;
-  bytes_ = bytes_ - before + types.size();
+  if (types.size() > cost(statement)) return;
+  bytes_ = bytes_ - statement.told_types.size() + types.size();
   statement.told_types = types;
 }
 
 void StatementBook::forget(const Statement& statement) {
-  bytes_ -= cost(statement);
+  bytes_ -= size(statement);
   effects_bytes_ -= statement.effects_bytes;
 }
 
-bool StatementBook::make_room(std::size_t bytes) {
-  if (bytes > bytes_max_) return false;
-  while (bytes_ > bytes_max_ - bytes) {
-    if (unused_.empty()) return false;
-    const Statement& oldest = *unused_.front();
-    forget(oldest);
-    statements_.erase(statements_.find(oldest.key));
-    unused_.pop_front();
-  }
-  return true;
+void StatementBook::forget_unused(Statement& statement) {
+  forget(statement);
+  unused_.remove(statement);
+  statements_.erase(statements_.find(statement.key));
+}
+
+void StatementBook::make_room(std::size_t bytes) {
+  while (bytes_ + bytes > bytes_max_ && !unused_.empty()) forget_unused(*unused_.front());
 }
 
 void StatementBook::retire(Statement& statement) {
+  PGWEIR_CHECK(statement.refs > 0);
   supersede(statement);
   statement.stale = true;
 }
 
 void StatementBook::supersede(Statement& statement) {
   if (!statement.current) return;
-  PGWEIR_CHECK(statement.refs > 0);
+  if (statement.refs == 0) return forget_unused(statement);
   const auto place = statements_.find(statement.key);
   superseded_.emplace(&statement, std::move(place->second));
   statements_.erase(place);
   statement.current = false;
 }
 
+void StatementBook::take_up(Statement& statement) {
+  if (statement.refs++ == 0 && unused_.has(statement)) unused_.remove(statement);
+}
+
 void StatementBook::put_down(Statement& statement) {
+  if (--statement.refs > 0) return;
   if (!statement.current) {
     forget(statement);
     superseded_.erase(&statement);
     return;
   }
-  statement.unused = unused_.insert(unused_.end(), &statement);
+  unused_.push_back(statement);
+  make_room(0);
+}
+
+StatementRef TenantStatements::hold(Statement& statement, std::size_t most) {
+  if (statement.hold.tenant == this) return {statement, statement.hold};
+  if (!others_.empty())
+    if (const auto place = others_.find(&statement); place != others_.end())
+      return {statement, place->second};
+  const std::size_t bytes = StatementBook::cost(statement);
+  if (!has_room(bytes, most)) return {};
+  bytes_ += bytes;
+  statement.book->take_up(statement);
+  StatementHold& own = statement.hold.tenant ? others_[&statement] : statement.hold;
+  own.tenant = this;
+  return {statement, own};
+}
+
+void TenantStatements::let_go(Statement& statement) {
+  bytes_ -= StatementBook::cost(statement);
+  if (statement.hold.tenant == this)
+    statement.hold.tenant = nullptr;
+  else
+    others_.erase(&statement);
+  statement.book->put_down(statement);
 }
 
 void ClientStatements::set(Bytes name, StatementRef statement, Made made) {
   const auto [place, is_new] = names_.try_emplace(std::string(name), Named{{}, Made::ByProtocol});
   if (is_new) {
     bytes_ += name.size();
-    book_.bytes_ += cost(name);
+    tenant_.bytes_ += cost(name);
   }
   if (made == Made::BySql && place->second.made != Made::BySql) ++by_sql_;
   if (made != Made::BySql && place->second.made == Made::BySql) --by_sql_;
@@ -164,7 +195,9 @@ void ClientStatements::put(Named& named, StatementRef statement) {
 void ClientStatements::erase(Bytes name) {
   const auto place = names_.find(name);
   if (place == names_.end()) return;
-  book_.bytes_ -= cost(name);
+#ifndef PGWEIR_PLANT_CHARGE_CLOSED
+  tenant_.bytes_ -= cost(name);
+#endif
   bytes_ -= name.size() + place->second.statement->content.size();
   --place->second.statement->names;
   last_ = nullptr;
@@ -174,7 +207,7 @@ void ClientStatements::erase(Bytes name) {
 
 void ClientStatements::clear() {
   for (const auto& [name, named] : names_) {
-    book_.bytes_ -= cost(name);
+    tenant_.bytes_ -= cost(name);
     --named.statement->names;
   }
   last_ = nullptr;

@@ -1,15 +1,18 @@
 // pooler/statements.h - prepared statements that outlive a server: by content in the group, by name in the
-// client, by least recent use on the server.
+// client, by what they cost with the tenant, by least recent use on the server.
 //
-// A Statement is one text with its parameter types; it exists once per group. Clients and requests under way
-// hold it by reference. When nobody does it stays in the book, so that the next client that prepares it finds
-// it on the servers, until its room is needed. Servers hold ids only, so what they remember costs no budget;
-// an id is never used again. Counted without atomics: all of it lives on one worker.
+// A Statement is one text with its parameter types; it exists once per group. Clients and their requests
+// under way hold it by reference, which each tenant pays for by itself: who shares a text pays as much as who
+// does not, so that no tenant's room depends on what others have. When nobody holds it it stays in the book,
+// so that the next client that prepares it finds it on the servers, until its room is needed. Servers hold
+// ids only, so what they remember costs no budget; an id is never used again. Counted without atomics: all of
+// it lives on one worker.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <list>
 #include <memory>
 #include <string>
@@ -20,6 +23,7 @@
 #include "pooler/base/bytes.h"
 #include "pooler/base/check.h"
 #include "pooler/base/error.h"
+#include "pooler/base/list.h"
 #include "pooler/text_words.h"
 #include "protocol/sql.h"
 #include "protocol/sql_words.h"
@@ -27,10 +31,17 @@
 namespace pgweir {
 
 class StatementBook;
+class TenantStatements;
 
 using StatementId = std::uint64_t;  // 0: none
 
-struct Statement {
+// How often the clients of one tenant hold a statement.
+struct StatementHold {
+  TenantStatements* tenant = nullptr;  // null: nobody's
+  std::uint32_t refs = 0;
+};
+
+struct Statement : ListLink<Statement> {
   std::string key;          // `parsing` (see SettingsMap), NUL, content
   Bytes content;            // in key: what follows the name in a Parse: text, NUL, parameter types
   Bytes sql;                // in content: the text
@@ -51,10 +62,10 @@ struct Statement {
   std::uint64_t columns = 0;  // see columns_of(), as a client was told of them; 0: none was
   std::string told_types;     // see StatementBook::tell_types
   StatementBook* book = nullptr;
-  std::uint32_t refs = 0;
-  std::uint32_t names = 0;                 // that clients have for it
-  std::uint64_t parses = 0, binds = 0;     // of clients
-  std::list<Statement*>::iterator unused;  // place among the unused while refs is 0
+  StatementHold hold;                   // some tenant's; those of others are with them
+  std::uint32_t refs = 0;               // tenants, and KeptStatements
+  std::uint32_t names = 0;              // that clients have for it
+  std::uint64_t parses = 0, binds = 0;  // of clients
 
   Bytes types() const { return content.substr(std::min(content.size(), sql.size() + 1)); }
   Bytes parsing() const { return Bytes(key).substr(0, key.size() - content.size() - 1); }
@@ -72,14 +83,17 @@ void put_stale_statement(std::string& out);
 inline constexpr std::uint64_t kUnreadColumns = 1;
 std::uint64_t columns_of(char type, Bytes message);
 
+// For one tenant, which pays for the statement while it has any. See TenantStatements::hold.
 class StatementRef {
  public:
   StatementRef() = default;
-  explicit StatementRef(Statement* statement) : statement_(statement) { retain(); }
-  StatementRef(const StatementRef& other) : statement_(other.statement_) { retain(); }
-  StatementRef(StatementRef&& other) noexcept : statement_(std::exchange(other.statement_, nullptr)) {}
+  StatementRef(const StatementRef& other) : statement_(other.statement_), hold_(other.hold_) { retain(); }
+  StatementRef(StatementRef&& other) noexcept
+      : statement_(std::exchange(other.statement_, nullptr)), hold_(other.hold_) {}
   StatementRef& operator=(StatementRef other) noexcept {
-    return std::swap(statement_, other.statement_), *this;
+    std::swap(statement_, other.statement_);
+    std::swap(hold_, other.hold_);
+    return *this;
   }
   ~StatementRef() { release(); }
   Statement* get() const { return statement_; }
@@ -88,43 +102,66 @@ class StatementRef {
   explicit operator bool() const { return statement_ != nullptr; }
 
  private:
+  friend class TenantStatements;
+  StatementRef(Statement& statement, StatementHold& hold) : statement_(&statement), hold_(&hold) { retain(); }
   void retain() {
-    if (statement_) ++statement_->refs;
+    if (statement_) ++hold_->refs;
   }
   void release();
   Statement* statement_ = nullptr;
+  StatementHold* hold_ = nullptr;
 };
 
-// Owns the statements of one group. Must outlive every StatementRef.
+// Keeps a statement that somebody holds, at nobody's cost: for what is soon over.
+class KeptStatement {
+ public:
+  explicit KeptStatement(Statement& statement) : statement_(&statement) { ++statement.refs; }
+  KeptStatement(const KeptStatement& other) : statement_(other.statement_) { ++statement_->refs; }
+  KeptStatement(KeptStatement&& other) noexcept : statement_(std::exchange(other.statement_, nullptr)) {}
+  KeptStatement& operator=(KeptStatement other) noexcept {
+    return std::swap(statement_, other.statement_), *this;
+  }
+  ~KeptStatement() { release(); }
+  Statement* get() const { return statement_; }
+  Statement& operator*() const { return *statement_; }
+  Statement* operator->() const { return statement_; }
+
+ private:
+  void release();
+  Statement* statement_;
+};
+
+// Owns the statements of one group. Must outlive every StatementRef and KeptStatement.
 class StatementBook {
  public:
   // What a statement or a client's name for it costs besides its text.
   static constexpr std::size_t kStatementCost = 256, kNameCost = 128;
 
+  // `bytes_max`: of each tenant whose clients prepare, and of all statements here, those that nobody holds
+  // among them. Those are forgotten before there are more; what is held may be more, where tenants are many.
   explicit StatementBook(std::size_t bytes_max) : bytes_max_(bytes_max) {}
   ~StatementBook();
   StatementBook(const StatementBook&) = delete;
   StatementBook& operator=(const StatementBook&) = delete;
 
-  // Empty when the group's budget is used up. Equal texts under different `parsing` are different statements.
-  StatementRef intern(Bytes content, Bytes parsing = {});
+  // Empty when the tenant's budget is used up. Equal texts under different `parsing` are different
+  // statements.
+  StatementRef intern(TenantStatements& tenant, Bytes content, Bytes parsing = {});
   // Its tables have changed so that its result would have other columns: who prepares the text from now on
   // gets a statement of its own, known to no server yet. Those who hold this one were told of its old
-  // columns.
+  // columns. Somebody does.
   void retire(Statement& statement);
   // Tables, views or the like were made, altered or dropped: the same for all statements, but whether theirs
   // are concerned is not known.
   void definitions_changed() { ++definitions_; }
   // They were, since it was first prepared.
   bool outdated(const Statement& statement) const { return statement.definitions != definitions_; }
-  // Keeps with the statement what its text does, which takes so many bytes: of the book's, where less than
-  // half of them are used and less than an eighth for that.
+  // Keeps with the statement what its text does, which takes so many bytes, where that takes less than an
+  // eighth of the book's.
   void remember(Statement& statement, std::shared_ptr<const protocol::SqlEffects> effects, std::size_t bytes);
-  // Clients are told of these parameter types, as in a ParameterDescription's body. Not kept where that would
-  // fill more than half of the book.
+  // Clients are told of these parameter types, as in a ParameterDescription's body. Not kept where they are
+  // more than the statement itself.
   void tell_types(Statement& statement, Bytes types);
-  // Forgets unused statements, oldest first, until `bytes` more fit. False when they cannot.
-  bool make_room(std::size_t bytes);
   std::size_t bytes() const { return bytes_; }
   std::size_t bytes_max() const { return bytes_max_; }
   // With a lower one, clients keep what they have prepared.
@@ -136,15 +173,21 @@ class StatementBook {
   using Statements = std::unordered_map<Bytes, std::unique_ptr<Statement>>;  // by Statement::key
   // Those that who prepares their text now is given.
   const Statements& statements() const { return statements_; }
+  // To each tenant that holds it.
+  static std::size_t cost(const Statement& statement) { return statement.key.size() + kStatementCost; }
 
  private:
-  friend class StatementRef;
-  friend class ClientStatements;
+  friend class TenantStatements;
+  friend class KeptStatement;
   static constexpr std::size_t kEffectsShare = 8;
-  static std::size_t cost(const Statement& statement) {
-    return statement.key.size() + kStatementCost + statement.effects_bytes + statement.told_types.size();
+  static std::size_t size(const Statement& statement) {
+    return cost(statement) + statement.effects_bytes + statement.told_types.size();
   }
+  // Forgets unused statements, oldest first, until `bytes` more fit or there are none.
+  void make_room(std::size_t bytes);
   void forget(const Statement& statement);
+  void forget_unused(Statement& statement);
+  void take_up(Statement& statement);
   void put_down(Statement& statement);
   void supersede(Statement& statement);
   std::size_t bytes_max_;
@@ -152,8 +195,31 @@ class StatementBook {
   std::uint32_t definitions_ = 0;
   StatementId next_ = 1;
   Statements statements_;
-  std::list<Statement*> unused_;                                           // longest unused first
+  List<Statement> unused_;                                                 // longest unused first
   std::unordered_map<Statement*, std::unique_ptr<Statement>> superseded_;  // until nobody holds them
+};
+
+// What the clients of one tenant have prepared, or ask for, in all groups that they are in: each statement is
+// counted once, however many of them hold it, and each name. Must outlive their StatementRefs.
+class TenantStatements {
+ public:
+  TenantStatements() = default;
+  ~TenantStatements() { PGWEIR_CHECK(bytes_ == 0 && others_.empty()); }
+  TenantStatements(const TenantStatements&) = delete;
+  TenantStatements& operator=(const TenantStatements&) = delete;
+
+  std::size_t bytes() const { return bytes_; }
+  bool has_room(std::size_t bytes, std::size_t most) const { return bytes <= most && bytes_ <= most - bytes; }
+  // Empty where it is not held yet, and has no room within `most`.
+  StatementRef hold(Statement& statement, std::size_t most = std::numeric_limits<std::size_t>::max());
+
+ private:
+  friend class StatementRef;
+  friend class ClientStatements;
+  void let_go(Statement& statement);
+  std::size_t bytes_ = 0;
+  // Where another tenant has Statement::hold.
+  std::unordered_map<const Statement*, StatementHold> others_;
 };
 
 // What one server has prepared, least recently used first.
@@ -199,10 +265,10 @@ class ServerStatements {
   std::unordered_map<StatementId, std::list<StatementId>::iterator> places_;
 };
 
-// The names of one client. Their room is counted in the book, which must outlive this.
+// The names of one client, which are counted with its tenant. That must outlive this.
 class ClientStatements {
  public:
-  explicit ClientStatements(StatementBook& book) : book_(book) {}
+  explicit ClientStatements(TenantStatements& tenant) : tenant_(tenant) {}
   ~ClientStatements() { clear(); }
   ClientStatements(const ClientStatements&) = delete;
   ClientStatements& operator=(const ClientStatements&) = delete;
@@ -226,7 +292,7 @@ class ClientStatements {
   // `name` is there.
   Made made(Bytes name) const { return names_.find(name)->second.made; }
   bool any_by_sql() const { return by_sql_ > 0; }
-  bool room_for(Bytes name) { return book_.make_room(cost(name)); }
+  static std::size_t cost(Bytes name) { return name.size() + StatementBook::kNameCost; }
   void set(Bytes name, StatementRef statement, Made made = Made::ByProtocol);
   // `name` is there.
   void replace(Bytes name, StatementRef statement);
@@ -245,9 +311,8 @@ class ClientStatements {
     StatementRef statement;
     Made made;
   };
-  static std::size_t cost(Bytes name) { return name.size() + StatementBook::kNameCost; }
   void put(Named& named, StatementRef statement);
-  StatementBook& book_;
+  TenantStatements& tenant_;
   using Names = std::unordered_map<std::string, Named, Hash, std::equal_to<>>;
   Names names_;
   // That was found: one request asks for the same name several times.

@@ -16,6 +16,7 @@
 #include "pooler/peak.h"
 #include "pooler/pins.h"
 #include "pooler/startup_settings.h"
+#include "pooler/statements.h"
 #include "pooler/throttle.h"
 #include "pooler/tier_meter.h"
 #include "pooler/traffic.h"
@@ -47,6 +48,7 @@ struct Tenant : ListLink<Tenant> {
   std::uint64_t moved_revision = 0;
   std::unique_ptr<Throttle> throttle;  // null: no rate
   PinBook pins{record};
+  TenantStatements statements;
   CeilingGuard guard{record};
   Traffic traffic;
   TrafficPeriod period;

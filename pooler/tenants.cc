@@ -99,6 +99,7 @@ std::vector<UsageDelta> Tenants::end_period(std::int64_t day, Time now) {
 
 void Tenants::forget(Tenant& tenant) {
   PGWEIR_CHECK(tenant.clients == 0 && tenant.lent == 0 && tenant.pins.pinned() == 0);
+  PGWEIR_CHECK(tenant.statements.bytes() == 0);
   unused_.remove(tenant);
   if (tenant.paused || tenant.disabled || tenant.moving) {
     unused_.push_back(tenant);

@@ -111,6 +111,8 @@ class Pipeline {
   bool front_ours() const;
   // Binds pushed so far.
   std::uint32_t binds() const { return binds_; }
+  // ... and answered, or skipped.
+  std::uint32_t binds_answered() const { return binds_answered_; }
   // Syncs pushed so far: two messages with equal counts stand or fall together.
   std::uint32_t batch() const { return batch_; }
 

@@ -589,7 +589,48 @@ class Plans(PgweirCase):
             error = first_error(wire.until_ready())
         self.assertEqual((error["C"], error["M"]), ("53400", 'no room for another prepared statement of tenant "acme" '
                                                     "(tier large)"))
-        self.assertRegex(error["D"], "^pool.prepared_statement_bytes: 6[0-9]{4} of 65536 bytes are used")
+        self.assertRegex(error["D"], "^pool.prepared_statement_bytes: 6[0-9]{4} of 65536 bytes are used by all clients of "
+                                     "this tenant")
+
+    def test_statements_of_one_tenant_take_no_room_of_others_that_share_its_servers(self):
+        weir = self.weir(pool={"prepared_statement_bytes": "64kB"},
+                         tenants={name: {"tier": "large", "database": "shared"} for name in ("acme", "beta")})
+
+        def prepare(wire, name, number):
+            wire.send(parse(f"select {number} -- {20_000 * 'x'}", name), sync())
+            return first_error(wire.until_ready())
+
+        def full(wire, tenant):
+            error = prepare(wire, "more", 100)
+            self.assertEqual((error["C"], error["M"]), ("53400", "no room for another prepared statement of tenant "
+                                                        f'"{tenant}" (tier large)'))
+            self.assertEqual(wire.value("select 1"), "1")
+
+        first, second, beta = self.wire(weir), self.wire(weir), self.wire(weir, "beta")
+        for number in range(3):
+            self.assertIsNone(prepare((first, second)[number % 2], f"s{number}", number))
+        full(first, "acme")
+        full(second, "acme")
+        # What they share, and what not.
+        self.assertIsNone(prepare(second, "again", 0))
+        for number in (2, 3, 4):
+            self.assertIsNone(prepare(beta, f"s{number}", number))
+        full(beta, "beta")
+        for tenant, most in (("acme", 4), ("beta", 3)):
+            value, used, rule = self.limits(weir, tenant)["pool.prepared_statement_bytes"]
+            self.assertEqual((value, rule), ("65536", "the configuration, for each tenant"))
+            self.assertTrue(60_000 < int(used) < 65_536, (most, used))
+        # Of a text that two clients have, the one who leaves makes no room.
+        self.assertIsNone(first_error(first.query("deallocate s0")))
+        full(first, "acme")
+        self.assertIsNone(first_error(second.query("deallocate all")))
+        self.assertIsNone(prepare(first, "s5", 5))
+        full(beta, "beta")
+        for wire in (first, second, beta):
+            wire.close()
+        for tenant in ("acme", "beta"):
+            wait_until(lambda name=tenant: self.limits(weir, name)["pool.prepared_statement_bytes"][1] == "0",
+                       what="statements gone")
 
     def usage(self, weir):
         columns, rows = weir.console("SHOW USAGE")

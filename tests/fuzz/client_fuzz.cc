@@ -110,6 +110,7 @@ struct World {
   protocol::SqlCache texts{1 << 16};
   GroupBooks books{4096, texts};
   tiers::Tenant tenant{.name = "t", .limits = {.max_pinned_clients = 1}};
+  TenantStatements statements;
   PinBook pins{tenant};
   CeilingGuard guard{tenant};
   std::unique_ptr<ServerCore> servers[2];
@@ -123,8 +124,8 @@ struct World {
       connect(i);
       SettingsMap::Values settings;
       if (i) settings = {{"work_mem", "8MB"}};
-      clients[i].core =
-          std::make_unique<SessionCore>(books, pins, guard, books.settings.intern(std::move(settings)));
+      clients[i].core = std::make_unique<SessionCore>(books, statements, pins, guard,
+                                                      books.settings.intern(std::move(settings)));
     }
   }
   ~World() {

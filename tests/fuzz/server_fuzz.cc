@@ -49,12 +49,13 @@ End play(const std::string& requests, Bytes answers, bool settings, std::size_t 
   protocol::SqlCache texts{1 << 16};
   GroupBooks books(1 << 20, texts);
   const tiers::Tenant tenant;
+  TenantStatements statements;
   PinBook pins(tenant);
   CeilingGuard guard(tenant);
   ServerCore server(books.settings.empty());
   SettingsMap::Values values;
   if (settings) values = {{"work_mem", "8MB"}};
-  SessionCore core(books, pins, guard, books.settings.intern(values));
+  SessionCore core(books, statements, pins, guard, books.settings.intern(values));
   Actions out;
   End end;
   std::string held = requests;

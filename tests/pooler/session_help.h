@@ -42,6 +42,7 @@ struct Place {
   protocol::SqlCache texts{1 << 16};
   GroupBooks books;
   tiers::Tenant tenant = tenant_with(2);
+  TenantStatements statements;
   PinBook pins{tenant};
   CeilingGuard guard{tenant};
   ServerCore server{books.settings.empty()};
@@ -59,7 +60,11 @@ struct Client {
                   tiers::PoolMode mode = tiers::PoolMode::Transaction,
                   protocol::Replication replication = protocol::Replication::None)
       : place(p),
-        core(p.books, p.pins, p.guard, p.books.settings.intern(std::move(settings)), mode, replication) {}
+        core(p.books, p.statements, p.pins, p.guard, p.books.settings.intern(std::move(settings)), mode,
+             replication) {}
+  // Of another tenant.
+  Client(Place& p, TenantStatements& statements)
+      : place(p), core(p.books, statements, p.pins, p.guard, p.books.settings.empty()) {}
   ~Client() {
     if (core.state() != SessionCore::State::Closed) step([&] { core.client_gone(out); });
   }

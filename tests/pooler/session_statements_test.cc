@@ -70,6 +70,117 @@ TEST_CASE("a tier bounds the statements of one client, and what they hold") {
   }
 }
 
+namespace {
+std::string long_text(int number, std::size_t size = 10'000) {
+  return "select " + std::string(1, static_cast<char>('0' + number)) + " -- " + std::string(size, 'x');
+}
+// To a tenant, without its name.
+constexpr std::size_t kLongCost = 10'000 + 12 + 3 + 1 + StatementBook::kStatementCost;
+
+std::string refused(Client& client) {
+  for (const std::string& one : split(client.to_client))
+    if (one[0] == 'E') {
+      const protocol::ErrorFields error = protocol::parse_error(Bytes(one).substr(5));
+      return error.sqlstate + " " + error.detail;
+    }
+  return {};
+}
+}  // namespace
+
+TEST_CASE("a tenant has its own room for statements") {
+  Place place(3 * (kLongCost + 200));
+  TenantStatements others;
+  Client first(place), second(place), other(place, others);
+  const auto prepare = [&](Client& client, Bytes name, int number) {
+    client.to_client.clear();
+    client.says(parse(name, long_text(number)) + sync_message());
+    client.granted(&client == &other ? place.other : place.server);
+    const bool sent = client.sent().find("select ") != std::string::npos || client.out.server_parses > 0;
+    client.hears((sent ? parsed() : error("26000")) + ready());
+    CHECK(client.core.state() == State::Idle);
+    return refused(client);
+  };
+  for (int i = 0; i < 3; ++i) CHECK(prepare(i % 2 ? first : second, std::to_string(i), i).empty());
+  const std::size_t names = 3 * ClientStatements::cost("0");
+  CHECK(place.statements.bytes() == 3 * kLongCost + names);
+  for (Client* const client : {&first, &second})
+    CHECK(prepare(*client, "more", 9) ==
+          "53400 pool.prepared_statement_bytes: " + std::to_string(3 * kLongCost + names) + " of " +
+              std::to_string(place.books.statements.bytes_max()) +
+              " bytes are used by all clients of this tenant.");
+  CHECK(place.statements.bytes() == 3 * kLongCost + names);
+  for (int i = 2; i < 5; ++i) CHECK(prepare(other, std::to_string(i), i).empty());
+  CHECK(prepare(other, "more", 9).starts_with("53400 "));
+  CHECK(others.bytes() == 3 * kLongCost + names);
+  // What it has is used as ever.
+  CHECK(first.runs(bind("1") + execute() + sync_message(), rows_of_batch(), place.server) ==
+        "B:pgweir_2 E S");
+  // It need not be the one who was refused that makes room.
+  CHECK(second.says(query("deallocate all")).empty());
+  CHECK(place.statements.bytes() == kLongCost + ClientStatements::cost("0"));
+  CHECK(prepare(first, "more", 9).empty());
+  CHECK(prepare(other, "more", 9).starts_with("53400 "));
+}
+
+TEST_CASE("what a request under way holds costs its tenant as much as a name") {
+  Place place(3 * (kLongCost + 200));
+  Client client(place);
+  const auto round = [](int number) { return parse("s", long_text(number)) + bind("s") + close('S', "s"); };
+  SECTION("until it is answered") {
+    std::string batch;
+    for (int i = 0; i < 4; ++i) batch += round(i);
+    client.says(batch);
+    client.granted(place.server);
+    CHECK(place.statements.bytes() == 3 * kLongCost);
+    CHECK(place.server.ops.back().kind == StatementOp::Kind::Refuse);
+    client.says(sync_message());
+    for (int i = 0; i < 3; ++i) client.hears(parsed() + bound() + closed());
+    CHECK(place.statements.bytes() == 0);
+    client.hears(error("26000") + ready());
+    CHECK(refused(client).starts_with("53400 "));
+    CHECK(client.core.state() == State::Idle);
+    CHECK(client.core.statement_count() == 0);
+  }
+  SECTION("also where answers never pause") {
+    client.says(round(0));
+    client.granted(place.server);
+    for (int i = 1; i < 50; ++i) {
+      client.says(round(i));
+      CHECK(client.held.empty());
+      client.hears(parsed() + bound() + closed());
+      CHECK(place.statements.bytes() == kLongCost);
+      CHECK(place.books.statements.bytes() <= place.books.statements.bytes_max());
+      CHECK(place.server.uses.size() <= 2);
+    }
+    CHECK(refused(client).empty());
+  }
+  SECTION("or its client has vanished") {
+    client.says(round(0) + parse("t", long_text(1)) + describe('S', "t") + bind("t") + describe() +
+                execute() + sync_message());
+    client.granted(place.server);
+    CHECK(place.statements.bytes() == 2 * kLongCost + ClientStatements::cost("t"));
+    CHECK(client.step([&] { client.core.client_gone(client.out); }) == "abandon");
+    CHECK(place.statements.bytes() == kLongCost + ClientStatements::cost("t"));  // what it has a name for
+    protocol::Gather to_client;
+    ServerCore::Audience nobody;
+    const std::string answers = parsed() + bound() + closed() + parsed() + parameters({25}) +
+                                row_description() + bound() + row_description() + row() + done() + ready();
+    CHECK(place.server.read(answers, to_client, nobody).broken == nullptr);
+    CHECK((place.server.ops.empty() && place.server.clean()));
+  }
+  SECTION("also a statement that its server was lent") {
+    client.says(query("begin"));
+    client.granted(place.server);
+    client.hears(done("BEGIN") + ready('T'));
+    client.says(parse("s", long_text(0)) + sync_message());
+    client.hears(parsed() + ready('T'));
+    const std::size_t before = place.statements.bytes();
+    client.says(query("select 1; execute s"));
+    CHECK(client.core.statement_count() == 0);
+    CHECK(place.statements.bytes() == before - ClientStatements::cost("s"));
+  }
+}
+
 TEST_CASE("a Bind that would be too long with the server's name for its statement goes to no server") {
   Place place;
   Client client(place);
