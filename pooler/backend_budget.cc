@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "pooler/base/check.h"
+#include "pooler/base/planted.h"
 
 namespace pgweir {
 
@@ -161,9 +162,8 @@ void BackendBudget::hand_out() {
     queue_.served(*first);
     grant(static_cast<Claimant&>(*first));
   }
-#ifdef PGWEIR_PLANT_OVERSPEND
-  if (queue_.first() && used_.load() == limit_.load()) grant(static_cast<Claimant&>(*queue_.first()));
-#endif
+  if (queue_.first() && used_.load() == limit_.load() && PGWEIR_PLANTED(OVERSPEND))
+    grant(static_cast<Claimant&>(*queue_.first()));
   starved_.store(!queue_.empty() && used_.load() >= limit_.load());
 }
 

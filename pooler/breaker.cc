@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "pooler/base/check.h"
+#include "pooler/base/planted.h"
 #include "pooler/retry.h"
 
 namespace pgweir {
@@ -86,9 +87,7 @@ void Breaker::open(Time now) {
   open_until_ = now + rules_.open_time + Duration(static_cast<std::int64_t>(dice() % (jitter_most + 1)));
   const Duration down_for = down_since_ == kNever ? Duration::zero() : now - down_since_;
   waits_until_ = std::min(open_until_, now + retry_pause(down_for, rules_.shortest_retry, dice()));
-#ifdef PGWEIR_PLANT_NO_PATIENCE
-  waits_until_ = open_until_;
-#endif
+  if (PGWEIR_PLANTED(NO_PATIENCE)) waits_until_ = open_until_;
 }
 
 void Breaker::close() {

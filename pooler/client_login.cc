@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "pooler/base/check.h"
+#include "pooler/base/planted.h"
 #include "pooler/base/quoted.h"
 #include "pooler/console.h"
 #include "pooler/group.h"
@@ -431,9 +432,8 @@ void ClientLogin::finish() {
   }
   for (const std::string& parameter : lowered)
     tenant.guard.note({.parameter = parameter, .route = CeilingRoute::Lowered});
-#ifndef PGWEIR_PLANT_ADMIT_SUSPENDED
-  if (tenant.ended()) return refuse(LoginRefusal::Ordered, tenant.why_refused());
-#endif
+  if (tenant.ended() && !PGWEIR_PLANTED(ADMIT_SUSPENDED))
+    return refuse(LoginRefusal::Ordered, tenant.why_refused());
   if (tenant.disabled)
     return refuse(
         LoginRefusal::Ordered,
@@ -442,13 +442,10 @@ void ClientLogin::finish() {
          {},
          "An administrator has disabled it on the pooler's console; ENABLE lets clients in again."});
   const tiers::Tier& limits = record_->limits;
-#ifdef PGWEIR_PLANT_EXCEED_CLIENTS
-  if (tenant.clients > limits.max_clients) {
-#elif defined PGWEIR_PLANT_TURN_AWAY_EARLY
-  if (tenant.clients + 1 >= limits.max_clients) {
-#else
-  if (tenant.clients >= limits.max_clients) {
-#endif
+  std::uint32_t places = limits.max_clients;
+  if (PGWEIR_PLANTED(EXCEED_CLIENTS)) ++places;
+  if (PGWEIR_PLANTED(TURN_AWAY_EARLY)) --places;
+  if (tenant.clients >= places) {
     if (!waits_) ++tenant.traffic.client_hits;
     if (limits.at_clients == tiers::AtCeiling::Queue && wait_for_place()) return;
     return refuse(LoginRefusal::Limit,
@@ -481,9 +478,8 @@ void ClientLogin::finish() {
     if (entry != snapshot.users.end()) credentials.secret = entry->second;
   }
   if (credentials.user == named_.user) credentials.client_key = core_.client_key();
-#ifdef PGWEIR_PLANT_STAY_AT_DATABASE
-  if (!tenant.groups.empty()) record_->database = tenant.groups.front()->key().database;
-#endif
+  if (!tenant.groups.empty() && PGWEIR_PLANTED(STAY_AT_DATABASE))
+    record_->database = tenant.groups.front()->key().database;
   const GroupKey key{record_->backend, record_->database, credentials.user, secret_text, *tenant.startup};
   Group& group = worker_->group(tenant, key, credentials);
   group.use(credentials);

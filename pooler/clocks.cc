@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "pooler/base/planted.h"
+
 namespace pgweir {
 
 namespace {
@@ -75,11 +77,8 @@ std::optional<Clocks::Alarm> Clocks::look(const ClockLimits& limits, const Holdi
   }
   if (!alarmed) return {};
   const Time since = *began(alarmed->clock, holding);
-#ifdef PGWEIR_PLANT_TRUST_CANCEL
-  const bool cancel = alarmed->cancels && cancelable;
-#else
-  const bool cancel = alarmed->cancels && cancelable && !canceled_since(since);
-#endif
+  const bool in_vain = canceled_since(since) && !PGWEIR_PLANTED(TRUST_CANCEL);
+  const bool cancel = alarmed->cancels && cancelable && !in_vain;
   if (cancel) canceled_at_ = now;
   return Alarm{alarmed->clock, cancel, now - since,
                alarmed->clock == Clock::Statement ? std::max(holding.statements, 1U) : 1};

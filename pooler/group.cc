@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "pooler/base/check.h"
+#include "pooler/base/planted.h"
 #include "pooler/session.h"
 #include "pooler/worker.h"
 #include "tiers/limit.h"
@@ -200,9 +201,7 @@ void Group::lend(Server& server, Session& session) {
   server.since = worker_.loop().now();
   server.charged = session.member().take();
   ++server.run.transactions;
-#ifdef PGWEIR_PLANT_COUNT_TWICE
-  ++session.tenant().lent;
-#endif
+  if (PGWEIR_PLANTED(COUNT_TWICE)) ++session.tenant().lent;
   Tenant& tenant = session.tenant();
   count_lent(session);
   ++tenant.traffic.assignments;
@@ -287,9 +286,7 @@ void Group::settle(Server& server) {
 
 void Group::put_back(Server& server) {
   if (server.place != Server::Place::Settling || !server.core.settled() || server.reads_routines()) return;
-#ifndef PGWEIR_PLANT_RELEASE_LEASED
-  if (server.leases > 0) return;
-#endif
+  if (server.leases > 0 && !PGWEIR_PLANTED(RELEASE_LEASED)) return;
   if (server.core.pipeline.unfit() || server.core.spoiled)
     return drop(server, "it holds state that cannot be taken away");
   if (server.core.tx_status != 'I') return server.roll_back();

@@ -7,6 +7,7 @@
 // tenant never has more than its ceiling.
 #include <algorithm>
 
+#include "pooler/base/planted.h"
 #include "pooler/group.h"
 #include "pooler/worker.h"
 
@@ -42,17 +43,15 @@ void Group::come(const Tenant& tenant) {
 
 std::size_t Group::left_behind() const {
   std::size_t count = 0;
-#ifndef PGWEIR_PLANT_FORGET_LEFT
   for (const std::uint64_t id : heritage_.sources) {
     const Group* const group = worker_.group_index().find(id);
-    if (!group || group->heritage_.left.empty()) continue;
+    if (!group || group->heritage_.left.empty() || PGWEIR_PLANTED(FORGET_LEFT)) continue;
     std::size_t theirs = 0;
     for (const auto& [tenant, member] : tenants_)
       if (group->heritage_.left.contains(tenant->record.name))
         theirs += tenant->record.limits.max_server_connections;
     count += std::min(theirs, group->surplus());
   }
-#endif
   return count;
 }
 

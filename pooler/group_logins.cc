@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "pooler/base/check.h"
+#include "pooler/base/planted.h"
 #include "pooler/group.h"
 #include "pooler/net/address.h"
 #include "pooler/retry.h"
@@ -80,11 +81,8 @@ Claimant::Entitled Group::entitled() const {
 }
 
 std::uint32_t Group::capacity() const {
-#ifdef PGWEIR_PLANT_IGNORE_MAX_SERVERS
-  return 1000;
-#else
+  if (PGWEIR_PLANTED(IGNORE_MAX_SERVERS)) return 1000;
   return beside_others(wishes().capacity);
-#endif
 }
 
 std::uint32_t Group::floor() const { return worker_.draining() ? 0 : beside_others(wishes().kept); }
@@ -141,9 +139,7 @@ void Group::grow() {
       return look_again(std::max(now + Duration(kLookAgain), try_at()));
     }
   }
-#ifndef PGWEIR_PLANT_KEEP_UNUSABLE
-  if (claimed_) make_room();  // the backend is full, maybe of these
-#endif
+  if (claimed_ && !PGWEIR_PLANTED(KEEP_UNUSABLE)) make_room();  // the backend is full, maybe of these
 }
 
 void Group::look_again(Time at) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "pooler/base/check.h"
+#include "pooler/base/planted.h"
 #include "protocol/wire.h"
 
 namespace pgweir {
@@ -60,9 +61,7 @@ std::uint64_t ListenerCore::fence(Hearer& hearer, const ChannelNames& names) {
     Share* share = share_of(channels_[name], hearer);
     PGWEIR_CHECK(share != nullptr);
     share->fence = fences_;
-#ifdef PGWEIR_PLANT_IGNORE_FENCE
-    share->hears = true;
-#endif
+    if (PGWEIR_PLANTED(IGNORE_FENCE)) share->hears = true;
   }
   return fences_;
 }

@@ -2,8 +2,11 @@
 
 #include <cstdio>
 
+#include "pooler/base/planted.h"
 #include "pooler/cli.h"
 #include "pooler/process.h"
+
+static_assert(!PGWEIR_PLANTED(ANY), "bugs are planted for the simulator only");
 
 namespace {
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "pooler/base/check.h"
+#include "pooler/base/planted.h"
 #include "pooler/routine_names.h"
 #include "pooler/routine_queries.h"
 #include "protocol/sql_body.h"
@@ -354,10 +355,7 @@ class RoutineBook::Found {
 
 std::optional<protocol::SqlChanges> RoutineBook::changes_of(Bytes sql, Strings strings, Bytes types,
                                                             Told told) const {
-#ifdef PGWEIR_PLANT_FORGET_FUNCTIONS
-  return {};
-#endif
-  if (empty()) return {};
+  if (empty() || PGWEIR_PLANTED(FORGET_FUNCTIONS)) return {};
   Found found(deeds_);
   const bool users_types = any_of_users(types);
   if (told == Told::All && (unsure() || does_something(anywhere_)) &&

@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include "pooler/base/check.h"
+#include "pooler/base/planted.h"
 
 namespace pgweir {
 
@@ -14,9 +15,7 @@ std::int64_t virtual_of(Duration used, std::uint32_t weight) { return used.count
 }  // namespace
 
 Rank rank_of(std::uint32_t held, std::uint32_t floor, std::uint32_t ceiling) {
-#ifdef PGWEIR_PLANT_IGNORE_FLOOR
-  floor = 0;
-#endif
+  if (PGWEIR_PLANTED(IGNORE_FLOOR)) floor = 0;
   if (held >= ceiling) return Rank::AtCeiling;
   return held < floor ? Rank::BelowFloor : Rank::AboveFloor;
 }
@@ -26,14 +25,8 @@ bool Share::Place::operator<(const Place& other) const {
 }
 
 std::int64_t Share::bill() {
-#ifdef PGWEIR_PLANT_SKEW_SHARES
-  if (weight_ == 1) unbilled_ = unbilled_ * 9 / 10;
-#endif
-#ifdef PGWEIR_PLANT_IGNORE_WEIGHT
-  virtual_time_ += virtual_of(unbilled_, 1);
-#else
-  virtual_time_ += virtual_of(unbilled_, weight_);
-#endif
+  if (weight_ == 1 && PGWEIR_PLANTED(SKEW_SHARES)) unbilled_ = unbilled_ * 9 / 10;
+  virtual_time_ += virtual_of(unbilled_, PGWEIR_PLANTED(IGNORE_WEIGHT) ? 1 : weight_);
   unbilled_ = {};
   return virtual_time_;
 }
@@ -116,9 +109,7 @@ void FairQueue::served(Share& share) {
 
 bool gives_up(Rank without, std::int64_t turn, bool wanted, bool run_over, const Share& first) {
   if (!wanted) return without != Rank::BelowFloor || first.rank() == Rank::BelowFloor;
-#ifndef PGWEIR_PLANT_FINISH_RUN
-  if (first.rank() != without) return first.rank() < without;
-#endif
+  if (first.rank() != without && !PGWEIR_PLANTED(FINISH_RUN)) return first.rank() < without;
   return run_over && first.turn() < turn;
 }
 

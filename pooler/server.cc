@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "pooler/base/check.h"
+#include "pooler/base/planted.h"
 #include "pooler/group.h"
 #include "pooler/login_policy.h"
 #include "pooler/net/address.h"
@@ -201,8 +202,7 @@ void Server::logged_in(HostRole found) {
     host_failed({{sqlstate::kCannotConnectNow, fmt::format("{} {}", net::text(endpoint_), why), {}, {}}},
                 found);
   };
-#ifndef PGWEIR_PLANT_TAKE_STANDBY
-  if (!fits(dialling_->round.wanted(), found)) {
+  if (!fits(dialling_->round.wanted(), found) && !PGWEIR_PLANTED(TAKE_STANDBY)) {
     switch (found) {
       case HostRole::Unknown: return will_not_do("does not say whether it is a standby");
       case HostRole::Primary: return will_not_do("is a primary");
@@ -210,7 +210,6 @@ void Server::logged_in(HostRole found) {
       case HostRole::Standby: return will_not_do("is a standby");
     }
   }
-#endif
   Worker& worker = group_.worker();
   const std::string& backend = group_.key().backend;
   switch (worker.shared().hosts(backend).worked(endpoint_, found, dialling_->round)) {
@@ -367,9 +366,7 @@ void Server::abandon() {
   protocol::Gather out;
   core.wind_up(out);
   send_to_settle(out);
-#ifdef PGWEIR_PLANT_LET_WORK_ON
-  return;
-#endif
+  if (PGWEIR_PLANTED(LET_WORK_ON)) return;
   abandoned_until_ = group_.worker().loop().now() + kCleaningMax;
   cancel_again_ = kCancelAgain;
   if (core.pipeline.owes_client()) cancel_abandoned();

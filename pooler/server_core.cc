@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "pooler/base/check.h"
+#include "pooler/base/planted.h"
 #include "protocol/frame.h"
 #include "protocol/messages.h"
 
@@ -308,10 +309,10 @@ bool ServerCore::on_message(char type, Bytes whole, Gather& to_client, Audience&
       break;
     }
     case Verdict::Swallow:
-#ifdef PGWEIR_PLANT_SHOW_OURS
-      to_client.borrow(whole);
-      forward_body_ = true;
-#endif
+      if (PGWEIR_PLANTED(SHOW_OURS)) {
+        to_client.borrow(whole);
+        forward_body_ = true;
+      }
       break;
   }
   if (reply.op && reply.finished) {
@@ -364,11 +365,11 @@ void ServerCore::on_whole(char type, Bytes body, const Pipeline::Reply& reply, A
   if (type == 'Z') {
     tx_status = body[0];
   } else if (forgets_statements(body)) {
-#ifndef PGWEIR_PLANT_FORGET_DISCARD
-    statements.clear();
-    set_prepared_ = set_doubted_ = false;
-    questions_prepared_ = questions_doubted_ = 0;
-#endif
+    if (!PGWEIR_PLANTED(FORGET_DISCARD)) {
+      statements.clear();
+      set_prepared_ = set_doubted_ = false;
+      questions_prepared_ = questions_doubted_ = 0;
+    }
     introduced = {};
     if (reply.verdict != Verdict::Forward) return;
     audience.on_all_deallocated();

@@ -1,5 +1,6 @@
 // pooler/server_errands.cc - ServerCore: what the pooler itself asks of a server, and what it is answered.
 #include "pooler/base/check.h"
+#include "pooler/base/planted.h"
 #include "pooler/server_core.h"
 #include "protocol/messages.h"
 
@@ -58,9 +59,7 @@ bool ServerCore::on_ours_failed(Bytes error_body, Audience& audience) {
                    errand.answered < errand.questions.size() &&
                    errand.questions[errand.answered].name.empty();
   }
-#ifndef PGWEIR_PLANT_TRUST_FAILED
-  doubt_ours();
-#endif
+  if (!PGWEIR_PLANTED(TRUST_FAILED)) doubt_ours();
   return audience.on_ours_failed(error_body);
 }
 
@@ -336,14 +335,10 @@ void ServerCore::wind_up(Gather& to_server) {
   if (!pipeline.batch_open()) return;
   // The Sync alone would commit what Postgres rolls back when a client leaves before it.
   to_server.own([](std::string& out) {
-#ifndef PGWEIR_PLANT_COMMIT_UNSYNCED
-    protocol::put_query(out, "ROLLBACK");
-#endif
+    if (!PGWEIR_PLANTED(COMMIT_UNSYNCED)) protocol::put_query(out, "ROLLBACK");
     protocol::put_sync(out);
   });
-#ifndef PGWEIR_PLANT_COMMIT_UNSYNCED
-  pipeline.push(Owed::Query, Pipeline::Whose::Ours);
-#endif
+  if (!PGWEIR_PLANTED(COMMIT_UNSYNCED)) pipeline.push(Owed::Query, Pipeline::Whose::Ours);
   pipeline.push(Owed::Sync, Pipeline::Whose::Ours);
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "pooler/base/check.h"
+#include "pooler/base/planted.h"
 #include "pooler/group.h"
 #include "pooler/net/wall_clock.h"
 #include "pooler/server.h"
@@ -51,9 +52,7 @@ Session::~Session() {
 }
 
 void Session::start(Bytes held) {
-#ifdef PGWEIR_PLANT_LOSE_HELD
-  held = {};
-#endif
+  if (PGWEIR_PLANTED(LOSE_HELD)) held = {};
   held_ = held;
   if (worker_.suspended()) return suspend();  // resume() comes here again
   if (core_.walsender()) {
@@ -169,9 +168,7 @@ void Session::pump(Bytes in) {
 
 // Carries out what the core decided; `in` is what it was given, or what is held.
 void Session::settle(Actions& out, Bytes in) {
-#ifndef PGWEIR_PLANT_SEND_TWICE
-  in.remove_prefix(out.consumed);
-#endif
+  if (!PGWEIR_PLANTED(SEND_TWICE)) in.remove_prefix(out.consumed);
   stalled_ = out.stalled;
   if (out.more) more_ = true;
   if (!out.to_client.empty() && !out.reset_client) {
@@ -433,9 +430,7 @@ void Session::resume(Duration was) {
   for (Time* const each : {&since_, &busy_since_, &transaction_since_, &statement_since_})
     *each = std::min(*each + was, now);
   update_flow();
-#ifndef PGWEIR_PLANT_STAY_SUSPENDED
-  if (stream_->unsent() == 0) on_drained();
-#endif
+  if (stream_->unsent() == 0 && !PGWEIR_PLANTED(STAY_SUSPENDED)) on_drained();
   if (notifications_ && core_.may_hear()) tell_notifications();
   if (!welcomed_ && core_.state() == State::Idle) {
     const std::string held = std::move(held_);
@@ -556,9 +551,7 @@ void Session::on_server_drained() { update_flow(); }
 
 void Session::on_drained() {
   if (suspended_) return;
-#ifdef PGWEIR_PLANT_STAY_PAUSED
-  return;
-#endif
+  if (PGWEIR_PLANTED(STAY_PAUSED)) return;
   if (std::exchange(server_paused_, false)) server_->resume_reads();
   if (more_) go_on();
   if (!closing_) arm();
@@ -594,12 +587,10 @@ void Session::cancel(std::function<void()> done) {
     cancels_->push_back(std::move(done));
     return send_cancels();
   }
-#ifndef PGWEIR_PLANT_WAIT_CANCELED
-  if (core_.state() == State::Waiting && welcomed_) {
+  if (core_.state() == State::Waiting && welcomed_ && !PGWEIR_PLANTED(WAIT_CANCELED)) {
     leave_queue();
     turn_away({sqlstate::kQueryCanceled, "canceling statement due to user request", {}, {}});
   }
-#endif
   done();
 }
 

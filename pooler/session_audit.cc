@@ -3,6 +3,7 @@
 #include <array>
 
 #include "pooler/base/check.h"
+#include "pooler/base/planted.h"
 #include "pooler/session_core.h"
 #include "pooler/session_parts.h"
 #include "pooler/tenant_token.h"
@@ -39,9 +40,7 @@ bool SessionCore::begin_audit(Actions& out) {
   // In session mode what is left goes with the server's cleaning, but for what has a ceiling.
   const bool in_session = (pins_ & pin::kSession) && !loses_start();
   if (in_session && !guard_->inspects()) return suspicion_.reset(), false;
-#ifdef PGWEIR_PLANT_SKIP_AUDIT
-  return suspicion_.reset(), false;
-#endif
+  if (PGWEIR_PLANTED(SKIP_AUDIT)) return suspicion_.reset(), false;
   std::vector<Question> questions;
   if (in_session) keep_to_held();
   if (suspicion_->held)
@@ -56,12 +55,8 @@ bool SessionCore::begin_audit(Actions& out) {
     if (server_->fresh->contains(key) && !set_back(key)) continue;
     const auto& hidden = suspicion_->hidden;
     if (std::find(hidden.begin(), hidden.end(), name) != hidden.end()) continue;
-#ifdef PGWEIR_PLANT_TRUST_VALUE
-    const bool origin = suspicion_->may_set_back(key);
-#else
-    const bool origin =
-        suspicion_->may_set_back(key) || suspicion_->doubts(name) || (in_other_role() && !decides_who(key));
-#endif
+    const bool doubtful = suspicion_->doubts(name) || (in_other_role() && !decides_who(key));
+    const bool origin = suspicion_->may_set_back(key) || (doubtful && !PGWEIR_PLANTED(TRUST_VALUE));
     questions.push_back({origin ? Question::Kind::Origin : Question::Kind::Value, name});
   }
   if (suspicion_->any_set) questions.push_back({Question::Kind::Sessions});
@@ -196,11 +191,7 @@ void SessionCore::on_audited(Findings& findings, protocol::Gather& to_client) {
   PGWEIR_CHECK(auditing_ && suspicion_);
   SettingsBook& book = books_->settings;
   const SettingsRef before = wanted_;
-#ifdef PGWEIR_PLANT_FORGET_STARTED
-  const SettingsMap& defaults = *book.empty();
-#else
-  const SettingsMap& defaults = *started_;
-#endif
+  const SettingsMap& defaults = PGWEIR_PLANTED(FORGET_STARTED) ? *book.empty() : *started_;
   if (guard_->inspects()) {
     std::erase_if(findings.settings, [this](const Findings::Setting& found) { return stuck(found); });
     if (server_->tx_status != 'I') keep_above(findings);
@@ -231,9 +222,7 @@ void SessionCore::on_audited(Findings& findings, protocol::Gather& to_client) {
     asked |= pin::kSharing;
   }
   if ((asked & pin::kStatement) && !(pins_ & pin::kSession)) adopt(findings);
-#ifdef PGWEIR_PLANT_FORGET_UNPIN
-  asked = 0;
-#endif
+  if (PGWEIR_PLANTED(FORGET_UNPIN)) asked = 0;
   const auto pins = static_cast<Pins>((pins_ & ~asked) | findings.pins | (suspicion_->pins & pin::kSettings));
   // For what a text does not show to keep its client there was asked for no room.
   constexpr auto kUnasked = static_cast<Pins>(pin::kSettings | pin::kListen | pin::kStatement);

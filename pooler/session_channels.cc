@@ -8,6 +8,7 @@
 #include <array>
 
 #include "pooler/base/check.h"
+#include "pooler/base/planted.h"
 #include "pooler/session_core.h"
 #include "pooler/session_parts.h"
 
@@ -66,9 +67,7 @@ bool SessionCore::must_catch_up(const protocol::Frame& frame, Bytes rest, Action
   ListenerCore& listener = books_->listener;
   if (channels_->tide == 0) {
     if (!may_unlisten(frame, rest) || listener.failing()) return false;
-#ifdef PGWEIR_PLANT_UNLISTEN_AHEAD
-    return false;
-#endif
+    if (PGWEIR_PLANTED(UNLISTEN_AHEAD)) return false;
     channels_->tide = listener.catch_up(*hearer_);
   }
   if (!listener.caught_up(channels_->tide)) return out.stalled = true;
@@ -102,9 +101,7 @@ bool SessionCore::may_unlisten(const protocol::Frame& frame, Bytes rest) const {
 // Behind a request that is complete.
 void SessionCore::mark_unlistens(Actions& out) {
   if (!channels_ || !channels_->unmarked() || body_left_ > 0) return;
-#ifdef PGWEIR_PLANT_FORGET_UNLISTEN
-  return channels_->forget_request();
-#endif
+  if (PGWEIR_PLANTED(FORGET_UNLISTEN)) return channels_->forget_request();
   tell(channels_->take_mark(), out);
 }
 
@@ -140,10 +137,10 @@ bool SessionCore::begin_channels(Actions& out) {
     return true;
   }
   if (channels_->leave && channels_->here.empty()) {
-#ifdef PGWEIR_PLANT_KEEP_LISTENING
-    channels_->leave = false;
-    return set_pins(static_cast<Pins>(pins_ & ~pin::kSharing)), false;
-#endif
+    if (PGWEIR_PLANTED(KEEP_LISTENING)) {
+      channels_->leave = false;
+      return set_pins(static_cast<Pins>(pins_ & ~pin::kSharing)), false;
+    }
     channels_->doing = Doing::Leaving;
     tell("UNLISTEN *", out);
     return true;
@@ -182,12 +179,8 @@ bool SessionCore::on_notification(Bytes body) {
     if (notification.payload == std::to_string(channels_->fence)) channels_->fence_passed = true;
     return false;
   }
-#ifdef PGWEIR_PLANT_DROP_ON_HANDOVER
-  if (channels_->here.contains(notification.channel)) return false;
-#endif
-#ifdef PGWEIR_PLANT_HEAR_TWICE
-  return true;
-#endif
+  if (channels_->here.contains(notification.channel) && PGWEIR_PLANTED(DROP_ON_HANDOVER)) return false;
+  if (PGWEIR_PLANTED(HEAR_TWICE)) return true;
   // What stands behind the fence is the shared connection's.
   if (telling() && channels_->fence_passed && channels_->here.contains(notification.channel)) return false;
   return !hears(notification.channel);

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "pooler/base/check.h"
+#include "pooler/base/planted.h"
 #include "pooler/session_parts.h"
 #include "protocol/messages.h"
 
@@ -143,10 +144,10 @@ void SessionCore::granted(ServerCore& server, Bytes held, Actions& out) {
   server.code_epoch = books_->routines.epoch();
   // In front of the client's own timeouts.
   if (server.introduction && !proving_) introduce(out);
-#ifndef PGWEIR_PLANT_FORGET_SETTINGS
-  if (!proving_ && server.applied != wanted_ && may_keep_others(server)) introducing_ = true;
-  server.apply_settings(wanted_, out.to_server);
-#endif
+  if (!PGWEIR_PLANTED(FORGET_SETTINGS)) {
+    if (!proving_ && server.applied != wanted_ && may_keep_others(server)) introducing_ = true;
+    server.apply_settings(wanted_, out.to_server);
+  }
   if (server.last_client != 0 && server.last_client != number_) server.others_sequences = true;
   server.last_client = number_;
   if (!proving_) forget_sequences(out);
@@ -272,13 +273,11 @@ void SessionCore::after_step(Actions& out) {
       server_->give_values(std::exchange(suspicion_->above, {}), out.to_server);
     return;
   }
-#ifdef PGWEIR_PLANT_RELEASE_EARLY
-  if (state_ != State::Linked || (!server_->quiet() && (server_->tx_status != 'I' || out.queries == 0)))
-    return;
-#else
+  if (state_ != State::Linked) return;
   // What is skipped of a refused message needs no server.
-  if (state_ != State::Linked || !server_->quiet() || (body_left_ > 0 && !skip_body_)) return;
-#endif
+  const bool over = server_->quiet() && (body_left_ == 0 || skip_body_);
+  const bool early = server_->tx_status == 'I' && out.queries > 0 && PGWEIR_PLANTED(RELEASE_EARLY);
+  if (!over && !early) return;
   if (proving_ && ours_failed_) {
     // Postgres has rolled our batch back, so the server is as before; the client gets Postgres's own words.
     const protocol::ErrorFields why = protocol::parse_error(*ours_failed_);
@@ -343,9 +342,7 @@ void SessionCore::client_gone(Actions& out) {
       set_pins(0);
       break;
     case State::Linked: {
-#ifndef PGWEIR_PLANT_LEAVE_PINNED
-      if (pins_ != 0 || suspicion_) server_->dirty = true;
-#endif
+      if ((pins_ != 0 || suspicion_) && !PGWEIR_PLANTED(LEAVE_PINNED)) server_->dirty = true;
       unlink(left_behind(out), out);
       break;
     }
@@ -355,9 +352,7 @@ void SessionCore::client_gone(Actions& out) {
 
 // What becomes of the server whose client has vanished.
 Actions::Server SessionCore::left_behind(Actions& out) const {
-#ifdef PGWEIR_PLANT_LEAVE_CLEAN
-  return Actions::Server::Release;
-#endif
+  if (PGWEIR_PLANTED(LEAVE_CLEAN)) return Actions::Server::Release;
   if (walsender()) return Actions::Server::Drop;
   const bool half_sent = body_left_ > 0 && !skip_body_;
   if (half_sent || !out.to_server.empty() || server_->spoiled || server_->pipeline.unfit())
@@ -382,11 +377,7 @@ void SessionCore::fail(const Error& error, Actions& out) {
     out.leave_queue = true;
     set_pins(0);
   }
-#ifdef PGWEIR_PLANT_ERROR_INSIDE_ROW
-  const bool boundary = true;
-#else
-  const bool boundary = at_boundary();
-#endif
+  const bool boundary = at_boundary() || PGWEIR_PLANTED(ERROR_INSIDE_ROW);
   if (server_) unlink(Actions::Server::Drop, out);
   if (boundary) return end(error, out);
   out.reset_client = true;

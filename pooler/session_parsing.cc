@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 
+#include "pooler/base/planted.h"
 #include "pooler/session_core.h"
 #include "pooler/session_parts.h"
 #include "protocol/messages.h"
@@ -232,9 +233,7 @@ void SessionCore::forget_prepared() {
 // Under what the server has parsed it, its names as now. Nothing: nobody knows how its literals were read.
 std::optional<std::string> SessionCore::parsed_under(const Findings::Statement& found, Bytes sql) {
   const Bytes now = parsing();
-#ifdef PGWEIR_PLANT_READ_AS_LEFT
-  return std::string(now);
-#endif
+  if (PGWEIR_PLANTED(READ_AS_LEFT)) return std::string(now);
   if (!has_strings(sql)) return std::string(now);
   if (server_->kept.contains(found.name)) return std::nullopt;
   const Suspicion& seen = *suspicion_;

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "pooler/base/check.h"
+#include "pooler/base/planted.h"
 #include "pooler/session_core.h"
 #include "pooler/session_parts.h"
 #include "protocol/messages.h"
@@ -122,9 +123,7 @@ bool SessionCore::can_adopt(const protocol::SqlEffects& effects) const {
 // What was found may be what was lent: it means what it did, whatever its transaction has set since.
 StatementRef SessionCore::lent_as(const Findings::Statement& found) const {
   const auto lent = suspicion_->lent.find(found.name);
-#ifdef PGWEIR_PLANT_REREAD_LENT
-  return {};
-#endif
+  if (PGWEIR_PLANTED(REREAD_LENT)) return {};
   if (found.from_sql || lent == suspicion_->lent.end() || lent->second->sql != Bytes(found.text)) return {};
   return lent->second;
 }
@@ -168,9 +167,7 @@ void SessionCore::adopt(Findings& findings) {
       kept.insert(found.name);
       continue;
     }
-#ifndef PGWEIR_PLANT_FORGET_PREPARED
-    names().set(found.name, std::move(statement), Made::BySql);
-#endif
+    if (!PGWEIR_PLANTED(FORGET_PREPARED)) names().set(found.name, std::move(statement), Made::BySql);
     server_->adopted.push_back(found.name);
   }
   server_->kept = std::move(kept);
@@ -270,12 +267,10 @@ void SessionCore::lend_all(const std::vector<std::string>& names, StatementOp::K
   for (const std::string& name : names) {
     const StatementRef held = *names_->find(name);
     note_lent(*held);
-#ifndef PGWEIR_PLANT_KEEP_OCCUPIED
-    if (occupied()) {
+    if (occupied() && !PGWEIR_PLANTED(KEEP_OCCUPIED)) {
       protocol::put_close_statement(bytes, name);
       server_->pipeline.push(Owed::Close, Whose::Ours);
     }
-#endif
     if (put_parse_of(*held, name, {kind, 0, 0, name, held}, bytes)) names_->erase(name);
     suspicion().lent[name] = held;
   }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "pooler/base/check.h"
+#include "pooler/base/planted.h"
 #include "pooler/session_core.h"
 #include "pooler/session_parts.h"
 #include "protocol/messages.h"
@@ -139,9 +140,7 @@ SessionCore::Step SessionCore::relay_parse(const Frame& frame, Bytes rest, Actio
   ++statement->parses;
   ++out.client_parses;
   ++out.server_parses;
-#ifdef PGWEIR_PLANT_REGISTER_EARLY
-  server_->statements.add(statement->id);
-#endif
+  if (PGWEIR_PLANTED(REGISTER_EARLY)) server_->statements.add(statement->id);
   out.to_server.own([&](std::string& bytes) { protocol::put_parse(bytes, statement->server_name, content); });
   return Step::Next;
 }
@@ -419,9 +418,7 @@ SessionCore::Name SessionCore::find_statement(Bytes name, For use, const Stateme
 // would know other columns than the client was told of. Postgres refuses that, so it is asked for them first.
 // `name` has told columns, and is unknown to the server.
 SessionCore::Name SessionCore::renew(Bytes name, For use, Actions& out) {
-#ifdef PGWEIR_PLANT_TRUST_COLUMNS
-  return Name::Ready;
-#endif
+  if (PGWEIR_PLANTED(TRUST_COLUMNS)) return Name::Ready;
   const StatementRef& held = *names_->find(name);
   if (!may_have_changed(*held) || coming(*held)) return Name::Ready;
   // What a text with EXECUTE answers depends on more than definitions.
@@ -521,11 +518,8 @@ std::unique_ptr<std::string> SessionCore::notices_of(const Ruling& ruling) {
 }
 
 void SessionCore::make_room_on_server(Actions& out) {
-#ifdef PGWEIR_PLANT_KEEP_STATEMENTS
-  static_cast<void>(out);
-  return;
-#endif
   if (server_->statements.size() == 0 || server_->statements.size() < books_->statements_per_server) return;
+  if (PGWEIR_PLANTED(KEEP_STATEMENTS)) return;
   evict(server_->statements.take_oldest(), out);
 }
 
@@ -550,18 +544,14 @@ bool SessionCore::replace_stale(Bytes name, For use) {
 void SessionCore::on_op_dropped(StatementOp& op) {
   switch (op.kind) {
     case StatementOp::Kind::Prepare:
-#ifndef PGWEIR_PLANT_KEEP_SKIPPED_PARSE
-      if (names_) names_->erase(op.name);
-#endif
+      if (names_ && !PGWEIR_PLANTED(KEEP_SKIPPED_PARSE)) names_->erase(op.name);
       break;
     case StatementOp::Kind::Forget: names().set(op.name, std::move(op.statement)); break;
     case StatementOp::Kind::Inject:
       if (op.id == 0) unnamed_answered().here = false;
       break;
     case StatementOp::Kind::Unnamed: {
-#ifdef PGWEIR_PLANT_KEEP_SKIPPED_UNNAMED
-      break;
-#endif
+      if (PGWEIR_PLANTED(KEEP_SKIPPED_UNNAMED)) break;
       const Unnamed now = unnamed_answered();
       now.content = std::move(op.name);
       now.here = op.here;

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "pooler/base/check.h"
+#include "pooler/base/planted.h"
 #include "pooler/session_core.h"
 #include "pooler/session_parts.h"
 #include "pooler/tenant_token.h"
@@ -301,9 +302,7 @@ std::unique_ptr<Ruling> SessionCore::note_text(const ClientText& text) {
       lose_literals();
       lose_parsing();
       forget_prepared();
-#ifndef PGWEIR_PLANT_KEEP_DIRTY
-      server_->dirty = dirty_batch_ = true;
-#endif
+      if (!PGWEIR_PLANTED(KEEP_DIRTY)) server_->dirty = dirty_batch_ = true;
       server_->temp_used = true;
       if (text.has(TextWord::Lastval) || text.has(TextWord::Currval))
         asks_sequence_ = books_->reads_sequences = true;
@@ -380,9 +379,7 @@ Pins SessionCore::find_room(const protocol::SqlEffects& effects) {
   if (pins == 0 || (pins_ & ~(pin::kSharing | pin::kListen)) != 0 || claimed_) return 0;
   // Where the shared connection is lost, a LISTEN keeps its server without having been asked whether it may.
   const bool counted = pins_ & pin::kListen;
-#ifndef PGWEIR_PLANT_EXCEED_PINS
-  if (!pin_book_->has_room(counted)) return pins;
-#endif
+  if (!pin_book_->has_room(counted) && !PGWEIR_PLANTED(EXCEED_PINS)) return pins;
   if (!effects.changes.opaque && !counted) claim();
   return 0;
 }
@@ -593,9 +590,7 @@ bool SessionCore::loses_start() const {
 
 // ... this.
 bool SessionCore::set_back(Bytes name) const {
-#ifdef PGWEIR_PLANT_FORGET_STARTED
-  return false;
-#endif
+  if (PGWEIR_PLANTED(FORGET_STARTED)) return false;
   // To a walsender they are what it was opened with.
   return suspicion_ && suspicion_->may_set_back(name) && started_->values.contains(name) && !walsender();
 }

@@ -2,6 +2,7 @@
 // server.
 #include <algorithm>
 
+#include "pooler/base/planted.h"
 #include "pooler/session_core.h"
 #include "pooler/session_parts.h"
 #include "protocol/messages.h"
@@ -89,9 +90,7 @@ bool SessionCore::replace_unnamed(Owed kind) {
 // Whether an earlier batch, which may yet fail, decides what it is, or whether this server has it. Where it
 // has not, it has another client's.
 bool SessionCore::unnamed_pending_elsewhere() const {
-#ifdef PGWEIR_PLANT_TRUST_UNNAMED
-  return false;
-#endif
+  if (PGWEIR_PLANTED(TRUST_UNNAMED)) return false;
   const auto& ops = server_->ops;
   const auto last = std::find_if(ops.rbegin(), ops.rend(), [](const StatementOp& op) {
     return op.kind == StatementOp::Kind::Unnamed || (op.kind == StatementOp::Kind::Inject && op.id == 0);

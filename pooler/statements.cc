@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "pooler/base/plain_sql.h"
+#include "pooler/base/planted.h"
 #include "protocol/frame.h"
 #include "protocol/wire.h"
 
@@ -195,9 +196,7 @@ void ClientStatements::put(Named& named, StatementRef statement) {
 void ClientStatements::erase(Bytes name) {
   const auto place = names_.find(name);
   if (place == names_.end()) return;
-#ifndef PGWEIR_PLANT_CHARGE_CLOSED
-  tenant_.bytes_ -= cost(name);
-#endif
+  if (!PGWEIR_PLANTED(CHARGE_CLOSED)) tenant_.bytes_ -= cost(name);
   bytes_ -= name.size() + place->second.statement->content.size();
   --place->second.statement->names;
   last_ = nullptr;

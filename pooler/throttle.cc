@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "pooler/base/check.h"
+#include "pooler/base/planted.h"
 #include "pooler/session.h"
 
 namespace pgweir {
@@ -36,12 +37,8 @@ bool Throttle::take() { return open_ || (waiting_.empty() && begin()); }
 
 bool Throttle::begin() {
   const Time now = loop_.now();
-#ifdef PGWEIR_PLANT_IGNORE_RATE
-  if (!waiting_.empty()) return true;
-#endif
-#ifdef PGWEIR_PLANT_SPEND_TWICE
-  if (!rate_.take(now)) return false;
-#endif
+  if (!waiting_.empty() && PGWEIR_PLANTED(IGNORE_RATE)) return true;
+  if (PGWEIR_PLANTED(SPEND_TWICE) && !rate_.take(now)) return false;
   if ((share_ && !share_->open()) || !rate_.take(now)) return false;
   if (share_) {
     share_->spend(1, now);

@@ -6,6 +6,7 @@
 #include <functional>
 
 #include "pooler/base/check.h"
+#include "pooler/base/planted.h"
 #include "pooler/cancel.h"
 #include "pooler/client_login.h"
 #include "pooler/console.h"
@@ -216,9 +217,7 @@ void Worker::session_ended(Session& session) {
     leave_home(tenant.record.name);
   }
   --shared_.sessions;
-#ifndef PGWEIR_PLANT_FORGET_PLACES
-  if (!logins_waiting_.empty()) give_places(tenant);
-#endif
+  if (!logins_waiting_.empty() && !PGWEIR_PLANTED(FORGET_PLACES)) give_places(tenant);
   after_change();
 }
 
@@ -401,9 +400,7 @@ void Worker::seek_host(const Server& server) {
   };
   if (draining_ || !HostSeek::possible(*this, server) || std::any_of(seeks_.begin(), seeks_.end(), same))
     return;
-#ifdef PGWEIR_PLANT_NO_SEEK
-  return;
-#endif
+  if (PGWEIR_PLANTED(NO_SEEK)) return;
   seeks_.push_back(std::make_unique<HostSeek>(*this, server));
 }
 
@@ -496,11 +493,8 @@ void Worker::end_idle(const Error& why) {
   std::vector<Session*> idle;
   for (auto& [id, session] : sessions_) {
     // Who queues has asked already. Nobody is left to RESUME whom a PAUSE keeps waiting.
-#ifdef PGWEIR_PLANT_TURN_AWAY_QUEUE
-    const bool served = false;
-#else
-    const bool served = session->queues() && !session->tenant().is_paused();
-#endif
+    const bool served =
+        session->queues() && !session->tenant().is_paused() && !PGWEIR_PLANTED(TURN_AWAY_QUEUE);
     if (session->between_transactions() && !served && !(admits_latecomers() && session->fresh()))
       idle.push_back(session.get());
   }

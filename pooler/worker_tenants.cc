@@ -1,6 +1,7 @@
 // pooler/worker_tenants.cc - Worker: its tenants, and what changes of their records do.
 #include <algorithm>
 
+#include "pooler/base/planted.h"
 #include "pooler/tier_control.h"
 #include "pooler/worker.h"
 #include "protocol/trace_context.h"
@@ -259,12 +260,9 @@ void Worker::end_suspended(const std::unordered_set<const Tenant*>& tenants) {
   if (tenants.empty()) return;
   std::vector<Session*> idle;
   for (auto& [id, session] : sessions_)
-#ifdef PGWEIR_PLANT_CUT_SUSPENDED
-    if (tenants.contains(&session->tenant())) idle.push_back(session.get());
-#else
-    if (tenants.contains(&session->tenant()) && session->between_transactions())
+    if (tenants.contains(&session->tenant()) &&
+        (session->between_transactions() || PGWEIR_PLANTED(CUT_SUSPENDED)))
       idle.push_back(session.get());
-#endif
   for (Session* session : idle) session->end(session->tenant().why_ended());
 }
 
@@ -374,10 +372,10 @@ void Worker::limits_changed(Tenant& tenant) {
 void Worker::rate_changed(Tenant& tenant) {
   const tiers::Tier& limits = tenant.record.limits;
   if (limits.transactions_per_minute > 0) {
-#ifdef PGWEIR_PLANT_RENEW_RATE
-    if (tenant.throttle) tenant.throttle->open();
-    tenant.throttle.reset();
-#endif
+    if (tenant.throttle && PGWEIR_PLANTED(RENEW_RATE)) {
+      tenant.throttle->open();
+      tenant.throttle.reset();
+    }
     if (tenant.throttle)
       tenant.throttle->change(limits);
     else

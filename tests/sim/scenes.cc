@@ -328,6 +328,19 @@ void movers(Stage& stage, World& world) {
   stage.manners.leave = 15;
 }
 
+// Ceilings change beside a tenant that does nothing for long and whose servers nobody else can use by then.
+void remade(Stage& stage, World& world) {
+  stored(stage, world);
+  one_server(stage);
+  stage.tenants = 2;
+  stage.max_servers = 2;
+  stage.shared_group = true;
+  stage.backend_servers = static_cast<unsigned>(world.between(1, 2));
+  stage.steps = 4;
+  stage.manners.let_go = 50;
+  stage.reloads = 0;
+}
+
 void deaths(Stage& stage, World& world) {
   stage.faults = {Fault::KillBackend, Fault::TerminateBackend, Fault::ResetServer};
   stage.faults_for = milliseconds(3'000);
@@ -478,9 +491,17 @@ const std::vector<Scene>& scenes() {
   return all;
 }
 
+const std::vector<Scene>& scenes_by_name() {
+  static const std::vector<Scene> all{
+      {"remade", "servers that nobody can use any more, at a backend that is full", remade},
+  };
+  return all;
+}
+
 const Scene* find_scene(std::string_view name) {
-  for (const Scene& scene : scenes())
-    if (name == scene.name) return &scene;
+  for (const auto* const all : {&scenes(), &scenes_by_name()})
+    for (const Scene& scene : *all)
+      if (name == scene.name) return &scene;
   return nullptr;
 }
 

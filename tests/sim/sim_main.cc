@@ -5,7 +5,8 @@
 //   sim --repeat N                       plays N seeds twice and compares the traces
 //   sim --direct                         without the pooler, to prove the models
 //   sim --crowd N [--seeds A..B]         N clients at once, for 200 servers (seed 1)
-//   sim --list                           names the scenes
+//   sim --plant NAME                     with that bug, in a build that has any (tests/sim/planted)
+//   sim --list, --plants                 names the scenes, the planted bugs
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
@@ -13,7 +14,9 @@
 #include <cstring>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "pooler/base/planted.h"
 #include "tests/sim/run.h"
 
 extern "C" __attribute__((weak)) void __sanitizer_set_death_callback(void (*callback)());
@@ -39,6 +42,33 @@ struct Options {
   Run::Mode mode = Run::Mode::Pooled;
   World::Print print = World::Print::Nothing;
 };
+
+std::vector<std::string> plants() {
+#ifdef PGWEIR_PLANTS
+  return {PGWEIR_PLANT_NAMES};
+#else
+  return {};
+#endif
+}
+
+void list_plants(std::FILE* to) {
+  for (const std::string& name : plants()) std::fprintf(to, "%s\n", name.c_str());
+}
+
+// `name` outlives the runs.
+bool plant(const char* name) {
+  const auto all = plants();
+  if (std::find(all.begin(), all.end(), name) == all.end()) {
+    std::fprintf(stderr, "no bug %s is planted in this build, but %s\n", name,
+                 all.empty() ? "none (see tests/sim/planted)" : "these:");
+    list_plants(stderr);
+    return false;
+  }
+#ifdef PGWEIR_PLANTS
+  pgweir::planted.name = name;
+#endif
+  return true;
+}
 
 const Scene& scene_of(const Options& options, std::uint64_t seed) {
   return options.scene ? *options.scene : scenes()[seed % scenes().size()];
@@ -85,7 +115,9 @@ int play_twice(const Options& options) {
 
 int usage() {
   std::fputs(
-      "usage: sim [--seeds A..B | --seed N | --repeat N] [--scene NAME | --crowd N] [--direct] [--list]\n",
+      "usage: sim [--seeds A..B | --seed N | --repeat N] [--scene NAME | --crowd N] [--direct] [--plant "
+      "NAME]\n"
+      "       sim --list | --plants\n",
       stderr);
   return 2;
 }
@@ -99,10 +131,16 @@ int main(int argc, char** argv) {
     if (argument == "--direct") {
       options.mode = Run::Mode::Direct;
     } else if (argument == "--list") {
-      for (const Scene& scene : scenes()) std::printf("%-12s %s\n", scene.name, scene.about);
+      for (const auto* const all : {&scenes(), &scenes_by_name()})
+        for (const Scene& scene : *all) std::printf("%-12s %s\n", scene.name, scene.about);
+      return 0;
+    } else if (argument == "--plants") {
+      list_plants(stdout);
       return 0;
     } else if (!value) {
       return usage();
+    } else if (argument == "--plant") {
+      if (!plant(argv[++i])) return 2;
     } else if (argument == "--seed") {
       options.first = std::strtoull(argv[++i], nullptr, 10);
       options.last = options.first;

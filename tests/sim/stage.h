@@ -101,6 +101,8 @@ struct Scene {
   std::function<void(Stage& stage, World& world)> arrange;
 };
 const std::vector<Scene>& scenes();
+// Those that came later and are played by their names: what a seed chooses of the others stays what it was.
+const std::vector<Scene>& scenes_by_name();
 // Not among them, for it takes long: so many clients come at once to 200 servers, of one tenant or of many.
 Scene throng(unsigned clients);
 const Scene* find_scene(std::string_view name);
