@@ -170,10 +170,10 @@ constexpr std::array kSettings{
         "that packaging/postgres/tenant_store.sql was run on. It must reach Postgres itself, or LISTEN would "
         "hear nothing.",
         Secrecy::Secret},
-    ConfigRow{
-        "tenant_store.timeout", &Config::store_timeout, Form::Plain, 10, kMinuteMs, kRestart,
-        "How long the store may take to connect or to answer. Those wait who are not known yet, and who come back "
-        "without clients after more than tenant_store.stale_max."},
+    ConfigRow{"tenant_store.timeout", &Config::store_timeout, Form::Plain, 10, kMinuteMs, kRestart,
+              "How long the store may take to connect or to answer. Those wait who are not known yet, and "
+              "who come back "
+              "without clients after more than tenant_store.stale_max."},
     ConfigRow{"tenant_store.ttl", &Config::store_ttl, Form::Plain, 100, kDayMs, kReload,
               "Age at which what is known of a tenant is looked up again, without waiting; up to a quarter "
               "earlier, each at a time of its own, so that a store is not asked for all of them at once."},

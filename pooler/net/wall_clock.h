@@ -1,5 +1,6 @@
-// pooler/net/wall_clock.h - the time of day: for people to read, for certificates and tokens that others judge
-// by their own, and for the day of a bill. It may be set at any time: what takes time goes by Loop::now().
+// pooler/net/wall_clock.h - the time of day: for people to read, for certificates and tokens that others
+// judge by their own, and for the day of a bill. It may be set at any time: what takes time goes by
+// Loop::now().
 #pragma once
 
 #include <cstdint>

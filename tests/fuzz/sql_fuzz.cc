@@ -8,6 +8,7 @@
 #include <string>
 
 #include "pooler/base/check.h"
+#include "protocol/script_state.h"
 #include "protocol/sql.h"
 #include "protocol/sql_cache.h"
 #include "protocol/sql_lexer.h"
@@ -137,6 +138,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string text(reinterpret_cast<const char*>(data), size);
   const bool flagged = may_leave_state(text);
   body_may_leave_state(text);
+  for (const BodyLanguage language : {BodyLanguage::Perl, BodyLanguage::Python, BodyLanguage::Tcl,
+                                      BodyLanguage::JavaScript, BodyLanguage::Other})
+    may_keep_something(text, language);
   check_effects(text, read_sql(text), flagged);
   const SqlEffects& kept = cache.read(text);
   PGWEIR_CHECK((kept.read == SqlEffects::Read::Plain) == !flagged);

@@ -263,6 +263,21 @@ TEST_CASE("a store that takes no usage is told of, and counted, until it does") 
   CHECK(on.table->usage.size() == 1);
 }
 
+TEST_CASE("usage that there is no room for is told of and counted") {
+  Control on([](Table& table) { table.usage_error = "NOPERM"; });
+  on.control->keep_usage("run");
+  on.control->start({});
+  on.run();
+  std::vector<UsageDelta> deltas(UsageBook::kRowsMax + 2);
+  for (std::size_t i = 0; i < deltas.size(); ++i) deltas[i].tenant = "t" + std::to_string(i);
+  on.control->add_usage({deltas.front()});
+  const std::uint64_t refused = on.figures().usage_failures;
+  CHECK_FALSE(on.log.has("usage of further tenants is not kept"));
+  on.control->add_usage(std::move(deltas));
+  CHECK(on.figures().usage_failures >= refused + 2);
+  CHECK(on.log.has("usage of further tenants is not kept\n200000\n"));
+}
+
 namespace {
 
 // A Redis that says what the test wants, behind a real socket.
