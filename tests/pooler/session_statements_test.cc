@@ -606,7 +606,7 @@ TEST_CASE("statements beyond their limits are refused, and the session goes on")
     CHECK(client.hears(error("26000") + ready()) == "release");
     CHECK(client.seen() == "E:54000 Z:I");
   }
-  SECTION("over the group's budget") {
+  SECTION("over the tenant's budget") {
     client.runs(parse("s", std::string(2000, ' ')) + sync_message(), error("26000") + ready(), place.server);
     CHECK(client.seen() == "E:53400 Z:I");
     client.runs(parse("s", "select 1") + sync_message(), parsed() + ready(), place.server);

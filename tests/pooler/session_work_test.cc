@@ -55,7 +55,7 @@ TEST_CASE("what a long named statement does is read when it is prepared, and by 
   CHECK(client.hears(times(400, bound() + done()) + ready()) == "release");
 }
 
-TEST_CASE("a statement whose reading finds no room in the group's budget is read all the same") {
+TEST_CASE("a statement whose reading finds no room in its share of the book is read all the same") {
   std::string text = "select 1";
   for (int i = 0; i < 200; ++i) text += ", set_config('app.a" + std::to_string(i) + "', '1', true)";
   Place place(text.size() + 3 + StatementBook::kStatementCost + StatementBook::kNameCost + 100);
