@@ -197,6 +197,7 @@ void SessionCore::on_audited(Findings& findings, protocol::Gather& to_client) {
     if (server_->tx_status != 'I') keep_above(findings);
     forget_starts(findings);
   }
+  if (suspicion_->undone && PGWEIR_PLANTED(FORGET_UNDONE)) findings.settings.clear();
   SettingsRef found = book.learned(server_->applied, findings.settings, *book.empty());
   if (guard_->inspects()) {
     for (Findings::Setting& setting : findings.settings) guard_->enforce(setting);
@@ -223,6 +224,7 @@ void SessionCore::on_audited(Findings& findings, protocol::Gather& to_client) {
   }
   if ((asked & pin::kStatement) && !(pins_ & pin::kSession)) adopt(findings);
   if (PGWEIR_PLANTED(FORGET_UNPIN)) asked = 0;
+  if ((findings.pins & pin::kLock) && PGWEIR_PLANTED(UNPIN_LOCKED)) findings.pins ^= pin::kLock;
   const auto pins = static_cast<Pins>((pins_ & ~asked) | findings.pins | (suspicion_->pins & pin::kSettings));
   // For what a text does not show to keep its client there was asked for no room.
   constexpr auto kUnasked = static_cast<Pins>(pin::kSettings | pin::kListen | pin::kStatement);

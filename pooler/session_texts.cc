@@ -145,7 +145,7 @@ Pins may_come_of(const protocol::SqlEffects& effects) {
   // An opaque text's other flags say nothing.
   const bool settings = changes.any_setting && !changes.opaque && !has({Kind::DiscardAll, Kind::ResetAll});
   return static_cast<Pins>(pin_if(changes.opaque, pin::kProvable) | pin_if(changes.temp, pin::kTemp) |
-                           pin_if(changes.hold_cursor, pin::kCursor) |
+                           pin_if(changes.hold_cursor && !PGWEIR_PLANTED(FORGET_CURSOR), pin::kCursor) |
                            pin_if(changes.advisory_lock, pin::kLock) | pin_if(changes.listens, pin::kListen) |
                            pin_if(has({Kind::Prepare}), pin::kStatement) |
                            pin_if(settings || changes.unfollowable, pin::kSettings));

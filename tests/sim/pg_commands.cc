@@ -74,7 +74,96 @@ void PgSession::set(const std::string& name, std::string value) {
     return;
   }
   if (value == "default") value = initial_[name];
+  hidden_.erase(name);
   settings_[name] = spelt(name, value);
+}
+
+void PgSession::set_local(const std::string& name, const std::string& value) {
+  if (tx_ == 'I') {
+    std::string out;
+    protocol::put_notice(out, "SET LOCAL can only be used in transaction blocks");
+    return put(std::move(out));
+  }
+  hidden_.emplace(name, settings_[name]);
+  settings_[name] = spelt(name, value);
+}
+
+// SAVEPOINT, ROLLBACK TO and RELEASE. False when it is none of them; it may have failed.
+bool PgSession::run_savepoint(const std::vector<std::string>& words) {
+  const bool makes = words[0] == "savepoint", releases = words[0] == "release";
+  if (!makes && !releases && (words[0] != "rollback" || words.size() < 3 || words[1] != "to")) return false;
+  const char* const tag = makes ? "SAVEPOINT" : releases ? "RELEASE" : "ROLLBACK";
+  const std::string& name = words.back();
+  if (tx_ == 'I') return fail("25P01", std::string(tag) + " can only be used in transaction blocks"), true;
+  if (makes) {
+    savepoints_.push_back(
+        {name, settings_, hidden_, traces_, channels_, pending_.size(), notifying_.size(), cursors_made_});
+    return complete(tag), true;
+  }
+  const auto found = std::find_if(savepoints_.rbegin(), savepoints_.rend(),
+                                  [&name](const Savepoint& each) { return each.name == name; });
+  if (found == savepoints_.rend()) return fail("3B001", "savepoint \"" + name + "\" does not exist"), true;
+  savepoints_.erase(found.base(), savepoints_.end());
+  if (releases) {
+    savepoints_.pop_back();
+  } else {
+    undo_to(savepoints_.back());
+    tx_ = 'T';
+  }
+  return complete(tag), true;
+}
+
+PgSession::Ran PgSession::run_cursor(const std::vector<std::string>& words, const std::string& sql) {
+  const std::string& verb = words[0];
+  if (verb != "declare" && verb != "fetch" && verb != "close") return Ran::Not;
+  const std::string& name = words[verb == "fetch" ? 3 : 1];
+  const auto found = cursors_.find(name);
+  if (verb == "declare") {
+    if (found != cursors_.end()) return fail("42P03", "cursor \"" + name + "\" already exists"), Ran::Failed;
+    cursors_[name] = {quoted_in(sql), cursors_made_++};
+    complete("DECLARE CURSOR");
+  } else if (name == "all") {
+    cursors_.clear();
+    complete("CLOSE CURSOR ALL");
+  } else if (found == cursors_.end()) {
+    return fail("34000", "cursor \"" + name + "\" does not exist"), Ran::Failed;
+  } else if (verb == "fetch") {
+    row(found->second.value);
+    complete("FETCH 1");
+  } else {
+    cursors_.erase(found);  // for good, whatever becomes of the transaction
+    complete("CLOSE CURSOR");
+  }
+  return Ran::Well;
+}
+
+// Of the session's advisory locks. Nobody waits: each client has keys of its own.
+PgSession::Ran PgSession::run_lock(const std::string& call, const std::string& sql) {
+  constexpr Bytes kPrefix = "pg_advisory_";
+  if (!call.starts_with(kPrefix)) return Ran::Not;
+  const std::size_t open = call.find('(');
+  const Bytes does = Bytes(call).substr(kPrefix.size(), open - kPrefix.size());
+  const std::string key = call.substr(open + 1, call.find(')') - open - 1);
+  if (does == "unlock_all") {
+    locks_.clear();
+    row({});
+  } else if (does == "lock") {
+    Lock& lock = locks_[key];
+    ++lock.held;
+    const Token who = token_in(sql);
+    lock.who = fmt::format("c{}_{}", who.client, who.serial);
+    row({});
+  } else if (const auto found = locks_.find(key); found != locks_.end()) {
+    if (--found->second.held == 0) locks_.erase(found);
+    row("t");
+  } else {
+    std::string out;
+    protocol::put_notice(out, "you don't own a lock of type ExclusiveLock");
+    put(std::move(out));
+    row("f");
+  }
+  complete("SELECT 1");
+  return Ran::Well;
 }
 
 void PgSession::refuse_setting() {
@@ -164,6 +253,8 @@ bool PgSession::asked_by_pooler(const std::string& sql, const std::vector<std::s
                                                                                                   : "f");
   } else if (says("pg_depend") && traces_.contains("temp")) {
     row("1");
+  } else if ((says("pg_cursors") && !cursors_.empty()) || (says("pg_locks") && !locks_.empty())) {
+    row("1");
   } else if (says("pg_prepared_statements")) {
     tell_statements();
   } else if (says("pg_listening_channels")) {
@@ -199,9 +290,15 @@ void PgSession::run(const std::string& asked, const std::vector<std::string>& bo
   const bool lone = tx_ == 'I' && !implicit_;
   if (lone) begin_block();
   // A simple query describes its rows by itself.
-  if (from == From::Simple && returns_rows(sql) && verb != "rows") describe_row(sql);
+  const bool describes = from == From::Simple && returns_rows(sql) && verb != "rows";
+  if (describes && (verb != "fetch" || cursors_.contains(words[3]))) describe_row(sql);
 
-  if (verb == "echo") {
+  if (run_savepoint(words)) return;
+  Ran ran = run_cursor(words, sql);
+  if (ran == Ran::Not && words.size() > 1) ran = run_lock(words[1], sql);
+  if (ran == Ran::Failed) return;
+  if (ran == Ran::Well) {
+  } else if (verb == "echo") {
     row(word);
     complete("SELECT 1");
   } else if (verb == "begin") {
@@ -230,18 +327,18 @@ void PgSession::run(const std::string& asked, const std::vector<std::string>& bo
     answers_.back().wild = true;
     complete("SELECT 1");
   } else if (verb == "show") {
-    const auto& from_map = is_trace(word) ? traces_ : settings_;
-    const auto found = from_map.find(word);
+    const auto& from_map = is_trace(words[1]) ? traces_ : settings_;
+    const auto found = from_map.find(words[1]);
     row(found == from_map.end() ? Bytes() : Bytes(found->second));
     complete("SHOW");
   } else if ((verb == "set" || verb == "reset") && words[1] == kGuarded) {
     return refuse_setting();
   } else if (verb == "set") {
-    set(words[1], unquoted(word));
+    words[1] == "local" ? set_local(words[2], unquoted(word)) : set(words[1], unquoted(word));
     complete("SET");
   } else if (verb == "reset") {
     if (word == "all")
-      settings_ = initial_;
+      settings_ = initial_, hidden_.clear();
     else
       set(word, "default");
     complete("RESET");
@@ -289,6 +386,8 @@ void PgSession::run(const std::string& asked, const std::vector<std::string>& bo
     if (!lone) return fail("25001", "DISCARD ALL cannot run inside a transaction block");
     traces_.clear();
     channels_.clear();
+    cursors_.clear();
+    locks_.clear();
     settings_ = initial_;
     drop_statements();
     portals_.clear();

@@ -69,6 +69,8 @@ PgSession::Values PgSession::traces() const {
     all[std::string(kGuarded)] = guarded;
   for (const auto& [channel, who] : channels_)
     if (!who.empty()) all["channel " + channel] = who;
+  for (const auto& [name, cursor] : cursors_) all["cursor " + name] = cursor.value;
+  for (const auto& [key, lock] : locks_) all["lock " + key] = lock.who;
   return all;
 }
 
@@ -92,6 +94,7 @@ void PgSession::begin_block() {
   settings_before_ = settings_;
   traces_before_ = traces_;
   channels_before_ = channels_;
+  cursors_before_ = cursors_made_;
 }
 
 void PgSession::commit() {
@@ -99,6 +102,9 @@ void PgSession::commit() {
   pending_.clear();
   notified_.insert(notified_.end(), notifying_.begin(), notifying_.end());
   notifying_.clear();
+  for (auto& [name, value] : hidden_) settings_[name] = std::move(value);
+  hidden_.clear();
+  savepoints_.clear();
   in_block_ = false;
   portals_.clear();
 }
@@ -122,11 +128,33 @@ void PgSession::abort() {
     settings_ = settings_before_;
     traces_ = traces_before_;
     channels_ = channels_before_;
+    drop_cursors(cursors_before_);
   }
   notifying_.clear();
+  hidden_.clear();
+  savepoints_.clear();
   in_block_ = false;
   portals_.clear();
 }
+
+void PgSession::drop_cursors(std::uint64_t from) {
+  std::erase_if(cursors_, [from](const auto& each) { return each.second.number >= from; });
+}
+
+void PgSession::undo_to(const Savepoint& savepoint) {
+  settings_ = savepoint.settings;
+  hidden_ = savepoint.hidden;
+  traces_ = savepoint.traces;
+  channels_ = savepoint.channels;
+  drop_cursors(savepoint.cursor);
+  const auto kept = pending_.begin() + static_cast<std::ptrdiff_t>(savepoint.pending);
+  aborted_.insert(aborted_.end(), kept, pending_.end());
+  pending_.erase(kept, pending_.end());
+  notifying_.resize(savepoint.notifying);
+}
+
+// What an error takes back at once: all since the last savepoint.
+void PgSession::undo() { savepoints_.empty() ? abort() : undo_to(savepoints_.back()); }
 
 void PgSession::fail(const char* state, const std::string& message, const char* routine) {
   std::string out;
@@ -137,7 +165,7 @@ void PgSession::fail(const char* state, const std::string& message, const char* 
     body.u8(0);
   }
   put(std::move(out));
-  abort();
+  undo();
   if (tx_ == 'T') tx_ = 'E';
   busy_ = copy_in_ = false;
   implicit_ = false;
@@ -261,7 +289,7 @@ void PgSession::run_simple() {
 
 void PgSession::refused(char type, std::string error) {
   put(std::move(error));
-  abort();
+  undo();
   if (tx_ == 'T') tx_ = 'E';
   implicit_ = false;
   if (type == 'Q' || type == 'F') {

@@ -6,18 +6,19 @@
 //
 //   echo W | rows N SIZE W | begin | commit | rollback | error STATE W | sleep MS W | stubborn MS W |
 //   show NAME |
-//   set NAME = 'VALUE' | reset NAME | reset all | select set_config('NAME', $1, false) |
-//   select remember('VALUE') | select elevate('VALUE') | create temp table W () | drop table W | listen
-//   CHANNEL | unlisten CHANNEL | unlisten * | notify CHANNEL, 'W' | insert W | where | whoami | notice W |
-//   copyin W | copyout N W | discard all | deallocate all | set mark W | values ('W') | table NAME | alter
-//   table NAME rename column v to W | prepare NAME [(text)] as COMMAND | execute NAME[('W')] | deallocate
-//   NAME
+//   set [local] NAME = 'VALUE' | savepoint NAME | rollback to NAME | release NAME | reset NAME | reset all |
+//   select set_config('NAME', $1, false) | select remember('VALUE') | select elevate('VALUE') | create temp
+//   table W () | drop table W | listen CHANNEL | unlisten CHANNEL | unlisten * | notify CHANNEL, 'W' | insert
+//   W | where | whoami | notice W | copyin W | copyout N W | discard all | deallocate all | set mark W |
+//   values ('W') | table NAME | alter table NAME rename column v to W | prepare NAME [(text)] as COMMAND |
+//   execute NAME[('W')] | deallocate NAME | declare NAME scroll cursor with hold for values ('W') | fetch
+//   first from NAME | close NAME | close all | select pg_advisory_lock(KEY) | select pg_advisory_unlock(KEY)
+//   | select pg_advisory_unlock_all()
 //
-// (stubborn is a sleep that heeds no cancel; the last is nothing that Postgres's grammar knows, and what it
+// (stubborn is a sleep that heeds no cancel; "set mark" is nothing that Postgres's grammar knows, and what it
 // leaves behind nobody can be asked for; a table is there when its one column has been renamed) and what the
-// pooler asks on its own. What changes a session is
-// written as Postgres would read it, because the pooler reads it, too. W may be $1. Commands of one simple
-// query are separated by ';'.
+// pooler asks on its own. What changes a session is written as Postgres would read it, because the pooler
+// reads it, too. W may be $1. Commands of one simple query are separated by ';'.
 #pragma once
 
 #include <cstdint>
@@ -123,6 +124,15 @@ class PgSession {
   void begin_block();
   void commit();
   void abort();
+  struct Savepoint;
+  void undo_to(const Savepoint& savepoint);
+  void undo();
+  bool run_savepoint(const std::vector<std::string>& words);
+  enum class Ran : std::uint8_t { Not, Well, Failed };
+  Ran run_cursor(const std::vector<std::string>& words, const std::string& sql);
+  Ran run_lock(const std::string& call, const std::string& sql);
+  void set_local(const std::string& name, const std::string& value);
+  void drop_cursors(std::uint64_t from);
   void fail(const char* state, const std::string& message, const char* routine = nullptr);
   void fail_stale();
   std::string column_of(Bytes sql) const;
@@ -140,7 +150,26 @@ class PgSession {
   Values settings_before_, traces_before_;  // of the transaction
   Values channels_, channels_before_;       // and who has made it listen
   std::vector<Notified> notifying_, notified_;
-  bool in_block_ = false;  // the two above are meaningful
+  Values hidden_;  // by SET LOCAL: what is there again behind the transaction
+  struct Savepoint {
+    std::string name;
+    Values settings, hidden, traces, channels;
+    std::size_t pending, notifying;  // so many of them
+    std::uint64_t cursor;            // the first that was not made yet
+  };
+  std::vector<Savepoint> savepoints_;
+  struct Cursor {
+    std::string value;
+    std::uint64_t number;
+  };
+  std::map<std::string, Cursor, std::less<>> cursors_;  // WITH HOLD
+  std::uint64_t cursors_made_ = 0, cursors_before_ = 0;
+  struct Lock {
+    unsigned held = 0;
+    std::string who;
+  };
+  std::map<std::string, Lock, std::less<>> locks_;  // advisory ones of the session, which nothing takes back
+  bool in_block_ = false;                           // what is "before" is meaningful
   char tx_ = 'I';
   bool implicit_ = false;  // an extended batch or a query of several commands stands open
   bool skip_ = false;

@@ -27,7 +27,7 @@ inline bool returns_rows(Bytes sql) {
   const Bytes verb = sql.substr(0, sql.find(' '));
   return verb == "echo" || verb == "rows" || verb == "show" || verb == "where" || verb == "whoami" ||
          verb == "SELECT" || verb == "WITH" || verb == "select" || verb == "values" || verb == "execute" ||
-         verb == "table";
+         verb == "table" || verb == "fetch";
 }
 
 inline bool ends_block(Bytes sql) {

@@ -109,6 +109,21 @@ void cancels(Stage& stage, World&) {
   stage.steps = 6;
 }
 
+void holders(Stage& stage, World& world) {
+  stage.manners.savepoints = 40;
+  stage.manners.holds = 30;
+  stage.manners.extended = stage.manners.named = 5;
+  stage.manners.pipeline = stage.manners.copy = stage.manners.bulk = 0;
+  stage.manners.leave = world.chance(40) ? 8 : 0;
+  stage.shared_group = world.chance(50);
+  stage.pool_size = 1;
+  stage.max_servers = static_cast<unsigned>(world.between(2, 4));
+  stage.steps = 12;
+  if (world.chance(70)) return;
+  stage.faults = {Fault::KillBackend, Fault::TerminateBackend, Fault::ResetServer};
+  stage.faults_for = milliseconds(3'000);
+}
+
 // Hardly a server for all of them, who must give it back for the others to be served in time.
 void one_server(Stage& stage) {
   stage.tenants = 1;
@@ -493,6 +508,7 @@ const std::vector<Scene>& scenes() {
 
 const std::vector<Scene>& scenes_by_name() {
   static const std::vector<Scene> all{
+      {"holders", "savepoints, SET LOCAL, cursors and locks that outlive their transaction", holders},
       {"remade", "servers that nobody can use any more, at a backend that is full", remade},
   };
   return all;

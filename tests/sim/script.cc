@@ -141,6 +141,10 @@ std::vector<Phase> Script::next() {
     step = traces();
   } else if (choose(manners_.channels)) {
     step = channels();
+  } else if (choose(manners_.savepoints)) {
+    step = savepoints();
+  } else if (choose(manners_.holds)) {
+    step = holds();
   } else if (choose(manners_.flush)) {
     step = flush();
   } else if (choose(manners_.cancel)) {

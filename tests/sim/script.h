@@ -24,11 +24,13 @@ struct Manners {
   unsigned unnamed = 2;   // statements without a name, that are used again
   unsigned shapes = 0;    // statements whose tables change
   unsigned copy = 5;
-  unsigned bulk = 4;      // many or big rows, sometimes read slowly
-  unsigned settings = 6;  // SET of what follows a client
-  unsigned traces = 6;    // what must not outlive the transaction
-  unsigned channels = 0;  // LISTEN, UNLISTEN and NOTIFY
-  unsigned flush = 4;     // batches without a Sync yet
+  unsigned bulk = 4;        // many or big rows, sometimes read slowly
+  unsigned settings = 6;    // SET of what follows a client
+  unsigned traces = 6;      // what must not outlive the transaction
+  unsigned channels = 0;    // LISTEN, UNLISTEN and NOTIFY
+  unsigned savepoints = 0;  // and what is set between them
+  unsigned holds = 0;       // cursors and locks that outlive their transaction
+  unsigned flush = 4;       // batches without a Sync yet
   unsigned cancel = 0;
   unsigned leave = 0;    // in the middle of something
   unsigned tarry = 0;    // longer than a tier's time ceilings allow
@@ -97,6 +99,11 @@ class Script {
   std::vector<Phase> channels();
   std::string channel_command();
   Messages deaf_behind();
+  std::vector<Phase> savepoints();
+  std::vector<Phase> holds();
+  std::string hold_command();
+  std::vector<Phase> shown();
+  Phase sometimes_extended(const std::string& sql);
   std::vector<Phase> flush();
   std::vector<Phase> cancel();
   std::vector<Phase> leave();
