@@ -353,6 +353,7 @@ void remade(Stage& stage, World& world) {
   stage.backend_servers = static_cast<unsigned>(world.between(1, 2));
   stage.steps = 4;
   stage.manners.let_go = 50;
+  stage.manners.prepared = 0;  // may keep the one server of a tenant for long
   stage.reloads = 0;
 }
 
