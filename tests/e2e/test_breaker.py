@@ -291,7 +291,7 @@ class Breaker(PgweirCase):
 
     def test_orders_for_one_tenant(self):
         weir = self.weir()
-        weir.config["tenants"] = {"twin": {"tier": "test", "database": "other"}}
+        weir.config["tenants"] = {name: {"tier": "test", "database": "other"} for name in ("other", "twin")}
         weir.write_files()
         weir.console("RELOAD")
         client, other = self.client(weir), self.client(weir, "other")

@@ -127,8 +127,8 @@ class Plans(PgweirCase):
                 client.send(startup("app", "acmee"))
                 self.assertIn('tenant "acmee" is suspended', first_error(client.until_closed())["M"])
             # Known by that order, by the configuration, and by a client that has been there.
-            self.wire(weir, "shared").close()
-            for order in ("RESUME_TENANT acmee", "SET TIER acme small", "SET TIER shared small"):
+            self.wire(weir, "postgres").close()
+            for order in ("RESUME_TENANT acmee", "SET TIER acme small", "SET TIER postgres small"):
                 self.assertEqual(kinds(console.query(order)), "NCZ", order)
 
     def test_orders_for_who_cannot_be_a_tenant(self):
