@@ -75,7 +75,8 @@ Server::Server(Group& group, std::uint64_t number, StartupRef settings, Role its
       startup(std::move(settings)),
       group_(group),
       client_told_(std::move(client)),
-      deadline_(this, [](void* self) { static_cast<Server*>(self)->out_of_time(); }) {}
+      deadline_(this, [](void* self) { static_cast<Server*>(self)->out_of_time(); }),
+      pause_(this, [](void* self) { static_cast<Server*>(self)->stream_pauses(); }) {}
 
 Server::~Server() { PGWEIR_CHECK(session == nullptr); }
 
@@ -272,7 +273,7 @@ Error Server::too_late() const {
 }
 
 void Server::on_bytes(Bytes in) {
-  if (core.body_left() > 0) pace_reads(core.body_left() - std::min(core.body_left(), in.size()));
+  if (in.size() >= ReadPace::kPiece || reads_together_) pace_reads(in.size());
   switch (place) {
     case Place::Starting: {
       dialling_->heard = true;
@@ -323,11 +324,24 @@ void Server::on_bytes(Bytes in) {
   }
 }
 
-// Postgres sends a large row in pieces of 8 kB, each of which would be read and written by itself.
-void Server::pace_reads(std::size_t left) {
-  constexpr std::size_t kTogether = 64UL * 1024;
-  const bool together = left >= 2 * kTogether;
-  if (std::exchange(reads_together_, together) != together) stream_->read_at_least(together ? kTogether : 1);
+void Server::pace_reads(std::size_t got) {
+  const ReadPace::Wait wait = pace_.came(got, core.body_left() - std::min(core.body_left(), got));
+  net::Loop& loop = group_.worker().loop();
+  if (wait == ReadPace::Wait::Shortly && !PGWEIR_PLANTED(AWAIT_FOR_EVER))
+    loop.arm(pause_, loop.now() + ReadPace::kPatience);
+  else
+    loop.disarm(pause_);
+  read_together(wait != ReadPace::Wait::ForAny);
+}
+
+void Server::stream_pauses() {
+  pace_.begin();
+  read_together(false);
+}
+
+void Server::read_together(bool together) {
+  if (std::exchange(reads_together_, together) != together)
+    stream_->read_at_least(together ? ReadPace::kMany : 1);
 }
 
 void Server::on_drained() {

@@ -18,6 +18,7 @@
 #include "pooler/cancel.h"
 #include "pooler/login_verdict.h"
 #include "pooler/net/loop.h"
+#include "pooler/read_pace.h"
 #include "pooler/scheduler.h"
 #include "pooler/server_core.h"
 #include "pooler/server_login.h"
@@ -41,7 +42,10 @@ class Server final : public net::Handler, public ListLink<Server> {
   ~Server() override;
 
   void connect();  // Starting; ends in Group::server_started or Group::server_lost
-  void write(std::span<const Bytes> slices) { stream_->write(slices); }
+  void write(std::span<const Bytes> slices) {
+    pace_.begin();
+    stream_->write(slices);
+  }
   std::size_t unsent() const { return stream_ ? stream_->unsent() : 0; }
   void pause_reads() { stream_->pause_reads(); }
   void resume_reads() { stream_->resume_reads(); }
@@ -105,7 +109,9 @@ class Server final : public net::Handler, public ListLink<Server> {
   void on_connected() override;
   void on_secured() override;
   void on_bytes(Bytes in) override;
-  void pace_reads(std::size_t left);  // `left`: of a message that has begun
+  void pace_reads(std::size_t got);
+  void stream_pauses();
+  void read_together(bool together);
   void on_drained() override;
   void on_closed(const net::Closed& why) override;
   void dial();
@@ -149,9 +155,11 @@ class Server final : public net::Handler, public ListLink<Server> {
   protocol::Settings told_;  // of `startup`
   const protocol::Settings client_told_;
   net::Timer deadline_;
+  ReadPace pace_;
+  net::Timer pause_;  // of an answer that is read together
   bool watched_ = false;
   bool reads_routines_ = false;
-  bool reads_together_ = false;             // large pieces of a large message
+  bool reads_together_ = false;             // what comes in many pieces
   bool digests_ = false;                    // what it has told of functions is being read
   Time reading_since_{}, reading_until_{};  // the latter of its present query
   std::optional<bool> answered_;  // whether well: a question of ours, while a message behind it is cut

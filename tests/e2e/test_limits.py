@@ -422,6 +422,21 @@ class Limits(PgweirCase):
         self.assertLess(weir.resident() - before, 8 << 20)
         answered(60_000_000)
 
+    def test_a_stream_that_pauses(self):
+        """Much comes, and may be read in few pieces; where no more comes, nothing of it waits."""
+        weir, client = self.weir(), None
+        rows = "select repeat('x', 1000) from generate_series(1, 3000) union all select pg_advisory_xact_lock(7)::text"
+        with self.postgres.connect(self.databases["app"]) as holder:
+            for text in (f"copy ({rows}) to stdout", rows):
+                holder.execute("select pg_advisory_lock(7)")
+                client = client or self.wire(weir)
+                client.send(query(text))
+                come = [client.receive()[0] for _ in range(2990)]  # Postgres keeps up to 8 kB for itself
+                self.assertEqual(set(come[1:]), {b"d"} if text.startswith("copy") else {b"D"})
+                holder.execute("select pg_advisory_unlock(7)")
+                self.assertEqual(len(client.until_ready()), 1 + 3001 + len("cCZ" if text.startswith("copy") else "CZ") - 2990)
+                self.assertEqual(client.value("select 1"), "1")
+
     def wire_with_tls(self, weir):
         wire = Wire(weir.port)
         self.addCleanup(lambda: wire.close())

@@ -95,8 +95,9 @@ void deaf(Stage& stage, World& world) {
 void bulk(Stage& stage, World& world) {
   stage.manners.bulk = 30;
   stage.manners.copy = 20;
-  stage.manners.bulk_rows = 100;
-  stage.manners.bulk_bytes = world.chance(30) ? 15'000 : 2'000;
+  const bool huge = world.chance(15);
+  stage.manners.bulk_rows = huge ? 8 : 100;
+  stage.manners.bulk_bytes = huge ? 400'000 : world.chance(30) ? 15'000 : 2'000;
   stage.manners.leave = world.chance(50) ? 8 : 0;
   stage.clients = 5;
   stage.steps = 5;

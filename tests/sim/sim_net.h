@@ -87,6 +87,7 @@ class SimStream final : public net::Stream {
   std::size_t unsent() const override { return unsent_.size(); }
   void pause_reads() override;
   void resume_reads() override;
+  void read_at_least(std::size_t bytes) override;
   void close() override;
   void reset() override;
   void set_handler(net::Handler& handler) override { handler_ = &handler; }
@@ -132,6 +133,7 @@ class SimStream final : public net::Stream {
   std::uint64_t id_;
   State state_;
   bool paused_ = false;
+  std::size_t least_ = 1;  // bytes that it is woken for
   bool secured_ = false;
   bool handshaking_ = false;
   bool write_waits_ = false;  // a writable() is on its way

@@ -140,6 +140,7 @@ void SimStream::arrive() {
     if (in.fin) return end({net::Closed::By::Peer, {}});
     return;
   }
+  if (in.bytes.size() < std::min(least_, wire_->room) && !in.fin && !in.broken) return;
   std::size_t size = std::min(in.bytes.size(), kReadMost);
   if (world.chance(network.weather.cut_percent)) {
     const std::size_t most = world.chance(50) ? std::min<std::size_t>(size, 12) : size;
@@ -167,6 +168,13 @@ void SimStream::resume_reads() {
   if (!paused_) return;
   paused_ = false;
   if (state_ == State::Open) loop_.network_.schedule_arrival(wire_, side_);
+}
+
+void SimStream::read_at_least(std::size_t bytes) {
+  loop_.check_thread();
+  if (state_ != State::Open) return;
+  least_ = bytes;
+  loop_.network_.schedule_arrival(wire_, side_);
 }
 
 void SimStream::close() {
